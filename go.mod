@@ -1,0 +1,3 @@
+module github.com/rooftune/rooftune
+
+go 1.26.0

@@ -1,0 +1,42 @@
+package tile
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Config holds the tunable values of an op by name. A driver reads it once
+// when a call is prepared, never per tile.
+type Config map[string]int
+
+// String gives "chunk=64,mr=8,nr=32": sorted by name, the form that --config
+// reads and that keys journals.
+func (c Config) String() string {
+	var b strings.Builder
+	for i, k := range slices.Sorted(maps.Keys(c)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(k + "=" + strconv.Itoa(c[k]))
+	}
+	return b.String()
+}
+
+// Param is one tunable of an op: its name, the values worth trying in
+// ascending order, and one line on what it decides.
+type Param struct {
+	Name   string
+	Values []int
+	Doc    string
+}
+
+// Candidate is what the tuner measures: an ISA and a config.
+type Candidate struct {
+	ISA    ISA    `json:"isa"`
+	Config Config `json:"config"`
+}
+
+// String gives "avx512 chunk=64,mr=8,nr=32".
+func (c Candidate) String() string { return string(c.ISA) + " " + c.Config.String() }

@@ -1,0 +1,90 @@
+package tile
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The ops.
+const (
+	LinearAttention = "linear-attention" // rules linear and gated
+	DeltaRule       = "delta-rule"       // rules delta and gated_delta
+	HashLayer       = "hash-layer"       // MemoryFormer's memory layer
+)
+
+// The update rules, named as in ONNX LinearAttention.
+const (
+	RuleLinear     = "linear"
+	RuleGated      = "gated"
+	RuleDelta      = "delta"
+	RuleGatedDelta = "gated_delta"
+)
+
+// Where a problem's decay comes from.
+const (
+	DecayNone  = "none"  // rules linear and delta
+	DecayFixed = "fixed" // one log decay a head for all tokens (Lightning Attention-2, retention)
+	DecayHead  = "head"  // one log decay a token and head: input (B, T, Hkv)
+)
+
+// The weightings of a hash layer: the paper's p(z), or the released code's
+// |z|_1 p(z).
+const (
+	WeightingPaper    = "paper"
+	WeightingReleased = "released"
+)
+
+// Shape is the size of a problem. Attention ops use B to Dv, hash layers N to
+// Tau; the other fields stay zero.
+type Shape struct {
+	B   int `json:"b,omitempty"`   // batch
+	T   int `json:"t,omitempty"`   // tokens
+	Hq  int `json:"hq,omitempty"`  // query heads
+	Hkv int `json:"hkv,omitempty"` // key, value and state heads
+	Dk  int `json:"dk,omitempty"`  // key width
+	Dv  int `json:"dv,omitempty"`  // value width
+
+	N   int `json:"n,omitempty"`   // tokens of a hash layer
+	D   int `json:"d,omitempty"`   // input width, K*tau
+	H   int `json:"h,omitempty"`   // output width
+	Tau int `json:"tau,omitempty"` // bits of a code
+}
+
+// String gives the shape in the form that the command line reads:
+// "b=1,t=4096,hq=8,hkv=8,dk=128,dv=128" or "n=32,d=1024,h=1024,tau=8".
+func (s Shape) String() string {
+	if s.D != 0 {
+		return fmt.Sprintf("n=%d,d=%d,h=%d,tau=%d", s.N, s.D, s.H, s.Tau)
+	}
+	return fmt.Sprintf("b=%d,t=%d,hq=%d,hkv=%d,dk=%d,dv=%d", s.B, s.T, s.Hq, s.Hkv, s.Dk, s.Dv)
+}
+
+// Problem is an op with its shape, dtype, direction and thread count. It is
+// comparable, so it can be the key of a map.
+type Problem struct {
+	Op        string `json:"op"`
+	Rule      string `json:"rule,omitempty"`
+	Shape     Shape  `json:"shape"`
+	DType     string `json:"dtype"`               // "float32"
+	Dir       string `json:"dir"`                 // "fwd"
+	Threads   int    `json:"threads"`             // workers, at least 1
+	Decay     string `json:"decay,omitempty"`     // attention ops
+	Weighting string `json:"weighting,omitempty"` // hash layers
+}
+
+// String names the problem on one line, for tables and messages.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.Op)
+	if p.Rule != "" {
+		b.WriteString("/" + p.Rule)
+	}
+	if p.Decay == DecayFixed {
+		b.WriteString("(fixed)")
+	}
+	if p.Weighting == WeightingReleased {
+		b.WriteString("(released)")
+	}
+	fmt.Fprintf(&b, " %s x%d", p.Shape, p.Threads)
+	return b.String()
+}
