@@ -1,0 +1,16 @@
+module github.com/rooftune/rooftune/kernels/asm/gen
+
+go 1.26.0
+
+require (
+	github.com/mmcloughlin/avo v0.6.0
+	github.com/rooftune/rooftune v0.0.0
+)
+
+require (
+	golang.org/x/mod v0.42.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/tools v0.52.0 // indirect; avo asks for one that Go 1.26 cannot compile
+)
+
+replace github.com/rooftune/rooftune => ../../..

@@ -1,0 +1,55 @@
+//go:build amd64 && !noasm
+
+package asm
+
+import (
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// tables holds the table of each instruction set that this CPU has, slowest first.
+var tables = detect()
+
+func detect() []*tile.Primitives {
+	var t []*tile.Primitives
+	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
+		t = append(t, &avx2)
+	}
+	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+		t = append(t, &avx512)
+	}
+	return t
+}
+
+var avx2 = tile.Primitives{
+	ISA: tile.AVX2,
+	NN: []tile.ProductKernel{
+		{MR: 6, NR: 16, Run: productNN6x16AVX2},
+		{MR: 4, NR: 24, Run: productNN4x24AVX2},
+		{MR: 4, NR: 16, Run: productNN4x16AVX2},
+	},
+	TN: []tile.ProductKernel{
+		{MR: 6, NR: 16, Run: productTN6x16AVX2},
+		{MR: 4, NR: 24, Run: productTN4x24AVX2},
+		{MR: 4, NR: 16, Run: productTN4x16AVX2},
+	},
+	Solve: solveAVX2,
+}
+
+var avx512 = tile.Primitives{
+	ISA: tile.AVX512,
+	NN: []tile.ProductKernel{
+		{MR: 8, NR: 32, Run: productNN8x32AVX512},
+		{MR: 12, NR: 32, Run: productNN12x32AVX512},
+		{MR: 6, NR: 64, Run: productNN6x64AVX512},
+		{MR: 4, NR: 32, Run: productNN4x32AVX512},
+	},
+	TN: []tile.ProductKernel{
+		{MR: 8, NR: 32, Run: productTN8x32AVX512},
+		{MR: 12, NR: 32, Run: productTN12x32AVX512},
+		{MR: 6, NR: 64, Run: productTN6x64AVX512},
+		{MR: 4, NR: 32, Run: productTN4x32AVX512},
+	},
+	Solve: solveAVX512,
+}

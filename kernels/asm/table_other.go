@@ -1,0 +1,8 @@
+//go:build !amd64 || noasm
+
+package asm
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// tables is empty: this build has no assembly.
+var tables []*tile.Primitives
