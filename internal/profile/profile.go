@@ -1,5 +1,10 @@
 // Package profile reads, checks and writes profiles: one machine's tuned
 // answers with the ceilings and the evidence behind them.
+//
+// A profile is read in this order, and refused at the first step that fails:
+// its size, its syntax, its schema version (a newer one is refused by name),
+// its checksum, the JSON schema in profile.schema.json, and what a schema
+// cannot say (Validate). Nothing of a refused profile is used.
 package profile
 
 import (
@@ -13,14 +18,20 @@ import (
 const Schema = 1
 
 // Profile is one machine's tuned answers. Its JSON form is checked against
-// the published schema, profile.schema.json.
+// the published schema, profile.schema.json. A parsed profile is not to be
+// changed where several goroutines look things up in it.
 type Profile struct {
-	Schema   int              `json:"schema"`
+	Schema int `json:"schema"`
+	// Checksum is the SHA-256 of the document's canonical form without this field
+	// (see Parse). Write fills it in.
+	Checksum string           `json:"checksum"`
 	Created  time.Time        `json:"created"`
 	Go       string           `json:"go"`
 	Machine  machine.Machine  `json:"machine"`
 	Measured machine.Measured `json:"measured"`
 	Entries  []Entry          `json:"entries"`
+
+	exact map[key]int // entry of each problem and ISA; nil until parsed
 }
 
 // Entry is the winner of one problem and ISA, with its evidence.
@@ -35,10 +46,15 @@ type Entry struct {
 	Samples          int           `json:"samples"`
 	RoofNs           float64       `json:"roof_ns"`
 	BoundBy          string        `json:"bound_by"`
-	SimulatedNs      float64       `json:"simulated_ns"`
+	SimulatedNs      float64       `json:"simulated_ns,omitempty"` // 0 and absent if the simulator could not say
 	MaxError         float64       `json:"max_error"`
 	ErrorBound       float64       `json:"error_bound"`
 	TieSet           []tile.Config `json:"tie_set,omitempty"` // configs that could not be told apart from the winner
 	DetectableEffect float64       `json:"detectable_effect"` // smallest relative difference this run could have seen
 	Candidates       int           `json:"candidates"`        // measured for this problem and ISA
+}
+
+type key struct {
+	problem tile.Problem
+	isa     tile.ISA
 }
