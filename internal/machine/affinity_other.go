@@ -1,0 +1,15 @@
+//go:build !linux
+
+package machine
+
+import "runtime"
+
+// CPUs returns nil: pinning is not possible here.
+func CPUs() []int { return nil }
+
+// Pin ties the calling goroutine to its thread until unpin is called by the
+// same goroutine; the thread itself cannot be tied to a CPU here.
+func Pin(cpu int) (unpin func(), err error) {
+	runtime.LockOSThread()
+	return runtime.UnlockOSThread, nil
+}
