@@ -42,6 +42,24 @@ func productNN4x16AVX2(p *tile.Product)
 //go:noescape
 func productTN4x16AVX2(p *tile.Product)
 
+// productNT3x4AVX2 is the NT product of tile.Product on register tiles of 3 x 4:
+// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+//
+//go:noescape
+func productNT3x4AVX2(p *tile.Product)
+
+// productNT2x4AVX2 is the NT product of tile.Product on register tiles of 2 x 4:
+// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+//
+//go:noescape
+func productNT2x4AVX2(p *tile.Product)
+
+// productNT4x3AVX2 is the NT product of tile.Product on register tiles of 4 x 3:
+// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+//
+//go:noescape
+func productNT4x3AVX2(p *tile.Product)
+
 // solveAVX2 is the substitution of tile.Solve in blocks of 6 rows and panels of 16 columns:
 // the rows above are subtracted as a product, then the block's own triangle is
 // substituted in registers.

@@ -3774,6 +3774,2082 @@ narrower21:
 	VZEROUPPER
 	RET
 
+// func productNT3x4AVX2(p *tile.Product)
+// Requires: AVX, CMOV, FMA3
+TEXT ·productNT3x4AVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ CX, CX
+	CMPQ 152(AX), $0x00
+	JLE  done3
+	CMPQ 160(AX), $0x00
+	JLE  done3
+	CMPQ 160(AX), $+4
+	JLT  narrow2
+	CMPQ 152(AX), $+3
+	JLT  thin1
+
+rows4:
+	MOVQ 152(AX), DX
+	SUBQ $0x03, DX
+	CMPQ CX, DX
+	JLE  inside5
+	MOVQ DX, CX
+
+inside5:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full6
+	LEAQ 3(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full6
+	MOVQ DX, BX
+
+full6:
+	XORQ DX, DX
+
+cols7:
+	CMPQ DX, BX
+	JGE  zeros9
+	MOVQ 160(AX), SI
+	SUBQ $0x04, SI
+	CMPQ DX, SI
+	JLE  inside8
+	MOVQ SI, DX
+
+inside8:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), R8
+	SHLQ   $0x02, R8
+	MOVQ   DX, R9
+	IMULQ  R8, R9
+	ADDQ   24(AX), R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+	MOVQ   168(AX), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	SUBQ   $+16, R11
+	JLT    rest11
+
+steps10:
+	VMOVUPS     (DI), Y12
+	VMOVUPS     (DI)(SI*1), Y13
+	VMOVUPS     (DI)(SI*2), Y14
+	VMOVUPS     (R9), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     (R9)(R8*1), Y15
+	VFMADD231PS Y12, Y15, Y1
+	VFMADD231PS Y13, Y15, Y5
+	VFMADD231PS Y14, Y15, Y9
+	VMOVUPS     (R9)(R8*2), Y15
+	VFMADD231PS Y12, Y15, Y2
+	VFMADD231PS Y13, Y15, Y6
+	VFMADD231PS Y14, Y15, Y10
+	VMOVUPS     (R10), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y11
+	VMOVUPS     32(DI), Y12
+	VMOVUPS     32(DI)(SI*1), Y13
+	VMOVUPS     32(DI)(SI*2), Y14
+	VMOVUPS     32(R9), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     32(R9)(R8*1), Y15
+	VFMADD231PS Y12, Y15, Y1
+	VFMADD231PS Y13, Y15, Y5
+	VFMADD231PS Y14, Y15, Y9
+	VMOVUPS     32(R9)(R8*2), Y15
+	VFMADD231PS Y12, Y15, Y2
+	VFMADD231PS Y13, Y15, Y6
+	VFMADD231PS Y14, Y15, Y10
+	VMOVUPS     32(R10), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y11
+	ADDQ        $+64, DI
+	ADDQ        $+64, R9
+	ADDQ        $+64, R10
+	SUBQ        $+16, R11
+	JGE         steps10
+
+rest11:
+	ADDQ $+16, R11
+	SUBQ $+8, R11
+	JLT  rest13
+
+steps12:
+	VMOVUPS     (DI), Y12
+	VMOVUPS     (DI)(SI*1), Y13
+	VMOVUPS     (DI)(SI*2), Y14
+	VMOVUPS     (R9), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     (R9)(R8*1), Y15
+	VFMADD231PS Y12, Y15, Y1
+	VFMADD231PS Y13, Y15, Y5
+	VFMADD231PS Y14, Y15, Y9
+	VMOVUPS     (R9)(R8*2), Y15
+	VFMADD231PS Y12, Y15, Y2
+	VFMADD231PS Y13, Y15, Y6
+	VFMADD231PS Y14, Y15, Y10
+	VMOVUPS     (R10), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y11
+	ADDQ        $+32, DI
+	ADDQ        $+32, R9
+	ADDQ        $+32, R10
+	SUBQ        $+8, R11
+	JGE         steps12
+
+rest13:
+	ADDQ        $+8, R11
+	TESTQ       R11, R11
+	JEQ         sum14
+	LEAQ        leading<>+0(SB), R12
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), Y15
+	VMASKMOVPS  (DI), Y15, Y12
+	VMASKMOVPS  (R9), Y15, Y13
+	VFMADD231PS Y12, Y13, Y0
+	VMASKMOVPS  (R9)(R8*1), Y15, Y13
+	VFMADD231PS Y12, Y13, Y1
+	VMASKMOVPS  (R9)(R8*2), Y15, Y13
+	VFMADD231PS Y12, Y13, Y2
+	VMASKMOVPS  (R10), Y15, Y13
+	VFMADD231PS Y12, Y13, Y3
+	VMASKMOVPS  (DI)(SI*1), Y15, Y12
+	VMASKMOVPS  (R9), Y15, Y13
+	VFMADD231PS Y12, Y13, Y4
+	VMASKMOVPS  (R9)(R8*1), Y15, Y13
+	VFMADD231PS Y12, Y13, Y5
+	VMASKMOVPS  (R9)(R8*2), Y15, Y13
+	VFMADD231PS Y12, Y13, Y6
+	VMASKMOVPS  (R10), Y15, Y13
+	VFMADD231PS Y12, Y13, Y7
+	VMASKMOVPS  (DI)(SI*2), Y15, Y12
+	VMASKMOVPS  (R9), Y15, Y13
+	VFMADD231PS Y12, Y13, Y8
+	VMASKMOVPS  (R9)(R8*1), Y15, Y13
+	VFMADD231PS Y12, Y13, Y9
+	VMASKMOVPS  (R9)(R8*2), Y15, Y13
+	VFMADD231PS Y12, Y13, Y10
+	VMASKMOVPS  (R10), Y15, Y13
+	VFMADD231PS Y12, Y13, Y11
+
+sum14:
+	VUNPCKLPS    Y1, Y0, Y12
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y12, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y12
+	VUNPCKHPS    Y3, Y2, Y2
+	VADDPS       Y12, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y12
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y12, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y12
+	VUNPCKHPS    Y5, Y4, Y4
+	VADDPS       Y12, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y12
+	VUNPCKHPS    Y7, Y6, Y6
+	VADDPS       Y12, Y6, Y6
+	VUNPCKLPD    Y6, Y4, Y12
+	VUNPCKHPD    Y6, Y4, Y4
+	VADDPS       Y12, Y4, Y4
+	VUNPCKLPS    Y9, Y8, Y12
+	VUNPCKHPS    Y9, Y8, Y8
+	VADDPS       Y12, Y8, Y8
+	VUNPCKLPS    Y11, Y10, Y12
+	VUNPCKHPS    Y11, Y10, Y10
+	VADDPS       Y12, Y10, Y10
+	VUNPCKLPD    Y10, Y8, Y12
+	VUNPCKHPD    Y10, Y8, Y8
+	VADDPS       Y12, Y8, Y8
+	VEXTRACTF128 $0x01, Y0, X12
+	VADDPS       X12, X0, X0
+	VEXTRACTF128 $0x01, Y4, X12
+	VADDPS       X12, X4, X4
+	VEXTRACTF128 $0x01, Y8, X12
+	VADDPS       X12, X8, X8
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked15
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMULPS       (DI), X0, X0
+	VMULPS       (DI)(SI*1), X4, X4
+	VMULPS       (DI)(SI*2), X8, X8
+
+unmasked15:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled16
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+	VBROADCASTSS 4(SI)(CX*4), X13
+	VMULPS       X13, X4, X4
+	VBROADCASTSS 8(SI)(CX*4), X13
+	VMULPS       X13, X8, X8
+
+unscaled16:
+	CMPB    180(AX), $0x00
+	JEQ     below17
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x04
+	JGE     below17
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+4, R9
+	LEAQ    (SI), R10
+	CMPQ    R10, R8
+	CMOVQLT R8, R10
+	CMPQ    R10, R9
+	CMOVQGT R9, R10
+	NEGQ    R10
+	VANDPS  32(DI)(R10*4), X0, X0
+	LEAQ    1(SI), R10
+	CMPQ    R10, R8
+	CMOVQLT R8, R10
+	CMPQ    R10, R9
+	CMOVQGT R9, R10
+	NEGQ    R10
+	VANDPS  32(DI)(R10*4), X4, X4
+	LEAQ    2(SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X8, X8
+
+below17:
+	MOVQ    136(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	VMOVUPS X0, (DI)
+	VMOVUPS X4, (DI)(SI*1)
+	VMOVUPS X8, (DI)(SI*2)
+	ADDQ    $0x04, DX
+	JMP     cols7
+
+zeros9:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next18
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero19:
+	CMPQ    BX, $0x08
+	JLT     zeroed20
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y0, (DI)(SI*1)
+	VMOVUPS Y0, (DI)(SI*2)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero19
+
+zeroed20:
+zero21:
+	CMPQ    BX, $0x04
+	JLT     zeroed22
+	VMOVUPS X0, (DI)
+	VMOVUPS X0, (DI)(SI*1)
+	VMOVUPS X0, (DI)(SI*2)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero21
+
+zeroed22:
+zero23:
+	CMPQ   BX, $0x01
+	JLT    zeroed24
+	VMOVSS X0, (DI)
+	VMOVSS X0, (DI)(SI*1)
+	VMOVSS X0, (DI)(SI*2)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero23
+
+zeroed24:
+next18:
+	ADDQ $0x03, CX
+	CMPQ CX, 152(AX)
+	JLT  rows4
+	JMP  done3
+
+thin1:
+rows25:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside26
+	MOVQ DX, CX
+
+inside26:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full27
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full27
+	MOVQ DX, BX
+
+full27:
+	XORQ DX, DX
+
+cols28:
+	CMPQ DX, BX
+	JGE  zeros30
+	MOVQ 160(AX), SI
+	SUBQ $0x04, SI
+	CMPQ DX, SI
+	JLE  inside29
+	MOVQ SI, DX
+
+inside29:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	LEAQ   (R8)(SI*2), R9
+	ADDQ   SI, R9
+	MOVQ   168(AX), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	SUBQ   $+8, R10
+	JLT    rest32
+
+steps31:
+	VMOVUPS     (DI), Y4
+	VMOVUPS     (R8), Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMOVUPS     (R8)(SI*1), Y6
+	VFMADD231PS Y4, Y6, Y1
+	VMOVUPS     (R8)(SI*2), Y7
+	VFMADD231PS Y4, Y7, Y2
+	VMOVUPS     (R9), Y8
+	VFMADD231PS Y4, Y8, Y3
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	ADDQ        $+32, R9
+	SUBQ        $+8, R10
+	JGE         steps31
+
+rest32:
+	ADDQ        $+8, R10
+	TESTQ       R10, R10
+	JEQ         sum33
+	LEAQ        leading<>+0(SB), R11
+	NEGQ        R10
+	VMOVUPS     32(R11)(R10*4), Y15
+	VMASKMOVPS  (DI), Y15, Y4
+	VMASKMOVPS  (R8), Y15, Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMASKMOVPS  (R8)(SI*1), Y15, Y5
+	VFMADD231PS Y4, Y5, Y1
+	VMASKMOVPS  (R8)(SI*2), Y15, Y5
+	VFMADD231PS Y4, Y5, Y2
+	VMASKMOVPS  (R9), Y15, Y5
+	VFMADD231PS Y4, Y5, Y3
+
+sum33:
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y4, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y4
+	VUNPCKHPS    Y3, Y2, Y2
+	VADDPS       Y4, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y4
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X4, X0, X0
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked34
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMULPS       (DI), X0, X0
+
+unmasked34:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled35
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+
+unscaled35:
+	CMPB    180(AX), $0x00
+	JEQ     below36
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x04
+	JGE     below36
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+4, R9
+	LEAQ    (SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X0, X0
+
+below36:
+	MOVQ    136(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	VMOVUPS X0, (DI)
+	ADDQ    $0x04, DX
+	JMP     cols28
+
+zeros30:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next37
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero38:
+	CMPQ    BX, $0x08
+	JLT     zeroed39
+	VMOVUPS Y0, (DI)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero38
+
+zeroed39:
+zero40:
+	CMPQ    BX, $0x04
+	JLT     zeroed41
+	VMOVUPS X0, (DI)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero40
+
+zeroed41:
+zero42:
+	CMPQ   BX, $0x01
+	JLT    zeroed43
+	VMOVSS X0, (DI)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero42
+
+zeroed43:
+next37:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows25
+	JMP  done3
+
+narrow2:
+rows44:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside45
+	MOVQ DX, CX
+
+inside45:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full46
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full46
+	MOVQ DX, BX
+
+full46:
+	XORQ DX, DX
+
+cols47:
+	CMPQ DX, BX
+	JGE  zeros49
+	MOVQ 160(AX), SI
+	SUBQ $0x01, SI
+	CMPQ DX, SI
+	JLE  inside48
+	MOVQ SI, DX
+
+inside48:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	MOVQ   168(AX), SI
+	VXORPS Y0, Y0, Y0
+	SUBQ   $+8, SI
+	JLT    rest51
+
+steps50:
+	VMOVUPS     (DI), Y1
+	VMOVUPS     (R8), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	SUBQ        $+8, SI
+	JGE         steps50
+
+rest51:
+	ADDQ        $+8, SI
+	TESTQ       SI, SI
+	JEQ         sum52
+	LEAQ        leading<>+0(SB), R9
+	NEGQ        SI
+	VMOVUPS     32(R9)(SI*4), Y15
+	VMASKMOVPS  (DI), Y15, Y1
+	VMASKMOVPS  (R8), Y15, Y2
+	VFMADD231PS Y1, Y2, Y0
+
+sum52:
+	VUNPCKLPS    Y0, Y0, Y1
+	VUNPCKHPS    Y0, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y0, Y0, Y1
+	VUNPCKHPD    Y0, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked53
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMOVSS       (DI), X13
+	VMULPS       X13, X0, X0
+
+unmasked53:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled54
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+
+unscaled54:
+	CMPB    180(AX), $0x00
+	JEQ     below55
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x01
+	JGE     below55
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+1, R9
+	LEAQ    (SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X0, X0
+
+below55:
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VMOVSS X0, (DI)
+	ADDQ   $0x01, DX
+	JMP    cols47
+
+zeros49:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next56
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero57:
+	CMPQ    BX, $0x08
+	JLT     zeroed58
+	VMOVUPS Y0, (DI)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero57
+
+zeroed58:
+zero59:
+	CMPQ    BX, $0x04
+	JLT     zeroed60
+	VMOVUPS X0, (DI)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero59
+
+zeroed60:
+zero61:
+	CMPQ   BX, $0x01
+	JLT    zeroed62
+	VMOVSS X0, (DI)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero61
+
+zeroed62:
+next56:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows44
+
+done3:
+	VZEROUPPER
+	RET
+
+// func productNT2x4AVX2(p *tile.Product)
+// Requires: AVX, CMOV, FMA3
+TEXT ·productNT2x4AVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ CX, CX
+	CMPQ 152(AX), $0x00
+	JLE  done3
+	CMPQ 160(AX), $0x00
+	JLE  done3
+	CMPQ 160(AX), $+4
+	JLT  narrow2
+	CMPQ 152(AX), $+2
+	JLT  thin1
+
+rows4:
+	MOVQ 152(AX), DX
+	SUBQ $0x02, DX
+	CMPQ CX, DX
+	JLE  inside5
+	MOVQ DX, CX
+
+inside5:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full6
+	LEAQ 2(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full6
+	MOVQ DX, BX
+
+full6:
+	XORQ DX, DX
+
+cols7:
+	CMPQ DX, BX
+	JGE  zeros9
+	MOVQ 160(AX), SI
+	SUBQ $0x04, SI
+	CMPQ DX, SI
+	JLE  inside8
+	MOVQ SI, DX
+
+inside8:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), R8
+	SHLQ   $0x02, R8
+	MOVQ   DX, R9
+	IMULQ  R8, R9
+	ADDQ   24(AX), R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+	MOVQ   168(AX), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SUBQ   $+16, R11
+	JLT    rest11
+
+steps10:
+	VMOVUPS     (DI), Y8
+	VMOVUPS     (DI)(SI*1), Y9
+	VMOVUPS     (R9), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y4
+	VMOVUPS     (R9)(R8*1), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y5
+	VMOVUPS     (R9)(R8*2), Y12
+	VFMADD231PS Y8, Y12, Y2
+	VFMADD231PS Y9, Y12, Y6
+	VMOVUPS     (R10), Y13
+	VFMADD231PS Y8, Y13, Y3
+	VFMADD231PS Y9, Y13, Y7
+	VMOVUPS     32(DI), Y8
+	VMOVUPS     32(DI)(SI*1), Y9
+	VMOVUPS     32(R9), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y4
+	VMOVUPS     32(R9)(R8*1), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y5
+	VMOVUPS     32(R9)(R8*2), Y12
+	VFMADD231PS Y8, Y12, Y2
+	VFMADD231PS Y9, Y12, Y6
+	VMOVUPS     32(R10), Y13
+	VFMADD231PS Y8, Y13, Y3
+	VFMADD231PS Y9, Y13, Y7
+	ADDQ        $+64, DI
+	ADDQ        $+64, R9
+	ADDQ        $+64, R10
+	SUBQ        $+16, R11
+	JGE         steps10
+
+rest11:
+	ADDQ $+16, R11
+	SUBQ $+8, R11
+	JLT  rest13
+
+steps12:
+	VMOVUPS     (DI), Y8
+	VMOVUPS     (DI)(SI*1), Y9
+	VMOVUPS     (R9), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y4
+	VMOVUPS     (R9)(R8*1), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y5
+	VMOVUPS     (R9)(R8*2), Y12
+	VFMADD231PS Y8, Y12, Y2
+	VFMADD231PS Y9, Y12, Y6
+	VMOVUPS     (R10), Y13
+	VFMADD231PS Y8, Y13, Y3
+	VFMADD231PS Y9, Y13, Y7
+	ADDQ        $+32, DI
+	ADDQ        $+32, R9
+	ADDQ        $+32, R10
+	SUBQ        $+8, R11
+	JGE         steps12
+
+rest13:
+	ADDQ        $+8, R11
+	TESTQ       R11, R11
+	JEQ         sum14
+	LEAQ        leading<>+0(SB), R12
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), Y15
+	VMASKMOVPS  (DI), Y15, Y8
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y8, Y9, Y0
+	VMASKMOVPS  (R9)(R8*1), Y15, Y9
+	VFMADD231PS Y8, Y9, Y1
+	VMASKMOVPS  (R9)(R8*2), Y15, Y9
+	VFMADD231PS Y8, Y9, Y2
+	VMASKMOVPS  (R10), Y15, Y9
+	VFMADD231PS Y8, Y9, Y3
+	VMASKMOVPS  (DI)(SI*1), Y15, Y8
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y8, Y9, Y4
+	VMASKMOVPS  (R9)(R8*1), Y15, Y9
+	VFMADD231PS Y8, Y9, Y5
+	VMASKMOVPS  (R9)(R8*2), Y15, Y9
+	VFMADD231PS Y8, Y9, Y6
+	VMASKMOVPS  (R10), Y15, Y9
+	VFMADD231PS Y8, Y9, Y7
+
+sum14:
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y8, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y8
+	VUNPCKHPS    Y3, Y2, Y2
+	VADDPS       Y8, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y8
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y8, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y8
+	VUNPCKHPS    Y5, Y4, Y4
+	VADDPS       Y8, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y8
+	VUNPCKHPS    Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y4
+	VADDPS       Y8, Y4, Y4
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X8, X0, X0
+	VEXTRACTF128 $0x01, Y4, X8
+	VADDPS       X8, X4, X4
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked15
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMULPS       (DI), X0, X0
+	VMULPS       (DI)(SI*1), X4, X4
+
+unmasked15:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled16
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+	VBROADCASTSS 4(SI)(CX*4), X13
+	VMULPS       X13, X4, X4
+
+unscaled16:
+	CMPB    180(AX), $0x00
+	JEQ     below17
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x04
+	JGE     below17
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+4, R9
+	LEAQ    (SI), R10
+	CMPQ    R10, R8
+	CMOVQLT R8, R10
+	CMPQ    R10, R9
+	CMOVQGT R9, R10
+	NEGQ    R10
+	VANDPS  32(DI)(R10*4), X0, X0
+	LEAQ    1(SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X4, X4
+
+below17:
+	MOVQ    136(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	VMOVUPS X0, (DI)
+	VMOVUPS X4, (DI)(SI*1)
+	ADDQ    $0x04, DX
+	JMP     cols7
+
+zeros9:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next18
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero19:
+	CMPQ    BX, $0x08
+	JLT     zeroed20
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y0, (DI)(SI*1)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero19
+
+zeroed20:
+zero21:
+	CMPQ    BX, $0x04
+	JLT     zeroed22
+	VMOVUPS X0, (DI)
+	VMOVUPS X0, (DI)(SI*1)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero21
+
+zeroed22:
+zero23:
+	CMPQ   BX, $0x01
+	JLT    zeroed24
+	VMOVSS X0, (DI)
+	VMOVSS X0, (DI)(SI*1)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero23
+
+zeroed24:
+next18:
+	ADDQ $0x02, CX
+	CMPQ CX, 152(AX)
+	JLT  rows4
+	JMP  done3
+
+thin1:
+rows25:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside26
+	MOVQ DX, CX
+
+inside26:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full27
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full27
+	MOVQ DX, BX
+
+full27:
+	XORQ DX, DX
+
+cols28:
+	CMPQ DX, BX
+	JGE  zeros30
+	MOVQ 160(AX), SI
+	SUBQ $0x04, SI
+	CMPQ DX, SI
+	JLE  inside29
+	MOVQ SI, DX
+
+inside29:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	LEAQ   (R8)(SI*2), R9
+	ADDQ   SI, R9
+	MOVQ   168(AX), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	SUBQ   $+8, R10
+	JLT    rest32
+
+steps31:
+	VMOVUPS     (DI), Y4
+	VMOVUPS     (R8), Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMOVUPS     (R8)(SI*1), Y6
+	VFMADD231PS Y4, Y6, Y1
+	VMOVUPS     (R8)(SI*2), Y7
+	VFMADD231PS Y4, Y7, Y2
+	VMOVUPS     (R9), Y8
+	VFMADD231PS Y4, Y8, Y3
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	ADDQ        $+32, R9
+	SUBQ        $+8, R10
+	JGE         steps31
+
+rest32:
+	ADDQ        $+8, R10
+	TESTQ       R10, R10
+	JEQ         sum33
+	LEAQ        leading<>+0(SB), R11
+	NEGQ        R10
+	VMOVUPS     32(R11)(R10*4), Y15
+	VMASKMOVPS  (DI), Y15, Y4
+	VMASKMOVPS  (R8), Y15, Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMASKMOVPS  (R8)(SI*1), Y15, Y5
+	VFMADD231PS Y4, Y5, Y1
+	VMASKMOVPS  (R8)(SI*2), Y15, Y5
+	VFMADD231PS Y4, Y5, Y2
+	VMASKMOVPS  (R9), Y15, Y5
+	VFMADD231PS Y4, Y5, Y3
+
+sum33:
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y4, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y4
+	VUNPCKHPS    Y3, Y2, Y2
+	VADDPS       Y4, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y4
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X4, X0, X0
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked34
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMULPS       (DI), X0, X0
+
+unmasked34:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled35
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+
+unscaled35:
+	CMPB    180(AX), $0x00
+	JEQ     below36
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x04
+	JGE     below36
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+4, R9
+	LEAQ    (SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X0, X0
+
+below36:
+	MOVQ    136(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	VMOVUPS X0, (DI)
+	ADDQ    $0x04, DX
+	JMP     cols28
+
+zeros30:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next37
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero38:
+	CMPQ    BX, $0x08
+	JLT     zeroed39
+	VMOVUPS Y0, (DI)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero38
+
+zeroed39:
+zero40:
+	CMPQ    BX, $0x04
+	JLT     zeroed41
+	VMOVUPS X0, (DI)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero40
+
+zeroed41:
+zero42:
+	CMPQ   BX, $0x01
+	JLT    zeroed43
+	VMOVSS X0, (DI)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero42
+
+zeroed43:
+next37:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows25
+	JMP  done3
+
+narrow2:
+rows44:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside45
+	MOVQ DX, CX
+
+inside45:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full46
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full46
+	MOVQ DX, BX
+
+full46:
+	XORQ DX, DX
+
+cols47:
+	CMPQ DX, BX
+	JGE  zeros49
+	MOVQ 160(AX), SI
+	SUBQ $0x01, SI
+	CMPQ DX, SI
+	JLE  inside48
+	MOVQ SI, DX
+
+inside48:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	MOVQ   168(AX), SI
+	VXORPS Y0, Y0, Y0
+	SUBQ   $+8, SI
+	JLT    rest51
+
+steps50:
+	VMOVUPS     (DI), Y1
+	VMOVUPS     (R8), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	SUBQ        $+8, SI
+	JGE         steps50
+
+rest51:
+	ADDQ        $+8, SI
+	TESTQ       SI, SI
+	JEQ         sum52
+	LEAQ        leading<>+0(SB), R9
+	NEGQ        SI
+	VMOVUPS     32(R9)(SI*4), Y15
+	VMASKMOVPS  (DI), Y15, Y1
+	VMASKMOVPS  (R8), Y15, Y2
+	VFMADD231PS Y1, Y2, Y0
+
+sum52:
+	VUNPCKLPS    Y0, Y0, Y1
+	VUNPCKHPS    Y0, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y0, Y0, Y1
+	VUNPCKHPD    Y0, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked53
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMOVSS       (DI), X13
+	VMULPS       X13, X0, X0
+
+unmasked53:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled54
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+
+unscaled54:
+	CMPB    180(AX), $0x00
+	JEQ     below55
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x01
+	JGE     below55
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+1, R9
+	LEAQ    (SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X0, X0
+
+below55:
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VMOVSS X0, (DI)
+	ADDQ   $0x01, DX
+	JMP    cols47
+
+zeros49:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next56
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero57:
+	CMPQ    BX, $0x08
+	JLT     zeroed58
+	VMOVUPS Y0, (DI)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero57
+
+zeroed58:
+zero59:
+	CMPQ    BX, $0x04
+	JLT     zeroed60
+	VMOVUPS X0, (DI)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero59
+
+zeroed60:
+zero61:
+	CMPQ   BX, $0x01
+	JLT    zeroed62
+	VMOVSS X0, (DI)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero61
+
+zeroed62:
+next56:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows44
+
+done3:
+	VZEROUPPER
+	RET
+
+// func productNT4x3AVX2(p *tile.Product)
+// Requires: AVX, CMOV, FMA3
+TEXT ·productNT4x3AVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ CX, CX
+	CMPQ 152(AX), $0x00
+	JLE  done3
+	CMPQ 160(AX), $0x00
+	JLE  done3
+	CMPQ 160(AX), $+3
+	JLT  narrow2
+	CMPQ 152(AX), $+4
+	JLT  thin1
+
+rows4:
+	MOVQ 152(AX), DX
+	SUBQ $0x04, DX
+	CMPQ CX, DX
+	JLE  inside5
+	MOVQ DX, CX
+
+inside5:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full6
+	LEAQ 4(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full6
+	MOVQ DX, BX
+
+full6:
+	XORQ DX, DX
+
+cols7:
+	CMPQ DX, BX
+	JGE  zeros9
+	MOVQ 160(AX), SI
+	SUBQ $0x03, SI
+	CMPQ DX, SI
+	JLE  inside8
+	MOVQ SI, DX
+
+inside8:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	LEAQ   (DI)(SI*2), R8
+	ADDQ   SI, R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	MOVQ   DX, R10
+	IMULQ  R9, R10
+	ADDQ   24(AX), R10
+	MOVQ   168(AX), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	SUBQ   $+16, R11
+	JLT    rest11
+
+steps10:
+	VMOVUPS     (R10), Y12
+	VMOVUPS     (R10)(R9*1), Y13
+	VMOVUPS     (R10)(R9*2), Y14
+	VMOVUPS     (DI), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y1
+	VFMADD231PS Y14, Y15, Y2
+	VMOVUPS     (DI)(SI*1), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y5
+	VMOVUPS     (DI)(SI*2), Y15
+	VFMADD231PS Y12, Y15, Y6
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     (R8), Y15
+	VFMADD231PS Y12, Y15, Y9
+	VFMADD231PS Y13, Y15, Y10
+	VFMADD231PS Y14, Y15, Y11
+	VMOVUPS     32(R10), Y12
+	VMOVUPS     32(R10)(R9*1), Y13
+	VMOVUPS     32(R10)(R9*2), Y14
+	VMOVUPS     32(DI), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y1
+	VFMADD231PS Y14, Y15, Y2
+	VMOVUPS     32(DI)(SI*1), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y5
+	VMOVUPS     32(DI)(SI*2), Y15
+	VFMADD231PS Y12, Y15, Y6
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     32(R8), Y15
+	VFMADD231PS Y12, Y15, Y9
+	VFMADD231PS Y13, Y15, Y10
+	VFMADD231PS Y14, Y15, Y11
+	ADDQ        $+64, DI
+	ADDQ        $+64, R8
+	ADDQ        $+64, R10
+	SUBQ        $+16, R11
+	JGE         steps10
+
+rest11:
+	ADDQ $+16, R11
+	SUBQ $+8, R11
+	JLT  rest13
+
+steps12:
+	VMOVUPS     (R10), Y12
+	VMOVUPS     (R10)(R9*1), Y13
+	VMOVUPS     (R10)(R9*2), Y14
+	VMOVUPS     (DI), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y1
+	VFMADD231PS Y14, Y15, Y2
+	VMOVUPS     (DI)(SI*1), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y5
+	VMOVUPS     (DI)(SI*2), Y15
+	VFMADD231PS Y12, Y15, Y6
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     (R8), Y15
+	VFMADD231PS Y12, Y15, Y9
+	VFMADD231PS Y13, Y15, Y10
+	VFMADD231PS Y14, Y15, Y11
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	ADDQ        $+32, R10
+	SUBQ        $+8, R11
+	JGE         steps12
+
+rest13:
+	ADDQ        $+8, R11
+	TESTQ       R11, R11
+	JEQ         sum14
+	LEAQ        leading<>+0(SB), R12
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), Y15
+	VMASKMOVPS  (R10), Y15, Y12
+	VMASKMOVPS  (DI), Y15, Y13
+	VFMADD231PS Y12, Y13, Y0
+	VMASKMOVPS  (DI)(SI*1), Y15, Y13
+	VFMADD231PS Y12, Y13, Y3
+	VMASKMOVPS  (DI)(SI*2), Y15, Y13
+	VFMADD231PS Y12, Y13, Y6
+	VMASKMOVPS  (R8), Y15, Y13
+	VFMADD231PS Y12, Y13, Y9
+	VMASKMOVPS  (R10)(R9*1), Y15, Y12
+	VMASKMOVPS  (DI), Y15, Y13
+	VFMADD231PS Y12, Y13, Y1
+	VMASKMOVPS  (DI)(SI*1), Y15, Y13
+	VFMADD231PS Y12, Y13, Y4
+	VMASKMOVPS  (DI)(SI*2), Y15, Y13
+	VFMADD231PS Y12, Y13, Y7
+	VMASKMOVPS  (R8), Y15, Y13
+	VFMADD231PS Y12, Y13, Y10
+	VMASKMOVPS  (R10)(R9*2), Y15, Y12
+	VMASKMOVPS  (DI), Y15, Y13
+	VFMADD231PS Y12, Y13, Y2
+	VMASKMOVPS  (DI)(SI*1), Y15, Y13
+	VFMADD231PS Y12, Y13, Y5
+	VMASKMOVPS  (DI)(SI*2), Y15, Y13
+	VFMADD231PS Y12, Y13, Y8
+	VMASKMOVPS  (R8), Y15, Y13
+	VFMADD231PS Y12, Y13, Y11
+
+sum14:
+	VUNPCKLPS    Y1, Y0, Y12
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y12, Y0, Y0
+	VUNPCKLPS    Y2, Y2, Y12
+	VUNPCKHPS    Y2, Y2, Y2
+	VADDPS       Y12, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y12
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y12, Y0, Y0
+	VUNPCKLPS    Y4, Y3, Y12
+	VUNPCKHPS    Y4, Y3, Y3
+	VADDPS       Y12, Y3, Y3
+	VUNPCKLPS    Y5, Y5, Y12
+	VUNPCKHPS    Y5, Y5, Y5
+	VADDPS       Y12, Y5, Y5
+	VUNPCKLPD    Y5, Y3, Y12
+	VUNPCKHPD    Y5, Y3, Y3
+	VADDPS       Y12, Y3, Y3
+	VUNPCKLPS    Y7, Y6, Y12
+	VUNPCKHPS    Y7, Y6, Y6
+	VADDPS       Y12, Y6, Y6
+	VUNPCKLPS    Y8, Y8, Y12
+	VUNPCKHPS    Y8, Y8, Y8
+	VADDPS       Y12, Y8, Y8
+	VUNPCKLPD    Y8, Y6, Y12
+	VUNPCKHPD    Y8, Y6, Y6
+	VADDPS       Y12, Y6, Y6
+	VUNPCKLPS    Y10, Y9, Y12
+	VUNPCKHPS    Y10, Y9, Y9
+	VADDPS       Y12, Y9, Y9
+	VUNPCKLPS    Y11, Y11, Y12
+	VUNPCKHPS    Y11, Y11, Y11
+	VADDPS       Y12, Y11, Y11
+	VUNPCKLPD    Y11, Y9, Y12
+	VUNPCKHPD    Y11, Y9, Y9
+	VADDPS       Y12, Y9, Y9
+	VEXTRACTF128 $0x01, Y0, X12
+	VADDPS       X12, X0, X0
+	VEXTRACTF128 $0x01, Y3, X12
+	VADDPS       X12, X3, X3
+	VEXTRACTF128 $0x01, Y6, X12
+	VADDPS       X12, X6, X6
+	VEXTRACTF128 $0x01, Y9, X12
+	VADDPS       X12, X9, X9
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked15
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	LEAQ         (DI)(SI*2), R8
+	ADDQ         SI, R8
+	VMOVSD       (DI), X13
+	VINSERTPS    $0x20, 8(DI), X13, X13
+	VMULPS       X13, X0, X0
+	VMOVSD       (DI)(SI*1), X13
+	VINSERTPS    $0x20, 8(DI)(SI*1), X13, X13
+	VMULPS       X13, X3, X3
+	VMOVSD       (DI)(SI*2), X13
+	VINSERTPS    $0x20, 8(DI)(SI*2), X13, X13
+	VMULPS       X13, X6, X6
+	VMOVSD       (R8), X13
+	VINSERTPS    $0x20, 8(R8), X13, X13
+	VMULPS       X13, X9, X9
+
+unmasked15:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled16
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+	VBROADCASTSS 4(SI)(CX*4), X13
+	VMULPS       X13, X3, X3
+	VBROADCASTSS 8(SI)(CX*4), X13
+	VMULPS       X13, X6, X6
+	VBROADCASTSS 12(SI)(CX*4), X13
+	VMULPS       X13, X9, X9
+
+unscaled16:
+	CMPB    180(AX), $0x00
+	JEQ     below17
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x03
+	JGE     below17
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+3, R9
+	LEAQ    (SI), R10
+	CMPQ    R10, R8
+	CMOVQLT R8, R10
+	CMPQ    R10, R9
+	CMOVQGT R9, R10
+	NEGQ    R10
+	VANDPS  32(DI)(R10*4), X0, X0
+	LEAQ    1(SI), R10
+	CMPQ    R10, R8
+	CMOVQLT R8, R10
+	CMPQ    R10, R9
+	CMOVQGT R9, R10
+	NEGQ    R10
+	VANDPS  32(DI)(R10*4), X3, X3
+	LEAQ    2(SI), R10
+	CMPQ    R10, R8
+	CMOVQLT R8, R10
+	CMPQ    R10, R9
+	CMOVQGT R9, R10
+	NEGQ    R10
+	VANDPS  32(DI)(R10*4), X6, X6
+	LEAQ    3(SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X9, X9
+
+below17:
+	MOVQ       136(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      SI, DI
+	ADDQ       48(AX), DI
+	LEAQ       (DI)(DX*4), DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	VMOVLPS    X0, (DI)
+	VEXTRACTPS $0x02, X0, 8(DI)
+	VMOVLPS    X3, (DI)(SI*1)
+	VEXTRACTPS $0x02, X3, 8(DI)(SI*1)
+	VMOVLPS    X6, (DI)(SI*2)
+	VEXTRACTPS $0x02, X6, 8(DI)(SI*2)
+	VMOVLPS    X9, (R8)
+	VEXTRACTPS $0x02, X9, 8(R8)
+	ADDQ       $0x03, DX
+	JMP        cols7
+
+zeros9:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next18
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	LEAQ   (DI)(SI*2), DX
+	ADDQ   SI, DX
+	VXORPS Y0, Y0, Y0
+
+zero19:
+	CMPQ    BX, $0x08
+	JLT     zeroed20
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y0, (DI)(SI*1)
+	VMOVUPS Y0, (DI)(SI*2)
+	VMOVUPS Y0, (DX)
+	ADDQ    $+32, DI
+	ADDQ    $+32, DX
+	SUBQ    $0x08, BX
+	JMP     zero19
+
+zeroed20:
+zero21:
+	CMPQ    BX, $0x04
+	JLT     zeroed22
+	VMOVUPS X0, (DI)
+	VMOVUPS X0, (DI)(SI*1)
+	VMOVUPS X0, (DI)(SI*2)
+	VMOVUPS X0, (DX)
+	ADDQ    $+16, DI
+	ADDQ    $+16, DX
+	SUBQ    $0x04, BX
+	JMP     zero21
+
+zeroed22:
+zero23:
+	CMPQ   BX, $0x01
+	JLT    zeroed24
+	VMOVSS X0, (DI)
+	VMOVSS X0, (DI)(SI*1)
+	VMOVSS X0, (DI)(SI*2)
+	VMOVSS X0, (DX)
+	ADDQ   $+4, DI
+	ADDQ   $+4, DX
+	SUBQ   $0x01, BX
+	JMP    zero23
+
+zeroed24:
+next18:
+	ADDQ $0x04, CX
+	CMPQ CX, 152(AX)
+	JLT  rows4
+	JMP  done3
+
+thin1:
+rows25:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside26
+	MOVQ DX, CX
+
+inside26:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full27
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full27
+	MOVQ DX, BX
+
+full27:
+	XORQ DX, DX
+
+cols28:
+	CMPQ DX, BX
+	JGE  zeros30
+	MOVQ 160(AX), SI
+	SUBQ $0x03, SI
+	CMPQ DX, SI
+	JLE  inside29
+	MOVQ SI, DX
+
+inside29:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	MOVQ   168(AX), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	SUBQ   $+8, R9
+	JLT    rest32
+
+steps31:
+	VMOVUPS     (DI), Y3
+	VMOVUPS     (R8), Y4
+	VFMADD231PS Y3, Y4, Y0
+	VMOVUPS     (R8)(SI*1), Y5
+	VFMADD231PS Y3, Y5, Y1
+	VMOVUPS     (R8)(SI*2), Y6
+	VFMADD231PS Y3, Y6, Y2
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	SUBQ        $+8, R9
+	JGE         steps31
+
+rest32:
+	ADDQ        $+8, R9
+	TESTQ       R9, R9
+	JEQ         sum33
+	LEAQ        leading<>+0(SB), R10
+	NEGQ        R9
+	VMOVUPS     32(R10)(R9*4), Y15
+	VMASKMOVPS  (DI), Y15, Y3
+	VMASKMOVPS  (R8), Y15, Y4
+	VFMADD231PS Y3, Y4, Y0
+	VMASKMOVPS  (R8)(SI*1), Y15, Y4
+	VFMADD231PS Y3, Y4, Y1
+	VMASKMOVPS  (R8)(SI*2), Y15, Y4
+	VFMADD231PS Y3, Y4, Y2
+
+sum33:
+	VUNPCKLPS    Y1, Y0, Y3
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y3, Y0, Y0
+	VUNPCKLPS    Y2, Y2, Y3
+	VUNPCKHPS    Y2, Y2, Y2
+	VADDPS       Y3, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y3
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y3, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X3
+	VADDPS       X3, X0, X0
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked34
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMOVSD       (DI), X13
+	VINSERTPS    $0x20, 8(DI), X13, X13
+	VMULPS       X13, X0, X0
+
+unmasked34:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled35
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+
+unscaled35:
+	CMPB    180(AX), $0x00
+	JEQ     below36
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x03
+	JGE     below36
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+3, R9
+	LEAQ    (SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X0, X0
+
+below36:
+	MOVQ       136(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      SI, DI
+	ADDQ       48(AX), DI
+	LEAQ       (DI)(DX*4), DI
+	VMOVLPS    X0, (DI)
+	VEXTRACTPS $0x02, X0, 8(DI)
+	ADDQ       $0x03, DX
+	JMP        cols28
+
+zeros30:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next37
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero38:
+	CMPQ    BX, $0x08
+	JLT     zeroed39
+	VMOVUPS Y0, (DI)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero38
+
+zeroed39:
+zero40:
+	CMPQ    BX, $0x04
+	JLT     zeroed41
+	VMOVUPS X0, (DI)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero40
+
+zeroed41:
+zero42:
+	CMPQ   BX, $0x01
+	JLT    zeroed43
+	VMOVSS X0, (DI)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero42
+
+zeroed43:
+next37:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows25
+	JMP  done3
+
+narrow2:
+rows44:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside45
+	MOVQ DX, CX
+
+inside45:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full46
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full46
+	MOVQ DX, BX
+
+full46:
+	XORQ DX, DX
+
+cols47:
+	CMPQ DX, BX
+	JGE  zeros49
+	MOVQ 160(AX), SI
+	SUBQ $0x01, SI
+	CMPQ DX, SI
+	JLE  inside48
+	MOVQ SI, DX
+
+inside48:
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	MOVQ   168(AX), SI
+	VXORPS Y0, Y0, Y0
+	SUBQ   $+8, SI
+	JLT    rest51
+
+steps50:
+	VMOVUPS     (DI), Y1
+	VMOVUPS     (R8), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ        $+32, DI
+	ADDQ        $+32, R8
+	SUBQ        $+8, SI
+	JGE         steps50
+
+rest51:
+	ADDQ        $+8, SI
+	TESTQ       SI, SI
+	JEQ         sum52
+	LEAQ        leading<>+0(SB), R9
+	NEGQ        SI
+	VMOVUPS     32(R9)(SI*4), Y15
+	VMASKMOVPS  (DI), Y15, Y1
+	VMASKMOVPS  (R8), Y15, Y2
+	VFMADD231PS Y1, Y2, Y0
+
+sum52:
+	VUNPCKLPS    Y0, Y0, Y1
+	VUNPCKHPS    Y0, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y0, Y0, Y1
+	VUNPCKHPD    Y0, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	MOVQ         144(AX), SI
+	SHLQ         $0x02, SI
+	CMPQ         96(AX), $0x00
+	JEQ          unmasked53
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         96(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	VMOVSS       (DI), X13
+	VMULPS       X13, X0, X0
+
+unmasked53:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled54
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X0, X0
+
+unscaled54:
+	CMPB    180(AX), $0x00
+	JEQ     below55
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x01
+	JGE     below55
+	LEAQ    leading<>+0(SB), DI
+	XORQ    R8, R8
+	MOVQ    $+1, R9
+	LEAQ    (SI), SI
+	CMPQ    SI, R8
+	CMOVQLT R8, SI
+	CMPQ    SI, R9
+	CMOVQGT R9, SI
+	NEGQ    SI
+	VANDPS  32(DI)(SI*4), X0, X0
+
+below55:
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VMOVSS X0, (DI)
+	ADDQ   $0x01, DX
+	JMP    cols47
+
+zeros49:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next56
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VXORPS Y0, Y0, Y0
+
+zero57:
+	CMPQ    BX, $0x08
+	JLT     zeroed58
+	VMOVUPS Y0, (DI)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     zero57
+
+zeroed58:
+zero59:
+	CMPQ    BX, $0x04
+	JLT     zeroed60
+	VMOVUPS X0, (DI)
+	ADDQ    $+16, DI
+	SUBQ    $0x04, BX
+	JMP     zero59
+
+zeroed60:
+zero61:
+	CMPQ   BX, $0x01
+	JLT    zeroed62
+	VMOVSS X0, (DI)
+	ADDQ   $+4, DI
+	SUBQ   $0x01, BX
+	JMP    zero61
+
+zeroed62:
+next56:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows44
+
+done3:
+	VZEROUPPER
+	RET
+
 // func solveAVX2(p *tile.Solve)
 // Requires: AVX, FMA3
 TEXT ·solveAVX2(SB), NOSPLIT, $0-8

@@ -54,6 +54,24 @@ func productNN4x32AVX512(p *tile.Product)
 //go:noescape
 func productTN4x32AVX512(p *tile.Product)
 
+// productNT4x4AVX512 is the NT product of tile.Product on register tiles of 4 x 4:
+// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+//
+//go:noescape
+func productNT4x4AVX512(p *tile.Product)
+
+// productNT6x4AVX512 is the NT product of tile.Product on register tiles of 6 x 4:
+// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+//
+//go:noescape
+func productNT6x4AVX512(p *tile.Product)
+
+// productNT2x8AVX512 is the NT product of tile.Product on register tiles of 2 x 8:
+// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+//
+//go:noescape
+func productNT2x8AVX512(p *tile.Product)
+
 // solveAVX512 is the substitution of tile.Solve in blocks of 8 rows and panels of 32 columns:
 // the rows above are subtracted as a product, then the block's own triangle is
 // substituted in registers.

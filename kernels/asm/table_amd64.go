@@ -16,7 +16,7 @@ func detect() []*tile.Primitives {
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
 		t = append(t, &avx2)
 	}
-	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
 		t = append(t, &avx512)
 	}
 	return t
@@ -34,6 +34,11 @@ var avx2 = tile.Primitives{
 		{MR: 4, NR: 24, Run: productTN4x24AVX2},
 		{MR: 4, NR: 16, Run: productTN4x16AVX2},
 	},
+	NT: []tile.ProductKernel{
+		{MR: 3, NR: 4, Run: productNT3x4AVX2},
+		{MR: 2, NR: 4, Run: productNT2x4AVX2},
+		{MR: 4, NR: 3, Run: productNT4x3AVX2},
+	},
 	Solve: solveAVX2,
 }
 
@@ -50,6 +55,11 @@ var avx512 = tile.Primitives{
 		{MR: 12, NR: 32, Run: productTN12x32AVX512},
 		{MR: 6, NR: 64, Run: productTN6x64AVX512},
 		{MR: 4, NR: 32, Run: productTN4x32AVX512},
+	},
+	NT: []tile.ProductKernel{
+		{MR: 4, NR: 4, Run: productNT4x4AVX512},
+		{MR: 6, NR: 4, Run: productNT6x4AVX512},
+		{MR: 2, NR: 8, Run: productNT2x8AVX512},
 	},
 	Solve: solveAVX512,
 }
