@@ -1,0 +1,194 @@
+package kernels
+
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Inputs are the arrays of an attention op, named and laid out as in ONNX
+// LinearAttention: heads are packed head-major in the last axis.
+type Inputs struct {
+	Query     Tensor // (B, T, Hq*dk)
+	Key       Tensor // (B, T, Hkv*dk)
+	Value     Tensor // (B, T, Hkv*dv)
+	PastState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
+	Decay     Tensor // (B, T, Hkv), natural logarithm; rules gated and gated_delta
+	Beta      Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
+}
+
+// Outputs are what an attention op writes.
+type Outputs struct {
+	Output       Tensor // (B, T, Hq*dv)
+	PresentState Tensor // (B, Hkv, dk, dv), optional; may be the very memory of PastState (in place)
+}
+
+// attentionArgs are checked arguments.
+type attentionArgs struct {
+	problem tile.Problem
+	scale   float32
+	// Layouts as in Inputs and Outputs; nil where absent.
+	query, key, value, past, decay, beta []float32
+	output, state                        []float32
+	headDecay                            []float32
+	betaHeads                            int
+}
+
+// attentionOp is what the two attention ops give to the shared checks.
+type attentionOp struct {
+	op, rule       string
+	qHeads         int
+	kvHeads        int
+	scale          float32
+	headDecay      []float32
+	threads        int
+	fixed          bool // the rule's decay comes from headDecay
+	gated, hasBeta bool
+}
+
+// check turns arguments into views, or says which one is wrong.
+func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error) {
+	if in == nil {
+		return a, refuse("in", "non-nil", "nil")
+	}
+	if out == nil {
+		return a, refuse("out", "non-nil", "nil")
+	}
+	if o.qHeads <= 0 {
+		return a, refuse("QHeads", "positive", "%d", o.qHeads)
+	}
+	if o.kvHeads <= 0 {
+		return a, refuse("KVHeads", "positive", "%d", o.kvHeads)
+	}
+	if o.qHeads%o.kvHeads != 0 {
+		return a, refuse("QHeads", "a multiple of KVHeads", "%d with KVHeads %d", o.qHeads, o.kvHeads)
+	}
+	if o.threads < 0 {
+		return a, refuse("Threads", "0 (all) or positive", "%d", o.threads)
+	}
+	if math.IsNaN(float64(o.scale)) || math.IsInf(float64(o.scale), 0) {
+		return a, refuse("Scale", "finite", "%v", o.scale)
+	}
+	s := tile.Shape{Hq: o.qHeads, Hkv: o.kvHeads}
+	if len(in.Query.Shape) != 3 {
+		return a, refuse("query", "rank 3, (B,T,Hq*dk)", "rank %d, shape %v", len(in.Query.Shape), in.Query.Shape)
+	}
+	s.B, s.T = in.Query.Shape[0], in.Query.Shape[1]
+	if s.Dk, err = headWidth("query", "(B,T,Hq*dk)", in.Query, o.qHeads); err != nil {
+		return a, err
+	}
+	if len(in.Value.Shape) != 3 {
+		return a, refuse("value", "rank 3, (B,T,Hkv*dv)", "rank %d, shape %v", len(in.Value.Shape), in.Value.Shape)
+	}
+	if s.Dv, err = headWidth("value", "(B,T,Hkv*dv)", in.Value, o.kvHeads); err != nil {
+		return a, err
+	}
+	if _, ok := volume([]int{s.B, s.Hkv, s.Dk, s.Dv}); !ok {
+		return a, refuse("query", "small enough to address with its state", "shape %v with value shape %v", in.Query.Shape, in.Value.Shape)
+	}
+	for _, c := range []struct {
+		name, layout string
+		t            Tensor
+		shape        []int
+		optional     bool
+	}{
+		{"query", "(B,T,Hq*dk)", in.Query, []int{s.B, s.T, s.Hq * s.Dk}, false},
+		{"key", "(B,T,Hkv*dk)", in.Key, []int{s.B, s.T, s.Hkv * s.Dk}, false},
+		{"value", "(B,T,Hkv*dv)", in.Value, []int{s.B, s.T, s.Hkv * s.Dv}, false},
+		{"past_state", "(B,Hkv,dk,dv)", in.PastState, []int{s.B, s.Hkv, s.Dk, s.Dv}, true},
+		{"output", "(B,T,Hq*dv)", out.Output, []int{s.B, s.T, s.Hq * s.Dv}, false},
+		{"present_state", "(B,Hkv,dk,dv)", out.PresentState, []int{s.B, s.Hkv, s.Dk, s.Dv}, true},
+	} {
+		if c.optional && !c.t.present() {
+			continue
+		}
+		if err := checkTensor(c.name, c.layout, c.t, c.shape...); err != nil {
+			return a, err
+		}
+	}
+	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: "float32", Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone}
+	if err := o.checkGates(&a, &p, in); err != nil {
+		return a, err
+	}
+	a.problem = p
+	a.scale = o.scale
+	if a.scale == 0 {
+		a.scale = float32(1 / math.Sqrt(float64(s.Dk)))
+	}
+	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
+	a.output, a.state = out.Output.Data, out.PresentState.Data
+	return a, a.checkAliases()
+}
+
+func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) error {
+	s := p.Shape
+	switch {
+	case !o.gated && in.Decay.present():
+		return refuse("decay", "absent", "given to rule %q", o.rule)
+	case !o.gated && o.headDecay != nil:
+		return refuse("HeadDecay", "absent", "given to rule %q", o.rule)
+	case o.gated && o.headDecay != nil && in.Decay.present():
+		return refuse("decay", "absent where HeadDecay is set", "given")
+	case o.gated && o.headDecay != nil:
+		if len(o.headDecay) != s.Hkv {
+			return refuse("HeadDecay", "one log decay for each of the KVHeads", "%d values for %d heads", len(o.headDecay), s.Hkv)
+		}
+		p.Decay, a.headDecay = tile.DecayFixed, o.headDecay
+	case o.gated && !in.Decay.present():
+		return refuse("decay", "given", "absent with rule %q", o.rule)
+	case o.gated:
+		if len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk {
+			return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported yet", "shape %v", in.Decay.Shape)
+		}
+		if err := checkTensor("decay", "(B,T,Hkv)", in.Decay, s.B, s.T, s.Hkv); err != nil {
+			return err
+		}
+		p.Decay, a.decay = tile.DecayHead, in.Decay.Data
+	}
+	switch {
+	case !o.hasBeta && in.Beta.present():
+		return refuse("beta", "absent", "given to rule %q", o.rule)
+	case o.hasBeta && !in.Beta.present():
+		return refuse("beta", "given", "absent with rule %q", o.rule)
+	case o.hasBeta:
+		a.betaHeads = s.Hkv
+		if len(in.Beta.Shape) == 3 && in.Beta.Shape[2] == 1 {
+			a.betaHeads = 1
+		}
+		if err := checkTensor("beta", "(B,T,Hkv) or (B,T,1)", in.Beta, s.B, s.T, a.betaHeads); err != nil {
+			return err
+		}
+		a.beta = in.Beta.Data
+	}
+	return nil
+}
+
+// headWidth is the last dimension divided by the heads that share it.
+func headWidth(name, layout string, t Tensor, heads int) (int, error) {
+	last := t.Shape[2]
+	if last <= 0 || last%heads != 0 {
+		return 0, refuse(name, "a positive multiple of its heads in the last dimension, "+layout, "shape %v with %d heads", t.Shape, heads)
+	}
+	return last / heads, nil
+}
+
+// checkAliases refuses outputs that overlap an input or each other; only the state may be updated in place.
+func (a *attentionArgs) checkAliases() error {
+	if overlaps(a.output, a.state) {
+		return refuse("output", "apart from present_state", "overlapping memory")
+	}
+	for _, in := range []struct {
+		name string
+		data []float32
+	}{
+		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
+	} {
+		if overlaps(a.output, in.data) {
+			return refuse("output", "apart from "+in.name, "overlapping memory")
+		}
+		if overlaps(a.state, in.data) && !(in.name == "past_state" && same(a.state, in.data)) {
+			return refuse("present_state", "apart from "+in.name, "overlapping memory")
+		}
+	}
+	return nil
+}

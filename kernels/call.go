@@ -1,0 +1,87 @@
+package kernels
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// driver is what a prepared op gives to a call.
+type driver interface {
+	parallel
+	release()
+}
+
+// Call is a problem prepared for one candidate, with the scratch of all its
+// workers: running it allocates nothing. A Call is for one goroutine at a time.
+type Call struct {
+	Problem   tile.Problem
+	Candidate tile.Candidate
+
+	driver    driver
+	attention *attention // driver, where the op is one of the attention ops
+	hash      *hashLayer // driver, where the op is hash-layer
+	done      sync.WaitGroup
+}
+
+// newCall prepares a candidate for a problem, over the given table in place of the ISA's own if it is not nil.
+func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, error) {
+	if err := CheckConfig(p, c); err != nil {
+		return nil, err
+	}
+	if prim == nil {
+		prim, _ = primitives(c.ISA)
+	}
+	x := &Call{Problem: p, Candidate: c}
+	if p.Op == tile.HashLayer {
+		x.hash = newHashLayer(p, prim, c.Config)
+		x.driver = x.hash
+	} else {
+		x.attention = newAttention(p, prim, c.Config)
+		x.driver = x.attention
+	}
+	return x, nil
+}
+
+func (x *Call) run() { run(x.driver, &x.done) }
+
+// resolved is a problem's choice with prepared calls that wait for their next use.
+type resolved struct {
+	choice Choice
+	idle   sync.Pool
+}
+
+func (r *resolved) take() *Call {
+	if x, ok := r.idle.Get().(*Call); ok {
+		return x
+	}
+	x, err := newCall(r.choice.Problem, r.choice.Candidate, nil)
+	if err != nil {
+		panic(fmt.Sprintf("kernels: a checked choice cannot run: %v", err))
+	}
+	return x
+}
+
+func (r *resolved) give(x *Call) {
+	x.driver.release()
+	r.idle.Put(x)
+}
+
+// forwardAttention is the way of both attention ops: arguments, choice, call.
+func forwardAttention(o attentionOp, out *Outputs, in *Inputs) error {
+	args, err := o.check(out, in)
+	if err != nil {
+		return err
+	}
+	r, err := resolve(args.problem)
+	if err != nil {
+		return err
+	}
+	args.problem = r.choice.Problem // with its thread count
+	c := r.take()
+	defer r.give(c)
+	c.attention.set(args)
+	c.run()
+	return nil
+}

@@ -1,0 +1,276 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/rooftune/rooftune/kernels/generic"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Case is a problem with generated inputs and buffers for its outputs: what
+// the tuner times. Queries and keys are normal with L2 norm about 1, values normal, log decays from -0.1 to 0, beta from 0
+// to 1, table entries uniform.
+type Case struct {
+	Problem   tile.Problem
+	attention attentionArgs
+	hash      hashArgs
+}
+
+// NewCase generates a problem's arrays. The same seed gives the same numbers.
+func NewCase(p tile.Problem, seed uint64) (*Case, error) {
+	if err := CheckProblem(p); err != nil {
+		return nil, err
+	}
+	g := generator{rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
+	s := p.Shape
+	if p.Op == tile.HashLayer {
+		k := (s.D + s.Tau - 1) / s.Tau
+		return &Case{Problem: p, hash: hashArgs{
+			problem: p, input: g.normal(s.N*s.D, 1), tables: g.uniform((k<<s.Tau)*s.H, -0.05, 0.05), bias: g.uniform(s.H, -0.01, 0.01),
+			output: aligned(s.N * s.H), codes: make([]int32, s.N*k), weights: aligned(s.N * k),
+		}}, nil
+	}
+	width := 1 / math.Sqrt(float64(s.Dk))
+	a := attentionArgs{
+		problem: p, scale: float32(width),
+		query: g.normal(s.B*s.T*s.Hq*s.Dk, 1), key: g.normal(s.B*s.T*s.Hkv*s.Dk, width), value: g.normal(s.B*s.T*s.Hkv*s.Dv, 1),
+		past:   g.normal(s.B*s.Hkv*s.Dk*s.Dv, width),
+		output: aligned(s.B * s.T * s.Hq * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+	}
+	switch p.Decay {
+	case tile.DecayHead:
+		a.decay = g.uniform(s.B*s.T*s.Hkv, -0.1, 0)
+	case tile.DecayFixed:
+		a.headDecay = g.uniform(s.Hkv, -0.1, 0)
+	}
+	if p.Op == tile.DeltaRule {
+		a.betaHeads = s.Hkv
+		a.beta = g.uniform(s.B*s.T*s.Hkv, 0, 1)
+	}
+	return &Case{Problem: p, attention: a}, nil
+}
+
+type generator struct{ *rand.Rand }
+
+func (g generator) normal(n int, sigma float64) []float32 {
+	v := aligned(n)
+	for i := range v {
+		v[i] = float32(sigma * g.NormFloat64())
+	}
+	return v
+}
+
+func (g generator) uniform(n int, lo, hi float32) []float32 {
+	v := aligned(n)
+	for i := range v {
+		v[i] = lo + (hi-lo)*g.Float32()
+	}
+	return v
+}
+
+// Prepare readies a candidate to run on the case's arrays.
+func (c *Case) Prepare(cand tile.Candidate) (*Call, error) {
+	x, err := newCall(c.Problem, cand, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.set(x)
+	return x, nil
+}
+
+func (c *Case) set(x *Call) {
+	if x.hash != nil {
+		x.hash.set(c.hash)
+		return
+	}
+	x.attention.set(c.attention)
+}
+
+// Run computes the case once. It allocates nothing after the first run.
+func (x *Call) Run() { x.run() }
+
+// ExecutedFlops counts the flops of one run by primitive call: those of the op's definition and those that
+// its chunks add.
+func (x *Call) ExecutedFlops() (int64, error) {
+	prim, ok := primitives(x.Candidate.ISA)
+	if !ok {
+		return 0, fmt.Errorf("kernels: ISA %q cannot run here", x.Candidate.ISA)
+	}
+	var flops int64
+	p := x.Problem
+	p.Threads = 1 // one worker counts all
+	counted, err := newCall(p, x.Candidate, counting(prim, &flops))
+	if err != nil {
+		return 0, err
+	}
+	if x.hash != nil {
+		args := x.hash.hashArgs
+		args.problem = p
+		counted.hash.set(args)
+	} else {
+		args := x.attention.attentionArgs
+		args.problem = p
+		counted.attention.set(args)
+	}
+	counted.run()
+	return flops, nil
+}
+
+// verifyTokens is how many chunks a verification walks: enough for a first, a steady and a ragged chunk.
+func verifyTokens(chunk int) int { return 2*chunk + chunk/2 + 3 }
+
+// verifyProblem cuts a problem down to what one check needs: the same widths, rule, grouping and threads with
+// fewer tokens, heads and batch items.
+func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
+	s := &p.Shape
+	if p.Op == tile.HashLayer {
+		s.N = min(s.N, hashBlock+3)
+		// A few tables show every path of the gather; a whole set would take gigabytes.
+		const tables = 48
+		s.D = min(s.D, tables*s.Tau)
+		return p
+	}
+	group := s.Hq / s.Hkv
+	s.B = min(s.B, 2)
+	s.Hkv = min(s.Hkv, 2)
+	s.Hq = s.Hkv * group
+	s.T = min(s.T, verifyTokens(c["chunk"]))
+	return p
+}
+
+// oracles keeps the oracle's answers, which many candidates of a problem share.
+var oracles struct {
+	sync.Mutex
+	answers map[oracleKey]*oracleAnswer
+}
+
+type oracleKey struct {
+	problem tile.Problem
+	seed    uint64
+}
+
+type oracleAnswer struct {
+	c         *Case
+	attention generic.AttentionResult
+	hash      generic.HashResult
+}
+
+const maxOracles = 32
+
+func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
+	p.Threads = 1
+	key := oracleKey{p, seed}
+	oracles.Lock()
+	defer oracles.Unlock()
+	if a, ok := oracles.answers[key]; ok {
+		return a, nil
+	}
+	c, err := NewCase(p, seed)
+	if err != nil {
+		return nil, err
+	}
+	a := &oracleAnswer{c: c}
+	s := p.Shape
+	if p.Op == tile.HashLayer {
+		a.hash = generic.Hash{N: s.N, D: s.D, H: s.H, Tau: s.Tau, Released: p.Weighting == tile.WeightingReleased}.
+			Oracle(c.hash.input, c.hash.tables, c.hash.bias)
+	} else {
+		in := c.attention
+		a.attention = generic.Attention{
+			B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
+			Scale: float64(in.scale), HeadDecay: in.headDecay, BetaHeads: in.betaHeads,
+		}.Oracle(in.query, in.key, in.value, in.past, in.decay, in.beta)
+	}
+	if len(oracles.answers) >= maxOracles || oracles.answers == nil {
+		oracles.answers = map[oracleKey]*oracleAnswer{}
+	}
+	oracles.answers[key] = a
+	return a, nil
+}
+
+// Verify runs a candidate on generated inputs of the problem's widths (with fewer tokens and heads, a past state and a ragged last
+// chunk) and compares everything it writes with the float64 oracle. It passes if maxError <= bound; see
+// ErrorBound for both. An error means that the candidate could not run.
+func Verify(p tile.Problem, c tile.Candidate, seed uint64) (maxError, bound float64, err error) {
+	return verifyWith(p, c, seed, nil)
+}
+
+func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primitives) (maxError, bound float64, err error) {
+	small := verifyProblem(p, c.Config)
+	want, err := oracle(small, seed)
+	if err != nil {
+		return 0, 0, err
+	}
+	x, err := newCall(small, c, prim)
+	if err != nil {
+		return 0, 0, err
+	}
+	args := *want.c // the inputs are shared, the outputs are this call's own
+	args.Problem = small
+	if small.Op == tile.HashLayer {
+		h := &args.hash
+		h.problem, h.output, h.codes, h.weights = small, aligned(len(h.output)), make([]int32, len(h.codes)), aligned(len(h.weights))
+	} else {
+		a := &args.attention
+		a.problem, a.output, a.state = small, aligned(len(a.output)), aligned(len(a.state))
+	}
+	args.set(x)
+	x.run()
+	bound = ErrorBound(small)
+	if small.Op == tile.HashLayer {
+		for i, code := range args.hash.codes {
+			if code != want.hash.Codes[i] {
+				return math.Inf(1), bound, nil
+			}
+		}
+		return max(relativeError(args.hash.output, want.hash.Output, want.hash.OutputAbs),
+			relativeError(args.hash.weights, want.hash.Weights, want.hash.Weights)), bound, nil
+	}
+	return max(relativeError(args.attention.output, want.attention.Output, want.attention.OutputAbs),
+		relativeError(args.attention.state, want.attention.State, want.attention.StateAbs)), bound, nil
+}
+
+// eps is the largest relative error of one rounding to float32.
+const eps = 1.0 / (1 << 24)
+
+// ErrorBound is the largest relative error of a problem's outputs that rounding to float32 explains, relative to the
+// same sums over absolute values (generic.AttentionResult and HashResult say how these are formed).
+//
+// Attention ops: eps (4T + dk + 16). A token's term passes through at most T state updates or masked products, each an
+// addition and a multiplication by a decay factor that is itself within 2 ulp, and one
+// dot product of length dk. Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
+func ErrorBound(p tile.Problem) float64 {
+	s := p.Shape
+	if p.Op == tile.HashLayer {
+		return eps * float64((s.D-1)/s.Tau+1+4*s.Tau+16)
+	}
+	return eps * float64(4*s.T+s.Dk+16)
+}
+
+// relativeError is the largest |got-want| over the scale of its rounding errors. Non-finite values must be the same;
+// values so small that a product underflowed on the way are not compared by ratio.
+func relativeError(got []float32, want, scale []float64) float64 {
+	const underflow = 0x1p-126 / eps
+	worst := 0.0
+	for i, w := range want {
+		g := float64(got[i])
+		switch {
+		case math.IsNaN(w):
+			if !math.IsNaN(g) {
+				return math.Inf(1)
+			}
+		case math.Abs(w) > math.MaxFloat32:
+			if !math.IsInf(g, 0) && !math.IsNaN(g) || math.IsInf(w, 0) && math.IsNaN(g) || g*w < 0 {
+				return math.Inf(1)
+			}
+		case math.IsNaN(g):
+			return math.Inf(1)
+		default:
+			worst = max(worst, math.Abs(g-w)/(scale[i]+underflow))
+		}
+	}
+	return worst
+}

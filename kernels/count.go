@@ -1,0 +1,45 @@
+package kernels
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// counting is a table with prim's register tiles whose functions add up flops and compute nothing. A lower triangle counts as
+// its elements, whatever a tile rounds it up to.
+func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
+	add := func(n int) { *flops += int64(n) }
+	products := func(ks []tile.ProductKernel, count func(*tile.Product)) []tile.ProductKernel {
+		c := make([]tile.ProductKernel, len(ks))
+		for i, k := range ks {
+			c[i] = tile.ProductKernel{MR: k.MR, NR: k.NR, Run: count}
+		}
+		return c
+	}
+	full := func(p *tile.Product) { add(2 * p.M * p.N * p.K) }
+	return &tile.Primitives{
+		ISA: prim.ISA,
+		NN: products(prim.NN, func(p *tile.Product) {
+			if p.Lower {
+				add(p.N * p.M * (p.M + 1))
+				return
+			}
+			full(p)
+		}),
+		NT: products(prim.NT, func(p *tile.Product) {
+			if p.Lower {
+				add(p.K * p.M * (p.M + 1 - 2*p.Strict))
+				return
+			}
+			full(p)
+		}),
+		TN:    products(prim.TN, full),
+		Solve: func(s *tile.Solve) { add(s.W * s.N * (s.N - 1)) },
+		Pack: func(p *tile.Pack) {
+			p.NonFinite = false
+			if p.Row != nil {
+				add(p.M * p.N)
+			}
+		},
+		Decay:  func(d *tile.Decay) { add(d.N * d.N / 2) },
+		Exp:    func(e *tile.Exp) {},
+		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
+	}
+}

@@ -1,0 +1,38 @@
+package kernels
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// DeltaRule computes the update rules "delta" and "gated_delta" of ONNX
+// LinearAttention (DeltaNet, Gated DeltaNet), per batch item and state head:
+//
+//	S *= exp(decay)            (gated_delta)
+//	u  = beta * (v - Sᵀk)      with the decayed S
+//	S += k uᵀ
+//	o  = scale * Sᵀq           for each query head of the group
+//
+// in chunks (Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length",
+// section 3): the triangular system of a chunk is solved directly against V - K S, with no inverse. Values may be used
+// by many goroutines at once.
+type DeltaRule struct {
+	QHeads  int     // query heads Hq, a multiple of KVHeads
+	KVHeads int     // key, value and state heads Hkv
+	Rule    string  // tile.RuleGatedDelta (also "", as in ONNX) or tile.RuleDelta
+	Scale   float32 // 0 means 1/sqrt(dk)
+	Threads int     // workers, 0 for all that this process may use
+}
+
+// Forward computes the output and the state after the last token. It returns an *ArgumentError that names
+// the argument if one is wrong, before anything is written. T = 0 hands the state on unchanged.
+func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
+	rule := o.Rule
+	if rule == "" {
+		rule = tile.RuleGatedDelta
+	}
+	if rule != tile.RuleDelta && rule != tile.RuleGatedDelta {
+		return refuse("Rule", `"delta" or "gated_delta"`, "%q", o.Rule)
+	}
+	return forwardAttention(attentionOp{
+		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
+		threads: o.Threads, gated: rule == tile.RuleGatedDelta, hasBeta: true,
+	}, out, in)
+}

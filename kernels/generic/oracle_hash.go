@@ -1,0 +1,69 @@
+package generic
+
+import "math"
+
+// Hash is the shape of a float64 evaluation of MemoryFormer's memory layer,
+// the oracle of hash-layer. The input row of D numbers is cut in K = ceil(D/Tau) sub-vectors
+// z_k of Tau numbers, the last one padded with zeros; bit i of the code is z_ki >= 0, the first
+// element the most significant; then
+//
+//	p_k = prod_i 1/(1+exp(-2|z_ki|))
+//	w_k = p_k (the paper's weighting), or |z_k|_1 p_k (the released code's)
+//	y   = bias + sum_k w_k Table[k, code_k, :]
+type Hash struct {
+	N, D, H, Tau int
+	Released     bool
+}
+
+// K is the number of tables.
+func (a Hash) K() int { return (a.D + a.Tau - 1) / a.Tau }
+
+// HashResult is what the oracle gives: Output and OutputAbs (N,H), Codes and
+// Weights (N,K). OutputAbs sums absolute products.
+type HashResult struct {
+	Output, OutputAbs []float64
+	Codes             []int32
+	Weights           []float64
+}
+
+// Oracle evaluates the layer. input is (N,D), tables (K,2^Tau,H), bias (H) or nil.
+func (a Hash) Oracle(input, tables, bias []float32) HashResult {
+	k := a.K()
+	r := HashResult{
+		Output:    make([]float64, a.N*a.H),
+		OutputAbs: make([]float64, a.N*a.H),
+		Codes:     make([]int32, a.N*k),
+		Weights:   make([]float64, a.N*k),
+	}
+	for n := range a.N {
+		y, yAbs := r.Output[n*a.H:][:a.H], r.OutputAbs[n*a.H:][:a.H]
+		for j := range bias {
+			y[j], yAbs[j] = float64(bias[j]), math.Abs(float64(bias[j]))
+		}
+		for c := range k {
+			code, p, norm := 0, 1.0, 0.0
+			for i := range a.Tau {
+				z := 0.0
+				if at := c*a.Tau + i; at < a.D {
+					z = float64(input[n*a.D+at])
+				}
+				code <<= 1
+				if z >= 0 {
+					code |= 1
+				}
+				p /= 1 + math.Exp(-2*math.Abs(z))
+				norm += math.Abs(z)
+			}
+			if a.Released {
+				p *= norm
+			}
+			r.Codes[n*k+c], r.Weights[n*k+c] = int32(code), p
+			row := tables[((c<<a.Tau)+code)*a.H:][:a.H]
+			for j, x := range row {
+				y[j] += p * float64(x)
+				yAbs[j] += math.Abs(p * float64(x))
+			}
+		}
+	}
+	return r
+}

@@ -1,0 +1,39 @@
+package kernels
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// LinearAttention computes causal linear attention with the update rules
+// "linear" and "gated" of ONNX LinearAttention, per batch item and state head:
+//
+//	S *= exp(decay)   (gated)
+//	S += k vᵀ
+//	o  = scale * Sᵀq  for each query head of the group
+//
+// in the tiled form of Lightning Attention-2 (Qin et al. 2024, section 3): within a chunk by
+// masked products, between chunks through the state. Values may be used by many goroutines at once.
+type LinearAttention struct {
+	QHeads  int     // query heads Hq, a multiple of KVHeads
+	KVHeads int     // key, value and state heads Hkv
+	Rule    string  // tile.RuleLinear (also "") or tile.RuleGated
+	Scale   float32 // 0 means 1/sqrt(dk)
+	// HeadDecay is a fixed log decay for each state head, for rule gated without a decay input: Lightning
+	// Attention-2's -slope, retention's log(1-2^(-5-h)).
+	HeadDecay []float32
+	Threads   int // workers, 0 for all that this process may use
+}
+
+// Forward computes the output and the state after the last token. It returns an *ArgumentError that names
+// the argument if one is wrong, before anything is written. T = 0 hands the state on unchanged.
+func (o *LinearAttention) Forward(out *Outputs, in *Inputs) error {
+	rule := o.Rule
+	if rule == "" {
+		rule = tile.RuleLinear
+	}
+	if rule != tile.RuleLinear && rule != tile.RuleGated {
+		return refuse("Rule", `"linear" or "gated"`, "%q", o.Rule)
+	}
+	return forwardAttention(attentionOp{
+		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
+		headDecay: o.HeadDecay, threads: o.Threads, gated: rule == tile.RuleGated,
+	}, out, in)
+}

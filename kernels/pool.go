@@ -1,0 +1,57 @@
+package kernels
+
+import "sync"
+
+// parallel is work cut into parts that may run side by side.
+type parallel interface {
+	parts() int
+	part(i int)
+}
+
+// The pool's workers are started when a call first needs them, wait on a
+// channel between calls and are shared by all calls. A part never waits for another part, so a call that finds all of them
+// busy only waits for parts to end.
+var pool struct {
+	sync.Mutex
+	workers int
+	tasks   chan task
+}
+
+type task struct {
+	work parallel
+	part int
+	done *sync.WaitGroup
+}
+
+// run does all parts of p, the first on the calling goroutine. It allocates
+// nothing once the pool has p.parts()-1 workers.
+func run(p parallel, done *sync.WaitGroup) {
+	n := p.parts()
+	if n > 1 {
+		grow(n - 1)
+		done.Add(n - 1)
+		for i := 1; i < n; i++ {
+			pool.tasks <- task{p, i, done}
+		}
+	}
+	p.part(0)
+	if n > 1 {
+		done.Wait()
+	}
+}
+
+func grow(n int) {
+	pool.Lock()
+	defer pool.Unlock()
+	if pool.tasks == nil {
+		pool.tasks = make(chan task)
+	}
+	for ; pool.workers < n; pool.workers++ {
+		go func() {
+			for t := range pool.tasks {
+				t.work.part(t.part)
+				t.done.Done()
+			}
+		}()
+	}
+}

@@ -1,0 +1,44 @@
+package kernels
+
+import (
+	"embed"
+	"sync"
+
+	"github.com/rooftune/rooftune/internal/digest"
+	"github.com/rooftune/rooftune/kernels/asm"
+	"github.com/rooftune/rooftune/kernels/generic"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// The drivers' own sources, so that an answer tuned with other code is known as stale.
+//
+//go:embed attention.go
+var attentionSource embed.FS
+
+//go:embed hash_layer.go
+var hashSource embed.FS
+
+var sourceHashes sync.Map // [2]string{op, isa} -> string
+
+// SourceHash identifies the code that runs an op on an ISA: its driver and its primitives.
+func SourceHash(op string, isa tile.ISA) string {
+	key := [2]string{op, string(isa)}
+	if h, ok := sourceHashes.Load(key); ok {
+		return h.(string)
+	}
+	fs, name := attentionSource, "attention.go"
+	if op == tile.HashLayer {
+		fs, name = hashSource, "hash_layer.go"
+	}
+	driver, err := fs.ReadFile(name)
+	if err != nil {
+		panic(err) // embedded above
+	}
+	prim := generic.SourceHash()
+	if isa != tile.Generic {
+		prim = asm.SourceHash(isa)
+	}
+	h := digest.Sum([]byte(op), driver, []byte(prim))
+	sourceHashes.Store(key, h)
+	return h
+}
