@@ -42,7 +42,8 @@ type attentionOp struct {
 	scale          float32
 	headDecay      []float32
 	threads        int
-	fixed          bool // the rule's decay comes from headDecay
+	candidate      *tile.Candidate // nil for the selected one
+	fixed          bool            // the rule's decay comes from headDecay
 	gated, hasBeta bool
 }
 
@@ -86,23 +87,25 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if _, ok := volume([]int{s.B, s.Hkv, s.Dk, s.Dv}); !ok {
 		return a, refuse("query", "small enough to address with its state", "shape %v with value shape %v", in.Query.Shape, in.Value.Shape)
 	}
-	for _, c := range []struct {
-		name, layout string
-		t            Tensor
-		shape        []int
-		optional     bool
-	}{
-		{"query", "(B,T,Hq*dk)", in.Query, []int{s.B, s.T, s.Hq * s.Dk}, false},
-		{"key", "(B,T,Hkv*dk)", in.Key, []int{s.B, s.T, s.Hkv * s.Dk}, false},
-		{"value", "(B,T,Hkv*dv)", in.Value, []int{s.B, s.T, s.Hkv * s.Dv}, false},
-		{"past_state", "(B,Hkv,dk,dv)", in.PastState, []int{s.B, s.Hkv, s.Dk, s.Dv}, true},
-		{"output", "(B,T,Hq*dv)", out.Output, []int{s.B, s.T, s.Hq * s.Dv}, false},
-		{"present_state", "(B,Hkv,dk,dv)", out.PresentState, []int{s.B, s.Hkv, s.Dk, s.Dv}, true},
-	} {
-		if c.optional && !c.t.present() {
-			continue
+	if err := checkTensor("query", "(B,T,Hq*dk)", in.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
+		return a, err
+	}
+	if err := checkTensor("key", "(B,T,Hkv*dk)", in.Key, s.B, s.T, s.Hkv*s.Dk); err != nil {
+		return a, err
+	}
+	if err := checkTensor("value", "(B,T,Hkv*dv)", in.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
+		return a, err
+	}
+	if in.PastState.present() {
+		if err := checkTensor("past_state", "(B,Hkv,dk,dv)", in.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
+			return a, err
 		}
-		if err := checkTensor(c.name, c.layout, c.t, c.shape...); err != nil {
+	}
+	if err := checkTensor("output", "(B,T,Hq*dv)", out.Output, s.B, s.T, s.Hq*s.Dv); err != nil {
+		return a, err
+	}
+	if out.PresentState.present() {
+		if err := checkTensor("present_state", "(B,Hkv,dk,dv)", out.PresentState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
 			return a, err
 		}
 	}

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -68,13 +69,34 @@ func (r *resolved) give(x *Call) {
 	r.idle.Put(x)
 }
 
+// resolveGiven is resolve for a caller that may have chosen already. A given candidate must be one that may run here.
+func resolveGiven(p tile.Problem, given *tile.Candidate) (*resolved, error) {
+	if given == nil {
+		return resolve(p)
+	}
+	if p.Threads == 0 {
+		s, err := selected()
+		if err != nil {
+			return nil, err
+		}
+		p.Threads = s.machine.Usable
+	}
+	if !slices.Contains(ISAs(), given.ISA) {
+		return nil, refuse("Candidate", "of an ISA that may run here", "ISA %q", given.ISA)
+	}
+	if err := CheckConfig(p, *given); err != nil {
+		return nil, err
+	}
+	return &resolved{choice: Choice{Problem: p, Candidate: *given}}, nil
+}
+
 // forwardAttention is the way of both attention ops: arguments, choice, call.
 func forwardAttention(o attentionOp, out *Outputs, in *Inputs) error {
 	args, err := o.check(out, in)
 	if err != nil {
 		return err
 	}
-	r, err := resolve(args.problem)
+	r, err := resolveGiven(args.problem, o.candidate)
 	if err != nil {
 		return err
 	}

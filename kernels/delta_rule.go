@@ -19,6 +19,8 @@ type DeltaRule struct {
 	Rule    string  // tile.RuleGatedDelta (also "", as in ONNX) or tile.RuleDelta
 	Scale   float32 // 0 means 1/sqrt(dk)
 	Threads int     // workers, 0 for all that this process may use
+	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
+	Candidate *tile.Candidate
 }
 
 // Forward computes the output and the state after the last token. It returns an *ArgumentError that names
@@ -33,6 +35,6 @@ func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
 	}
 	return forwardAttention(attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
-		threads: o.Threads, gated: rule == tile.RuleGatedDelta, hasBeta: true,
+		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true,
 	}, out, in)
 }

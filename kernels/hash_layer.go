@@ -18,6 +18,8 @@ type HashLayer struct {
 	Tau       int    // bits of a code, 1 to 16
 	Weighting string // tile.WeightingPaper (also "") or tile.WeightingReleased
 	Threads   int    // workers, 0 for all that this process may use
+	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
+	Candidate *tile.Candidate
 }
 
 // HashInputs are the arrays of a hash layer.
@@ -51,7 +53,7 @@ func (o *HashLayer) Forward(out *HashOutputs, in *HashInputs) error {
 	if err != nil {
 		return err
 	}
-	r, err := resolve(args.problem)
+	r, err := resolveGiven(args.problem, o.Candidate)
 	if err != nil {
 		return err
 	}
@@ -217,11 +219,15 @@ func (a *hashLayer) part(i int) {
 	}
 	w := a.work[i]
 	for t := t0; t < t1; t += a.block {
-		n := min(a.block, t1-t)
-		a.hash(w, t, n, a.byToken || i == 0)
-		for j := j0; j < j1; j += a.cols {
-			a.gather(w, t, n, j, min(a.cols, j1-j))
-		}
+		a.tokens(w, t, min(a.block, t1-t), j0, j1, a.byToken || i == 0)
+	}
+}
+
+// tokens computes columns j0 to j1 of n tokens from token t. publish says whether this worker gives the caller its codes.
+func (a *hashLayer) tokens(w *hashWork, t, n, j0, j1 int, publish bool) {
+	a.hash(w, t, n, publish)
+	for j := j0; j < j1; j += a.cols {
+		a.gather(w, t, n, j, min(a.cols, j1-j))
 	}
 }
 

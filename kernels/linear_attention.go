@@ -20,6 +20,8 @@ type LinearAttention struct {
 	// Attention-2's -slope, retention's log(1-2^(-5-h)).
 	HeadDecay []float32
 	Threads   int // workers, 0 for all that this process may use
+	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
+	Candidate *tile.Candidate
 }
 
 // Forward computes the output and the state after the last token. It returns an *ArgumentError that names
@@ -34,6 +36,6 @@ func (o *LinearAttention) Forward(out *Outputs, in *Inputs) error {
 	}
 	return forwardAttention(attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
-		headDecay: o.HeadDecay, threads: o.Threads, gated: rule == tile.RuleGated,
+		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated,
 	}, out, in)
 }

@@ -3,7 +3,6 @@ package kernels
 import (
 	"fmt"
 	"math"
-	"slices"
 	"unsafe"
 )
 
@@ -75,7 +74,7 @@ func checkTensor(name, layout string, t Tensor, shape ...int) error {
 	}
 	for i, d := range t.Shape {
 		if d != shape[i] {
-			return refuse(name, fmt.Sprintf("%v, %s", slices.Clone(shape), layout), "shape %v", t.Shape)
+			return refuse(name, fmt.Sprintf("%v, %s", append([]int(nil), shape...), layout), "shape %v", t.Shape)
 		}
 	}
 	return checkLength(name, t)
