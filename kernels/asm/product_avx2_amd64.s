@@ -36,10 +36,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+6
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer4
+
+	// 6 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -263,10 +265,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer13
+
+	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -372,10 +376,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer20
+
+	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -452,10 +458,12 @@ write25:
 
 fewer20:
 rows26:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer27
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer27
+
+	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -526,22 +534,140 @@ narrower2:
 panel33:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower34
 	CMPQ CX, $+8
-	JLE  masked35
-	MOVQ $+8, CX
+	JLT  narrower34
+	XORQ CX, CX
 
-masked35:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows35:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer36
 
-rows36:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+6
-	JLT   fewer37
+	// 8 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
+	CMPB  180(AX), $0x00
+	JEQ   full37
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
+	JGE   full37
+	MOVQ  R10, R9
+
+full37:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JEQ    store38
+
+step39:
+	VMOVUPS      (R10), Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step39
+
+store38:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled40
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled40:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write41
+	VBROADCASTSS 176(AX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  (SI)(BX*1), Y8, Y1
+	VFMADD231PS  (SI)(BX*2), Y8, Y2
+	VFMADD231PS  (DI), Y8, Y3
+	VFMADD231PS  (DI)(BX*1), Y8, Y4
+	VFMADD231PS  (DI)(BX*2), Y8, Y5
+	VFMADD231PS  (R8), Y8, Y6
+	VFMADD231PS  (R8)(BX*1), Y8, Y7
+
+write41:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DI)(BX*1)
+	VMOVUPS Y5, (DI)(BX*2)
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows35
+
+fewer36:
+rows42:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer43
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -551,13 +677,13 @@ rows36:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full38
-	LEAQ  6(CX), R9
+	JEQ   full44
+	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full38
+	JGE   full44
 	MOVQ  R9, R8
 
-full38:
+full44:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -566,49 +692,39 @@ full38:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
 	TESTQ  R8, R8
-	JEQ    store39
+	JEQ    store45
 
-step40:
-	VMASKMOVPS   (R9), Y15, Y6
-	VBROADCASTSS (SI), Y7
-	VFMADD231PS  Y6, Y7, Y0
-	VBROADCASTSS (SI)(BX*1), Y8
-	VFMADD231PS  Y6, Y8, Y1
-	VBROADCASTSS (SI)(BX*2), Y9
-	VFMADD231PS  Y6, Y9, Y2
-	VBROADCASTSS (DI), Y10
-	VFMADD231PS  Y6, Y10, Y3
-	VBROADCASTSS (DI)(BX*1), Y7
-	VFMADD231PS  Y6, Y7, Y4
-	VBROADCASTSS (DI)(BX*2), Y8
-	VFMADD231PS  Y6, Y8, Y5
+step46:
+	VMOVUPS      (R9), Y4
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (SI)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (SI)(BX*2), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  Y4, Y8, Y3
 	ADDQ         R10, R9
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step40
+	JNE          step46
 
-store39:
+store45:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
-	VBROADCASTSS (BX)(CX*4), Y6
-	VMULPS       Y0, Y6, Y0
-	VBROADCASTSS 4(BX)(CX*4), Y7
-	VMULPS       Y1, Y7, Y1
-	VBROADCASTSS 8(BX)(CX*4), Y6
-	VMULPS       Y2, Y6, Y2
-	VBROADCASTSS 12(BX)(CX*4), Y7
-	VMULPS       Y3, Y7, Y3
-	VBROADCASTSS 16(BX)(CX*4), Y6
-	VMULPS       Y4, Y6, Y4
-	VBROADCASTSS 20(BX)(CX*4), Y7
-	VMULPS       Y5, Y7, Y5
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
 
-unscaled41:
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -619,37 +735,313 @@ unscaled41:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write42
-	VBROADCASTSS 176(AX), Y6
-	VMASKMOVPS   (SI), Y15, Y7
-	VFMADD231PS  Y7, Y6, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y8
-	VFMADD231PS  Y8, Y6, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y9
-	VFMADD231PS  Y9, Y6, Y2
-	VMASKMOVPS   (DI), Y15, Y10
-	VFMADD231PS  Y10, Y6, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y11
-	VFMADD231PS  Y11, Y6, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y12
-	VFMADD231PS  Y12, Y6, Y5
+	JEQ          write48
+	VBROADCASTSS 176(AX), Y4
+	VFMADD231PS  (SI), Y4, Y0
+	VFMADD231PS  (SI)(BX*1), Y4, Y1
+	VFMADD231PS  (SI)(BX*2), Y4, Y2
+	VFMADD231PS  (DI), Y4, Y3
 
-write42:
+write48:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	ADDQ    $+4, CX
+	JMP     rows42
+
+fewer43:
+rows49:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer50
+
+	// 2 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), DI
+	CMPB  180(AX), $0x00
+	JEQ   full51
+	LEAQ  2(CX), R8
+	CMPQ  R8, DI
+	JGE   full51
+	MOVQ  R8, DI
+
+full51:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DI, DI
+	JEQ    store52
+
+step53:
+	VMOVUPS      (R8), Y2
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (SI)(BX*1), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         $+4, SI
+	DECQ         DI
+	JNE          step53
+
+store52:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled54
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled54:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write55
+	VBROADCASTSS 176(AX), Y2
+	VFMADD231PS  (SI), Y2, Y0
+	VFMADD231PS  (SI)(BX*1), Y2, Y1
+
+write55:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows49
+
+fewer50:
+rows56:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer57
+
+	// 1 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), BX
+	CMPB  180(AX), $0x00
+	JEQ   full58
+	LEAQ  1(CX), DI
+	CMPQ  DI, BX
+	JGE   full58
+	MOVQ  DI, BX
+
+full58:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   128(AX), R8
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	TESTQ  BX, BX
+	JEQ    store59
+
+step60:
+	VMOVUPS      (DI), Y1
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R8, DI
+	ADDQ         $+4, SI
+	DECQ         BX
+	JNE          step60
+
+store59:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled61
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled61:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), BX
+	ADDL         BX, BX
+	JEQ          write62
+	VBROADCASTSS 176(AX), Y1
+	VFMADD231PS  (SI), Y1, Y0
+
+write62:
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows56
+
+fewer57:
+	ADDQ $+8, DX
+	JMP  panel33
+
+narrower34:
+panel63:
+	MOVQ 160(AX), CX
+	SUBQ DX, CX
+	JLE  narrower64
+	CMPQ CX, $+8
+	JLE  masked65
+	MOVQ $+8, CX
+
+masked65:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows66:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer67
+
+	// 8 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
+	CMPB  180(AX), $0x00
+	JEQ   full68
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
+	JGE   full68
+	MOVQ  R10, R9
+
+full68:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JEQ    store69
+
+step70:
+	VMASKMOVPS   (R10), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step70
+
+store69:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled71
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled71:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write72
+	VBROADCASTSS 176(AX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VMASKMOVPS   (DI), Y15, Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VMASKMOVPS   (DI)(BX*1), Y15, Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VMASKMOVPS   (DI)(BX*2), Y15, Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VMASKMOVPS   (R8), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMASKMOVPS   (R8)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y7
+
+write72:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	VMASKMOVPS Y4, Y15, (DI)(BX*1)
 	VMASKMOVPS Y5, Y15, (DI)(BX*2)
-	ADDQ       $+6, CX
-	JMP        rows36
+	VMASKMOVPS Y6, Y15, (R8)
+	VMASKMOVPS Y7, Y15, (R8)(BX*1)
+	ADDQ       $+8, CX
+	JMP        rows66
 
-fewer37:
-rows43:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer44
+fewer67:
+rows73:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer74
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -659,13 +1051,13 @@ rows43:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full45
+	JEQ   full75
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full45
+	JGE   full75
 	MOVQ  R9, R8
 
-full45:
+full75:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -675,9 +1067,9 @@ full45:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store46
+	JEQ    store76
 
-step47:
+step77:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -691,12 +1083,12 @@ step47:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step47
+	JNE          step77
 
-store46:
+store76:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled78
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -706,7 +1098,7 @@ store46:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled48:
+unscaled78:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -717,7 +1109,7 @@ unscaled48:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write49
+	JEQ          write79
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -728,20 +1120,22 @@ unscaled48:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write49:
+write79:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows43
+	JMP        rows73
 
-fewer44:
-rows50:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer51
+fewer74:
+rows80:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer81
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -749,13 +1143,13 @@ rows50:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full52
+	JEQ   full82
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full52
+	JGE   full82
 	MOVQ  R8, DI
 
-full52:
+full82:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -763,9 +1157,9 @@ full52:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store53
+	JEQ    store83
 
-step54:
+step84:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -774,18 +1168,18 @@ step54:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step54
+	JNE          step84
 
-store53:
+store83:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled55
+	JEQ          unscaled85
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled55:
+unscaled85:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -794,25 +1188,27 @@ unscaled55:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write56
+	JEQ          write86
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write56:
+write86:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows50
+	JMP        rows80
 
-fewer51:
-rows57:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer58
+fewer81:
+rows87:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer88
+
+	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -820,38 +1216,38 @@ rows57:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full59
+	JEQ   full89
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full59
+	JGE   full89
 	MOVQ  DI, BX
 
-full59:
+full89:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store60
+	JEQ    store90
 
-step61:
+step91:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step61
+	JNE          step91
 
-store60:
+store90:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled92
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled62:
+unscaled92:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -860,21 +1256,21 @@ unscaled62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write63
+	JEQ          write93
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write63:
+write93:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows57
+	JMP        rows87
 
-fewer58:
+fewer88:
 	ADDQ $+8, DX
-	JMP  panel33
+	JMP  panel63
 
-narrower34:
+narrower64:
 	VZEROUPPER
 	RET
 
@@ -892,10 +1288,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+6
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer4
+
+	// 6 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1086,10 +1484,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer11
+
+	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1166,10 +1566,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer16
+
+	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1226,10 +1628,12 @@ write19:
 
 fewer16:
 rows20:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer21
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer21
+
+	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1283,22 +1687,17 @@ narrower2:
 panel25:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower26
 	CMPQ CX, $+8
-	JLE  masked27
-	MOVQ $+8, CX
+	JLT  narrower26
+	XORQ CX, CX
 
-masked27:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows27:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer28
 
-rows28:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+6
-	JLT    fewer29
+	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1314,29 +1713,35 @@ rows28:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store29
 
-step31:
-	VMASKMOVPS   (R8), Y15, Y6
-	VBROADCASTSS (SI), Y7
-	VFMADD231PS  Y6, Y7, Y0
-	VBROADCASTSS 4(SI), Y8
-	VFMADD231PS  Y6, Y8, Y1
-	VBROADCASTSS 8(SI), Y9
-	VFMADD231PS  Y6, Y9, Y2
-	VBROADCASTSS 12(SI), Y10
-	VFMADD231PS  Y6, Y10, Y3
-	VBROADCASTSS 16(SI), Y7
-	VFMADD231PS  Y6, Y7, Y4
-	VBROADCASTSS 20(SI), Y8
-	VFMADD231PS  Y6, Y8, Y5
+step30:
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 4(SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS 8(SI), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS 12(SI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 16(SI), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(SI), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS 24(SI), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS 28(SI), Y12
+	VFMADD231PS  Y8, Y12, Y7
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step31
+	JNE          step30
 
-store30:
+store29:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1345,39 +1750,41 @@ store30:
 	LEAQ         (SI)(DX*4), SI
 	LEAQ         (SI)(BX*2), DI
 	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write32
-	VBROADCASTSS 176(AX), Y6
-	VMASKMOVPS   (SI), Y15, Y7
-	VFMADD231PS  Y7, Y6, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y8
-	VFMADD231PS  Y8, Y6, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y9
-	VFMADD231PS  Y9, Y6, Y2
-	VMASKMOVPS   (DI), Y15, Y10
-	VFMADD231PS  Y10, Y6, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y11
-	VFMADD231PS  Y11, Y6, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y12
-	VFMADD231PS  Y12, Y6, Y5
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write31
+	VBROADCASTSS 176(AX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  (SI)(BX*1), Y8, Y1
+	VFMADD231PS  (SI)(BX*2), Y8, Y2
+	VFMADD231PS  (DI), Y8, Y3
+	VFMADD231PS  (DI)(BX*1), Y8, Y4
+	VFMADD231PS  (DI)(BX*2), Y8, Y5
+	VFMADD231PS  (R8), Y8, Y6
+	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write32:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	VMASKMOVPS Y2, Y15, (SI)(BX*2)
-	VMASKMOVPS Y3, Y15, (DI)
-	VMASKMOVPS Y4, Y15, (DI)(BX*1)
-	VMASKMOVPS Y5, Y15, (DI)(BX*2)
-	ADDQ       $+6, CX
-	JMP        rows28
+write31:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DI)(BX*1)
+	VMOVUPS Y5, (DI)(BX*2)
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows27
 
-fewer29:
-rows33:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer34
+fewer28:
+rows32:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer33
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1392,10 +1799,10 @@ rows33:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store35
+	JEQ    store34
 
-step36:
-	VMASKMOVPS   (R8), Y15, Y4
+step35:
+	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS 4(SI), Y6
@@ -1407,9 +1814,9 @@ step36:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step36
+	JNE          step35
 
-store35:
+store34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1420,31 +1827,29 @@ store35:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write37
+	JEQ          write36
 	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	VFMADD231PS  (SI), Y4, Y0
+	VFMADD231PS  (SI)(BX*1), Y4, Y1
+	VFMADD231PS  (SI)(BX*2), Y4, Y2
+	VFMADD231PS  (DI), Y4, Y3
 
-write37:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	VMASKMOVPS Y2, Y15, (SI)(BX*2)
-	VMASKMOVPS Y3, Y15, (DI)
-	ADDQ       $+4, CX
-	JMP        rows33
+write36:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	ADDQ    $+4, CX
+	JMP     rows32
 
-fewer34:
-rows38:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer39
+fewer33:
+rows37:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer38
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1457,10 +1862,10 @@ rows38:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store39
 
-step41:
-	VMASKMOVPS   (R8), Y15, Y2
+step40:
+	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 4(SI), Y4
@@ -1468,9 +1873,9 @@ step41:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step41
+	JNE          step40
 
-store40:
+store39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1479,25 +1884,25 @@ store40:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write41
 	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	VFMADD231PS  (SI), Y2, Y0
+	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write42:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	ADDQ       $+2, CX
-	JMP        rows38
+write41:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows37
 
-fewer39:
-rows43:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer44
+fewer38:
+rows42:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer43
+
+	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1509,18 +1914,18 @@ rows43:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store44
 
-step46:
-	VMASKMOVPS   (R8), Y15, Y1
+step45:
+	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step45
 
-store45:
+store44:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1529,21 +1934,306 @@ store45:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write47
+	JEQ          write46
 	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	VFMADD231PS  (SI), Y1, Y0
 
-write47:
-	VMASKMOVPS Y0, Y15, (SI)
-	ADDQ       $+1, CX
-	JMP        rows43
+write46:
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows42
 
-fewer44:
+fewer43:
 	ADDQ $+8, DX
 	JMP  panel25
 
 narrower26:
+panel47:
+	MOVQ 160(AX), CX
+	SUBQ DX, CX
+	JLE  narrower48
+	CMPQ CX, $+8
+	JLE  masked49
+	MOVQ $+8, CX
+
+masked49:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows50:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer51
+
+	// 8 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  DI, DI
+	JEQ    store52
+
+step53:
+	VMASKMOVPS   (R8), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 4(SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS 8(SI), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS 12(SI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 16(SI), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(SI), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS 24(SI), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS 28(SI), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step53
+
+store52:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write54
+	VBROADCASTSS 176(AX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VMASKMOVPS   (DI), Y15, Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VMASKMOVPS   (DI)(BX*1), Y15, Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VMASKMOVPS   (DI)(BX*2), Y15, Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VMASKMOVPS   (R8), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMASKMOVPS   (R8)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y7
+
+write54:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	VMASKMOVPS Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS Y6, Y15, (R8)
+	VMASKMOVPS Y7, Y15, (R8)(BX*1)
+	ADDQ       $+8, CX
+	JMP        rows50
+
+fewer51:
+rows55:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer56
+
+	// 4 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	TESTQ  DI, DI
+	JEQ    store57
+
+step58:
+	VMASKMOVPS   (R8), Y15, Y4
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 8(SI), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS 12(SI), Y8
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step58
+
+store57:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write59
+	VBROADCASTSS 176(AX), Y4
+	VMASKMOVPS   (SI), Y15, Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VMASKMOVPS   (DI), Y15, Y8
+	VFMADD231PS  Y8, Y4, Y3
+
+write59:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	ADDQ       $+4, CX
+	JMP        rows55
+
+fewer56:
+rows60:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer61
+
+	// 2 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DI, DI
+	JEQ    store62
+
+step63:
+	VMASKMOVPS   (R8), Y15, Y2
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 4(SI), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step63
+
+store62:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write64
+	VBROADCASTSS 176(AX), Y2
+	VMASKMOVPS   (SI), Y15, Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y4
+	VFMADD231PS  Y4, Y2, Y1
+
+write64:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	ADDQ       $+2, CX
+	JMP        rows60
+
+fewer61:
+rows65:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer66
+
+	// 1 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	TESTQ  DI, DI
+	JEQ    store67
+
+step68:
+	VMASKMOVPS   (R8), Y15, Y1
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step68
+
+store67:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), BX
+	ADDL         BX, BX
+	JEQ          write69
+	VBROADCASTSS 176(AX), Y1
+	VMASKMOVPS   (SI), Y15, Y2
+	VFMADD231PS  Y2, Y1, Y0
+
+write69:
+	VMASKMOVPS Y0, Y15, (SI)
+	ADDQ       $+1, CX
+	JMP        rows65
+
+fewer66:
+	ADDQ $+8, DX
+	JMP  panel47
+
+narrower48:
 	VZEROUPPER
 	RET
 
@@ -1561,10 +2251,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer4
+
+	// 4 rows x 3 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -1781,10 +2473,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer13
+
+	// 2 rows x 3 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -1872,10 +2566,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer20
+
+	// 1 rows x 3 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -1952,22 +2648,140 @@ narrower2:
 panel26:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower27
 	CMPQ CX, $+8
-	JLE  masked28
-	MOVQ $+8, CX
+	JLT  narrower27
+	XORQ CX, CX
 
-masked28:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows28:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer29
 
-rows29:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer30
+	// 8 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
+	CMPB  180(AX), $0x00
+	JEQ   full30
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
+	JGE   full30
+	MOVQ  R10, R9
+
+full30:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JEQ    store31
+
+step32:
+	VMOVUPS      (R10), Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step32
+
+store31:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled33
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled33:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write34
+	VBROADCASTSS 176(AX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  (SI)(BX*1), Y8, Y1
+	VFMADD231PS  (SI)(BX*2), Y8, Y2
+	VFMADD231PS  (DI), Y8, Y3
+	VFMADD231PS  (DI)(BX*1), Y8, Y4
+	VFMADD231PS  (DI)(BX*2), Y8, Y5
+	VFMADD231PS  (R8), Y8, Y6
+	VFMADD231PS  (R8)(BX*1), Y8, Y7
+
+write34:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DI)(BX*1)
+	VMOVUPS Y5, (DI)(BX*2)
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows28
+
+fewer29:
+rows35:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer36
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -1977,13 +2791,13 @@ rows29:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full31
+	JEQ   full37
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full31
+	JGE   full37
 	MOVQ  R9, R8
 
-full31:
+full37:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -1993,9 +2807,383 @@ full31:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store32
+	JEQ    store38
 
-step33:
+step39:
+	VMOVUPS      (R9), Y4
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (SI)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (SI)(BX*2), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         R10, R9
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	DECQ         R8
+	JNE          step39
+
+store38:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled40
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled40:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write41
+	VBROADCASTSS 176(AX), Y4
+	VFMADD231PS  (SI), Y4, Y0
+	VFMADD231PS  (SI)(BX*1), Y4, Y1
+	VFMADD231PS  (SI)(BX*2), Y4, Y2
+	VFMADD231PS  (DI), Y4, Y3
+
+write41:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	ADDQ    $+4, CX
+	JMP     rows35
+
+fewer36:
+rows42:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer43
+
+	// 2 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), DI
+	CMPB  180(AX), $0x00
+	JEQ   full44
+	LEAQ  2(CX), R8
+	CMPQ  R8, DI
+	JGE   full44
+	MOVQ  R8, DI
+
+full44:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DI, DI
+	JEQ    store45
+
+step46:
+	VMOVUPS      (R8), Y2
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (SI)(BX*1), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         $+4, SI
+	DECQ         DI
+	JNE          step46
+
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled47:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write48
+	VBROADCASTSS 176(AX), Y2
+	VFMADD231PS  (SI), Y2, Y0
+	VFMADD231PS  (SI)(BX*1), Y2, Y1
+
+write48:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows42
+
+fewer43:
+rows49:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer50
+
+	// 1 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), BX
+	CMPB  180(AX), $0x00
+	JEQ   full51
+	LEAQ  1(CX), DI
+	CMPQ  DI, BX
+	JGE   full51
+	MOVQ  DI, BX
+
+full51:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   128(AX), R8
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	TESTQ  BX, BX
+	JEQ    store52
+
+step53:
+	VMOVUPS      (DI), Y1
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R8, DI
+	ADDQ         $+4, SI
+	DECQ         BX
+	JNE          step53
+
+store52:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled54
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled54:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), BX
+	ADDL         BX, BX
+	JEQ          write55
+	VBROADCASTSS 176(AX), Y1
+	VFMADD231PS  (SI), Y1, Y0
+
+write55:
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows49
+
+fewer50:
+	ADDQ $+8, DX
+	JMP  panel26
+
+narrower27:
+panel56:
+	MOVQ 160(AX), CX
+	SUBQ DX, CX
+	JLE  narrower57
+	CMPQ CX, $+8
+	JLE  masked58
+	MOVQ $+8, CX
+
+masked58:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows59:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer60
+
+	// 8 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
+	CMPB  180(AX), $0x00
+	JEQ   full61
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
+	JGE   full61
+	MOVQ  R10, R9
+
+full61:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JEQ    store62
+
+step63:
+	VMASKMOVPS   (R10), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step63
+
+store62:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled64
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled64:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write65
+	VBROADCASTSS 176(AX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VMASKMOVPS   (DI), Y15, Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VMASKMOVPS   (DI)(BX*1), Y15, Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VMASKMOVPS   (DI)(BX*2), Y15, Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VMASKMOVPS   (R8), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMASKMOVPS   (R8)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y7
+
+write65:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	VMASKMOVPS Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS Y6, Y15, (R8)
+	VMASKMOVPS Y7, Y15, (R8)(BX*1)
+	ADDQ       $+8, CX
+	JMP        rows59
+
+fewer60:
+rows66:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer67
+
+	// 4 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  168(AX), R8
+	CMPB  180(AX), $0x00
+	JEQ   full68
+	LEAQ  4(CX), R9
+	CMPQ  R9, R8
+	JGE   full68
+	MOVQ  R9, R8
+
+full68:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   128(AX), R10
+	SHLQ   $0x02, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	TESTQ  R8, R8
+	JEQ    store69
+
+step70:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -2009,12 +3197,12 @@ step33:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step33
+	JNE          step70
 
-store32:
+store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled71
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -2024,7 +3212,7 @@ store32:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled34:
+unscaled71:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2035,7 +3223,7 @@ unscaled34:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write35
+	JEQ          write72
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2046,20 +3234,22 @@ unscaled34:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write35:
+write72:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows29
+	JMP        rows66
 
-fewer30:
-rows36:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer37
+fewer67:
+rows73:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer74
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2067,13 +3257,13 @@ rows36:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full38
+	JEQ   full75
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full38
+	JGE   full75
 	MOVQ  R8, DI
 
-full38:
+full75:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -2081,9 +3271,9 @@ full38:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store76
 
-step40:
+step77:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -2092,18 +3282,18 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step77
 
-store39:
+store76:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled78
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled41:
+unscaled78:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2112,25 +3302,27 @@ unscaled41:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write79
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write42:
+write79:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows36
+	JMP        rows73
 
-fewer37:
-rows43:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer44
+fewer74:
+rows80:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer81
+
+	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2138,38 +3330,38 @@ rows43:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full45
+	JEQ   full82
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full45
+	JGE   full82
 	MOVQ  DI, BX
 
-full45:
+full82:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store46
+	JEQ    store83
 
-step47:
+step84:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step47
+	JNE          step84
 
-store46:
+store83:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled85
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled48:
+unscaled85:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2178,21 +3370,21 @@ unscaled48:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write49
+	JEQ          write86
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write49:
+write86:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows43
+	JMP        rows80
 
-fewer44:
+fewer81:
 	ADDQ $+8, DX
-	JMP  panel26
+	JMP  panel56
 
-narrower27:
+narrower57:
 	VZEROUPPER
 	RET
 
@@ -2210,10 +3402,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer4
+
+	// 4 rows x 3 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -2399,10 +3593,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer11
+
+	// 2 rows x 3 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -2468,10 +3664,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer16
+
+	// 1 rows x 3 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -2530,22 +3728,104 @@ narrower2:
 panel20:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower21
 	CMPQ CX, $+8
-	JLE  masked22
-	MOVQ $+8, CX
+	JLT  narrower21
+	XORQ CX, CX
 
-masked22:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows22:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer23
 
-rows23:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer24
+	// 8 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  DI, DI
+	JEQ    store24
+
+step25:
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 4(SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS 8(SI), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS 12(SI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 16(SI), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(SI), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS 24(SI), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS 28(SI), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step25
+
+store24:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write26
+	VBROADCASTSS 176(AX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  (SI)(BX*1), Y8, Y1
+	VFMADD231PS  (SI)(BX*2), Y8, Y2
+	VFMADD231PS  (DI), Y8, Y3
+	VFMADD231PS  (DI)(BX*1), Y8, Y4
+	VFMADD231PS  (DI)(BX*2), Y8, Y5
+	VFMADD231PS  (R8), Y8, Y6
+	VFMADD231PS  (R8)(BX*1), Y8, Y7
+
+write26:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DI)(BX*1)
+	VMOVUPS Y5, (DI)(BX*2)
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows22
+
+fewer23:
+rows27:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer28
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -2560,10 +3840,10 @@ rows23:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store29
 
-step26:
-	VMASKMOVPS   (R8), Y15, Y4
+step30:
+	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS 4(SI), Y6
@@ -2575,9 +3855,9 @@ step26:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step26
+	JNE          step30
 
-store25:
+store29:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2588,31 +3868,29 @@ store25:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write27
+	JEQ          write31
 	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	VFMADD231PS  (SI), Y4, Y0
+	VFMADD231PS  (SI)(BX*1), Y4, Y1
+	VFMADD231PS  (SI)(BX*2), Y4, Y2
+	VFMADD231PS  (DI), Y4, Y3
 
-write27:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	VMASKMOVPS Y2, Y15, (SI)(BX*2)
-	VMASKMOVPS Y3, Y15, (DI)
-	ADDQ       $+4, CX
-	JMP        rows23
+write31:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	ADDQ    $+4, CX
+	JMP     rows27
 
-fewer24:
-rows28:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer29
+fewer28:
+rows32:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer33
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -2625,10 +3903,10 @@ rows28:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store34
 
-step31:
-	VMASKMOVPS   (R8), Y15, Y2
+step35:
+	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 4(SI), Y4
@@ -2636,9 +3914,9 @@ step31:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step31
+	JNE          step35
 
-store30:
+store34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2647,25 +3925,25 @@ store30:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write32
+	JEQ          write36
 	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	VFMADD231PS  (SI), Y2, Y0
+	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write32:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	ADDQ       $+2, CX
-	JMP        rows28
+write36:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows32
 
-fewer29:
-rows33:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer34
+fewer33:
+rows37:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer38
+
+	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -2677,18 +3955,18 @@ rows33:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store35
+	JEQ    store39
 
-step36:
-	VMASKMOVPS   (R8), Y15, Y1
+step40:
+	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step36
+	JNE          step40
 
-store35:
+store39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2697,21 +3975,306 @@ store35:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write37
+	JEQ          write41
 	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	VFMADD231PS  (SI), Y1, Y0
 
-write37:
-	VMASKMOVPS Y0, Y15, (SI)
-	ADDQ       $+1, CX
-	JMP        rows33
+write41:
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows37
 
-fewer34:
+fewer38:
 	ADDQ $+8, DX
 	JMP  panel20
 
 narrower21:
+panel42:
+	MOVQ 160(AX), CX
+	SUBQ DX, CX
+	JLE  narrower43
+	CMPQ CX, $+8
+	JLE  masked44
+	MOVQ $+8, CX
+
+masked44:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows45:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer46
+
+	// 8 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  DI, DI
+	JEQ    store47
+
+step48:
+	VMASKMOVPS   (R8), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 4(SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS 8(SI), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS 12(SI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 16(SI), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(SI), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS 24(SI), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS 28(SI), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step48
+
+store47:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write49
+	VBROADCASTSS 176(AX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VMASKMOVPS   (DI), Y15, Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VMASKMOVPS   (DI)(BX*1), Y15, Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VMASKMOVPS   (DI)(BX*2), Y15, Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VMASKMOVPS   (R8), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMASKMOVPS   (R8)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y7
+
+write49:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	VMASKMOVPS Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS Y6, Y15, (R8)
+	VMASKMOVPS Y7, Y15, (R8)(BX*1)
+	ADDQ       $+8, CX
+	JMP        rows45
+
+fewer46:
+rows50:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer51
+
+	// 4 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	TESTQ  DI, DI
+	JEQ    store52
+
+step53:
+	VMASKMOVPS   (R8), Y15, Y4
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 8(SI), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS 12(SI), Y8
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step53
+
+store52:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write54
+	VBROADCASTSS 176(AX), Y4
+	VMASKMOVPS   (SI), Y15, Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VMASKMOVPS   (DI), Y15, Y8
+	VFMADD231PS  Y8, Y4, Y3
+
+write54:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	ADDQ       $+4, CX
+	JMP        rows50
+
+fewer51:
+rows55:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer56
+
+	// 2 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DI, DI
+	JEQ    store57
+
+step58:
+	VMASKMOVPS   (R8), Y15, Y2
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 4(SI), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step58
+
+store57:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write59
+	VBROADCASTSS 176(AX), Y2
+	VMASKMOVPS   (SI), Y15, Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y4
+	VFMADD231PS  Y4, Y2, Y1
+
+write59:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	ADDQ       $+2, CX
+	JMP        rows55
+
+fewer56:
+rows60:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer61
+
+	// 1 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	TESTQ  DI, DI
+	JEQ    store62
+
+step63:
+	VMASKMOVPS   (R8), Y15, Y1
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step63
+
+store62:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), BX
+	ADDL         BX, BX
+	JEQ          write64
+	VBROADCASTSS 176(AX), Y1
+	VMASKMOVPS   (SI), Y15, Y2
+	VFMADD231PS  Y2, Y1, Y0
+
+write64:
+	VMASKMOVPS Y0, Y15, (SI)
+	ADDQ       $+1, CX
+	JMP        rows60
+
+fewer61:
+	ADDQ $+8, DX
+	JMP  panel42
+
+narrower43:
 	VZEROUPPER
 	RET
 
@@ -2729,10 +4292,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer4
+
+	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2908,10 +4473,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer13
+
+	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2988,10 +4555,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer20
+
+	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -3062,22 +4631,140 @@ narrower2:
 panel26:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower27
 	CMPQ CX, $+8
-	JLE  masked28
-	MOVQ $+8, CX
+	JLT  narrower27
+	XORQ CX, CX
 
-masked28:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows28:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer29
 
-rows29:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer30
+	// 8 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
+	CMPB  180(AX), $0x00
+	JEQ   full30
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
+	JGE   full30
+	MOVQ  R10, R9
+
+full30:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JEQ    store31
+
+step32:
+	VMOVUPS      (R10), Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step32
+
+store31:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled33
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled33:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write34
+	VBROADCASTSS 176(AX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  (SI)(BX*1), Y8, Y1
+	VFMADD231PS  (SI)(BX*2), Y8, Y2
+	VFMADD231PS  (DI), Y8, Y3
+	VFMADD231PS  (DI)(BX*1), Y8, Y4
+	VFMADD231PS  (DI)(BX*2), Y8, Y5
+	VFMADD231PS  (R8), Y8, Y6
+	VFMADD231PS  (R8)(BX*1), Y8, Y7
+
+write34:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DI)(BX*1)
+	VMOVUPS Y5, (DI)(BX*2)
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows28
+
+fewer29:
+rows35:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer36
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -3087,13 +4774,13 @@ rows29:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full31
+	JEQ   full37
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full31
+	JGE   full37
 	MOVQ  R9, R8
 
-full31:
+full37:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -3103,9 +4790,383 @@ full31:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store32
+	JEQ    store38
 
-step33:
+step39:
+	VMOVUPS      (R9), Y4
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (SI)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (SI)(BX*2), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         R10, R9
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	DECQ         R8
+	JNE          step39
+
+store38:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled40
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled40:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write41
+	VBROADCASTSS 176(AX), Y4
+	VFMADD231PS  (SI), Y4, Y0
+	VFMADD231PS  (SI)(BX*1), Y4, Y1
+	VFMADD231PS  (SI)(BX*2), Y4, Y2
+	VFMADD231PS  (DI), Y4, Y3
+
+write41:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	ADDQ    $+4, CX
+	JMP     rows35
+
+fewer36:
+rows42:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer43
+
+	// 2 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), DI
+	CMPB  180(AX), $0x00
+	JEQ   full44
+	LEAQ  2(CX), R8
+	CMPQ  R8, DI
+	JGE   full44
+	MOVQ  R8, DI
+
+full44:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DI, DI
+	JEQ    store45
+
+step46:
+	VMOVUPS      (R8), Y2
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (SI)(BX*1), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         $+4, SI
+	DECQ         DI
+	JNE          step46
+
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled47:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write48
+	VBROADCASTSS 176(AX), Y2
+	VFMADD231PS  (SI), Y2, Y0
+	VFMADD231PS  (SI)(BX*1), Y2, Y1
+
+write48:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows42
+
+fewer43:
+rows49:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer50
+
+	// 1 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), BX
+	CMPB  180(AX), $0x00
+	JEQ   full51
+	LEAQ  1(CX), DI
+	CMPQ  DI, BX
+	JGE   full51
+	MOVQ  DI, BX
+
+full51:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   128(AX), R8
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	TESTQ  BX, BX
+	JEQ    store52
+
+step53:
+	VMOVUPS      (DI), Y1
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R8, DI
+	ADDQ         $+4, SI
+	DECQ         BX
+	JNE          step53
+
+store52:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled54
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled54:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), BX
+	ADDL         BX, BX
+	JEQ          write55
+	VBROADCASTSS 176(AX), Y1
+	VFMADD231PS  (SI), Y1, Y0
+
+write55:
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows49
+
+fewer50:
+	ADDQ $+8, DX
+	JMP  panel26
+
+narrower27:
+panel56:
+	MOVQ 160(AX), CX
+	SUBQ DX, CX
+	JLE  narrower57
+	CMPQ CX, $+8
+	JLE  masked58
+	MOVQ $+8, CX
+
+masked58:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows59:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer60
+
+	// 8 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
+	CMPB  180(AX), $0x00
+	JEQ   full61
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
+	JGE   full61
+	MOVQ  R10, R9
+
+full61:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JEQ    store62
+
+step63:
+	VMASKMOVPS   (R10), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step63
+
+store62:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled64
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled64:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write65
+	VBROADCASTSS 176(AX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VMASKMOVPS   (DI), Y15, Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VMASKMOVPS   (DI)(BX*1), Y15, Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VMASKMOVPS   (DI)(BX*2), Y15, Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VMASKMOVPS   (R8), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMASKMOVPS   (R8)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y7
+
+write65:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	VMASKMOVPS Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS Y6, Y15, (R8)
+	VMASKMOVPS Y7, Y15, (R8)(BX*1)
+	ADDQ       $+8, CX
+	JMP        rows59
+
+fewer60:
+rows66:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer67
+
+	// 4 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  168(AX), R8
+	CMPB  180(AX), $0x00
+	JEQ   full68
+	LEAQ  4(CX), R9
+	CMPQ  R9, R8
+	JGE   full68
+	MOVQ  R9, R8
+
+full68:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   128(AX), R10
+	SHLQ   $0x02, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	TESTQ  R8, R8
+	JEQ    store69
+
+step70:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -3119,12 +5180,12 @@ step33:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step33
+	JNE          step70
 
-store32:
+store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled71
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -3134,7 +5195,7 @@ store32:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled34:
+unscaled71:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3145,7 +5206,7 @@ unscaled34:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write35
+	JEQ          write72
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -3156,20 +5217,22 @@ unscaled34:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write35:
+write72:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows29
+	JMP        rows66
 
-fewer30:
-rows36:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer37
+fewer67:
+rows73:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer74
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -3177,13 +5240,13 @@ rows36:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full38
+	JEQ   full75
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full38
+	JGE   full75
 	MOVQ  R8, DI
 
-full38:
+full75:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -3191,9 +5254,9 @@ full38:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store76
 
-step40:
+step77:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -3202,18 +5265,18 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step77
 
-store39:
+store76:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled78
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled41:
+unscaled78:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3222,25 +5285,27 @@ unscaled41:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write79
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write42:
+write79:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows36
+	JMP        rows73
 
-fewer37:
-rows43:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer44
+fewer74:
+rows80:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer81
+
+	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -3248,38 +5313,38 @@ rows43:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full45
+	JEQ   full82
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full45
+	JGE   full82
 	MOVQ  DI, BX
 
-full45:
+full82:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store46
+	JEQ    store83
 
-step47:
+step84:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step47
+	JNE          step84
 
-store46:
+store83:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled85
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled48:
+unscaled85:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3288,21 +5353,21 @@ unscaled48:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write49
+	JEQ          write86
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write49:
+write86:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows43
+	JMP        rows80
 
-fewer44:
+fewer81:
 	ADDQ $+8, DX
-	JMP  panel26
+	JMP  panel56
 
-narrower27:
+narrower57:
 	VZEROUPPER
 	RET
 
@@ -3320,10 +5385,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer4
+
+	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3472,10 +5539,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer11
+
+	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3532,10 +5601,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer16
+
+	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3589,22 +5660,104 @@ narrower2:
 panel20:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower21
 	CMPQ CX, $+8
-	JLE  masked22
-	MOVQ $+8, CX
+	JLT  narrower21
+	XORQ CX, CX
 
-masked22:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows22:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer23
 
-rows23:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer24
+	// 8 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  DI, DI
+	JEQ    store24
+
+step25:
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 4(SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS 8(SI), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS 12(SI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 16(SI), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(SI), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS 24(SI), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS 28(SI), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step25
+
+store24:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write26
+	VBROADCASTSS 176(AX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  (SI)(BX*1), Y8, Y1
+	VFMADD231PS  (SI)(BX*2), Y8, Y2
+	VFMADD231PS  (DI), Y8, Y3
+	VFMADD231PS  (DI)(BX*1), Y8, Y4
+	VFMADD231PS  (DI)(BX*2), Y8, Y5
+	VFMADD231PS  (R8), Y8, Y6
+	VFMADD231PS  (R8)(BX*1), Y8, Y7
+
+write26:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	VMOVUPS Y4, (DI)(BX*1)
+	VMOVUPS Y5, (DI)(BX*2)
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows22
+
+fewer23:
+rows27:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer28
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3619,10 +5772,10 @@ rows23:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store29
 
-step26:
-	VMASKMOVPS   (R8), Y15, Y4
+step30:
+	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS 4(SI), Y6
@@ -3634,9 +5787,9 @@ step26:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step26
+	JNE          step30
 
-store25:
+store29:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3647,31 +5800,29 @@ store25:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write27
+	JEQ          write31
 	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	VFMADD231PS  (SI), Y4, Y0
+	VFMADD231PS  (SI)(BX*1), Y4, Y1
+	VFMADD231PS  (SI)(BX*2), Y4, Y2
+	VFMADD231PS  (DI), Y4, Y3
 
-write27:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	VMASKMOVPS Y2, Y15, (SI)(BX*2)
-	VMASKMOVPS Y3, Y15, (DI)
-	ADDQ       $+4, CX
-	JMP        rows23
+write31:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	VMOVUPS Y2, (SI)(BX*2)
+	VMOVUPS Y3, (DI)
+	ADDQ    $+4, CX
+	JMP     rows27
 
-fewer24:
-rows28:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer29
+fewer28:
+rows32:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer33
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3684,10 +5835,10 @@ rows28:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store34
 
-step31:
-	VMASKMOVPS   (R8), Y15, Y2
+step35:
+	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 4(SI), Y4
@@ -3695,9 +5846,9 @@ step31:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step31
+	JNE          step35
 
-store30:
+store34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3706,25 +5857,25 @@ store30:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write32
+	JEQ          write36
 	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	VFMADD231PS  (SI), Y2, Y0
+	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write32:
-	VMASKMOVPS Y0, Y15, (SI)
-	VMASKMOVPS Y1, Y15, (SI)(BX*1)
-	ADDQ       $+2, CX
-	JMP        rows28
+write36:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows32
 
-fewer29:
-rows33:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer34
+fewer33:
+rows37:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer38
+
+	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3736,18 +5887,18 @@ rows33:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store35
+	JEQ    store39
 
-step36:
-	VMASKMOVPS   (R8), Y15, Y1
+step40:
+	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step36
+	JNE          step40
 
-store35:
+store39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3756,21 +5907,306 @@ store35:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write37
+	JEQ          write41
 	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	VFMADD231PS  (SI), Y1, Y0
 
-write37:
-	VMASKMOVPS Y0, Y15, (SI)
-	ADDQ       $+1, CX
-	JMP        rows33
+write41:
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows37
 
-fewer34:
+fewer38:
 	ADDQ $+8, DX
 	JMP  panel20
 
 narrower21:
+panel42:
+	MOVQ 160(AX), CX
+	SUBQ DX, CX
+	JLE  narrower43
+	CMPQ CX, $+8
+	JLE  masked44
+	MOVQ $+8, CX
+
+masked44:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows45:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer46
+
+	// 8 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  DI, DI
+	JEQ    store47
+
+step48:
+	VMASKMOVPS   (R8), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 4(SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VBROADCASTSS 8(SI), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VBROADCASTSS 12(SI), Y12
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 16(SI), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(SI), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VBROADCASTSS 24(SI), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VBROADCASTSS 28(SI), Y12
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step48
+
+store47:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write49
+	VBROADCASTSS 176(AX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VMASKMOVPS   (DI), Y15, Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VMASKMOVPS   (DI)(BX*1), Y15, Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VMASKMOVPS   (DI)(BX*2), Y15, Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VMASKMOVPS   (R8), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMASKMOVPS   (R8)(BX*1), Y15, Y10
+	VFMADD231PS  Y10, Y8, Y7
+
+write49:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	VMASKMOVPS Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS Y6, Y15, (R8)
+	VMASKMOVPS Y7, Y15, (R8)(BX*1)
+	ADDQ       $+8, CX
+	JMP        rows45
+
+fewer46:
+rows50:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer51
+
+	// 4 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	TESTQ  DI, DI
+	JEQ    store52
+
+step53:
+	VMASKMOVPS   (R8), Y15, Y4
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 8(SI), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS 12(SI), Y8
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step53
+
+store52:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write54
+	VBROADCASTSS 176(AX), Y4
+	VMASKMOVPS   (SI), Y15, Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VMASKMOVPS   (SI)(BX*2), Y15, Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VMASKMOVPS   (DI), Y15, Y8
+	VFMADD231PS  Y8, Y4, Y3
+
+write54:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS Y3, Y15, (DI)
+	ADDQ       $+4, CX
+	JMP        rows50
+
+fewer51:
+rows55:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer56
+
+	// 2 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DI, DI
+	JEQ    store57
+
+step58:
+	VMASKMOVPS   (R8), Y15, Y2
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 4(SI), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step58
+
+store57:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write59
+	VBROADCASTSS 176(AX), Y2
+	VMASKMOVPS   (SI), Y15, Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMASKMOVPS   (SI)(BX*1), Y15, Y4
+	VFMADD231PS  Y4, Y2, Y1
+
+write59:
+	VMASKMOVPS Y0, Y15, (SI)
+	VMASKMOVPS Y1, Y15, (SI)(BX*1)
+	ADDQ       $+2, CX
+	JMP        rows55
+
+fewer56:
+rows60:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer61
+
+	// 1 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VXORPS Y0, Y0, Y0
+	TESTQ  DI, DI
+	JEQ    store62
+
+step63:
+	VMASKMOVPS   (R8), Y15, Y1
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R9, R8
+	ADDQ         BX, SI
+	DECQ         DI
+	JNE          step63
+
+store62:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), BX
+	ADDL         BX, BX
+	JEQ          write64
+	VBROADCASTSS 176(AX), Y1
+	VMASKMOVPS   (SI), Y15, Y2
+	VFMADD231PS  Y2, Y1, Y0
+
+write64:
+	VMASKMOVPS Y0, Y15, (SI)
+	ADDQ       $+1, CX
+	JMP        rows60
+
+fewer61:
+	ADDQ $+8, DX
+	JMP  panel42
+
+narrower43:
 	VZEROUPPER
 	RET
 
@@ -3818,6 +6254,7 @@ cols7:
 	MOVQ SI, DX
 
 inside8:
+	// 3 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -4142,6 +6579,7 @@ cols28:
 	MOVQ SI, DX
 
 inside29:
+	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -4330,6 +6768,7 @@ cols47:
 	MOVQ SI, DX
 
 inside48:
+	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -4514,6 +6953,7 @@ cols7:
 	MOVQ SI, DX
 
 inside8:
+	// 2 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -4785,6 +7225,7 @@ cols28:
 	MOVQ SI, DX
 
 inside29:
+	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -4973,6 +7414,7 @@ cols47:
 	MOVQ SI, DX
 
 inside48:
+	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -5157,6 +7599,7 @@ cols7:
 	MOVQ SI, DX
 
 inside8:
+	// 4 x 3 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -5527,6 +7970,7 @@ cols28:
 	MOVQ SI, DX
 
 inside29:
+	// 1 x 3 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -5710,6 +8154,7 @@ cols47:
 	MOVQ SI, DX
 
 inside48:
+	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -5864,10 +8309,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+6
-	JLT     fewer4
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer4
+
+	// 6 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -6093,10 +8540,12 @@ store5:
 
 fewer4:
 rows9:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+4
-	JLT     fewer10
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer10
+
+	// 4 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -6187,10 +8636,12 @@ store11:
 
 fewer10:
 rows13:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+2
-	JLT     fewer14
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer14
+
+	// 2 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -6245,10 +8696,12 @@ store15:
 
 fewer14:
 rows17:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+1
-	JLT     fewer18
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer18
+
+	// 1 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -6299,100 +8752,132 @@ narrower2:
 panel21:
 	MOVQ 72(AX), CX
 	SUBQ DX, CX
-	JLE  narrower22
 	CMPQ CX, $+8
-	JLE  masked23
-	MOVQ $+8, CX
+	JLT  narrower22
+	XORQ CX, CX
 
-masked23:
-	LEAQ    leading<>+0(SB), BX
-	NEGQ    CX
-	VMOVUPS 32(BX)(CX*4), Y15
-	XORQ    CX, CX
+rows23:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer24
 
-rows24:
-	MOVQ       64(AX), BX
-	SUBQ       CX, BX
-	CMPQ       BX, $+6
-	JLT        fewer25
-	MOVQ       48(AX), BX
-	SHLQ       $0x02, BX
-	MOVQ       CX, SI
-	IMULQ      BX, SI
-	ADDQ       (AX), SI
-	LEAQ       (SI)(BX*2), DI
-	ADDQ       BX, DI
-	MOVQ       CX, R8
-	MOVQ       24(AX), R9
-	LEAQ       (R9)(DX*4), R9
-	MOVQ       56(AX), R10
-	SHLQ       $0x02, R10
-	MOVQ       CX, R11
-	IMULQ      R10, R11
-	ADDQ       24(AX), R11
-	LEAQ       (R11)(DX*4), R11
-	LEAQ       (R11)(R10*2), R12
-	ADDQ       R10, R12
-	VMASKMOVPS (R11), Y15, Y0
-	VMASKMOVPS (R11)(R10*1), Y15, Y1
-	VMASKMOVPS (R11)(R10*2), Y15, Y2
-	VMASKMOVPS (R12), Y15, Y3
-	VMASKMOVPS (R12)(R10*1), Y15, Y4
-	VMASKMOVPS (R12)(R10*2), Y15, Y5
-	TESTQ      R8, R8
-	JEQ        store26
+	// 8 rows x 1 vectors
+	MOVQ    48(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    (AX), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	MOVQ    CX, R9
+	MOVQ    24(AX), R10
+	LEAQ    (R10)(DX*4), R10
+	MOVQ    56(AX), R11
+	SHLQ    $0x02, R11
+	MOVQ    CX, R12
+	IMULQ   R11, R12
+	ADDQ    24(AX), R12
+	LEAQ    (R12)(DX*4), R12
+	LEAQ    (R12)(R11*2), R13
+	ADDQ    R11, R13
+	LEAQ    (R13)(R11*2), R14
+	ADDQ    R11, R14
+	VMOVUPS (R12), Y0
+	VMOVUPS (R12)(R11*1), Y1
+	VMOVUPS (R12)(R11*2), Y2
+	VMOVUPS (R13), Y3
+	VMOVUPS (R13)(R11*1), Y4
+	VMOVUPS (R13)(R11*2), Y5
+	VMOVUPS (R14), Y6
+	VMOVUPS (R14)(R11*1), Y7
+	TESTQ   R9, R9
+	JEQ     store25
 
-step27:
-	VMASKMOVPS   (R9), Y15, Y6
-	VBROADCASTSS (SI), Y7
-	VFNMADD231PS Y6, Y7, Y0
-	VBROADCASTSS (SI)(BX*1), Y8
-	VFNMADD231PS Y6, Y8, Y1
-	VBROADCASTSS (SI)(BX*2), Y9
-	VFNMADD231PS Y6, Y9, Y2
-	VBROADCASTSS (DI), Y10
-	VFNMADD231PS Y6, Y10, Y3
-	VBROADCASTSS (DI)(BX*1), Y7
-	VFNMADD231PS Y6, Y7, Y4
-	VBROADCASTSS (DI)(BX*2), Y8
-	VFNMADD231PS Y6, Y8, Y5
-	ADDQ         R10, R9
+step26:
+	VMOVUPS      (R10), Y8
+	VBROADCASTSS (SI), Y9
+	VFNMADD231PS Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFNMADD231PS Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFNMADD231PS Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y7
+	ADDQ         R11, R10
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
-	DECQ         R8
-	JNE          step27
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step26
 
-store26:
-	VBROADCASTSS (SI)(BX*1), Y8
-	VFNMADD231PS Y0, Y8, Y1
-	VBROADCASTSS (SI)(BX*2), Y9
-	VFNMADD231PS Y0, Y9, Y2
-	VBROADCASTSS (DI), Y10
-	VFNMADD231PS Y0, Y10, Y3
-	VBROADCASTSS (DI)(BX*1), Y7
-	VFNMADD231PS Y0, Y7, Y4
-	VBROADCASTSS (DI)(BX*2), Y8
-	VFNMADD231PS Y0, Y8, Y5
-	VBROADCASTSS 4(SI)(BX*2), Y9
-	VFNMADD231PS Y1, Y9, Y2
-	VBROADCASTSS 4(DI), Y10
-	VFNMADD231PS Y1, Y10, Y3
-	VBROADCASTSS 4(DI)(BX*1), Y7
-	VFNMADD231PS Y1, Y7, Y4
-	VBROADCASTSS 4(DI)(BX*2), Y8
-	VFNMADD231PS Y1, Y8, Y5
-	VBROADCASTSS 8(DI), Y10
-	VFNMADD231PS Y2, Y10, Y3
-	VBROADCASTSS 8(DI)(BX*1), Y7
-	VFNMADD231PS Y2, Y7, Y4
-	VBROADCASTSS 8(DI)(BX*2), Y8
-	VFNMADD231PS Y2, Y8, Y5
-	VBROADCASTSS 12(DI)(BX*1), Y7
-	VFNMADD231PS Y3, Y7, Y4
-	VBROADCASTSS 12(DI)(BX*2), Y8
-	VFNMADD231PS Y3, Y8, Y5
-	VBROADCASTSS 16(DI)(BX*2), Y8
-	VFNMADD231PS Y4, Y8, Y5
+store25:
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFNMADD231PS Y0, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFNMADD231PS Y0, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFNMADD231PS Y0, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFNMADD231PS Y0, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFNMADD231PS Y0, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y0, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFNMADD231PS Y0, Y12, Y7
+	VBROADCASTSS 4(SI)(BX*2), Y11
+	VFNMADD231PS Y1, Y11, Y2
+	VBROADCASTSS 4(DI), Y12
+	VFNMADD231PS Y1, Y12, Y3
+	VBROADCASTSS 4(DI)(BX*1), Y9
+	VFNMADD231PS Y1, Y9, Y4
+	VBROADCASTSS 4(DI)(BX*2), Y10
+	VFNMADD231PS Y1, Y10, Y5
+	VBROADCASTSS 4(R8), Y11
+	VFNMADD231PS Y1, Y11, Y6
+	VBROADCASTSS 4(R8)(BX*1), Y12
+	VFNMADD231PS Y1, Y12, Y7
+	VBROADCASTSS 8(DI), Y12
+	VFNMADD231PS Y2, Y12, Y3
+	VBROADCASTSS 8(DI)(BX*1), Y9
+	VFNMADD231PS Y2, Y9, Y4
+	VBROADCASTSS 8(DI)(BX*2), Y10
+	VFNMADD231PS Y2, Y10, Y5
+	VBROADCASTSS 8(R8), Y11
+	VFNMADD231PS Y2, Y11, Y6
+	VBROADCASTSS 8(R8)(BX*1), Y12
+	VFNMADD231PS Y2, Y12, Y7
+	VBROADCASTSS 12(DI)(BX*1), Y9
+	VFNMADD231PS Y3, Y9, Y4
+	VBROADCASTSS 12(DI)(BX*2), Y10
+	VFNMADD231PS Y3, Y10, Y5
+	VBROADCASTSS 12(R8), Y11
+	VFNMADD231PS Y3, Y11, Y6
+	VBROADCASTSS 12(R8)(BX*1), Y12
+	VFNMADD231PS Y3, Y12, Y7
+	VBROADCASTSS 16(DI)(BX*2), Y10
+	VFNMADD231PS Y4, Y10, Y5
+	VBROADCASTSS 16(R8), Y11
+	VFNMADD231PS Y4, Y11, Y6
+	VBROADCASTSS 16(R8)(BX*1), Y12
+	VFNMADD231PS Y4, Y12, Y7
+	VBROADCASTSS 20(R8), Y11
+	VFNMADD231PS Y5, Y11, Y6
+	VBROADCASTSS 20(R8)(BX*1), Y12
+	VFNMADD231PS Y5, Y12, Y7
+	VBROADCASTSS 24(R8)(BX*1), Y12
+	VFNMADD231PS Y6, Y12, Y7
 	MOVQ         56(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6401,21 +8886,364 @@ store26:
 	LEAQ         (SI)(DX*4), SI
 	LEAQ         (SI)(BX*2), DI
 	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	VMOVUPS      Y2, (SI)(BX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (DI)(BX*1)
+	VMOVUPS      Y5, (DI)(BX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(BX*1)
+	ADDQ         $+8, CX
+	JMP          rows23
+
+fewer24:
+rows27:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer28
+
+	// 4 rows x 1 vectors
+	MOVQ    48(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    (AX), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	MOVQ    CX, R8
+	MOVQ    24(AX), R9
+	LEAQ    (R9)(DX*4), R9
+	MOVQ    56(AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    CX, R11
+	IMULQ   R10, R11
+	ADDQ    24(AX), R11
+	LEAQ    (R11)(DX*4), R11
+	LEAQ    (R11)(R10*2), R12
+	ADDQ    R10, R12
+	VMOVUPS (R11), Y0
+	VMOVUPS (R11)(R10*1), Y1
+	VMOVUPS (R11)(R10*2), Y2
+	VMOVUPS (R12), Y3
+	TESTQ   R8, R8
+	JEQ     store29
+
+step30:
+	VMOVUPS      (R9), Y4
+	VBROADCASTSS (SI), Y5
+	VFNMADD231PS Y4, Y5, Y0
+	VBROADCASTSS (SI)(BX*1), Y6
+	VFNMADD231PS Y4, Y6, Y1
+	VBROADCASTSS (SI)(BX*2), Y7
+	VFNMADD231PS Y4, Y7, Y2
+	VBROADCASTSS (DI), Y8
+	VFNMADD231PS Y4, Y8, Y3
+	ADDQ         R10, R9
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	DECQ         R8
+	JNE          step30
+
+store29:
+	VBROADCASTSS (SI)(BX*1), Y6
+	VFNMADD231PS Y0, Y6, Y1
+	VBROADCASTSS (SI)(BX*2), Y7
+	VFNMADD231PS Y0, Y7, Y2
+	VBROADCASTSS (DI), Y8
+	VFNMADD231PS Y0, Y8, Y3
+	VBROADCASTSS 4(SI)(BX*2), Y7
+	VFNMADD231PS Y1, Y7, Y2
+	VBROADCASTSS 4(DI), Y8
+	VFNMADD231PS Y1, Y8, Y3
+	VBROADCASTSS 8(DI), Y8
+	VFNMADD231PS Y2, Y8, Y3
+	MOVQ         56(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	VMOVUPS      Y2, (SI)(BX*2)
+	VMOVUPS      Y3, (DI)
+	ADDQ         $+4, CX
+	JMP          rows27
+
+fewer28:
+rows31:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer32
+
+	// 2 rows x 1 vectors
+	MOVQ    48(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    (AX), SI
+	MOVQ    CX, DI
+	MOVQ    24(AX), R8
+	LEAQ    (R8)(DX*4), R8
+	MOVQ    56(AX), R9
+	SHLQ    $0x02, R9
+	MOVQ    CX, R10
+	IMULQ   R9, R10
+	ADDQ    24(AX), R10
+	LEAQ    (R10)(DX*4), R10
+	VMOVUPS (R10), Y0
+	VMOVUPS (R10)(R9*1), Y1
+	TESTQ   DI, DI
+	JEQ     store33
+
+step34:
+	VMOVUPS      (R8), Y2
+	VBROADCASTSS (SI), Y3
+	VFNMADD231PS Y2, Y3, Y0
+	VBROADCASTSS (SI)(BX*1), Y4
+	VFNMADD231PS Y2, Y4, Y1
+	ADDQ         R9, R8
+	ADDQ         $+4, SI
+	DECQ         DI
+	JNE          step34
+
+store33:
+	VBROADCASTSS (SI)(BX*1), Y4
+	VFNMADD231PS Y0, Y4, Y1
+	MOVQ         56(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	ADDQ         $+2, CX
+	JMP          rows31
+
+fewer32:
+rows35:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer36
+
+	// 1 rows x 1 vectors
+	MOVQ    48(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    (AX), SI
+	MOVQ    CX, BX
+	MOVQ    24(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	MOVQ    56(AX), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	IMULQ   R8, R9
+	ADDQ    24(AX), R9
+	LEAQ    (R9)(DX*4), R9
+	VMOVUPS (R9), Y0
+	TESTQ   BX, BX
+	JEQ     store37
+
+step38:
+	VMOVUPS      (DI), Y1
+	VBROADCASTSS (SI), Y2
+	VFNMADD231PS Y1, Y2, Y0
+	ADDQ         R8, DI
+	ADDQ         $+4, SI
+	DECQ         BX
+	JNE          step38
+
+store37:
+	MOVQ    56(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS Y0, (SI)
+	ADDQ    $+1, CX
+	JMP     rows35
+
+fewer36:
+	ADDQ $+8, DX
+	JMP  panel21
+
+narrower22:
+panel39:
+	MOVQ 72(AX), CX
+	SUBQ DX, CX
+	JLE  narrower40
+	CMPQ CX, $+8
+	JLE  masked41
+	MOVQ $+8, CX
+
+masked41:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows42:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer43
+
+	// 8 rows x 1 vectors
+	MOVQ       48(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       (AX), SI
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
+	MOVQ       CX, R9
+	MOVQ       24(AX), R10
+	LEAQ       (R10)(DX*4), R10
+	MOVQ       56(AX), R11
+	SHLQ       $0x02, R11
+	MOVQ       CX, R12
+	IMULQ      R11, R12
+	ADDQ       24(AX), R12
+	LEAQ       (R12)(DX*4), R12
+	LEAQ       (R12)(R11*2), R13
+	ADDQ       R11, R13
+	LEAQ       (R13)(R11*2), R14
+	ADDQ       R11, R14
+	VMASKMOVPS (R12), Y15, Y0
+	VMASKMOVPS (R12)(R11*1), Y15, Y1
+	VMASKMOVPS (R12)(R11*2), Y15, Y2
+	VMASKMOVPS (R13), Y15, Y3
+	VMASKMOVPS (R13)(R11*1), Y15, Y4
+	VMASKMOVPS (R13)(R11*2), Y15, Y5
+	VMASKMOVPS (R14), Y15, Y6
+	VMASKMOVPS (R14)(R11*1), Y15, Y7
+	TESTQ      R9, R9
+	JEQ        store44
+
+step45:
+	VMASKMOVPS   (R10), Y15, Y8
+	VBROADCASTSS (SI), Y9
+	VFNMADD231PS Y8, Y9, Y0
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFNMADD231PS Y8, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFNMADD231PS Y8, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y7
+	ADDQ         R11, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNE          step45
+
+store44:
+	VBROADCASTSS (SI)(BX*1), Y10
+	VFNMADD231PS Y0, Y10, Y1
+	VBROADCASTSS (SI)(BX*2), Y11
+	VFNMADD231PS Y0, Y11, Y2
+	VBROADCASTSS (DI), Y12
+	VFNMADD231PS Y0, Y12, Y3
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFNMADD231PS Y0, Y9, Y4
+	VBROADCASTSS (DI)(BX*2), Y10
+	VFNMADD231PS Y0, Y10, Y5
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y0, Y11, Y6
+	VBROADCASTSS (R8)(BX*1), Y12
+	VFNMADD231PS Y0, Y12, Y7
+	VBROADCASTSS 4(SI)(BX*2), Y11
+	VFNMADD231PS Y1, Y11, Y2
+	VBROADCASTSS 4(DI), Y12
+	VFNMADD231PS Y1, Y12, Y3
+	VBROADCASTSS 4(DI)(BX*1), Y9
+	VFNMADD231PS Y1, Y9, Y4
+	VBROADCASTSS 4(DI)(BX*2), Y10
+	VFNMADD231PS Y1, Y10, Y5
+	VBROADCASTSS 4(R8), Y11
+	VFNMADD231PS Y1, Y11, Y6
+	VBROADCASTSS 4(R8)(BX*1), Y12
+	VFNMADD231PS Y1, Y12, Y7
+	VBROADCASTSS 8(DI), Y12
+	VFNMADD231PS Y2, Y12, Y3
+	VBROADCASTSS 8(DI)(BX*1), Y9
+	VFNMADD231PS Y2, Y9, Y4
+	VBROADCASTSS 8(DI)(BX*2), Y10
+	VFNMADD231PS Y2, Y10, Y5
+	VBROADCASTSS 8(R8), Y11
+	VFNMADD231PS Y2, Y11, Y6
+	VBROADCASTSS 8(R8)(BX*1), Y12
+	VFNMADD231PS Y2, Y12, Y7
+	VBROADCASTSS 12(DI)(BX*1), Y9
+	VFNMADD231PS Y3, Y9, Y4
+	VBROADCASTSS 12(DI)(BX*2), Y10
+	VFNMADD231PS Y3, Y10, Y5
+	VBROADCASTSS 12(R8), Y11
+	VFNMADD231PS Y3, Y11, Y6
+	VBROADCASTSS 12(R8)(BX*1), Y12
+	VFNMADD231PS Y3, Y12, Y7
+	VBROADCASTSS 16(DI)(BX*2), Y10
+	VFNMADD231PS Y4, Y10, Y5
+	VBROADCASTSS 16(R8), Y11
+	VFNMADD231PS Y4, Y11, Y6
+	VBROADCASTSS 16(R8)(BX*1), Y12
+	VFNMADD231PS Y4, Y12, Y7
+	VBROADCASTSS 20(R8), Y11
+	VFNMADD231PS Y5, Y11, Y6
+	VBROADCASTSS 20(R8)(BX*1), Y12
+	VFNMADD231PS Y5, Y12, Y7
+	VBROADCASTSS 24(R8)(BX*1), Y12
+	VFNMADD231PS Y6, Y12, Y7
+	MOVQ         56(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
 	VMASKMOVPS   Y0, Y15, (SI)
 	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS   Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS   Y3, Y15, (DI)
 	VMASKMOVPS   Y4, Y15, (DI)(BX*1)
 	VMASKMOVPS   Y5, Y15, (DI)(BX*2)
-	ADDQ         $+6, CX
-	JMP          rows24
+	VMASKMOVPS   Y6, Y15, (R8)
+	VMASKMOVPS   Y7, Y15, (R8)(BX*1)
+	ADDQ         $+8, CX
+	JMP          rows42
 
-fewer25:
-rows28:
-	MOVQ       64(AX), BX
-	SUBQ       CX, BX
-	CMPQ       BX, $+4
-	JLT        fewer29
+fewer43:
+rows46:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer47
+
+	// 4 rows x 1 vectors
 	MOVQ       48(AX), BX
 	SHLQ       $0x02, BX
 	MOVQ       CX, SI
@@ -6439,9 +9267,9 @@ rows28:
 	VMASKMOVPS (R11)(R10*2), Y15, Y2
 	VMASKMOVPS (R12), Y15, Y3
 	TESTQ      R8, R8
-	JEQ        store30
+	JEQ        store48
 
-step31:
+step49:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFNMADD231PS Y4, Y5, Y0
@@ -6455,9 +9283,9 @@ step31:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step31
+	JNE          step49
 
-store30:
+store48:
 	VBROADCASTSS (SI)(BX*1), Y6
 	VFNMADD231PS Y0, Y6, Y1
 	VBROADCASTSS (SI)(BX*2), Y7
@@ -6483,14 +9311,16 @@ store30:
 	VMASKMOVPS   Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS   Y3, Y15, (DI)
 	ADDQ         $+4, CX
-	JMP          rows28
+	JMP          rows46
 
-fewer29:
-rows32:
-	MOVQ       64(AX), BX
-	SUBQ       CX, BX
-	CMPQ       BX, $+2
-	JLT        fewer33
+fewer47:
+rows50:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer51
+
+	// 2 rows x 1 vectors
 	MOVQ       48(AX), BX
 	SHLQ       $0x02, BX
 	MOVQ       CX, SI
@@ -6508,9 +9338,9 @@ rows32:
 	VMASKMOVPS (R10), Y15, Y0
 	VMASKMOVPS (R10)(R9*1), Y15, Y1
 	TESTQ      DI, DI
-	JEQ        store34
+	JEQ        store52
 
-step35:
+step53:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFNMADD231PS Y2, Y3, Y0
@@ -6519,9 +9349,9 @@ step35:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step35
+	JNE          step53
 
-store34:
+store52:
 	VBROADCASTSS (SI)(BX*1), Y4
 	VFNMADD231PS Y0, Y4, Y1
 	MOVQ         56(AX), BX
@@ -6533,14 +9363,16 @@ store34:
 	VMASKMOVPS   Y0, Y15, (SI)
 	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
 	ADDQ         $+2, CX
-	JMP          rows32
+	JMP          rows50
 
-fewer33:
-rows36:
-	MOVQ       64(AX), BX
-	SUBQ       CX, BX
-	CMPQ       BX, $+1
-	JLT        fewer37
+fewer51:
+rows54:
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer55
+
+	// 1 rows x 1 vectors
 	MOVQ       48(AX), BX
 	SHLQ       $0x02, BX
 	MOVQ       CX, SI
@@ -6557,18 +9389,18 @@ rows36:
 	LEAQ       (R9)(DX*4), R9
 	VMASKMOVPS (R9), Y15, Y0
 	TESTQ      BX, BX
-	JEQ        store38
+	JEQ        store56
 
-step39:
+step57:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFNMADD231PS Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step39
+	JNE          step57
 
-store38:
+store56:
 	MOVQ       56(AX), BX
 	SHLQ       $0x02, BX
 	MOVQ       CX, SI
@@ -6577,12 +9409,12 @@ store38:
 	LEAQ       (SI)(DX*4), SI
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows36
+	JMP        rows54
 
-fewer37:
+fewer55:
 	ADDQ $+8, DX
-	JMP  panel21
+	JMP  panel39
 
-narrower22:
+narrower40:
 	VZEROUPPER
 	RET

@@ -55,10 +55,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+8
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer4
+
+	// 8 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -336,10 +338,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer13
+
+	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -445,10 +449,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer20
+
+	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -525,10 +531,12 @@ write25:
 
 fewer20:
 rows26:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer27
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer27
+
+	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -610,10 +618,12 @@ masked35:
 	XORQ  CX, CX
 
 rows36:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+8
-	JLT   fewer37
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer37
+
+	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -731,10 +741,12 @@ write42:
 
 fewer37:
 rows43:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer44
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer44
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -819,10 +831,12 @@ write49:
 
 fewer44:
 rows50:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer51
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer51
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -888,10 +902,12 @@ write56:
 
 fewer51:
 rows57:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer58
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer58
+
+	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -970,10 +986,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+8
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer4
+
+	// 8 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1208,10 +1226,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer11
+
+	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1288,10 +1308,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer16
+
+	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1348,10 +1370,12 @@ write19:
 
 fewer16:
 rows20:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer21
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer21
+
+	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1416,10 +1440,12 @@ masked27:
 	XORQ  CX, CX
 
 rows28:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+8
-	JLT    fewer29
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer29
+
+	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1501,10 +1527,12 @@ write32:
 
 fewer29:
 rows33:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer34
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer34
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1564,10 +1592,12 @@ write37:
 
 fewer34:
 rows38:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer39
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer39
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1615,10 +1645,12 @@ write42:
 
 fewer39:
 rows43:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer44
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer44
+
+	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -1681,10 +1713,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+12
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer4
+
+	// 12 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2064,10 +2098,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer13
+
+	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2173,10 +2209,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer20
+
+	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2253,10 +2291,12 @@ write25:
 
 fewer20:
 rows26:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer27
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer27
+
+	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2338,10 +2378,12 @@ masked35:
 	XORQ  CX, CX
 
 rows36:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+12
-	JLT   fewer37
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer37
+
+	// 12 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2492,10 +2534,12 @@ write42:
 
 fewer37:
 rows43:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer44
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer44
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2580,10 +2624,12 @@ write49:
 
 fewer44:
 rows50:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer51
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer51
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2649,10 +2695,12 @@ write56:
 
 fewer51:
 rows57:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer58
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer58
+
+	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -2731,10 +2779,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+12
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer4
+
+	// 12 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3055,10 +3105,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer11
+
+	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3135,10 +3187,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer16
+
+	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3195,10 +3249,12 @@ write19:
 
 fewer16:
 rows20:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer21
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer21
+
+	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3263,10 +3319,12 @@ masked27:
 	XORQ  CX, CX
 
 rows28:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+12
-	JLT    fewer29
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer29
+
+	// 12 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3370,10 +3428,12 @@ write32:
 
 fewer29:
 rows33:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer34
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer34
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3433,10 +3493,12 @@ write37:
 
 fewer34:
 rows38:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer39
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer39
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3484,10 +3546,12 @@ write42:
 
 fewer39:
 rows43:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer44
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer44
+
+	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -3550,10 +3614,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+6
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer4
+
+	// 6 rows x 4 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -3895,10 +3961,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer13
+
+	// 4 rows x 4 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4046,10 +4114,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer20
+
+	// 2 rows x 4 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4148,10 +4218,12 @@ write25:
 
 fewer20:
 rows26:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer27
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer27
+
+	// 1 rows x 4 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4239,10 +4311,12 @@ panel33:
 	XORQ CX, CX
 
 rows35:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+6
-	JLT   fewer36
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer36
+
+	// 6 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4372,10 +4446,12 @@ write41:
 
 fewer36:
 rows42:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer43
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer43
+
+	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4481,10 +4557,12 @@ write48:
 
 fewer43:
 rows49:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer50
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer50
+
+	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4561,10 +4639,12 @@ write55:
 
 fewer50:
 rows56:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer57
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer57
+
+	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4646,10 +4726,12 @@ masked65:
 	XORQ  CX, CX
 
 rows66:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+6
-	JLT   fewer67
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer67
+
+	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4657,58 +4739,69 @@ rows66:
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
 	JEQ   full68
-	LEAQ  6(CX), R9
-	CMPQ  R9, R8
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
 	JGE   full68
-	MOVQ  R9, R8
+	MOVQ  R10, R9
 
 full68:
-	MOVQ   24(AX), R9
-	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
-	SHLQ   $0x02, R10
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  R8, R8
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  R9, R9
 	JEQ    store69
 
 step70:
-	VMOVUPS.Z        (R9), K1, Z6
-	VFMADD231PS.BCST (SI), Z6, Z0
-	VFMADD231PS.BCST (SI)(BX*1), Z6, Z1
-	VFMADD231PS.BCST (SI)(BX*2), Z6, Z2
-	VFMADD231PS.BCST (DI), Z6, Z3
-	VFMADD231PS.BCST (DI)(BX*1), Z6, Z4
-	VFMADD231PS.BCST (DI)(BX*2), Z6, Z5
-	ADDQ             R10, R9
+	VMOVUPS.Z        (R10), K1, Z8
+	VFMADD231PS.BCST (SI), Z8, Z0
+	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (SI)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DI), Z8, Z3
+	VFMADD231PS.BCST (DI)(BX*1), Z8, Z4
+	VFMADD231PS.BCST (DI)(BX*2), Z8, Z5
+	VFMADD231PS.BCST (R8), Z8, Z6
+	VFMADD231PS.BCST (R8)(BX*1), Z8, Z7
+	ADDQ             R11, R10
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
-	DECQ             R8
+	ADDQ             $+4, R8
+	DECQ             R9
 	JNE              step70
 
 store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
 	JEQ          unscaled71
-	VBROADCASTSS (BX)(CX*4), Z6
-	VMULPS       Z0, Z6, Z0
-	VBROADCASTSS 4(BX)(CX*4), Z7
-	VMULPS       Z1, Z7, Z1
-	VBROADCASTSS 8(BX)(CX*4), Z6
-	VMULPS       Z2, Z6, Z2
-	VBROADCASTSS 12(BX)(CX*4), Z7
-	VMULPS       Z3, Z7, Z3
-	VBROADCASTSS 16(BX)(CX*4), Z6
-	VMULPS       Z4, Z6, Z4
-	VBROADCASTSS 20(BX)(CX*4), Z7
-	VMULPS       Z5, Z7, Z5
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
 
 unscaled71:
 	MOVQ         136(AX), BX
@@ -4719,22 +4812,28 @@ unscaled71:
 	LEAQ         (SI)(DX*4), SI
 	LEAQ         (SI)(BX*2), DI
 	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
 	JEQ          write72
-	VBROADCASTSS 176(AX), Z6
-	VMOVUPS.Z    (SI), K1, Z7
-	VFMADD231PS  Z7, Z6, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z8
-	VFMADD231PS  Z8, Z6, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z9
-	VFMADD231PS  Z9, Z6, Z2
-	VMOVUPS.Z    (DI), K1, Z10
-	VFMADD231PS  Z10, Z6, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z11
-	VFMADD231PS  Z11, Z6, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z12
-	VFMADD231PS  Z12, Z6, Z5
+	VBROADCASTSS 176(AX), Z8
+	VMOVUPS.Z    (SI), K1, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VMOVUPS.Z    (DI), K1, Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VMOVUPS.Z    (R8), K1, Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VFMADD231PS  Z16, Z8, Z7
 
 write72:
 	VMOVUPS Z0, K1, (SI)
@@ -4743,15 +4842,19 @@ write72:
 	VMOVUPS Z3, K1, (DI)
 	VMOVUPS Z4, K1, (DI)(BX*1)
 	VMOVUPS Z5, K1, (DI)(BX*2)
-	ADDQ    $+6, CX
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	ADDQ    $+8, CX
 	JMP     rows66
 
 fewer67:
 rows73:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer74
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer74
+
+	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4836,10 +4939,12 @@ write79:
 
 fewer74:
 rows80:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer81
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer81
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4905,10 +5010,12 @@ write86:
 
 fewer81:
 rows87:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer88
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer88
+
+	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -4987,10 +5094,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+6
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer4
+
+	// 6 rows x 4 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5287,10 +5396,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer11
+
+	// 4 rows x 4 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5401,10 +5512,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer16
+
+	// 2 rows x 4 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5479,10 +5592,12 @@ write19:
 
 fewer16:
 rows20:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer21
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer21
+
+	// 1 rows x 4 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5551,10 +5666,12 @@ panel25:
 	XORQ CX, CX
 
 rows27:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+6
-	JLT    fewer28
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer28
+
+	// 6 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5649,10 +5766,12 @@ write31:
 
 fewer28:
 rows32:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer33
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer33
+
+	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5729,10 +5848,12 @@ write36:
 
 fewer33:
 rows37:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer38
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer38
+
+	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5789,10 +5910,12 @@ write41:
 
 fewer38:
 rows42:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer43
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer43
+
+	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5857,10 +5980,12 @@ masked49:
 	XORQ  CX, CX
 
 rows50:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+6
-	JLT    fewer51
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer51
+
+	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5876,17 +6001,21 @@ rows50:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
 	JEQ    store52
 
 step53:
-	VMOVUPS.Z        (R8), K1, Z6
-	VFMADD231PS.BCST (SI), Z6, Z0
-	VFMADD231PS.BCST 4(SI), Z6, Z1
-	VFMADD231PS.BCST 8(SI), Z6, Z2
-	VFMADD231PS.BCST 12(SI), Z6, Z3
-	VFMADD231PS.BCST 16(SI), Z6, Z4
-	VFMADD231PS.BCST 20(SI), Z6, Z5
+	VMOVUPS.Z        (R8), K1, Z8
+	VFMADD231PS.BCST (SI), Z8, Z0
+	VFMADD231PS.BCST 4(SI), Z8, Z1
+	VFMADD231PS.BCST 8(SI), Z8, Z2
+	VFMADD231PS.BCST 12(SI), Z8, Z3
+	VFMADD231PS.BCST 16(SI), Z8, Z4
+	VFMADD231PS.BCST 20(SI), Z8, Z5
+	VFMADD231PS.BCST 24(SI), Z8, Z6
+	VFMADD231PS.BCST 28(SI), Z8, Z7
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
@@ -5901,22 +6030,28 @@ store52:
 	LEAQ         (SI)(DX*4), SI
 	LEAQ         (SI)(BX*2), DI
 	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
 	JEQ          write54
-	VBROADCASTSS 176(AX), Z6
-	VMOVUPS.Z    (SI), K1, Z7
-	VFMADD231PS  Z7, Z6, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z8
-	VFMADD231PS  Z8, Z6, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z9
-	VFMADD231PS  Z9, Z6, Z2
-	VMOVUPS.Z    (DI), K1, Z10
-	VFMADD231PS  Z10, Z6, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z11
-	VFMADD231PS  Z11, Z6, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z12
-	VFMADD231PS  Z12, Z6, Z5
+	VBROADCASTSS 176(AX), Z8
+	VMOVUPS.Z    (SI), K1, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VMOVUPS.Z    (DI), K1, Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VMOVUPS.Z    (R8), K1, Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VFMADD231PS  Z16, Z8, Z7
 
 write54:
 	VMOVUPS Z0, K1, (SI)
@@ -5925,15 +6060,19 @@ write54:
 	VMOVUPS Z3, K1, (DI)
 	VMOVUPS Z4, K1, (DI)(BX*1)
 	VMOVUPS Z5, K1, (DI)(BX*2)
-	ADDQ    $+6, CX
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	ADDQ    $+8, CX
 	JMP     rows50
 
 fewer51:
 rows55:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer56
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer56
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -5993,10 +6132,12 @@ write59:
 
 fewer56:
 rows60:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer61
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer61
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -6044,10 +6185,12 @@ write64:
 
 fewer61:
 rows65:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer66
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer66
+
+	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -6110,10 +6253,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer4
+
+	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -6289,10 +6434,12 @@ write11:
 
 fewer4:
 rows12:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer13
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer13
+
+	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -6369,10 +6516,12 @@ write18:
 
 fewer13:
 rows19:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer20
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer20
+
+	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -6454,10 +6603,12 @@ masked28:
 	XORQ  CX, CX
 
 rows29:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+4
-	JLT   fewer30
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer30
+
+	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -6465,50 +6616,69 @@ rows29:
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
 	JEQ   full31
-	LEAQ  4(CX), R9
-	CMPQ  R9, R8
+	LEAQ  8(CX), R10
+	CMPQ  R10, R9
 	JGE   full31
-	MOVQ  R9, R8
+	MOVQ  R10, R9
 
 full31:
-	MOVQ   24(AX), R9
-	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
-	SHLQ   $0x02, R10
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   128(AX), R11
+	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	TESTQ  R8, R8
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  R9, R9
 	JEQ    store32
 
 step33:
-	VMOVUPS.Z        (R9), K1, Z4
-	VFMADD231PS.BCST (SI), Z4, Z0
-	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
-	VFMADD231PS.BCST (SI)(BX*2), Z4, Z2
-	VFMADD231PS.BCST (DI), Z4, Z3
-	ADDQ             R10, R9
+	VMOVUPS.Z        (R10), K1, Z8
+	VFMADD231PS.BCST (SI), Z8, Z0
+	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (SI)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DI), Z8, Z3
+	VFMADD231PS.BCST (DI)(BX*1), Z8, Z4
+	VFMADD231PS.BCST (DI)(BX*2), Z8, Z5
+	VFMADD231PS.BCST (R8), Z8, Z6
+	VFMADD231PS.BCST (R8)(BX*1), Z8, Z7
+	ADDQ             R11, R10
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
-	DECQ             R8
+	ADDQ             $+4, R8
+	DECQ             R9
 	JNE              step33
 
 store32:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
 	JEQ          unscaled34
-	VBROADCASTSS (BX)(CX*4), Z4
-	VMULPS       Z0, Z4, Z0
-	VBROADCASTSS 4(BX)(CX*4), Z5
-	VMULPS       Z1, Z5, Z1
-	VBROADCASTSS 8(BX)(CX*4), Z4
-	VMULPS       Z2, Z4, Z2
-	VBROADCASTSS 12(BX)(CX*4), Z5
-	VMULPS       Z3, Z5, Z3
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
 
 unscaled34:
 	MOVQ         136(AX), BX
@@ -6519,9 +6689,113 @@ unscaled34:
 	LEAQ         (SI)(DX*4), SI
 	LEAQ         (SI)(BX*2), DI
 	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write35
+	VBROADCASTSS 176(AX), Z8
+	VMOVUPS.Z    (SI), K1, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VMOVUPS.Z    (DI), K1, Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VMOVUPS.Z    (R8), K1, Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VFMADD231PS  Z16, Z8, Z7
+
+write35:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	VMOVUPS Z4, K1, (DI)(BX*1)
+	VMOVUPS Z5, K1, (DI)(BX*2)
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows29
+
+fewer30:
+rows36:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer37
+
+	// 4 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  168(AX), R8
+	CMPB  180(AX), $0x00
+	JEQ   full38
+	LEAQ  4(CX), R9
+	CMPQ  R9, R8
+	JGE   full38
+	MOVQ  R9, R8
+
+full38:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   128(AX), R10
+	SHLQ   $0x02, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  R8, R8
+	JEQ    store39
+
+step40:
+	VMOVUPS.Z        (R9), K1, Z4
+	VFMADD231PS.BCST (SI), Z4, Z0
+	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (SI)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (DI), Z4, Z3
+	ADDQ             R10, R9
+	ADDQ             $+4, SI
+	ADDQ             $+4, DI
+	DECQ             R8
+	JNE              step40
+
+store39:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled41
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled41:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write35
+	JEQ          write42
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -6532,20 +6806,22 @@ unscaled34:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write35:
+write42:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows29
+	JMP     rows36
 
-fewer30:
-rows36:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+2
-	JLT   fewer37
+fewer37:
+rows43:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer44
+
+	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -6553,13 +6829,13 @@ rows36:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full38
+	JEQ   full45
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full38
+	JGE   full45
 	MOVQ  R8, DI
 
-full38:
+full45:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -6567,90 +6843,25 @@ full38:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store46
 
-step40:
+step47:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step40
-
-store39:
-	MOVQ         72(AX), BX
-	TESTQ        BX, BX
-	JEQ          unscaled41
-	VBROADCASTSS (BX)(CX*4), Z2
-	VMULPS       Z0, Z2, Z0
-	VBROADCASTSS 4(BX)(CX*4), Z3
-	VMULPS       Z1, Z3, Z1
-
-unscaled41:
-	MOVQ         136(AX), BX
-	SHLQ         $0x02, BX
-	MOVQ         CX, SI
-	IMULQ        BX, SI
-	ADDQ         48(AX), SI
-	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
-	ADDL         DI, DI
-	JEQ          write42
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
-
-write42:
-	VMOVUPS Z0, K1, (SI)
-	VMOVUPS Z1, K1, (SI)(BX*1)
-	ADDQ    $+2, CX
-	JMP     rows36
-
-fewer37:
-rows43:
-	MOVQ  152(AX), BX
-	SUBQ  CX, BX
-	CMPQ  BX, $+1
-	JLT   fewer44
-	MOVQ  120(AX), BX
-	SHLQ  $0x02, BX
-	MOVQ  CX, SI
-	IMULQ BX, SI
-	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full45
-	LEAQ  1(CX), DI
-	CMPQ  DI, BX
-	JGE   full45
-	MOVQ  DI, BX
-
-full45:
-	MOVQ   24(AX), DI
-	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
-	SHLQ   $0x02, R8
-	VPXORD Z0, Z0, Z0
-	TESTQ  BX, BX
-	JEQ    store46
-
-step47:
-	VMOVUPS.Z        (DI), K1, Z1
-	VFMADD231PS.BCST (SI), Z1, Z0
-	ADDQ             R8, DI
-	ADDQ             $+4, SI
-	DECQ             BX
 	JNE              step47
 
 store46:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
 	JEQ          unscaled48
-	VBROADCASTSS (BX)(CX*4), Z1
-	VMULPS       Z0, Z1, Z0
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
 
 unscaled48:
 	MOVQ         136(AX), BX
@@ -6659,19 +6870,86 @@ unscaled48:
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write49
+	VBROADCASTSS 176(AX), Z2
+	VMOVUPS.Z    (SI), K1, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VFMADD231PS  Z4, Z2, Z1
+
+write49:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows43
+
+fewer44:
+rows50:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer51
+
+	// 1 rows x 1 vectors
+	MOVQ  120(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  168(AX), BX
+	CMPB  180(AX), $0x00
+	JEQ   full52
+	LEAQ  1(CX), DI
+	CMPQ  DI, BX
+	JGE   full52
+	MOVQ  DI, BX
+
+full52:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   128(AX), R8
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	TESTQ  BX, BX
+	JEQ    store53
+
+step54:
+	VMOVUPS.Z        (DI), K1, Z1
+	VFMADD231PS.BCST (SI), Z1, Z0
+	ADDQ             R8, DI
+	ADDQ             $+4, SI
+	DECQ             BX
+	JNE              step54
+
+store53:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled55
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled55:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write49
+	JEQ          write56
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write49:
+write56:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows43
+	JMP     rows50
 
-fewer44:
+fewer51:
 	ADDQ $+16, DX
 	JMP  panel26
 
@@ -6693,10 +6971,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer4
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer4
+
+	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -6845,10 +7125,12 @@ write9:
 
 fewer4:
 rows10:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer11
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer11
+
+	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -6905,10 +7187,12 @@ write14:
 
 fewer11:
 rows15:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer16
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer16
+
+	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -6973,10 +7257,12 @@ masked22:
 	XORQ  CX, CX
 
 rows23:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+4
-	JLT    fewer24
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer24
+
+	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -6990,15 +7276,23 @@ rows23:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
 	JEQ    store25
 
 step26:
-	VMOVUPS.Z        (R8), K1, Z4
-	VFMADD231PS.BCST (SI), Z4, Z0
-	VFMADD231PS.BCST 4(SI), Z4, Z1
-	VFMADD231PS.BCST 8(SI), Z4, Z2
-	VFMADD231PS.BCST 12(SI), Z4, Z3
+	VMOVUPS.Z        (R8), K1, Z8
+	VFMADD231PS.BCST (SI), Z8, Z0
+	VFMADD231PS.BCST 4(SI), Z8, Z1
+	VFMADD231PS.BCST 8(SI), Z8, Z2
+	VFMADD231PS.BCST 12(SI), Z8, Z3
+	VFMADD231PS.BCST 16(SI), Z8, Z4
+	VFMADD231PS.BCST 20(SI), Z8, Z5
+	VFMADD231PS.BCST 24(SI), Z8, Z6
+	VFMADD231PS.BCST 28(SI), Z8, Z7
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
@@ -7013,33 +7307,49 @@ store25:
 	LEAQ         (SI)(DX*4), SI
 	LEAQ         (SI)(BX*2), DI
 	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
 	JEQ          write27
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	VBROADCASTSS 176(AX), Z8
+	VMOVUPS.Z    (SI), K1, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VMOVUPS.Z    (DI), K1, Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VMOVUPS.Z    (R8), K1, Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VFMADD231PS  Z16, Z8, Z7
 
 write27:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
-	ADDQ    $+4, CX
+	VMOVUPS Z4, K1, (DI)(BX*1)
+	VMOVUPS Z5, K1, (DI)(BX*2)
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	ADDQ    $+8, CX
 	JMP     rows23
 
 fewer24:
 rows28:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+2
-	JLT    fewer29
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer29
+
+	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -7051,13 +7361,17 @@ rows28:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
 	JEQ    store30
 
 step31:
-	VMOVUPS.Z        (R8), K1, Z2
-	VFMADD231PS.BCST (SI), Z2, Z0
-	VFMADD231PS.BCST 4(SI), Z2, Z1
+	VMOVUPS.Z        (R8), K1, Z4
+	VFMADD231PS.BCST (SI), Z4, Z0
+	VFMADD231PS.BCST 4(SI), Z4, Z1
+	VFMADD231PS.BCST 8(SI), Z4, Z2
+	VFMADD231PS.BCST 12(SI), Z4, Z3
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
@@ -7070,27 +7384,37 @@ store30:
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
-	ADDL         DI, DI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
 	JEQ          write32
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	VBROADCASTSS 176(AX), Z4
+	VMOVUPS.Z    (SI), K1, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS.Z    (DI), K1, Z8
+	VFMADD231PS  Z8, Z4, Z3
 
 write32:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
-	ADDQ    $+2, CX
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    $+4, CX
 	JMP     rows28
 
 fewer29:
 rows33:
-	MOVQ   152(AX), BX
-	SUBQ   CX, BX
-	CMPQ   BX, $+1
-	JLT    fewer34
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer34
+
+	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -7101,12 +7425,14 @@ rows33:
 	MOVQ   128(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
 	JEQ    store35
 
 step36:
-	VMOVUPS.Z        (R8), K1, Z1
-	VFMADD231PS.BCST (SI), Z1, Z0
+	VMOVUPS.Z        (R8), K1, Z2
+	VFMADD231PS.BCST (SI), Z2, Z0
+	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
@@ -7119,19 +7445,70 @@ store35:
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
+	MOVL         176(AX), DI
+	ADDL         DI, DI
+	JEQ          write37
+	VBROADCASTSS 176(AX), Z2
+	VMOVUPS.Z    (SI), K1, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VFMADD231PS  Z4, Z2, Z1
+
+write37:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows33
+
+fewer34:
+rows38:
+	MOVQ 152(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer39
+
+	// 1 rows x 1 vectors
+	MOVQ   120(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   168(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   128(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	TESTQ  DI, DI
+	JEQ    store40
+
+step41:
+	VMOVUPS.Z        (R8), K1, Z1
+	VFMADD231PS.BCST (SI), Z1, Z0
+	ADDQ             R9, R8
+	ADDQ             BX, SI
+	DECQ             DI
+	JNE              step41
+
+store40:
+	MOVQ         136(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write37
+	JEQ          write42
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write37:
+write42:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows33
+	JMP     rows38
 
-fewer34:
+fewer39:
 	ADDQ $+16, DX
 	JMP  panel20
 
@@ -7183,6 +7560,7 @@ cols7:
 	MOVQ SI, DX
 
 inside8:
+	// 4 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7546,6 +7924,7 @@ cols24:
 	MOVQ SI, DX
 
 inside25:
+	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7724,6 +8103,7 @@ cols39:
 	MOVQ SI, DX
 
 inside40:
+	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7898,6 +8278,7 @@ cols7:
 	MOVQ SI, DX
 
 inside8:
+	// 6 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8361,6 +8742,7 @@ cols24:
 	MOVQ SI, DX
 
 inside25:
+	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8539,6 +8921,7 @@ cols39:
 	MOVQ SI, DX
 
 inside40:
+	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8713,6 +9096,7 @@ cols7:
 	MOVQ SI, DX
 
 inside8:
+	// 2 x 8 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9049,6 +9433,7 @@ cols24:
 	MOVQ SI, DX
 
 inside25:
+	// 1 x 8 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9259,6 +9644,7 @@ cols39:
 	MOVQ SI, DX
 
 inside40:
+	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9403,10 +9789,12 @@ panel1:
 	XORQ CX, CX
 
 rows3:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+8
-	JLT     fewer4
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer4
+
+	// 8 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -9717,10 +10105,12 @@ store5:
 
 fewer4:
 rows9:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+4
-	JLT     fewer10
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer10
+
+	// 4 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -9811,10 +10201,12 @@ store11:
 
 fewer10:
 rows13:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+2
-	JLT     fewer14
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer14
+
+	// 2 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -9869,10 +10261,12 @@ store15:
 
 fewer14:
 rows17:
-	MOVQ    64(AX), BX
-	SUBQ    CX, BX
-	CMPQ    BX, $+1
-	JLT     fewer18
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer18
+
+	// 1 rows x 2 vectors
 	MOVQ    48(AX), BX
 	SHLQ    $0x02, BX
 	MOVQ    CX, SI
@@ -9934,10 +10328,12 @@ masked23:
 	XORQ  CX, CX
 
 rows24:
-	MOVQ      64(AX), BX
-	SUBQ      CX, BX
-	CMPQ      BX, $+8
-	JLT       fewer25
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer25
+
+	// 8 rows x 1 vectors
 	MOVQ      48(AX), BX
 	SHLQ      $0x02, BX
 	MOVQ      CX, SI
@@ -10040,10 +10436,12 @@ store26:
 
 fewer25:
 rows28:
-	MOVQ      64(AX), BX
-	SUBQ      CX, BX
-	CMPQ      BX, $+4
-	JLT       fewer29
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer29
+
+	// 4 rows x 1 vectors
 	MOVQ      48(AX), BX
 	SHLQ      $0x02, BX
 	MOVQ      CX, SI
@@ -10105,10 +10503,12 @@ store30:
 
 fewer29:
 rows32:
-	MOVQ      64(AX), BX
-	SUBQ      CX, BX
-	CMPQ      BX, $+2
-	JLT       fewer33
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer33
+
+	// 2 rows x 1 vectors
 	MOVQ      48(AX), BX
 	SHLQ      $0x02, BX
 	MOVQ      CX, SI
@@ -10152,10 +10552,12 @@ store34:
 
 fewer33:
 rows36:
-	MOVQ      64(AX), BX
-	SUBQ      CX, BX
-	CMPQ      BX, $+1
-	JLT       fewer37
+	MOVQ 64(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer37
+
+	// 1 rows x 1 vectors
 	MOVQ      48(AX), BX
 	SHLQ      $0x02, BX
 	MOVQ      CX, SI

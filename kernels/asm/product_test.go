@@ -443,7 +443,8 @@ func FuzzProduct(f *testing.F) {
 	})
 }
 
-// BenchmarkProduct reports the useful rate of each kernel on the sizes that the drivers use.
+// BenchmarkProduct reports the useful rate of each kernel on the sizes that the
+// drivers use: with packed operands, with rows 4 KiB apart, and for NT the lower triangle alone.
 func BenchmarkProduct(b *testing.B) {
 	sizes := map[string][][3]int{
 		"NN": {{64, 32, 128}, {64, 128, 128}, {64, 48, 128}},
@@ -455,16 +456,31 @@ func BenchmarkProduct(b *testing.B) {
 		for _, f := range productForms {
 			for _, kernel := range f.kernels(p) {
 				for _, size := range sizes[f.name] {
-					b.Run(fmt.Sprintf("isa=%s/form=%s/tile=%dx%d/m=%d/n=%d/k=%d", isa, f.name, kernel.MR, kernel.NR, size[0], size[1], size[2]), func(b *testing.B) {
-						args := newWorkspace(b, 9).product(f, size[0], size[1], size[2], 0)
-						if f.name == "TN" {
-							args.Beta = 0.5
+					m, n, k := size[0], size[1], size[2]
+					bench := func(variant string, flops int, set func(*tile.Product)) {
+						b.Run(fmt.Sprintf("isa=%s/form=%s/tile=%dx%d/m=%d/n=%d/k=%d/%s", isa, f.name, kernel.MR, kernel.NR, m, n, k, variant), func(b *testing.B) {
+							args := newWorkspace(b, 9).product(f, m, n, k, withRow|withMask)
+							if f.name == "TN" {
+								args.Beta = 0.5
+								clear(args.C)
+							}
+							set(args)
+							for b.Loop() {
+								kernel.Run(args)
+							}
+							b.ReportMetric(float64(flops)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+						})
+					}
+					bench("packed", 2*m*n*k, func(*tile.Product) {})
+					bench("apart", 2*m*n*k, func(p *tile.Product) {
+						p.A, p.LDA = slices.Repeat([]float32{1}, 1024*128), 1024
+						if f.name == "NT" {
+							p.B, p.LDB = slices.Repeat([]float32{1}, 1024*128), 1024
 						}
-						for b.Loop() {
-							kernel.Run(args)
-						}
-						b.ReportMetric(2*float64(size[0]*size[1]*size[2])*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 					})
+					if f.name == "NT" {
+						bench("lower", m*(m+1)*k, func(p *tile.Product) { p.Lower = true })
+					}
 				}
 			}
 		}

@@ -129,6 +129,7 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual) {
 	vec, lanes := g.isa.vec, g.isa.lanes
 	acc := func(i, j int) reg.VecPhysical { return vec[i*nr+j] }
 
+	c.Commentf("%d x %d dot products", mr, nr)
 	lda := g.leadingDimension(offLDA)
 	a := g.rows(g.element(offA, lda, row, nil), lda, mr)
 	ldb := g.leadingDimension(offLDB)

@@ -47,8 +47,8 @@ func (g *generator) solve(t registerTile) {
 // panels writes the loops over the tiles of C: column panels outermost, so that
 // a panel of B stays in the first-level cache while all rows use it, then rows. A
 // panel as wide as the tile has no masks; what is left is done in half panels
-// where the tile is wide, then in single vectors, the last with a mask. Rows left over are done in blocks of 4, 2
-// and 1.
+// where the tile is wide, then in single vectors, the last with a mask. Rows left
+// over are done in blocks of 4, 2 and 1.
 func (g *generator) panels(f form, t registerTile) {
 	c := g.ctx
 	m, n := offM, offN
@@ -60,13 +60,10 @@ func (g *generator) panels(f form, t registerTile) {
 	if vectors >= 4 {
 		widths = append(widths, vectors/2)
 	}
-	widths = append(widths, 1)
-	heights := []int{t.rows}
-	for _, mr := range []int{4, 2, 1} {
-		if mr < t.rows {
-			heights = append(heights, mr)
-		}
+	if g.isa == avx2 {
+		widths = append(widths, 1) // without a mask: masked stores are slow on AMD
 	}
+	widths = append(widths, 1)
 	row, col := c.GP64(), c.GP64()
 	c.XORQ(col, col)
 	for i, v := range widths {
@@ -88,7 +85,7 @@ func (g *generator) panels(f form, t registerTile) {
 			c.JLT(ref(next))
 		}
 		c.XORQ(row, row)
-		for _, mr := range heights {
+		for _, mr := range heights(t.rows, v) {
 			block, fewer := g.label("rows"), g.label("fewer")
 			c.Label(block)
 			left := g.loadField(m)
@@ -106,6 +103,21 @@ func (g *generator) panels(f form, t registerTile) {
 	}
 }
 
+// heights returns the rows of the blocks in a panel of v vectors, largest first. One
+// vector wide, a tile takes 8 rows or more, to have enough sums in flight.
+func heights(rows, v int) []int {
+	if v == 1 {
+		rows = max(rows, 8)
+	}
+	h := []int{rows}
+	for _, mr := range []int{4, 2, 1} {
+		if mr < rows {
+			h = append(h, mr)
+		}
+	}
+	return h
+}
+
 // block writes one register tile: mr rows by v vectors of C at (row, col).
 func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Register) {
 	c := g.ctx
@@ -118,6 +130,7 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 	}
 	bytes := g.isa.lanes * 4
 
+	c.Commentf("%d rows x %d vectors", mr, v)
 	// The addresses of A's rows (NN: along k; TN: one row of A a step) and of B's.
 	var a rows
 	var lda, k reg.GPVirtual

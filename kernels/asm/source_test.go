@@ -1,0 +1,58 @@
+package asm
+
+import (
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var requires = regexp.MustCompile(`(?m)^// Requires: (.*)$`)
+
+// TestSourceFeatures checks that the functions of an instruction set use no
+// feature that its detection does not ask for.
+func TestSourceFeatures(t *testing.T) {
+	allowed := map[string][]string{
+		"avx2":   {"SSE", "SSE2", "CMOV", "AVX", "AVX2", "FMA3", "F16C"},
+		"avx512": {"SSE", "SSE2", "CMOV", "AVX", "AVX2", "FMA3", "F16C", "AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL"},
+	}
+	for isa, features := range allowed {
+		eachSource(t, "*_"+isa+"_amd64.s", func(name, text string) {
+			for _, list := range requires.FindAllStringSubmatch(text, -1) {
+				for _, feature := range strings.Split(list[1], ", ") {
+					if !slices.Contains(features, feature) {
+						t.Errorf("%s requires %s", name, feature)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestSourceVZEROUPPER checks that every function clears the upper halves of the
+// vector registers before it returns: leaving them dirty slows the code that follows.
+func TestSourceVZEROUPPER(t *testing.T) {
+	eachSource(t, "*_amd64.s", func(name, text string) {
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			if strings.TrimSpace(line) == "RET" && strings.TrimSpace(lines[i-1]) != "VZEROUPPER" {
+				t.Errorf("%s:%d: RET without VZEROUPPER", name, i+1)
+			}
+		}
+	})
+}
+
+func eachSource(t *testing.T, pattern string, check func(name, text string)) {
+	names, err := fs.Glob(sources, pattern)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no sources %s: %v", pattern, err)
+	}
+	for _, name := range names {
+		text, err := sources.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(name, string(text))
+	}
+}
