@@ -1,12 +1,220 @@
 package kernels
 
 import (
-	"errors"
+	"fmt"
+	"math"
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/sim"
 )
 
-func simulatedBest(p tile.Problem, m *machine.Machine, isas []tile.ISA) (tile.Candidate, float64, error) {
-	return tile.Candidate{}, 0, errors.New("pending")
+// recordedTrips is how many chunks or token blocks a recording walks: the last is the steady state that the
+// simulator repeats.
+const recordedTrips = 3
+
+// Record runs a candidate's driver over the simulator's recorder for the first few trips of its outer loop and returns
+// the tile program of the busiest worker's share. The schedule that is simulated is thereby the one that runs.
+func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
+	if err := CheckConfig(p, c); err != nil {
+		return nil, err
+	}
+	prim, _ := primitives(c.ISA)
+	r := sim.NewRecorder(prim)
+	if p.Op == tile.HashLayer {
+		return recordHash(p, c, r)
+	}
+	return recordAttention(p, c, r)
+}
+
+func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {
+	chunk := c.Config["chunk"]
+	full := p.Shape
+	short := p
+	short.Shape.B = min(full.B, 1)
+	short.Shape.T = min(full.T, recordedTrips*chunk)
+	cs, err := newShapedCase(short)
+	if err != nil {
+		return nil, err
+	}
+	a := newAttention(short, r.Primitives(), c.Config)
+	// Workers and their shares are the real problem's: with many batch items one worker may own several whole ones.
+	real := newAttention(full0(p), r.Primitives(), c.Config)
+	a.split, a.units, a.workers = real.split, min(real.units, short.Shape.Hkv*real.split), real.workers
+	a.set(cs.attention)
+	in := cs.attention
+	for _, b := range []struct {
+		name string
+		data []float32
+		kind sim.BufferKind
+	}{
+		{"query", in.query, sim.Input}, {"key", in.key, sim.Input}, {"value", in.value, sim.Input}, {"decay", in.decay, sim.Input},
+		{"output", in.output, sim.Output}, {"state", in.state, sim.State},
+	} {
+		r.Buffer(b.name, b.data, b.kind)
+	}
+	w := a.work[0]
+	for _, b := range []struct {
+		name string
+		data []float32
+	}{
+		{"k", w.k}, {"u", w.u}, {"p", w.p}, {"l", w.l}, {"d", w.d}, {"g", w.g}, {"c", w.c}, {"beta chunk", w.beta},
+		{"scale", w.scale}, {"row o", w.rowO}, {"row u", w.rowU}, {"ones", w.ones}, {"zeros", w.zeros},
+	} {
+		r.Buffer(b.name, b.data, sim.Scratch)
+	}
+	units := (real.units + real.workers - 1) / real.workers // of the busiest worker
+	perBatch := full.Hkv * real.split
+	batches := math.Ceil(float64(units) / float64(perBatch))
+	here := min(units, perBatch)
+	steps := float64(full.T) / float64(min(chunk, max(1, full.T)))
+	tokens := short.Shape.T
+	var trips float64
+	if a.headOuter {
+		// One trip is one chunk of one head.
+		for t := 0; t < tokens; t += a.chunk {
+			a.step(w, 0, t, min(a.chunk, tokens-t))
+			r.Trip()
+		}
+		trips = steps * float64(units)
+	} else {
+		for t := 0; t < tokens; t += a.chunk {
+			for u := range here {
+				a.step(w, u, t, min(a.chunk, tokens-t))
+			}
+			r.Trip()
+		}
+		trips = steps * batches
+	}
+	return r.Program(p.String(), c.Config, trips, real.workers)
+}
+
+// full0 is the problem with one token, for what depends on heads and threads alone, so that no scratch is as large as its tokens ask.
+func full0(p tile.Problem) tile.Problem {
+	p.Shape.T = min(p.Shape.T, 1)
+	return p
+}
+
+func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {
+	full := p.Shape
+	short := p
+	short.Shape.N = min(full.N, recordedTrips*hashBlock*p.Threads)
+	cs, err := newShapedCase(short)
+	if err != nil {
+		return nil, err
+	}
+	a := newHashLayer(short, r.Primitives(), c.Config)
+	a.set(cs.hash)
+	in := cs.hash
+	r.Buffer("input", in.input, sim.Input)
+	r.Buffer("tables", in.tables, sim.Table)
+	r.Buffer("output", in.output, sim.Output)
+	w := a.work[0]
+	r.Buffer("exp", w.e, sim.Scratch)
+	r.Buffer("weights", w.weights, sim.Scratch)
+	r.Indices("rows", w.rows, sim.Scratch)
+	t1, j1 := short.Shape.N, full.H
+	tokens := float64(full.N)
+	if a.byToken {
+		t1, tokens = t1/a.workers, math.Ceil(tokens/float64(a.workers))
+	} else {
+		j1 = roundUp((full.H+a.workers-1)/a.workers, cacheLine/4)
+	}
+	if t1 == 0 {
+		return nil, fmt.Errorf("kernels: nothing to record in %s", p)
+	}
+	for t := 0; t < t1; t += a.block {
+		a.tokens(w, t, min(a.block, t1-t), 0, min(j1, full.H), false)
+		r.Trip()
+	}
+	return r.Program(p.String(), c.Config, max(tokens/float64(min(a.block, t1)), 1), a.workers)
+}
+
+// newShapedCase makes a case whose large arrays are zero and so never touched; only a hash layer's input has values, since its
+// codes decide which rows are read.
+func newShapedCase(p tile.Problem) (*Case, error) {
+	if err := CheckProblem(p); err != nil {
+		return nil, err
+	}
+	s := p.Shape
+	if p.Op == tile.HashLayer {
+		input, err := NewCase(tile.Problem{Op: p.Op, DType: p.DType, Dir: p.Dir, Threads: 1, Weighting: p.Weighting,
+			Shape: tile.Shape{N: s.N, D: s.D, H: 1, Tau: 1}}, 1)
+		if err != nil {
+			return nil, err
+		}
+		k := (s.D + s.Tau - 1) / s.Tau
+		return &Case{Problem: p, hash: hashArgs{problem: p, input: input.hash.input, tables: make([]float32, (k<<s.Tau)*s.H),
+			output: aligned(s.N * s.H)}}, nil
+	}
+	a := attentionArgs{
+		problem: p, scale: 1, betaHeads: s.Hkv,
+		query: aligned(s.B * s.T * s.Hq * s.Dk), key: aligned(s.B * s.T * s.Hkv * s.Dk), value: aligned(s.B * s.T * s.Hkv * s.Dv),
+		output: aligned(s.B * s.T * s.Hq * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+	}
+	switch p.Decay {
+	case tile.DecayHead:
+		a.decay = aligned(s.B * s.T * s.Hkv)
+	case tile.DecayFixed:
+		a.headDecay = aligned(s.Hkv)
+	}
+	if p.Op == tile.DeltaRule {
+		a.beta = aligned(s.B * s.T * s.Hkv)
+	}
+	return &Case{Problem: p, attention: a}, nil
+}
+
+// simulatedBest ranks a few candidates of each ISA on the CPU as it reports itself, with typical rates in place of measured
+// ceilings: register tiles at their defaults, the sizes that decide what stays in which cache varied.
+func simulatedBest(p tile.Problem, m *machine.Machine, isas []tile.ISA) (best tile.Candidate, ns float64, err error) {
+	ns = math.Inf(1)
+	for _, isa := range isas {
+		d, e := sim.CPU(m, nil, isa, p.Threads)
+		if e != nil {
+			err = e
+			continue
+		}
+		for _, cfg := range fewConfigs(p, isa) {
+			c := tile.Candidate{ISA: isa, Config: cfg}
+			program, e := Record(p, c)
+			if e != nil {
+				err = e
+				continue
+			}
+			res, e := sim.Simulate(d, program)
+			if e != nil {
+				err = e
+				continue
+			}
+			if res.TimeNs < ns {
+				best, ns = c, res.TimeNs
+			}
+		}
+	}
+	if best.Config == nil {
+		if err == nil {
+			err = fmt.Errorf("kernels: no candidate of %s could be simulated", p)
+		}
+		return best, ns, err
+	}
+	return best, ns, nil
+}
+
+func fewConfigs(p tile.Problem, isa tile.ISA) []tile.Config {
+	if p.Op == tile.HashLayer {
+		return []tile.Config{Default(p, isa)}
+	}
+	var cfgs []tile.Config
+	for _, chunk := range []int{16, 32, 64} {
+		cfg := Default(p, isa)
+		if chunk > cfg["chunk"] {
+			break
+		}
+		cfg["chunk"] = chunk
+		cfgs = append(cfgs, cfg)
+		if chunk >= p.Shape.T {
+			break
+		}
+	}
+	return cfgs
 }

@@ -247,9 +247,14 @@ func (s *selection) choose(p tile.Problem) Choice {
 		entry    *profile.Entry
 		distance float64
 	}
+	// Portable Go never wins where an instruction set runs, however near its tuned problem is.
+	isas := s.isas
+	if len(isas) > 1 && isas[0] == tile.Generic {
+		isas = isas[1:]
+	}
 	var stale *answer
 	for _, o := range s.origins {
-		e, distance, old := o.profile.Lookup(p, s.isas, SourceHash)
+		e, distance, old := o.profile.Lookup(p, isas, SourceHash)
 		if e == nil || CheckConfig(p, tile.Candidate{ISA: e.ISA, Config: e.Config}) != nil {
 			continue
 		}

@@ -1,0 +1,105 @@
+package kernels
+
+import (
+	"testing"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/sim"
+)
+
+// A recording of every trip must execute the flops that the driver's own calls count, but for the waste beside diagonals; and a
+// recording of the first trips must extrapolate to the whole.
+func TestRecordCountsWhatRuns(t *testing.T) {
+	for rule := range attentionRules {
+		for _, tokens := range []int{48, 512} {
+			for _, order := range []int{0, 1} {
+				p := attentionProblem(rule, 1, tile.Shape{B: 1, T: tokens, Hq: 4, Hkv: 2, Dk: 64, Dv: 32})
+				c := tile.Candidate{ISA: tile.Generic, Config: Default(p, tile.Generic)}
+				c.Config["chunk"], c.Config["order"] = 16, order
+				program, err := Record(p, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cs, err := NewCase(p, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x, err := cs.Prepare(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := x.ExecutedFlops()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := program.Flops()
+				if got < want || float64(got) > 1.1*float64(want) {
+					t.Errorf("%s order=%d: recorded %d flops, the driver executes %d", p, order, got, want)
+				}
+				if u := sim.UsefulFlops(p); want < u {
+					t.Errorf("%s: executed %d flops, fewer than the useful %d", p, want, u)
+				}
+			}
+		}
+	}
+}
+
+// Every default problem can be recorded and simulated on this machine, on every ISA, at 1 and 2 threads.
+func TestRecordDefaultProblems(t *testing.T) {
+	m, err := machine.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for threads := 1; threads <= 2; threads++ {
+		for _, p := range DefaultProblems(threads) {
+			for _, isa := range executable() {
+				program, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)})
+				if err != nil {
+					t.Fatalf("%s on %s: %v", p, isa, err)
+				}
+				d, err := sim.CPU(m, nil, isa, threads)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := sim.Simulate(d, program)
+				if err != nil {
+					t.Fatalf("%s on %s: %v", p, isa, err)
+				}
+				roof, err := sim.Roof(d, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.TimeNs < roof.RoofNs {
+					t.Errorf("%s on %s: simulated %.0f ns, faster than its roof %.0f ns", p, isa, r.TimeNs, roof.RoofNs)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	m, err := machine.Detect()
+	if err != nil {
+		b.Fatal(err)
+	}
+	isas := executable()
+	isa := isas[len(isas)-1]
+	for _, p := range DefaultProblems(1) {
+		b.Run(p.Op+"/"+p.Shape.String(), func(b *testing.B) {
+			d, err := sim.CPU(m, nil, isa, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				program, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := sim.Simulate(d, program); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

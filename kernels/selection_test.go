@@ -1,0 +1,236 @@
+package kernels
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+var tuned = attentionProblem(4, 1, tile.Shape{B: 1, T: 64, Hq: 2, Hkv: 2, Dk: 32, Dv: 32})
+
+// isolate gives the test a config directory of its own and the usual choice back at its end.
+func isolate(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	t.Setenv("HOME", dir)
+	t.Setenv("AppData", dir)
+	t.Setenv(EnvProfile, "")
+	current.Store(nil)
+	t.Cleanup(func() { current.Store(nil) })
+}
+
+// testProfile has one answer for tuned on each given ISA, with a chunk that tells them apart.
+func testProfile(t *testing.T, change func(p *profile.Profile), isas ...tile.ISA) *profile.Profile {
+	t.Helper()
+	m, err := machine.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &profile.Profile{Schema: profile.Schema, Created: time.Now().UTC(), Go: runtime.Version(), Machine: *m}
+	for i, isa := range isas {
+		cfg := Default(tuned, tile.Generic)
+		if _, ok := primitives(isa); ok {
+			cfg = Default(tuned, isa)
+		}
+		cfg["chunk"] = 32
+		p.Entries = append(p.Entries, profile.Entry{
+			Problem: tuned, ISA: isa, Config: cfg, SourceHash: SourceHash(tuned.Op, isa),
+			MedianNs: 1000 / float64(i+1), MinNs: 900 / float64(i+1), MaxNs: 1100 / float64(i+1), Samples: 9,
+			RoofNs: 100, BoundBy: "compute", SimulatedNs: 800, MaxError: 1e-7, ErrorBound: 1e-5, DetectableEffect: 0.01, Candidates: 3,
+		})
+	}
+	if change != nil {
+		change(p)
+	}
+	return p
+}
+
+func writeProfile(t *testing.T, p *profile.Profile) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "profile.json")
+	if err := p.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func explain(t *testing.T, p tile.Problem) Choice {
+	t.Helper()
+	c, err := Explain(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestSelectionTakesTheProfile(t *testing.T) {
+	isolate(t)
+	isas := executable()
+	path := writeProfile(t, testProfile(t, nil, isas...))
+	t.Setenv(EnvProfile, path)
+	c := explain(t, tuned)
+	if c.Source != SourceEnvironment || c.Path != path || c.Stale || c.Nearest != nil {
+		t.Errorf("choice %+v", c)
+	}
+	if best := isas[len(isas)-1]; c.Candidate.ISA != best || c.Candidate.Config["chunk"] != 32 {
+		t.Errorf("chose %s, want %s with chunk 32", c.Candidate, best)
+	}
+	other := tuned
+	other.Shape.T = 100
+	if c := explain(t, other); c.Nearest == nil || *c.Nearest != tuned || c.Candidate.Config["chunk"] != 32 {
+		t.Errorf("an unknown shape: %+v", c)
+	}
+}
+
+func TestSelectionUserProfile(t *testing.T) {
+	isolate(t)
+	p := testProfile(t, nil, executable()...)
+	path, err := UserProfilePath(p.Machine.Fingerprint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if c := explain(t, tuned); c.Source != SourceUser || c.Path != path {
+		t.Errorf("choice %+v", c)
+	}
+	t.Setenv(EnvProfile, "off")
+	current.Store(nil)
+	if c := explain(t, tuned); c.Source != SourceModel && c.Source != SourceDefault {
+		t.Errorf("off: choice %+v", c)
+	}
+}
+
+// ROOFTUNE_ISA narrows: a profile's AVX-512 answer never runs under avx2.
+func TestSelectionNarrowedISA(t *testing.T) {
+	isas := executable()
+	for _, only := range isas {
+		isolate(t)
+		t.Setenv(EnvProfile, writeProfile(t, testProfile(t, nil, isas[len(isas)-1])))
+		t.Setenv(EnvISA, string(only))
+		if c := explain(t, tuned); c.Candidate.ISA != only {
+			t.Errorf("%s=%s: chose %s", EnvISA, only, c.Candidate)
+		}
+	}
+	for names, want := range map[string][]tile.ISA{
+		"":             isas,
+		"nonsense":     {tile.Generic},
+		"neon,sve":     {tile.Generic},
+		" GENERIC ":    {tile.Generic},
+		"generic,neon": {tile.Generic},
+	} {
+		if got := narrow(isas, names); !slices.Equal(got, want) {
+			t.Errorf("narrow(%q) = %v, want %v", names, got, want)
+		}
+	}
+}
+
+func TestSelectionStaleBelowFresh(t *testing.T) {
+	isas := executable()
+	best := isas[len(isas)-1]
+	old := func(p *profile.Profile) {
+		for i := range p.Entries {
+			p.Entries[i].SourceHash = strings.Repeat("0", 64)
+			p.Entries[i].Config["chunk"] = 16
+		}
+	}
+	isolate(t)
+	t.Setenv(EnvProfile, writeProfile(t, testProfile(t, old, best)))
+	if c := explain(t, tuned); !c.Stale || !strings.Contains(c.Reason, "stale") || c.Candidate.Config["chunk"] != 16 {
+		t.Errorf("only a stale answer: %+v", c)
+	}
+	// A fresh answer in the user's profile goes first although the environment's is looked at before.
+	p := testProfile(t, nil, best)
+	path, err := UserProfilePath(p.Machine.Fingerprint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	current.Store(nil)
+	if c := explain(t, tuned); c.Stale || c.Source != SourceUser {
+		t.Errorf("stale and fresh: %+v", c)
+	}
+}
+
+// A profile that cannot be used is refused with a reason, and the library works on.
+func TestSelectionRefusesBadProfiles(t *testing.T) {
+	good, err := testProfile(t, nil, executable()...).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := testProfile(t, func(p *profile.Profile) { p.Machine.Model++ }, executable()...).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(good)
+	flipped[bytes.Index(flipped, []byte(`"median_ns"`))+13] ^= 1
+	for name, data := range map[string][]byte{
+		"truncated": good[:len(good)/2], "bit flipped": flipped, "another CPU model": foreign, "empty": {}, "not JSON": []byte("profile"),
+		"newer": bytes.Replace(good, []byte(`"schema": 1`), []byte(`"schema": 99`), 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			path := filepath.Join(t.TempDir(), "profile.json")
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := Load(path); err == nil || strings.Contains(err.Error(), "\n") {
+				t.Errorf("Load: %v, want one line", err)
+			} else {
+				t.Log(err)
+			}
+			t.Setenv(EnvProfile, path)
+			c := explain(t, tuned)
+			if c.Source == SourceEnvironment || len(c.Notes) == 0 || !strings.Contains(c.Notes[0], path) {
+				t.Errorf("choice %+v", c)
+			}
+			o, in, out := goodArgs()
+			if err := o.Forward(out, in); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	isolate(t)
+	if err := Load(filepath.Join(t.TempDir(), "missing.json")); err == nil {
+		t.Error("Load of a missing file gave no error")
+	}
+}
+
+// An answer that this build cannot run is passed over.
+func TestSelectionIgnoresImpossibleConfigs(t *testing.T) {
+	isolate(t)
+	t.Setenv(EnvProfile, writeProfile(t, testProfile(t, func(p *profile.Profile) {
+		for i := range p.Entries {
+			p.Entries[i].Config = tile.Config{"chunk": 1 << 20}
+		}
+	}, executable()...)))
+	if c := explain(t, tuned); c.Source == SourceEnvironment {
+		t.Errorf("choice %+v", c)
+	}
+}
+
+func TestSelectionForgets(t *testing.T) {
+	isolate(t)
+	t.Setenv(EnvProfile, writeProfile(t, testProfile(t, nil, executable()...)))
+	p := tuned
+	for n := range maxResolved + 10 {
+		p.Shape.T = n
+		explain(t, p)
+	}
+	if n := len(*current.Load().resolved.Load()); n > maxResolved {
+		t.Errorf("%d choices kept", n)
+	}
+}
