@@ -1,10 +1,9 @@
-// Package sim predicts what a tiling does on a memory hierarchy: exact
-// traffic per level, a time in closed form, the bound that decides it and a
-// sound lower bound on time. It measures nothing.
 package sim
 
 import (
-	"github.com/rooftune/rooftune/internal/machine"
+	"errors"
+	"fmt"
+
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -15,16 +14,24 @@ const (
 )
 
 // Level is one level of a device's memory hierarchy. Bandwidths are of the whole
-// device at the thread count it was built for.
+// device at the thread count it was built for. The traffic of a level is what it exchanges with the
+// next nearer one: of L1 and SRAM what registers load and store, of L2 what L1 misses and writes back.
 type Level struct {
 	Name      string  `json:"name"`       // "L1", "L2", "L3", "DRAM"; "SRAM", "L2", "HBM"
-	Bytes     int64   `json:"bytes"`      // capacity that one unit can count on; 0 for the last level
+	Bytes     int64   `json:"bytes"`      // capacity that can be counted on: of one unit if PerUnit, else of all together; 0 for the last level
+	MaxBytes  int64   `json:"max_bytes"`  // the most that all units together may hold here: what lower bounds use; 0 for the last level
 	LineBytes int     `json:"line_bytes"` // transfer granularity
 	ReadBps   float64 `json:"read_bps"`
 	CopyBps   float64 `json:"copy_bps"` // loaded plus stored bytes a second
 	PeakBps   float64 `json:"peak_bps"` // the most ever seen here: what lower bounds use
 	LatencyNs float64 `json:"latency_ns"`
 	PerUnit   bool    `json:"per_unit"` // private to a core or SM
+}
+
+// GatherRate is the bandwidth of reading whole rows at random places of the last level.
+type GatherRate struct {
+	RowBytes int     `json:"row_bytes"`
+	Bps      float64 `json:"bps"`
 }
 
 // Device is a list of memory levels, nearest first, over compute units with a
@@ -34,21 +41,74 @@ type Device struct {
 	Kind   string             `json:"kind"`
 	Units  int                `json:"units"` // cores in use or SMs
 	Levels []Level            `json:"levels"`
-	Rates  map[string]float64 `json:"rates"` // FLOP/s of the whole device by path: "fma.float32", "mma.bfloat16"
+	Rates  map[string]float64 `json:"rates"` // FLOP/s of the whole device by path: "fma.float32", "mma.bfloat16", "wgmma.bfloat16"
 	Peaks  map[string]float64 `json:"peaks"` // the most ever seen, for lower bounds
 
+	// CPUs only.
+	ISA     tile.ISA     `json:"isa,omitempty"`
+	Gathers []GatherRate `json:"gathers,omitempty"` // ascending rows
+
 	// GPUs only.
-	SRAMPerBlock int64   `json:"sram_per_block,omitempty"` // bytes one block may allocate
-	SRAMPerUnit  int64   `json:"sram_per_unit,omitempty"`
-	WarpsPerUnit int     `json:"warps_per_unit,omitempty"`
-	RegsPerUnit  int64   `json:"regs_per_unit,omitempty"` // bytes of registers
-	ClockHz      float64 `json:"clock_hz,omitempty"`
-	LaunchNs     float64 `json:"launch_ns,omitempty"`
+	SRAMPerBlock  int64   `json:"sram_per_block,omitempty"` // bytes one block may allocate
+	SRAMPerUnit   int64   `json:"sram_per_unit,omitempty"`
+	BlocksPerUnit int     `json:"blocks_per_unit,omitempty"`
+	WarpsPerUnit  int     `json:"warps_per_unit,omitempty"`
+	RegsPerUnit   int64   `json:"regs_per_unit,omitempty"` // bytes of registers
+	ClockHz       float64 `json:"clock_hz,omitempty"`      // under load
+	ExpsPerClock  int     `json:"exps_per_clock,omitempty"`
+	LanesPerClock int     `json:"lanes_per_clock,omitempty"` // float32 element operations a clock and unit
+	LaunchNs      float64 `json:"launch_ns,omitempty"`
+
+	Source string            `json:"source,omitempty"`
+	Notes  map[string]string `json:"notes,omitempty"` // by field: what is doubtful or derived, and how
 }
 
-// CPU builds the device of a CPU from its reported caches and measured
-// ceilings, for one ISA and thread count. Where measured is nil or lacks a figure, documented
-// typical rates for the reported caches stand in, so that a fresh machine can be ranked before it is measured.
-func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads int) (*Device, error) {
-	panic("pending")
+// pathFMA is a CPU's rate of float32 fused multiply-adds.
+const pathFMA = "fma.float32"
+
+// Check says what a device lacks to be simulated, or nil.
+func (d *Device) Check() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("device %q: %s", d.Name, what))
+		}
+	}
+	need(d.Name != "", "name is empty")
+	need(d.Kind == KindCPU || d.Kind == KindGPU, fmt.Sprintf("kind %q: want cpu or gpu", d.Kind))
+	need(d.Units > 0, "units must be positive")
+	need(len(d.Levels) >= 2, "needs at least two memory levels")
+	for i, l := range d.Levels {
+		last := i == len(d.Levels)-1
+		need(l.Name != "", fmt.Sprintf("level %d has no name", i))
+		need(l.ReadBps > 0 && l.CopyBps > 0 && l.PeakBps >= l.ReadBps && l.PeakBps >= l.CopyBps, fmt.Sprintf("level %s: bandwidths must be positive and at most the peak", l.Name))
+		need(l.LineBytes > 0, fmt.Sprintf("level %s: line_bytes must be positive", l.Name))
+		need(last == (l.Bytes == 0), fmt.Sprintf("level %s: only the last level has no capacity", l.Name))
+		need(last || l.MaxBytes >= l.Bytes, fmt.Sprintf("level %s: max_bytes is below bytes", l.Name))
+	}
+	need(len(d.Rates) > 0, "has no rates")
+	for path, r := range d.Rates {
+		need(r > 0 && d.Peaks[path] >= r, fmt.Sprintf("path %s: the rate must be positive and at most its peak", path))
+	}
+	if d.Kind == KindGPU {
+		need(len(d.Levels) == 3, "a GPU has three levels: SRAM, L2, HBM")
+		need(d.SRAMPerBlock > 0 && d.SRAMPerUnit >= d.SRAMPerBlock && d.BlocksPerUnit > 0 && d.WarpsPerUnit > 0 && d.RegsPerUnit > 0, "lacks a limit on blocks")
+		need(d.ClockHz > 0 && d.ExpsPerClock > 0 && d.LanesPerClock > 0 && d.LaunchNs > 0, "lacks a clock, lanes or the launch time")
+		for _, dtype := range []string{"bfloat16", "float16", "float32"} {
+			need(d.Rates["mma."+dtype] > 0, "lacks the rate of mma."+dtype)
+		}
+	} else {
+		need(d.Rates[pathFMA] > 0, "lacks the rate of "+pathFMA)
+	}
+	return errors.Join(errs...)
+}
+
+// maxBytesBefore is the most that all levels nearer than level i may hold together.
+// Caches may be exclusive of each other, so capacities add up.
+func (d *Device) maxBytesBefore(i int) int64 {
+	var sum int64
+	for _, l := range d.Levels[:i] {
+		sum += l.MaxBytes
+	}
+	return sum
 }

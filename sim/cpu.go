@@ -1,0 +1,239 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// isaCore is what one core does in a clock with an instruction set. The widths are those of the
+// instruction set; how many a clock is what most cores since 2017 have. Rates that were not measured are
+// these at typicalHz; lower bounds then take generousHz and the widest paths.
+type isaCore struct {
+	lanes      int     // float32 values of a vector
+	fmas       float64 // vector multiply-adds a clock
+	l1, l2, l3 float64 // bytes a clock
+	fused      float64 // most multiply-adds a clock that any core is known to do
+}
+
+var isaCores = map[tile.ISA]isaCore{
+	tile.Generic: {lanes: 1, fmas: 1, l1: 8, l2: 8, l3: 6, fused: 4},
+	tile.AVX2:    {lanes: 8, fmas: 2, l1: 64, l2: 32, l3: 14, fused: 2},
+	tile.AVX512:  {lanes: 16, fmas: 2, l1: 128, l2: 48, l3: 16, fused: 2},
+}
+
+func coreOf(isa tile.ISA) isaCore {
+	if c, ok := isaCores[isa]; ok {
+		return c
+	}
+	return isaCore{lanes: 4, fmas: 2, l1: 32, l2: 24, l3: 12, fused: 4} // 128-bit vectors
+}
+
+// Typical figures that stand in for what was not measured.
+const (
+	typicalHz      = 3e9
+	generousHz     = 6.5e9 // above any core's clock
+	typicalDRAM    = 15e9  // B/s of one core
+	dramCores      = 4     // cores that fill the memory channels
+	generousFactor = 4     // peak over typical bandwidth below L1
+	typicalL1      = 32 << 10
+	// hiddenCache is what a cache that the machine does not report may hold: more than any processor's
+	// last level has. With it a lower bound stays sound in a guest that hides its L3.
+	hiddenCache = 2 << 30
+)
+
+var typicalLatency = map[string]float64{"L1": 1.3, "L2": 4.5, "L3": 18, "DRAM": 95}
+
+// CPU builds the device of a CPU from its reported caches and measured ceilings, for one ISA and thread count.
+// A cache counts with the smaller of what is reported and what its measured plateau says; for lower
+// bounds with the larger. A cache that is neither reported nor measured is left out, and lower bounds assume a huge one in its place; a missing L1
+// is taken as 32 KiB. Rates are medians, peaks the largest sample plus its distance from the median, of any ISA for bytes. Where measured
+// is nil or lacks a figure, typical rates per core and clock stand in, so that a fresh machine can be
+// ranked before it is measured; figures of another thread count are scaled by cores, those of DRAM up to four.
+func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads int) (*Device, error) {
+	if m == nil {
+		return nil, fmt.Errorf("sim: no machine")
+	}
+	if threads < 1 {
+		return nil, fmt.Errorf("sim: threads must be at least 1, not %d", threads)
+	}
+	if measured == nil {
+		measured = &machine.Measured{}
+	}
+	core := coreOf(isa)
+	d := &Device{Name: m.Brand, Kind: KindCPU, Units: threads, ISA: isa}
+	if d.Name == "" {
+		d.Name = "cpu"
+	}
+	flops := ceilings(measured, machine.KindFlops, "", threads, threads, isa)
+	typical := float64(threads) * typicalHz * float64(core.lanes) * core.fmas * 2
+	if flops.rate == 0 {
+		flops.rate = typical
+		flops.peak = float64(threads) * generousHz * float64(core.lanes) * core.fused * 2
+	}
+	d.Rates = map[string]float64{pathFMA: flops.rate}
+	d.Peaks = map[string]float64{pathFMA: flops.peak}
+
+	bytesAClock := []float64{core.l1, core.l2, core.l3}
+	for n := 1; n <= 3; n++ {
+		l, ok := cacheLevel(m, measured, n, threads)
+		if !ok {
+			d.Levels[len(d.Levels)-1].MaxBytes += hiddenCache
+			continue
+		}
+		scale := float64(threads) * typicalHz
+		setBandwidth(&l, measured, isa, threads, threads, bytesAClock[n-1]*scale)
+		d.Levels = append(d.Levels, l)
+	}
+	dram := Level{Name: "DRAM", LineBytes: d.Levels[0].LineBytes, LatencyNs: latency(measured, "DRAM")}
+	setBandwidth(&dram, measured, isa, threads, dramCores, typicalDRAM*float64(min(threads, dramCores)))
+	d.Gathers = gathers(measured, isa, threads)
+	for _, g := range d.Gathers {
+		dram.PeakBps = max(dram.PeakBps, g.Bps)
+	}
+	if c := ceilings(measured, machine.KindGather, "DRAM", threads, threads, ""); c.peak > dram.PeakBps {
+		dram.PeakBps = c.peak
+	}
+	d.Levels = append(d.Levels, dram)
+	return d, d.Check()
+}
+
+// cacheLevel gives a cache's capacities for a number of threads.
+func cacheLevel(m *machine.Machine, measured *machine.Measured, n, threads int) (Level, bool) {
+	l := Level{Name: fmt.Sprintf("L%d", n), LineBytes: 64, PerUnit: n < 3}
+	l.LatencyNs = latency(measured, l.Name)
+	var reported, plateau, sharedBy int64
+	for _, c := range m.Caches {
+		if c.Level == n && c.Bytes > 0 {
+			reported, sharedBy = int64(c.Bytes), int64(c.SharedBy)
+			if c.LineBytes > 0 {
+				l.LineBytes = c.LineBytes
+			}
+		}
+	}
+	for _, p := range measured.Plateaus {
+		if p.Level == l.Name && p.Bytes > 0 {
+			plateau = int64(p.Bytes)
+		}
+	}
+	switch {
+	case reported == 0 && plateau == 0 && n > 1:
+		return l, false
+	case reported == 0 && plateau == 0:
+		reported, plateau = typicalL1, 4*typicalL1
+	case reported == 0:
+		reported = plateau
+	case plateau == 0:
+		plateau = reported
+	}
+	smtWays := int64(1)
+	if m.Cores > 0 && m.Threads > m.Cores {
+		smtWays = int64(m.Threads / m.Cores)
+	}
+	if sharedBy > smtWays {
+		l.PerUnit = false
+	}
+	most := max(reported, plateau)
+	if l.PerUnit {
+		l.Bytes, l.MaxBytes = min(reported, plateau), most*int64(threads)
+		return l, true
+	}
+	// Threads may sit on one instance of a shared cache or spread over all.
+	if sharedBy == 0 {
+		sharedBy = int64(max(m.Threads, threads, 1))
+	}
+	used := (int64(threads) + sharedBy - 1) / sharedBy
+	all := max(used, (int64(m.Threads)+sharedBy-1)/sharedBy)
+	l.Bytes, l.MaxBytes = min(reported, plateau)*used, most*min(all, int64(threads))
+	return l, true
+}
+
+func setBandwidth(l *Level, measured *machine.Measured, isa tile.ISA, threads, scaling int, typical float64) {
+	read := ceilings(measured, machine.KindRead, l.Name, threads, scaling, isa)
+	copied := ceilings(measured, machine.KindCopy, l.Name, threads, scaling, isa)
+	l.ReadBps, l.CopyBps = read.rate, copied.rate
+	switch {
+	case l.ReadBps == 0 && l.CopyBps == 0:
+		l.ReadBps, l.CopyBps = typical, typical
+	case l.ReadBps == 0:
+		l.ReadBps = l.CopyBps
+	case l.CopyBps == 0:
+		l.CopyBps = l.ReadBps
+	}
+	l.PeakBps = max(read.peak, copied.peak,
+		ceilings(measured, machine.KindRead, l.Name, threads, scaling, "").peak,
+		ceilings(measured, machine.KindCopy, l.Name, threads, scaling, "").peak)
+	if l.PeakBps == 0 {
+		l.PeakBps = typical * generousFactor
+		if l.Name == "L1" {
+			// Three loads or stores of the widest vectors a clock.
+			l.PeakBps = max(l.PeakBps, float64(threads)*generousHz*3*64)
+		}
+	}
+	l.PeakBps = max(l.PeakBps, l.ReadBps, l.CopyBps)
+}
+
+type ceiling struct{ rate, peak float64 }
+
+// ceilings finds a figure for a thread count: as measured there, else between what fewer threads
+// reach times the threads (up to scaling cores) and what more threads reach. An empty isa takes the
+// best of all. Row sizes of gathers are not told apart.
+func ceilings(m *machine.Measured, kind, level string, threads, scaling int, isa tile.ISA) ceiling {
+	var exact, fewer, more ceiling
+	for _, c := range m.Ceilings {
+		if c.Kind != kind || c.Level != level || isa != "" && c.ISA != isa || c.Median <= 0 || c.Threads < 1 {
+			continue
+		}
+		rate, peak := c.Median, max(c.Max, c.Median)
+		peak += peak - c.Median
+		switch {
+		case c.Threads == threads:
+			exact = ceiling{max(exact.rate, rate), max(exact.peak, peak)}
+		case c.Threads < threads:
+			by := float64(threads) / float64(c.Threads)
+			byRate := float64(max(1, min(threads, scaling)/c.Threads))
+			fewer = ceiling{max(fewer.rate, rate*byRate), max(fewer.peak, peak*by)}
+		default:
+			more = ceiling{max(more.rate, rate), max(more.peak, peak)}
+		}
+	}
+	switch {
+	case exact.rate > 0:
+		return exact
+	case fewer.rate > 0 && more.rate > 0:
+		return ceiling{min(fewer.rate, more.rate), fewer.peak}
+	case fewer.rate > 0:
+		return fewer
+	}
+	// Only more threads were measured: no thread is faster than all, but how much slower is unknown.
+	if more.rate > 0 {
+		return ceiling{more.rate, more.peak}
+	}
+	return ceiling{}
+}
+
+func gathers(m *machine.Measured, isa tile.ISA, threads int) []GatherRate {
+	best := map[int]float64{}
+	for _, c := range m.Ceilings {
+		if c.Kind == machine.KindGather && c.ISA == isa && c.Threads == threads && c.Median > 0 {
+			best[c.RowBytes] = max(best[c.RowBytes], c.Median)
+		}
+	}
+	var out []GatherRate
+	for bytes, rate := range best {
+		out = append(out, GatherRate{bytes, rate})
+	}
+	slices.SortFunc(out, func(a, b GatherRate) int { return a.RowBytes - b.RowBytes })
+	return out
+}
+
+func latency(m *machine.Measured, level string) float64 {
+	for _, p := range m.Plateaus {
+		if p.Level == level && p.NsPerLoad > 0 {
+			return p.NsPerLoad
+		}
+	}
+	return typicalLatency[level]
+}

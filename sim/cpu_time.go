@@ -1,0 +1,235 @@
+package sim
+
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Constants of the CPU's time, in clocks of a core with two multiply-add pipes. None was fitted to this project's
+// kernels; the tile efficiencies they give stand beside the measured ones of section 6.2 of the kernel study in a test.
+const (
+	loadsPerClock   = 1.7  // of the two that the ports allow: broadcasts and vector loads collide
+	fmaLatency      = 5    // clocks until an accumulator can be used again: 4, and one of jitter
+	tileClocks      = 10   // filling and draining the pipeline of a register tile
+	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
+	callNs          = 8    // entering a primitive through its pointer
+	dispatchNs      = 2500 // waking workers and waiting for the last
+	overlapShare    = 0.15 // of the other resources' time that the binding one does not hide
+	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
+)
+
+// core counts clocks of one core.
+type core struct {
+	lanes   int
+	fmas    float64 // a clock
+	loads   float64
+	expCost float64
+}
+
+func newCore(isa tile.ISA) core {
+	c := coreOf(isa)
+	return core{lanes: c.lanes, fmas: c.fmas, loads: loadsPerClock, expCost: expClocks}
+}
+
+// clockNs is the length of a clock if the measured rate is the most that the pipes give.
+func (c core) clockNs(d *Device) float64 {
+	return 2 * float64(c.lanes) * c.fmas * float64(d.Units) / d.Rates[pathFMA] * 1e9
+}
+
+func (c core) vectors(n int) int { return (n + c.lanes - 1) / c.lanes }
+
+// step is the time of one step along k of a register tile: multiply-adds, loads, or the chain through an accumulator.
+func (c core) step(fmas, loads int) float64 {
+	chain := float64(fmaLatency)
+	if c.lanes == 1 {
+		chain /= 2 // portable code: the compiler interleaves what it can
+	}
+	return max(float64(fmas)/c.fmas, float64(loads)/c.loads, chain)
+}
+
+// tile is the time of an outer-product tile (NN, TN, the substitution above a block): a step loads a row of B and broadcasts a column of A.
+func (c core) tile(rows, cols, depth int, readC bool) float64 {
+	v := c.vectors(cols)
+	t := float64(depth)*c.step(rows*v, rows+v) + tileClocks + float64(rows*v)
+	if readC {
+		t += float64(rows*v) / c.loads
+	}
+	return t
+}
+
+// dots is the time of an inner-product tile (NT): a step loads a vector along k of each row of A and B.
+func (c core) dots(rows, cols, depth int) float64 {
+	return float64(c.vectors(depth))*c.step(rows*cols, rows+cols) + tileClocks + reductionClocks*float64(rows*cols)
+}
+
+// clocks is the time of one operation with all its data in the first level.
+func (c core) clocks(op *Op) float64 {
+	var t float64
+	switch op.Name {
+	case "nn", "tn":
+		for j := 0; j < op.N; j += op.NR {
+			cols := min(op.NR, op.N-j)
+			for i := 0; i < op.M; i += op.MR {
+				rows, depth := min(op.MR, op.M-i), op.K
+				if op.Lower {
+					depth = min(depth, i+rows)
+				}
+				t += c.tile(rows, cols, depth, op.Accumulate)
+			}
+		}
+	case "nt":
+		for j := 0; j < op.N; j += op.NR {
+			cols := min(op.NR, op.N-j)
+			for i := 0; i < op.M; i += op.MR {
+				rows := min(op.MR, op.M-i)
+				if op.Lower && i+rows-1-op.Strict < j {
+					t += float64(rows * c.vectors(cols))
+					continue
+				}
+				t += c.dots(rows, cols, op.K)
+			}
+		}
+	case "solve":
+		for j := 0; j < op.N; j += op.NR {
+			cols := min(op.NR, op.N-j)
+			for i := 0; i < op.M; i += op.MR {
+				rows := min(op.MR, op.M-i)
+				// The block's own triangle is a chain: each row waits for the one before.
+				t += c.tile(rows, cols, i, true) + max(float64(rows)*fmaLatency, float64(rows*(rows-1)/2*c.vectors(cols))/c.fmas)
+			}
+		}
+	case "gather":
+		v := c.vectors(op.N)
+		for i := 0; i < op.K; i += op.Group {
+			rows := min(op.Group, op.K-i)
+			t += float64(v)*max(float64(rows)/c.fmas, float64(rows+1)/c.loads) + tileClocks
+		}
+	default:
+		v := math.Ceil(float64(op.Elements) / float64(c.lanes))
+		t = 1.2*v + tileClocks
+		if op.Name == "exp" {
+			t += c.expCost * v
+		}
+	}
+	return t
+}
+
+func simulateCPU(d *Device, p *Program) (*Result, error) {
+	res := &Result{
+		Device: d.Name, Program: p.Name, Config: p.Config,
+		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{}, Flops: p.Flops(),
+	}
+	c := newCore(d.ISA)
+	var needed neededBytes
+	for i := range p.Launches {
+		l := &p.Launches[i]
+		workers := float64(l.Blocks)
+		share := min(1, workers/float64(d.Units)) // of the rates of the private parts
+		t := cpuTraffic(d, p, l)
+		needed.add(t.needed, workers)
+		var clocks, calls float64
+		for j := range l.Nest {
+			loop := &l.Nest[j]
+			for k := range loop.Ops {
+				op := &loop.Ops[k]
+				clocks += loop.Trips * c.clocks(op)
+				calls += loop.Trips
+				t.levels[0].read += loop.Trips * float64(op.LoadBytes)
+				t.levels[0].written += loop.Trips * float64(op.StoreBytes)
+			}
+		}
+		rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
+		parts := map[string]float64{PartCompute: rounds * clocks * c.clockNs(d)}
+		for j, level := range d.Levels {
+			read, written := workers*t.levels[j].read, workers*t.levels[j].written
+			res.Bytes[level.Name] += round(read + written)
+			var ns float64
+			if j == len(d.Levels)-1 {
+				table := workers * t.tableRead
+				ns = levelNs(level, read-table, written) + table/d.gatherBps(p)*1e9
+			} else {
+				ns = levelNs(level, read, written)
+			}
+			if level.PerUnit {
+				ns /= share
+			}
+			parts[level.Name] = ns
+		}
+		var most, sum float64
+		for name, ns := range parts {
+			res.Parts[name] += ns
+			most = max(most, ns)
+			sum += ns
+		}
+		// What loads and stores cost in the core is in its clocks already.
+		first := parts[d.Levels[0].Name]
+		rest := sum - most - first
+		if most == first {
+			rest = sum - most
+		}
+		res.Parts[PartCalls] += rounds * calls * callNs
+		res.TimeNs += most + overlapShare*rest + rounds*calls*callNs
+		if l.Blocks > 1 {
+			res.Parts[PartDispatch] += dispatchNs
+			res.TimeNs += dispatchNs
+		}
+		res.Occupancy = max(res.Occupancy, share)
+	}
+	res.LowerBoundNs = float64(res.Flops) / d.Peaks[pathFMA] * 1e9
+	for i, level := range d.Levels {
+		bytes := needed.beyond(d, i, p.Cold)
+		if i == 0 {
+			bytes = min(bytes, float64(res.Bytes[level.Name]))
+		}
+		res.BytesLowerBound[level.Name] = int64(bytes)
+		res.LowerBoundNs = max(res.LowerBoundNs, bytes/level.PeakBps*1e9)
+	}
+	res.BoundBy = largest(res.Parts)
+	return res, nil
+}
+
+// levelNs is the time of a level's traffic: bytes that can be paired, one read with one written, at the rate of copying,
+// written ones that can't too, the other read ones at the rate of reading.
+func levelNs(l Level, read, written float64) float64 {
+	paired := min(read, written)
+	return ((read-paired)/l.ReadBps + (paired+written)/l.CopyBps) * 1e9
+}
+
+// gatherBps is the rate of reading table rows from the last level, by their length.
+func (d *Device) gatherBps(p *Program) float64 {
+	last := d.Levels[len(d.Levels)-1]
+	if len(d.Gathers) == 0 {
+		return last.ReadBps
+	}
+	row := p.tableRowBytes()
+	best := d.Gathers[0].Bps
+	for i, g := range d.Gathers {
+		if int64(g.RowBytes) > row {
+			if i > 0 { // between two measured lengths, by their logarithms
+				a := d.Gathers[i-1]
+				f := math.Log(float64(row)/float64(a.RowBytes)) / math.Log(float64(g.RowBytes)/float64(a.RowBytes))
+				return a.Bps + f*(g.Bps-a.Bps)
+			}
+			break
+		}
+		best = g.Bps
+	}
+	return min(best, last.PeakBps)
+}
+
+// tableRowBytes is the length of the first table row that the program reads.
+func (p *Program) tableRowBytes() int64 {
+	for i := range p.Launches {
+		for _, loop := range p.Launches[i].Nest {
+			for j := range loop.Ops {
+				for _, t := range loop.Ops[j].Touches {
+					if p.Buffers[t.Buffer].Kind == Table {
+						return max(1, t.RowBytes)
+					}
+				}
+			}
+		}
+	}
+	return 1
+}

@@ -1,0 +1,128 @@
+package sim
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// Program is a kernel as the simulator sees it: launches one after the other.
+type Program struct {
+	Name     string      `json:"name"`
+	Kind     string      `json:"kind"` // of the device it is written for: KindCPU, KindGPU
+	Config   tile.Config `json:"config"`
+	Buffers  []Buffer    `json:"buffers"`
+	Launches []Launch    `json:"launches"`
+	// Cold says that the program runs once and finds nothing in the caches. Otherwise it is one of
+	// many calls on the same arrays, as when measured.
+	Cold bool `json:"cold,omitempty"`
+}
+
+// BufferKind says what an array is to a program.
+type BufferKind string
+
+// Kinds of buffer. State, Scratch and Table keep their size when a program's trips are more than were
+// recorded; inputs and outputs grow with them.
+const (
+	Input   BufferKind = "input"   // read from outside
+	Output  BufferKind = "output"  // wanted outside
+	State   BufferKind = "state"   // read and written, wanted outside
+	Scratch BufferKind = "scratch" // of no use outside
+	Table   BufferKind = "table"   // an input whose rows are read at random by every trip
+)
+
+// Buffer is a named array.
+type Buffer struct {
+	Name  string     `json:"name"`
+	Kind  BufferKind `json:"kind"`
+	Bytes int64      `json:"bytes"`
+}
+
+// Launch is a grid of blocks that all walk the same nest of loops. On a CPU the
+// blocks are workers, each on data of its own, and the nest is the share of the busiest.
+type Launch struct {
+	Name   string `json:"name"`
+	Blocks int64  `json:"blocks"`
+	Nest   []Loop `json:"nest"`
+
+	// GPUs only.
+	DType     string `json:"dtype,omitempty"`      // of the products' operands
+	Warps     int    `json:"warps,omitempty"`      // of a block
+	Stages    int    `json:"stages,omitempty"`     // of loads in flight, 1 is none ahead
+	SRAMBytes int64  `json:"sram_bytes,omitempty"` // of a block
+	Registers int    `json:"registers,omitempty"`  // 32-bit, of a thread
+}
+
+// Loop repeats its operations, then its inner loops. Trips may be a fraction when the last
+// trip is ragged.
+type Loop struct {
+	Trips float64 `json:"trips"`
+	Ops   []Op    `json:"ops,omitempty"`
+	Inner []Loop  `json:"inner,omitempty"`
+}
+
+// Op is one step on tiles: a call of a primitive (CPU), a product or an element-wise
+// step of a kernel (GPU).
+type Op struct {
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "exp", "gather"; on a GPU what is computed
+	MR         int     `json:"mr,omitempty"` // register tile (CPU)
+	NR         int     `json:"nr,omitempty"`
+	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows
+	N          int     `json:"n,omitempty"`
+	K          int     `json:"k,omitempty"`
+	Lower      bool    `json:"lower,omitempty"`
+	Strict     int     `json:"strict,omitempty"`
+	Group      int     `json:"group,omitempty"`      // rows side by side of a gather
+	Accumulate bool    `json:"accumulate,omitempty"` // the product is added to what is there
+	Flops      int64   `json:"flops,omitempty"`      // executed: two for each multiply-add of a real row and column, with the waste beside a diagonal
+	Elements   int64   `json:"elements,omitempty"`
+	Exps       int64   `json:"exps,omitempty"`
+	Chain      int     `json:"chain,omitempty"`      // steps of this length that wait for each other, a product being one (GPU)
+	LoadBytes  int64   `json:"load_bytes,omitempty"` // between registers and the first level; on a GPU without the staging of touches
+	StoreBytes int64   `json:"store_bytes,omitempty"`
+	Touches    []Touch `json:"touches,omitempty"`
+}
+
+// Mode says what a touch does with a block.
+type Mode string
+
+// Modes of a touch. A written line is read first, as caches do, unless a whole GPU tile is stored.
+const (
+	Read   Mode = "read"
+	Write  Mode = "write"
+	Update Mode = "update" // read, then written
+)
+
+// Touch is one pass over a block of an array: Rows runs of RowBytes, Stride bytes apart.
+type Touch struct {
+	Buffer   int   `json:"buffer"` // index in Program.Buffers
+	Offset   int64 `json:"offset"` // bytes from the buffer's start; 0 on a GPU, where counts do not need it
+	Rows     int   `json:"rows"`
+	RowBytes int64 `json:"row_bytes"`
+	Stride   int64 `json:"stride"`
+	Mode     Mode  `json:"mode"`
+	// Sharers is how many blocks of the grid read the same bytes in the same trip (GPU; 0 means 1).
+	Sharers int `json:"sharers,omitempty"`
+}
+
+// Bytes is what one pass moves.
+func (t Touch) Bytes() int64 { return int64(t.Rows) * t.RowBytes }
+
+// Flops counts the executed flops of all blocks.
+func (p *Program) Flops() int64 {
+	var sum float64
+	for i := range p.Launches {
+		l := &p.Launches[i]
+		sum += float64(l.Blocks) * loopFlops(l.Nest)
+	}
+	return int64(sum + 0.5)
+}
+
+func loopFlops(loops []Loop) float64 {
+	var sum float64
+	for i := range loops {
+		l := &loops[i]
+		var once float64
+		for j := range l.Ops {
+			once += float64(l.Ops[j].Flops)
+		}
+		sum += l.Trips * (once + loopFlops(l.Inner))
+	}
+	return sum
+}

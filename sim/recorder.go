@@ -1,0 +1,371 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Recorder stands in for a table of primitives and writes down what a driver asks
+// of it, instead of computing. It is for one goroutine: a driver of several workers is recorded walking the
+// busiest worker's share.
+//
+// What it leaves in the driver's buffers is chosen so that a driver that looks at values goes its usual
+// way: Exp and the column C of Decay give ones, Pack reports finite data. Nothing else is written.
+type Recorder struct {
+	source  *tile.Primitives
+	buffers []recorded
+	ops     []Op
+	trips   []int // ends of trips in ops
+	err     error
+}
+
+// recorded is a named address range. It keeps its array alive, so that the range stays its own.
+type recorded struct {
+	Buffer
+	start  uintptr
+	floats []float32
+	ints   []int32
+}
+
+// NewRecorder returns a recorder that offers the register tiles of p.
+func NewRecorder(p *tile.Primitives) *Recorder { return &Recorder{source: p} }
+
+// Buffer names an array that the driver reads or writes. Touches are resolved to it by address;
+// ranges must not overlap, and empty arrays are ignored.
+func (r *Recorder) Buffer(name string, data []float32, kind BufferKind) {
+	if len(data) > 0 {
+		r.add(recorded{Buffer{name, kind, int64(len(data)) * 4}, uintptr(unsafe.Pointer(&data[0])), data, nil})
+	}
+}
+
+// Indices names an array of row indices, as Buffer does for values. A gather's rows that are in no
+// named array are left out of the traffic: they are 4 bytes to a table row.
+func (r *Recorder) Indices(name string, data []int32, kind BufferKind) {
+	if len(data) > 0 {
+		r.add(recorded{Buffer{name, kind, int64(len(data)) * 4}, uintptr(unsafe.Pointer(&data[0])), nil, data})
+	}
+}
+
+func (r *Recorder) add(b recorded) {
+	for _, o := range r.buffers {
+		if b.start < o.start+uintptr(o.Bytes) && o.start < b.start+uintptr(b.Bytes) {
+			r.fail("buffers %q and %q overlap", o.Name, b.Name)
+			return
+		}
+	}
+	r.buffers = append(r.buffers, b)
+}
+
+// Trip marks the end of one trip of the driver's outermost steady loop: one chunk of all heads, one
+// tile of tokens. What comes before the first trip belongs to it; what follows the last is done once.
+func (r *Recorder) Trip() { r.trips = append(r.trips, len(r.ops)) }
+
+// Program closes the record. trips is how many trips the real problem takes, a fraction for a
+// ragged last one: the recorded trips but the last are simulated as recorded, the last
+// is the steady state and stands for all others. Three trips are enough where a trip's reuse reaches one trip back. Without a mark the whole
+// record is one trip. workers is how many run such a share at once.
+//
+// The error is the first of: a touch outside the slice it was given, or outside every named buffer;
+// overlapping buffers; more trips recorded than there are.
+func (r *Recorder) Program(name string, cfg tile.Config, trips float64, workers int) (*Program, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	if workers < 1 {
+		return nil, fmt.Errorf("sim: workers must be at least 1, not %d", workers)
+	}
+	ends := r.trips
+	if len(ends) == 0 {
+		ends = []int{len(r.ops)}
+	}
+	steady := trips - float64(len(ends)-1)
+	if !(steady > 0) {
+		return nil, fmt.Errorf("sim: %d trips recorded of a problem with %g", len(ends), trips)
+	}
+	p := &Program{Name: name, Kind: KindCPU, Config: cfg}
+	for _, b := range r.buffers {
+		p.Buffers = append(p.Buffers, b.Buffer)
+	}
+	l := Launch{Name: name, Blocks: int64(workers)}
+	start := 0
+	for i, end := range ends {
+		n := 1.0
+		if i == len(ends)-1 {
+			n = steady
+		}
+		l.Nest = append(l.Nest, Loop{Trips: n, Ops: slices.Clone(r.ops[start:end])})
+		start = end
+	}
+	if start < len(r.ops) {
+		l.Nest = append(l.Nest, Loop{Trips: 1, Ops: slices.Clone(r.ops[start:])})
+	}
+	p.Launches = []Launch{l}
+	return p, nil
+}
+
+// Primitives gives the table that records.
+func (r *Recorder) Primitives() *tile.Primitives {
+	kernels := func(like []tile.ProductKernel, record func(mr, nr int, p *tile.Product)) []tile.ProductKernel {
+		var out []tile.ProductKernel
+		for _, k := range like {
+			out = append(out, tile.ProductKernel{MR: k.MR, NR: k.NR, Run: func(p *tile.Product) { record(k.MR, k.NR, p) }})
+		}
+		return out
+	}
+	return &tile.Primitives{
+		ISA:    r.source.ISA,
+		NN:     kernels(r.source.NN, r.nn),
+		NT:     kernels(r.source.NT, r.nt),
+		TN:     kernels(r.source.TN, r.tn),
+		Solve:  r.solve,
+		Pack:   r.pack,
+		Decay:  r.decay,
+		Exp:    r.exp,
+		Gather: r.gather,
+	}
+}
+
+func (r *Recorder) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("sim: "+format, args...)
+	}
+}
+
+// block is a part of an operand: rows x cols elements from (row, col), ld apart.
+type block struct{ row, col, rows, cols, ld int }
+
+// touch adds a pass over a block of the slice that was given for the operand called what.
+func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
+	if b.rows <= 0 || b.cols <= 0 {
+		return
+	}
+	if b.row < 0 || b.col < 0 || b.rows > 1 && b.ld < b.cols {
+		r.fail("%s: %s has rows of %d elements %d apart", op.Name, what, b.cols, b.ld)
+		return
+	}
+	if need := (b.row+b.rows-1)*b.ld + b.col + b.cols; need > len(s) {
+		r.fail("%s: %s is read or written to element %d but has %d", op.Name, what, need, len(s))
+		return
+	}
+	first := uintptr(unsafe.Pointer(&s[0])) + uintptr(b.row*b.ld+b.col)*4
+	t := Touch{Rows: b.rows, RowBytes: int64(b.cols) * 4, Stride: int64(b.ld) * 4, Mode: mode}
+	if t.Rows == 1 {
+		t.Stride = t.RowBytes
+	}
+	if t.Stride == t.RowBytes { // one run
+		t.Rows, t.RowBytes, t.Stride = 1, t.Bytes(), t.Bytes()
+	}
+	for i := range r.buffers {
+		if o := &r.buffers[i]; first >= o.start && first < o.start+uintptr(o.Bytes) {
+			t.Buffer, t.Offset = i, int64(first-o.start)
+			if end := t.Offset + int64(t.Rows-1)*t.Stride + t.RowBytes; end > o.Bytes {
+				r.fail("%s: %s runs over the end of buffer %q", op.Name, what, o.Name)
+				return
+			}
+			op.Touches = append(op.Touches, t)
+			return
+		}
+	}
+	r.fail("%s: %s is in no named buffer", op.Name, what)
+}
+
+// nn records the order in which the kernels go: column panels outermost, so that a panel of B is reused by
+// all rows from the first level.
+func (r *Recorder) nn(mr, nr int, p *tile.Product) {
+	op := Op{Name: "nn", MR: mr, NR: nr, M: p.M, N: p.N, K: p.K, Lower: p.Lower, Accumulate: p.Beta != 0}
+	for j := 0; j < p.N; j += nr {
+		cols := min(nr, p.N-j)
+		deepest := p.K
+		if p.Lower {
+			deepest = min(p.K, p.M)
+		}
+		r.touch(&op, "B", p.B, block{0, j, deepest, cols, p.LDB}, Read)
+		if !p.Lower {
+			r.touch(&op, "A", p.A, block{0, 0, p.M, p.K, p.LDA}, Read)
+		}
+		for i := 0; i < p.M; i += mr {
+			rows, depth := min(mr, p.M-i), p.K
+			if p.Lower {
+				depth = min(p.K, i+rows)
+				r.touch(&op, "A", p.A, block{i, 0, rows, depth, p.LDA}, Read)
+			}
+			op.product(rows, cols, depth)
+		}
+		r.output(&op, p, j, cols)
+	}
+	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) tn(mr, nr int, p *tile.Product) {
+	op := Op{Name: "tn", MR: mr, NR: nr, M: p.M, N: p.N, K: p.K, Accumulate: p.Beta != 0}
+	for j := 0; j < p.N; j += nr {
+		cols := min(nr, p.N-j)
+		r.touch(&op, "B", p.B, block{0, j, p.K, cols, p.LDB}, Read)
+		r.touch(&op, "A", p.A, block{0, 0, p.K, p.M, p.LDA}, Read)
+		for i := 0; i < p.M; i += mr {
+			op.product(min(mr, p.M-i), cols, p.K)
+		}
+		r.output(&op, p, j, cols)
+	}
+	r.ops = append(r.ops, op)
+}
+
+// product counts one register tile of NN or TN.
+func (op *Op) product(rows, cols, depth int) {
+	op.Flops += 2 * int64(rows) * int64(cols) * int64(depth)
+	op.LoadBytes += 4 * int64(rows+cols) * int64(depth)
+	if op.Accumulate {
+		op.LoadBytes += 4 * int64(rows) * int64(cols)
+	}
+	op.StoreBytes += 4 * int64(rows) * int64(cols)
+}
+
+func (r *Recorder) output(op *Op, p *tile.Product, j, cols int) {
+	mode := Write
+	if p.Beta != 0 {
+		mode = Update
+	}
+	r.touch(op, "C", p.C, block{0, j, p.M, cols, p.LDC}, mode)
+}
+
+// row records the reading of row factors by each of some column panels.
+func (r *Recorder) row(op *Op, row []float32, m, panels int) {
+	if row == nil || m <= 0 || panels <= 0 {
+		return
+	}
+	r.touch(op, "Row", row, block{0, 0, 1, m, m}, Read)
+	op.LoadBytes += 4 * int64(m) * int64(panels)
+}
+
+// nt records A Bᵀ. With Lower, tiles wholly above the diagonal are stored as zeros and nothing
+// is read for them; the waste within a tile on the diagonal is executed.
+func (r *Recorder) nt(mr, nr int, p *tile.Product) {
+	op := Op{Name: "nt", MR: mr, NR: nr, M: p.M, N: p.N, K: p.K, Lower: p.Lower, Strict: p.Strict}
+	for j := 0; j < p.N; j += nr {
+		cols, first := min(nr, p.N-j), 0
+		if p.Lower { // the first row tile that reaches column j
+			for first < p.M && min(first+mr, p.M)-1-p.Strict < j {
+				first += mr
+			}
+		}
+		for i := first; i < p.M; i += mr {
+			rows := min(mr, p.M-i)
+			op.Flops += 2 * int64(rows) * int64(cols) * int64(p.K)
+			op.LoadBytes += 4 * int64(rows+cols) * int64(p.K)
+			if p.Mask != nil {
+				op.LoadBytes += 4 * int64(rows) * int64(cols)
+			}
+		}
+		op.StoreBytes += 4 * int64(p.M) * int64(cols)
+		if rows := p.M - first; rows > 0 {
+			r.touch(&op, "B", p.B, block{j, 0, cols, p.K, p.LDB}, Read)
+			r.touch(&op, "A", p.A, block{first, 0, rows, p.K, p.LDA}, Read)
+			if p.Mask != nil {
+				r.touch(&op, "Mask", p.Mask, block{first, j, rows, cols, p.LDM}, Read)
+			}
+		}
+		r.touch(&op, "C", p.C, block{0, j, p.M, cols, p.LDC}, Write)
+	}
+	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
+	r.ops = append(r.ops, op)
+}
+
+// solve is recorded in blocks of the table's first register tile: the rows above a block are
+// subtracted as a product, then its own triangle is substituted.
+func (r *Recorder) solve(p *tile.Solve) {
+	op := Op{Name: "solve", MR: 8, NR: 16, M: p.N, N: p.W, K: p.N}
+	if len(r.source.NN) > 0 {
+		op.MR, op.NR = r.source.NN[0].MR, r.source.NN[0].NR
+	}
+	for j := 0; j < p.W; j += op.NR {
+		cols := min(op.NR, p.W-j)
+		for i := 0; i < p.N; i += op.MR {
+			rows := min(op.MR, p.N-i)
+			r.touch(&op, "L", p.L, block{i, 0, rows, i + rows, p.LDL}, Read)
+			op.Flops += 2*int64(rows)*int64(cols)*int64(i) + int64(rows)*int64(rows-1)*int64(cols)
+			op.LoadBytes += 4 * (int64(rows+cols)*int64(i) + int64(rows)*int64(cols) + int64(rows)*int64(rows-1)/2)
+			op.StoreBytes += 4 * int64(rows) * int64(cols)
+		}
+		r.touch(&op, "X", p.X, block{0, j, p.N, cols, p.LDX}, Update)
+	}
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) pack(p *tile.Pack) {
+	op := Op{Name: "pack", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
+	if p.M > 0 && p.N > 0 {
+		if len(p.Src) > 0 && len(p.Dst) > 0 && &p.Src[0] == &p.Dst[0] {
+			r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Update)
+		} else {
+			r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+			r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Write)
+		}
+	}
+	r.row(&op, p.Row, p.M, 1)
+	p.NonFinite = false
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) decay(p *tile.Decay) {
+	n := int64(p.N)
+	op := Op{Name: "decay", M: p.N, N: p.N, Elements: n*n + n, LoadBytes: 4 * n, StoreBytes: 4 * (n*n + n)}
+	r.touch(&op, "G", p.G, block{0, 0, 1, p.N, p.N}, Read)
+	r.touch(&op, "C", p.C, block{0, 0, 1, p.N, p.N}, Write)
+	r.touch(&op, "D", p.D, block{0, 0, p.N, p.N, p.LDD}, Write)
+	for i := range p.C[:min(p.N, len(p.C))] {
+		p.C[i] = 1
+	}
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) exp(p *tile.Exp) {
+	op := Op{Name: "exp", N: p.N, Elements: int64(p.N), Exps: int64(p.N), LoadBytes: 4 * int64(p.N), StoreBytes: 4 * int64(p.N)}
+	src := block{0, 0, p.N, 1, p.Stride}
+	if p.Stride == 1 {
+		src = block{0, 0, 1, p.N, p.N}
+	}
+	r.touch(&op, "Src", p.Src, src, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, 1, p.N, p.N}, Write)
+	for i := range p.Dst[:min(p.N, len(p.Dst))] {
+		p.Dst[i] = 1
+	}
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) gather(p *tile.Gather) {
+	group := p.Group
+	if group != 1 && group != 2 && group != 8 {
+		group = 4
+	}
+	rows := len(p.Rows)
+	op := Op{Name: "gather", N: p.N, K: rows, Group: group, Flops: 2 * int64(rows) * int64(p.N)}
+	if rows > 0 {
+		r.indices(&op, p.Rows)
+		r.touch(&op, "Weight", p.Weight, block{0, 0, 1, rows, rows}, Read)
+	}
+	for i := 0; i < rows; i += group {
+		for _, row := range p.Rows[i:min(i+group, rows)] {
+			r.touch(&op, "Table", p.Table, block{int(row), 0, 1, p.N, p.LD}, Read)
+			op.LoadBytes += 4 * (int64(p.N) + 2)
+		}
+		r.touch(&op, "Out", p.Out, block{0, 0, 1, p.N, p.N}, Update)
+		op.LoadBytes += 4 * int64(p.N)
+		op.StoreBytes += 4 * int64(p.N)
+	}
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) indices(op *Op, rows []int32) {
+	first := uintptr(unsafe.Pointer(&rows[0]))
+	bytes := int64(len(rows)) * 4
+	for i := range r.buffers {
+		if o := &r.buffers[i]; o.ints != nil && first >= o.start && first+uintptr(bytes) <= o.start+uintptr(o.Bytes) {
+			op.Touches = append(op.Touches, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: bytes, Stride: bytes, Mode: Read})
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Result is what a simulation says of a program on a device.
+type Result struct {
+	Device          string             `json:"device"`
+	Program         string             `json:"program"`
+	Config          tile.Config        `json:"config"`
+	Bytes           map[string]int64   `json:"bytes"`             // traffic of each level (see Level), both directions
+	BytesLowerBound map[string]int64   `json:"bytes_lower_bound"` // what any tiling must move there
+	SRAMPerBlock    int64              `json:"sram_per_block,omitempty"`
+	Occupancy       float64            `json:"occupancy"` // GPU: resident warps over the most an SM takes, of the longest launch; CPU: workers over cores
+	TimeNs          float64            `json:"time_ns"`
+	BoundBy         string             `json:"bound_by"`       // the largest of Parts
+	Parts           map[string]float64 `json:"parts"`          // ns that each resource alone would take
+	LowerBoundNs    float64            `json:"lower_bound_ns"` // see LowerBound
+	Flops           int64              `json:"flops"`          // executed
+}
+
+// ErrDoesNotFit is wrapped by the error of Simulate for a launch that asks for more SRAM, registers or warps than the
+// device gives a block.
+var ErrDoesNotFit = errors.New("does not fit")
+
+// Names of parts that are no memory level.
+const (
+	PartCompute  = "compute"  // CPU: multiply-adds and element-wise work in the core
+	PartCalls    = "calls"    // CPU: entering primitives
+	PartDispatch = "dispatch" // CPU: handing work to workers
+	PartElement  = "element-wise"
+	PartLatency  = "latency"
+	PartLaunch   = "launch"
+)
+
+// Simulate predicts a program's traffic and time on a device.
+//
+// CPU: the time is the largest of the core's time and each level's, plus a share overlapShare of the others, because
+// neither loads nor arithmetic are spread evenly over a program, plus calls and dispatch. GPU: see simulateGPU.
+//
+// The error says what is wrong with the device or the program, or wraps ErrDoesNotFit.
+func Simulate(d *Device, p *Program) (*Result, error) {
+	if err := checkProgram(d, p); err != nil {
+		return nil, err
+	}
+	if d.Kind == KindGPU {
+		return simulateGPU(d, p)
+	}
+	return simulateCPU(d, p)
+}
+
+func checkProgram(d *Device, p *Program) error {
+	if d == nil || p == nil {
+		return errors.New("sim: no device or no program")
+	}
+	if p.Kind != d.Kind {
+		return fmt.Errorf("sim: program %q is for a %s, device %q is a %s", p.Name, p.Kind, d.Name, d.Kind)
+	}
+	for i := range p.Launches {
+		l := &p.Launches[i]
+		if l.Blocks < 1 {
+			return fmt.Errorf("sim: launch %q has %d blocks", l.Name, l.Blocks)
+		}
+		if err := checkLoops(p, l.Nest); err != nil {
+			return fmt.Errorf("sim: launch %q: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+func checkLoops(p *Program, loops []Loop) error {
+	for i := range loops {
+		l := &loops[i]
+		if !(l.Trips >= 0) || math.IsInf(l.Trips, 0) {
+			return fmt.Errorf("a loop has %g trips", l.Trips)
+		}
+		for j := range l.Ops {
+			for _, t := range l.Ops[j].Touches {
+				if t.Buffer < 0 || t.Buffer >= len(p.Buffers) || t.Offset < 0 || t.Rows < 0 || t.RowBytes <= 0 || t.Stride < 0 {
+					return fmt.Errorf("%s touches nothing sensible: %+v", l.Ops[j].Name, t)
+				}
+				if p.Kind == KindCPU && t.Rows > 0 && t.Offset+int64(t.Rows-1)*t.Stride+t.RowBytes > p.Buffers[t.Buffer].Bytes {
+					return fmt.Errorf("%s runs over the end of buffer %q", l.Ops[j].Name, p.Buffers[t.Buffer].Name)
+				}
+			}
+		}
+		if p.Kind == KindCPU && len(l.Inner) > 0 {
+			return errors.New("a CPU program has one loop level: what is inside is recorded")
+		}
+		if err := checkLoops(p, l.Inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// largest names the part that takes most time, the first by name among equals.
+func largest(parts map[string]float64) string {
+	name := ""
+	for n, ns := range parts {
+		if name == "" || ns > parts[name] || ns == parts[name] && n < name {
+			name = n
+		}
+	}
+	return name
+}
+
+func round(x float64) int64 { return int64(math.Round(x)) }

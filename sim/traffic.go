@@ -1,0 +1,237 @@
+package sim
+
+import "math"
+
+// levelTraffic is what a level exchanges with the next nearer one.
+type levelTraffic struct{ read, written float64 } // bytes
+
+// traffic is what one worker's share of a launch moves.
+type traffic struct {
+	levels    []levelTraffic // per level of the device
+	tableRead float64        // bytes of the last level's reads that are table rows
+	needed    neededBytes    // distinct bytes touched
+}
+
+// pageLines is how many lines of a buffer are numbered at a time, so that a large table that is touched here and there
+// takes little memory.
+const pageLines = 64
+
+// cpuTraffic replays the touches of a launch through the device's caches. A shared cache is split evenly among the
+// workers, a private one is each worker's own.
+//
+// Warm programs are one of many calls, so a line that is touched for the first time was last touched a call ago:
+// it is found in the first level that holds all that a call touches, and what a call leaves dirty is written back to all levels
+// that don't. In a cold one it comes from the last level, and what the last trips leave dirty stays.
+//
+// The last recorded trip stands for the rest of the trips. A write-back that falls in it counts for it if the line was first touched
+// there or was touched there again; lines of an earlier trip that drift out meanwhile belong to that one.
+func cpuTraffic(d *Device, p *Program, l *Launch) traffic {
+	memory := len(d.Levels) - 1
+	line := int64(d.Levels[0].LineBytes)
+	capacities := make([]int64, memory)
+	for i, level := range d.Levels[:memory] {
+		capacities[i] = level.Bytes / line
+		if !level.PerUnit {
+			capacities[i] /= l.Blocks
+		}
+	}
+	r := replay{
+		stack: newLRUStack(capacities), line: line, memory: memory, buffers: p.Buffers,
+		pages: make([][]int32, len(p.Buffers)), steady: -1,
+	}
+	for i, b := range p.Buffers {
+		r.pages[i] = make([]int32, (b.Bytes+2*line-1)/line/pageLines+1)
+	}
+	for i := range l.Nest {
+		if l.Nest[i].Trips != 1 {
+			r.steady = i
+		}
+	}
+	for i := range l.Nest {
+		r.trip(i, l.Nest[i].Ops)
+	}
+	return r.total(l, capacities, p.Cold)
+}
+
+type replay struct {
+	stack    *lruStack
+	pages    [][]int32 // per buffer, first line number of each page plus 1
+	line     int64
+	memory   int
+	buffers  []Buffer
+	history  []lineHistory // per line
+	trips    []tripTraffic
+	steady   int // the trip that is repeated, -1 if none
+	events   []writeBack
+	rowBytes int64 // of the longest table row
+}
+
+type lineHistory struct {
+	first, last int32 // trips of the first and the last touch
+	table       bool
+}
+
+// tripTraffic counts lines in one recorded trip.
+type tripTraffic struct {
+	found  []float64   // by the level where a line was found
+	tables float64     // lines of tables found in the last level
+	fresh  float64     // first touches but those of tables
+	needed neededBytes // the same in lines, by use
+	rows   float64     // first touches of tables
+}
+
+type writeBack struct {
+	line  int32
+	trip  int32
+	level int8
+}
+
+func (r *replay) trip(n int, ops []Op) {
+	t := tripTraffic{found: make([]float64, r.memory+1)}
+	evicted := func(id int32, level int) {
+		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
+	}
+	for i := range ops {
+		for _, touch := range ops[i].Touches {
+			table := r.buffers[touch.Buffer].Kind == Table
+			write := touch.Mode != Read
+			for row := range int64(touch.Rows) {
+				start := touch.Offset + row*touch.Stride
+				for at, last := start/r.line, (start+touch.RowBytes-1)/r.line; at <= last; at++ {
+					id := r.number(touch.Buffer, at)
+					h := &r.history[id]
+					found := r.stack.touch(id, write, evicted)
+					switch {
+					case found != unseen:
+						t.found[found]++
+						if found == r.memory && table {
+							t.tables++
+						}
+					case table:
+						r.rowBytes = max(r.rowBytes, touch.RowBytes)
+						*h = lineHistory{first: int32(n), table: true}
+						t.rows++
+					default:
+						*h = lineHistory{first: int32(n)}
+						t.fresh++
+						switch r.buffers[touch.Buffer].Kind {
+						case Input:
+							t.needed.read++
+						case Output:
+							t.needed.written++
+						case State:
+							t.needed.updated++
+						}
+					}
+					h.last = int32(n)
+				}
+			}
+		}
+	}
+	r.trips = append(r.trips, t)
+}
+
+// number gives a buffer's line its number on the stack.
+func (r *replay) number(buffer int, line int64) int32 {
+	page := &r.pages[buffer][line/pageLines]
+	if *page == 0 {
+		*page = r.stack.add(pageLines) + 1
+		r.history = append(r.history, make([]lineHistory, pageLines)...)
+	}
+	return *page - 1 + int32(line%pageLines)
+}
+
+func (r *replay) total(l *Launch, capacities []int64, cold bool) traffic {
+	out := traffic{levels: make([]levelTraffic, r.memory+1)}
+	line := float64(r.line)
+	read := func(level int, lines float64) {
+		for i := 1; i <= level; i++ {
+			out.levels[i].read += lines * line
+		}
+	}
+
+	// How many lines a call touches, and how many first touches of tables are revisits of rows that the record is too short to see.
+	var fresh, rows, tableLines float64
+	for i, t := range r.trips {
+		fresh += t.fresh * l.Nest[i].Trips
+		rows += t.rows * l.Nest[i].Trips
+		out.needed.add(t.needed, l.Nest[i].Trips*line)
+	}
+	out.needed.read *= 1 / max(1, float64(l.Blocks)) // workers may read the same inputs
+	distinct := 1.0                                  // share of rows
+	if rows > 0 && r.steady >= 0 {
+		for _, b := range r.buffers {
+			if b.Kind == Table {
+				tableLines += float64(b.Bytes) / line
+			}
+		}
+		distinct = -tableLines * math.Expm1(rows*math.Log1p(-1/max(2, tableLines))) / rows
+		distinct = min(1, distinct)
+	}
+	footprint := fresh + rows*distinct
+	if r.steady < 0 {
+		out.needed.shared = rows * line
+	} else if rows > 0 { // six standard deviations below the expected rows
+		lines := math.Ceil(float64(r.rowBytes) / line)
+		out.needed.shared = max(0, rows*distinct-6*math.Sqrt(rows*distinct/lines)*lines) * line
+	}
+	home := r.memory // the level that holds all that a call touches
+	for !cold && home > 0 && float64(capacities[home-1]) >= footprint {
+		home--
+	}
+
+	for i, t := range r.trips {
+		n := l.Nest[i].Trips
+		for level, lines := range t.found {
+			read(level, n*lines)
+		}
+		out.tableRead += n * t.tables * line
+		read(home, n*(t.fresh+t.rows*distinct))
+		if home == r.memory {
+			out.tableRead += n * t.rows * distinct * line
+		}
+		// A row met again at random is found in a cache as often as the cache holds of the tables.
+		if again := n * t.rows * (1 - distinct); again > 0 {
+			for level := 1; level <= r.memory; level++ {
+				missed := again * (1 - min(1, float64(capacities[level-1])/tableLines))
+				out.levels[level].read += missed * line
+				if level == r.memory {
+					out.tableRead += missed * line
+				}
+			}
+		}
+	}
+
+	weight := func(h lineHistory, trip int32) float64 {
+		if r.steady < 0 {
+			return 1
+		}
+		steady := int32(r.steady)
+		switch {
+		case h.first == steady: // new in each steady trip, wherever the write-back falls
+			return l.Nest[steady].Trips
+		case trip == steady && h.last >= steady && h.first < steady:
+			return l.Nest[steady].Trips // the same lines in each
+		}
+		return 1
+	}
+	for _, e := range r.events {
+		out.levels[e.level].written += weight(r.history[e.line], e.trip) * line
+	}
+	for id := range r.stack.lines {
+		dirty := r.stack.lines[id].dirty
+		for level := 0; level < home && dirty != 0; level++ {
+			if dirty>>level&1 == 0 {
+				continue
+			}
+			dirty |= 1 << (level + 1)
+			n := weight(r.history[id], -1)
+			if cold {
+				// Only what the trips that were not recorded push out.
+				n = max(0, n-1) * max(0, 1-float64(capacities[level])/footprint)
+			}
+			out.levels[level+1].written += n * line
+		}
+	}
+	return out
+}
