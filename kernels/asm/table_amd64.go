@@ -39,7 +39,7 @@ var avx2 = tile.Primitives{
 		{MR: 2, NR: 4, Run: productNT2x4AVX2},
 		{MR: 4, NR: 3, Run: productNT4x3AVX2},
 	},
-	Solve: solveAVX2,
+	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Gather: gatherAVX2,
 }
 
 var avx512 = tile.Primitives{
@@ -61,5 +61,5 @@ var avx512 = tile.Primitives{
 		{MR: 6, NR: 4, Run: productNT6x4AVX512},
 		{MR: 2, NR: 8, Run: productNT2x8AVX512},
 	},
-	Solve: solveAVX512,
+	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Gather: gatherAVX512,
 }

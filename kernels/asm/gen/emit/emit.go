@@ -1,0 +1,180 @@
+// Package emit holds what the generators of this module share: the
+// instruction sets, functions of one argument, and files with their build constraint.
+package emit
+
+import (
+	"bytes"
+	"fmt"
+	"go/format"
+	"go/types"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// constraint is the build constraint of every generated file.
+const constraint = "amd64 && !noasm"
+
+// An ISA is what a generator must know of an instruction set.
+type ISA struct {
+	Name   tile.ISA
+	Suffix string // of function names
+	Lanes  int    // floats in a vector
+	Vec    []reg.VecPhysical
+}
+
+var isas = []ISA{
+	{tile.AVX2, "AVX2", 8, []reg.VecPhysical{
+		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7,
+		reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
+	}},
+	{tile.AVX512, "AVX512", 16, []reg.VecPhysical{
+		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7,
+		reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23,
+		reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
+	}},
+}
+
+// A File is one assembly file and its Go declarations.
+type File struct {
+	*build.Context
+	ISA
+
+	program string
+	imports string
+	pkg     string
+	labels  int
+	decls   bytes.Buffer
+}
+
+// New starts the file that a program of this module writes for an instruction set into a package.
+func New(program, pkg string, isa string) *File {
+	for _, i := range isas {
+		if string(i.Name) == isa {
+			return &File{Context: build.NewContext(), ISA: i, program: program, pkg: pkg}
+		}
+	}
+	log.Fatalf("unknown -isa %q", isa)
+	return nil
+}
+
+// Wide says whether this is AVX-512.
+func (f *File) Wide() bool { return f.Name == tile.AVX512 }
+
+// TileFunction starts a function of one argument, *tile.<argument>, and returns the register that points to it.
+func (f *File) TileFunction(name, argument string, doc ...string) reg.GPVirtual {
+	pkg := types.NewPackage("tile", "tile") // by its short name, as comments print it
+	named := types.NewNamed(types.NewTypeName(0, pkg, argument, nil), types.NewStruct(nil, nil), nil)
+	p := types.NewTuple(types.NewParam(0, pkg, "p", types.NewPointer(named)))
+	f.start(name, doc)
+	f.Signature(gotypes.NewSignature(types.NewPackage(f.pkg, f.pkg), types.NewSignatureType(nil, nil, nil, p, nil, false)))
+	f.imports = "import \"github.com/rooftune/rooftune/kernels/tile\"\n\n"
+	fmt.Fprintf(&f.decls, "func %s(p *tile.%s)\n\n", name+f.Suffix, argument)
+	arg := f.GP64()
+	f.Load(f.Param("p"), arg)
+	return arg
+}
+
+// Function starts a function of built-in types, signature being like "(n int)".
+func (f *File) Function(name, signature string, doc ...string) {
+	f.start(name, doc)
+	f.SignatureExpr("func" + signature)
+	fmt.Fprintf(&f.decls, "func %s%s\n\n", name+f.Suffix, signature)
+}
+
+func (f *File) start(name string, doc []string) {
+	f.Context.Function(name + f.Suffix)
+	doc = append([]string{name + f.Suffix + " " + doc[0]}, doc[1:]...)
+	f.Doc(doc...)
+	f.Attributes(attr.NOSPLIT)
+	f.labels = 0
+	for _, line := range doc {
+		fmt.Fprintf(&f.decls, "// %s\n", line)
+	}
+	f.decls.WriteString("//\n//go:noescape\n")
+}
+
+// Done ends a function.
+func (f *File) Done() {
+	f.VZEROUPPER()
+	f.RET()
+}
+
+// NewLabel returns a name that no other label of the function has.
+func (f *File) NewLabel(what string) string {
+	f.labels++
+	return fmt.Sprintf("%s%d", what, f.labels)
+}
+
+// Ref makes a jump target of a label's name.
+func Ref(label string) operand.LabelRef { return operand.LabelRef(label) }
+
+// Quad returns a new register with a 64-bit value from memory.
+func (f *File) Quad(m operand.Mem) reg.GPVirtual {
+	r := f.GP64()
+	f.MOVQ(m, r)
+	return r
+}
+
+// Bytes returns a new register with a count of elements from memory as bytes.
+func (f *File) Bytes(m operand.Mem) reg.GPVirtual {
+	r := f.Quad(m)
+	f.SHLQ(operand.U8(2), r)
+	return r
+}
+
+// Zero clears a vector register.
+func (f *File) Zero(r reg.VecPhysical) {
+	if f.Wide() {
+		f.VPXORD(r, r, r)
+	} else {
+		f.VXORPS(r, r, r)
+	}
+}
+
+// Write compiles the file and writes <base>_<isa>_amd64.s and .go into dir,
+// each in one step, so that a failure leaves the old ones.
+func (f *File) Write(dir, base string) {
+	file, err := f.Result()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := pass.Compile.Execute(file); err != nil {
+		log.Fatal(err)
+	}
+	command := "go run ./" + f.program + " -isa " + string(f.Name)
+	asm, err := printer.NewGoAsm(printer.Config{Argv: strings.Fields(command), Pkg: f.pkg}).Print(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	asm = bytes.Replace(asm, []byte("\n\n"), []byte("\n\n//go:build "+constraint+"\n\n"), 1)
+	stubs := fmt.Sprintf("// Code generated by command: %s. DO NOT EDIT.\n\n//go:build %s\n\npackage %s\n\n%s%s", command, constraint, f.pkg, f.imports, f.decls.String())
+	source, err := format.Source([]byte(stubs))
+	if err != nil {
+		log.Fatal(err)
+	}
+	source = append(bytes.TrimRight(source, "\n"), '\n')
+	write(filepath.Join(dir, base+"_"+string(f.Name)+"_amd64.s"), asm)
+	write(filepath.Join(dir, base+"_"+string(f.Name)+"_amd64.go"), source)
+}
+
+func write(path string, data []byte) {
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+		log.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		log.Fatal(err)
+	}
+}
