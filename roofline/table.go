@@ -1,6 +1,7 @@
 package roofline
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -24,7 +25,7 @@ func Table(w io.Writer, p *profile.Profile) error {
 	return PointTable(w, Points(p))
 }
 
-// Ceilings writes the measured ceilings, a table per thread count with the median and in brackets the
+// Ceilings writes the measured ceilings, a table per thread count with the median and in parentheses the
 // smallest and largest sample, and the memory levels as reported and as measured.
 func Ceilings(w io.Writer, m *machine.Machine, measured *machine.Measured) error {
 	var threads []int
@@ -50,32 +51,35 @@ func Ceilings(w io.Writer, m *machine.Machine, measured *machine.Measured) error
 			}
 		}
 		slices.SortStableFunc(rows, func(a, b Spec) int { return rowOrder(a) - rowOrder(b) })
-		header := []string{"ceiling, " + threadsText(n), "unit"}
-		for _, isa := range isas {
-			header = append(header, string(isa))
-		}
-		t := newTable(w, header, 2)
-		for _, r := range rows {
-			cells := []string{rowName(r), "GB/s"}
-			if r.Kind == machine.KindFlops {
-				cells[1] = "GFLOP/s"
-			}
-			for _, isa := range isas {
-				cell := "-"
-				if c, ok := measured.Find(r.Kind, isa, r.Level, n, r.RowBytes); ok {
-					cell = fmt.Sprintf("%s [%s, %s]", number(c.Median/1e9), number(c.Min/1e9), number(c.Max/1e9))
-				}
-				cells = append(cells, cell)
-			}
-			if err := t.Append(cells); err != nil {
+		for some := range slices.Chunk(isas, 3) { // more would not fit in 80 columns
+			if err := ceilingTable(w, measured, n, some, rows); err != nil {
 				return err
 			}
 		}
-		if err := finishTable(w, t); err != nil {
+	}
+	return levelTable(w, m, measured)
+}
+
+func ceilingTable(w io.Writer, measured *machine.Measured, threads int, isas []tile.ISA, rows []Spec) error {
+	header := []string{threadsText(threads) + ", GB/s"}
+	for _, isa := range isas {
+		header = append(header, string(isa))
+	}
+	t := newTable(header, 1)
+	for _, r := range rows {
+		cells := []string{rowName(r)}
+		for _, isa := range isas {
+			cell := "-"
+			if c, ok := measured.Find(r.Kind, isa, r.Level, threads, r.RowBytes); ok {
+				cell = fmt.Sprintf("%s (%s-%s)", number(c.Median/1e9), number(c.Min/1e9), number(c.Max/1e9))
+			}
+			cells = append(cells, cell)
+		}
+		if err := t.Append(cells); err != nil {
 			return err
 		}
 	}
-	return levelTable(w, m, measured)
+	return t.write(w)
 }
 
 // levelTable writes what is reported of the memory levels beside what the latency curve says.
@@ -83,7 +87,7 @@ func levelTable(w io.Writer, m *machine.Machine, measured *machine.Measured) err
 	if len(measured.Plateaus) == 0 {
 		return nil
 	}
-	t := newTable(w, []string{"level", "reported", "measured", "latency"}, 1)
+	t := newTable([]string{"level", "reported", "measured", "latency"}, 1)
 	for i, level := range levels {
 		reported, size, latency := "unknown", "unknown", "unknown"
 		if c, ok := m.Cache(i + 1); ok {
@@ -101,7 +105,7 @@ func levelTable(w io.Writer, m *machine.Machine, measured *machine.Measured) err
 			return err
 		}
 	}
-	if err := finishTable(w, t); err != nil {
+	if err := t.write(w); err != nil {
 		return err
 	}
 	if measured.StealPct >= 0 {
@@ -127,16 +131,16 @@ func PointTable(w io.Writer, points []Point) error {
 		if points[start].BytesBound() {
 			rate = "GB/s"
 		}
-		t := newTable(w, []string{"problem", "isa", "config", "time", rate, "roof", "bound"}, 3)
+		t := newTable([]string{"problem", "isa", "config", "time", rate, "roof", "bound"}, 3)
 		for _, p := range points[start:end] {
 			speed := p.FlopsPerS
 			if p.BytesBound() {
 				speed = p.BytesPerS
 			}
 			if err := t.Append([]string{
-				wrap(shapeText(p.Problem.Shape), ' ', 20),
+				wrap(shapeText(p.Problem.Shape), ' ', 18),
 				fmt.Sprintf("%s x%d", p.Candidate.ISA, p.Problem.Threads),
-				wrap(p.Candidate.Config.String(), ',', 16),
+				wrap(p.Candidate.Config.String(), ',', 14),
 				timeText(p.MedianNs),
 				number(speed / 1e9),
 				fmt.Sprintf("%.0f%%", 100*p.Fraction),
@@ -145,7 +149,7 @@ func PointTable(w io.Writer, points []Point) error {
 				return err
 			}
 		}
-		if err := finishTable(w, t); err != nil {
+		if err := t.write(w); err != nil {
 			return err
 		}
 		start = end
@@ -155,7 +159,7 @@ func PointTable(w io.Writer, points []Point) error {
 
 // newTable makes a table without a frame: a line under the header, columns two spaces apart, the first
 // left columns aligned left and the others right.
-func newTable(w io.Writer, header []string, left int) *tablewriter.Table {
+func newTable(header []string, left int) *table {
 	align := make(tw.Alignment, len(header))
 	for i := range align {
 		align[i] = tw.AlignRight
@@ -163,7 +167,8 @@ func newTable(w io.Writer, header []string, left int) *tablewriter.Table {
 			align[i] = tw.AlignLeft
 		}
 	}
-	t := tablewriter.NewTable(w,
+	t := new(table)
+	t.Table = tablewriter.NewTable(&t.text,
 		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
 			Borders: tw.BorderNone,
 			Symbols: tw.NewSymbols(tw.StyleASCII),
@@ -186,9 +191,25 @@ func newTable(w io.Writer, header []string, left int) *tablewriter.Table {
 	return t
 }
 
-func finishTable(w io.Writer, t *tablewriter.Table) error {
+// table is a table whose text is kept until it is complete.
+type table struct {
+	*tablewriter.Table
+	text bytes.Buffer
+}
+
+// write renders the table without blanks at the ends of its lines, and an empty line after it.
+func (t *table) write(w io.Writer) error {
 	if err := t.Render(); err != nil {
 		return err
+	}
+	for line := range strings.Lines(t.text.String()) {
+		line = strings.TrimRight(line, " \n")
+		if rule := strings.TrimRight(line, "-"); rule == "" && line != "" {
+			line = line[:len(line)-2] // the rule without the last column's padding
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintln(w)
 	return err
@@ -217,7 +238,7 @@ func rowOrder(s Spec) int {
 func rowName(s Spec) string {
 	switch s.Kind {
 	case machine.KindFlops:
-		return "multiply-add f32"
+		return "FMA float32, GFLOP/s"
 	case machine.KindGather:
 		return "rows of " + bytesText(float64(s.RowBytes))
 	}
