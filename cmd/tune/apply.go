@@ -1,0 +1,255 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/internal/npz"
+	"github.com/rooftune/rooftune/kernels"
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/spf13/cobra"
+)
+
+// applyFlags are the flags of tune apply.
+type applyFlags struct {
+	op, rule, isa, weighting, config string
+	qHeads, kvHeads, threads         int
+	scale                            float32
+	headDecay                        []float32
+}
+
+func newApply(out *output) *cobra.Command {
+	var f applyFlags
+	c := &cobra.Command{
+		Use:   "apply --op O IN.npz OUT.npz",
+		Short: "Run the selected kernel on NumPy arrays",
+		Long: `apply runs an op on float32 arrays in C order, by name.
+
+linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
+decay (B,T,Hkv) in natural-log units for the gated rules, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
+(B,T,Hq*dv) and present_state (B,Hkv,dk,dv).
+hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).`,
+		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
+  tune apply --op linear-attention --rule gated --q-heads 2 --kv-heads 2 --head-decay=-0.06,-0.004 in.npz out.npz
+  tune apply --op hash-layer --weighting released in.npz out.npz`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(cmd); err != nil {
+				return err
+			}
+			report, err := f.apply(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if out.json {
+				return out.document(report)
+			}
+			out.printf("%s ran on %s (%s: %s)\n", report.Problem, report.ISA, report.Source, report.Config)
+			for _, name := range slices.Sorted(maps.Keys(report.Outputs)) {
+				out.printf("%s %v\n", name, report.Outputs[name])
+			}
+			return nil
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.op, "op", "", "linear-attention, delta-rule or hash-layer")
+	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
+	fs.IntVar(&f.qHeads, "q-heads", 0, "query heads, attention ops")
+	fs.IntVar(&f.kvHeads, "kv-heads", 0, "key, value and state heads, attention ops")
+	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
+	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
+	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
+	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
+	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
+	fs.StringVar(&f.config, "config", "", "values that replace those of the selected config, k=v,...")
+	return c
+}
+
+// check refuses flags that do not go with the op.
+func (f *applyFlags) check(cmd *cobra.Command) error {
+	other := []string{"weighting"}
+	switch f.op {
+	case tile.LinearAttention, tile.DeltaRule:
+		if f.op == tile.DeltaRule {
+			other = append(other, "head-decay")
+		}
+		for _, need := range []string{"q-heads", "kv-heads"} {
+			if !cmd.Flags().Changed(need) {
+				return fmt.Errorf("--%s is missing: %s needs it", need, f.op)
+			}
+		}
+	case tile.HashLayer:
+		other = []string{"rule", "q-heads", "kv-heads", "scale", "head-decay"}
+	case "":
+		return errors.New("--op is missing: linear-attention, delta-rule or hash-layer")
+	default:
+		return fmt.Errorf("--op %s: must be linear-attention, delta-rule or hash-layer", f.op)
+	}
+	for _, name := range other {
+		if cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s does not apply to %s", name, f.op)
+		}
+	}
+	return nil
+}
+
+// applyReport says what ran.
+type applyReport struct {
+	Op      string           `json:"op"`
+	Rule    string           `json:"rule,omitempty"`
+	Shape   tile.Shape       `json:"shape"`
+	Threads int              `json:"threads"`
+	ISA     tile.ISA         `json:"isa"`
+	Config  tile.Config      `json:"config"`
+	Source  string           `json:"source"`
+	Reason  string           `json:"reason,omitempty"`
+	Outputs map[string][]int `json:"outputs"` // shape by name
+	Problem tile.Problem     `json:"-"`
+}
+
+// apply reads the arrays, runs the op and writes what it gives.
+func (f *applyFlags) apply(in, to string) (*applyReport, error) {
+	if _, err := allowedISAs(f.isa); err != nil {
+		return nil, err
+	}
+	m, err := machine.Detect()
+	if err != nil {
+		return nil, err
+	}
+	if f.threads, err = threads(m, f.threads); err != nil {
+		return nil, err
+	}
+	op := applyOp(&applyAttention{flags: f})
+	if f.op == tile.HashLayer {
+		op = &applyHash{flags: f}
+	}
+	if err := readArrays(in, op); err != nil {
+		return nil, err
+	}
+	for name, shape := range op.outputs() {
+		if err := room(name, shape...); err != nil {
+			return nil, err
+		}
+	}
+	var choice kernels.Choice
+	var given *tile.Candidate
+	p := op.problem()
+	// Arrays that make no problem are the library's to refuse: it says which one and why.
+	if kernels.CheckProblem(p) == nil {
+		if choice, err = choose(p, f.isa, f.config); err != nil {
+			return nil, err
+		}
+		given = &choice.Candidate
+	}
+	outputs, err := op.forward(given)
+	if err != nil {
+		return nil, inFlagNames(err)
+	}
+	if err := npz.Write(to, outputs); err != nil {
+		return nil, err
+	}
+	r := &applyReport{Op: p.Op, Rule: p.Rule, Shape: p.Shape, Threads: p.Threads, ISA: choice.Candidate.ISA,
+		Config: choice.Candidate.Config, Source: choice.Source, Reason: choice.Reason, Outputs: map[string][]int{}, Problem: p}
+	for _, a := range outputs {
+		r.Outputs[a.Name] = a.Shape
+	}
+	return r, nil
+}
+
+// applyOp is an op as tune apply sees it.
+type applyOp interface {
+	arrays() []applyArray
+	// problem is the problem that the arrays make, unchecked.
+	problem() tile.Problem
+	// outputs are the shapes of what is computed, where the arrays say them.
+	outputs() map[string][]int
+	// forward runs a candidate, nil for the selected one.
+	forward(*tile.Candidate) ([]npz.Array, error)
+}
+
+// applyArray is an input array and where it goes.
+type applyArray struct {
+	name     string
+	required bool
+	to       *kernels.Tensor
+}
+
+// readArrays fills an op's inputs from an archive that must hold them and nothing else.
+func readArrays(path string, op applyOp) error {
+	a, err := npz.Open(path, npz.DefaultLimit)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	wanted := op.arrays()
+	var known []string
+	for _, w := range wanted {
+		known = append(known, w.name)
+		if _, ok := a.Header(w.name); !ok && w.required {
+			return fmt.Errorf("%s: array %q is missing, the archive has %s", path, w.name, list(a.Names()))
+		}
+	}
+	for _, name := range a.Names() {
+		h, _ := a.Header(name)
+		switch {
+		case !slices.Contains(known, name):
+			return fmt.Errorf("%s: array %q is not an input, the inputs are %s", path, name, list(known))
+		case h.Fortran && len(h.Shape) > 1:
+			return fmt.Errorf("%s: array %q is in Fortran order, must be in C order (numpy.ascontiguousarray)", path, name)
+		case h.DType != "f4":
+			return fmt.Errorf("%s: array %q is %s, must be float32", path, name, h.Name())
+		}
+	}
+	for _, w := range wanted {
+		h, ok := a.Header(w.name)
+		if !ok {
+			continue
+		}
+		data, err := npz.Read[float32](a, w.name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		*w.to = kernels.Tensor{Data: data, Shape: append([]int{}, h.Shape...)}
+	}
+	return nil
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// inFlagNames names the flag in place of the field of the library's op.
+func inFlagNames(err error) error {
+	var arg *kernels.ArgumentError
+	flags := map[string]string{"QHeads": "--q-heads", "KVHeads": "--kv-heads", "Rule": "--rule", "Scale": "--scale",
+		"Threads": "--threads", "HeadDecay": "--head-decay", "Weighting": "--weighting", "Tau": "tables"}
+	if errors.As(err, &arg) {
+		if flag, ok := flags[arg.Argument]; ok {
+			e := *arg
+			e.Argument = flag
+			e.Must = strings.ReplaceAll(e.Must, "KVHeads", "--kv-heads")
+			e.Got = strings.ReplaceAll(e.Got, "KVHeads", "--kv-heads")
+			return &e
+		}
+	}
+	return err
+}
+
+// room refuses a result that would not fit the limit of an archive.
+func room(name string, shape ...int) error {
+	left := npz.DefaultLimit / 4
+	for _, n := range shape {
+		if n > 0 && left/n == 0 {
+			return fmt.Errorf("%s of shape %v would need more than %d bytes", name, shape, npz.DefaultLimit)
+		}
+		left /= max(n, 1)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/tuner"
+	"github.com/spf13/cobra"
+)
+
+func newCheck(out *output) *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Measured against simulated and against the roof, a verdict per candidate",
+		Example: `  tune check
+  tune check --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := machine.Detect()
+			if err != nil {
+				return err
+			}
+			bar := out.newProgress()
+			checks, err := tuner.Check(cmd.Context(), m, tuner.CheckOptions{Dir: dir, Progress: bar.step})
+			bar.finish()
+			if err != nil {
+				return err
+			}
+			beaten := 0
+			for _, c := range checks {
+				if !c.OK() {
+					beaten++
+				}
+			}
+			if out.json {
+				err = out.document(map[string]any{"check": checks})
+			} else {
+				err = printChecks(out, checks)
+			}
+			if err == nil && beaten > 0 {
+				err = failure{fmt.Sprintf("%d of %d candidates beat their roof: the measurement or the count is wrong", beaten, len(checks))}
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "out", "", "folder of the run's journal (default rooftune in the user's configuration folder)")
+	return c
+}
+
+func printChecks(out *output, checks []tuner.CheckResult) error {
+	var rows [][]string
+	var last string
+	for _, c := range checks {
+		if p := c.Problem.String() + " " + string(c.ISA); p != last {
+			rows = append(rows, []string{p, "", "", "", "", "", ""})
+			last = p
+		}
+		simulated, ratio := "unknown", "unknown"
+		if c.SimulatedNs > 0 {
+			simulated, ratio = nanoseconds(c.SimulatedNs), fmt.Sprintf("%.2f", c.Ratio)
+		}
+		rows = append(rows, []string{"  " + c.Config.String(), nanoseconds(c.RoofNs), simulated, nanoseconds(c.MedianNs), ratio, c.BoundBy, out.verdict(c.OK(), c.Verdict)})
+	}
+	return out.table([]string{"candidate", ">roof", ">simulated", ">measured", ">ratio", "bound by", "verdict"}, rows)
+}

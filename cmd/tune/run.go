@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/kernels"
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/roofline"
+	"github.com/rooftune/rooftune/tuner"
+	"github.com/spf13/cobra"
+)
+
+// processStart is as near to the start of the process as Go lets us see: what a budget counts from.
+var processStart = time.Now()
+
+// runFlags are the flags of tune run.
+type runFlags struct {
+	problem            problemFlags
+	isa, strategy, out string
+	budget             time.Duration
+	seed               uint64
+}
+
+func newRun(out *output) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Tune this machine: measure, verify, write a profile and a report",
+		Long: `run measures this machine's ceilings, then for every problem and instruction set the candidates that may be fastest, verified
+before they are timed, and writes the answers as the machine's profile, from which the library chooses. Interrupted, it goes on from its journal.`,
+		Example: `  tune run --budget 60s
+  tune run --op delta-rule --shape b=1,t=512,hq=8,hkv=8,dk=128,dv=128 --out /tmp/profile`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), out) },
+	}
+	fs := c.Flags()
+	f.problem.add(fs)
+	fs.DurationVar(&f.budget, "budget", tuner.DefaultBudget, "wall-clock time, the ceilings included")
+	fs.StringVar(&f.isa, "isa", "", "tune this instruction set only")
+	fs.StringVar(&f.strategy, "strategy", tuner.Strategies()[0], strings.Join(tuner.Strategies(), " or "))
+	fs.Uint64Var(&f.seed, "seed", 1, "of inputs and of the random strategy")
+	fs.StringVar(&f.out, "out", "", "folder of profile, journal and report (default rooftune in the user's configuration folder)")
+	return c
+}
+
+func (f *runFlags) run(ctx context.Context, out *output) error {
+	m, err := machine.Detect()
+	if err != nil {
+		return err
+	}
+	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out}
+	if f.budget <= 0 {
+		return fmt.Errorf("--budget %v: must be positive", f.budget)
+	}
+	if o.ISAs, err = allowedISAs(f.isa); err != nil {
+		return err
+	}
+	if o.Problems, err = f.problems(m); err != nil {
+		return err
+	}
+	if !slices.Contains(tuner.Strategies(), f.strategy) {
+		return fmt.Errorf("--strategy %s: must be %s", f.strategy, strings.Join(tuner.Strategies(), " or "))
+	}
+	if o.Dir == "" {
+		path, err := kernels.UserProfilePath(m.Fingerprint)
+		if err != nil {
+			return fmt.Errorf("no configuration folder (%w): name one with --out", err)
+		}
+		o.Dir = filepath.Dir(path)
+	}
+	// Before minutes of measuring, not after.
+	if err := writable(o.Dir); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	measured, err := measure(ctx, out, m, false)
+	if err != nil {
+		return err
+	}
+	o.Budget = max(f.budget-time.Since(processStart), time.Second)
+	bar := out.newProgress()
+	o.Progress = func(e tuner.Event) { bar.step(e.Done, e.Total, e.What+" "+e.Problem.String()+" "+string(e.ISA)) }
+	report, err := tuner.Run(ctx, m, measured, o)
+	bar.finish()
+	if err != nil {
+		return err
+	}
+	return f.print(out, report)
+}
+
+// writable makes a folder and tries to write there.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", dir, errors.Unwrap(err))
+	}
+	_, err = f.Write([]byte("x"))
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if e := os.Remove(f.Name()); err == nil {
+		err = e
+	}
+	return err
+}
+
+// problems are those of --shape, else the default ones that the other flags leave.
+func (f *runFlags) problems(m *machine.Machine) ([]tile.Problem, error) {
+	if f.problem.shape != "" {
+		p, err := f.problem.problem(m)
+		return []tile.Problem{p}, err
+	}
+	n, err := threads(m, f.problem.threads)
+	if err != nil {
+		return nil, err
+	}
+	var kept []tile.Problem
+	for _, p := range kernels.DefaultProblems(n) {
+		if (f.problem.op == "" || p.Op == f.problem.op) && (f.problem.rule == "" || p.Rule == f.problem.rule) &&
+			(f.problem.decay == "" || p.Decay == f.problem.decay) && (f.problem.weighting == "" || p.Weighting == f.problem.weighting) {
+			kept = append(kept, p)
+		}
+	}
+	if kept == nil {
+		return nil, errors.New("no default problem fits --op, --rule, --decay and --weighting: give a --shape")
+	}
+	return kept, nil
+}
+
+// print shows the answers under their roofs and where everything is.
+func (f *runFlags) print(out *output, report *tuner.Report) error {
+	p, err := profile.Read(report.Profile)
+	if err != nil {
+		return err
+	}
+	svg := strings.TrimSuffix(report.Profile, ".json") + ".svg"
+	if err := writeSVG(svg, p); err != nil {
+		return err
+	}
+	if out.json {
+		doc, err := json.Marshal(report)
+		if err != nil {
+			return err
+		}
+		if err := out.indented(doc); err != nil {
+			return err
+		}
+	} else {
+		if err := roofline.Table(out.w, p); err != nil {
+			return err
+		}
+		for _, s := range report.Skipped {
+			out.printf("skipped: %s %s: %s\n", s.Problem, s.ISA, s.Reason)
+		}
+		for _, n := range report.Notes {
+			out.printf("note: %s\n", n)
+		}
+		out.printf("profile  %s\nroofline %s\n", report.Profile, svg)
+	}
+	if len(report.Errors) > 0 {
+		return failure{report.Errors[0].Error()}
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/rooftune/rooftune/tuner"
+	"github.com/spf13/cobra"
+)
+
+func newVerify(out *output) *cobra.Command {
+	var op, isa string
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Every candidate of every op against the float64 oracle",
+		Example: `  tune verify
+  tune verify --op hash-layer --isa avx2 --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			isas, err := allowedISAs(isa)
+			if err != nil {
+				return err
+			}
+			if err := checkOp(op); err != nil {
+				return err
+			}
+			bar := out.newProgress()
+			verdicts, err := tuner.VerifyAll(cmd.Context(), tuner.VerifyOptions{Op: op, ISAs: isas, Progress: bar.step})
+			bar.finish()
+			if err != nil {
+				return err
+			}
+			wrong := 0
+			var rows [][]string
+			for _, v := range verdicts {
+				if !v.OK() {
+					wrong++
+				}
+				rows = append(rows, []string{v.Op, string(v.ISA), v.Config.String(), fmt.Sprintf("%.2g", v.MaxError), fmt.Sprintf("%.2g", v.ErrorBound),
+					out.verdict(v.OK(), v.Verdict)})
+			}
+			if out.json {
+				err = out.document(map[string]any{"verify": verdicts})
+			} else {
+				err = out.table([]string{"op", "isa", "config", ">error", ">bound", "verdict"}, rows)
+				out.printf("%d candidates, %d wrong\n", len(verdicts), wrong)
+			}
+			if err == nil && wrong > 0 {
+				err = failure{fmt.Sprintf("%d of %d candidates are outside their error bound", wrong, len(verdicts))}
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&op, "op", "", "this op only")
+	c.Flags().StringVar(&isa, "isa", "", "this instruction set only")
+	return c
+}
