@@ -36,7 +36,7 @@ var gpuFamilies = map[string]gpuFamily{
 		forward: lightningForward, backward: lightningBackward,
 	},
 	"delta-rule": {
-		defaults: tile.Config{keyChunk: 64, keyBK: 64, keyBV: 64, keyWarps: 4, keyStages: 3},
+		defaults: tile.Config{keyChunk: 64, keyBK: 64, keyBV: 64, keyWarps: 4, keyStages: 2},
 		sweep: []tile.Param{
 			{Name: keyChunk, Values: []int{16, 32, 64}}, {Name: keyBK, Values: []int{32, 64, 128}}, {Name: keyBV, Values: []int{32, 64, 128}},
 			{Name: keyWarps, Values: []int{2, 4, 8}}, {Name: keyStages, Values: []int{2, 3, 4}},

@@ -65,7 +65,8 @@ func (r *Recorder) Trip() { r.trips = append(r.trips, len(r.ops)) }
 
 // Program closes the record. trips is how many trips the real problem takes, a fraction for a
 // ragged last one: the recorded trips but the last are simulated as recorded, the last
-// is the steady state and stands for all others. Three trips are enough where a trip's reuse reaches one trip back. Without a mark the whole
+// is the steady state and stands for all others. If the record is of the whole problem, its last trip is ragged already and trips is
+// their number. Three trips are enough where a trip's reuse reaches one trip back. Without a mark the whole
 // record is one trip. workers is how many run such a share at once.
 //
 // The error is the first of: a touch outside the slice it was given, or outside every named buffer;

@@ -86,7 +86,7 @@ func CompulsoryBytes(p tile.Problem) (read, written int64) {
 	if err != nil {
 		return 0, 0
 	}
-	return int64(n.read + n.shared + n.updated), int64(n.written + n.updated)
+	return round(n.read + n.shared + n.updated), round(n.written + n.updated)
 }
 
 // problemBytes counts the data of a problem. Beta is taken with a value for each state head.
