@@ -12,7 +12,7 @@ import (
 
 // Case is a problem with generated inputs and buffers for its outputs: what
 // the tuner times. Queries and keys are normal with L2 norm about 1, values normal, log decays from -0.1 to 0, beta from 0
-// to 1, table entries uniform.
+// to 1, table entries uniform. A problem of one token is a decode step: its state is updated in place.
 type Case struct {
 	Problem   tile.Problem
 	attention attentionArgs
@@ -39,6 +39,9 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 		query: g.normal(s.B*s.T*s.Hq*s.Dk, 1), key: g.normal(s.B*s.T*s.Hkv*s.Dk, width), value: g.normal(s.B*s.T*s.Hkv*s.Dv, 1),
 		past:   g.normal(s.B*s.Hkv*s.Dk*s.Dv, width),
 		output: aligned(s.B * s.T * s.Hq * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+	}
+	if s.T == 1 {
+		a.state = a.past
 	}
 	switch p.Decay {
 	case tile.DecayHead:
