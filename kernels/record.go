@@ -33,6 +33,9 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	short := p
 	short.Shape.B = min(full.B, 1)
 	short.Shape.T = min(full.T, recordedTrips*chunk)
+	if short.Shape.T > chunk {
+		short.Shape.T -= short.Shape.T % chunk // the last recorded trip stands for all others, so it must be a whole one
+	}
 	cs, err := newShapedCase(short)
 	if err != nil {
 		return nil, err

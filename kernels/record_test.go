@@ -12,7 +12,7 @@ import (
 // recording of the first trips must extrapolate to the whole.
 func TestRecordCountsWhatRuns(t *testing.T) {
 	for rule := range attentionRules {
-		for _, tokens := range []int{48, 512} {
+		for _, tokens := range []int{10, 20, 47, 48, 512} {
 			for _, order := range []int{0, 1} {
 				p := attentionProblem(rule, 1, tile.Shape{B: 1, T: tokens, Hq: 4, Hkv: 2, Dk: 64, Dv: 32})
 				c := tile.Candidate{ISA: tile.Generic, Config: Default(p, tile.Generic)}
