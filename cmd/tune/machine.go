@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -81,24 +79,8 @@ func printMachine(out *output, m *machine.Machine, measured *machine.Measured) e
 	}
 	out.printf("hypervisor   %s\n", hypervisor)
 	out.printf("isas         %s\n", joinISAs(kernels.ISAs()))
-	for _, c := range m.Caches {
-		out.printf("L%d           %s reported", c.Level, binary(int64(c.Bytes)))
-		if p := plateau(measured, c.Level); p != nil {
-			out.printf(", %s as measured at %.3g ns a load", binary(int64(p.Bytes)), p.NsPerLoad)
-		}
-		out.printf("\n")
-	}
 	out.printf("\n")
-	return ceilingTable(out, measured)
-}
-
-func plateau(m *machine.Measured, level int) *machine.Plateau {
-	for i := range m.Plateaus {
-		if m.Plateaus[i].Level == "L"+strconv.Itoa(level) {
-			return &m.Plateaus[i]
-		}
-	}
-	return nil
+	return roofline.Ceilings(out.w, m, measured)
 }
 
 func unknownIf(n int) string {
@@ -106,25 +88,4 @@ func unknownIf(n int) string {
 		return "unknown"
 	}
 	return strconv.Itoa(n)
-}
-
-// ceilingTable prints the ceilings, flops first, then bytes from the nearest level to the farthest.
-func ceilingTable(out *output, m *machine.Measured) error {
-	levels := []string{"", "L1", "L2", "L3", "DRAM"}
-	kinds := []string{machine.KindFlops, machine.KindRead, machine.KindCopy, machine.KindGather}
-	sorted := slices.SortedStableFunc(slices.Values(m.Ceilings), func(a, b machine.Ceiling) int {
-		return cmp.Or(slices.Index(kinds, a.Kind)-slices.Index(kinds, b.Kind), slices.Index(levels, a.Level)-slices.Index(levels, b.Level))
-	})
-	var rows [][]string
-	for _, c := range sorted {
-		what := c.Kind
-		if c.Level != "" {
-			what += " " + c.Level
-		}
-		if c.RowBytes != 0 {
-			what += fmt.Sprintf(" rows of %s", binary(int64(c.RowBytes)))
-		}
-		rows = append(rows, []string{what, string(c.ISA), strconv.Itoa(c.Threads), amount(c.Median, c.Unit), amount(c.Min, ""), amount(c.Max, "")})
-	}
-	return out.table([]string{"ceiling", "isa", ">threads", ">median", ">min", ">max"}, rows)
 }

@@ -35,10 +35,6 @@ func newRoofline(out *output) *cobra.Command {
 			if out.json {
 				return out.document(rooflineDocument{path, svg, p.Measured.Ceilings, roofline.Points(p)})
 			}
-			if err := ceilingTable(out, &p.Measured); err != nil {
-				return err
-			}
-			out.printf("\n")
 			return roofline.Table(out.w, p)
 		},
 	}

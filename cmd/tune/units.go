@@ -30,14 +30,3 @@ func amount(x float64, unit string) string {
 	}
 	return fmt.Sprintf("%.3g %s", x, unit)
 }
-
-// binary gives a cache's size in the units that caches come in: "48 KiB".
-func binary(bytes int64) string {
-	switch {
-	case bytes >= 1<<20 && bytes%(1<<18) == 0:
-		return fmt.Sprintf("%.4g MiB", float64(bytes)/(1<<20))
-	case bytes >= 1<<10:
-		return fmt.Sprintf("%.4g KiB", float64(bytes)/(1<<10))
-	}
-	return fmt.Sprintf("%d B", bytes)
-}
