@@ -19,8 +19,9 @@ const (
 	expAbs    = int(unsafe.Offsetof(tile.Exp{}.Abs))
 )
 
-// The polynomial of exp(r) = 1 + r + r²(...) for |r| <= ln2/2, highest power
-// first: the coefficients of expf in Stephen Moshier's Cephes library.
+// The polynomial (exp(r) - 1 - r)/r² for |r| <= ln2/2, highest power first:
+// the coefficients of expf in Stephen Moshier's Cephes library. Two more steps
+// of Horner's scheme with 1 complete exp(r).
 var expPolynomial = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}
 
 // The constants kept in registers while a block is done. ln2 is split so that
@@ -85,13 +86,10 @@ func (g *generator) exp() {
 		}
 		g.VFMADD231PS(constant[3], n, x)
 		g.VFMADD231PS(constant[4], n, x)
-		g.VMULPS(x, x, power)
 		g.VMOVUPS(constant[5], y)
-		for _, c := range constant[6:] {
+		for _, c := range append(constant[6:], one, one) {
 			g.VFMADD213PS(c, x, y)
 		}
-		g.VADDPS(one, x, x)
-		g.VFMADD213PS(x, power, y)
 		if g.Wide() {
 			g.VSCALEFPS(n, y, y)
 			return
