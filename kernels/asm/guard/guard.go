@@ -11,7 +11,7 @@ import (
 // Float32s returns n zeroed elements. With end set, the first byte after them
 // lies on an inaccessible page; otherwise the last byte before them does. The
 // memory is given back when tb ends. On systems without mmap it is ordinary
-// memory: Enforced says which.
+// memory, and with the build tag noguard too, for emulators that load what a mask leaves out: Enforced says which.
 func Float32s(tb testing.TB, n int, end bool) []float32 {
 	tb.Helper()
 	b := block(tb, 4*n, end)
