@@ -1,0 +1,318 @@
+package tuner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/kernels"
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/roofline"
+	"github.com/rooftune/rooftune/sim"
+)
+
+// BenchOptions say how long a problem is timed.
+type BenchOptions struct {
+	Rounds   int                                // of the problem and every ceiling in turn; 0 means 15
+	Progress func(done, total int, what string) // may be nil
+}
+
+const (
+	benchRounds   = 15
+	benchFewest   = 5               // rounds, however slow the problem
+	benchTime     = 8 * time.Second // after which no further round is begun
+	ceilingSample = 3 * time.Millisecond
+	benchVoids    = 3 // rounds thrown away for each that is asked
+)
+
+// Sample is one problem timed beside its ceilings, which were measured in turns with it. Its JSON form is the document of `tune bench --json`.
+type Sample struct {
+	Schema    int         `json:"schema"`
+	Op        string      `json:"op"`
+	Rule      string      `json:"rule,omitempty"`
+	Shape     tile.Shape  `json:"shape"`
+	DType     string      `json:"dtype"`
+	Dir       string      `json:"dir"`
+	Threads   int         `json:"threads"`
+	Decay     string      `json:"decay,omitempty"`
+	Weighting string      `json:"weighting,omitempty"`
+	Precision string      `json:"precision"` // of products
+	Cold      bool        `json:"cold"`      // false: repeated calls on the same arrays
+	ISA       tile.ISA    `json:"isa"`
+	Config    tile.Config `json:"config"`
+	Source    string      `json:"source"` // profile, model, default or flag
+
+	MedianNs float64 `json:"median_ns"`
+	MinNs    float64 `json:"min_ns"`
+	MaxNs    float64 `json:"max_ns"`
+	Samples  int     `json:"samples"`
+	Voided   int     `json:"voided_blocks"`
+
+	Flops             int64   `json:"flops"` // useful
+	ExecutedFlops     int64   `json:"executed_flops"`
+	CeilingFlopsPerS  float64 `json:"ceiling_flops_per_s"`
+	CeilingFlopsMin   float64 `json:"ceiling_flops_per_s_min"`
+	CeilingFlopsMax   float64 `json:"ceiling_flops_per_s_max"`
+	FractionOfCeiling float64 `json:"fraction_of_ceiling"`
+
+	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least
+	BytesLevel             string           `json:"bytes_level,omitempty"`
+	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
+	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
+	DenseNs                float64          `json:"dense_ns,omitempty"` // hash-layer: a dense layer of these widths on this project's A·B
+
+	RoofNs      float64 `json:"roof_ns"`
+	BoundBy     string  `json:"bound_by"`
+	SimulatedNs float64 `json:"simulated_ns,omitempty"`
+	MaxError    float64 `json:"max_error"`
+	ErrorBound  float64 `json:"error_bound"`
+	Failed      string  `json:"failed,omitempty"` // why the sample is not to be trusted
+
+	Blocks []Block `json:"blocks"`
+}
+
+// Block is one timed batch.
+type Block struct {
+	Runs int     `json:"runs"`
+	Ns   float64 `json:"ns"` // of one run
+}
+
+// Problem is the problem that was timed.
+func (s *Sample) Problem() tile.Problem {
+	return tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting}
+}
+
+// Bench verifies a choice's candidate, then times it in turns with the ceilings of its ISA and thread count. A sample under its roof is
+// taken again; if that repeats, Failed says so.
+func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o BenchOptions) (*Sample, error) {
+	if o.Rounds == 0 {
+		o.Rounds = benchRounds
+	}
+	p, c := choice.Problem, choice.Candidate
+	s := &Sample{
+		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
+		Weighting: p.Weighting, Precision: p.DType, ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+	}
+	b, err := newBench(m, choice)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	if s.MaxError, s.ErrorBound, err = kernels.Verify(p, c, 1); err != nil {
+		return nil, err
+	}
+	if !(s.MaxError <= s.ErrorBound) {
+		return nil, fmt.Errorf("%s %s is wrong: error %.3g above its bound %.3g", p, c, s.MaxError, s.ErrorBound)
+	}
+	if s.ExecutedFlops, err = b.call.ExecutedFlops(); err != nil {
+		return nil, err
+	}
+	for attempt := range 2 {
+		if err := b.measure(ctx, o); err != nil {
+			return nil, err
+		}
+		if err := b.judge(s); err != nil {
+			return nil, err
+		}
+		if s.MedianNs >= s.RoofNs {
+			break
+		}
+		if attempt == 1 {
+			s.Failed = fmt.Sprintf("measured %.4g µs, under the roof of %.4g µs (%s) twice: the measurement or the count is wrong", s.MedianNs/1e3, s.RoofNs/1e3, s.BoundBy)
+		}
+	}
+	return s, nil
+}
+
+func benchSource(source string) string {
+	switch source {
+	case kernels.SourceEnvironment, kernels.SourceUser, kernels.SourceEmbedded:
+		return "profile"
+	}
+	return source
+}
+
+// bench is a problem and its ceilings under measurement.
+type bench struct {
+	machine  *machine.Machine
+	choice   kernels.Choice
+	known    machine.Measured // of an earlier run: what the plateaus of the caches are
+	call     *kernels.Call
+	dense    *kernels.Dense // hash layers
+	probes   []*roofline.Probe
+	ceilings [][]float64 // samples by probe
+	meter    meter
+	runs     int
+	blocks   []Block
+	denseNs  []float64
+}
+
+func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
+	b := &bench{machine: m, choice: choice, meter: meter{clock: wallClock{}}}
+	p, c := choice.Problem, choice.Candidate
+	if choice.Path != "" {
+		if old, err := profile.Read(choice.Path); err == nil {
+			b.known = machine.Measured{Latency: old.Measured.Latency, Plateaus: old.Measured.Plateaus, StealPct: -1}
+		}
+	}
+	x, err := kernels.NewCase(p, 1)
+	if err != nil {
+		return nil, err
+	}
+	if b.call, err = x.Prepare(c); err != nil {
+		return nil, err
+	}
+	if p.Op == tile.HashLayer {
+		if b.dense, err = kernels.NewDense(p, c.ISA); err != nil {
+			return nil, err
+		}
+	}
+	specs := []roofline.Spec{{Kind: machine.KindFlops}}
+	for _, level := range []string{"L1", "L2", "L3", "DRAM"} {
+		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
+	}
+	if p.Op == tile.HashLayer {
+		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p.Shape.H)})
+	}
+	for _, s := range specs {
+		s.ISA, s.Threads = c.ISA, p.Threads
+		probe, err := roofline.OpenProbe(m, &b.known, s)
+		if err != nil {
+			if s.Kind == machine.KindFlops {
+				b.close()
+				return nil, err
+			}
+			continue // a level that this machine does not have
+		}
+		b.probes = append(b.probes, probe)
+	}
+	return b, nil
+}
+
+// gatherRow is the measured row size nearest to a table's.
+func gatherRow(h int) int {
+	best := roofline.RowBytes[0]
+	for _, n := range roofline.RowBytes {
+		if n <= 4*h {
+			best = n
+		}
+	}
+	return best
+}
+
+func (b *bench) close() {
+	for _, p := range b.probes {
+		p.Close()
+	}
+}
+
+// measure takes rounds of one batch and one sample of every ceiling.
+func (b *bench) measure(ctx context.Context, o BenchOptions) error {
+	restore := b.meter.clock.Quiet()
+	defer restore()
+	call := libraryCall{b.call}
+	runs, _, err := b.meter.calibrate(call)
+	if err != nil {
+		return err
+	}
+	b.runs, b.blocks, b.denseNs = runs, nil, nil
+	b.ceilings = make([][]float64, len(b.probes))
+	start := time.Now()
+	for try := 0; len(b.blocks) < o.Rounds; try++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(b.blocks) >= benchFewest && time.Since(start) > benchTime {
+			return nil
+		}
+		if try > benchVoids*o.Rounds {
+			if len(b.blocks) >= benchFewest {
+				return nil
+			}
+			return errors.New("the machine drifts too much to measure: nearly every block was void")
+		}
+		if o.Progress != nil {
+			o.Progress(len(b.blocks), o.Rounds, "timing "+b.choice.Problem.String())
+		}
+		for i, p := range b.probes {
+			b.ceilings[i] = append(b.ceilings[i], p.Sample(ceilingSample))
+		}
+		// The probes have the caches: one run has to find its own data again.
+		b.call.Run()
+		ns, good, err := b.meter.block([]batched{{call, runs}}, []int{0})
+		if err != nil {
+			return err
+		}
+		if !good {
+			continue
+		}
+		b.blocks = append(b.blocks, Block{runs, ns[0]})
+		if b.dense != nil {
+			b.dense.Run()
+			t := time.Now()
+			b.dense.Run()
+			b.denseNs = append(b.denseNs, float64(time.Since(t)))
+		}
+	}
+	return nil
+}
+
+// judge puts the samples under the ceilings of the same rounds.
+func (b *bench) judge(s *Sample) error {
+	measured := b.known
+	for i, p := range b.probes {
+		measured.Ceilings = append(measured.Ceilings, p.Ceiling(b.ceilings[i]))
+	}
+	var times []float64
+	s.MinNs, s.MaxNs = b.blocks[0].Ns, b.blocks[0].Ns
+	for _, x := range b.blocks {
+		times = append(times, x.Ns)
+		s.MinNs, s.MaxNs = min(s.MinNs, x.Ns), max(s.MaxNs, x.Ns)
+	}
+	s.MedianNs, s.Samples, s.Blocks, s.Voided = median(times), len(times), b.blocks, b.meter.voided
+	p, c := b.choice.Problem, b.choice.Candidate
+	d, err := sim.CPU(b.machine, &measured, c.ISA, p.Threads)
+	if err != nil {
+		return err
+	}
+	roof, err := sim.Roof(d, p)
+	if err != nil {
+		return err
+	}
+	s.Flops, s.Bytes, s.RoofNs, s.BoundBy = roof.Flops, roof.Bytes, roof.RoofNs, roof.BoundBy
+	flops := measured.Ceilings[0]
+	s.CeilingFlopsPerS, s.CeilingFlopsMin, s.CeilingFlopsMax = flops.Median, flops.Min, flops.Max
+	s.FractionOfCeiling = float64(s.Flops) / s.MedianNs * 1e9 / flops.Median
+	s.BytesLevel, s.CeilingBytesPerS, s.FractionOfBytesCeiling = "", 0, 0
+	slowest := 0.0
+	for _, l := range d.Levels {
+		if ns := float64(roof.Bytes[l.Name]) / l.PeakBps; ns > slowest {
+			slowest = ns
+			s.BytesLevel, s.CeilingBytesPerS = l.Name, max(l.ReadBps, l.CopyBps)
+		}
+	}
+	if p.Op == tile.HashLayer && s.BytesLevel == "DRAM" {
+		for _, g := range d.Gathers {
+			s.CeilingBytesPerS = g.Bps
+		}
+	}
+	if s.BytesLevel != "" {
+		s.FractionOfBytesCeiling = float64(roof.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
+	}
+	if len(b.denseNs) > 0 {
+		s.DenseNs = median(b.denseNs)
+	}
+	program, err := kernels.Record(p, c)
+	if err != nil {
+		return nil // nothing to simulate, as with no tokens: the time stands without
+	}
+	r, err := sim.Simulate(d, program)
+	if err != nil {
+		return err
+	}
+	s.SimulatedNs = r.TimeNs
+	return nil
+}
