@@ -40,7 +40,7 @@ func newBench(out *output) *cobra.Command {
 				return err
 			}
 			if out.json {
-				err = out.document(s)
+				err = out.versioned(s)
 			} else {
 				printSample(out, m, s)
 			}
@@ -62,7 +62,7 @@ func printSample(out *output, m *machine.Machine, s *tuner.Sample) {
 	out.printf("# median %s, min %s, max %s of %d samples\n", nanoseconds(s.MedianNs), nanoseconds(s.MinNs), nanoseconds(s.MaxNs), s.Samples)
 	out.printf("# %s of useful flops, %s of the ceiling %s\n", amount(float64(s.Flops)/s.MedianNs*1e9, "FLOP/s"),
 		percent(s.FractionOfCeiling), amount(s.CeilingFlopsPerS, "FLOP/s"))
-	out.printf("# roof %s (%s), %s of it; simulated %s\n", nanoseconds(s.RoofNs), s.BoundBy, percent(s.RoofNs/s.MedianNs), nanoseconds(s.SimulatedNs))
+	out.printf("# roof %s (%s), %s of it; simulated %s\n", nanoseconds(s.RoofNs), s.BoundBy, percent(s.RoofNs/s.MedianNs), simulated(s.SimulatedNs))
 	out.printf("# error %.2g, bound %.2g\n", s.MaxError, s.ErrorBound)
 	if s.DenseNs > 0 {
 		word := "slower than"
@@ -88,4 +88,12 @@ func benchmarkName(p tile.Problem, isa tile.ISA) string {
 	}
 	parts = append(parts, strings.Split(p.Shape.String(), ",")...)
 	return strings.Join(append(parts, "isa="+string(isa)), "/") + fmt.Sprintf("-%d", p.Threads)
+}
+
+// simulated is a simulated time, 0 where the simulator could not say.
+func simulated(ns float64) string {
+	if ns == 0 {
+		return "unknown"
+	}
+	return nanoseconds(ns)
 }

@@ -56,11 +56,11 @@ func printChecks(out *output, checks []tuner.CheckResult) error {
 			rows = append(rows, []string{p, "", "", "", "", "", ""})
 			last = p
 		}
-		simulated, ratio := "unknown", "unknown"
+		ratio := "unknown"
 		if c.SimulatedNs > 0 {
-			simulated, ratio = nanoseconds(c.SimulatedNs), fmt.Sprintf("%.2f", c.Ratio)
+			ratio = fmt.Sprintf("%.2f", c.Ratio)
 		}
-		rows = append(rows, []string{"  " + c.Config.String(), nanoseconds(c.RoofNs), simulated, nanoseconds(c.MedianNs), ratio, c.BoundBy, out.verdict(c.OK(), c.Verdict)})
+		rows = append(rows, []string{"  " + c.Config.String(), nanoseconds(c.RoofNs), simulated(c.SimulatedNs), nanoseconds(c.MedianNs), ratio, c.BoundBy, out.verdict(c.OK(), c.Verdict)})
 	}
 	return out.table([]string{"candidate", ">roof", ">simulated", ">measured", ">ratio", "bound by", "verdict"}, rows)
 }

@@ -54,7 +54,15 @@ func (o *output) document(v any) error {
 	return o.indented(doc)
 }
 
-// indented prints a JSON document that has its own schema version.
+// versioned prints a value whose first key is its own schema version.
+func (o *output) versioned(v any) error {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return o.indented(doc)
+}
+
 func (o *output) indented(doc []byte) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, doc, "", "  "); err != nil {

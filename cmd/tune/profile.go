@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -148,11 +147,7 @@ func newProfileShow(out *output) *cobra.Command {
 				return err
 			}
 			if out.json {
-				doc, err := json.Marshal(p)
-				if err != nil {
-					return err
-				}
-				return out.indented(doc)
+				return out.versioned(p)
 			}
 			out.printf("%s\n%s, made %s with %s\n\n", path, cpuName(&p.Machine), p.Created.Format("2006-01-02 15:04"), p.Go)
 			var rows [][]string

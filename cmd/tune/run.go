@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -150,11 +149,7 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		return err
 	}
 	if out.json {
-		doc, err := json.Marshal(report)
-		if err != nil {
-			return err
-		}
-		if err := out.indented(doc); err != nil {
+		if err := out.versioned(report); err != nil {
 			return err
 		}
 	} else {
