@@ -7,9 +7,9 @@ func (a *arena) float32s() []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(a.data))), len(a.data)/4)
 }
 
-// uint64s shows the whole of an arena as indices.
-func (a *arena) uint64s() []uint64 {
-	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(a.data))), len(a.data)/8)
+// uint32s shows the whole of an arena as indices.
+func (a *arena) uint32s() []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(a.data))), len(a.data)/4)
 }
 
 // fill gives every element a finite value that is not zero, and with it every page real memory: a

@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/asm/probe"
 )
 
-const lineWords = 8 // 64 bytes: the distance of two elements of a chase
+const lineWords = 16 // 64 bytes: the distance of two elements of a chase
 
 // cycle links one element of every line into a single random cycle:
 // next[i] is the index of the element to load after i. Every
 // line is visited once a round, in an order that no prefetcher guesses.
-func cycle(next []uint64, rng *rand.Rand) {
+func cycle(next []uint32, rng *rand.Rand) {
 	lines := len(next) / lineWords
 	order := make([]uint32, lines)
 	for i := range order {
@@ -22,25 +23,25 @@ func cycle(next []uint64, rng *rand.Rand) {
 	rng.Shuffle(lines, func(i, j int) { order[i], order[j] = order[j], order[i] })
 	for i, from := range order {
 		to := order[(i+1)%lines]
-		next[int(from)*lineWords] = uint64(to) * lineWords
+		next[int(from)*lineWords] = to * lineWords
 	}
 }
 
 // latencyCurve measures the time of dependent loads over growing buffers in mem, on
 // the gang's first thread. Each point is the least of its samples: what others do to a chase can only lengthen
 // it.
-func latencyCurve(ctx context.Context, g *gang, mem []uint64, sizes []int, window time.Duration, samples int, step func(bytes int)) ([]machine.LatencyPoint, error) {
+func latencyCurve(ctx context.Context, g *gang, mem []uint32, sizes []int, window time.Duration, samples int, step func(bytes int)) ([]machine.LatencyPoint, error) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	curve := make([]machine.LatencyPoint, 0, len(sizes))
 	for _, bytes := range sizes {
-		next := mem[:bytes/8]
+		next := mem[:bytes/4]
 		cycle(next, rng)
-		lines := bytes / (8 * lineWords)
-		at := uint64(0)
+		lines := bytes / (4 * lineWords)
+		at := uint32(0)
 		const steps = 500 // at most 100 µs even at 200 ns a load
 		walk := func(n int) {
 			for ; n > 0; n -= steps {
-				at = chase(next, at, min(n, steps))
+				at = probe.Chase(next, at, min(n, steps))
 			}
 		}
 		best := 0.0

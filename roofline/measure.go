@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Threads  []int      // thread counts; empty means 1 and all that are usable
 	ISAs     []tile.ISA // empty means all that this CPU and build can run
-	Quick    bool       // fewer and shorter samples, and a shorter latency curve: about 8 s instead of 25
+	Quick    bool       // fewer and shorter samples, and a shorter latency curve: about 6 s instead of 25
 	Progress func(done, total int, what string)
 }
 
@@ -30,10 +30,10 @@ type effort struct {
 }
 
 var (
-	quick = effort{rounds: 7, cache: 3 * time.Millisecond, memory: 7 * time.Millisecond,
-		chase: 4 * time.Millisecond, chaseSamples: 3, leastChaseBytes: 64 * mib}
-	full = effort{rounds: 15, cache: 4 * time.Millisecond, memory: 12 * time.Millisecond,
-		chase: 10 * time.Millisecond, chaseSamples: 5, leastChaseBytes: 256 * mib}
+	quick = effort{rounds: 9, cache: 4 * time.Millisecond, memory: 9 * time.Millisecond,
+		chase: 1500 * time.Microsecond, chaseSamples: 8, leastChaseBytes: 64 * mib}
+	full = effort{rounds: 21, cache: 5 * time.Millisecond, memory: 14 * time.Millisecond,
+		chase: 3 * time.Millisecond, chaseSamples: 15, leastChaseBytes: 256 * mib}
 )
 
 // Measure measures the ceilings of this machine: its latency curve and
@@ -79,7 +79,7 @@ func measure(ctx context.Context, m *machine.Machine, o Options, e effort) (*mac
 	defer g.close()
 
 	out := &machine.Measured{StealPct: -1}
-	if err := measureLatency(ctx, g, sizes, e, out, func(bytes int) {
+	if err := measureLatency(ctx, m, g, sizes, e, out, func(bytes int) {
 		progress("latency of " + bytesText(float64(bytes)))
 	}); err != nil {
 		return nil, err
@@ -134,17 +134,17 @@ func measure(ctx context.Context, m *machine.Machine, o Options, e effort) (*mac
 }
 
 // measureLatency fills the curve and the plateaus.
-func measureLatency(ctx context.Context, g *gang, sizes []int, e effort, out *machine.Measured, step func(int)) error {
+func measureLatency(ctx context.Context, m *machine.Machine, g *gang, sizes []int, e effort, out *machine.Measured, step func(int)) error {
 	a, err := newArena(slices.Max(sizes))
 	if err != nil {
 		return err
 	}
 	defer a.free()
-	out.Latency, err = latencyCurve(ctx, g, a.uint64s(), sizes, e.chase, e.chaseSamples, step)
+	out.Latency, err = latencyCurve(ctx, g, a.uint32s(), sizes, e.chase, e.chaseSamples, step)
 	if err != nil {
 		return err
 	}
-	out.Plateaus = plateaus(out.Latency)
+	out.Plateaus = plateaus(out.Latency, m.Caches)
 	return nil
 }
 

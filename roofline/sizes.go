@@ -1,11 +1,6 @@
 package roofline
 
-import (
-	"math"
-	"slices"
-
-	"github.com/rooftune/rooftune/internal/machine"
-)
+import "github.com/rooftune/rooftune/internal/machine"
 
 // The memory levels, nearest first.
 const (
@@ -102,7 +97,7 @@ func leaves(measured *machine.Measured, bytes int) bool {
 	return last > 0 && at > 0.6*last
 }
 
-// dramBytes is the size of the buffer for all threads together: four times
+// dramBytes is the size of the buffer for all threads together: eight times
 // the last caches in use, at most 256 MiB or, where the caches are larger than half of that, twice
 // the caches, and at most a quarter of the free memory.
 func dramBytes(m *machine.Machine, measured *machine.Measured, threads int) int {
@@ -123,7 +118,7 @@ func dramBytes(m *machine.Machine, measured *machine.Measured, threads int) int 
 		instances = (threads + n - 1) / n
 	}
 	last *= instances
-	bytes := max(leastDRAM, min(4*last, max(usualDRAM, 2*last)))
+	bytes := max(leastDRAM, min(8*last, max(usualDRAM, 2*last)))
 	free := machine.AvailableMemory()
 	if free == 0 {
 		free = guessedFree
@@ -146,99 +141,4 @@ func latencySizes(last int) []int {
 		}
 		sizes = append(sizes, s+s/2)
 	}
-}
-
-// plateaus finds the levels of a latency curve: the partition of its points into runs of nearly
-// constant latency that fits best on a log scale, each new run costing a fixed
-// penalty, and runs that are not clearly apart joined. A cache's size is the
-// largest buffer whose latency is nearer, on that scale, to the cache's than to the next level's. The last
-// run is memory; its size is that of the largest buffer.
-func plateaus(curve []machine.LatencyPoint) []machine.Plateau {
-	n := len(curve)
-	if n == 0 {
-		return nil
-	}
-	logs := make([]float64, n)
-	for i, p := range curve {
-		logs[i] = math.Log(p.NsPerLoad)
-	}
-	// best[j] is the least cost of the first j points, from[j] where its last run starts.
-	const penalty = 0.15
-	best := make([]float64, n+1)
-	from := make([]int, n+1)
-	for j := 1; j <= n; j++ {
-		best[j] = math.Inf(1)
-		for i := range j {
-			if c := best[i] + penalty + scatter(logs[i:j]); c < best[j] {
-				best[j], from[j] = c, i
-			}
-		}
-	}
-	var runs [][2]int
-	for j := n; j > 0; j = from[j] {
-		runs = append([][2]int{{from[j], j}}, runs...)
-	}
-	// A single point between two levels is a transition, not a level; and two runs within a factor of 1.6 are one.
-	var kept [][2]int
-	for i, r := range runs {
-		if r[1]-r[0] == 1 && i > 0 && i < len(runs)-1 {
-			continue
-		}
-		if len(kept) > 0 {
-			k := &kept[len(kept)-1]
-			if mean(logs[r[0]:r[1]])-mean(logs[k[0]:k[1]]) < math.Log(1.6) {
-				k[1] = r[1]
-				continue
-			}
-		}
-		kept = append(kept, r)
-	}
-	for len(kept) > len(levels) { // more than there are names: join the two nearest
-		at, least := 0, math.Inf(1)
-		for i := range len(kept) - 1 {
-			step := mean(logs[kept[i+1][0]:kept[i+1][1]]) - mean(logs[kept[i][0]:kept[i][1]])
-			if step < least {
-				at, least = i, step
-			}
-		}
-		kept[at][1] = kept[at+1][1]
-		kept = slices.Delete(kept, at+1, at+2)
-	}
-	var out []machine.Plateau
-	for i, r := range kept {
-		p := machine.Plateau{Level: levelDRAM, NsPerLoad: math.Exp(median(logs[r[0]:r[1]]))}
-		if i < len(kept)-1 {
-			p.Level = levels[i]
-		}
-		out = append(out, p)
-	}
-	for i := range out {
-		p := &out[i]
-		p.Bytes = curve[n-1].Bytes
-		if i == len(out)-1 {
-			break
-		}
-		border := math.Sqrt(p.NsPerLoad * out[i+1].NsPerLoad)
-		for j := kept[i][0]; j < n && curve[j].NsPerLoad <= border; j++ {
-			p.Bytes = curve[j].Bytes
-		}
-	}
-	return out
-}
-
-// scatter is the sum of squared distances from the mean.
-func scatter(v []float64) float64 {
-	m, sum := mean(v), 0.0
-	for _, x := range v {
-		sum += (x - m) * (x - m)
-	}
-	return sum
-}
-
-func mean(v []float64) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += x
-	}
-	return sum / float64(len(v))
 }
