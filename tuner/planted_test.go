@@ -46,6 +46,7 @@ type planted struct {
 	verifyNs float64
 	ran      map[string]int // runs by config
 	checked  int
+	prepares func() // called when a candidate is prepared
 }
 
 func plant(seed uint64) *planted {
@@ -126,6 +127,9 @@ type plantedCase struct {
 }
 
 func (x plantedCase) Prepare(c tile.Candidate) (Call, error) {
+	if x.s.prepares != nil {
+		x.s.prepares()
+	}
 	return plantedCall{x.s, x.s.ns(x.p, c), c.Config.String()}, nil
 }
 

@@ -67,18 +67,18 @@ type race struct {
 	held      bool // the incumbent is the profile's answer
 	box       Case
 	until     time.Time // the end of the share
-	last      time.Time // what must not be passed: twice the share, or the budget
+	last      time.Time // what must not be passed
 	result    Result
 	resumed   int
 	best      float64 // ns: the best time so far, what bounds are held against
 }
 
-// race tunes one unit within its share. A reason means that it was skipped; then t.short says
+// race tunes one unit within its share, or if an answer needs more, within most. A reason means that it was skipped; then t.short says
 // whether more time would help.
-func (t *tuning) race(ctx context.Context, u unit, share time.Duration, progress func(string)) (*Result, string, error) {
+func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, progress func(string)) (*Result, string, error) {
 	t.short = false
 	now := t.clock.Now()
-	r := &race{tuning: t, unit: u, hash: t.subject.SourceHash(u.problem.Op, u.isa), until: now.Add(share), last: now.Add(2 * share)}
+	r := &race{tuning: t, unit: u, hash: t.subject.SourceHash(u.problem.Op, u.isa), until: now.Add(share), last: now.Add(most)}
 	if r.last.After(t.deadline) {
 		r.last = t.deadline
 	}
@@ -212,7 +212,7 @@ func (r *race) begin() (reason string, err error) {
 			return ""
 		}
 		r.short = true
-		return fmt.Sprintf("needs about %v, twice its share of the budget is %v",
+		return fmt.Sprintf("needs about %v of the budget, %v is left for it",
 			need.Round(time.Millisecond), max(r.left(r.last), 0).Round(time.Millisecond))
 	}
 	opening := r.costs.opening(r.problem)

@@ -52,8 +52,8 @@ type Options struct {
 // little: for the fastest ISA all problems as given, then for the next ISA, ...
 // Each gets a share of what is left, an ISA half as much as the faster
 // one before it; what one does not use goes to all after it. What cannot end within twice
-// its share waits until all others have had theirs, shares what is left then, and is reported as skipped if that
-// is too little.
+// its share waits until all others have had theirs; then it may take all that is left, and is reported as skipped if
+// that is too little.
 func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, measured *machine.Measured, o Options) (*Report, error) {
 	started := c.Now()
 	if o.Budget == 0 {
@@ -235,15 +235,15 @@ func (t *tuning) all(ctx context.Context) error {
 		}
 	}
 	done := 0
-	one := func(u unit, share time.Duration) (reason string, err error) {
+	one := func(u unit, share, most time.Duration) (reason string, err error) {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
-		if share < minShare {
+		if most < minShare {
 			t.short = true
 			return fmt.Sprintf("no time left of the %v budget", t.o.Budget), nil
 		}
-		result, reason, err := t.race(ctx, u, share, func(what string) { t.progress(done, len(units), u, what) })
+		result, reason, err := t.race(ctx, u, share, most, func(what string) { t.progress(done, len(units), u, what) })
 		if err == nil && reason == "" {
 			t.report.Problems = append(t.report.Problems, *result)
 		}
@@ -260,7 +260,8 @@ func (t *tuning) all(ctx context.Context) error {
 			done++
 			continue
 		}
-		reason, err := one(u, time.Duration(float64(t.left(t.deadline))*weights[i]/sum))
+		share := time.Duration(float64(t.left(t.deadline)) * weights[i] / sum)
+		reason, err := one(u, share, 2*share)
 		if err != nil {
 			return err
 		}
@@ -274,7 +275,8 @@ func (t *tuning) all(ctx context.Context) error {
 		}
 	}
 	for i, u := range waiting {
-		reason, err := one(u, t.left(t.deadline)/time.Duration(len(waiting)-i))
+		left := t.left(t.deadline)
+		reason, err := one(u, left/time.Duration(len(waiting)-i), left)
 		if err != nil {
 			return err
 		}

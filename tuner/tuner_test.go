@@ -260,7 +260,7 @@ func TestBudget(t *testing.T) {
 		for _, x := range r.Problems {
 			answered[x.ISA]++
 		}
-		if answered[tile.AVX2] < answered[tile.Generic] {
+		if budget >= 300*time.Millisecond && answered[tile.AVX2] < answered[tile.Generic] {
 			t.Errorf("budget %v: %v", budget, answered)
 		}
 		if budget == 20*time.Second && len(r.Problems) != 12 {
