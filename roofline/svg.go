@@ -343,7 +343,7 @@ func (a *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 	for i, ceiling := range a.isas {
 		label := fmt.Sprintf("%s %s GFLOP/s", ceiling.ISA, number(ceiling.Median/1e9))
-		taken.right(c, style(10, i == 0, ink), vg.Point{X: c.Max.X - 12, Y: toY(ceiling.Median / 1e9)}, label)
+		taken.right(c, style(10, i == 0, ink), vg.Point{X: c.Max.X - 16, Y: toY(ceiling.Median / 1e9)}, label)
 	}
 	for _, d := range diagonals {
 		taken.along(c, style(10, false, ink), d.from, d.to, d.label)

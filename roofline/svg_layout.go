@@ -52,10 +52,13 @@ func textBox(st text.Style, at vg.Point, label string) vg.Rectangle {
 func (l *layout) right(c draw.Canvas, st text.Style, at vg.Point, label string) {
 	width, height := st.Width(label), st.Height(label)
 	best, least := vg.Point{}, math.Inf(1)
-	for _, back := range []vg.Length{0, 1.15, 2.3} {
+	for step := range 24 {
 		for _, up := range []vg.Length{3, -height - 4} {
-			p := vg.Point{X: at.X - width - back*width, Y: at.Y + up}
-			if o := l.overlap(textBox(st, p, label)); o < least {
+			p := vg.Point{X: at.X - width - vg.Length(step)*width/8, Y: at.Y + up}
+			wide := textBox(st, p, label)
+			wide.Min.X -= 4
+			wide.Max.X += width / 8 // room for a wider font
+			if o := l.overlap(wide) + float64(step)/100; o < least {
 				best, least = p, o
 			}
 		}
@@ -71,7 +74,7 @@ func (l *layout) along(c draw.Canvas, st text.Style, from, to vg.Point, label st
 	sin, cos := vg.Length(math.Sin(st.Rotation)), vg.Length(math.Cos(st.Rotation))
 	flat := st
 	flat.Rotation = 0
-	width, height := 1.12*flat.Width(label), flat.Height(label) // room for a wider font
+	width, height := 1.25*flat.Width(label), flat.Height(label) // room for a wider font
 	boxes := func(at vg.Point) (out []vg.Rectangle) {           // the turned text as small boxes
 		for w := vg.Length(0); w <= width; w += 3 {
 			for h := vg.Length(1); h < height; h += 3 {
@@ -114,6 +117,10 @@ func (l *layout) near(c draw.Canvas, st text.Style, point vg.Point, label string
 				Y: point.Y + radius*vg.Length(math.Sin(angle)) - height/2,
 			}
 			cost := l.overlap(textBox(st, p, label)) + float64(ring)/100
+			for f := vg.Length(0.3); ring > 0 && f < 0.9; f += 0.1 { // what the line to it would cross
+				x, y := point.X+f*(p.X+width/2-point.X), point.Y+f*(p.Y+height/2-point.Y)
+				cost += l.overlap(vg.Rectangle{Min: vg.Point{X: x - 1, Y: y - 1}, Max: vg.Point{X: x + 1, Y: y + 1}})
+			}
 			if cost < least {
 				best, least, far = p, cost, ring > 0
 			}
