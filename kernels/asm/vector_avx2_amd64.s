@@ -557,7 +557,7 @@ done:
 	RET
 
 // func gatherAVX2(p *tile.Gather)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gatherAVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    24(AX), CX
@@ -624,12 +624,56 @@ group8:
 	VBROADCASTSS 28(DX), Y7
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
-	MOVQ         72(AX), SI
-	MOVQ         104(AX), DI
-	SUBQ         $0x20, DI
-	JL           over2
+	CMPQ         BX, $0x10
+	JL           fetched1
+	MOVLQSX      (CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      4(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      8(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      12(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      16(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      20(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      24(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      28(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
 
-columns1:
+fetched1:
+	MOVQ 72(AX), SI
+	MOVQ 104(AX), DI
+	SUBQ $0x20, DI
+	JL   over3
+
+columns2:
 	VMOVUPS     (SI), Y8
 	VMOVUPS     32(SI), Y9
 	VMOVUPS     64(SI), Y10
@@ -680,14 +724,14 @@ columns1:
 	ADDQ        $+128, R14
 	ADDQ        $+128, R15
 	SUBQ        $0x20, DI
-	JGE         columns1
+	JGE         columns2
 
-over2:
+over3:
 	ADDQ $0x20, DI
 	SUBQ $0x08, DI
-	JL   over4
+	JL   over5
 
-columns3:
+columns4:
 	VMOVUPS     (SI), Y8
 	VFMADD231PS (R8), Y0, Y8
 	VFMADD231PS (R9), Y1, Y8
@@ -708,12 +752,12 @@ columns3:
 	ADDQ        $+32, R14
 	ADDQ        $+32, R15
 	SUBQ        $0x08, DI
-	JGE         columns3
+	JGE         columns4
 
-over4:
+over5:
 	ADDQ        $0x08, DI
 	TESTQ       DI, DI
-	JZ          ragged5
+	JZ          ragged6
 	VMASKMOVPS  (SI), Y15, Y8
 	VMASKMOVPS  (R8), Y15, Y12
 	VFMADD231PS Y12, Y0, Y8
@@ -733,7 +777,7 @@ over4:
 	VFMADD231PS Y12, Y7, Y8
 	VMASKMOVPS  Y8, Y15, (SI)
 
-ragged5:
+ragged6:
 	SUBQ $0x08, BX
 	JMP  group8
 
@@ -763,12 +807,36 @@ group4:
 	VBROADCASTSS 12(DX), Y3
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DX
-	MOVQ         72(AX), SI
-	MOVQ         104(AX), DI
-	SUBQ         $0x20, DI
-	JL           over7
+	CMPQ         BX, $0x08
+	JL           fetched7
+	MOVLQSX      (CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      4(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      8(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      12(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
 
-columns6:
+fetched7:
+	MOVQ 72(AX), SI
+	MOVQ 104(AX), DI
+	SUBQ $0x20, DI
+	JL   over9
+
+columns8:
 	VMOVUPS     (SI), Y8
 	VMOVUPS     32(SI), Y9
 	VMOVUPS     64(SI), Y10
@@ -799,14 +867,14 @@ columns6:
 	ADDQ        $+128, R10
 	ADDQ        $+128, R11
 	SUBQ        $0x20, DI
-	JGE         columns6
+	JGE         columns8
 
-over7:
+over9:
 	ADDQ $0x20, DI
 	SUBQ $0x08, DI
-	JL   over9
+	JL   over11
 
-columns8:
+columns10:
 	VMOVUPS     (SI), Y8
 	VFMADD231PS (R8), Y0, Y8
 	VFMADD231PS (R9), Y1, Y8
@@ -819,12 +887,12 @@ columns8:
 	ADDQ        $+32, R10
 	ADDQ        $+32, R11
 	SUBQ        $0x08, DI
-	JGE         columns8
+	JGE         columns10
 
-over9:
+over11:
 	ADDQ        $0x08, DI
 	TESTQ       DI, DI
-	JZ          ragged10
+	JZ          ragged12
 	VMASKMOVPS  (SI), Y15, Y8
 	VMASKMOVPS  (R8), Y15, Y12
 	VFMADD231PS Y12, Y0, Y8
@@ -836,7 +904,7 @@ over9:
 	VFMADD231PS Y12, Y3, Y8
 	VMASKMOVPS  Y8, Y15, (SI)
 
-ragged10:
+ragged12:
 	SUBQ $0x04, BX
 	JMP  group4
 
@@ -859,9 +927,9 @@ group2:
 	MOVQ         72(AX), SI
 	MOVQ         104(AX), DI
 	SUBQ         $0x20, DI
-	JL           over12
+	JL           over14
 
-columns11:
+columns13:
 	VMOVUPS     (SI), Y8
 	VMOVUPS     32(SI), Y9
 	VMOVUPS     64(SI), Y10
@@ -882,14 +950,14 @@ columns11:
 	ADDQ        $+128, R8
 	ADDQ        $+128, R9
 	SUBQ        $0x20, DI
-	JGE         columns11
+	JGE         columns13
 
-over12:
+over14:
 	ADDQ $0x20, DI
 	SUBQ $0x08, DI
-	JL   over14
+	JL   over16
 
-columns13:
+columns15:
 	VMOVUPS     (SI), Y8
 	VFMADD231PS (R8), Y0, Y8
 	VFMADD231PS (R9), Y1, Y8
@@ -898,12 +966,12 @@ columns13:
 	ADDQ        $+32, R8
 	ADDQ        $+32, R9
 	SUBQ        $0x08, DI
-	JGE         columns13
+	JGE         columns15
 
-over14:
+over16:
 	ADDQ        $0x08, DI
 	TESTQ       DI, DI
-	JZ          ragged15
+	JZ          ragged17
 	VMASKMOVPS  (SI), Y15, Y8
 	VMASKMOVPS  (R8), Y15, Y12
 	VFMADD231PS Y12, Y0, Y8
@@ -911,7 +979,7 @@ over14:
 	VFMADD231PS Y12, Y1, Y8
 	VMASKMOVPS  Y8, Y15, (SI)
 
-ragged15:
+ragged17:
 	SUBQ $0x02, BX
 	JMP  group2
 
@@ -929,9 +997,9 @@ group1:
 	MOVQ         72(AX), SI
 	MOVQ         104(AX), DI
 	SUBQ         $0x20, DI
-	JL           over17
+	JL           over19
 
-columns16:
+columns18:
 	VMOVUPS     (SI), Y8
 	VMOVUPS     32(SI), Y9
 	VMOVUPS     64(SI), Y10
@@ -947,32 +1015,32 @@ columns16:
 	ADDQ        $+128, SI
 	ADDQ        $+128, R8
 	SUBQ        $0x20, DI
-	JGE         columns16
+	JGE         columns18
 
-over17:
+over19:
 	ADDQ $0x20, DI
 	SUBQ $0x08, DI
-	JL   over19
+	JL   over21
 
-columns18:
+columns20:
 	VMOVUPS     (SI), Y8
 	VFMADD231PS (R8), Y0, Y8
 	VMOVUPS     Y8, (SI)
 	ADDQ        $+32, SI
 	ADDQ        $+32, R8
 	SUBQ        $0x08, DI
-	JGE         columns18
+	JGE         columns20
 
-over19:
+over21:
 	ADDQ        $0x08, DI
 	TESTQ       DI, DI
-	JZ          ragged20
+	JZ          ragged22
 	VMASKMOVPS  (SI), Y15, Y8
 	VMASKMOVPS  (R8), Y15, Y12
 	VFMADD231PS Y12, Y0, Y8
 	VMASKMOVPS  Y8, Y15, (SI)
 
-ragged20:
+ragged22:
 	SUBQ $0x01, BX
 	JMP  group1
 

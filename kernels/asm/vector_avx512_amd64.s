@@ -612,7 +612,7 @@ done:
 	RET
 
 // func gatherAVX512(p *tile.Gather)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gatherAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
 	MOVQ  24(AX), CX
@@ -678,12 +678,56 @@ group8:
 	VBROADCASTSS 28(DX), Z7
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
-	MOVQ         72(AX), SI
-	MOVQ         104(AX), DI
-	SUBQ         $0x40, DI
-	JL           over2
+	CMPQ         BX, $0x10
+	JL           fetched1
+	MOVLQSX      (CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      4(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      8(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      12(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      16(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      20(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      24(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      28(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
 
-columns1:
+fetched1:
+	MOVQ 72(AX), SI
+	MOVQ 104(AX), DI
+	SUBQ $0x40, DI
+	JL   over3
+
+columns2:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     64(SI), Z9
 	VMOVUPS     128(SI), Z10
@@ -734,14 +778,14 @@ columns1:
 	ADDQ        $+256, R14
 	ADDQ        $+256, R15
 	SUBQ        $0x40, DI
-	JGE         columns1
+	JGE         columns2
 
-over2:
+over3:
 	ADDQ $0x40, DI
 	SUBQ $0x10, DI
-	JL   over4
+	JL   over5
 
-columns3:
+columns4:
 	VMOVUPS     (SI), Z8
 	VFMADD231PS (R8), Z0, Z8
 	VFMADD231PS (R9), Z1, Z8
@@ -762,12 +806,12 @@ columns3:
 	ADDQ        $+64, R14
 	ADDQ        $+64, R15
 	SUBQ        $0x10, DI
-	JGE         columns3
+	JGE         columns4
 
-over4:
+over5:
 	ADDQ        $0x10, DI
 	TESTQ       DI, DI
-	JZ          ragged5
+	JZ          ragged6
 	VMOVUPS.Z   (SI), K1, Z8
 	VFMADD231PS (R8), Z0, K1, Z8
 	VFMADD231PS (R9), Z1, K1, Z8
@@ -779,7 +823,7 @@ over4:
 	VFMADD231PS (R15), Z7, K1, Z8
 	VMOVUPS     Z8, K1, (SI)
 
-ragged5:
+ragged6:
 	SUBQ $0x08, BX
 	JMP  group8
 
@@ -809,12 +853,36 @@ group4:
 	VBROADCASTSS 12(DX), Z3
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DX
-	MOVQ         72(AX), SI
-	MOVQ         104(AX), DI
-	SUBQ         $0x40, DI
-	JL           over7
+	CMPQ         BX, $0x08
+	JL           fetched7
+	MOVLQSX      (CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      4(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      8(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
+	MOVLQSX      12(CX), DI
+	IMULQ        96(AX), DI
+	MOVQ         (AX), SI
+	PREFETCHT0   (SI)(DI*4)
+	PREFETCHT0   64(SI)(DI*4)
 
-columns6:
+fetched7:
+	MOVQ 72(AX), SI
+	MOVQ 104(AX), DI
+	SUBQ $0x40, DI
+	JL   over9
+
+columns8:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     64(SI), Z9
 	VMOVUPS     128(SI), Z10
@@ -845,14 +913,14 @@ columns6:
 	ADDQ        $+256, R10
 	ADDQ        $+256, R11
 	SUBQ        $0x40, DI
-	JGE         columns6
+	JGE         columns8
 
-over7:
+over9:
 	ADDQ $0x40, DI
 	SUBQ $0x10, DI
-	JL   over9
+	JL   over11
 
-columns8:
+columns10:
 	VMOVUPS     (SI), Z8
 	VFMADD231PS (R8), Z0, Z8
 	VFMADD231PS (R9), Z1, Z8
@@ -865,12 +933,12 @@ columns8:
 	ADDQ        $+64, R10
 	ADDQ        $+64, R11
 	SUBQ        $0x10, DI
-	JGE         columns8
+	JGE         columns10
 
-over9:
+over11:
 	ADDQ        $0x10, DI
 	TESTQ       DI, DI
-	JZ          ragged10
+	JZ          ragged12
 	VMOVUPS.Z   (SI), K1, Z8
 	VFMADD231PS (R8), Z0, K1, Z8
 	VFMADD231PS (R9), Z1, K1, Z8
@@ -878,7 +946,7 @@ over9:
 	VFMADD231PS (R11), Z3, K1, Z8
 	VMOVUPS     Z8, K1, (SI)
 
-ragged10:
+ragged12:
 	SUBQ $0x04, BX
 	JMP  group4
 
@@ -901,9 +969,9 @@ group2:
 	MOVQ         72(AX), SI
 	MOVQ         104(AX), DI
 	SUBQ         $0x40, DI
-	JL           over12
+	JL           over14
 
-columns11:
+columns13:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     64(SI), Z9
 	VMOVUPS     128(SI), Z10
@@ -924,14 +992,14 @@ columns11:
 	ADDQ        $+256, R8
 	ADDQ        $+256, R9
 	SUBQ        $0x40, DI
-	JGE         columns11
+	JGE         columns13
 
-over12:
+over14:
 	ADDQ $0x40, DI
 	SUBQ $0x10, DI
-	JL   over14
+	JL   over16
 
-columns13:
+columns15:
 	VMOVUPS     (SI), Z8
 	VFMADD231PS (R8), Z0, Z8
 	VFMADD231PS (R9), Z1, Z8
@@ -940,18 +1008,18 @@ columns13:
 	ADDQ        $+64, R8
 	ADDQ        $+64, R9
 	SUBQ        $0x10, DI
-	JGE         columns13
+	JGE         columns15
 
-over14:
+over16:
 	ADDQ        $0x10, DI
 	TESTQ       DI, DI
-	JZ          ragged15
+	JZ          ragged17
 	VMOVUPS.Z   (SI), K1, Z8
 	VFMADD231PS (R8), Z0, K1, Z8
 	VFMADD231PS (R9), Z1, K1, Z8
 	VMOVUPS     Z8, K1, (SI)
 
-ragged15:
+ragged17:
 	SUBQ $0x02, BX
 	JMP  group2
 
@@ -969,9 +1037,9 @@ group1:
 	MOVQ         72(AX), SI
 	MOVQ         104(AX), DI
 	SUBQ         $0x40, DI
-	JL           over17
+	JL           over19
 
-columns16:
+columns18:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     64(SI), Z9
 	VMOVUPS     128(SI), Z10
@@ -987,31 +1055,31 @@ columns16:
 	ADDQ        $+256, SI
 	ADDQ        $+256, R8
 	SUBQ        $0x40, DI
-	JGE         columns16
+	JGE         columns18
 
-over17:
+over19:
 	ADDQ $0x40, DI
 	SUBQ $0x10, DI
-	JL   over19
+	JL   over21
 
-columns18:
+columns20:
 	VMOVUPS     (SI), Z8
 	VFMADD231PS (R8), Z0, Z8
 	VMOVUPS     Z8, (SI)
 	ADDQ        $+64, SI
 	ADDQ        $+64, R8
 	SUBQ        $0x10, DI
-	JGE         columns18
+	JGE         columns20
 
-over19:
+over21:
 	ADDQ        $0x10, DI
 	TESTQ       DI, DI
-	JZ          ragged20
+	JZ          ragged22
 	VMOVUPS.Z   (SI), K1, Z8
 	VFMADD231PS (R8), Z0, K1, Z8
 	VMOVUPS     Z8, K1, (SI)
 
-ragged20:
+ragged22:
 	SUBQ $0x01, BX
 	JMP  group1
 

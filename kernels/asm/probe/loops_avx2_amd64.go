@@ -25,6 +25,7 @@ func copyAVX2(dst, src []float32)
 func copyNTAVX2(dst, src []float32)
 
 // readRowsAVX2 adds up n floats of each row table[rows[i]*ld:], 8 rows side by side; whole groups of rows, whole vectors.
+// The first two lines of the next 8 rows are prefetched, as hardware cannot foresee where rows start.
 //
 //go:noescape
 func readRowsAVX2(table []float32, rows []int32, ld, n int)

@@ -107,7 +107,7 @@ done:
 	RET
 
 // func copyAVX512(dst []float32, src []float32)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·copyAVX512(SB), NOSPLIT, $0-48
 	MOVQ dst_base+0(FP), AX
 	MOVQ src_base+24(FP), CX
@@ -136,7 +136,6 @@ loop:
 	ADDQ    $0x00000200, AX
 	DECQ    DX
 	JNZ     loop
-	SFENCE
 
 done:
 	VZEROUPPER
@@ -179,7 +178,7 @@ done:
 	RET
 
 // func readRowsAVX512(table []float32, rows []int32, ld int, n int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·readRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ   table_base+0(FP), AX
 	MOVQ   rows_base+24(FP), CX
@@ -196,42 +195,79 @@ TEXT ·readRowsAVX512(SB), NOSPLIT, $0-64
 	JZ     done
 
 group:
-	MOVLQSX (CX), BX
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, BX
-	LEAQ    (AX)(BX*4), BX
-	MOVLQSX 4(CX), SI
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, SI
-	LEAQ    (AX)(SI*4), SI
-	MOVLQSX 8(CX), DI
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, DI
-	LEAQ    (AX)(DI*4), DI
-	MOVLQSX 12(CX), R8
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, R8
-	LEAQ    (AX)(R8*4), R8
-	MOVLQSX 16(CX), R9
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, R9
-	LEAQ    (AX)(R9*4), R9
-	MOVLQSX 20(CX), R10
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, R10
-	LEAQ    (AX)(R10*4), R10
-	MOVLQSX 24(CX), R11
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, R11
-	LEAQ    (AX)(R11*4), R11
-	MOVLQSX 28(CX), R12
-	MOVQ    ld+48(FP), R13
-	IMULQ   R13, R12
-	LEAQ    (AX)(R12*4), R12
-	ADDQ    $0x20, CX
-	MOVQ    n+56(FP), R13
-	SUBQ    $0x10, R13
-	JL      next
+	MOVLQSX    (CX), BX
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, BX
+	LEAQ       (AX)(BX*4), BX
+	MOVLQSX    4(CX), SI
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, SI
+	LEAQ       (AX)(SI*4), SI
+	MOVLQSX    8(CX), DI
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, DI
+	LEAQ       (AX)(DI*4), DI
+	MOVLQSX    12(CX), R8
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, R8
+	LEAQ       (AX)(R8*4), R8
+	MOVLQSX    16(CX), R9
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, R9
+	LEAQ       (AX)(R9*4), R9
+	MOVLQSX    20(CX), R10
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, R10
+	LEAQ       (AX)(R10*4), R10
+	MOVLQSX    24(CX), R11
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, R11
+	LEAQ       (AX)(R11*4), R11
+	MOVLQSX    28(CX), R12
+	MOVQ       ld+48(FP), R13
+	IMULQ      R13, R12
+	LEAQ       (AX)(R12*4), R12
+	ADDQ       $0x20, CX
+	CMPQ       DX, $0x01
+	JE         fetched
+	MOVQ       ld+48(FP), R14
+	MOVLQSX    (CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    4(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    8(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    12(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    16(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    20(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    24(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+	MOVLQSX    28(CX), R13
+	IMULQ      R14, R13
+	PREFETCHT0 (AX)(R13*4)
+	PREFETCHT0 64(AX)(R13*4)
+
+fetched:
+	MOVQ n+56(FP), R13
+	SUBQ $0x10, R13
+	JL   next
 
 loop:
 	VADDPS (BX), Z0, Z0

@@ -16,7 +16,8 @@ type Loops struct {
 	Read         func(p []float32)
 	Copy, CopyNT func(dst, src []float32)
 	Step         int
-	// ReadRows reads n floats of each row table[rows[i]*ld:], Rows of them side by side: whole groups of rows
+	// ReadRows reads n floats of each row table[rows[i]*ld:], Rows of them side by side, with
+	// the starts of the next ones prefetched in assembly: whole groups of rows
 	// and whole vectors of Lanes floats, a rest is left alone.
 	ReadRows    func(table []float32, rows []int32, ld, n int)
 	Rows, Lanes int

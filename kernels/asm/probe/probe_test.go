@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -38,10 +40,10 @@ func TestLoopsStayInside(t *testing.T) {
 			}
 			dst := guard.Float32s(t, n, true)
 			l.Copy(dst, src)
-			checkCopied(t, "Copy", dst, src, n/l.Step*l.Step)
+			checkCopied(t, l, "Copy", dst, src)
 			dst = guard.Float32s(t, n, false) // starts at a page, so at a cache line
 			l.CopyNT(dst, src)
-			checkCopied(t, "CopyNT", dst, src, n/l.Step*l.Step)
+			checkCopied(t, l, "CopyNT", dst, src)
 		}
 		const rows, ld = 20, 64
 		table := guard.Float32s(t, rows*ld, true)
@@ -58,11 +60,20 @@ func TestLoopsStayInside(t *testing.T) {
 	})
 }
 
-// checkCopied wants the whole steps copied. Portable copies may go on to the end.
-func checkCopied(t *testing.T, name string, dst, src []float32, n int) {
+// checkCopied wants the whole steps copied and, but for portable loops, the rest left alone.
+func checkCopied(t *testing.T, l *Loops, name string, dst, src []float32) {
 	t.Helper()
+	n := len(src) / l.Step * l.Step
 	if !slices.Equal(dst[:n], src[:n]) {
 		t.Errorf("%s of %d: the first %d differ", name, len(src), n)
+	}
+	if l.ISA == tile.Generic {
+		return
+	}
+	for i, v := range dst[n:] {
+		if v != 0 {
+			t.Fatalf("%s of %d: element %d was written", name, len(src), n+i)
+		}
 	}
 }
 
@@ -107,5 +118,36 @@ func BenchmarkRead(b *testing.B) {
 				l.Read(p)
 			}
 		})
+	}
+}
+
+// BenchmarkReadRows reads rows at random from a table that no cache holds.
+func BenchmarkReadRows(b *testing.B) {
+	table := make([]float32, 64<<20/4)
+	for i := range table {
+		table[i] = 1
+	}
+	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512} {
+		l, ok := For(isa)
+		if !ok {
+			continue
+		}
+		for _, width := range []int{64, 256, 1024, 4096} {
+			b.Run(fmt.Sprintf("%s/row=%dB", isa, 4*width), func(b *testing.B) {
+				order := rand.New(rand.NewPCG(1, 2)).Perm(len(table) / width)
+				rows := make([]int32, len(order))
+				for i, row := range order {
+					rows[i] = int32(row)
+				}
+				batch, at := max(8, 16<<10/width), 0
+				b.SetBytes(int64(4 * width * batch))
+				for b.Loop() {
+					l.ReadRows(table, rows[at:at+batch], width, width)
+					if at += batch; at+batch > len(rows) {
+						at = 0
+					}
+				}
+			})
+		}
 	}
 }

@@ -33,8 +33,8 @@ func main() {
 	g := generator{emit.New("probe", "probe", *isa)}
 	g.fma()
 	g.read()
-	g.copy("copy", "loads src and stores it to dst, whole steps of 8 vectors.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVUPS(from, to) })
-	g.copy("copyNT", "is copy with stores that go past the caches; dst starts at a cache line.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVNTPS(from, to) })
+	g.copy("copy", "loads src and stores it to dst, whole steps of 8 vectors.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVUPS(from, to) }, func() {})
+	g.copy("copyNT", "is copy with stores that go past the caches; dst starts at a cache line.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVNTPS(from, to) }, g.SFENCE)
 	g.readRows()
 	g.Write(*dir, "loops")
 }
@@ -91,7 +91,7 @@ func (g generator) read() {
 	g.Done()
 }
 
-func (g generator) copy(name, doc string, store func(from reg.VecPhysical, to operand.Mem)) {
+func (g generator) copy(name, doc string, store func(from reg.VecPhysical, to operand.Mem), finish func()) {
 	g.Function(name, "(dst, src []float32)", doc)
 	dst, src, n := g.GP64(), g.GP64(), g.GP64()
 	g.Load(g.Param("dst").Base(), dst)
@@ -109,14 +109,15 @@ func (g generator) copy(name, doc string, store func(from reg.VecPhysical, to op
 	g.ADDQ(operand.U32(uint32(4*g.Lanes*unrolled)), dst)
 	g.DECQ(n)
 	g.JNZ(emit.Ref("loop"))
-	g.SFENCE()
+	finish()
 	g.Label("done")
 	g.Done()
 }
 
 func (g generator) readRows() {
 	g.Function("readRows", "(table []float32, rows []int32, ld, n int)",
-		"adds up n floats of each row table[rows[i]*ld:], 8 rows side by side; whole groups of rows, whole vectors.")
+		"adds up n floats of each row table[rows[i]*ld:], 8 rows side by side; whole groups of rows, whole vectors.",
+		"The first two lines of the next 8 rows are prefetched, as hardware cannot foresee where rows start.")
 	table, rows, groups := g.GP64(), g.GP64(), g.GP64()
 	g.Load(g.Param("table").Base(), table)
 	g.Load(g.Param("rows").Base(), rows)
@@ -137,6 +138,17 @@ func (g generator) readRows() {
 		g.LEAQ(operand.Mem{Base: table, Index: row, Scale: 4}, row)
 	}
 	g.ADDQ(operand.U8(4*sideBySide), rows)
+	g.CMPQ(groups, operand.U8(1))
+	g.JE(emit.Ref("fetched"))
+	next, ld := g.GP64(), g.GP64()
+	g.Load(g.Param("ld"), ld)
+	for i := range at {
+		g.MOVLQSX(operand.Mem{Base: rows, Disp: 4 * i}, next)
+		g.IMULQ(ld, next)
+		g.PREFETCHT0(operand.Mem{Base: table, Index: next, Scale: 4})
+		g.PREFETCHT0(operand.Mem{Base: table, Index: next, Scale: 4, Disp: 64})
+	}
+	g.Label("fetched")
 	g.Load(g.Param("n"), left)
 	g.SUBQ(operand.U8(uint8(g.Lanes)), left)
 	g.JL(emit.Ref("next"))

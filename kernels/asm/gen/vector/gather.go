@@ -62,6 +62,20 @@ func (g *generator) gather() {
 		}
 		g.ADDQ(operand.U8(4*n), rows)
 		g.ADDQ(operand.U8(4*n), weight)
+		if n >= 4 {
+			// No hardware prefetcher foresees where the next rows start.
+			fetched := g.NewLabel("fetched")
+			g.CMPQ(left, operand.U8(2*n))
+			g.JL(emit.Ref(fetched))
+			for i := range n {
+				g.MOVLQSX(operand.Mem{Base: rows, Disp: 4 * i}, column)
+				g.IMULQ(field(gatherLD), column)
+				g.MOVQ(field(gatherTable), out)
+				g.PREFETCHT0(operand.Mem{Base: out, Index: column, Scale: 4})
+				g.PREFETCHT0(operand.Mem{Base: out, Index: column, Scale: 4, Disp: 64})
+			}
+			g.Label(fetched)
+		}
 		g.MOVQ(field(gatherOut), out)
 		g.MOVQ(field(gatherN), column)
 

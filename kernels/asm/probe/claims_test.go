@@ -1,0 +1,69 @@
+package probe
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// body returns the lines of the innermost loop of a generated function, from its label to the jump back.
+func body(t *testing.T, isa tile.ISA, function string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(".", "loops_"+string(isa)+"_amd64.s"))
+	if err != nil {
+		t.Skipf("the sources are not here: %v", err)
+	}
+	_, after, found := strings.Cut(string(text), "TEXT ·"+function+"(SB)")
+	if !found {
+		t.Fatalf("no function %s", function)
+	}
+	_, after, _ = strings.Cut(after, "\nloop:\n")
+	loop, _, _ := strings.Cut(after, " loop\n")
+	return strings.Split(loop, "\n")
+}
+
+// count is how many of the lines are the instruction, and how many move a vector of memory in that direction.
+func count(lines []string, instruction string, fromMemory bool) int {
+	n := 0
+	for _, line := range lines {
+		fields := strings.Fields(strings.ReplaceAll(line, ",", " "))
+		if len(fields) > 1 && fields[0] == instruction && strings.Contains(fields[1], "(") == fromMemory {
+			n++
+		}
+	}
+	return n
+}
+
+// TestClaims counts instructions: a ceiling is only as true as the flops and bytes that a loop is said to do.
+func TestClaims(t *testing.T) {
+	for _, c := range []struct {
+		isa    tile.ISA
+		suffix string
+		lanes  int
+		flops  int
+		step   int
+		rows   int
+	}{{tile.AVX2, "AVX2", 8, 768, 64, 8}, {tile.AVX512, "AVX512", 16, 1536, 128, 8}} {
+		fma := 2 * c.lanes * count(body(t, c.isa, "fma"+c.suffix), "VFMADD231PS", false)
+		loads := c.lanes * count(body(t, c.isa, "read"+c.suffix), "VMOVUPS", true)
+		copyBody := body(t, c.isa, "copy"+c.suffix)
+		ntBody := body(t, c.isa, "copyNT"+c.suffix)
+		rows := count(body(t, c.isa, "readRows"+c.suffix), "VADDPS", true)
+		if fma != c.flops || loads != c.step || rows != c.rows {
+			t.Errorf("%s: %d flops, %d floats and %d rows in the loops, want %d, %d and %d", c.isa, fma, loads, rows, c.flops, c.step, c.rows)
+		}
+		for name, lines := range map[string][]string{"copy": copyBody, "copyNT": ntBody} {
+			store := map[string]string{"copy": "VMOVUPS", "copyNT": "VMOVNTPS"}[name]
+			in, out := c.lanes*count(lines, "VMOVUPS", true), c.lanes*count(lines, store, false)
+			if in != c.step || out != c.step {
+				t.Errorf("%s %s: %d floats loaded and %d stored in the loop, want %d", c.isa, name, in, out, c.step)
+			}
+		}
+		if l, ok := For(c.isa); ok && (l.FMAFlops != c.flops || l.Step != c.step || l.Rows != c.rows || l.Lanes != c.lanes) {
+			t.Errorf("%s claims %d flops, steps of %d, %d rows, %d lanes", c.isa, l.FMAFlops, l.Step, l.Rows, l.Lanes)
+		}
+	}
+}
