@@ -130,6 +130,14 @@ func (l *library) RemeasureRoof(p tile.Problem, isa tile.ISA) (Roof, error) {
 	return l.Roof(p, isa)
 }
 
+func (l *library) Measured() (machine.Measured, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := l.measured
+	m.Ceilings = slices.Clone(m.Ceilings)
+	return m, len(m.Ceilings) > 0
+}
+
 // raise replaces ceilings that were measured higher. Sound roofs take the highest that was seen.
 func (l *library) raise(again []machine.Ceiling) {
 	for _, c := range again {

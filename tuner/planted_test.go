@@ -95,6 +95,8 @@ func (s *planted) RemeasureRoof(p tile.Problem, isa tile.ISA) (Roof, error) {
 	return s.Roof(p, isa)
 }
 
+func (s *planted) Measured() (machine.Measured, bool) { return machine.Measured{}, false }
+
 func (s *planted) Predict(p tile.Problem, c tile.Candidate) (Prediction, error) {
 	s.clock.pass(50e3)
 	x := Prediction{Ns: 0.8 * s.ns(p, c), BoundBy: "compute"}

@@ -512,6 +512,9 @@ func (r *race) beatsRoof(x *contender, ns float64) (bool, error) {
 	}
 	if roof, err := r.subject.RemeasureRoof(r.problem, r.isa); err == nil {
 		r.roof = roof
+		if m, ok := r.subject.Measured(); ok { // else the profile's ceilings would say that its answers beat them
+			r.profile.Measured = m
+		}
 	}
 	var again []float64
 	for range retries {

@@ -1,6 +1,9 @@
 package tuner
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // Subject is what the tuner tunes. The library's ops are the real one
 // (see library.go); tests plant wrong, slow, noisy and impossible ones.
@@ -19,6 +22,8 @@ type Subject interface {
 	// RemeasureRoof measures the ceilings that decide the roof again, keeps the
 	// higher of old and new, and returns the roof under them.
 	RemeasureRoof(p tile.Problem, isa tile.ISA) (Roof, error)
+	// Measured returns the ceilings with all that RemeasureRoof raised; false if there are none.
+	Measured() (machine.Measured, bool)
 	// Predict simulates a candidate.
 	Predict(p tile.Problem, c tile.Candidate) (Prediction, error)
 	// Verify runs a candidate against the oracle: it is right if maxError <= bound.
