@@ -52,6 +52,9 @@ before they are timed, and writes the answers as the machine's profile, from whi
 	return c
 }
 
+// thoroughBudget is what a run must have to spend half a minute on its ceilings; below it they take some six seconds.
+const thoroughBudget = 3 * time.Minute
+
 func (f *runFlags) run(ctx context.Context, out *output) error {
 	m, err := machine.Detect()
 	if err != nil {
@@ -81,7 +84,7 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	measured, err := measure(ctx, out, m, false)
+	measured, err := measure(ctx, out, m, f.budget < thoroughBudget)
 	if err != nil {
 		return err
 	}
