@@ -170,15 +170,36 @@ func (r *race) enter() (reason string) {
 		r.incumbent, r.held = r.all[0], false
 	}
 	r.predict(r.incumbent)
-	for _, x := range r.all {
+	for _, i := range spread(len(r.all)) {
 		if r.left(limit) <= 0 {
 			break // the rest ranks last, by enumeration
 		}
-		if x != r.incumbent {
+		if x := r.all[i]; x != r.incumbent {
 			r.predict(x)
 		}
 	}
 	return ""
+}
+
+// spread orders n places so that the first few of them, however few there is time for, lie all over an enumeration: steps of
+// the golden ratio.
+func spread(n int) []int {
+	step := max(1, int(0.618*float64(n)))
+	for gcd(step, n) > 1 {
+		step++
+	}
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i * step % n
+	}
+	return order
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 func (r *race) predict(x *contender) {
