@@ -878,6 +878,9 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 		RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: winner.maxError, ErrorBound: winner.bound,
 		DetectableEffect: detectable(field), Candidates: measured,
 	}
+	if math.IsInf(winner.prediction.Ns, 1) { // its turn to be simulated had not come
+		r.predict(winner)
+	}
 	if !math.IsInf(winner.prediction.Ns, 1) {
 		e.SimulatedNs = winner.prediction.Ns
 	}

@@ -51,8 +51,8 @@ type Options struct {
 // run tunes a subject. The order of work, and so of who gets time if there is too
 // little: for the fastest ISA all problems as given, then for the next ISA, ...
 // Each gets a share of what is left, an ISA half as much as the faster
-// one before it; what one does not use goes to all after it. What cannot end within twice
-// its share waits until all others have had theirs; then it may take all that is left, and is reported as skipped if
+// one before it; what one does not use goes to all after it. What cannot have an answer within twice
+// its share, or an eighth of what is left, waits until all others have had theirs; then it may take all that is left, and is reported as skipped if
 // that is too little.
 func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, measured *machine.Measured, o Options) (*Report, error) {
 	started := c.Now()
@@ -249,7 +249,11 @@ func (t *tuning) all(ctx context.Context) error {
 		}
 		return reason, err
 	}
-	var waiting []unit
+	type late struct {
+		unit
+		reason string
+	}
+	var waiting []late
 	for i, u := range units {
 		if e := answered[i]; e != nil {
 			t.report.Resumed++
@@ -261,13 +265,13 @@ func (t *tuning) all(ctx context.Context) error {
 			continue
 		}
 		share := time.Duration(float64(t.left(t.deadline)) * weights[i] / sum)
-		reason, err := one(u, share, 2*share)
+		reason, err := one(u, share, max(2*share, t.left(t.deadline)/8))
 		if err != nil {
 			return err
 		}
 		sum -= weights[i]
 		if reason != "" && t.short {
-			waiting = append(waiting, u)
+			waiting = append(waiting, late{u, reason})
 			continue
 		}
 		if done++; reason != "" {
@@ -276,12 +280,15 @@ func (t *tuning) all(ctx context.Context) error {
 	}
 	for i, u := range waiting {
 		left := t.left(t.deadline)
-		reason, err := one(u, left/time.Duration(len(waiting)-i), left)
+		reason, err := one(u.unit, left/time.Duration(len(waiting)-i), left)
 		if err != nil {
 			return err
 		}
 		if done++; reason != "" {
-			t.skip(u, reason)
+			if left < minShare {
+				reason = u.reason
+			}
+			t.skip(u.unit, reason)
 		}
 	}
 	t.progress(len(units), len(units), unit{}, "done")
