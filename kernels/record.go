@@ -209,15 +209,11 @@ func fewConfigs(p tile.Problem, isa tile.ISA) []tile.Config {
 		return []tile.Config{Default(p, isa)}
 	}
 	var cfgs []tile.Config
-	for _, chunk := range []int{16, 32, 64} {
+	for _, chunk := range chunks(p.Shape) {
 		cfg := Default(p, isa)
-		if chunk > cfg["chunk"] {
-			break
-		}
 		cfg["chunk"] = chunk
-		cfgs = append(cfgs, cfg)
-		if chunk >= p.Shape.T {
-			break
+		if CheckConfig(p, tile.Candidate{ISA: isa, Config: cfg}) == nil {
+			cfgs = append(cfgs, cfg)
 		}
 	}
 	return cfgs

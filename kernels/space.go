@@ -20,11 +20,10 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 	}
 	s := p.Shape
 	if p.Op == tile.HashLayer {
-		k := (s.D + s.Tau - 1) / s.Tau
 		return []tile.Param{
 			{Name: "group", Values: []int{1, 2, 4, 8}, Doc: "table rows read side by side"},
-			{Name: "cols", Values: upTo(s.H, 256, 512, 1024, 2048, 4096), Doc: "columns of one pass over the rows"},
-			{Name: "tables", Values: upTo(k, 8, 32), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
+			{Name: "cols", Values: cols(s), Doc: "columns of one pass over the rows"},
+			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
 		}, nil
 	}
 	order := []int{0, 1}
@@ -32,8 +31,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 		order = []int{0}
 	}
 	return []tile.Param{
-		{Name: "chunk", Values: upTo(s.T, 16, 32, 64, 128), Doc: "tokens of a chunk"},
-		{Name: "panel", Values: upTo(s.Dv, 32, 64, 128), Doc: "value columns of one product call"},
+		{Name: "chunk", Values: chunks(s), Doc: "tokens of a chunk"},
+		{Name: "panel", Values: panels(s), Doc: "value columns of one product call"},
 		{Name: "mr", Values: sizes(prim.NN, func(k tile.ProductKernel) int { return k.MR }), Doc: "rows of the register tile of A·B and Aᵀ·B"},
 		{Name: "nr", Values: sizes(prim.NN, func(k tile.ProductKernel) int { return k.NR }), Doc: "columns of that tile"},
 		{Name: "nt_mr", Values: sizes(prim.NT, func(k tile.ProductKernel) int { return k.MR }), Doc: "rows of the register tile of A·Bᵀ"},
@@ -67,22 +66,29 @@ func sizes(ks []tile.ProductKernel, of func(tile.ProductKernel) int) []int {
 	return slices.Compact(v)
 }
 
-// Default is the config that is used where nothing was tuned and nothing could be simulated: the table's first register
-// tiles and chunks of 64 tokens.
+// Values of the tunables that depend on a problem's size.
+func chunks(s tile.Shape) []int { return upTo(s.T, 16, 32, 64, 128) }
+func panels(s tile.Shape) []int { return upTo(s.Dv, 32, 64, 128) }
+func cols(s tile.Shape) []int   { return upTo(s.H, 256, 512, 1024, 2048, 4096) }
+func tables(s tile.Shape) []int { return upTo((s.D+s.Tau-1)/s.Tau, 8, 32) }
+
+// Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
+// first register tiles, chunks of 32 tokens, whole rows.
 func Default(p tile.Problem, isa tile.ISA) tile.Config {
+	s := p.Shape
 	if p.Op == tile.HashLayer {
-		return tile.Config{"group": 4, "cols": 4096, "tables": max(8, (p.Shape.D+p.Shape.Tau-1)/max(1, p.Shape.Tau))}
+		return tile.Config{"group": 4, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
 	}
 	prim, ok := primitives(isa)
 	if !ok {
 		prim = genericPrimitives()
 	}
-	chunk := 64
-	for chunk > 16 && chunk*chunk*p.Shape.Dk > maxCallFlops {
+	chunk := min(32, slices.Max(chunks(s)))
+	for chunk > 16 && chunk*chunk*s.Dk > maxCallFlops {
 		chunk /= 2
 	}
 	return tile.Config{
-		"chunk": chunk, "panel": 128, "mr": prim.NN[0].MR, "nr": prim.NN[0].NR,
+		"chunk": chunk, "panel": slices.Max(panels(s)), "mr": prim.NN[0].MR, "nr": prim.NN[0].NR,
 		"nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR, "order": 0,
 	}
 }

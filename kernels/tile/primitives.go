@@ -118,7 +118,7 @@ type Decay struct {
 // vector, within 2 ulp, with 0 for -Inf, +Inf on overflow and NaN for NaN; results below the smallest
 // normal number may be flushed to 0:
 //
-//	Dst[i] = exp(Scale * Src[i*Stride])
+//	Dst[i] = exp(Scale * Src[i*Stride])      the product rounded to float32 first
 //
 // With Abs set, Src is replaced by its absolute value. Dst and Src may be the same block if Stride is 1.
 type Exp struct {
