@@ -4,314 +4,315 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
 	"github.com/rooftune/rooftune/sim"
 )
 
-// BenchOptions of Bench; zero values mean the defaults.
+// BenchOptions say how long a problem is timed.
 type BenchOptions struct {
-	Samples  int               // of the kernel and of each ceiling; 0 means as many as 3 s allow, from 7 to 31
-	Measured *machine.Measured // ceilings known before; nil means those that Bench measures itself
-	Seed     uint64            // of the inputs
-	Progress func(done, total int, what string)
+	Rounds   int                                // of the problem and every ceiling in turn; 0 means 15
+	Progress func(done, total int, what string) // may be nil
 }
 
 const (
-	benchTime    = 3 * time.Second
-	ceilingTime  = 3 * time.Millisecond // one sample of a ceiling
-	leastSamples = 7
-	mostSamples  = 31
+	benchRounds   = 15
+	benchFewest   = 5               // rounds, however slow the problem
+	benchTime     = 8 * time.Second // after which no further round is begun
+	ceilingSample = 3 * time.Millisecond
+	benchVoids    = 3 // rounds thrown away for each that is asked
 )
 
-var errDrifted = errors.New("the machine drifted: no block was steady")
-
-// Sample is what Bench measured. Its JSON form is the document of `tune bench --json` but its schema version.
+// Sample is one problem timed beside its ceilings, which were measured in turns with it. Its JSON form is the document of `tune bench --json`.
 type Sample struct {
-	Op        string     `json:"op"`
-	Rule      string     `json:"rule,omitempty"`
-	Shape     tile.Shape `json:"shape"`
-	DType     string     `json:"dtype"`
-	Dir       string     `json:"dir"`
-	Threads   int        `json:"threads"`
-	Decay     string     `json:"decay,omitempty"`
-	Weighting string     `json:"weighting,omitempty"`
-	Precision string     `json:"precision"` // of products
-	Cold      bool       `json:"cold"`      // false: runs follow each other on the same arrays
-
-	ISA    tile.ISA    `json:"isa"`
-	Config tile.Config `json:"config"`
-	Source string      `json:"source"` // where the config is from
+	Schema    int         `json:"schema"`
+	Op        string      `json:"op"`
+	Rule      string      `json:"rule,omitempty"`
+	Shape     tile.Shape  `json:"shape"`
+	DType     string      `json:"dtype"`
+	Dir       string      `json:"dir"`
+	Threads   int         `json:"threads"`
+	Decay     string      `json:"decay,omitempty"`
+	Weighting string      `json:"weighting,omitempty"`
+	Precision string      `json:"precision"` // of products
+	Cold      bool        `json:"cold"`      // false: repeated calls on the same arrays
+	ISA       tile.ISA    `json:"isa"`
+	Config    tile.Config `json:"config"`
+	Source    string      `json:"source"` // profile, model, default or flag
 
 	MedianNs float64 `json:"median_ns"`
 	MinNs    float64 `json:"min_ns"`
 	MaxNs    float64 `json:"max_ns"`
 	Samples  int     `json:"samples"`
-	Blocks   []Block `json:"blocks"` // the samples, in order
+	Voided   int     `json:"voided_blocks"`
 
 	Flops             int64   `json:"flops"` // useful
 	ExecutedFlops     int64   `json:"executed_flops"`
-	CeilingFlopsPerS  float64 `json:"ceiling_flops_per_s"` // of this ISA and thread count, between the samples
-	FractionOfCeiling float64 `json:"fraction_of_ceiling"` // useful flops over median time, over that
-	CeilingMinPerS    float64 `json:"ceiling_min_flops_s"` // the lowest sample of the ceiling
-	CeilingMaxPerS    float64 `json:"ceiling_max_flops_s"` // the highest
+	CeilingFlopsPerS  float64 `json:"ceiling_flops_per_s"`
+	CeilingFlopsMin   float64 `json:"ceiling_flops_per_s_min"`
+	CeilingFlopsMax   float64 `json:"ceiling_flops_per_s_max"`
+	FractionOfCeiling float64 `json:"fraction_of_ceiling"`
 
-	Bytes                  map[string]int64 `json:"bytes"`                         // simulated traffic of each level
-	BytesLevel             string           `json:"bytes_level,omitempty"`         // the level whose traffic takes longest
-	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of that level, reading or copying, the faster
+	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least
+	BytesLevel             string           `json:"bytes_level,omitempty"`
+	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
+	DenseNs                float64          `json:"dense_ns,omitempty"` // hash-layer: a dense layer of these widths on this project's A·B
 
 	RoofNs      float64 `json:"roof_ns"`
 	BoundBy     string  `json:"bound_by"`
 	SimulatedNs float64 `json:"simulated_ns,omitempty"`
 	MaxError    float64 `json:"max_error"`
 	ErrorBound  float64 `json:"error_bound"`
-	DenseNs     float64 `json:"dense_ns,omitempty"` // hash-layer: a dense layer of the same N, d and h on this ISA's own products
+	Failed      string  `json:"failed,omitempty"` // why the sample is not to be trusted
 
-	Voided int    `json:"voided_blocks"`
-	Failed string `json:"failed,omitempty"` // it is wrong, or beats its roof twice: not to be believed
+	Blocks []Block `json:"blocks"`
 }
 
-// Block is one sample: the mean of the runs of a batch.
+// Block is one timed batch.
 type Block struct {
 	Runs int     `json:"runs"`
-	Ns   float64 `json:"ns"` // a run
+	Ns   float64 `json:"ns"` // of one run
 }
 
-// Problem is the problem that was measured.
+// Problem is the problem that was timed.
 func (s *Sample) Problem() tile.Problem {
 	return tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting}
 }
 
-// Bench verifies a chosen candidate, then measures it in turns with the ceilings that it is
-// judged by: FLOP/s of its ISA and thread count, and bytes per second of the level whose
-// traffic takes longest. A wrong candidate is not timed: that is an error.
+// Bench verifies a choice's candidate, then times it in turns with the ceilings of its ISA and thread count. A sample under its roof is
+// taken again; if that repeats, Failed says so.
 func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o BenchOptions) (*Sample, error) {
+	if o.Rounds == 0 {
+		o.Rounds = benchRounds
+	}
 	p, c := choice.Problem, choice.Candidate
-	if err := kernels.CheckConfig(p, c); err != nil {
+	s := &Sample{
+		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
+		Weighting: p.Weighting, Precision: p.DType, ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+	}
+	b, err := newBench(m, choice)
+	if err != nil {
 		return nil, err
 	}
-	step := func(done int, what string) {
-		if o.Progress != nil {
-			o.Progress(done, 5, what)
-		}
-	}
-	s := &Sample{
-		Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay, Weighting: p.Weighting,
-		Precision: "float32", ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
-	}
-	l := newLibrary(m, o.Measured)
-	step(0, "verifying")
-	var err error
-	if s.MaxError, s.ErrorBound, err = l.Verify(p, c, o.Seed); err != nil {
+	defer b.close()
+	if s.MaxError, s.ErrorBound, err = kernels.Verify(p, c, 1); err != nil {
 		return nil, err
 	}
 	if !(s.MaxError <= s.ErrorBound) {
-		return nil, fmt.Errorf("%s with %s: error %.3g is above its bound %.3g", p, c, s.MaxError, s.ErrorBound)
+		return nil, fmt.Errorf("%s %s is wrong: error %.3g above its bound %.3g", p, c, s.MaxError, s.ErrorBound)
 	}
-	if err := ctx.Err(); err != nil {
+	if s.ExecutedFlops, err = b.call.ExecutedFlops(); err != nil {
 		return nil, err
 	}
-
-	step(1, "preparing")
-	if len(l.measured.Ceilings) == 0 {
-		quick, err := roofline.Measure(ctx, m, roofline.Options{Threads: []int{p.Threads}, ISAs: []tile.ISA{c.ISA}, Quick: true})
-		if err != nil {
+	for attempt := range 2 {
+		if err := b.measure(ctx, o); err != nil {
 			return nil, err
 		}
-		l.measured = *quick
-		clear(l.devices)
-	}
-	device, err := l.device(c.ISA, p.Threads)
-	if err != nil {
-		return nil, err
-	}
-	if x, err := l.Predict(p, c); err == nil {
-		s.SimulatedNs, s.Bytes, s.BytesLevel = x.Ns, x.Bytes, slowestLevel(device, x.Bytes)
-	} else {
-		roof, err := l.Roof(p, c.ISA)
-		if err != nil {
+		if err := b.judge(s); err != nil {
 			return nil, err
 		}
-		s.Bytes, s.BytesLevel = roof.Bytes, slowestLevel(device, roof.Bytes)
-	}
-	box, err := l.Open(p, o.Seed)
-	if err != nil {
-		return nil, err
-	}
-	call, err := box.Prepare(c)
-	if err != nil {
-		return nil, err
-	}
-	defer call.Close()
-	if s.ExecutedFlops, err = call.ExecutedFlops(); err != nil {
-		return nil, err
-	}
-	calls := []batched{{Call: call}}
-	if p.Op == tile.HashLayer && p.Shape.N > 0 {
-		dense, err := newDense(p.Shape.N, p.Shape.D, p.Shape.H, c.ISA, p.Threads)
-		if err != nil {
-			return nil, err
+		if s.MedianNs >= s.RoofNs {
+			break
 		}
-		calls = append(calls, batched{Call: dense})
-	}
-	specs := []roofline.Spec{{Kind: machine.KindFlops, ISA: c.ISA, Threads: p.Threads}}
-	if s.BytesLevel != "" {
-		for _, kind := range []string{machine.KindRead, machine.KindCopy} {
-			specs = append(specs, roofline.Spec{Kind: kind, ISA: c.ISA, Level: s.BytesLevel, Threads: p.Threads})
+		if attempt == 1 {
+			s.Failed = fmt.Sprintf("measured %.4g µs, under the roof of %.4g µs (%s) twice: the measurement or the count is wrong", s.MedianNs/1e3, s.RoofNs/1e3, s.BoundBy)
 		}
 	}
-	var probes []*roofline.Probe
-	var kinds []roofline.Spec
-	for _, spec := range specs {
-		probe, err := roofline.OpenProbe(m, &l.measured, spec)
-		if err != nil {
-			if spec.Kind == machine.KindFlops {
-				return nil, err
-			}
-			continue // a level that this machine cannot be measured at: its ceiling stays unknown
-		}
-		defer probe.Close()
-		probes, kinds = append(probes, probe), append(kinds, spec)
-	}
-
-	step(2, "measuring")
-	samples, err := s.measure(ctx, calls, probes, o.Samples)
-	if err != nil {
-		return nil, err
-	}
-	step(4, "roof")
-	for i, x := range samples {
-		c := probes[i].Ceiling(x)
-		l.raise([]machine.Ceiling{c})
-		if kinds[i].Kind == machine.KindFlops {
-			s.CeilingFlopsPerS, s.CeilingMinPerS, s.CeilingMaxPerS = c.Median, c.Min, c.Max
-		} else {
-			s.CeilingBytesPerS = max(s.CeilingBytesPerS, c.Median)
-		}
-	}
-	roof, err := l.Roof(p, c.ISA)
-	if err != nil {
-		return nil, err
-	}
-	if roof.beatenBy(s.MedianNs) {
-		if again, err := l.RemeasureRoof(p, c.ISA); err == nil {
-			roof = again
-		}
-		if err := s.again(calls[0], &roof); err != nil {
-			return nil, err
-		}
-	}
-	s.RoofNs, s.BoundBy, s.Flops = roof.Ns, roof.BoundBy, roof.Flops
-	s.FractionOfCeiling = float64(s.Flops) / (s.MedianNs * 1e-9) / s.CeilingFlopsPerS
-	if s.CeilingBytesPerS > 0 {
-		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / (s.MedianNs * 1e-9) / s.CeilingBytesPerS
-	}
-	step(5, "done")
 	return s, nil
 }
 
-// measure takes the samples: a batch of each call, then of each ceiling, around and around.
-func (s *Sample) measure(ctx context.Context, calls []batched, probes []*roofline.Probe, samples int) (ceilings [][]float64, err error) {
-	meter := meter{clock: wallClock{}}
-	quiet := meter.clock.Quiet()
-	defer quiet()
-	round := float64(len(probes)) * float64(ceilingTime)
-	for i := range calls {
-		runs, ns, err := meter.calibrate(calls[i].Call)
-		if err != nil {
-			return nil, err
-		}
-		// A sample as long as one of the ceiling beside it, where a run is shorter.
-		calls[i].runs = max(runs, int(float64(ceilingTime)/ns))
-		round += ns * float64(calls[i].runs)
-	}
-	if samples == 0 {
-		samples = min(mostSamples, max(leastSamples, int(float64(benchTime)/round)))
-	}
-	ceilings = make([][]float64, len(probes))
-	var dense []float64
-	for try := 0; len(s.Blocks) < samples && try < 2*samples+8; try++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		for i, probe := range probes {
-			ceilings[i] = append(ceilings[i], probe.Sample(ceilingTime))
-		}
-		ns, good, err := meter.block(calls, rotation(len(calls), try))
-		if err != nil {
-			return nil, err
-		}
-		if !good {
-			continue
-		}
-		s.Blocks = append(s.Blocks, Block{calls[0].runs, ns[0]})
-		if len(calls) > 1 {
-			dense = append(dense, ns[1])
-		}
-	}
-	s.Voided = meter.voided
-	if len(s.Blocks) == 0 {
-		return nil, errDrifted
-	}
-	if len(dense) > 0 {
-		s.DenseNs = median(dense)
-	}
-	s.summarize()
-	return ceilings, nil
-}
-
-func (s *Sample) summarize() {
-	var ns []float64
-	for _, b := range s.Blocks {
-		ns = append(ns, b.Ns)
-	}
-	s.MedianNs, s.MinNs, s.MaxNs, s.Samples = median(ns), slices.Min(ns), slices.Max(ns), len(ns)
-}
-
-// again measures a sample that was under its roof once more; a repeat makes it a failure.
-func (s *Sample) again(call batched, roof *Roof) error {
-	meter := meter{clock: wallClock{}}
-	quiet := meter.clock.Quiet()
-	defer quiet()
-	var blocks []Block
-	for range len(s.Blocks) {
-		ns, err := meter.run(call.Call, call.runs)
-		if err != nil {
-			return err
-		}
-		blocks = append(blocks, Block{call.runs, ns})
-	}
-	s.Blocks = blocks
-	s.summarize()
-	if roof.beatenBy(s.MedianNs) {
-		s.Failed = fmt.Sprintf("measured %.4g µs, under its roof of %.4g µs (%s): the measurement or the count is wrong", s.MedianNs/1e3, roof.Ns/1e3, roof.BoundBy)
-	}
-	return nil
-}
-
-// slowestLevel names the memory level whose traffic takes longest.
-func slowestLevel(d *sim.Device, bytes map[string]int64) string {
-	name, longest := "", 0.0
-	for _, l := range d.Levels {
-		if t := float64(bytes[l.Name]) / math.Max(l.ReadBps, 1); t > longest {
-			name, longest = l.Name, t
-		}
-	}
-	return name
-}
-
-// benchSource shortens where a choice is from to the words of the document: profile, model, default or flag.
 func benchSource(source string) string {
 	switch source {
 	case kernels.SourceEnvironment, kernels.SourceUser, kernels.SourceEmbedded:
 		return "profile"
 	}
 	return source
+}
+
+// bench is a problem and its ceilings under measurement.
+type bench struct {
+	machine  *machine.Machine
+	choice   kernels.Choice
+	known    machine.Measured // of an earlier run: what the plateaus of the caches are
+	call     *kernels.Call
+	dense    *kernels.Dense // hash layers
+	probes   []*roofline.Probe
+	ceilings [][]float64 // samples by probe
+	meter    meter
+	runs     int
+	blocks   []Block
+	denseNs  []float64
+}
+
+func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
+	b := &bench{machine: m, choice: choice, meter: meter{clock: wallClock{}}}
+	p, c := choice.Problem, choice.Candidate
+	if choice.Path != "" {
+		if old, err := profile.Read(choice.Path); err == nil {
+			b.known = machine.Measured{Latency: old.Measured.Latency, Plateaus: old.Measured.Plateaus, StealPct: -1}
+		}
+	}
+	x, err := kernels.NewCase(p, 1)
+	if err != nil {
+		return nil, err
+	}
+	if b.call, err = x.Prepare(c); err != nil {
+		return nil, err
+	}
+	if p.Op == tile.HashLayer {
+		if b.dense, err = kernels.NewDense(p, c.ISA); err != nil {
+			return nil, err
+		}
+	}
+	specs := []roofline.Spec{{Kind: machine.KindFlops}}
+	for _, level := range []string{"L1", "L2", "L3", "DRAM"} {
+		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
+	}
+	if p.Op == tile.HashLayer {
+		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p.Shape.H)})
+	}
+	for _, s := range specs {
+		s.ISA, s.Threads = c.ISA, p.Threads
+		probe, err := roofline.OpenProbe(m, &b.known, s)
+		if err != nil {
+			if s.Kind == machine.KindFlops {
+				b.close()
+				return nil, err
+			}
+			continue // a level that this machine does not have
+		}
+		b.probes = append(b.probes, probe)
+	}
+	return b, nil
+}
+
+// gatherRow is the measured row size nearest to a table's.
+func gatherRow(h int) int {
+	best := roofline.RowBytes[0]
+	for _, n := range roofline.RowBytes {
+		if n <= 4*h {
+			best = n
+		}
+	}
+	return best
+}
+
+func (b *bench) close() {
+	for _, p := range b.probes {
+		p.Close()
+	}
+}
+
+// measure takes rounds of one batch and one sample of every ceiling.
+func (b *bench) measure(ctx context.Context, o BenchOptions) error {
+	restore := b.meter.clock.Quiet()
+	defer restore()
+	call := libraryCall{b.call}
+	runs, _, err := b.meter.calibrate(call)
+	if err != nil {
+		return err
+	}
+	b.runs, b.blocks, b.denseNs = runs, nil, nil
+	b.ceilings = make([][]float64, len(b.probes))
+	start := time.Now()
+	for try := 0; len(b.blocks) < o.Rounds; try++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(b.blocks) >= benchFewest && time.Since(start) > benchTime {
+			return nil
+		}
+		if try > benchVoids*o.Rounds {
+			if len(b.blocks) >= benchFewest {
+				return nil
+			}
+			return errors.New("the machine drifts too much to measure: nearly every block was void")
+		}
+		if o.Progress != nil {
+			o.Progress(len(b.blocks), o.Rounds, "timing "+b.choice.Problem.String())
+		}
+		for i, p := range b.probes {
+			b.ceilings[i] = append(b.ceilings[i], p.Sample(ceilingSample))
+		}
+		// The probes have the caches: one run has to find its own data again.
+		b.call.Run()
+		ns, good, err := b.meter.block([]batched{{call, runs}}, []int{0})
+		if err != nil {
+			return err
+		}
+		if !good {
+			continue
+		}
+		b.blocks = append(b.blocks, Block{runs, ns[0]})
+		if b.dense != nil {
+			b.dense.Run()
+			t := time.Now()
+			b.dense.Run()
+			b.denseNs = append(b.denseNs, float64(time.Since(t)))
+		}
+	}
+	return nil
+}
+
+// judge puts the samples under the ceilings of the same rounds.
+func (b *bench) judge(s *Sample) error {
+	measured := b.known
+	for i, p := range b.probes {
+		measured.Ceilings = append(measured.Ceilings, p.Ceiling(b.ceilings[i]))
+	}
+	var times []float64
+	s.MinNs, s.MaxNs = b.blocks[0].Ns, b.blocks[0].Ns
+	for _, x := range b.blocks {
+		times = append(times, x.Ns)
+		s.MinNs, s.MaxNs = min(s.MinNs, x.Ns), max(s.MaxNs, x.Ns)
+	}
+	s.MedianNs, s.Samples, s.Blocks, s.Voided = median(times), len(times), b.blocks, b.meter.voided
+	p, c := b.choice.Problem, b.choice.Candidate
+	d, err := sim.CPU(b.machine, &measured, c.ISA, p.Threads)
+	if err != nil {
+		return err
+	}
+	roof, err := sim.Roof(d, p)
+	if err != nil {
+		return err
+	}
+	s.Flops, s.Bytes, s.RoofNs, s.BoundBy = roof.Flops, roof.Bytes, roof.RoofNs, roof.BoundBy
+	flops := measured.Ceilings[0]
+	s.CeilingFlopsPerS, s.CeilingFlopsMin, s.CeilingFlopsMax = flops.Median, flops.Min, flops.Max
+	s.FractionOfCeiling = float64(s.Flops) / s.MedianNs * 1e9 / flops.Median
+	s.BytesLevel, s.CeilingBytesPerS, s.FractionOfBytesCeiling = "", 0, 0
+	slowest := 0.0
+	for _, l := range d.Levels {
+		if ns := float64(roof.Bytes[l.Name]) / l.PeakBps; ns > slowest {
+			slowest = ns
+			s.BytesLevel, s.CeilingBytesPerS = l.Name, max(l.ReadBps, l.CopyBps)
+		}
+	}
+	if p.Op == tile.HashLayer && s.BytesLevel == "DRAM" {
+		for _, g := range d.Gathers {
+			s.CeilingBytesPerS = g.Bps
+		}
+	}
+	if s.BytesLevel != "" {
+		s.FractionOfBytesCeiling = float64(roof.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
+	}
+	if len(b.denseNs) > 0 {
+		s.DenseNs = median(b.denseNs)
+	}
+	program, err := kernels.Record(p, c)
+	if err != nil {
+		return nil // nothing to simulate, as with no tokens: the time stands without
+	}
+	r, err := sim.Simulate(d, program)
+	if err != nil {
+		return err
+	}
+	s.SimulatedNs = r.TimeNs
+	return nil
 }

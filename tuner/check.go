@@ -1,11 +1,10 @@
 package tuner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -15,201 +14,151 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// CheckOptions of Check.
+// CheckOptions say what Check looks at.
 type CheckOptions struct {
-	Dir      string // of a run; empty means the user's folder
-	Progress func(done, total int, what string)
+	Dir      string                             // of the run's journal and profile; empty means the user's own
+	Progress func(done, total int, what string) // may be nil
 }
 
-// CheckResult holds one measured candidate against its roof and its simulation.
+// Verdicts of a check beside those of the journal.
+const (
+	// explained is how far a measured time may be from the simulated one and still be what the model says.
+	explained = 1.5
+
+	verdictExplained = "as simulated"
+	verdictSlower    = "slower than simulated"
+	verdictFaster    = "faster than simulated"
+	verdictUnknown   = "not simulated"
+	verdictBeatsRoof = "beats its roof"
+)
+
+// CheckResult is one measured candidate beside its roof and its simulation.
 type CheckResult struct {
 	Problem     tile.Problem `json:"problem"`
 	ISA         tile.ISA     `json:"isa"`
 	Config      tile.Config  `json:"config"`
 	RoofNs      float64      `json:"roof_ns"`
-	SimulatedNs float64      `json:"simulated_ns,omitempty"` // absent if the simulator could not say
+	SimulatedNs float64      `json:"simulated_ns,omitempty"`
 	MedianNs    float64      `json:"median_ns"`
 	Ratio       float64      `json:"ratio,omitempty"` // measured over simulated
 	BoundBy     string       `json:"bound_by"`
 	Verdict     string       `json:"verdict"`
 }
 
-// Verdicts of Check.
-const (
-	CheckAgrees     = "agrees"                // within a factor of two of its simulation
-	CheckSlower     = "slower than simulated" // work to do, in the kernel or in the simulator
-	CheckFaster     = "faster than simulated" // the simulator misses something
-	CheckUnknown    = "not simulated"
-	CheckBeatsRoof  = "beats its roof" // the measurement or the count is wrong
-	checkAgreement  = 2.0
-	checkNothingYet = "nothing measured yet: run `tune run` first"
-)
+// OK reports whether the candidate is no faster than its roof.
+func (c CheckResult) OK() bool { return c.Verdict != verdictBeatsRoof }
 
-// OK reports whether the measurement is possible.
-func (c CheckResult) OK() bool { return c.Verdict != CheckBeatsRoof }
+// DefaultDir is where runs keep journal and profile without Options.Dir: rooftune in the user's configuration folder.
+func DefaultDir() (string, error) {
+	path, err := kernels.UserProfilePath("x")
+	return filepath.Dir(path), err
+}
 
-// Check holds what the last run in a folder measured (every candidate in its journal and every answer in its
-// profile, as far as they are of today's kernel sources) against its roof and its simulation, under the profile's ceilings.
-// Candidates come by problem and ISA, the fastest first.
+// Check lists every candidate that the last run measured, in the journal's order: its roof under the profile's ceilings, its
+// simulated and its measured time. A candidate that the roof refused twice while tuning beats it; the others were held against it then.
 func Check(ctx context.Context, m *machine.Machine, o CheckOptions) ([]CheckResult, error) {
 	if o.Dir == "" {
-		path, err := kernels.UserProfilePath(m.Fingerprint)
+		dir, err := DefaultDir()
 		if err != nil {
 			return nil, err
 		}
-		o.Dir = filepath.Dir(path)
+		o.Dir = dir
 	}
-	p, err := profile.Read(filepath.Join(o.Dir, m.Fingerprint+".json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %s", o.Dir, checkNothingYet)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return check(ctx, newLibrary(m, &p.Measured), wallClock{}, p, o)
-}
-
-func check(ctx context.Context, s Subject, k clock, p *profile.Profile, o CheckOptions) ([]CheckResult, error) {
 	h, err := readJournal(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if h == nil || h.header == nil || h.header.Fingerprint != p.Machine.Fingerprint {
-		h = new(history)
+	if h == nil {
+		return nil, fmt.Errorf("no journal in %s: tune run measures first", o.Dir)
 	}
-	found := measurements(s, p, h)
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%s: %s", o.Dir, checkNothingYet)
+	if h.header != nil && h.header.Fingerprint != m.Fingerprint {
+		return nil, fmt.Errorf("the journal in %s is of machine %s, this one is %s", o.Dir, h.header.Fingerprint, m.Fingerprint)
 	}
-	for i := range found {
+	p, err := profile.Read(filepath.Join(o.Dir, m.Fingerprint+".json"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var measured *machine.Measured
+	if p != nil {
+		measured = &p.Measured
+	}
+	l := newLibrary(m, measured)
+	times := finalTimes(h)
+	var results []CheckResult
+	seen := map[string]bool{}
+	for i, x := range h.lines {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return results, err
 		}
-		c := &found[i]
-		if o.Progress != nil {
-			o.Progress(i, len(found), c.Problem.String()+" "+string(c.ISA))
-		}
-		if err := c.judge(s, k); err != nil {
-			return nil, err
-		}
-	}
-	if o.Progress != nil {
-		o.Progress(len(found), len(found), "done")
-	}
-	return found, nil
-}
-
-// measurements gathers each measured candidate once: the answer's time, or the median of its blocks, or that of round one.
-func measurements(s Subject, p *profile.Profile, h *history) []CheckResult {
-	type key struct {
-		unit
-		config string
-	}
-	at := map[key]int{}
-	units := map[unit]int{} // in the order of the profile, then of the journal
-	var found []CheckResult
-	add := func(u unit, c tile.Config, ns float64) {
-		k := key{u, c.String()}
-		if i, ok := at[k]; ok {
-			found[i].MedianNs = ns
-			return
-		}
-		if _, ok := units[u]; !ok {
-			units[u] = len(units)
-		}
-		at[k] = len(found)
-		found = append(found, CheckResult{Problem: u.problem, ISA: u.isa, Config: c, MedianNs: ns})
-	}
-	current := func(op string, isa tile.ISA, hash string) bool { return s.SourceHash(op, isa) == hash }
-	for _, e := range p.Entries {
-		if current(e.Problem.Op, e.ISA, e.SourceHash) {
-			units[unit{e.Problem, e.ISA}] = len(units)
-		}
-	}
-	blocks := map[key][]float64{}
-	for _, l := range h.lines {
-		if l.Problem == nil || !current(l.Problem.Op, l.ISA, l.SourceHash) {
+		if x.Kind != kindMeasure || !slices.Contains([]string{verdictOK, verdictSlow, verdictTooFast}, x.Verdict) || !(x.Ns > 0) {
 			continue
 		}
-		u := unit{*l.Problem, l.ISA}
-		switch {
-		case l.Kind == kindMeasure && l.Ns > 0:
-			add(u, l.Config, l.Ns)
-		case l.Kind == kindBlock:
-			for i, c := range l.Configs {
-				k := key{u, c.String()}
-				blocks[k] = append(blocks[k], l.BlockNs[i])
-				add(u, c, median(blocks[k]))
+		key := x.Problem.String() + string(x.ISA) + x.Config.String()
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		if o.Progress != nil {
+			o.Progress(i, len(h.lines), "checking "+x.Problem.String())
+		}
+		c := CheckResult{Problem: *x.Problem, ISA: x.ISA, Config: x.Config, MedianNs: x.Ns, RoofNs: x.RoofNs, BoundBy: x.BoundBy, SimulatedNs: x.SimulatedNs}
+		if t, ok := times[key]; ok && x.Verdict == verdictOK {
+			c.MedianNs = t
+		}
+		if c.RoofNs == 0 {
+			r, err := l.Roof(*x.Problem, x.ISA)
+			if err != nil {
+				return nil, err
+			}
+			c.RoofNs, c.BoundBy = r.Ns, r.BoundBy
+		}
+		if c.SimulatedNs == 0 {
+			// A race that had no time to simulate all of its candidates leaves that to this report.
+			if s, err := l.Predict(*x.Problem, tile.Candidate{ISA: x.ISA, Config: x.Config}); err == nil {
+				c.SimulatedNs = s.Ns
 			}
 		}
-	}
-	for _, e := range p.Entries {
-		if current(e.Problem.Op, e.ISA, e.SourceHash) {
-			add(unit{e.Problem, e.ISA}, e.Config, e.MedianNs)
+		if c.SimulatedNs > 0 {
+			c.Ratio = c.MedianNs / c.SimulatedNs
 		}
+		c.Verdict = c.judge(x.Verdict)
+		results = append(results, c)
 	}
-	slices.SortStableFunc(found, func(a, b CheckResult) int {
-		return cmp.Or(cmp.Compare(units[unit{a.Problem, a.ISA}], units[unit{b.Problem, b.ISA}]), cmp.Compare(a.MedianNs, b.MedianNs))
-	})
-	return found
+	if len(results) == 0 {
+		return nil, fmt.Errorf("the journal in %s holds no measured candidate", o.Dir)
+	}
+	return results, nil
 }
 
-// judge fills in the roof, the simulation and the verdict. A candidate that beats its roof is measured again,
-// and so is the roof: only a repeat counts.
-func (c *CheckResult) judge(s Subject, k clock) error {
-	roof, err := s.Roof(c.Problem, c.ISA)
-	if err != nil {
-		return err
+func (c CheckResult) judge(tuned string) string {
+	switch {
+	case tuned == verdictTooFast:
+		return verdictBeatsRoof
+	case c.SimulatedNs == 0:
+		return verdictUnknown
+	case c.Ratio > explained:
+		return verdictSlower
+	case c.Ratio < 1/explained:
+		return verdictFaster
 	}
-	c.RoofNs, c.BoundBy, c.Verdict = roof.Ns, roof.BoundBy, CheckUnknown
-	if x, err := s.Predict(c.Problem, tile.Candidate{ISA: c.ISA, Config: c.Config}); err == nil && x.Ns > 0 {
-		c.SimulatedNs, c.Ratio = x.Ns, c.MedianNs/x.Ns
-		switch {
-		case c.Ratio > checkAgreement:
-			c.Verdict = CheckSlower
-		case c.Ratio < 1/checkAgreement:
-			c.Verdict = CheckFaster
-		default:
-			c.Verdict = CheckAgrees
-		}
-	}
-	if !roof.beatenBy(c.MedianNs) {
-		return nil
-	}
-	if again, err := s.RemeasureRoof(c.Problem, c.ISA); err == nil {
-		c.RoofNs, c.BoundBy = again.Ns, again.BoundBy
-		roof = again
-	}
-	if c.again(s, k); roof.beatenBy(c.MedianNs) {
-		c.Verdict = CheckBeatsRoof
-	}
-	return nil
+	return verdictExplained
 }
 
-// again measures a candidate that beat its roof once more, and keeps the slower of both times.
-func (c *CheckResult) again(s Subject, k clock) {
-	box, err := s.Open(c.Problem, 0)
-	if err != nil {
-		return
-	}
-	call, err := box.Prepare(tile.Candidate{ISA: c.ISA, Config: c.Config})
-	if err != nil {
-		return
-	}
-	defer call.Close()
-	m := meter{clock: k}
-	quiet := k.Quiet()
-	defer quiet()
-	runs, _, err := m.calibrate(call)
-	var ns []float64
-	for range leastSamples {
-		var t float64
-		if err == nil {
-			t, err = m.run(call, runs)
+// finalTimes are the medians over the paired blocks of the candidates that went on to them: better times than the first round's one.
+func finalTimes(h *history) map[string]float64 {
+	samples := map[string][]float64{}
+	for _, x := range h.lines {
+		if x.Kind != kindBlock {
+			continue
 		}
-		ns = append(ns, t)
+		for i, c := range x.Configs {
+			key := x.Problem.String() + string(x.ISA) + c.String()
+			samples[key] = append(samples[key], x.BlockNs[i])
+		}
 	}
-	if err == nil {
-		c.MedianNs = max(c.MedianNs, median(ns))
+	times := map[string]float64{}
+	for key, ns := range samples {
+		times[key] = median(ns)
 	}
+	return times
 }
