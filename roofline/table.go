@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -116,7 +118,7 @@ func levelTable(w io.Writer, m *machine.Machine, measured *machine.Measured) err
 }
 
 // PointTable writes points, a table per op. Rates are useful GFLOP/s, or for hash layers GB/s that the binding level must
-// move; "roof" is how much of the fastest possible speed was reached.
+// move; "roof" is how much of the fastest possible speed was reached. Configs are their values alone, under a line that names them.
 func PointTable(w io.Writer, points []Point) error {
 	for start := 0; start < len(points); {
 		name := opName(points[start].Problem)
@@ -126,6 +128,12 @@ func PointTable(w io.Writer, points []Point) error {
 		}
 		if _, err := fmt.Fprintln(w, name); err != nil {
 			return err
+		}
+		names := configNames(points[start].Candidate.Config)
+		if names != "" {
+			if _, err := fmt.Fprintf(w, "config: %s\n", names); err != nil {
+				return err
+			}
 		}
 		rate := "GFLOP/s"
 		if points[start].BytesBound() {
@@ -140,7 +148,7 @@ func PointTable(w io.Writer, points []Point) error {
 			if err := t.Append([]string{
 				wrap(shapeText(p.Problem.Shape), ' ', 18),
 				fmt.Sprintf("%s x%d", p.Candidate.ISA, p.Problem.Threads),
-				wrap(p.Candidate.Config.String(), ',', 14),
+				configText(p.Candidate.Config, names),
 				timeText(p.MedianNs),
 				number(speed / 1e9),
 				fmt.Sprintf("%.0f%%", 100*p.Fraction),
@@ -155,6 +163,21 @@ func PointTable(w io.Writer, points []Point) error {
 		start = end
 	}
 	return nil
+}
+
+// configNames lists a config's tunables, sorted: "chunk/mr/nr".
+func configNames(c tile.Config) string { return strings.Join(slices.Sorted(maps.Keys(c)), "/") }
+
+// configText gives a config's values in the order of names, or all of it where it has others.
+func configText(c tile.Config, names string) string {
+	if configNames(c) != names {
+		return wrap(c.String(), ',', 14)
+	}
+	var values []string
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		values = append(values, strconv.Itoa(c[name]))
+	}
+	return wrap(strings.Join(values, "/"), '/', 20)
 }
 
 // newTable makes a table without a frame: a line under the header, columns two spaces apart, the first
