@@ -49,9 +49,11 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"npz":     writeNPZ,
-			"schema":  validate,
-			"oneline": oneLine,
+			"npz":      writeNPZ,
+			"schema":   validate,
+			"oneline":  oneLine,
+			"append":   appendGarbage,
+			"measured": measured,
 		},
 	})
 }
@@ -64,17 +66,51 @@ func oneLine(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// appendGarbage damages a file.
+func appendGarbage(ts *testscript.TestScript, neg bool, args []string) {
+	path := ts.MkAbs(args[0])
+	data, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, append(data[:len(data)/2], "garbage"...), 0o644))
+}
+
+// measured runs tune and validates its document: measured SCHEMA ARGS... On a machine that is too noisy to
+// measure, tune refuses instead, in one line, which is as right.
+func measured(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("tune", args[1:]...)
+	if ts.ReadFile("stdout") == "" && err != nil {
+		oneLine(ts, neg, nil)
+		return
+	}
+	validate(ts, neg, args[:1])
+}
+
 // validate checks the last command's stdout against a schema: schema NAME.
 func validate(ts *testscript.TestScript, neg bool, args []string) {
 	text := ts.ReadFile("stdout")
 	if !strings.HasPrefix(text, "{\n  \"schema\": 1") {
 		ts.Fatalf("schema is not the first key: %.60q", text)
 	}
+	ts.Check(checkDocument(filepath.Join(ts.Getenv("SCHEMAS"), args[0]+".schema.json"), text))
+}
+
+func checkDocument(schema, text string) error {
 	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	ts.Check(err)
-	s, err := jsonschema.NewCompiler().Compile(filepath.Join(ts.Getenv("SCHEMAS"), args[0]+".schema.json"))
-	ts.Check(err)
-	ts.Check(s.Validate(doc))
+	if err != nil {
+		return err
+	}
+	s, err := jsonschema.NewCompiler().Compile(schema)
+	if err != nil {
+		return err
+	}
+	return s.Validate(doc)
+}
+
+func validateDocument(t *testing.T, name string, doc []byte) {
+	t.Helper()
+	if err := checkDocument(filepath.Join("schema", name+".schema.json"), string(doc)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // writeNPZ writes arrays of a ramp: npz FILE name:2,3[:float64|:fortran] ...

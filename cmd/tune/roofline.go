@@ -33,7 +33,7 @@ func newRoofline(out *output) *cobra.Command {
 				}
 			}
 			if out.json {
-				return out.document(rooflineDocument{path, svg, p.Measured.Ceilings, roofline.Points(p)})
+				return out.document(rooflineDocument{path, svg, p.Measured.Ceilings, append([]roofline.Point{}, roofline.Points(p)...)})
 			}
 			return roofline.Table(out.w, p)
 		},
