@@ -21,7 +21,7 @@ type Point struct {
 	Fraction  float64        `json:"fraction"` // RoofNs over MedianNs: 1 is on the roof
 	BoundBy   string         `json:"bound_by"` // "compute" or a memory level
 	// Level is the memory level that intensity and bytes are of: the one that binds, or, under the compute roof, the
-	// farthest that must move anything. Empty if none must.
+	// farthest that must move at least a sixteenth of what the first does. Empty if none must.
 	Level     string  `json:"level,omitempty"`
 	Intensity float64 `json:"intensity,omitempty"` // useful FLOP per byte of Level
 	FlopsPerS float64 `json:"flops_per_s"`         // useful
@@ -86,8 +86,10 @@ func place(e profile.Entry, d *sim.Device, b sim.Bound) Point {
 	if b.Bytes[pt.BoundBy] > 0 {
 		pt.Level = pt.BoundBy
 	} else {
+		// The farthest level that matters: what barely spills out of a cache is not a level's traffic.
+		most := b.Bytes[d.Levels[0].Name]
 		for _, l := range d.Levels {
-			if b.Bytes[l.Name] > 0 {
+			if b.Bytes[l.Name] > most/16 {
 				pt.Level = l.Name
 			}
 		}

@@ -292,6 +292,15 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 			}
 		}
 	}
+	// Labels of up to five digits fit so many times on an axis.
+	const room = 13
+	if every := (len(out) + room - 1) / room; every > 1 {
+		for i := range out {
+			if i%every != 0 {
+				out[i].Label = ""
+			}
+		}
+	}
 	return out
 }
 
