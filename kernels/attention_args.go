@@ -43,7 +43,6 @@ type attentionOp struct {
 	headDecay      []float32
 	threads        int
 	candidate      *tile.Candidate // nil for the selected one
-	fixed          bool            // the rule's decay comes from headDecay
 	gated, hasBeta bool
 }
 

@@ -38,7 +38,7 @@ func newGang(members int) (*gang, error) {
 		jobs := make(chan job)
 		g.jobs = append(g.jobs, jobs)
 		go func() {
-			unpin := func() {}
+			var unpin func()
 			var err error
 			if len(cpus) > 0 {
 				unpin, err = machine.Pin(cpus[i%len(cpus)])
