@@ -66,11 +66,13 @@ func newAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *atten
 	a.ld = roundUp(a.chunk, cacheLine/4)
 	heads := s.B * s.Hkv
 	a.split = 1
-	if heads > 0 && heads < p.Threads {
-		a.split = min((p.Threads+heads-1)/heads, max(1, s.Dv/nn.NR))
+	perToken := 2 * float64(s.Hq+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
+	if heads > 0 && heads < threads {
+		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
 	}
 	a.units = heads * a.split
-	a.workers = max(1, min(p.Threads, a.units))
+	a.workers = max(1, min(threads, a.units))
 	a.factor = make([]float32, s.Hkv)
 	width := roundUp((s.Dv+a.split-1)/a.split, cacheLine/4)
 	for range a.workers {

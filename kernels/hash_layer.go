@@ -189,11 +189,12 @@ func newHashLayer(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashL
 	}
 	a.pass = min(cfg["tables"], a.k)
 	lines := (s.H + cacheLine/4 - 1) / (cacheLine / 4)
-	a.byToken = s.N >= p.Threads
+	threads := worthwhile(p.Threads, 4*float64(s.N)*float64(a.k)*float64(s.H)/minWorkerBytes)
+	a.byToken = s.N >= threads
 	if a.byToken {
-		a.workers = max(1, min(p.Threads, s.N))
+		a.workers = max(1, min(threads, s.N))
 	} else {
-		a.workers = max(1, min(p.Threads, lines))
+		a.workers = max(1, min(threads, lines))
 	}
 	for range a.workers {
 		a.work = append(a.work, &hashWork{

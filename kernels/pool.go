@@ -8,6 +8,18 @@ type parallel interface {
 	part(i int)
 }
 
+// A worker is woken only for as much work as takes several times a wake-up, some 20 µs.
+const (
+	minWorkerFlops = 2 << 20
+	minWorkerBytes = 512 << 10 // of table rows
+)
+
+// worthwhile is how many workers a call wakes that may have so many threads, shares being its work in units of the least
+// that a worker is woken for.
+func worthwhile(threads int, shares float64) int {
+	return max(1, int(min(float64(threads), shares)))
+}
+
 // The pool's workers are started when a call first needs them, wait on a
 // channel between calls and are shared by all calls. A part never waits for another part, so a call that finds all of them
 // busy only waits for parts to end.

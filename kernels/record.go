@@ -43,7 +43,7 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	}
 	a := newAttention(short, r.Primitives(), c.Config)
 	// Workers and their shares are the real problem's: with many batch items one worker may own several whole ones.
-	real := newAttention(full0(p), r.Primitives(), c.Config)
+	real := newAttention(p, r.Primitives(), c.Config)
 	a.split, a.units, a.workers = real.split, min(real.units, short.Shape.Hkv*real.split), real.workers
 	a.set(cs.attention)
 	in := cs.attention
@@ -93,21 +93,17 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	return r.Program(p.String(), c.Config, trips, real.workers)
 }
 
-// full0 is the problem with one token, for what depends on heads and threads alone, so that no scratch is as large as its tokens ask.
-func full0(p tile.Problem) tile.Problem {
-	p.Shape.T = min(p.Shape.T, 1)
-	return p
-}
-
 func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {
 	full := p.Shape
 	short := p
-	short.Shape.N = min(full.N, recordedTrips*hashBlock*p.Threads)
+	short.Shape.N = min(full.N, recordedTrips*hashBlock*p.Threads) // the first worker's share is whole blocks
 	cs, err := newShapedCase(short)
 	if err != nil {
 		return nil, err
 	}
 	a := newHashLayer(short, r.Primitives(), c.Config)
+	real := newHashLayer(p, r.Primitives(), c.Config)
+	a.byToken, a.workers = real.byToken, real.workers
 	a.set(cs.hash)
 	in := cs.hash
 	r.Buffer("input", in.input, sim.Input)
