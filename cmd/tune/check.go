@@ -2,8 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
@@ -48,19 +53,37 @@ func newCheck(out *output) *cobra.Command {
 	return c
 }
 
+// printChecks prints a table for each problem and ISA, its configs as values in the order of their names.
 func printChecks(out *output, checks []tuner.CheckResult) error {
-	var rows [][]string
-	var last string
-	for _, c := range checks {
-		if p := c.Problem.String() + " " + string(c.ISA); p != last {
-			rows = append(rows, []string{p, "", "", "", "", "", ""})
-			last = p
+	for start := 0; start < len(checks); {
+		first := checks[start]
+		var rows [][]string
+		end := start
+		for ; end < len(checks) && checks[end].Problem == first.Problem && checks[end].ISA == first.ISA; end++ {
+			c := checks[end]
+			ratio := "unknown"
+			if c.SimulatedNs > 0 {
+				ratio = fmt.Sprintf("%.2f", c.Ratio)
+			}
+			rows = append(rows, []string{values(c.Config), nanoseconds(c.RoofNs), simulated(c.SimulatedNs), nanoseconds(c.MedianNs), ratio, c.BoundBy,
+				out.verdict(c.OK(), c.Verdict)})
 		}
-		ratio := "unknown"
-		if c.SimulatedNs > 0 {
-			ratio = fmt.Sprintf("%.2f", c.Ratio)
+		out.printf("%s %s\n", first.Problem, first.ISA)
+		names := strings.Join(slices.Sorted(maps.Keys(first.Config)), "/")
+		if err := out.table([]string{names, ">roof", ">simulated", ">measured", ">ratio", "bound by", "verdict"}, rows); err != nil {
+			return err
 		}
-		rows = append(rows, []string{"  " + c.Config.String(), nanoseconds(c.RoofNs), simulated(c.SimulatedNs), nanoseconds(c.MedianNs), ratio, c.BoundBy, out.verdict(c.OK(), c.Verdict)})
+		out.printf("\n")
+		start = end
 	}
-	return out.table([]string{"candidate", ">roof", ">simulated", ">measured", ">ratio", "bound by", "verdict"}, rows)
+	return nil
+}
+
+// values gives a config's values in the order of their names: "32/8/32/4/4/0/128".
+func values(c tile.Config) string {
+	var v []string
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		v = append(v, strconv.Itoa(c[name]))
+	}
+	return strings.Join(v, "/")
 }
