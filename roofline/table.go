@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -129,7 +127,7 @@ func PointTable(w io.Writer, points []Point) error {
 		if _, err := fmt.Fprintln(w, name); err != nil {
 			return err
 		}
-		names := configNames(points[start].Candidate.Config)
+		names := points[start].Candidate.Config.Names()
 		if names != "" {
 			if _, err := fmt.Fprintf(w, "config: %s\n", names); err != nil {
 				return err
@@ -165,19 +163,12 @@ func PointTable(w io.Writer, points []Point) error {
 	return nil
 }
 
-// configNames lists a config's tunables, sorted: "chunk/mr/nr".
-func configNames(c tile.Config) string { return strings.Join(slices.Sorted(maps.Keys(c)), "/") }
-
 // configText gives a config's values in the order of names, or all of it where it has others.
 func configText(c tile.Config, names string) string {
-	if configNames(c) != names {
+	if c.Names() != names {
 		return wrap(c.String(), ',', 14)
 	}
-	var values []string
-	for _, name := range slices.Sorted(maps.Keys(c)) {
-		values = append(values, strconv.Itoa(c[name]))
-	}
-	return wrap(strings.Join(values, "/"), '/', 20)
+	return wrap(c.Values(), '/', 20)
 }
 
 // newTable makes a table without a frame: a line under the header, columns two spaces apart, the first

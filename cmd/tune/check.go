@@ -2,13 +2,8 @@ package main
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/rooftune/rooftune/internal/machine"
-	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
@@ -54,36 +49,26 @@ func newCheck(out *output) *cobra.Command {
 }
 
 // printChecks prints a table for each problem and ISA, its configs as values in the order of their names.
+// printChecks prints a table per problem and ISA, configs by their values alone under a line that names them.
 func printChecks(out *output, checks []tuner.CheckResult) error {
+	title := func(c tuner.CheckResult) string { return c.Problem.String() + " " + string(c.ISA) }
 	for start := 0; start < len(checks); {
-		first := checks[start]
-		var rows [][]string
 		end := start
-		for ; end < len(checks) && checks[end].Problem == first.Problem && checks[end].ISA == first.ISA; end++ {
+		var rows [][]string
+		for ; end < len(checks) && title(checks[end]) == title(checks[start]); end++ {
 			c := checks[end]
-			ratio := "unknown"
+			simulated, ratio := "unknown", "unknown"
 			if c.SimulatedNs > 0 {
-				ratio = fmt.Sprintf("%.2f", c.Ratio)
+				simulated, ratio = nanoseconds(c.SimulatedNs), fmt.Sprintf("%.2f", c.Ratio)
 			}
-			rows = append(rows, []string{values(c.Config), nanoseconds(c.RoofNs), simulated(c.SimulatedNs), nanoseconds(c.MedianNs), ratio, c.BoundBy,
-				out.verdict(c.OK(), c.Verdict)})
+			rows = append(rows, []string{c.Config.Values(), nanoseconds(c.RoofNs), simulated, nanoseconds(c.MedianNs), ratio, c.BoundBy, out.verdict(c.OK(), c.Verdict)})
 		}
-		out.printf("%s %s\n", first.Problem, first.ISA)
-		names := strings.Join(slices.Sorted(maps.Keys(first.Config)), "/")
-		if err := out.table([]string{names, ">roof", ">simulated", ">measured", ">ratio", "bound by", "verdict"}, rows); err != nil {
+		out.printf("%s\nconfig: %s\n", title(checks[start]), checks[start].Config.Names())
+		if err := out.table([]string{"config", ">roof", ">simulated", ">measured", ">ratio", "bound by", "verdict"}, rows); err != nil {
 			return err
 		}
 		out.printf("\n")
 		start = end
 	}
 	return nil
-}
-
-// values gives a config's values in the order of their names: "32/8/32/4/4/0/128".
-func values(c tile.Config) string {
-	var v []string
-	for _, name := range slices.Sorted(maps.Keys(c)) {
-		v = append(v, strconv.Itoa(c[name]))
-	}
-	return strings.Join(v, "/")
 }

@@ -30,18 +30,15 @@ func newVerify(out *output) *cobra.Command {
 				return err
 			}
 			wrong := 0
-			var rows [][]string
 			for _, v := range verdicts {
 				if !v.OK() {
 					wrong++
 				}
-				rows = append(rows, []string{v.Op, string(v.ISA), v.Config.String(), fmt.Sprintf("%.2g", v.MaxError), fmt.Sprintf("%.2g", v.ErrorBound),
-					out.verdict(v.OK(), v.Verdict)})
 			}
 			if out.json {
 				err = out.document(map[string]any{"verify": verdicts})
 			} else {
-				err = out.table([]string{"op", "isa", "config", ">error", ">bound", "verdict"}, rows)
+				err = printVerdicts(out, verdicts)
 				out.printf("%d candidates, %d wrong\n", len(verdicts), wrong)
 			}
 			if err == nil && wrong > 0 {
@@ -53,4 +50,23 @@ func newVerify(out *output) *cobra.Command {
 	c.Flags().StringVar(&op, "op", "", "this op only")
 	c.Flags().StringVar(&isa, "isa", "", "this instruction set only")
 	return c
+}
+
+// printVerdicts prints a table per problem, configs by their values alone under a line that names them.
+func printVerdicts(out *output, verdicts []tuner.Verdict) error {
+	for start := 0; start < len(verdicts); {
+		end := start
+		var rows [][]string
+		for ; end < len(verdicts) && verdicts[end].Problem == verdicts[start].Problem; end++ {
+			v := verdicts[end]
+			rows = append(rows, []string{string(v.ISA), v.Config.Values(), fmt.Sprintf("%.2g", v.MaxError), fmt.Sprintf("%.2g", v.ErrorBound), out.verdict(v.OK(), v.Verdict)})
+		}
+		out.printf("%s\nconfig: %s\n", verdicts[start].Problem, verdicts[start].Config.Names())
+		if err := out.table([]string{"isa", "config", ">error", ">bound", "verdict"}, rows); err != nil {
+			return err
+		}
+		out.printf("\n")
+		start = end
+	}
+	return nil
 }

@@ -24,6 +24,18 @@ func (c Config) String() string {
 	return b.String()
 }
 
+// Names lists the tunables, sorted: "chunk/mr/nr". With Values it makes short columns of tables.
+func (c Config) Names() string { return strings.Join(slices.Sorted(maps.Keys(c)), "/") }
+
+// Values gives the values in the order of Names: "64/8/32".
+func (c Config) Values() string {
+	var values []string
+	for _, k := range slices.Sorted(maps.Keys(c)) {
+		values = append(values, strconv.Itoa(c[k]))
+	}
+	return strings.Join(values, "/")
+}
+
 // Param is one tunable of an op: its name, the values worth trying in
 // ascending order, and one line on what it decides.
 type Param struct {
