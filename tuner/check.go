@@ -25,9 +25,9 @@ const (
 	// explained is how far a measured time may be from the simulated one and still be what the model says.
 	explained = 1.5
 
-	verdictExplained = "as simulated"
-	verdictSlower    = "slower than simulated"
-	verdictFaster    = "faster than simulated"
+	verdictExplained = "as simulated" // within explained, else slower or faster than simulated
+	verdictSlower    = "slower"
+	verdictFaster    = "faster"
 	verdictUnknown   = "not simulated"
 	verdictBeatsRoof = "beats its roof"
 )
