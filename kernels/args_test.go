@@ -120,7 +120,7 @@ func TestLinearAttentionRefuses(t *testing.T) {
 func TestHashLayerMatchesOracle(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa tile.ISA) {
 		r := rand.New(rand.NewPCG(20, 21))
-		for i := range 60 {
+		for i := range rounds(60) {
 			weighting := []string{tile.WeightingPaper, tile.WeightingReleased}[i%2]
 			p := tile.Problem{Op: tile.HashLayer, DType: "float32", Dir: "fwd", Threads: 1 + r.IntN(4), Weighting: weighting,
 				Shape: tile.Shape{N: r.IntN(150), D: 1 + r.IntN(90), H: 1 + r.IntN(200), Tau: 1 + r.IntN(8)}}

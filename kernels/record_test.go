@@ -52,7 +52,10 @@ func TestRecordDefaultProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	for threads := 1; threads <= 2; threads++ {
-		for _, p := range DefaultProblems(threads) {
+		for i, p := range DefaultProblems(threads) {
+			if underRace && i%5 != 0 {
+				continue
+			}
 			for _, isa := range executable() {
 				program, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)})
 				if err != nil {
