@@ -13,7 +13,7 @@ import "github.com/rooftune/rooftune/kernels/tile"
 func productNN6x16AVX2(p *tile.Product)
 
 // productTN6x16AVX2 is the TN product of tile.Product on register tiles of 6 x 16:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN6x16AVX2(p *tile.Product)
@@ -25,7 +25,7 @@ func productTN6x16AVX2(p *tile.Product)
 func productNN4x24AVX2(p *tile.Product)
 
 // productTN4x24AVX2 is the TN product of tile.Product on register tiles of 4 x 24:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN4x24AVX2(p *tile.Product)
@@ -37,25 +37,25 @@ func productTN4x24AVX2(p *tile.Product)
 func productNN4x16AVX2(p *tile.Product)
 
 // productTN4x16AVX2 is the TN product of tile.Product on register tiles of 4 x 16:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN4x16AVX2(p *tile.Product)
 
 // productNT3x4AVX2 is the NT product of tile.Product on register tiles of 3 x 4:
-// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+// C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.
 //
 //go:noescape
 func productNT3x4AVX2(p *tile.Product)
 
 // productNT2x4AVX2 is the NT product of tile.Product on register tiles of 2 x 4:
-// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+// C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.
 //
 //go:noescape
 func productNT2x4AVX2(p *tile.Product)
 
 // productNT4x3AVX2 is the NT product of tile.Product on register tiles of 4 x 3:
-// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+// C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.
 //
 //go:noescape
 func productNT4x3AVX2(p *tile.Product)

@@ -1441,6 +1441,29 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Y12
+	VMULPS       Y0, Y12, Y0
+	VMULPS       Y1, Y12, Y1
+	VBROADCASTSS 4(BX)(CX*4), Y13
+	VMULPS       Y2, Y13, Y2
+	VMULPS       Y3, Y13, Y3
+	VBROADCASTSS 8(BX)(CX*4), Y14
+	VMULPS       Y4, Y14, Y4
+	VMULPS       Y5, Y14, Y5
+	VBROADCASTSS 12(BX)(CX*4), Y12
+	VMULPS       Y6, Y12, Y6
+	VMULPS       Y7, Y12, Y7
+	VBROADCASTSS 16(BX)(CX*4), Y13
+	VMULPS       Y8, Y13, Y8
+	VMULPS       Y9, Y13, Y9
+	VBROADCASTSS 20(BX)(CX*4), Y14
+	VMULPS       Y10, Y14, Y10
+	VMULPS       Y11, Y14, Y11
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1451,7 +1474,7 @@ store5:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Y12
 	VFMADD231PS  (SI), Y12, Y0
 	VFMADD231PS  32(SI), Y12, Y1
@@ -1466,7 +1489,7 @@ store5:
 	VFMADD231PS  (DI)(BX*2), Y12, Y10
 	VFMADD231PS  32(DI)(BX*2), Y12, Y11
 
-write9:
+write10:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -1483,11 +1506,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer11
+	JLT  fewer12
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1508,9 +1531,9 @@ rows10:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Y8
 	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (SI), Y10
@@ -1528,9 +1551,26 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y2, Y9, Y2
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 8(BX)(CX*4), Y10
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS 12(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VMULPS       Y7, Y8, Y7
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1541,7 +1581,7 @@ store12:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  32(SI), Y8, Y1
@@ -1552,7 +1592,7 @@ store12:
 	VFMADD231PS  (DI), Y8, Y6
 	VFMADD231PS  32(DI), Y8, Y7
 
-write14:
+write16:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -1562,14 +1602,14 @@ write14:
 	VMOVUPS Y6, (DI)
 	VMOVUPS Y7, 32(DI)
 	ADDQ    $+4, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer16
+	JLT  fewer18
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1586,9 +1626,9 @@ rows15:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -1600,9 +1640,20 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y2, Y5, Y2
+	VMULPS       Y3, Y5, Y3
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1611,27 +1662,27 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  32(SI), Y4, Y1
 	VFMADD231PS  (SI)(BX*1), Y4, Y2
 	VFMADD231PS  32(SI)(BX*1), Y4, Y3
 
-write19:
+write22:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
-rows20:
+fewer18:
+rows23:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer21
+	JLT  fewer24
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1646,9 +1697,9 @@ rows20:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store25
 
-step23:
+step26:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (SI), Y4
@@ -1657,9 +1708,17 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step26
 
-store22:
+store25:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled27
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VMULPS       Y1, Y2, Y1
+
+unscaled27:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1668,34 +1727,34 @@ store22:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
+	JEQ          write28
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 
-write24:
+write28:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows20
+	JMP     rows23
 
-fewer21:
+fewer24:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel25:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower26
+	JLT  narrower30
 	XORQ CX, CX
 
-rows27:
+rows31:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer28
+	JLT  fewer32
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1716,9 +1775,9 @@ rows27:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store29
+	JEQ    store33
 
-step30:
+step34:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -1739,9 +1798,30 @@ step30:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step30
+	JNE          step34
 
-store29:
+store33:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled35
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled35:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1754,7 +1834,7 @@ store29:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write31
+	JEQ          write36
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -1765,7 +1845,7 @@ store29:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write31:
+write36:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -1775,14 +1855,14 @@ write31:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows27
+	JMP     rows31
 
-fewer28:
-rows32:
+fewer32:
+rows37:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer33
+	JLT  fewer38
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1799,9 +1879,9 @@ rows32:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store39
 
-step35:
+step40:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -1814,9 +1894,22 @@ step35:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step35
+	JNE          step40
 
-store34:
+store39:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled41
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled41:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1827,27 +1920,27 @@ store34:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write36
+	JEQ          write42
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write36:
+write42:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows32
+	JMP     rows37
 
-fewer33:
-rows37:
+fewer38:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer38
+	JLT  fewer44
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1862,9 +1955,9 @@ rows37:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store45
 
-step40:
+step46:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -1873,9 +1966,18 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step46
 
-store39:
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1884,23 +1986,23 @@ store39:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write41
+	JEQ          write48
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write41:
+write48:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows37
+	JMP     rows43
 
-fewer38:
-rows42:
+fewer44:
+rows49:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer43
+	JLT  fewer50
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1914,18 +2016,25 @@ rows42:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store44
+	JEQ    store51
 
-step45:
+step52:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step45
+	JNE          step52
 
-store44:
+store51:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled53
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1934,39 +2043,39 @@ store44:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write46
+	JEQ          write54
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write46:
+write54:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows42
+	JMP     rows49
 
-fewer43:
+fewer50:
 	ADDQ $+8, DX
-	JMP  panel25
+	JMP  panel29
 
-narrower26:
-panel47:
+narrower30:
+panel55:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower48
+	JLE  narrower56
 	CMPQ CX, $+8
-	JLE  masked49
+	JLE  masked57
 	MOVQ $+8, CX
 
-masked49:
+masked57:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows50:
+rows58:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer51
+	JLT  fewer59
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1987,9 +2096,9 @@ rows50:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store60
 
-step53:
+step61:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -2010,9 +2119,30 @@ step53:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step53
+	JNE          step61
 
-store52:
+store60:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled62
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled62:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2025,7 +2155,7 @@ store52:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write54
+	JEQ          write63
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2044,7 +2174,7 @@ store52:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write54:
+write63:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -2054,14 +2184,14 @@ write54:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows50
+	JMP        rows58
 
-fewer51:
-rows55:
+fewer59:
+rows64:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer56
+	JLT  fewer65
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2078,9 +2208,9 @@ rows55:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store57
+	JEQ    store66
 
-step58:
+step67:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -2093,9 +2223,22 @@ step58:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step58
+	JNE          step67
 
-store57:
+store66:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled68
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled68:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2106,7 +2249,7 @@ store57:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write59
+	JEQ          write69
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2117,20 +2260,20 @@ store57:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write59:
+write69:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows55
+	JMP        rows64
 
-fewer56:
-rows60:
+fewer65:
+rows70:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer61
+	JLT  fewer71
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2145,9 +2288,9 @@ rows60:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store62
+	JEQ    store72
 
-step63:
+step73:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -2156,9 +2299,18 @@ step63:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step63
+	JNE          step73
 
-store62:
+store72:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled74
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled74:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2167,25 +2319,25 @@ store62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write64
+	JEQ          write75
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write64:
+write75:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows60
+	JMP        rows70
 
-fewer61:
-rows65:
+fewer71:
+rows76:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer66
+	JLT  fewer77
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2199,18 +2351,25 @@ rows65:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store67
+	JEQ    store78
 
-step68:
+step79:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step68
+	JNE          step79
 
-store67:
+store78:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled80
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled80:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2219,21 +2378,21 @@ store67:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write69
+	JEQ          write81
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write69:
+write81:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows65
+	JMP        rows76
 
-fewer66:
+fewer77:
 	ADDQ $+8, DX
-	JMP  panel47
+	JMP  panel55
 
-narrower48:
+narrower56:
 	VZEROUPPER
 	RET
 
@@ -3550,6 +3709,27 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Y12
+	VMULPS       Y0, Y12, Y0
+	VMULPS       Y1, Y12, Y1
+	VMULPS       Y2, Y12, Y2
+	VBROADCASTSS 4(BX)(CX*4), Y13
+	VMULPS       Y3, Y13, Y3
+	VMULPS       Y4, Y13, Y4
+	VMULPS       Y5, Y13, Y5
+	VBROADCASTSS 8(BX)(CX*4), Y14
+	VMULPS       Y6, Y14, Y6
+	VMULPS       Y7, Y14, Y7
+	VMULPS       Y8, Y14, Y8
+	VBROADCASTSS 12(BX)(CX*4), Y15
+	VMULPS       Y9, Y15, Y9
+	VMULPS       Y10, Y15, Y10
+	VMULPS       Y11, Y15, Y11
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3560,7 +3740,7 @@ store5:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Y12
 	VFMADD231PS  (SI), Y12, Y0
 	VFMADD231PS  32(SI), Y12, Y1
@@ -3575,7 +3755,7 @@ store5:
 	VFMADD231PS  32(DI), Y12, Y10
 	VFMADD231PS  64(DI), Y12, Y11
 
-write9:
+write10:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -3592,11 +3772,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer11
+	JLT  fewer12
 
 	// 2 rows x 3 vectors
 	MOVQ   120(AX), BX
@@ -3615,9 +3795,9 @@ rows10:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Y6
 	VMOVUPS      32(R8), Y7
 	VMOVUPS      64(R8), Y8
@@ -3632,9 +3812,22 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Y6
+	VMULPS       Y0, Y6, Y0
+	VMULPS       Y1, Y6, Y1
+	VMULPS       Y2, Y6, Y2
+	VBROADCASTSS 4(BX)(CX*4), Y7
+	VMULPS       Y3, Y7, Y3
+	VMULPS       Y4, Y7, Y4
+	VMULPS       Y5, Y7, Y5
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3643,7 +3836,7 @@ store12:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Y6
 	VFMADD231PS  (SI), Y6, Y0
 	VFMADD231PS  32(SI), Y6, Y1
@@ -3652,7 +3845,7 @@ store12:
 	VFMADD231PS  32(SI)(BX*1), Y6, Y4
 	VFMADD231PS  64(SI)(BX*1), Y6, Y5
 
-write14:
+write16:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -3660,14 +3853,14 @@ write14:
 	VMOVUPS Y4, 32(SI)(BX*1)
 	VMOVUPS Y5, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer16
+	JLT  fewer18
 
 	// 1 rows x 3 vectors
 	MOVQ   120(AX), BX
@@ -3683,9 +3876,9 @@ rows15:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Y3
 	VMOVUPS      32(R8), Y4
 	VMOVUPS      64(R8), Y5
@@ -3696,9 +3889,18 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Y3
+	VMULPS       Y0, Y3, Y0
+	VMULPS       Y1, Y3, Y1
+	VMULPS       Y2, Y3, Y2
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3707,36 +3909,36 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Y3
 	VFMADD231PS  (SI), Y3, Y0
 	VFMADD231PS  32(SI), Y3, Y1
 	VFMADD231PS  64(SI), Y3, Y2
 
-write19:
+write22:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
+fewer18:
 	ADDQ $+24, DX
 	JMP  panel1
 
 narrower2:
-panel20:
+panel23:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower21
+	JLT  narrower24
 	XORQ CX, CX
 
-rows22:
+rows25:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer23
+	JLT  fewer26
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3757,9 +3959,9 @@ rows22:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store24
+	JEQ    store27
 
-step25:
+step28:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -3780,9 +3982,30 @@ step25:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step25
+	JNE          step28
 
-store24:
+store27:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled29
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled29:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3795,7 +4018,7 @@ store24:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write26
+	JEQ          write30
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -3806,7 +4029,7 @@ store24:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write26:
+write30:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -3816,14 +4039,14 @@ write26:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows22
+	JMP     rows25
 
-fewer23:
-rows27:
+fewer26:
+rows31:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer28
+	JLT  fewer32
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3840,9 +4063,9 @@ rows27:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store29
+	JEQ    store33
 
-step30:
+step34:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -3855,9 +4078,22 @@ step30:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step30
+	JNE          step34
 
-store29:
+store33:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled35
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled35:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3868,27 +4104,27 @@ store29:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write31
+	JEQ          write36
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write31:
+write36:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows27
+	JMP     rows31
 
-fewer28:
-rows32:
+fewer32:
+rows37:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer33
+	JLT  fewer38
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3903,9 +4139,9 @@ rows32:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store39
 
-step35:
+step40:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -3914,9 +4150,18 @@ step35:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step35
+	JNE          step40
 
-store34:
+store39:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled41
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled41:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3925,23 +4170,23 @@ store34:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write36
+	JEQ          write42
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write36:
+write42:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows32
+	JMP     rows37
 
-fewer33:
-rows37:
+fewer38:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer38
+	JLT  fewer44
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3955,18 +4200,25 @@ rows37:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store45
 
-step40:
+step46:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step46
 
-store39:
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3975,39 +4227,39 @@ store39:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write41
+	JEQ          write48
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write41:
+write48:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows37
+	JMP     rows43
 
-fewer38:
+fewer44:
 	ADDQ $+8, DX
-	JMP  panel20
+	JMP  panel23
 
-narrower21:
-panel42:
+narrower24:
+panel49:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower43
+	JLE  narrower50
 	CMPQ CX, $+8
-	JLE  masked44
+	JLE  masked51
 	MOVQ $+8, CX
 
-masked44:
+masked51:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows45:
+rows52:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer46
+	JLT  fewer53
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4028,9 +4280,9 @@ rows45:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store47
+	JEQ    store54
 
-step48:
+step55:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -4051,9 +4303,30 @@ step48:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step48
+	JNE          step55
 
-store47:
+store54:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled56
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled56:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4066,7 +4339,7 @@ store47:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write49
+	JEQ          write57
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -4085,7 +4358,7 @@ store47:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write49:
+write57:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -4095,14 +4368,14 @@ write49:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows45
+	JMP        rows52
 
-fewer46:
-rows50:
+fewer53:
+rows58:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer51
+	JLT  fewer59
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4119,9 +4392,9 @@ rows50:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store60
 
-step53:
+step61:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -4134,9 +4407,22 @@ step53:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step53
+	JNE          step61
 
-store52:
+store60:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled62
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled62:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4147,7 +4433,7 @@ store52:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write54
+	JEQ          write63
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -4158,20 +4444,20 @@ store52:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write54:
+write63:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows50
+	JMP        rows58
 
-fewer51:
-rows55:
+fewer59:
+rows64:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer56
+	JLT  fewer65
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4186,9 +4472,9 @@ rows55:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store57
+	JEQ    store66
 
-step58:
+step67:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -4197,9 +4483,18 @@ step58:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step58
+	JNE          step67
 
-store57:
+store66:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled68
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled68:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4208,25 +4503,25 @@ store57:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write59
+	JEQ          write69
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write59:
+write69:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows55
+	JMP        rows64
 
-fewer56:
-rows60:
+fewer65:
+rows70:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer61
+	JLT  fewer71
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4240,18 +4535,25 @@ rows60:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store62
+	JEQ    store72
 
-step63:
+step73:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step63
+	JNE          step73
 
-store62:
+store72:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled74
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled74:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4260,21 +4562,21 @@ store62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write64
+	JEQ          write75
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write64:
+write75:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows60
+	JMP        rows70
 
-fewer61:
+fewer71:
 	ADDQ $+8, DX
-	JMP  panel42
+	JMP  panel49
 
-narrower43:
+narrower50:
 	VZEROUPPER
 	RET
 
@@ -5504,6 +5806,23 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y2, Y9, Y2
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 8(BX)(CX*4), Y10
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS 12(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VMULPS       Y7, Y8, Y7
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5514,7 +5833,7 @@ store5:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  32(SI), Y8, Y1
@@ -5525,7 +5844,7 @@ store5:
 	VFMADD231PS  (DI), Y8, Y6
 	VFMADD231PS  32(DI), Y8, Y7
 
-write9:
+write10:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -5538,11 +5857,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer11
+	JLT  fewer12
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5559,9 +5878,9 @@ rows10:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -5573,9 +5892,20 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y2, Y5, Y2
+	VMULPS       Y3, Y5, Y3
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5584,27 +5914,27 @@ store12:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  32(SI), Y4, Y1
 	VFMADD231PS  (SI)(BX*1), Y4, Y2
 	VFMADD231PS  32(SI)(BX*1), Y4, Y3
 
-write14:
+write16:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer16
+	JLT  fewer18
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5619,9 +5949,9 @@ rows15:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (SI), Y4
@@ -5630,9 +5960,17 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VMULPS       Y1, Y2, Y1
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5641,34 +5979,34 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 
-write19:
+write22:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
+fewer18:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel20:
+panel23:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower21
+	JLT  narrower24
 	XORQ CX, CX
 
-rows22:
+rows25:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer23
+	JLT  fewer26
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -5689,9 +6027,9 @@ rows22:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store24
+	JEQ    store27
 
-step25:
+step28:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -5712,9 +6050,30 @@ step25:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step25
+	JNE          step28
 
-store24:
+store27:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled29
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled29:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5727,7 +6086,7 @@ store24:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write26
+	JEQ          write30
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -5738,7 +6097,7 @@ store24:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write26:
+write30:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -5748,14 +6107,14 @@ write26:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows22
+	JMP     rows25
 
-fewer23:
-rows27:
+fewer26:
+rows31:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer28
+	JLT  fewer32
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -5772,9 +6131,9 @@ rows27:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store29
+	JEQ    store33
 
-step30:
+step34:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -5787,9 +6146,22 @@ step30:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step30
+	JNE          step34
 
-store29:
+store33:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled35
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled35:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5800,27 +6172,27 @@ store29:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write31
+	JEQ          write36
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write31:
+write36:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows27
+	JMP     rows31
 
-fewer28:
-rows32:
+fewer32:
+rows37:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer33
+	JLT  fewer38
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -5835,9 +6207,9 @@ rows32:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store39
 
-step35:
+step40:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -5846,9 +6218,18 @@ step35:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step35
+	JNE          step40
 
-store34:
+store39:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled41
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled41:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5857,23 +6238,23 @@ store34:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write36
+	JEQ          write42
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write36:
+write42:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows32
+	JMP     rows37
 
-fewer33:
-rows37:
+fewer38:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer38
+	JLT  fewer44
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -5887,18 +6268,25 @@ rows37:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store45
 
-step40:
+step46:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step46
 
-store39:
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5907,39 +6295,39 @@ store39:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write41
+	JEQ          write48
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write41:
+write48:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows37
+	JMP     rows43
 
-fewer38:
+fewer44:
 	ADDQ $+8, DX
-	JMP  panel20
+	JMP  panel23
 
-narrower21:
-panel42:
+narrower24:
+panel49:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower43
+	JLE  narrower50
 	CMPQ CX, $+8
-	JLE  masked44
+	JLE  masked51
 	MOVQ $+8, CX
 
-masked44:
+masked51:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows45:
+rows52:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer46
+	JLT  fewer53
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -5960,9 +6348,9 @@ rows45:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store47
+	JEQ    store54
 
-step48:
+step55:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -5983,9 +6371,30 @@ step48:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step48
+	JNE          step55
 
-store47:
+store54:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled56
+	VBROADCASTSS (BX)(CX*4), Y8
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y9
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y8
+	VMULPS       Y2, Y8, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y9
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS 16(BX)(CX*4), Y8
+	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 20(BX)(CX*4), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS 24(BX)(CX*4), Y8
+	VMULPS       Y6, Y8, Y6
+	VBROADCASTSS 28(BX)(CX*4), Y9
+	VMULPS       Y7, Y9, Y7
+
+unscaled56:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5998,7 +6407,7 @@ store47:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write49
+	JEQ          write57
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -6017,7 +6426,7 @@ store47:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write49:
+write57:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -6027,14 +6436,14 @@ write49:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows45
+	JMP        rows52
 
-fewer46:
-rows50:
+fewer53:
+rows58:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer51
+	JLT  fewer59
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6051,9 +6460,9 @@ rows50:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store60
 
-step53:
+step61:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -6066,9 +6475,22 @@ step53:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step53
+	JNE          step61
 
-store52:
+store60:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled62
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y5
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*4), Y4
+	VMULPS       Y2, Y4, Y2
+	VBROADCASTSS 12(BX)(CX*4), Y5
+	VMULPS       Y3, Y5, Y3
+
+unscaled62:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6079,7 +6501,7 @@ store52:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write54
+	JEQ          write63
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -6090,20 +6512,20 @@ store52:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write54:
+write63:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows50
+	JMP        rows58
 
-fewer51:
-rows55:
+fewer59:
+rows64:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer56
+	JLT  fewer65
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6118,9 +6540,9 @@ rows55:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store57
+	JEQ    store66
 
-step58:
+step67:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -6129,9 +6551,18 @@ step58:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step58
+	JNE          step67
 
-store57:
+store66:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled68
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y0
+	VBROADCASTSS 4(BX)(CX*4), Y3
+	VMULPS       Y1, Y3, Y1
+
+unscaled68:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6140,25 +6571,25 @@ store57:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write59
+	JEQ          write69
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write59:
+write69:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows55
+	JMP        rows64
 
-fewer56:
-rows60:
+fewer65:
+rows70:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer61
+	JLT  fewer71
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6172,18 +6603,25 @@ rows60:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store62
+	JEQ    store72
 
-step63:
+step73:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step63
+	JNE          step73
 
-store62:
+store72:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled74
+	VBROADCASTSS (BX)(CX*4), Y1
+	VMULPS       Y0, Y1, Y0
+
+unscaled74:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6192,27 +6630,27 @@ store62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write64
+	JEQ          write75
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write64:
+write75:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows60
+	JMP        rows70
 
-fewer61:
+fewer71:
 	ADDQ $+8, DX
-	JMP  panel42
+	JMP  panel49
 
-narrower43:
+narrower50:
 	VZEROUPPER
 	RET
 
 // func productNT3x4AVX2(p *tile.Product)
 // Requires: AVX, CMOV, FMA3
-TEXT ·productNT3x4AVX2(SB), NOSPLIT, $0-8
+TEXT ·productNT3x4AVX2(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
 	CMPQ 152(AX), $0x00
@@ -6223,12 +6661,15 @@ TEXT ·productNT3x4AVX2(SB), NOSPLIT, $0-8
 	JLT  narrow2
 	CMPQ 152(AX), $+3
 	JLT  thin1
+	MOVQ $+0, (SP)
 
 rows4:
 	MOVQ 152(AX), DX
 	SUBQ $0x03, DX
 	CMPQ CX, DX
 	JLE  inside5
+	SUBQ DX, CX
+	MOVQ CX, (SP)
 	MOVQ DX, CX
 
 inside5:
@@ -6242,6 +6683,7 @@ inside5:
 	MOVQ DX, BX
 
 full6:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
 cols7:
@@ -6251,6 +6693,8 @@ cols7:
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
 inside8:
@@ -6452,55 +6896,132 @@ unmasked15:
 	VMULPS       X13, X8, X8
 
 unscaled16:
-	CMPB    180(AX), $0x00
-	JEQ     below17
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x04
-	JGE     below17
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
-	LEAQ    (SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X0, X0
-	LEAQ    1(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X4, X4
-	LEAQ    2(SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X8, X8
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write17
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, R8
+	CMPB         180(AX), $0x00
+	JEQ          all21
+	LEAQ         1(CX), R8
+	SUBQ         184(AX), R8
+	SUBQ         DX, R8
+	CMPQ         R8, $0x04
+	JLT          part20
 
-below17:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+all21:
+	CMPQ        (SP), $0x00
+	JNE         part20
+	CMPQ        8(SP), $0x00
+	JNE         part20
+	VFMADD231PS (DI), X13, X0
+	VFMADD231PS (DI)(SI*1), X13, X4
+	VFMADD231PS (DI)(SI*2), X13, X8
+	JMP         below18
+
+part20:
+	LEAQ        leading<>+0(SB), R9
+	XORQ        R10, R10
+	MOVQ        $+4, R11
+	LEAQ        leading<>+0(SB), R13
+	MOVQ        8(SP), R12
+	NEGQ        R12
+	VMOVUPS     32(R13)(R12*4), X12
+	CMPQ        (SP), $0x00
+	JGT         row22
+	LEAQ        (R8), R12
+	CMPQ        R12, R10
+	CMOVQLT     R10, R12
+	CMPQ        R12, R11
+	CMOVQGT     R11, R12
+	NEGQ        R12
+	VANDNPS     32(R9)(R12*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+
+row22:
+	CMPQ        (SP), $0x01
+	JGT         row23
+	LEAQ        1(R8), R12
+	CMPQ        R12, R10
+	CMOVQLT     R10, R12
+	CMPQ        R12, R11
+	CMOVQGT     R11, R12
+	NEGQ        R12
+	VANDNPS     32(R9)(R12*4), X12, X15
+	VMASKMOVPS  (DI)(SI*1), X15, X14
+	VFMADD231PS X14, X13, X4
+	VMASKMOVPS  X4, X15, (DI)(SI*1)
+
+row23:
+	LEAQ        2(R8), R8
+	CMPQ        R8, R10
+	CMOVQLT     R10, R8
+	CMPQ        R8, R11
+	CMOVQGT     R11, R8
+	NEGQ        R8
+	VANDNPS     32(R9)(R8*4), X12, X15
+	VMASKMOVPS  (DI)(SI*2), X15, X14
+	VFMADD231PS X14, X13, X8
+	VMASKMOVPS  X8, X15, (DI)(SI*2)
+	JMP         end19
+
+write17:
+	CMPB    180(AX), $0x00
+	JEQ     below18
+	LEAQ    1(CX), R8
+	SUBQ    184(AX), R8
+	SUBQ    DX, R8
+	CMPQ    R8, $0x04
+	JGE     below18
+	LEAQ    leading<>+0(SB), R9
+	XORQ    R10, R10
+	MOVQ    $+4, R11
+	LEAQ    (R8), R12
+	CMPQ    R12, R10
+	CMOVQLT R10, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	NEGQ    R12
+	VANDPS  32(R9)(R12*4), X0, X0
+	LEAQ    1(R8), R12
+	CMPQ    R12, R10
+	CMOVQLT R10, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	NEGQ    R12
+	VANDPS  32(R9)(R12*4), X4, X4
+	LEAQ    2(R8), R8
+	CMPQ    R8, R10
+	CMOVQLT R10, R8
+	CMPQ    R8, R11
+	CMOVQGT R11, R8
+	NEGQ    R8
+	VANDPS  32(R9)(R8*4), X8, X8
+
+below18:
 	VMOVUPS X0, (DI)
 	VMOVUPS X4, (DI)(SI*1)
 	VMOVUPS X8, (DI)(SI*2)
-	ADDQ    $0x04, DX
-	JMP     cols7
+
+end19:
+	ADDQ $0x04, DX
+	JMP  cols7
 
 zeros9:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next18
+	JLE    next25
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next25
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -6509,76 +7030,79 @@ zeros9:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero19:
+zero26:
 	CMPQ    BX, $0x08
-	JLT     zeroed20
+	JLT     zeroed27
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y0, (DI)(SI*1)
 	VMOVUPS Y0, (DI)(SI*2)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero19
+	JMP     zero26
 
-zeroed20:
-zero21:
+zeroed27:
+zero28:
 	CMPQ    BX, $0x04
-	JLT     zeroed22
+	JLT     zeroed29
 	VMOVUPS X0, (DI)
 	VMOVUPS X0, (DI)(SI*1)
 	VMOVUPS X0, (DI)(SI*2)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero21
+	JMP     zero28
 
-zeroed22:
-zero23:
+zeroed29:
+zero30:
 	CMPQ   BX, $0x01
-	JLT    zeroed24
+	JLT    zeroed31
 	VMOVSS X0, (DI)
 	VMOVSS X0, (DI)(SI*1)
 	VMOVSS X0, (DI)(SI*2)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero23
+	JMP    zero30
 
-zeroed24:
-next18:
+zeroed31:
+next25:
 	ADDQ $0x03, CX
 	CMPQ CX, 152(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
-rows25:
+rows32:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside26
+	JLE  inside33
 	MOVQ DX, CX
 
-inside26:
+inside33:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full27
+	JEQ  full34
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full27
+	JGE  full34
 	MOVQ DX, BX
 
-full27:
+full34:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
-cols28:
+cols35:
 	CMPQ DX, BX
-	JGE  zeros30
+	JGE  zeros37
 	MOVQ 160(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
-	JLE  inside29
+	JLE  inside36
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
-inside29:
+inside36:
 	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -6598,9 +7122,9 @@ inside29:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	SUBQ   $+8, R10
-	JLT    rest32
+	JLT    rest39
 
-steps31:
+steps38:
 	VMOVUPS     (DI), Y4
 	VMOVUPS     (R8), Y5
 	VFMADD231PS Y4, Y5, Y0
@@ -6614,12 +7138,12 @@ steps31:
 	ADDQ        $+32, R8
 	ADDQ        $+32, R9
 	SUBQ        $+8, R10
-	JGE         steps31
+	JGE         steps38
 
-rest32:
+rest39:
 	ADDQ        $+8, R10
 	TESTQ       R10, R10
-	JEQ         sum33
+	JEQ         sum40
 	LEAQ        leading<>+0(SB), R11
 	NEGQ        R10
 	VMOVUPS     32(R11)(R10*4), Y15
@@ -6633,7 +7157,7 @@ rest32:
 	VMASKMOVPS  (R9), Y15, Y5
 	VFMADD231PS Y4, Y5, Y3
 
-sum33:
+sum40:
 	VUNPCKLPS    Y1, Y0, Y4
 	VUNPCKHPS    Y1, Y0, Y0
 	VADDPS       Y4, Y0, Y0
@@ -6648,54 +7172,99 @@ sum33:
 	MOVQ         144(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
-	JEQ          unmasked34
+	JEQ          unmasked41
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         96(AX), DI
 	LEAQ         (DI)(DX*4), DI
 	VMULPS       (DI), X0, X0
 
-unmasked34:
+unmasked41:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled35
+	JEQ          unscaled42
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X0, X0
 
-unscaled35:
+unscaled42:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write43
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, SI
+	CMPB         180(AX), $0x00
+	JEQ          all47
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x04
+	JLT          part46
+
+all47:
+	CMPQ        8(SP), $0x00
+	JNE         part46
+	VFMADD231PS (DI), X13, X0
+	JMP         below44
+
+part46:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+4, R10
+	LEAQ        leading<>+0(SB), R12
+	MOVQ        8(SP), R11
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), X12
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VANDNPS     32(R8)(SI*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+	JMP         end45
+
+write43:
 	CMPB    180(AX), $0x00
-	JEQ     below36
+	JEQ     below44
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
-	JGE     below36
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
+	JGE     below44
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+4, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X0, X0
+	VANDPS  32(R8)(SI*4), X0, X0
 
-below36:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+below44:
 	VMOVUPS X0, (DI)
-	ADDQ    $0x04, DX
-	JMP     cols28
 
-zeros30:
+end45:
+	ADDQ $0x04, DX
+	JMP  cols35
+
+zeros37:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next37
+	JLE    next49
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next49
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -6704,70 +7273,70 @@ zeros30:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero38:
+zero50:
 	CMPQ    BX, $0x08
-	JLT     zeroed39
+	JLT     zeroed51
 	VMOVUPS Y0, (DI)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero38
+	JMP     zero50
 
-zeroed39:
-zero40:
+zeroed51:
+zero52:
 	CMPQ    BX, $0x04
-	JLT     zeroed41
+	JLT     zeroed53
 	VMOVUPS X0, (DI)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero40
+	JMP     zero52
 
-zeroed41:
-zero42:
+zeroed53:
+zero54:
 	CMPQ   BX, $0x01
-	JLT    zeroed43
+	JLT    zeroed55
 	VMOVSS X0, (DI)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero42
+	JMP    zero54
 
-zeroed43:
-next37:
+zeroed55:
+next49:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows25
+	JLT  rows32
 	JMP  done3
 
 narrow2:
-rows44:
+rows56:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside45
+	JLE  inside57
 	MOVQ DX, CX
 
-inside45:
+inside57:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full46
+	JEQ  full58
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full46
+	JGE  full58
 	MOVQ DX, BX
 
-full46:
+full58:
 	XORQ DX, DX
 
-cols47:
+cols59:
 	CMPQ DX, BX
-	JGE  zeros49
+	JGE  zeros61
 	MOVQ 160(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
-	JLE  inside48
+	JLE  inside60
 	MOVQ SI, DX
 
-inside48:
+inside60:
 	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -6782,21 +7351,21 @@ inside48:
 	MOVQ   168(AX), SI
 	VXORPS Y0, Y0, Y0
 	SUBQ   $+8, SI
-	JLT    rest51
+	JLT    rest63
 
-steps50:
+steps62:
 	VMOVUPS     (DI), Y1
 	VMOVUPS     (R8), Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ        $+32, DI
 	ADDQ        $+32, R8
 	SUBQ        $+8, SI
-	JGE         steps50
+	JGE         steps62
 
-rest51:
+rest63:
 	ADDQ        $+8, SI
 	TESTQ       SI, SI
-	JEQ         sum52
+	JEQ         sum64
 	LEAQ        leading<>+0(SB), R9
 	NEGQ        SI
 	VMOVUPS     32(R9)(SI*4), Y15
@@ -6804,7 +7373,7 @@ rest51:
 	VMASKMOVPS  (R8), Y15, Y2
 	VFMADD231PS Y1, Y2, Y0
 
-sum52:
+sum64:
 	VUNPCKLPS    Y0, Y0, Y1
 	VUNPCKHPS    Y0, Y0, Y0
 	VADDPS       Y1, Y0, Y0
@@ -6816,7 +7385,7 @@ sum52:
 	MOVQ         144(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
-	JEQ          unmasked53
+	JEQ          unmasked65
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         96(AX), DI
@@ -6824,47 +7393,87 @@ sum52:
 	VMOVSS       (DI), X13
 	VMULPS       X13, X0, X0
 
-unmasked53:
+unmasked65:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled54
+	JEQ          unscaled66
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X0, X0
 
-unscaled54:
+unscaled66:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write67
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+1, SI
+	CMPB         180(AX), $0x00
+	JEQ          all71
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x01
+	JLT          part70
+
+all71:
+	VMOVSS      (DI), X14
+	VFMADD231PS X14, X13, X0
+	JMP         below68
+
+part70:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+1, R10
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VMOVUPS     32(R8)(SI*4), X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+	JMP         end69
+
+write67:
 	CMPB    180(AX), $0x00
-	JEQ     below55
+	JEQ     below68
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
-	JGE     below55
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+1, R9
+	JGE     below68
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+1, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X0, X0
+	VANDPS  32(R8)(SI*4), X0, X0
 
-below55:
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
+below68:
 	VMOVSS X0, (DI)
-	ADDQ   $0x01, DX
-	JMP    cols47
 
-zeros49:
+end69:
+	ADDQ $0x01, DX
+	JMP  cols59
+
+zeros61:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next56
+	JLE    next73
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next73
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -6873,37 +7482,37 @@ zeros49:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero57:
+zero74:
 	CMPQ    BX, $0x08
-	JLT     zeroed58
+	JLT     zeroed75
 	VMOVUPS Y0, (DI)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero57
+	JMP     zero74
 
-zeroed58:
-zero59:
+zeroed75:
+zero76:
 	CMPQ    BX, $0x04
-	JLT     zeroed60
+	JLT     zeroed77
 	VMOVUPS X0, (DI)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero59
+	JMP     zero76
 
-zeroed60:
-zero61:
+zeroed77:
+zero78:
 	CMPQ   BX, $0x01
-	JLT    zeroed62
+	JLT    zeroed79
 	VMOVSS X0, (DI)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero61
+	JMP    zero78
 
-zeroed62:
-next56:
+zeroed79:
+next73:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows44
+	JLT  rows56
 
 done3:
 	VZEROUPPER
@@ -6911,7 +7520,7 @@ done3:
 
 // func productNT2x4AVX2(p *tile.Product)
 // Requires: AVX, CMOV, FMA3
-TEXT ·productNT2x4AVX2(SB), NOSPLIT, $0-8
+TEXT ·productNT2x4AVX2(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
 	CMPQ 152(AX), $0x00
@@ -6922,12 +7531,15 @@ TEXT ·productNT2x4AVX2(SB), NOSPLIT, $0-8
 	JLT  narrow2
 	CMPQ 152(AX), $+2
 	JLT  thin1
+	MOVQ $+0, (SP)
 
 rows4:
 	MOVQ 152(AX), DX
 	SUBQ $0x02, DX
 	CMPQ CX, DX
 	JLE  inside5
+	SUBQ DX, CX
+	MOVQ CX, (SP)
 	MOVQ DX, CX
 
 inside5:
@@ -6941,6 +7553,7 @@ inside5:
 	MOVQ DX, BX
 
 full6:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
 cols7:
@@ -6950,6 +7563,8 @@ cols7:
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
 inside8:
@@ -7109,47 +7724,109 @@ unmasked15:
 	VMULPS       X13, X4, X4
 
 unscaled16:
-	CMPB    180(AX), $0x00
-	JEQ     below17
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x04
-	JGE     below17
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
-	LEAQ    (SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X0, X0
-	LEAQ    1(SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X4, X4
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write17
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, R8
+	CMPB         180(AX), $0x00
+	JEQ          all21
+	LEAQ         1(CX), R8
+	SUBQ         184(AX), R8
+	SUBQ         DX, R8
+	CMPQ         R8, $0x04
+	JLT          part20
 
-below17:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+all21:
+	CMPQ        (SP), $0x00
+	JNE         part20
+	CMPQ        8(SP), $0x00
+	JNE         part20
+	VFMADD231PS (DI), X13, X0
+	VFMADD231PS (DI)(SI*1), X13, X4
+	JMP         below18
+
+part20:
+	LEAQ        leading<>+0(SB), R9
+	XORQ        R10, R10
+	MOVQ        $+4, R11
+	LEAQ        leading<>+0(SB), R13
+	MOVQ        8(SP), R12
+	NEGQ        R12
+	VMOVUPS     32(R13)(R12*4), X12
+	CMPQ        (SP), $0x00
+	JGT         row22
+	LEAQ        (R8), R12
+	CMPQ        R12, R10
+	CMOVQLT     R10, R12
+	CMPQ        R12, R11
+	CMOVQGT     R11, R12
+	NEGQ        R12
+	VANDNPS     32(R9)(R12*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+
+row22:
+	LEAQ        1(R8), R8
+	CMPQ        R8, R10
+	CMOVQLT     R10, R8
+	CMPQ        R8, R11
+	CMOVQGT     R11, R8
+	NEGQ        R8
+	VANDNPS     32(R9)(R8*4), X12, X15
+	VMASKMOVPS  (DI)(SI*1), X15, X14
+	VFMADD231PS X14, X13, X4
+	VMASKMOVPS  X4, X15, (DI)(SI*1)
+	JMP         end19
+
+write17:
+	CMPB    180(AX), $0x00
+	JEQ     below18
+	LEAQ    1(CX), R8
+	SUBQ    184(AX), R8
+	SUBQ    DX, R8
+	CMPQ    R8, $0x04
+	JGE     below18
+	LEAQ    leading<>+0(SB), R9
+	XORQ    R10, R10
+	MOVQ    $+4, R11
+	LEAQ    (R8), R12
+	CMPQ    R12, R10
+	CMOVQLT R10, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	NEGQ    R12
+	VANDPS  32(R9)(R12*4), X0, X0
+	LEAQ    1(R8), R8
+	CMPQ    R8, R10
+	CMOVQLT R10, R8
+	CMPQ    R8, R11
+	CMOVQGT R11, R8
+	NEGQ    R8
+	VANDPS  32(R9)(R8*4), X4, X4
+
+below18:
 	VMOVUPS X0, (DI)
 	VMOVUPS X4, (DI)(SI*1)
-	ADDQ    $0x04, DX
-	JMP     cols7
+
+end19:
+	ADDQ $0x04, DX
+	JMP  cols7
 
 zeros9:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next18
+	JLE    next24
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next24
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7158,73 +7835,76 @@ zeros9:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero19:
+zero25:
 	CMPQ    BX, $0x08
-	JLT     zeroed20
+	JLT     zeroed26
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y0, (DI)(SI*1)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero19
+	JMP     zero25
 
-zeroed20:
-zero21:
+zeroed26:
+zero27:
 	CMPQ    BX, $0x04
-	JLT     zeroed22
+	JLT     zeroed28
 	VMOVUPS X0, (DI)
 	VMOVUPS X0, (DI)(SI*1)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero21
+	JMP     zero27
 
-zeroed22:
-zero23:
+zeroed28:
+zero29:
 	CMPQ   BX, $0x01
-	JLT    zeroed24
+	JLT    zeroed30
 	VMOVSS X0, (DI)
 	VMOVSS X0, (DI)(SI*1)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero23
+	JMP    zero29
 
-zeroed24:
-next18:
+zeroed30:
+next24:
 	ADDQ $0x02, CX
 	CMPQ CX, 152(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
-rows25:
+rows31:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside26
+	JLE  inside32
 	MOVQ DX, CX
 
-inside26:
+inside32:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full27
+	JEQ  full33
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full27
+	JGE  full33
 	MOVQ DX, BX
 
-full27:
+full33:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
-cols28:
+cols34:
 	CMPQ DX, BX
-	JGE  zeros30
+	JGE  zeros36
 	MOVQ 160(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
-	JLE  inside29
+	JLE  inside35
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
-inside29:
+inside35:
 	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -7244,9 +7924,9 @@ inside29:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	SUBQ   $+8, R10
-	JLT    rest32
+	JLT    rest38
 
-steps31:
+steps37:
 	VMOVUPS     (DI), Y4
 	VMOVUPS     (R8), Y5
 	VFMADD231PS Y4, Y5, Y0
@@ -7260,12 +7940,12 @@ steps31:
 	ADDQ        $+32, R8
 	ADDQ        $+32, R9
 	SUBQ        $+8, R10
-	JGE         steps31
+	JGE         steps37
 
-rest32:
+rest38:
 	ADDQ        $+8, R10
 	TESTQ       R10, R10
-	JEQ         sum33
+	JEQ         sum39
 	LEAQ        leading<>+0(SB), R11
 	NEGQ        R10
 	VMOVUPS     32(R11)(R10*4), Y15
@@ -7279,7 +7959,7 @@ rest32:
 	VMASKMOVPS  (R9), Y15, Y5
 	VFMADD231PS Y4, Y5, Y3
 
-sum33:
+sum39:
 	VUNPCKLPS    Y1, Y0, Y4
 	VUNPCKHPS    Y1, Y0, Y0
 	VADDPS       Y4, Y0, Y0
@@ -7294,54 +7974,99 @@ sum33:
 	MOVQ         144(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
-	JEQ          unmasked34
+	JEQ          unmasked40
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         96(AX), DI
 	LEAQ         (DI)(DX*4), DI
 	VMULPS       (DI), X0, X0
 
-unmasked34:
+unmasked40:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled35
+	JEQ          unscaled41
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X0, X0
 
-unscaled35:
+unscaled41:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write42
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, SI
+	CMPB         180(AX), $0x00
+	JEQ          all46
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x04
+	JLT          part45
+
+all46:
+	CMPQ        8(SP), $0x00
+	JNE         part45
+	VFMADD231PS (DI), X13, X0
+	JMP         below43
+
+part45:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+4, R10
+	LEAQ        leading<>+0(SB), R12
+	MOVQ        8(SP), R11
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), X12
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VANDNPS     32(R8)(SI*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+	JMP         end44
+
+write42:
 	CMPB    180(AX), $0x00
-	JEQ     below36
+	JEQ     below43
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
-	JGE     below36
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
+	JGE     below43
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+4, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X0, X0
+	VANDPS  32(R8)(SI*4), X0, X0
 
-below36:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+below43:
 	VMOVUPS X0, (DI)
-	ADDQ    $0x04, DX
-	JMP     cols28
 
-zeros30:
+end44:
+	ADDQ $0x04, DX
+	JMP  cols34
+
+zeros36:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next37
+	JLE    next48
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next48
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7350,70 +8075,70 @@ zeros30:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero38:
+zero49:
 	CMPQ    BX, $0x08
-	JLT     zeroed39
+	JLT     zeroed50
 	VMOVUPS Y0, (DI)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero38
+	JMP     zero49
 
-zeroed39:
-zero40:
+zeroed50:
+zero51:
 	CMPQ    BX, $0x04
-	JLT     zeroed41
+	JLT     zeroed52
 	VMOVUPS X0, (DI)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero40
+	JMP     zero51
 
-zeroed41:
-zero42:
+zeroed52:
+zero53:
 	CMPQ   BX, $0x01
-	JLT    zeroed43
+	JLT    zeroed54
 	VMOVSS X0, (DI)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero42
+	JMP    zero53
 
-zeroed43:
-next37:
+zeroed54:
+next48:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows25
+	JLT  rows31
 	JMP  done3
 
 narrow2:
-rows44:
+rows55:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside45
+	JLE  inside56
 	MOVQ DX, CX
 
-inside45:
+inside56:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full46
+	JEQ  full57
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full46
+	JGE  full57
 	MOVQ DX, BX
 
-full46:
+full57:
 	XORQ DX, DX
 
-cols47:
+cols58:
 	CMPQ DX, BX
-	JGE  zeros49
+	JGE  zeros60
 	MOVQ 160(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
-	JLE  inside48
+	JLE  inside59
 	MOVQ SI, DX
 
-inside48:
+inside59:
 	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -7428,21 +8153,21 @@ inside48:
 	MOVQ   168(AX), SI
 	VXORPS Y0, Y0, Y0
 	SUBQ   $+8, SI
-	JLT    rest51
+	JLT    rest62
 
-steps50:
+steps61:
 	VMOVUPS     (DI), Y1
 	VMOVUPS     (R8), Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ        $+32, DI
 	ADDQ        $+32, R8
 	SUBQ        $+8, SI
-	JGE         steps50
+	JGE         steps61
 
-rest51:
+rest62:
 	ADDQ        $+8, SI
 	TESTQ       SI, SI
-	JEQ         sum52
+	JEQ         sum63
 	LEAQ        leading<>+0(SB), R9
 	NEGQ        SI
 	VMOVUPS     32(R9)(SI*4), Y15
@@ -7450,7 +8175,7 @@ rest51:
 	VMASKMOVPS  (R8), Y15, Y2
 	VFMADD231PS Y1, Y2, Y0
 
-sum52:
+sum63:
 	VUNPCKLPS    Y0, Y0, Y1
 	VUNPCKHPS    Y0, Y0, Y0
 	VADDPS       Y1, Y0, Y0
@@ -7462,7 +8187,7 @@ sum52:
 	MOVQ         144(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
-	JEQ          unmasked53
+	JEQ          unmasked64
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         96(AX), DI
@@ -7470,47 +8195,87 @@ sum52:
 	VMOVSS       (DI), X13
 	VMULPS       X13, X0, X0
 
-unmasked53:
+unmasked64:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled54
+	JEQ          unscaled65
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X0, X0
 
-unscaled54:
+unscaled65:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write66
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+1, SI
+	CMPB         180(AX), $0x00
+	JEQ          all70
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x01
+	JLT          part69
+
+all70:
+	VMOVSS      (DI), X14
+	VFMADD231PS X14, X13, X0
+	JMP         below67
+
+part69:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+1, R10
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VMOVUPS     32(R8)(SI*4), X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+	JMP         end68
+
+write66:
 	CMPB    180(AX), $0x00
-	JEQ     below55
+	JEQ     below67
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
-	JGE     below55
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+1, R9
+	JGE     below67
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+1, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X0, X0
+	VANDPS  32(R8)(SI*4), X0, X0
 
-below55:
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
+below67:
 	VMOVSS X0, (DI)
-	ADDQ   $0x01, DX
-	JMP    cols47
 
-zeros49:
+end68:
+	ADDQ $0x01, DX
+	JMP  cols58
+
+zeros60:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next56
+	JLE    next72
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next72
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7519,37 +8284,37 @@ zeros49:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero57:
+zero73:
 	CMPQ    BX, $0x08
-	JLT     zeroed58
+	JLT     zeroed74
 	VMOVUPS Y0, (DI)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero57
+	JMP     zero73
 
-zeroed58:
-zero59:
+zeroed74:
+zero75:
 	CMPQ    BX, $0x04
-	JLT     zeroed60
+	JLT     zeroed76
 	VMOVUPS X0, (DI)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero59
+	JMP     zero75
 
-zeroed60:
-zero61:
+zeroed76:
+zero77:
 	CMPQ   BX, $0x01
-	JLT    zeroed62
+	JLT    zeroed78
 	VMOVSS X0, (DI)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero61
+	JMP    zero77
 
-zeroed62:
-next56:
+zeroed78:
+next72:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows44
+	JLT  rows55
 
 done3:
 	VZEROUPPER
@@ -7557,7 +8322,7 @@ done3:
 
 // func productNT4x3AVX2(p *tile.Product)
 // Requires: AVX, CMOV, FMA3
-TEXT ·productNT4x3AVX2(SB), NOSPLIT, $0-8
+TEXT ·productNT4x3AVX2(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
 	CMPQ 152(AX), $0x00
@@ -7568,12 +8333,15 @@ TEXT ·productNT4x3AVX2(SB), NOSPLIT, $0-8
 	JLT  narrow2
 	CMPQ 152(AX), $+4
 	JLT  thin1
+	MOVQ $+0, (SP)
 
 rows4:
 	MOVQ 152(AX), DX
 	SUBQ $0x04, DX
 	CMPQ CX, DX
 	JLE  inside5
+	SUBQ DX, CX
+	MOVQ CX, (SP)
 	MOVQ DX, CX
 
 inside5:
@@ -7587,6 +8355,7 @@ inside5:
 	MOVQ DX, BX
 
 full6:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
 cols7:
@@ -7596,6 +8365,8 @@ cols7:
 	SUBQ $0x03, SI
 	CMPQ DX, SI
 	JLE  inside8
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
 inside8:
@@ -7821,54 +8592,149 @@ unmasked15:
 	VMULPS       X13, X9, X9
 
 unscaled16:
-	CMPB    180(AX), $0x00
-	JEQ     below17
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x03
-	JGE     below17
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+3, R9
-	LEAQ    (SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X0, X0
-	LEAQ    1(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X3, X3
-	LEAQ    2(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X6, X6
-	LEAQ    3(SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X9, X9
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	LEAQ         (DI)(SI*2), R8
+	ADDQ         SI, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write17
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+3, R9
+	CMPB         180(AX), $0x00
+	JEQ          all21
+	LEAQ         1(CX), R9
+	SUBQ         184(AX), R9
+	SUBQ         DX, R9
+	CMPQ         R9, $0x03
+	JLT          part20
 
-below17:
-	MOVQ       136(AX), SI
-	SHLQ       $0x02, SI
-	MOVQ       CX, DI
-	IMULQ      SI, DI
-	ADDQ       48(AX), DI
-	LEAQ       (DI)(DX*4), DI
-	LEAQ       (DI)(SI*2), R8
-	ADDQ       SI, R8
+all21:
+	CMPQ        (SP), $0x00
+	JNE         part20
+	CMPQ        8(SP), $0x00
+	JNE         part20
+	VMOVSD      (DI), X14
+	VINSERTPS   $0x20, 8(DI), X14, X14
+	VFMADD231PS X14, X13, X0
+	VMOVSD      (DI)(SI*1), X14
+	VINSERTPS   $0x20, 8(DI)(SI*1), X14, X14
+	VFMADD231PS X14, X13, X3
+	VMOVSD      (DI)(SI*2), X14
+	VINSERTPS   $0x20, 8(DI)(SI*2), X14, X14
+	VFMADD231PS X14, X13, X6
+	VMOVSD      (R8), X14
+	VINSERTPS   $0x20, 8(R8), X14, X14
+	VFMADD231PS X14, X13, X9
+	JMP         below18
+
+part20:
+	LEAQ        leading<>+0(SB), R10
+	XORQ        R11, R11
+	MOVQ        $+3, R12
+	LEAQ        leading<>+0(SB), R14
+	MOVQ        8(SP), R13
+	NEGQ        R13
+	VMOVUPS     32(R14)(R13*4), X12
+	CMPQ        (SP), $0x00
+	JGT         row22
+	LEAQ        (R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+
+row22:
+	CMPQ        (SP), $0x01
+	JGT         row23
+	LEAQ        1(R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI)(SI*1), X15, X14
+	VFMADD231PS X14, X13, X3
+	VMASKMOVPS  X3, X15, (DI)(SI*1)
+
+row23:
+	CMPQ        (SP), $0x02
+	JGT         row24
+	LEAQ        2(R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI)(SI*2), X15, X14
+	VFMADD231PS X14, X13, X6
+	VMASKMOVPS  X6, X15, (DI)(SI*2)
+
+row24:
+	LEAQ        3(R9), SI
+	CMPQ        SI, R11
+	CMOVQLT     R11, SI
+	CMPQ        SI, R12
+	CMOVQGT     R12, SI
+	NEGQ        SI
+	VANDNPS     32(R10)(SI*4), X12, X15
+	VMASKMOVPS  (R8), X15, X14
+	VFMADD231PS X14, X13, X9
+	VMASKMOVPS  X9, X15, (R8)
+	JMP         end19
+
+write17:
+	CMPB    180(AX), $0x00
+	JEQ     below18
+	LEAQ    1(CX), R9
+	SUBQ    184(AX), R9
+	SUBQ    DX, R9
+	CMPQ    R9, $0x03
+	JGE     below18
+	LEAQ    leading<>+0(SB), R10
+	XORQ    R11, R11
+	MOVQ    $+3, R12
+	LEAQ    (R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X0, X0
+	LEAQ    1(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X3, X3
+	LEAQ    2(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X6, X6
+	LEAQ    3(R9), R9
+	CMPQ    R9, R11
+	CMOVQLT R11, R9
+	CMPQ    R9, R12
+	CMOVQGT R12, R9
+	NEGQ    R9
+	VANDPS  32(R10)(R9*4), X9, X9
+
+below18:
 	VMOVLPS    X0, (DI)
 	VEXTRACTPS $0x02, X0, 8(DI)
 	VMOVLPS    X3, (DI)(SI*1)
@@ -7877,13 +8743,18 @@ below17:
 	VEXTRACTPS $0x02, X6, 8(DI)(SI*2)
 	VMOVLPS    X9, (R8)
 	VEXTRACTPS $0x02, X9, 8(R8)
-	ADDQ       $0x03, DX
-	JMP        cols7
+
+end19:
+	ADDQ $0x03, DX
+	JMP  cols7
 
 zeros9:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next18
+	JLE    next26
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next26
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7894,9 +8765,9 @@ zeros9:
 	ADDQ   SI, DX
 	VXORPS Y0, Y0, Y0
 
-zero19:
+zero27:
 	CMPQ    BX, $0x08
-	JLT     zeroed20
+	JLT     zeroed28
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y0, (DI)(SI*1)
 	VMOVUPS Y0, (DI)(SI*2)
@@ -7904,12 +8775,12 @@ zero19:
 	ADDQ    $+32, DI
 	ADDQ    $+32, DX
 	SUBQ    $0x08, BX
-	JMP     zero19
+	JMP     zero27
 
-zeroed20:
-zero21:
+zeroed28:
+zero29:
 	CMPQ    BX, $0x04
-	JLT     zeroed22
+	JLT     zeroed30
 	VMOVUPS X0, (DI)
 	VMOVUPS X0, (DI)(SI*1)
 	VMOVUPS X0, (DI)(SI*2)
@@ -7917,12 +8788,12 @@ zero21:
 	ADDQ    $+16, DI
 	ADDQ    $+16, DX
 	SUBQ    $0x04, BX
-	JMP     zero21
+	JMP     zero29
 
-zeroed22:
-zero23:
+zeroed30:
+zero31:
 	CMPQ   BX, $0x01
-	JLT    zeroed24
+	JLT    zeroed32
 	VMOVSS X0, (DI)
 	VMOVSS X0, (DI)(SI*1)
 	VMOVSS X0, (DI)(SI*2)
@@ -7930,46 +8801,49 @@ zero23:
 	ADDQ   $+4, DI
 	ADDQ   $+4, DX
 	SUBQ   $0x01, BX
-	JMP    zero23
+	JMP    zero31
 
-zeroed24:
-next18:
+zeroed32:
+next26:
 	ADDQ $0x04, CX
 	CMPQ CX, 152(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
-rows25:
+rows33:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside26
+	JLE  inside34
 	MOVQ DX, CX
 
-inside26:
+inside34:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full27
+	JEQ  full35
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full27
+	JGE  full35
 	MOVQ DX, BX
 
-full27:
+full35:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
-cols28:
+cols36:
 	CMPQ DX, BX
-	JGE  zeros30
+	JGE  zeros38
 	MOVQ 160(AX), SI
 	SUBQ $0x03, SI
 	CMPQ DX, SI
-	JLE  inside29
+	JLE  inside37
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
-inside29:
+inside37:
 	// 1 x 3 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -7986,9 +8860,9 @@ inside29:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	SUBQ   $+8, R9
-	JLT    rest32
+	JLT    rest40
 
-steps31:
+steps39:
 	VMOVUPS     (DI), Y3
 	VMOVUPS     (R8), Y4
 	VFMADD231PS Y3, Y4, Y0
@@ -7999,12 +8873,12 @@ steps31:
 	ADDQ        $+32, DI
 	ADDQ        $+32, R8
 	SUBQ        $+8, R9
-	JGE         steps31
+	JGE         steps39
 
-rest32:
+rest40:
 	ADDQ        $+8, R9
 	TESTQ       R9, R9
-	JEQ         sum33
+	JEQ         sum41
 	LEAQ        leading<>+0(SB), R10
 	NEGQ        R9
 	VMOVUPS     32(R10)(R9*4), Y15
@@ -8016,7 +8890,7 @@ rest32:
 	VMASKMOVPS  (R8)(SI*2), Y15, Y4
 	VFMADD231PS Y3, Y4, Y2
 
-sum33:
+sum41:
 	VUNPCKLPS    Y1, Y0, Y3
 	VUNPCKHPS    Y1, Y0, Y0
 	VADDPS       Y3, Y0, Y0
@@ -8031,7 +8905,7 @@ sum33:
 	MOVQ         144(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
-	JEQ          unmasked34
+	JEQ          unmasked42
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         96(AX), DI
@@ -8040,48 +8914,95 @@ sum33:
 	VINSERTPS    $0x20, 8(DI), X13, X13
 	VMULPS       X13, X0, X0
 
-unmasked34:
+unmasked42:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled35
+	JEQ          unscaled43
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X0, X0
 
-unscaled35:
+unscaled43:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write44
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+3, SI
+	CMPB         180(AX), $0x00
+	JEQ          all48
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x03
+	JLT          part47
+
+all48:
+	CMPQ        8(SP), $0x00
+	JNE         part47
+	VMOVSD      (DI), X14
+	VINSERTPS   $0x20, 8(DI), X14, X14
+	VFMADD231PS X14, X13, X0
+	JMP         below45
+
+part47:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+3, R10
+	LEAQ        leading<>+0(SB), R12
+	MOVQ        8(SP), R11
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), X12
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VANDNPS     32(R8)(SI*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+	JMP         end46
+
+write44:
 	CMPB    180(AX), $0x00
-	JEQ     below36
+	JEQ     below45
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x03
-	JGE     below36
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+3, R9
+	JGE     below45
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+3, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X0, X0
+	VANDPS  32(R8)(SI*4), X0, X0
 
-below36:
-	MOVQ       136(AX), SI
-	SHLQ       $0x02, SI
-	MOVQ       CX, DI
-	IMULQ      SI, DI
-	ADDQ       48(AX), DI
-	LEAQ       (DI)(DX*4), DI
+below45:
 	VMOVLPS    X0, (DI)
 	VEXTRACTPS $0x02, X0, 8(DI)
-	ADDQ       $0x03, DX
-	JMP        cols28
 
-zeros30:
+end46:
+	ADDQ $0x03, DX
+	JMP  cols36
+
+zeros38:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next37
+	JLE    next50
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next50
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8090,70 +9011,70 @@ zeros30:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero38:
+zero51:
 	CMPQ    BX, $0x08
-	JLT     zeroed39
+	JLT     zeroed52
 	VMOVUPS Y0, (DI)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero38
+	JMP     zero51
 
-zeroed39:
-zero40:
+zeroed52:
+zero53:
 	CMPQ    BX, $0x04
-	JLT     zeroed41
+	JLT     zeroed54
 	VMOVUPS X0, (DI)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero40
+	JMP     zero53
 
-zeroed41:
-zero42:
+zeroed54:
+zero55:
 	CMPQ   BX, $0x01
-	JLT    zeroed43
+	JLT    zeroed56
 	VMOVSS X0, (DI)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero42
+	JMP    zero55
 
-zeroed43:
-next37:
+zeroed56:
+next50:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows25
+	JLT  rows33
 	JMP  done3
 
 narrow2:
-rows44:
+rows57:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside45
+	JLE  inside58
 	MOVQ DX, CX
 
-inside45:
+inside58:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full46
+	JEQ  full59
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full46
+	JGE  full59
 	MOVQ DX, BX
 
-full46:
+full59:
 	XORQ DX, DX
 
-cols47:
+cols60:
 	CMPQ DX, BX
-	JGE  zeros49
+	JGE  zeros62
 	MOVQ 160(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
-	JLE  inside48
+	JLE  inside61
 	MOVQ SI, DX
 
-inside48:
+inside61:
 	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -8168,21 +9089,21 @@ inside48:
 	MOVQ   168(AX), SI
 	VXORPS Y0, Y0, Y0
 	SUBQ   $+8, SI
-	JLT    rest51
+	JLT    rest64
 
-steps50:
+steps63:
 	VMOVUPS     (DI), Y1
 	VMOVUPS     (R8), Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ        $+32, DI
 	ADDQ        $+32, R8
 	SUBQ        $+8, SI
-	JGE         steps50
+	JGE         steps63
 
-rest51:
+rest64:
 	ADDQ        $+8, SI
 	TESTQ       SI, SI
-	JEQ         sum52
+	JEQ         sum65
 	LEAQ        leading<>+0(SB), R9
 	NEGQ        SI
 	VMOVUPS     32(R9)(SI*4), Y15
@@ -8190,7 +9111,7 @@ rest51:
 	VMASKMOVPS  (R8), Y15, Y2
 	VFMADD231PS Y1, Y2, Y0
 
-sum52:
+sum65:
 	VUNPCKLPS    Y0, Y0, Y1
 	VUNPCKHPS    Y0, Y0, Y0
 	VADDPS       Y1, Y0, Y0
@@ -8202,7 +9123,7 @@ sum52:
 	MOVQ         144(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
-	JEQ          unmasked53
+	JEQ          unmasked66
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         96(AX), DI
@@ -8210,47 +9131,87 @@ sum52:
 	VMOVSS       (DI), X13
 	VMULPS       X13, X0, X0
 
-unmasked53:
+unmasked66:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled54
+	JEQ          unscaled67
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X0, X0
 
-unscaled54:
+unscaled67:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write68
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+1, SI
+	CMPB         180(AX), $0x00
+	JEQ          all72
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x01
+	JLT          part71
+
+all72:
+	VMOVSS      (DI), X14
+	VFMADD231PS X14, X13, X0
+	JMP         below69
+
+part71:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+1, R10
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VMOVUPS     32(R8)(SI*4), X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X0
+	VMASKMOVPS  X0, X15, (DI)
+	JMP         end70
+
+write68:
 	CMPB    180(AX), $0x00
-	JEQ     below55
+	JEQ     below69
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
-	JGE     below55
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+1, R9
+	JGE     below69
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+1, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X0, X0
+	VANDPS  32(R8)(SI*4), X0, X0
 
-below55:
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
+below69:
 	VMOVSS X0, (DI)
-	ADDQ   $0x01, DX
-	JMP    cols47
 
-zeros49:
+end70:
+	ADDQ $0x01, DX
+	JMP  cols60
+
+zeros62:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next56
+	JLE    next74
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next74
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8259,37 +9220,37 @@ zeros49:
 	LEAQ   (DI)(DX*4), DI
 	VXORPS Y0, Y0, Y0
 
-zero57:
+zero75:
 	CMPQ    BX, $0x08
-	JLT     zeroed58
+	JLT     zeroed76
 	VMOVUPS Y0, (DI)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     zero57
+	JMP     zero75
 
-zeroed58:
-zero59:
+zeroed76:
+zero77:
 	CMPQ    BX, $0x04
-	JLT     zeroed60
+	JLT     zeroed78
 	VMOVUPS X0, (DI)
 	ADDQ    $+16, DI
 	SUBQ    $0x04, BX
-	JMP     zero59
+	JMP     zero77
 
-zeroed60:
-zero61:
+zeroed78:
+zero79:
 	CMPQ   BX, $0x01
-	JLT    zeroed62
+	JLT    zeroed80
 	VMOVSS X0, (DI)
 	ADDQ   $+4, DI
 	SUBQ   $0x01, BX
-	JMP    zero61
+	JMP    zero79
 
-zeroed62:
-next56:
+zeroed80:
+next74:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows44
+	JLT  rows57
 
 done3:
 	VZEROUPPER

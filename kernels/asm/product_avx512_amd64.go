@@ -13,7 +13,7 @@ import "github.com/rooftune/rooftune/kernels/tile"
 func productNN8x32AVX512(p *tile.Product)
 
 // productTN8x32AVX512 is the TN product of tile.Product on register tiles of 8 x 32:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN8x32AVX512(p *tile.Product)
@@ -25,7 +25,7 @@ func productTN8x32AVX512(p *tile.Product)
 func productNN12x32AVX512(p *tile.Product)
 
 // productTN12x32AVX512 is the TN product of tile.Product on register tiles of 12 x 32:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN12x32AVX512(p *tile.Product)
@@ -37,7 +37,7 @@ func productTN12x32AVX512(p *tile.Product)
 func productNN6x64AVX512(p *tile.Product)
 
 // productTN6x64AVX512 is the TN product of tile.Product on register tiles of 6 x 64:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN6x64AVX512(p *tile.Product)
@@ -49,25 +49,25 @@ func productTN6x64AVX512(p *tile.Product)
 func productNN4x32AVX512(p *tile.Product)
 
 // productTN4x32AVX512 is the TN product of tile.Product on register tiles of 4 x 32:
-// C = Beta C + Aᵀ B.
+// C = Beta C + diag(Row) Aᵀ B.
 //
 //go:noescape
 func productTN4x32AVX512(p *tile.Product)
 
 // productNT4x4AVX512 is the NT product of tile.Product on register tiles of 4 x 4:
-// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+// C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.
 //
 //go:noescape
 func productNT4x4AVX512(p *tile.Product)
 
 // productNT6x4AVX512 is the NT product of tile.Product on register tiles of 6 x 4:
-// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+// C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.
 //
 //go:noescape
 func productNT6x4AVX512(p *tile.Product)
 
 // productNT2x8AVX512 is the NT product of tile.Product on register tiles of 2 x 8:
-// C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.
+// C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.
 //
 //go:noescape
 func productNT2x8AVX512(p *tile.Product)

@@ -1173,6 +1173,35 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Z16
+	VMULPS       Z0, Z16, Z0
+	VMULPS       Z1, Z16, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z17
+	VMULPS       Z2, Z17, Z2
+	VMULPS       Z3, Z17, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z18
+	VMULPS       Z4, Z18, Z4
+	VMULPS       Z5, Z18, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z16
+	VMULPS       Z6, Z16, Z6
+	VMULPS       Z7, Z16, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z17
+	VMULPS       Z8, Z17, Z8
+	VMULPS       Z9, Z17, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z18
+	VMULPS       Z10, Z18, Z10
+	VMULPS       Z11, Z18, Z11
+	VBROADCASTSS 24(BX)(CX*4), Z16
+	VMULPS       Z12, Z16, Z12
+	VMULPS       Z13, Z16, Z13
+	VBROADCASTSS 28(BX)(CX*4), Z17
+	VMULPS       Z14, Z17, Z14
+	VMULPS       Z15, Z17, Z15
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1185,7 +1214,7 @@ store5:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Z16
 	VFMADD231PS  (SI), Z16, Z0
 	VFMADD231PS  64(SI), Z16, Z1
@@ -1204,7 +1233,7 @@ store5:
 	VFMADD231PS  (R8)(BX*1), Z16, Z14
 	VFMADD231PS  64(R8)(BX*1), Z16, Z15
 
-write9:
+write10:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -1225,11 +1254,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer11
+	JLT  fewer12
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1250,9 +1279,9 @@ rows10:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -1270,9 +1299,26 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1283,7 +1329,7 @@ store12:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -1294,7 +1340,7 @@ store12:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write14:
+write16:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -1304,14 +1350,14 @@ write14:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer16
+	JLT  fewer18
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1328,9 +1374,9 @@ rows15:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -1342,9 +1388,20 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1353,27 +1410,27 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write19:
+write22:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
-rows20:
+fewer18:
+rows23:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer21
+	JLT  fewer24
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1388,9 +1445,9 @@ rows20:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store25
 
-step23:
+step26:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -1399,9 +1456,17 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step26
 
-store22:
+store25:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled27
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled27:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1410,40 +1475,40 @@ store22:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
+	JEQ          write28
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write24:
+write28:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows20
+	JMP     rows23
 
-fewer21:
+fewer24:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel25:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower26
+	JLE  narrower30
 	CMPQ CX, $+16
-	JLE  masked27
+	JLE  masked31
 	MOVQ $+16, CX
 
-masked27:
+masked31:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows28:
+rows32:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer29
+	JLT  fewer33
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1464,9 +1529,9 @@ rows28:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store34
 
-step31:
+step35:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -1479,9 +1544,30 @@ step31:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step31
+	JNE              step35
 
-store30:
+store34:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled36
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
+
+unscaled36:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1494,7 +1580,7 @@ store30:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write32
+	JEQ          write37
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -1513,7 +1599,7 @@ store30:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write32:
+write37:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -1523,14 +1609,14 @@ write32:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows28
+	JMP     rows32
 
-fewer29:
-rows33:
+fewer33:
+rows38:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer34
+	JLT  fewer39
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1547,9 +1633,9 @@ rows33:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store35
+	JEQ    store40
 
-step36:
+step41:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -1558,9 +1644,22 @@ step36:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step36
+	JNE              step41
 
-store35:
+store40:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled42
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled42:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1571,7 +1670,7 @@ store35:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write37
+	JEQ          write43
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -1582,20 +1681,20 @@ store35:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write37:
+write43:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows33
+	JMP     rows38
 
-fewer34:
-rows38:
+fewer39:
+rows44:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer39
+	JLT  fewer45
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1610,18 +1709,27 @@ rows38:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store46
 
-step41:
+step47:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step41
+	JNE              step47
 
-store40:
+store46:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled48
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled48:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1630,25 +1738,25 @@ store40:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write49
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write42:
+write49:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows38
+	JMP     rows44
 
-fewer39:
-rows43:
+fewer45:
+rows50:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer44
+	JLT  fewer51
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1662,17 +1770,24 @@ rows43:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store52
 
-step46:
+step53:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step46
+	JNE              step53
 
-store45:
+store52:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled54
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled54:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1681,21 +1796,21 @@ store45:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write47
+	JEQ          write55
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write47:
+write55:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows43
+	JMP     rows50
 
-fewer44:
+fewer51:
 	ADDQ $+16, DX
-	JMP  panel25
+	JMP  panel29
 
-narrower26:
+narrower30:
 	VZEROUPPER
 	RET
 
@@ -3034,6 +3149,47 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Z24
+	VMULPS       Z0, Z24, Z0
+	VMULPS       Z1, Z24, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z25
+	VMULPS       Z2, Z25, Z2
+	VMULPS       Z3, Z25, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z26
+	VMULPS       Z4, Z26, Z4
+	VMULPS       Z5, Z26, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z24
+	VMULPS       Z6, Z24, Z6
+	VMULPS       Z7, Z24, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z25
+	VMULPS       Z8, Z25, Z8
+	VMULPS       Z9, Z25, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z26
+	VMULPS       Z10, Z26, Z10
+	VMULPS       Z11, Z26, Z11
+	VBROADCASTSS 24(BX)(CX*4), Z24
+	VMULPS       Z12, Z24, Z12
+	VMULPS       Z13, Z24, Z13
+	VBROADCASTSS 28(BX)(CX*4), Z25
+	VMULPS       Z14, Z25, Z14
+	VMULPS       Z15, Z25, Z15
+	VBROADCASTSS 32(BX)(CX*4), Z26
+	VMULPS       Z16, Z26, Z16
+	VMULPS       Z17, Z26, Z17
+	VBROADCASTSS 36(BX)(CX*4), Z24
+	VMULPS       Z18, Z24, Z18
+	VMULPS       Z19, Z24, Z19
+	VBROADCASTSS 40(BX)(CX*4), Z25
+	VMULPS       Z20, Z25, Z20
+	VMULPS       Z21, Z25, Z21
+	VBROADCASTSS 44(BX)(CX*4), Z26
+	VMULPS       Z22, Z26, Z22
+	VMULPS       Z23, Z26, Z23
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3048,7 +3204,7 @@ store5:
 	ADDQ         BX, R9
 	MOVL         176(AX), R10
 	ADDL         R10, R10
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Z24
 	VFMADD231PS  (SI), Z24, Z0
 	VFMADD231PS  64(SI), Z24, Z1
@@ -3075,7 +3231,7 @@ store5:
 	VFMADD231PS  (R9)(BX*2), Z24, Z22
 	VFMADD231PS  64(R9)(BX*2), Z24, Z23
 
-write9:
+write10:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -3104,11 +3260,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer11
+	JLT  fewer12
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -3129,9 +3285,9 @@ rows10:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -3149,9 +3305,26 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3162,7 +3335,7 @@ store12:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -3173,7 +3346,7 @@ store12:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write14:
+write16:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -3183,14 +3356,14 @@ write14:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer16
+	JLT  fewer18
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -3207,9 +3380,9 @@ rows15:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -3221,9 +3394,20 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3232,27 +3416,27 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write19:
+write22:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
-rows20:
+fewer18:
+rows23:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer21
+	JLT  fewer24
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -3267,9 +3451,9 @@ rows20:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store25
 
-step23:
+step26:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -3278,9 +3462,17 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step26
 
-store22:
+store25:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled27
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled27:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3289,40 +3481,40 @@ store22:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
+	JEQ          write28
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write24:
+write28:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows20
+	JMP     rows23
 
-fewer21:
+fewer24:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel25:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower26
+	JLE  narrower30
 	CMPQ CX, $+16
-	JLE  masked27
+	JLE  masked31
 	MOVQ $+16, CX
 
-masked27:
+masked31:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows28:
+rows32:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer29
+	JLT  fewer33
 
 	// 12 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3347,9 +3539,9 @@ rows28:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store34
 
-step31:
+step35:
 	VMOVUPS.Z        (R8), K1, Z12
 	VFMADD231PS.BCST (SI), Z12, Z0
 	VFMADD231PS.BCST 4(SI), Z12, Z1
@@ -3366,9 +3558,38 @@ step31:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step31
+	JNE              step35
 
-store30:
+store34:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled36
+	VBROADCASTSS (BX)(CX*4), Z12
+	VMULPS       Z0, Z12, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z13
+	VMULPS       Z1, Z13, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z12
+	VMULPS       Z2, Z12, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z13
+	VMULPS       Z3, Z13, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z12
+	VMULPS       Z4, Z12, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z13
+	VMULPS       Z5, Z13, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z12
+	VMULPS       Z6, Z12, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z13
+	VMULPS       Z7, Z13, Z7
+	VBROADCASTSS 32(BX)(CX*4), Z12
+	VMULPS       Z8, Z12, Z8
+	VBROADCASTSS 36(BX)(CX*4), Z13
+	VMULPS       Z9, Z13, Z9
+	VBROADCASTSS 40(BX)(CX*4), Z12
+	VMULPS       Z10, Z12, Z10
+	VBROADCASTSS 44(BX)(CX*4), Z13
+	VMULPS       Z11, Z13, Z11
+
+unscaled36:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3383,7 +3604,7 @@ store30:
 	ADDQ         BX, R9
 	MOVL         176(AX), R10
 	ADDL         R10, R10
-	JEQ          write32
+	JEQ          write37
 	VBROADCASTSS 176(AX), Z12
 	VMOVUPS.Z    (SI), K1, Z13
 	VFMADD231PS  Z13, Z12, Z0
@@ -3410,7 +3631,7 @@ store30:
 	VMOVUPS.Z    (R9)(BX*2), K1, Z24
 	VFMADD231PS  Z24, Z12, Z11
 
-write32:
+write37:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -3424,14 +3645,14 @@ write32:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows28
+	JMP     rows32
 
-fewer29:
-rows33:
+fewer33:
+rows38:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer34
+	JLT  fewer39
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3448,9 +3669,9 @@ rows33:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store35
+	JEQ    store40
 
-step36:
+step41:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -3459,9 +3680,22 @@ step36:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step36
+	JNE              step41
 
-store35:
+store40:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled42
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled42:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3472,7 +3706,7 @@ store35:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write37
+	JEQ          write43
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -3483,20 +3717,20 @@ store35:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write37:
+write43:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows33
+	JMP     rows38
 
-fewer34:
-rows38:
+fewer39:
+rows44:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer39
+	JLT  fewer45
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3511,18 +3745,27 @@ rows38:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store46
 
-step41:
+step47:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step41
+	JNE              step47
 
-store40:
+store46:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled48
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled48:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3531,25 +3774,25 @@ store40:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write49
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write42:
+write49:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows38
+	JMP     rows44
 
-fewer39:
-rows43:
+fewer45:
+rows50:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer44
+	JLT  fewer51
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3563,17 +3806,24 @@ rows43:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store52
 
-step46:
+step53:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step46
+	JNE              step53
 
-store45:
+store52:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled54
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled54:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3582,21 +3832,21 @@ store45:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write47
+	JEQ          write55
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write47:
+write55:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows43
+	JMP     rows50
 
-fewer44:
+fewer51:
 	ADDQ $+16, DX
-	JMP  panel25
+	JMP  panel29
 
-narrower26:
+narrower30:
 	VZEROUPPER
 	RET
 
@@ -5329,6 +5579,41 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Z24
+	VMULPS       Z0, Z24, Z0
+	VMULPS       Z1, Z24, Z1
+	VMULPS       Z2, Z24, Z2
+	VMULPS       Z3, Z24, Z3
+	VBROADCASTSS 4(BX)(CX*4), Z25
+	VMULPS       Z4, Z25, Z4
+	VMULPS       Z5, Z25, Z5
+	VMULPS       Z6, Z25, Z6
+	VMULPS       Z7, Z25, Z7
+	VBROADCASTSS 8(BX)(CX*4), Z26
+	VMULPS       Z8, Z26, Z8
+	VMULPS       Z9, Z26, Z9
+	VMULPS       Z10, Z26, Z10
+	VMULPS       Z11, Z26, Z11
+	VBROADCASTSS 12(BX)(CX*4), Z27
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	VBROADCASTSS 16(BX)(CX*4), Z28
+	VMULPS       Z16, Z28, Z16
+	VMULPS       Z17, Z28, Z17
+	VMULPS       Z18, Z28, Z18
+	VMULPS       Z19, Z28, Z19
+	VBROADCASTSS 20(BX)(CX*4), Z24
+	VMULPS       Z20, Z24, Z20
+	VMULPS       Z21, Z24, Z21
+	VMULPS       Z22, Z24, Z22
+	VMULPS       Z23, Z24, Z23
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5339,7 +5624,7 @@ store5:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Z24
 	VFMADD231PS  (SI), Z24, Z0
 	VFMADD231PS  64(SI), Z24, Z1
@@ -5366,7 +5651,7 @@ store5:
 	VFMADD231PS  128(DI)(BX*2), Z24, Z22
 	VFMADD231PS  192(DI)(BX*2), Z24, Z23
 
-write9:
+write10:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5395,11 +5680,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer11
+	JLT  fewer12
 
 	// 4 rows x 4 vectors
 	MOVQ   120(AX), BX
@@ -5428,9 +5713,9 @@ rows10:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VMOVUPS      128(R8), Z18
@@ -5458,9 +5743,34 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Z16
+	VMULPS       Z0, Z16, Z0
+	VMULPS       Z1, Z16, Z1
+	VMULPS       Z2, Z16, Z2
+	VMULPS       Z3, Z16, Z3
+	VBROADCASTSS 4(BX)(CX*4), Z17
+	VMULPS       Z4, Z17, Z4
+	VMULPS       Z5, Z17, Z5
+	VMULPS       Z6, Z17, Z6
+	VMULPS       Z7, Z17, Z7
+	VBROADCASTSS 8(BX)(CX*4), Z18
+	VMULPS       Z8, Z18, Z8
+	VMULPS       Z9, Z18, Z9
+	VMULPS       Z10, Z18, Z10
+	VMULPS       Z11, Z18, Z11
+	VBROADCASTSS 12(BX)(CX*4), Z19
+	VMULPS       Z12, Z19, Z12
+	VMULPS       Z13, Z19, Z13
+	VMULPS       Z14, Z19, Z14
+	VMULPS       Z15, Z19, Z15
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5471,7 +5781,7 @@ store12:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Z16
 	VFMADD231PS  (SI), Z16, Z0
 	VFMADD231PS  64(SI), Z16, Z1
@@ -5490,7 +5800,7 @@ store12:
 	VFMADD231PS  128(DI), Z16, Z14
 	VFMADD231PS  192(DI), Z16, Z15
 
-write14:
+write16:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5508,14 +5818,14 @@ write14:
 	VMOVUPS Z14, 128(DI)
 	VMOVUPS Z15, 192(DI)
 	ADDQ    $+4, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer16
+	JLT  fewer18
 
 	// 2 rows x 4 vectors
 	MOVQ   120(AX), BX
@@ -5536,9 +5846,9 @@ rows15:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VMOVUPS      128(R8), Z10
@@ -5556,9 +5866,24 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z4, Z9, Z4
+	VMULPS       Z5, Z9, Z5
+	VMULPS       Z6, Z9, Z6
+	VMULPS       Z7, Z9, Z7
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5567,7 +5892,7 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -5578,7 +5903,7 @@ store17:
 	VFMADD231PS  128(SI)(BX*1), Z8, Z6
 	VFMADD231PS  192(SI)(BX*1), Z8, Z7
 
-write19:
+write22:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5588,14 +5913,14 @@ write19:
 	VMOVUPS Z6, 128(SI)(BX*1)
 	VMOVUPS Z7, 192(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
-rows20:
+fewer18:
+rows23:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer21
+	JLT  fewer24
 
 	// 1 rows x 4 vectors
 	MOVQ   120(AX), BX
@@ -5612,9 +5937,9 @@ rows20:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store25
 
-step23:
+step26:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VMOVUPS      128(R8), Z6
@@ -5627,9 +5952,19 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step26
 
-store22:
+store25:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled27
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VMULPS       Z2, Z4, Z2
+	VMULPS       Z3, Z4, Z3
+
+unscaled27:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5638,38 +5973,38 @@ store22:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
+	JEQ          write28
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  128(SI), Z4, Z2
 	VFMADD231PS  192(SI), Z4, Z3
 
-write24:
+write28:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, 192(SI)
 	ADDQ    $+1, CX
-	JMP     rows20
+	JMP     rows23
 
-fewer21:
+fewer24:
 	ADDQ $+64, DX
 	JMP  panel1
 
 narrower2:
-panel25:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
-	JLT  narrower26
+	JLT  narrower30
 	XORQ CX, CX
 
-rows27:
+rows31:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
-	JLT  fewer28
+	JLT  fewer32
 
 	// 6 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5694,9 +6029,9 @@ rows27:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store29
+	JEQ    store33
 
-step30:
+step34:
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VBROADCASTSS (SI), Z14
@@ -5720,9 +6055,32 @@ step30:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step30
+	JNE          step34
 
-store29:
+store33:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled35
+	VBROADCASTSS (BX)(CX*4), Z12
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z13
+	VMULPS       Z2, Z13, Z2
+	VMULPS       Z3, Z13, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z14
+	VMULPS       Z4, Z14, Z4
+	VMULPS       Z5, Z14, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z12
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z13
+	VMULPS       Z8, Z13, Z8
+	VMULPS       Z9, Z13, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z14
+	VMULPS       Z10, Z14, Z10
+	VMULPS       Z11, Z14, Z11
+
+unscaled35:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5733,7 +6091,7 @@ store29:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write31
+	JEQ          write36
 	VBROADCASTSS 176(AX), Z12
 	VFMADD231PS  (SI), Z12, Z0
 	VFMADD231PS  64(SI), Z12, Z1
@@ -5748,7 +6106,7 @@ store29:
 	VFMADD231PS  (DI)(BX*2), Z12, Z10
 	VFMADD231PS  64(DI)(BX*2), Z12, Z11
 
-write31:
+write36:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -5762,14 +6120,14 @@ write31:
 	VMOVUPS Z10, (DI)(BX*2)
 	VMOVUPS Z11, 64(DI)(BX*2)
 	ADDQ    $+6, CX
-	JMP     rows27
+	JMP     rows31
 
-fewer28:
-rows32:
+fewer32:
+rows37:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer33
+	JLT  fewer38
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5790,9 +6148,9 @@ rows32:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store39
 
-step35:
+step40:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -5810,9 +6168,26 @@ step35:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step35
+	JNE          step40
 
-store34:
+store39:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled41
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled41:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5823,7 +6198,7 @@ store34:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write36
+	JEQ          write42
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -5834,7 +6209,7 @@ store34:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write36:
+write42:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -5844,14 +6219,14 @@ write36:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows32
+	JMP     rows37
 
-fewer33:
-rows37:
+fewer38:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer38
+	JLT  fewer44
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5868,9 +6243,9 @@ rows37:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store45
 
-step40:
+step46:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -5882,9 +6257,20 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step46
 
-store39:
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled47
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5893,27 +6279,27 @@ store39:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write41
+	JEQ          write48
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write41:
+write48:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows37
+	JMP     rows43
 
-fewer38:
-rows42:
+fewer44:
+rows49:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer43
+	JLT  fewer50
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5928,9 +6314,9 @@ rows42:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store44
+	JEQ    store51
 
-step45:
+step52:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -5939,9 +6325,17 @@ step45:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step45
+	JNE          step52
 
-store44:
+store51:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled53
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5950,40 +6344,40 @@ store44:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write46
+	JEQ          write54
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write46:
+write54:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows42
+	JMP     rows49
 
-fewer43:
+fewer50:
 	ADDQ $+32, DX
-	JMP  panel25
+	JMP  panel29
 
-narrower26:
-panel47:
+narrower30:
+panel55:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower48
+	JLE  narrower56
 	CMPQ CX, $+16
-	JLE  masked49
+	JLE  masked57
 	MOVQ $+16, CX
 
-masked49:
+masked57:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows50:
+rows58:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer51
+	JLT  fewer59
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6004,9 +6398,9 @@ rows50:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store60
 
-step53:
+step61:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -6019,9 +6413,30 @@ step53:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step53
+	JNE              step61
 
-store52:
+store60:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled62
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
+
+unscaled62:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6034,7 +6449,7 @@ store52:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write54
+	JEQ          write63
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -6053,7 +6468,7 @@ store52:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write54:
+write63:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -6063,14 +6478,14 @@ write54:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows50
+	JMP     rows58
 
-fewer51:
-rows55:
+fewer59:
+rows64:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer56
+	JLT  fewer65
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6087,9 +6502,9 @@ rows55:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store57
+	JEQ    store66
 
-step58:
+step67:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -6098,9 +6513,22 @@ step58:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step58
+	JNE              step67
 
-store57:
+store66:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled68
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled68:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6111,7 +6539,7 @@ store57:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write59
+	JEQ          write69
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -6122,20 +6550,20 @@ store57:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write59:
+write69:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows55
+	JMP     rows64
 
-fewer56:
-rows60:
+fewer65:
+rows70:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer61
+	JLT  fewer71
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6150,18 +6578,27 @@ rows60:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store62
+	JEQ    store72
 
-step63:
+step73:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step63
+	JNE              step73
 
-store62:
+store72:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled74
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled74:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6170,25 +6607,25 @@ store62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write64
+	JEQ          write75
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write64:
+write75:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows60
+	JMP     rows70
 
-fewer61:
-rows65:
+fewer71:
+rows76:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer66
+	JLT  fewer77
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6202,17 +6639,24 @@ rows65:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store67
+	JEQ    store78
 
-step68:
+step79:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step68
+	JNE              step79
 
-store67:
+store78:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled80
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled80:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6221,21 +6665,21 @@ store67:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write69
+	JEQ          write81
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write69:
+write81:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows65
+	JMP     rows76
 
-fewer66:
+fewer77:
 	ADDQ $+16, DX
-	JMP  panel47
+	JMP  panel55
 
-narrower48:
+narrower56:
 	VZEROUPPER
 	RET
 
@@ -7090,6 +7534,23 @@ step8:
 	JNE          step8
 
 store5:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled9
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled9:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7100,7 +7561,7 @@ store5:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write9
+	JEQ          write10
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -7111,7 +7572,7 @@ store5:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write9:
+write10:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -7124,11 +7585,11 @@ write9:
 	JMP     rows3
 
 fewer4:
-rows10:
+rows11:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer11
+	JLT  fewer12
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -7145,9 +7606,9 @@ rows10:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store12
+	JEQ    store13
 
-step13:
+step14:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -7159,9 +7620,20 @@ step13:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step13
+	JNE          step14
 
-store12:
+store13:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled15
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled15:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7170,27 +7642,27 @@ store12:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write14
+	JEQ          write16
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write14:
+write16:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows10
+	JMP     rows11
 
-fewer11:
-rows15:
+fewer12:
+rows17:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer16
+	JLT  fewer18
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -7205,9 +7677,9 @@ rows15:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store17
+	JEQ    store19
 
-step18:
+step20:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -7216,9 +7688,17 @@ step18:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step18
+	JNE          step20
 
-store17:
+store19:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled21
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled21:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7227,40 +7707,40 @@ store17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write19
+	JEQ          write22
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write19:
+write22:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows15
+	JMP     rows17
 
-fewer16:
+fewer18:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel20:
+panel23:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower21
+	JLE  narrower24
 	CMPQ CX, $+16
-	JLE  masked22
+	JLE  masked25
 	MOVQ $+16, CX
 
-masked22:
+masked25:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows23:
+rows26:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer24
+	JLT  fewer27
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7281,9 +7761,9 @@ rows23:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store28
 
-step26:
+step29:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -7296,9 +7776,30 @@ step26:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step26
+	JNE              step29
 
-store25:
+store28:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled30
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
+
+unscaled30:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7311,7 +7812,7 @@ store25:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write27
+	JEQ          write31
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -7330,7 +7831,7 @@ store25:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write27:
+write31:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -7340,14 +7841,14 @@ write27:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows23
+	JMP     rows26
 
-fewer24:
-rows28:
+fewer27:
+rows32:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer29
+	JLT  fewer33
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7364,9 +7865,9 @@ rows28:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store34
 
-step31:
+step35:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -7375,9 +7876,22 @@ step31:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step31
+	JNE              step35
 
-store30:
+store34:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled36
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled36:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7388,7 +7902,7 @@ store30:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write32
+	JEQ          write37
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -7399,20 +7913,20 @@ store30:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write32:
+write37:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows28
+	JMP     rows32
 
-fewer29:
-rows33:
+fewer33:
+rows38:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer34
+	JLT  fewer39
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7427,18 +7941,27 @@ rows33:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store35
+	JEQ    store40
 
-step36:
+step41:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step36
+	JNE              step41
 
-store35:
+store40:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled42
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled42:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7447,25 +7970,25 @@ store35:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write37
+	JEQ          write43
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write37:
+write43:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows33
+	JMP     rows38
 
-fewer34:
-rows38:
+fewer39:
+rows44:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer39
+	JLT  fewer45
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7479,17 +8002,24 @@ rows38:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store46
 
-step41:
+step47:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step41
+	JNE              step47
 
-store40:
+store46:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled48
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled48:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7498,27 +8028,27 @@ store40:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write42
+	JEQ          write49
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write42:
+write49:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows38
+	JMP     rows44
 
-fewer39:
+fewer45:
 	ADDQ $+16, DX
-	JMP  panel20
+	JMP  panel23
 
-narrower21:
+narrower24:
 	VZEROUPPER
 	RET
 
 // func productNT4x4AVX512(p *tile.Product)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·productNT4x4AVX512(SB), NOSPLIT, $0-8
+// Requires: AVX, AVX512F, CMOV, FMA3
+TEXT ·productNT4x4AVX512(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
 	CMPQ 152(AX), $0x00
@@ -7529,12 +8059,15 @@ TEXT ·productNT4x4AVX512(SB), NOSPLIT, $0-8
 	JLT  narrow2
 	CMPQ 152(AX), $+4
 	JLT  thin1
+	MOVQ $+0, (SP)
 
 rows4:
 	MOVQ 152(AX), DX
 	SUBQ $0x04, DX
 	CMPQ CX, DX
 	JLE  inside5
+	SUBQ DX, CX
+	MOVQ CX, (SP)
 	MOVQ DX, CX
 
 inside5:
@@ -7548,6 +8081,7 @@ inside5:
 	MOVQ DX, BX
 
 full6:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
 cols7:
@@ -7557,6 +8091,8 @@ cols7:
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
 inside8:
@@ -7798,65 +8334,157 @@ unmasked15:
 	VMULPS       X13, X4, X4
 
 unscaled16:
-	CMPB    180(AX), $0x00
-	JEQ     below17
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x04
-	JGE     below17
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
-	LEAQ    (SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X1, X1
-	LEAQ    1(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X2, X2
-	LEAQ    2(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X3, X3
-	LEAQ    3(SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X4, X4
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	LEAQ         (DI)(SI*2), R8
+	ADDQ         SI, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write17
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, R9
+	CMPB         180(AX), $0x00
+	JEQ          all21
+	LEAQ         1(CX), R9
+	SUBQ         184(AX), R9
+	SUBQ         DX, R9
+	CMPQ         R9, $0x04
+	JLT          part20
 
-below17:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
-	LEAQ    (DI)(SI*2), R8
-	ADDQ    SI, R8
+all21:
+	CMPQ        (SP), $0x00
+	JNE         part20
+	CMPQ        8(SP), $0x00
+	JNE         part20
+	VFMADD231PS (DI), X13, X1
+	VFMADD231PS (DI)(SI*1), X13, X2
+	VFMADD231PS (DI)(SI*2), X13, X3
+	VFMADD231PS (R8), X13, X4
+	JMP         below18
+
+part20:
+	LEAQ        leading<>+0(SB), R10
+	XORQ        R11, R11
+	MOVQ        $+4, R12
+	LEAQ        leading<>+0(SB), R14
+	MOVQ        8(SP), R13
+	NEGQ        R13
+	VMOVUPS     32(R14)(R13*4), X12
+	CMPQ        (SP), $0x00
+	JGT         row22
+	LEAQ        (R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+
+row22:
+	CMPQ        (SP), $0x01
+	JGT         row23
+	LEAQ        1(R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI)(SI*1), X15, X14
+	VFMADD231PS X14, X13, X2
+	VMASKMOVPS  X2, X15, (DI)(SI*1)
+
+row23:
+	CMPQ        (SP), $0x02
+	JGT         row24
+	LEAQ        2(R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI)(SI*2), X15, X14
+	VFMADD231PS X14, X13, X3
+	VMASKMOVPS  X3, X15, (DI)(SI*2)
+
+row24:
+	LEAQ        3(R9), SI
+	CMPQ        SI, R11
+	CMOVQLT     R11, SI
+	CMPQ        SI, R12
+	CMOVQGT     R12, SI
+	NEGQ        SI
+	VANDNPS     32(R10)(SI*4), X12, X15
+	VMASKMOVPS  (R8), X15, X14
+	VFMADD231PS X14, X13, X4
+	VMASKMOVPS  X4, X15, (R8)
+	JMP         end19
+
+write17:
+	CMPB    180(AX), $0x00
+	JEQ     below18
+	LEAQ    1(CX), R9
+	SUBQ    184(AX), R9
+	SUBQ    DX, R9
+	CMPQ    R9, $0x04
+	JGE     below18
+	LEAQ    leading<>+0(SB), R10
+	XORQ    R11, R11
+	MOVQ    $+4, R12
+	LEAQ    (R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X1, X1
+	LEAQ    1(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X2, X2
+	LEAQ    2(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X3, X3
+	LEAQ    3(R9), R9
+	CMPQ    R9, R11
+	CMOVQLT R11, R9
+	CMPQ    R9, R12
+	CMOVQGT R12, R9
+	NEGQ    R9
+	VANDPS  32(R10)(R9*4), X4, X4
+
+below18:
 	VMOVUPS X1, (DI)
 	VMOVUPS X2, (DI)(SI*1)
 	VMOVUPS X3, (DI)(SI*2)
 	VMOVUPS X4, (R8)
-	ADDQ    $0x04, DX
-	JMP     cols7
+
+end19:
+	ADDQ $0x04, DX
+	JMP  cols7
 
 zeros9:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next18
+	JLE    next26
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next26
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -7867,9 +8495,9 @@ zeros9:
 	ADDQ   SI, DX
 	VPXORD Z0, Z0, Z0
 
-zero19:
+zero27:
 	CMPQ    BX, $0x10
-	JLT     zeroed20
+	JLT     zeroed28
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z0, (DI)(SI*1)
 	VMOVUPS Z0, (DI)(SI*2)
@@ -7877,9 +8505,9 @@ zero19:
 	ADDQ    $+64, DI
 	ADDQ    $+64, DX
 	SUBQ    $0x10, BX
-	JMP     zero19
+	JMP     zero27
 
-zeroed20:
+zeroed28:
 	LEAQ    bits<>+0(SB), R8
 	KMOVW   (R8)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
@@ -7887,43 +8515,46 @@ zeroed20:
 	VMOVUPS Z0, K1, (DI)(SI*2)
 	VMOVUPS Z0, K1, (DX)
 
-next18:
+next26:
 	ADDQ $0x04, CX
 	CMPQ CX, 152(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
-rows21:
+rows29:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside22
+	JLE  inside30
 	MOVQ DX, CX
 
-inside22:
+inside30:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full23
+	JEQ  full31
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full23
+	JGE  full31
 	MOVQ DX, BX
 
-full23:
+full31:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
-cols24:
+cols32:
 	CMPQ DX, BX
-	JGE  zeros26
+	JGE  zeros34
 	MOVQ 160(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
-	JLE  inside25
+	JLE  inside33
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
-inside25:
+inside33:
 	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -7943,9 +8574,9 @@ inside25:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	SUBQ   $+16, R10
-	JLT    rest28
+	JLT    rest36
 
-steps27:
+steps35:
 	VMOVUPS     (DI), Z4
 	VMOVUPS     (R8), Z5
 	VFMADD231PS Z4, Z5, Z0
@@ -7959,12 +8590,12 @@ steps27:
 	ADDQ        $+64, R8
 	ADDQ        $+64, R9
 	SUBQ        $+16, R10
-	JGE         steps27
+	JGE         steps35
 
-rest28:
+rest36:
 	ADDQ        $+16, R10
 	TESTQ       R10, R10
-	JEQ         sum29
+	JEQ         sum37
 	LEAQ        bits<>+0(SB), R11
 	KMOVW       (R11)(R10*2), K1
 	VMOVUPS.Z   (DI), K1, Z4
@@ -7977,7 +8608,7 @@ rest28:
 	VMOVUPS.Z   (R9), K1, Z8
 	VFMADD231PS Z4, Z8, Z3
 
-sum29:
+sum37:
 	VUNPCKLPS     Z1, Z0, Z4
 	VUNPCKHPS     Z1, Z0, Z0
 	VADDPS        Z4, Z0, Z0
@@ -7997,54 +8628,99 @@ sum29:
 	MOVQ          144(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
-	JEQ           unmasked30
+	JEQ           unmasked38
 	MOVQ          CX, DI
 	IMULQ         SI, DI
 	ADDQ          96(AX), DI
 	LEAQ          (DI)(DX*4), DI
 	VMULPS        (DI), X1, X1
 
-unmasked30:
+unmasked38:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled31
+	JEQ          unscaled39
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X1, X1
 
-unscaled31:
+unscaled39:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write40
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, SI
+	CMPB         180(AX), $0x00
+	JEQ          all44
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x04
+	JLT          part43
+
+all44:
+	CMPQ        8(SP), $0x00
+	JNE         part43
+	VFMADD231PS (DI), X13, X1
+	JMP         below41
+
+part43:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+4, R10
+	LEAQ        leading<>+0(SB), R12
+	MOVQ        8(SP), R11
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), X12
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VANDNPS     32(R8)(SI*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+	JMP         end42
+
+write40:
 	CMPB    180(AX), $0x00
-	JEQ     below32
+	JEQ     below41
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
-	JGE     below32
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
+	JGE     below41
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+4, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X1, X1
+	VANDPS  32(R8)(SI*4), X1, X1
 
-below32:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+below41:
 	VMOVUPS X1, (DI)
-	ADDQ    $0x04, DX
-	JMP     cols24
 
-zeros26:
+end42:
+	ADDQ $0x04, DX
+	JMP  cols32
+
+zeros34:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next33
+	JLE    next46
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next46
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8053,56 +8729,56 @@ zeros26:
 	LEAQ   (DI)(DX*4), DI
 	VPXORD Z0, Z0, Z0
 
-zero34:
+zero47:
 	CMPQ    BX, $0x10
-	JLT     zeroed35
+	JLT     zeroed48
 	VMOVUPS Z0, (DI)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     zero34
+	JMP     zero47
 
-zeroed35:
+zeroed48:
 	LEAQ    bits<>+0(SB), DX
 	KMOVW   (DX)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
 
-next33:
+next46:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows21
+	JLT  rows29
 	JMP  done3
 
 narrow2:
-rows36:
+rows49:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside37
+	JLE  inside50
 	MOVQ DX, CX
 
-inside37:
+inside50:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full38
+	JEQ  full51
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full38
+	JGE  full51
 	MOVQ DX, BX
 
-full38:
+full51:
 	XORQ DX, DX
 
-cols39:
+cols52:
 	CMPQ DX, BX
-	JGE  zeros41
+	JGE  zeros54
 	MOVQ 160(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
-	JLE  inside40
+	JLE  inside53
 	MOVQ SI, DX
 
-inside40:
+inside53:
 	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -8117,28 +8793,28 @@ inside40:
 	MOVQ   168(AX), SI
 	VPXORD Z0, Z0, Z0
 	SUBQ   $+16, SI
-	JLT    rest43
+	JLT    rest56
 
-steps42:
+steps55:
 	VMOVUPS     (DI), Z1
 	VMOVUPS     (R8), Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $+64, DI
 	ADDQ        $+64, R8
 	SUBQ        $+16, SI
-	JGE         steps42
+	JGE         steps55
 
-rest43:
+rest56:
 	ADDQ        $+16, SI
 	TESTQ       SI, SI
-	JEQ         sum44
+	JEQ         sum57
 	LEAQ        bits<>+0(SB), R9
 	KMOVW       (R9)(SI*2), K1
 	VMOVUPS.Z   (DI), K1, Z1
 	VMOVUPS.Z   (R8), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
-sum44:
+sum57:
 	VUNPCKLPS     Z0, Z0, Z1
 	VUNPCKHPS     Z0, Z0, Z0
 	VADDPS        Z1, Z0, Z0
@@ -8155,7 +8831,7 @@ sum44:
 	MOVQ          144(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
-	JEQ           unmasked45
+	JEQ           unmasked58
 	MOVQ          CX, DI
 	IMULQ         SI, DI
 	ADDQ          96(AX), DI
@@ -8163,47 +8839,87 @@ sum44:
 	VMOVSS        (DI), X13
 	VMULPS        X13, X1, X1
 
-unmasked45:
+unmasked58:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled46
+	JEQ          unscaled59
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X1, X1
 
-unscaled46:
+unscaled59:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write60
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+1, SI
+	CMPB         180(AX), $0x00
+	JEQ          all64
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x01
+	JLT          part63
+
+all64:
+	VMOVSS      (DI), X14
+	VFMADD231PS X14, X13, X1
+	JMP         below61
+
+part63:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+1, R10
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VMOVUPS     32(R8)(SI*4), X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+	JMP         end62
+
+write60:
 	CMPB    180(AX), $0x00
-	JEQ     below47
+	JEQ     below61
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
-	JGE     below47
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+1, R9
+	JGE     below61
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+1, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X1, X1
+	VANDPS  32(R8)(SI*4), X1, X1
 
-below47:
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
+below61:
 	VMOVSS X1, (DI)
-	ADDQ   $0x01, DX
-	JMP    cols39
 
-zeros41:
+end62:
+	ADDQ $0x01, DX
+	JMP  cols52
+
+zeros54:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next48
+	JLE    next66
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next66
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8212,31 +8928,31 @@ zeros41:
 	LEAQ   (DI)(DX*4), DI
 	VPXORD Z0, Z0, Z0
 
-zero49:
+zero67:
 	CMPQ    BX, $0x10
-	JLT     zeroed50
+	JLT     zeroed68
 	VMOVUPS Z0, (DI)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     zero49
+	JMP     zero67
 
-zeroed50:
+zeroed68:
 	LEAQ    bits<>+0(SB), DX
 	KMOVW   (DX)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
 
-next48:
+next66:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows36
+	JLT  rows49
 
 done3:
 	VZEROUPPER
 	RET
 
 // func productNT6x4AVX512(p *tile.Product)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·productNT6x4AVX512(SB), NOSPLIT, $0-8
+// Requires: AVX, AVX512F, CMOV, FMA3
+TEXT ·productNT6x4AVX512(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
 	CMPQ 152(AX), $0x00
@@ -8247,12 +8963,15 @@ TEXT ·productNT6x4AVX512(SB), NOSPLIT, $0-8
 	JLT  narrow2
 	CMPQ 152(AX), $+6
 	JLT  thin1
+	MOVQ $+0, (SP)
 
 rows4:
 	MOVQ 152(AX), DX
 	SUBQ $0x06, DX
 	CMPQ CX, DX
 	JLE  inside5
+	SUBQ DX, CX
+	MOVQ CX, (SP)
 	MOVQ DX, CX
 
 inside5:
@@ -8266,6 +8985,7 @@ inside5:
 	MOVQ DX, BX
 
 full6:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
 cols7:
@@ -8275,6 +8995,8 @@ cols7:
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
 inside8:
@@ -8596,81 +9318,203 @@ unmasked15:
 	VMULPS       X13, X6, X6
 
 unscaled16:
-	CMPB    180(AX), $0x00
-	JEQ     below17
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x04
-	JGE     below17
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
-	LEAQ    (SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X1, X1
-	LEAQ    1(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X2, X2
-	LEAQ    2(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X3, X3
-	LEAQ    3(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X4, X4
-	LEAQ    4(SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), X5, X5
-	LEAQ    5(SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X6, X6
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	LEAQ         (DI)(SI*2), R8
+	ADDQ         SI, R8
+	MOVL         176(AX), R9
+	ADDL         R9, R9
+	JEQ          write17
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, R9
+	CMPB         180(AX), $0x00
+	JEQ          all21
+	LEAQ         1(CX), R9
+	SUBQ         184(AX), R9
+	SUBQ         DX, R9
+	CMPQ         R9, $0x04
+	JLT          part20
 
-below17:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
-	LEAQ    (DI)(SI*2), R8
-	ADDQ    SI, R8
+all21:
+	CMPQ        (SP), $0x00
+	JNE         part20
+	CMPQ        8(SP), $0x00
+	JNE         part20
+	VFMADD231PS (DI), X13, X1
+	VFMADD231PS (DI)(SI*1), X13, X2
+	VFMADD231PS (DI)(SI*2), X13, X3
+	VFMADD231PS (R8), X13, X4
+	VFMADD231PS (R8)(SI*1), X13, X5
+	VFMADD231PS (R8)(SI*2), X13, X6
+	JMP         below18
+
+part20:
+	LEAQ        leading<>+0(SB), R10
+	XORQ        R11, R11
+	MOVQ        $+4, R12
+	LEAQ        leading<>+0(SB), R14
+	MOVQ        8(SP), R13
+	NEGQ        R13
+	VMOVUPS     32(R14)(R13*4), X12
+	CMPQ        (SP), $0x00
+	JGT         row22
+	LEAQ        (R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+
+row22:
+	CMPQ        (SP), $0x01
+	JGT         row23
+	LEAQ        1(R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI)(SI*1), X15, X14
+	VFMADD231PS X14, X13, X2
+	VMASKMOVPS  X2, X15, (DI)(SI*1)
+
+row23:
+	CMPQ        (SP), $0x02
+	JGT         row24
+	LEAQ        2(R9), R13
+	CMPQ        R13, R11
+	CMOVQLT     R11, R13
+	CMPQ        R13, R12
+	CMOVQGT     R12, R13
+	NEGQ        R13
+	VANDNPS     32(R10)(R13*4), X12, X15
+	VMASKMOVPS  (DI)(SI*2), X15, X14
+	VFMADD231PS X14, X13, X3
+	VMASKMOVPS  X3, X15, (DI)(SI*2)
+
+row24:
+	CMPQ        (SP), $0x03
+	JGT         row25
+	LEAQ        3(R9), DI
+	CMPQ        DI, R11
+	CMOVQLT     R11, DI
+	CMPQ        DI, R12
+	CMOVQGT     R12, DI
+	NEGQ        DI
+	VANDNPS     32(R10)(DI*4), X12, X15
+	VMASKMOVPS  (R8), X15, X14
+	VFMADD231PS X14, X13, X4
+	VMASKMOVPS  X4, X15, (R8)
+
+row25:
+	CMPQ        (SP), $0x04
+	JGT         row26
+	LEAQ        4(R9), DI
+	CMPQ        DI, R11
+	CMOVQLT     R11, DI
+	CMPQ        DI, R12
+	CMOVQGT     R12, DI
+	NEGQ        DI
+	VANDNPS     32(R10)(DI*4), X12, X15
+	VMASKMOVPS  (R8)(SI*1), X15, X14
+	VFMADD231PS X14, X13, X5
+	VMASKMOVPS  X5, X15, (R8)(SI*1)
+
+row26:
+	LEAQ        5(R9), DI
+	CMPQ        DI, R11
+	CMOVQLT     R11, DI
+	CMPQ        DI, R12
+	CMOVQGT     R12, DI
+	NEGQ        DI
+	VANDNPS     32(R10)(DI*4), X12, X15
+	VMASKMOVPS  (R8)(SI*2), X15, X14
+	VFMADD231PS X14, X13, X6
+	VMASKMOVPS  X6, X15, (R8)(SI*2)
+	JMP         end19
+
+write17:
+	CMPB    180(AX), $0x00
+	JEQ     below18
+	LEAQ    1(CX), R9
+	SUBQ    184(AX), R9
+	SUBQ    DX, R9
+	CMPQ    R9, $0x04
+	JGE     below18
+	LEAQ    leading<>+0(SB), R10
+	XORQ    R11, R11
+	MOVQ    $+4, R12
+	LEAQ    (R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X1, X1
+	LEAQ    1(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X2, X2
+	LEAQ    2(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X3, X3
+	LEAQ    3(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X4, X4
+	LEAQ    4(R9), R13
+	CMPQ    R13, R11
+	CMOVQLT R11, R13
+	CMPQ    R13, R12
+	CMOVQGT R12, R13
+	NEGQ    R13
+	VANDPS  32(R10)(R13*4), X5, X5
+	LEAQ    5(R9), R9
+	CMPQ    R9, R11
+	CMOVQLT R11, R9
+	CMPQ    R9, R12
+	CMOVQGT R12, R9
+	NEGQ    R9
+	VANDPS  32(R10)(R9*4), X6, X6
+
+below18:
 	VMOVUPS X1, (DI)
 	VMOVUPS X2, (DI)(SI*1)
 	VMOVUPS X3, (DI)(SI*2)
 	VMOVUPS X4, (R8)
 	VMOVUPS X5, (R8)(SI*1)
 	VMOVUPS X6, (R8)(SI*2)
-	ADDQ    $0x04, DX
-	JMP     cols7
+
+end19:
+	ADDQ $0x04, DX
+	JMP  cols7
 
 zeros9:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next18
+	JLE    next28
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next28
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -8681,9 +9525,9 @@ zeros9:
 	ADDQ   SI, DX
 	VPXORD Z0, Z0, Z0
 
-zero19:
+zero29:
 	CMPQ    BX, $0x10
-	JLT     zeroed20
+	JLT     zeroed30
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z0, (DI)(SI*1)
 	VMOVUPS Z0, (DI)(SI*2)
@@ -8693,9 +9537,9 @@ zero19:
 	ADDQ    $+64, DI
 	ADDQ    $+64, DX
 	SUBQ    $0x10, BX
-	JMP     zero19
+	JMP     zero29
 
-zeroed20:
+zeroed30:
 	LEAQ    bits<>+0(SB), R8
 	KMOVW   (R8)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
@@ -8705,43 +9549,46 @@ zeroed20:
 	VMOVUPS Z0, K1, (DX)(SI*1)
 	VMOVUPS Z0, K1, (DX)(SI*2)
 
-next18:
+next28:
 	ADDQ $0x06, CX
 	CMPQ CX, 152(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
-rows21:
+rows31:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside22
+	JLE  inside32
 	MOVQ DX, CX
 
-inside22:
+inside32:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full23
+	JEQ  full33
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full23
+	JGE  full33
 	MOVQ DX, BX
 
-full23:
+full33:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
-cols24:
+cols34:
 	CMPQ DX, BX
-	JGE  zeros26
+	JGE  zeros36
 	MOVQ 160(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
-	JLE  inside25
+	JLE  inside35
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
-inside25:
+inside35:
 	// 1 x 4 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -8761,9 +9608,9 @@ inside25:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	SUBQ   $+16, R10
-	JLT    rest28
+	JLT    rest38
 
-steps27:
+steps37:
 	VMOVUPS     (DI), Z4
 	VMOVUPS     (R8), Z5
 	VFMADD231PS Z4, Z5, Z0
@@ -8777,12 +9624,12 @@ steps27:
 	ADDQ        $+64, R8
 	ADDQ        $+64, R9
 	SUBQ        $+16, R10
-	JGE         steps27
+	JGE         steps37
 
-rest28:
+rest38:
 	ADDQ        $+16, R10
 	TESTQ       R10, R10
-	JEQ         sum29
+	JEQ         sum39
 	LEAQ        bits<>+0(SB), R11
 	KMOVW       (R11)(R10*2), K1
 	VMOVUPS.Z   (DI), K1, Z4
@@ -8795,7 +9642,7 @@ rest28:
 	VMOVUPS.Z   (R9), K1, Z8
 	VFMADD231PS Z4, Z8, Z3
 
-sum29:
+sum39:
 	VUNPCKLPS     Z1, Z0, Z4
 	VUNPCKHPS     Z1, Z0, Z0
 	VADDPS        Z4, Z0, Z0
@@ -8815,213 +9662,99 @@ sum29:
 	MOVQ          144(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
-	JEQ           unmasked30
+	JEQ           unmasked40
 	MOVQ          CX, DI
 	IMULQ         SI, DI
 	ADDQ          96(AX), DI
 	LEAQ          (DI)(DX*4), DI
 	VMULPS        (DI), X1, X1
 
-unmasked30:
+unmasked40:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled31
+	JEQ          unscaled41
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X1, X1
 
-unscaled31:
+unscaled41:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write42
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+4, SI
+	CMPB         180(AX), $0x00
+	JEQ          all46
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x04
+	JLT          part45
+
+all46:
+	CMPQ        8(SP), $0x00
+	JNE         part45
+	VFMADD231PS (DI), X13, X1
+	JMP         below43
+
+part45:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+4, R10
+	LEAQ        leading<>+0(SB), R12
+	MOVQ        8(SP), R11
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), X12
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VANDNPS     32(R8)(SI*4), X12, X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+	JMP         end44
+
+write42:
 	CMPB    180(AX), $0x00
-	JEQ     below32
+	JEQ     below43
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
-	JGE     below32
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+4, R9
+	JGE     below43
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+4, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X1, X1
+	VANDPS  32(R8)(SI*4), X1, X1
 
-below32:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+below43:
 	VMOVUPS X1, (DI)
-	ADDQ    $0x04, DX
-	JMP     cols24
 
-zeros26:
-	MOVQ   160(AX), BX
-	SUBQ   DX, BX
-	JLE    next33
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
-	VPXORD Z0, Z0, Z0
+end44:
+	ADDQ $0x04, DX
+	JMP  cols34
 
-zero34:
-	CMPQ    BX, $0x10
-	JLT     zeroed35
-	VMOVUPS Z0, (DI)
-	ADDQ    $+64, DI
-	SUBQ    $0x10, BX
-	JMP     zero34
-
-zeroed35:
-	LEAQ    bits<>+0(SB), DX
-	KMOVW   (DX)(BX*2), K1
-	VMOVUPS Z0, K1, (DI)
-
-next33:
-	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
-	JLT  rows21
-	JMP  done3
-
-narrow2:
-rows36:
-	MOVQ 152(AX), DX
-	SUBQ $0x01, DX
-	CMPQ CX, DX
-	JLE  inside37
-	MOVQ DX, CX
-
-inside37:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
-	JEQ  full38
-	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
-	CMPQ DX, BX
-	JGE  full38
-	MOVQ DX, BX
-
-full38:
-	XORQ DX, DX
-
-cols39:
-	CMPQ DX, BX
-	JGE  zeros41
-	MOVQ 160(AX), SI
-	SUBQ $0x01, SI
-	CMPQ DX, SI
-	JLE  inside40
-	MOVQ SI, DX
-
-inside40:
-	// 1 x 1 dot products
-	MOVQ   120(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   DX, R8
-	IMULQ  SI, R8
-	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
-	VPXORD Z0, Z0, Z0
-	SUBQ   $+16, SI
-	JLT    rest43
-
-steps42:
-	VMOVUPS     (DI), Z1
-	VMOVUPS     (R8), Z2
-	VFMADD231PS Z1, Z2, Z0
-	ADDQ        $+64, DI
-	ADDQ        $+64, R8
-	SUBQ        $+16, SI
-	JGE         steps42
-
-rest43:
-	ADDQ        $+16, SI
-	TESTQ       SI, SI
-	JEQ         sum44
-	LEAQ        bits<>+0(SB), R9
-	KMOVW       (R9)(SI*2), K1
-	VMOVUPS.Z   (DI), K1, Z1
-	VMOVUPS.Z   (R8), K1, Z2
-	VFMADD231PS Z1, Z2, Z0
-
-sum44:
-	VUNPCKLPS     Z0, Z0, Z1
-	VUNPCKHPS     Z0, Z0, Z0
-	VADDPS        Z1, Z0, Z0
-	VUNPCKLPD     Z0, Z0, Z1
-	VUNPCKHPD     Z0, Z0, Z0
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x88, Z0, Z0, Z1
-	VSHUFF32X4    $0xdd, Z0, Z0, Z0
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x88, Z0, Z0, Z1
-	VSHUFF32X4    $0xdd, Z0, Z0, Z0
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF32X4 $0x00, Z0, X1
-	MOVQ          144(AX), SI
-	SHLQ          $0x02, SI
-	CMPQ          96(AX), $0x00
-	JEQ           unmasked45
-	MOVQ          CX, DI
-	IMULQ         SI, DI
-	ADDQ          96(AX), DI
-	LEAQ          (DI)(DX*4), DI
-	VMOVSS        (DI), X13
-	VMULPS        X13, X1, X1
-
-unmasked45:
-	MOVQ         72(AX), SI
-	TESTQ        SI, SI
-	JEQ          unscaled46
-	VBROADCASTSS (SI)(CX*4), X13
-	VMULPS       X13, X1, X1
-
-unscaled46:
-	CMPB    180(AX), $0x00
-	JEQ     below47
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x01
-	JGE     below47
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+1, R9
-	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X1, X1
-
-below47:
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
-	VMOVSS X1, (DI)
-	ADDQ   $0x01, DX
-	JMP    cols39
-
-zeros41:
+zeros36:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
 	JLE    next48
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next48
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9046,15 +9779,214 @@ zeroed50:
 next48:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows36
+	JLT  rows31
+	JMP  done3
+
+narrow2:
+rows51:
+	MOVQ 152(AX), DX
+	SUBQ $0x01, DX
+	CMPQ CX, DX
+	JLE  inside52
+	MOVQ DX, CX
+
+inside52:
+	MOVQ 160(AX), BX
+	CMPB 180(AX), $0x00
+	JEQ  full53
+	LEAQ 1(CX), DX
+	SUBQ 184(AX), DX
+	CMPQ DX, BX
+	JGE  full53
+	MOVQ DX, BX
+
+full53:
+	XORQ DX, DX
+
+cols54:
+	CMPQ DX, BX
+	JGE  zeros56
+	MOVQ 160(AX), SI
+	SUBQ $0x01, SI
+	CMPQ DX, SI
+	JLE  inside55
+	MOVQ SI, DX
+
+inside55:
+	// 1 x 1 dot products
+	MOVQ   120(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   (AX), DI
+	MOVQ   128(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   DX, R8
+	IMULQ  SI, R8
+	ADDQ   24(AX), R8
+	MOVQ   168(AX), SI
+	VPXORD Z0, Z0, Z0
+	SUBQ   $+16, SI
+	JLT    rest58
+
+steps57:
+	VMOVUPS     (DI), Z1
+	VMOVUPS     (R8), Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ        $+64, DI
+	ADDQ        $+64, R8
+	SUBQ        $+16, SI
+	JGE         steps57
+
+rest58:
+	ADDQ        $+16, SI
+	TESTQ       SI, SI
+	JEQ         sum59
+	LEAQ        bits<>+0(SB), R9
+	KMOVW       (R9)(SI*2), K1
+	VMOVUPS.Z   (DI), K1, Z1
+	VMOVUPS.Z   (R8), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+
+sum59:
+	VUNPCKLPS     Z0, Z0, Z1
+	VUNPCKHPS     Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VUNPCKLPD     Z0, Z0, Z1
+	VUNPCKHPD     Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0x88, Z0, Z0, Z1
+	VSHUFF32X4    $0xdd, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0x88, Z0, Z0, Z1
+	VSHUFF32X4    $0xdd, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x00, Z0, X1
+	MOVQ          144(AX), SI
+	SHLQ          $0x02, SI
+	CMPQ          96(AX), $0x00
+	JEQ           unmasked60
+	MOVQ          CX, DI
+	IMULQ         SI, DI
+	ADDQ          96(AX), DI
+	LEAQ          (DI)(DX*4), DI
+	VMOVSS        (DI), X13
+	VMULPS        X13, X1, X1
+
+unmasked60:
+	MOVQ         72(AX), SI
+	TESTQ        SI, SI
+	JEQ          unscaled61
+	VBROADCASTSS (SI)(CX*4), X13
+	VMULPS       X13, X1, X1
+
+unscaled61:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write62
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+1, SI
+	CMPB         180(AX), $0x00
+	JEQ          all66
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x01
+	JLT          part65
+
+all66:
+	VMOVSS      (DI), X14
+	VFMADD231PS X14, X13, X1
+	JMP         below63
+
+part65:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+1, R10
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VMOVUPS     32(R8)(SI*4), X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+	JMP         end64
+
+write62:
+	CMPB    180(AX), $0x00
+	JEQ     below63
+	LEAQ    1(CX), SI
+	SUBQ    184(AX), SI
+	SUBQ    DX, SI
+	CMPQ    SI, $0x01
+	JGE     below63
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+1, R10
+	LEAQ    (SI), SI
+	CMPQ    SI, R9
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
+	NEGQ    SI
+	VANDPS  32(R8)(SI*4), X1, X1
+
+below63:
+	VMOVSS X1, (DI)
+
+end64:
+	ADDQ $0x01, DX
+	JMP  cols54
+
+zeros56:
+	MOVQ   160(AX), BX
+	SUBQ   DX, BX
+	JLE    next68
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next68
+	MOVQ   136(AX), SI
+	SHLQ   $0x02, SI
+	MOVQ   CX, DI
+	IMULQ  SI, DI
+	ADDQ   48(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	VPXORD Z0, Z0, Z0
+
+zero69:
+	CMPQ    BX, $0x10
+	JLT     zeroed70
+	VMOVUPS Z0, (DI)
+	ADDQ    $+64, DI
+	SUBQ    $0x10, BX
+	JMP     zero69
+
+zeroed70:
+	LEAQ    bits<>+0(SB), DX
+	KMOVW   (DX)(BX*2), K1
+	VMOVUPS Z0, K1, (DI)
+
+next68:
+	ADDQ $0x01, CX
+	CMPQ CX, 152(AX)
+	JLT  rows51
 
 done3:
 	VZEROUPPER
 	RET
 
 // func productNT2x8AVX512(p *tile.Product)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·productNT2x8AVX512(SB), NOSPLIT, $0-8
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, FMA3
+TEXT ·productNT2x8AVX512(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
 	CMPQ 152(AX), $0x00
@@ -9065,12 +9997,15 @@ TEXT ·productNT2x8AVX512(SB), NOSPLIT, $0-8
 	JLT  narrow2
 	CMPQ 152(AX), $+2
 	JLT  thin1
+	MOVQ $+0, (SP)
 
 rows4:
 	MOVQ 152(AX), DX
 	SUBQ $0x02, DX
 	CMPQ CX, DX
 	JLE  inside5
+	SUBQ DX, CX
+	MOVQ CX, (SP)
 	MOVQ DX, CX
 
 inside5:
@@ -9084,6 +10019,7 @@ inside5:
 	MOVQ DX, BX
 
 full6:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
 cols7:
@@ -9093,6 +10029,8 @@ cols7:
 	SUBQ $0x08, SI
 	CMPQ DX, SI
 	JLE  inside8
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
 inside8:
@@ -9332,47 +10270,109 @@ unmasked15:
 	VMULPS       Y13, Y2, Y2
 
 unscaled16:
-	CMPB    180(AX), $0x00
-	JEQ     below17
-	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
-	SUBQ    DX, SI
-	CMPQ    SI, $0x08
-	JGE     below17
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+8, R9
-	LEAQ    (SI), R10
-	CMPQ    R10, R8
-	CMOVQLT R8, R10
-	CMPQ    R10, R9
-	CMOVQGT R9, R10
-	NEGQ    R10
-	VANDPS  32(DI)(R10*4), Y1, Y1
-	LEAQ    1(SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
-	CMPQ    SI, R9
-	CMOVQGT R9, SI
-	NEGQ    SI
-	VANDPS  32(DI)(SI*4), Y2, Y2
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), R8
+	ADDL         R8, R8
+	JEQ          write17
+	VBROADCASTSS 176(AX), Y13
+	MOVQ         $+8, R8
+	CMPB         180(AX), $0x00
+	JEQ          all21
+	LEAQ         1(CX), R8
+	SUBQ         184(AX), R8
+	SUBQ         DX, R8
+	CMPQ         R8, $0x08
+	JLT          part20
 
-below17:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+all21:
+	CMPQ        (SP), $0x00
+	JNE         part20
+	CMPQ        8(SP), $0x00
+	JNE         part20
+	VFMADD231PS (DI), Y13, Y1
+	VFMADD231PS (DI)(SI*1), Y13, Y2
+	JMP         below18
+
+part20:
+	LEAQ        leading<>+0(SB), R9
+	XORQ        R10, R10
+	MOVQ        $+8, R11
+	LEAQ        leading<>+0(SB), R13
+	MOVQ        8(SP), R12
+	NEGQ        R12
+	VMOVUPS     32(R13)(R12*4), Y12
+	CMPQ        (SP), $0x00
+	JGT         row22
+	LEAQ        (R8), R12
+	CMPQ        R12, R10
+	CMOVQLT     R10, R12
+	CMPQ        R12, R11
+	CMOVQGT     R11, R12
+	NEGQ        R12
+	VANDNPS     32(R9)(R12*4), Y12, Y15
+	VMASKMOVPS  (DI), Y15, Y14
+	VFMADD231PS Y14, Y13, Y1
+	VMASKMOVPS  Y1, Y15, (DI)
+
+row22:
+	LEAQ        1(R8), R8
+	CMPQ        R8, R10
+	CMOVQLT     R10, R8
+	CMPQ        R8, R11
+	CMOVQGT     R11, R8
+	NEGQ        R8
+	VANDNPS     32(R9)(R8*4), Y12, Y15
+	VMASKMOVPS  (DI)(SI*1), Y15, Y14
+	VFMADD231PS Y14, Y13, Y2
+	VMASKMOVPS  Y2, Y15, (DI)(SI*1)
+	JMP         end19
+
+write17:
+	CMPB    180(AX), $0x00
+	JEQ     below18
+	LEAQ    1(CX), R8
+	SUBQ    184(AX), R8
+	SUBQ    DX, R8
+	CMPQ    R8, $0x08
+	JGE     below18
+	LEAQ    leading<>+0(SB), R9
+	XORQ    R10, R10
+	MOVQ    $+8, R11
+	LEAQ    (R8), R12
+	CMPQ    R12, R10
+	CMOVQLT R10, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	NEGQ    R12
+	VANDPS  32(R9)(R12*4), Y1, Y1
+	LEAQ    1(R8), R8
+	CMPQ    R8, R10
+	CMOVQLT R10, R8
+	CMPQ    R8, R11
+	CMOVQGT R11, R8
+	NEGQ    R8
+	VANDPS  32(R9)(R8*4), Y2, Y2
+
+below18:
 	VMOVUPS Y1, (DI)
 	VMOVUPS Y2, (DI)(SI*1)
-	ADDQ    $0x08, DX
-	JMP     cols7
+
+end19:
+	ADDQ $0x08, DX
+	JMP  cols7
 
 zeros9:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next18
+	JLE    next24
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next24
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9381,58 +10381,61 @@ zeros9:
 	LEAQ   (DI)(DX*4), DI
 	VPXORD Z0, Z0, Z0
 
-zero19:
+zero25:
 	CMPQ    BX, $0x10
-	JLT     zeroed20
+	JLT     zeroed26
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z0, (DI)(SI*1)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     zero19
+	JMP     zero25
 
-zeroed20:
+zeroed26:
 	LEAQ    bits<>+0(SB), DX
 	KMOVW   (DX)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
 	VMOVUPS Z0, K1, (DI)(SI*1)
 
-next18:
+next24:
 	ADDQ $0x02, CX
 	CMPQ CX, 152(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
-rows21:
+rows27:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside22
+	JLE  inside28
 	MOVQ DX, CX
 
-inside22:
+inside28:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full23
+	JEQ  full29
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full23
+	JGE  full29
 	MOVQ DX, BX
 
-full23:
+full29:
+	MOVQ $+0, 8(SP)
 	XORQ DX, DX
 
-cols24:
+cols30:
 	CMPQ DX, BX
-	JGE  zeros26
+	JGE  zeros32
 	MOVQ 160(AX), SI
 	SUBQ $0x08, SI
 	CMPQ DX, SI
-	JLE  inside25
+	JLE  inside31
+	SUBQ SI, DX
+	MOVQ DX, 8(SP)
 	MOVQ SI, DX
 
-inside25:
+inside31:
 	// 1 x 8 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -9458,9 +10461,9 @@ inside25:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	SUBQ   $+16, R11
-	JLT    rest28
+	JLT    rest34
 
-steps27:
+steps33:
 	VMOVUPS     (DI), Z8
 	VMOVUPS     (R8), Z9
 	VFMADD231PS Z8, Z9, Z0
@@ -9483,12 +10486,12 @@ steps27:
 	ADDQ        $+64, R9
 	ADDQ        $+64, R10
 	SUBQ        $+16, R11
-	JGE         steps27
+	JGE         steps33
 
-rest28:
+rest34:
 	ADDQ        $+16, R11
 	TESTQ       R11, R11
-	JEQ         sum29
+	JEQ         sum35
 	LEAQ        bits<>+0(SB), R12
 	KMOVW       (R12)(R11*2), K1
 	VMOVUPS.Z   (DI), K1, Z8
@@ -9509,7 +10512,7 @@ rest28:
 	VMOVUPS.Z   (R10)(SI*1), K1, Z12
 	VFMADD231PS Z8, Z12, Z7
 
-sum29:
+sum35:
 	VUNPCKLPS     Z1, Z0, Z8
 	VUNPCKHPS     Z1, Z0, Z0
 	VADDPS        Z8, Z0, Z0
@@ -9538,54 +10541,99 @@ sum29:
 	MOVQ          144(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
-	JEQ           unmasked30
+	JEQ           unmasked36
 	MOVQ          CX, DI
 	IMULQ         SI, DI
 	ADDQ          96(AX), DI
 	LEAQ          (DI)(DX*4), DI
 	VMULPS        (DI), Y1, Y1
 
-unmasked30:
+unmasked36:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled31
+	JEQ          unscaled37
 	VBROADCASTSS (SI)(CX*4), Y13
 	VMULPS       Y13, Y1, Y1
 
-unscaled31:
+unscaled37:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write38
+	VBROADCASTSS 176(AX), Y13
+	MOVQ         $+8, SI
+	CMPB         180(AX), $0x00
+	JEQ          all42
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x08
+	JLT          part41
+
+all42:
+	CMPQ        8(SP), $0x00
+	JNE         part41
+	VFMADD231PS (DI), Y13, Y1
+	JMP         below39
+
+part41:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+8, R10
+	LEAQ        leading<>+0(SB), R12
+	MOVQ        8(SP), R11
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), Y12
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VANDNPS     32(R8)(SI*4), Y12, Y15
+	VMASKMOVPS  (DI), Y15, Y14
+	VFMADD231PS Y14, Y13, Y1
+	VMASKMOVPS  Y1, Y15, (DI)
+	JMP         end40
+
+write38:
 	CMPB    180(AX), $0x00
-	JEQ     below32
+	JEQ     below39
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x08
-	JGE     below32
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+8, R9
+	JGE     below39
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+8, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), Y1, Y1
+	VANDPS  32(R8)(SI*4), Y1, Y1
 
-below32:
-	MOVQ    136(AX), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, DI
-	IMULQ   SI, DI
-	ADDQ    48(AX), DI
-	LEAQ    (DI)(DX*4), DI
+below39:
 	VMOVUPS Y1, (DI)
-	ADDQ    $0x08, DX
-	JMP     cols24
 
-zeros26:
+end40:
+	ADDQ $0x08, DX
+	JMP  cols30
+
+zeros32:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next33
+	JLE    next44
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next44
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9594,56 +10642,56 @@ zeros26:
 	LEAQ   (DI)(DX*4), DI
 	VPXORD Z0, Z0, Z0
 
-zero34:
+zero45:
 	CMPQ    BX, $0x10
-	JLT     zeroed35
+	JLT     zeroed46
 	VMOVUPS Z0, (DI)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     zero34
+	JMP     zero45
 
-zeroed35:
+zeroed46:
 	LEAQ    bits<>+0(SB), DX
 	KMOVW   (DX)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
 
-next33:
+next44:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows21
+	JLT  rows27
 	JMP  done3
 
 narrow2:
-rows36:
+rows47:
 	MOVQ 152(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
-	JLE  inside37
+	JLE  inside48
 	MOVQ DX, CX
 
-inside37:
+inside48:
 	MOVQ 160(AX), BX
 	CMPB 180(AX), $0x00
-	JEQ  full38
+	JEQ  full49
 	LEAQ 1(CX), DX
 	SUBQ 184(AX), DX
 	CMPQ DX, BX
-	JGE  full38
+	JGE  full49
 	MOVQ DX, BX
 
-full38:
+full49:
 	XORQ DX, DX
 
-cols39:
+cols50:
 	CMPQ DX, BX
-	JGE  zeros41
+	JGE  zeros52
 	MOVQ 160(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
-	JLE  inside40
+	JLE  inside51
 	MOVQ SI, DX
 
-inside40:
+inside51:
 	// 1 x 1 dot products
 	MOVQ   120(AX), SI
 	SHLQ   $0x02, SI
@@ -9658,28 +10706,28 @@ inside40:
 	MOVQ   168(AX), SI
 	VPXORD Z0, Z0, Z0
 	SUBQ   $+16, SI
-	JLT    rest43
+	JLT    rest54
 
-steps42:
+steps53:
 	VMOVUPS     (DI), Z1
 	VMOVUPS     (R8), Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $+64, DI
 	ADDQ        $+64, R8
 	SUBQ        $+16, SI
-	JGE         steps42
+	JGE         steps53
 
-rest43:
+rest54:
 	ADDQ        $+16, SI
 	TESTQ       SI, SI
-	JEQ         sum44
+	JEQ         sum55
 	LEAQ        bits<>+0(SB), R9
 	KMOVW       (R9)(SI*2), K1
 	VMOVUPS.Z   (DI), K1, Z1
 	VMOVUPS.Z   (R8), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
-sum44:
+sum55:
 	VUNPCKLPS     Z0, Z0, Z1
 	VUNPCKHPS     Z0, Z0, Z0
 	VADDPS        Z1, Z0, Z0
@@ -9696,7 +10744,7 @@ sum44:
 	MOVQ          144(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
-	JEQ           unmasked45
+	JEQ           unmasked56
 	MOVQ          CX, DI
 	IMULQ         SI, DI
 	ADDQ          96(AX), DI
@@ -9704,47 +10752,87 @@ sum44:
 	VMOVSS        (DI), X13
 	VMULPS        X13, X1, X1
 
-unmasked45:
+unmasked56:
 	MOVQ         72(AX), SI
 	TESTQ        SI, SI
-	JEQ          unscaled46
+	JEQ          unscaled57
 	VBROADCASTSS (SI)(CX*4), X13
 	VMULPS       X13, X1, X1
 
-unscaled46:
+unscaled57:
+	MOVQ         136(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, DI
+	IMULQ        SI, DI
+	ADDQ         48(AX), DI
+	LEAQ         (DI)(DX*4), DI
+	MOVL         176(AX), SI
+	ADDL         SI, SI
+	JEQ          write58
+	VBROADCASTSS 176(AX), X13
+	MOVQ         $+1, SI
+	CMPB         180(AX), $0x00
+	JEQ          all62
+	LEAQ         1(CX), SI
+	SUBQ         184(AX), SI
+	SUBQ         DX, SI
+	CMPQ         SI, $0x01
+	JLT          part61
+
+all62:
+	VMOVSS      (DI), X14
+	VFMADD231PS X14, X13, X1
+	JMP         below59
+
+part61:
+	LEAQ        leading<>+0(SB), R8
+	XORQ        R9, R9
+	MOVQ        $+1, R10
+	LEAQ        (SI), SI
+	CMPQ        SI, R9
+	CMOVQLT     R9, SI
+	CMPQ        SI, R10
+	CMOVQGT     R10, SI
+	NEGQ        SI
+	VMOVUPS     32(R8)(SI*4), X15
+	VMASKMOVPS  (DI), X15, X14
+	VFMADD231PS X14, X13, X1
+	VMASKMOVPS  X1, X15, (DI)
+	JMP         end60
+
+write58:
 	CMPB    180(AX), $0x00
-	JEQ     below47
+	JEQ     below59
 	LEAQ    1(CX), SI
 	SUBQ    184(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
-	JGE     below47
-	LEAQ    leading<>+0(SB), DI
-	XORQ    R8, R8
-	MOVQ    $+1, R9
+	JGE     below59
+	LEAQ    leading<>+0(SB), R8
+	XORQ    R9, R9
+	MOVQ    $+1, R10
 	LEAQ    (SI), SI
-	CMPQ    SI, R8
-	CMOVQLT R8, SI
 	CMPQ    SI, R9
-	CMOVQGT R9, SI
+	CMOVQLT R9, SI
+	CMPQ    SI, R10
+	CMOVQGT R10, SI
 	NEGQ    SI
-	VANDPS  32(DI)(SI*4), X1, X1
+	VANDPS  32(R8)(SI*4), X1, X1
 
-below47:
-	MOVQ   136(AX), SI
-	SHLQ   $0x02, SI
-	MOVQ   CX, DI
-	IMULQ  SI, DI
-	ADDQ   48(AX), DI
-	LEAQ   (DI)(DX*4), DI
+below59:
 	VMOVSS X1, (DI)
-	ADDQ   $0x01, DX
-	JMP    cols39
 
-zeros41:
+end60:
+	ADDQ $0x01, DX
+	JMP  cols50
+
+zeros52:
 	MOVQ   160(AX), BX
 	SUBQ   DX, BX
-	JLE    next48
+	JLE    next64
+	MOVL   176(AX), SI
+	ADDL   SI, SI
+	JNE    next64
 	MOVQ   136(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
@@ -9753,23 +10841,23 @@ zeros41:
 	LEAQ   (DI)(DX*4), DI
 	VPXORD Z0, Z0, Z0
 
-zero49:
+zero65:
 	CMPQ    BX, $0x10
-	JLT     zeroed50
+	JLT     zeroed66
 	VMOVUPS Z0, (DI)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     zero49
+	JMP     zero65
 
-zeroed50:
+zeroed66:
 	LEAQ    bits<>+0(SB), DX
 	KMOVW   (DX)(BX*2), K1
 	VMOVUPS Z0, K1, (DI)
 
-next48:
+next64:
 	ADDQ $0x01, CX
 	CMPQ CX, 152(AX)
-	JLT  rows36
+	JLT  rows47
 
 done3:
 	VZEROUPPER

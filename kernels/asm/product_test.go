@@ -71,6 +71,9 @@ var productForms = []productForm{
 				x := float64(p.A[k*p.LDA+i]) * float64(p.B[k*p.LDB+j])
 				value, scale = value+x, scale+math.Abs(x)
 			}
+			if p.Row != nil {
+				value, scale = value*float64(p.Row[i]), scale*math.Abs(float64(p.Row[i]))
+			}
 			return addOld(p, old, i, j, value, scale)
 		},
 	},
@@ -80,6 +83,9 @@ var productForms = []productForm{
 		func(m, n, k int) (int, int) { return n, k },
 		func(p *tile.Product, old []float32, i, j int) (value, scale float64) {
 			if p.Lower && j > i-p.Strict {
+				if p.Beta != 0 {
+					return float64(old[i*p.LDC+j]), 0
+				}
 				return 0, 0
 			}
 			for k := range p.K {
@@ -93,7 +99,7 @@ var productForms = []productForm{
 			if p.Row != nil {
 				factor *= float64(p.Row[i])
 			}
-			return value * factor, scale * math.Abs(factor)
+			return addOld(p, old, i, j, value*factor, scale*math.Abs(factor))
 		},
 	},
 }
@@ -190,13 +196,13 @@ func (w *workspace) product(f productForm, m, n, k, options int) *tile.Product {
 	rows, cols = f.b(m, n, k)
 	p.B, p.LDB = w.matrix(rows, cols, options)
 	p.C, p.LDC = w.matrix(m, n, options)
-	if f.name != "TN" && options&withRow != 0 {
+	if options&withRow != 0 {
 		p.Row = w.floats(m, options)
 	}
 	if f.name == "NT" && options&withMask != 0 {
 		p.Mask, p.LDM = w.matrix(m, n, options)
 	}
-	if f.name != "NT" && options&withBeta != 0 {
+	if options&withBeta != 0 {
 		p.Beta = []float32{1, 0.5, -2}[w.rng.IntN(3)]
 	}
 	if f.name != "TN" && options&withLower != 0 {
@@ -349,6 +355,52 @@ func TestProductLowerNaN(t *testing.T) {
 	})
 }
 
+// TestProductLowerBeta checks that accumulation into the lower triangle neither reads nor writes
+// above it, by NaN there, whatever is in the rows of later tokens.
+func TestProductLowerBeta(t *testing.T) {
+	eachProduct(t, func(t *testing.T, f productForm, kernel tile.ProductKernel) {
+		if f.name != "NT" {
+			t.Skip("only NT leaves out what is above the diagonal")
+		}
+		w := newWorkspace(t, 10)
+		for m := range 2*kernel.MR + 4 {
+			for n := range 2*kernel.NR + 4 {
+				for _, options := range []int{0, withStrict, withRow | withMask | withGaps, withRow | withMask | withStrict | atEnd} {
+					p := w.product(f, m, n, 9, options|withLower|withBeta)
+					above := func(i, j int) bool { return j > i-p.Strict }
+					for i := range m {
+						for j := range n {
+							if above(i, j) {
+								p.C[i*p.LDC+j] = untouched
+								if p.Mask != nil {
+									p.Mask[i*p.LDM+j] = untouched
+								}
+							}
+						}
+					}
+					old := slices.Clone(p.C)
+					kernel.Run(p)
+					for i := range m {
+						for j := range n {
+							got := p.C[i*p.LDC+j]
+							if above(i, j) {
+								if math.Float32bits(got) != math.Float32bits(untouched) {
+									t.Fatalf("M=%d N=%d strict=%d: C[%d,%d] = %g was written", m, n, p.Strict, i, j, got)
+								}
+								continue
+							}
+							want, scale := f.want(p, old, i, j)
+							if !(math.Abs(float64(got)-want) <= float64(p.K+8)*0x1p-24*scale) {
+								t.Fatalf("M=%d N=%d strict=%d: C[%d,%d] = %g, want %g", m, n, p.Strict, i, j, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestProductNaN checks that NaN and Inf go where the scalar loop takes them, and only there.
 func TestProductNaN(t *testing.T) {
 	eachProduct(t, func(t *testing.T, f productForm, kernel tile.ProductKernel) {
@@ -382,9 +434,6 @@ func TestProductNaN(t *testing.T) {
 // TestProductBetaSign checks that -0 counts as 0 and that NaN does not.
 func TestProductBetaSign(t *testing.T) {
 	eachProduct(t, func(t *testing.T, f productForm, kernel tile.ProductKernel) {
-		if f.name == "NT" {
-			t.Skip("NT has no Beta")
-		}
 		w := newWorkspace(t, 6)
 		p := w.product(f, 9, 37, 4, 0)
 		p.Beta = float32(math.Copysign(0, -1))
@@ -461,7 +510,7 @@ func BenchmarkProduct(b *testing.B) {
 						b.Run(fmt.Sprintf("isa=%s/form=%s/tile=%dx%d/m=%d/n=%d/k=%d/%s", isa, f.name, kernel.MR, kernel.NR, m, n, k, variant), func(b *testing.B) {
 							args := newWorkspace(b, 9).product(f, m, n, k, withRow|withMask)
 							if f.name == "TN" {
-								args.Beta = 0.5
+								args.Row, args.Beta = nil, 0.5
 								clear(args.C)
 							}
 							set(args)
@@ -480,6 +529,10 @@ func BenchmarkProduct(b *testing.B) {
 					})
 					if f.name == "NT" {
 						bench("lower", m*(m+1)*k, func(p *tile.Product) { p.Lower = true })
+						bench("accumulate", 2*m*n*k, func(p *tile.Product) {
+							p.Beta = 0.5
+							clear(p.C)
+						})
 					}
 				}
 			}

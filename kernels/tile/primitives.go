@@ -13,8 +13,8 @@ type Primitives struct {
 	// NN and TN are ordered by register tile, the default first. Each computes any
 	// M, N and K: ragged edges are handled inside.
 	NN []ProductKernel // C = Beta C + diag(Row) A B
-	NT []ProductKernel // C = diag(Row) (Mask . A Bᵀ), all or the lower triangle
-	TN []ProductKernel // C = Beta C + Aᵀ B
+	NT []ProductKernel // C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle
+	TN []ProductKernel // C = Beta C + diag(Row) Aᵀ B
 
 	Solve  func(*Solve)
 	Pack   func(*Pack)
@@ -47,25 +47,26 @@ func Find(ks []ProductKernel, mr, nr int) (ProductKernel, bool) {
 //	NT: A is M x K (A[i*LDA+k]), B is N x K (B[j*LDB+k])
 //	TN: A is K x M (A[k*LDA+i]), B is K x N (B[k*LDB+j])
 //
-// The scalar loop of NN, with Row[i] taken as 1 where Row is nil and K(i) = K, or
-// min(K, i+1) where Lower is set (then A is lower triangular; entries of A above the
-// diagonal may be read but must be finite zeros):
+// All three scale and accumulate alike, with Row[i] taken as 1 where Row is nil:
 //
-//	acc := 0; for k := range K(i) { acc += A[i,k]*B[k,j] }
 //	C[i,j] = Row[i]*acc                  if Beta == 0 (C is not read)
 //	C[i,j] = Beta*C[i,j] + Row[i]*acc    otherwise
 //
-// The scalar loop of TN (Row, Mask and Lower unused):
+// The scalar loop of NN, where K(i) = K, or min(K, i+1) if Lower is set (then A is
+// lower triangular; entries of A above the diagonal may be read but must be finite zeros):
+//
+//	acc := 0; for k := range K(i) { acc += A[i,k]*B[k,j] }
+//
+// The scalar loop of TN (Lower unused):
 //
 //	acc := 0; for k := range K { acc += A[k,i]*B[k,j] }
-//	C[i,j] = Beta*C[i,j] + acc, or acc if Beta == 0 (C is not read)
 //
-// The scalar loop of NT (Beta unused), with Mask[i,j] taken as 1 where Mask is nil:
+// The scalar loop of NT, the only one to use Mask, with Mask[i*LDM+j] taken as 1 where Mask is nil:
 //
-//	C[i,j] = Row[i]*(Mask[i*LDM+j]*acc)    for all j, or for j <= i-Strict if Lower is set
-//	C[i,j] = 0                             for the other j if Lower is set
+//	acc := 0; for k := range K { acc += A[i,k]*B[j,k] }; acc *= Mask[i*LDM+j]
 //
-// With Lower the zeros above the diagonal are written as zeros, never as products, so that a NaN in a
+// NT with Lower set does so for j <= i-Strict only. The other elements are set to 0 if Beta == 0, and
+// otherwise neither read nor written. The zeros are written as zeros, never as products, so that a NaN in a
 // later token's row does not reach an earlier one.
 type Product struct {
 	A, B, C, Row, Mask []float32
@@ -73,7 +74,7 @@ type Product struct {
 	M, N, K            int
 	Beta               float32
 	Lower              bool
-	Strict             int // NT with Lower: 0 keeps the diagonal, 1 zeroes it
+	Strict             int // NT with Lower: 0 keeps the diagonal, 1 leaves it out
 }
 
 // Solve holds the arguments of a unit lower triangular substitution in place:

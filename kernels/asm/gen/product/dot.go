@@ -14,7 +14,8 @@ func (g *generator) dots(tiles []registerTile) {
 	for _, t := range tiles {
 		name := fmt.Sprintf("productNT%dx%d%s", t.rows, t.cols, g.isa.suffix)
 		g.function(name, "Product", fmt.Sprintf("%s is the NT product of tile.Product on register tiles of %d x %d:", name, t.rows, t.cols),
-			"C = diag(Row) (Mask . A Bᵀ), all or the lower triangle.")
+			"C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle.")
+		s := skipped{c.AllocLocal(8), c.AllocLocal(8)}
 		thin, narrow, done := g.label("thin"), g.label("narrow"), g.label("done")
 		row, col := c.GP64(), c.GP64()
 		c.XORQ(row, row)
@@ -26,23 +27,30 @@ func (g *generator) dots(tiles []registerTile) {
 		c.JLT(ref(narrow))
 		c.CMPQ(g.field(offM), operand.I8(t.rows))
 		c.JLT(ref(thin))
-		g.dotRows(t.rows, t.cols, row, col)
+		g.dotRows(t.rows, t.cols, row, col, s)
 		c.JMP(ref(done))
 		c.Label(thin)
-		g.dotRows(1, t.cols, row, col)
+		g.dotRows(1, t.cols, row, col, s)
 		c.JMP(ref(done))
 		c.Label(narrow)
-		g.dotRows(1, 1, row, col)
+		g.dotRows(1, 1, row, col, s)
 		c.Label(done)
 		g.done()
 	}
 }
 
+// skipped are the numbers of a tile's first rows and columns that an earlier tile has
+// computed already. They lie on the stack: only accumulation reads them.
+type skipped struct{ rows, cols operand.Mem }
+
 // dotRows writes the loops over the tiles of C, of mr x nr, with M >= mr and N >= nr. The
-// last tile of a row or a column is moved back to end at the edge: it computes some elements again, to
-// the same values, which is safe because C is not read.
-func (g *generator) dotRows(mr, nr int, row, col reg.GPVirtual) {
+// last tile of a row or a column is moved back to end at the edge: it computes some elements again. Where C is not
+// read they are written again, with the same values; accumulation leaves them out.
+func (g *generator) dotRows(mr, nr int, row, col reg.GPVirtual, s skipped) {
 	c := g.ctx
+	if mr > 1 {
+		c.MOVQ(operand.I32(0), s.rows)
+	}
 	rowLoop, inside, full := g.label("rows"), g.label("inside"), g.label("full")
 	colLoop, colInside, zeros := g.label("cols"), g.label("inside"), g.label("zeros")
 	c.Label(rowLoop)
@@ -50,6 +58,10 @@ func (g *generator) dotRows(mr, nr int, row, col reg.GPVirtual) {
 	c.SUBQ(operand.U8(mr), last)
 	c.CMPQ(row, last)
 	c.JLE(ref(inside))
+	if mr > 1 {
+		c.SUBQ(last, row)
+		c.MOVQ(row, s.rows)
+	}
 	c.MOVQ(last, row)
 	c.Label(inside)
 
@@ -65,6 +77,9 @@ func (g *generator) dotRows(mr, nr int, row, col reg.GPVirtual) {
 	c.MOVQ(triangle, limit)
 	c.Label(full)
 
+	if nr > 1 {
+		c.MOVQ(operand.I32(0), s.cols)
+	}
 	c.XORQ(col, col)
 	c.Label(colLoop)
 	c.CMPQ(col, limit)
@@ -73,9 +88,13 @@ func (g *generator) dotRows(mr, nr int, row, col reg.GPVirtual) {
 	c.SUBQ(operand.U8(nr), last)
 	c.CMPQ(col, last)
 	c.JLE(ref(colInside))
+	if nr > 1 {
+		c.SUBQ(last, col)
+		c.MOVQ(col, s.cols)
+	}
 	c.MOVQ(last, col)
 	c.Label(colInside)
-	g.dot(mr, nr, row, col)
+	g.dot(mr, nr, row, col, s)
 	c.ADDQ(operand.U8(nr), col)
 	c.JMP(ref(colLoop))
 
@@ -86,13 +105,15 @@ func (g *generator) dotRows(mr, nr int, row, col reg.GPVirtual) {
 	c.JLT(ref(rowLoop))
 }
 
-// zeros writes zeros into mr rows of C from column col on.
+// zeros writes zeros into mr rows of C from column col on, or nothing if C is accumulated to.
 func (g *generator) zeros(mr int, row, col reg.Register) {
 	c := g.ctx
 	end := g.label("next")
 	left := g.loadField(offN)
 	c.SUBQ(col, left)
 	c.JLE(ref(end))
+	g.testBeta()
+	c.JNE(ref(end))
 	ld := g.leadingDimension(offLDC)
 	out := g.rows(g.element(offC, ld, row, col), ld, mr)
 	zero := g.isa.vec[0]
@@ -124,7 +145,7 @@ func (g *generator) zeros(mr int, row, col reg.Register) {
 }
 
 // dot writes one register tile of NT at (row, col).
-func (g *generator) dot(mr, nr int, row, col reg.GPVirtual) {
+func (g *generator) dot(mr, nr int, row, col reg.GPVirtual, s skipped) {
 	c := g.ctx
 	vec, lanes := g.isa.vec, g.isa.lanes
 	acc := func(i, j int) reg.VecPhysical { return vec[i*nr+j] }
@@ -207,17 +228,7 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual) {
 	mask := g.rows(g.element(offMask, ldm, row, col), ldm, mr)
 	t := vec[13].AsX()
 	for i, r := range results {
-		switch nr {
-		case 1:
-			c.VMOVSS(mask.at(i, 0), t)
-			c.VMULPS(t, r, r)
-		case 3:
-			c.VMOVSD(mask.at(i, 0), t)
-			c.VINSERTPS(operand.U8(0x20), mask.at(i, 8), t, t)
-			c.VMULPS(t, r, r)
-		default:
-			c.VMULPS(mask.at(i, 0), r, r)
-		}
+		c.VMULPS(g.few(mask.at(i, 0), nr, t), r, r)
 	}
 	c.Label(plain)
 
@@ -226,43 +237,32 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual) {
 	c.TESTQ(scale, scale)
 	c.JEQ(ref(unscaled))
 	for i, r := range results {
-		t := vec[13].AsX().(reg.Register)
-		if nr == 8 {
-			t = vec[13].AsY()
-		}
+		t := narrowed(vec[13], nr)
 		c.VBROADCASTSS(operand.Mem{Base: scale, Index: row, Scale: 4, Disp: 4 * i}, t)
 		c.VMULPS(t, r, r)
 	}
 	c.Label(unscaled)
 
-	// On the diagonal, row i keeps its first row+i-Strict-col+1 columns.
-	below := g.label("below")
-	c.CMPB(g.field(offLower), operand.U8(0))
-	c.JEQ(ref(below))
-	keep := c.GP64()
-	c.LEAQ(operand.Mem{Base: row, Disp: 1}, keep)
-	c.SUBQ(g.field(offStrict), keep)
-	c.SUBQ(col, keep)
-	c.CMPQ(keep, operand.U8(nr))
-	c.JGE(ref(below))
-	table, zero, most := c.GP64(), c.GP64(), c.GP64()
-	c.LEAQ(g.leading, table)
-	c.XORQ(zero, zero)
-	c.MOVQ(operand.I32(nr), most)
-	for i, r := range results {
-		n := c.GP64()
-		c.LEAQ(operand.Mem{Base: keep, Disp: i}, n)
-		c.CMPQ(n, zero)
-		c.CMOVQLT(zero, n)
-		c.CMPQ(n, most)
-		c.CMOVQGT(most, n)
-		c.NEGQ(n)
-		c.VANDPS(operand.Mem{Base: table, Index: n, Scale: 4, Disp: 32}, r, r)
-	}
-	c.Label(below)
-
 	ldc := g.leadingDimension(offLDC)
 	out := g.rows(g.element(offC, ldc, row, col), ldc, mr)
+	write, below, end := g.label("write"), g.label("below"), g.label("end")
+	g.testBeta()
+	c.JEQ(ref(write))
+	g.accumulate(mr, nr, row, col, s, results, out, below)
+	c.JMP(ref(end))
+	c.Label(write)
+
+	// On the diagonal, row i keeps its first row+i-Strict-col+1 columns.
+	c.CMPB(g.field(offLower), operand.U8(0))
+	c.JEQ(ref(below))
+	keep := g.kept(row, col)
+	c.CMPQ(keep, operand.U8(nr))
+	c.JGE(ref(below))
+	ones := g.leadingOnes(keep, nr)
+	for i, r := range results {
+		c.VANDPS(ones(i), r, r)
+	}
+	c.Label(below)
 	for i, r := range results {
 		switch nr {
 		case 1:
@@ -274,6 +274,119 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual) {
 			c.VMOVUPS(r, out.at(i, 0))
 		}
 	}
+	c.Label(end)
+}
+
+// accumulate adds Beta C to a tile's results. A whole tile then goes to the label whole, to be
+// stored; of any other, the elements that are new and not above the diagonal are stored here.
+func (g *generator) accumulate(mr, nr int, row, col reg.GPVirtual, s skipped, results []reg.Register, out rows, whole string) {
+	c := g.ctx
+	beta, old := narrowed(g.isa.vec[13], nr), narrowed(g.isa.vec[14], nr)
+	mask, done := narrowed(g.isa.vec[15], nr), narrowed(g.isa.vec[12], nr)
+	c.VBROADCASTSS(g.field(offBeta), beta)
+	part, all := g.label("part"), g.label("all")
+	keep := c.GP64()
+	c.MOVQ(operand.I32(nr), keep)
+	c.CMPB(g.field(offLower), operand.U8(0))
+	c.JEQ(ref(all))
+	c.MOVQ(g.kept(row, col), keep)
+	c.CMPQ(keep, operand.U8(nr))
+	c.JLT(ref(part))
+	c.Label(all)
+	if mr > 1 {
+		c.CMPQ(s.rows, operand.U8(0))
+		c.JNE(ref(part))
+	}
+	if nr > 1 {
+		c.CMPQ(s.cols, operand.U8(0))
+		c.JNE(ref(part))
+	}
+	for i, r := range results {
+		c.VFMADD231PS(g.few(out.at(i, 0), nr, old), beta, r)
+	}
+	c.JMP(ref(whole))
+
+	c.Label(part)
+	ones := g.leadingOnes(keep, nr)
+	if nr > 1 {
+		n, table := c.GP64(), c.GP64()
+		c.LEAQ(g.leading, table)
+		c.MOVQ(s.cols, n)
+		c.NEGQ(n)
+		c.VMOVUPS(operand.Mem{Base: table, Index: n, Scale: 4, Disp: 32}, done)
+	}
+	for i, r := range results {
+		next := g.label("row")
+		if i < mr-1 { // the last row is always new
+			c.CMPQ(s.rows, operand.U8(i))
+			c.JGT(ref(next))
+		}
+		if nr > 1 {
+			c.VANDNPS(ones(i), done, mask)
+		} else {
+			c.VMOVUPS(ones(i), mask)
+		}
+		c.VMASKMOVPS(out.at(i, 0), mask, old)
+		c.VFMADD231PS(old, beta, r)
+		c.VMASKMOVPS(r, mask, out.at(i, 0))
+		c.Label(next)
+	}
+}
+
+// kept returns a new register with the number of columns that the first row of a tile
+// on the diagonal keeps; each row after it keeps one more. It may be less than none or more than all.
+func (g *generator) kept(row, col reg.Register) reg.GPVirtual {
+	c := g.ctx
+	keep := c.GP64()
+	c.LEAQ(operand.Mem{Base: row, Disp: 1}, keep)
+	c.SUBQ(g.field(offStrict), keep)
+	c.SUBQ(col, keep)
+	return keep
+}
+
+// leadingOnes returns a function that gives the vector of keep+i leading ones, at least 0 and at most nr.
+func (g *generator) leadingOnes(keep reg.Register, nr int) func(i int) operand.Mem {
+	c := g.ctx
+	table, zero, most := c.GP64(), c.GP64(), c.GP64()
+	c.LEAQ(g.leading, table)
+	c.XORQ(zero, zero)
+	c.MOVQ(operand.I32(nr), most)
+	return func(i int) operand.Mem {
+		n := c.GP64()
+		c.LEAQ(operand.Mem{Base: keep, Disp: i}, n)
+		c.CMPQ(n, zero)
+		c.CMOVQLT(zero, n)
+		c.CMPQ(n, most)
+		c.CMOVQGT(most, n)
+		c.NEGQ(n)
+		return operand.Mem{Base: table, Index: n, Scale: 4, Disp: 32}
+	}
+}
+
+// narrowed is the part of a vector register that holds a row of a tile of NT.
+func narrowed(r reg.VecPhysical, nr int) reg.Register {
+	if nr == 8 {
+		return r.AsY()
+	}
+	return r.AsX()
+}
+
+// few is a row of nr floats in memory as an operand that reads no more: the memory itself where it fills
+// a vector, else t with the row loaded.
+func (g *generator) few(m operand.Mem, nr int, t reg.Register) operand.Op {
+	c := g.ctx
+	switch nr {
+	case 1:
+		c.VMOVSS(m, t)
+	case 3:
+		c.VMOVSD(m, t)
+		third := m
+		third.Disp += 8
+		c.VINSERTPS(operand.U8(0x20), third, t, t)
+	default:
+		return m
+	}
+	return t
 }
 
 // reduce adds up the partial sums of a tile. It returns a register for each row with the row's

@@ -12,7 +12,7 @@ type form int
 
 const (
 	formNN    form = iota // C = Beta C + diag(Row) A B
-	formTN                // C = Beta C + Aᵀ B
+	formTN                // C = Beta C + diag(Row) Aᵀ B
 	formSolve             // X = R - L X, block by block
 )
 
@@ -28,7 +28,7 @@ func (g *generator) products(tiles []registerTile) {
 
 		name = fmt.Sprintf("productTN%dx%d%s", t.rows, t.cols, g.isa.suffix)
 		g.function(name, "Product", fmt.Sprintf("%s is the TN product of tile.Product on register tiles of %d x %d:", name, t.rows, t.cols),
-			"C = Beta C + Aᵀ B.")
+			"C = Beta C + diag(Row) Aᵀ B.")
 		g.panels(formTN, t)
 		g.done()
 	}
@@ -236,8 +236,7 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 	c.JNE(ref(again))
 	c.Label(end)
 
-	switch f {
-	case formSolve:
+	if f == formSolve {
 		// The block's own triangle: row r is final once the rows above it are subtracted.
 		for r := range mr {
 			for i := r + 1; i < mr; i++ {
@@ -253,26 +252,23 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 			}
 		}
 		return
-	case formNN:
-		plain := g.label("unscaled")
-		scale := g.loadField(offRow)
-		c.TESTQ(scale, scale)
-		c.JEQ(ref(plain))
-		for i := range mr {
-			s := vec[mr*v+i%(v+1)]
-			c.VBROADCASTSS(operand.Mem{Base: scale, Index: row, Scale: 4, Disp: 4 * i}, s)
-			for j := range v {
-				c.VMULPS(acc(i, j), s, acc(i, j))
-			}
-		}
-		c.Label(plain)
 	}
+	plain := g.label("unscaled")
+	scale := g.loadField(offRow)
+	c.TESTQ(scale, scale)
+	c.JEQ(ref(plain))
+	for i := range mr {
+		s := vec[mr*v+i%(v+1)]
+		c.VBROADCASTSS(operand.Mem{Base: scale, Index: row, Scale: 4, Disp: 4 * i}, s)
+		for j := range v {
+			c.VMULPS(acc(i, j), s, acc(i, j))
+		}
+	}
+	c.Label(plain)
 	ldc := g.leadingDimension(offLDC)
 	out := g.rows(g.element(offC, ldc, row, col), ldc, mr)
 	write := g.label("write")
-	beta := c.GP32()
-	c.MOVL(g.field(offBeta), beta)
-	c.ADDL(beta, beta) // drops the sign: 0 and -0 both leave C unread
+	g.testBeta()
 	c.JEQ(ref(write))
 	s := b(0)
 	c.VBROADCASTSS(g.field(offBeta), s)
@@ -295,6 +291,13 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 			g.store(acc(i, j), out.at(i, j*bytes), masked)
 		}
 	}
+}
+
+// testBeta sets the zero flag if Beta is 0 or -0, which both leave C unread.
+func (g *generator) testBeta() {
+	beta := g.ctx.GP32()
+	g.ctx.MOVL(g.field(offBeta), beta)
+	g.ctx.ADDL(beta, beta) // drops the sign
 }
 
 // multiply adds value*b to v accumulators, or subtracts it.
