@@ -84,11 +84,12 @@ func naiveProduct(kind string, p *tile.Product, before []float32) (want, scale [
 			if p.Mask != nil {
 				sum *= float64(p.Mask[i*p.LDM+j])
 			}
-			if kind == "NT" {
-				if p.Lower && j > i-p.Strict {
-					sum, abs = 0, 0
-				}
-			} else if p.Beta != 0 {
+			switch above := kind == "NT" && p.Lower && j > i-p.Strict; {
+			case above && p.Beta == 0:
+				sum, abs = 0, 0
+			case above: // as it was, to the bit
+				sum, abs = float64(before[i*p.LDC+j]), 0
+			case p.Beta != 0:
 				c := float64(p.Beta) * float64(before[i*p.LDC+j])
 				sum += c
 				abs += math.Abs(c)
@@ -109,7 +110,7 @@ func TestProducts(t *testing.T) {
 				for _, m := range sizes {
 					for _, n := range sizes {
 						for _, k := range sizes {
-							variant := r.IntN(32)
+							variant := r.IntN(64)
 							p := product(r, kind, m, n, k, variant)
 							before := slices.Clone(p.C)
 							kernel.Run(p)
@@ -145,7 +146,7 @@ func product(r *rand.Rand, kind string, m, n, k, variant int) *tile.Product {
 	}
 	p := &tile.Product{M: m, N: n, K: k, LDA: an + pad, LDB: bn + pad, LDC: n + pad, LDM: n + pad}
 	p.A, p.B, p.C = matrix(r, am, an, p.LDA), matrix(r, bm, bn, p.LDB), matrix(r, m, n, p.LDC)
-	if variant&2 != 0 && kind != "TN" {
+	if variant&2 != 0 {
 		p.Row = fill(r, m)
 	}
 	p.Lower = variant&4 != 0 && kind != "TN"
@@ -154,9 +155,10 @@ func product(r *rand.Rand, kind string, m, n, k, variant int) *tile.Product {
 			p.Mask = matrix(r, m, n, p.LDM)
 		}
 		if p.Lower {
-			p.Strict = variant >> 4
+			p.Strict = variant >> 4 & 1
 		}
-	} else if variant&8 != 0 {
+	}
+	if variant&32 != 0 {
 		p.Beta = 0.75
 	}
 	if p.Lower && kind == "NN" {
@@ -186,9 +188,9 @@ func TestProductByHand(t *testing.T) {
 		}
 	}
 	for _, kernel := range prims.TN {
-		p := &tile.Product{A: []float32{1, 2, 3, 4}, B: []float32{5, 6, 7, 8}, C: []float32{1, 1, 1, 1}, LDA: 2, LDB: 2, LDC: 2, M: 2, N: 2, K: 2, Beta: -1}
+		p := &tile.Product{A: []float32{1, 2, 3, 4}, B: []float32{5, 6, 7, 8}, C: []float32{1, 1, 1, 1}, Row: []float32{1, 10}, LDA: 2, LDB: 2, LDC: 2, M: 2, N: 2, K: 2, Beta: -1}
 		kernel.Run(p)
-		if want := []float32{25, 29, 37, 43}; !slices.Equal(p.C, want) {
+		if want := []float32{25, 29, 379, 439}; !slices.Equal(p.C, want) {
 			t.Errorf("TN %dx%d: got %v, want %v", kernel.MR, kernel.NR, p.C, want)
 		}
 	}
@@ -197,6 +199,11 @@ func TestProductByHand(t *testing.T) {
 		kernel.Run(p)
 		if want := []float32{34, 0, 117, 212}; !slices.Equal(p.C, want) {
 			t.Errorf("NT %dx%d: got %v, want %v", kernel.MR, kernel.NR, p.C, want)
+		}
+		p.C, p.Beta, p.Row = []float32{1, 5, 2, 3}, 2, []float32{1, 10}
+		kernel.Run(p)
+		if want := []float32{36, 5, 1174, 2126}; !slices.Equal(p.C, want) {
+			t.Errorf("NT %dx%d with Beta: got %v, want %v", kernel.MR, kernel.NR, p.C, want)
 		}
 	}
 }

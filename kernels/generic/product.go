@@ -40,7 +40,7 @@ func nn(mr, nr int, full tileFunc) tile.ProductKernel {
 					}
 				}
 				for r := range rows {
-					store(p, i+r, j, acc[r*nr:][:cols], p.Row)
+					store(p, i+r, j, acc[r*nr:][:cols])
 				}
 			}
 		}
@@ -48,7 +48,7 @@ func nn(mr, nr int, full tileFunc) tile.ProductKernel {
 	return tile.ProductKernel{MR: mr, NR: nr, Run: run}
 }
 
-// tn returns C = Beta C + Aᵀ B on mr x nr tiles.
+// tn returns C = Beta C + diag(Row) Aᵀ B on mr x nr tiles.
 func tn(mr, nr int, full tileFunc) tile.ProductKernel {
 	run := func(p *tile.Product) {
 		var acc [maxTile]float32
@@ -62,7 +62,7 @@ func tn(mr, nr int, full tileFunc) tile.ProductKernel {
 					edgeTN(p, i, j, rows, cols, nr, &acc)
 				}
 				for r := range rows {
-					store(p, i+r, j, acc[r*nr:][:cols], nil)
+					store(p, i+r, j, acc[r*nr:][:cols])
 				}
 			}
 		}
@@ -70,7 +70,7 @@ func tn(mr, nr int, full tileFunc) tile.ProductKernel {
 	return tile.ProductKernel{MR: mr, NR: nr, Run: run}
 }
 
-// nt returns C = diag(Row) (Mask . A Bᵀ) on mr x nr tiles.
+// nt returns C = Beta C + diag(Row) (Mask . A Bᵀ) on mr x nr tiles.
 func nt(mr, nr int, full tileFunc) tile.ProductKernel {
 	run := func(p *tile.Product) {
 		var acc [maxTile]float32
@@ -90,8 +90,19 @@ func nt(mr, nr int, full tileFunc) tile.ProductKernel {
 					if p.Lower {
 						kept = min(max(i+r-p.Strict-j+1, 0), cols)
 					}
-					masked(p, i+r, j, acc[r*nr:][:kept])
-					clear(p.C[(i+r)*p.LDC+j:][kept:cols])
+					if kept > 0 {
+						sums := acc[r*nr:][:kept]
+						if p.Mask != nil {
+							m := p.Mask[(i+r)*p.LDM+j:][:kept]
+							for c, v := range m {
+								sums[c] *= v
+							}
+						}
+						store(p, i+r, j, sums)
+					}
+					if p.Beta == 0 {
+						clear(p.C[(i+r)*p.LDC+j:][kept:cols])
+					}
 				}
 			}
 		}
@@ -99,11 +110,11 @@ func nt(mr, nr int, full tileFunc) tile.ProductKernel {
 	return tile.ProductKernel{MR: mr, NR: nr, Run: run}
 }
 
-// store writes one row of a tile of NN or TN.
-func store(p *tile.Product, i, j int, acc, row []float32) {
+// store writes one row of a tile.
+func store(p *tile.Product, i, j int, acc []float32) {
 	scale := float32(1)
-	if row != nil {
-		scale = row[i]
+	if p.Row != nil {
+		scale = p.Row[i]
 	}
 	c := p.C[i*p.LDC+j:][:len(acc)]
 	if p.Beta == 0 {
@@ -114,28 +125,6 @@ func store(p *tile.Product, i, j int, acc, row []float32) {
 	}
 	for k, v := range acc {
 		c[k] = p.Beta*c[k] + scale*v
-	}
-}
-
-// masked writes the kept part of one row of a tile of NT.
-func masked(p *tile.Product, i, j int, acc []float32) {
-	if len(acc) == 0 {
-		return
-	}
-	scale := float32(1)
-	if p.Row != nil {
-		scale = p.Row[i]
-	}
-	c := p.C[i*p.LDC+j:][:len(acc)]
-	if p.Mask == nil {
-		for k, v := range acc {
-			c[k] = scale * v
-		}
-		return
-	}
-	m := p.Mask[i*p.LDM+j:][:len(acc)]
-	for k, v := range acc {
-		c[k] = scale * (m[k] * v)
 	}
 }
 
