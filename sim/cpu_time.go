@@ -85,10 +85,15 @@ func (c core) clocks(op *Op) float64 {
 			for i := 0; i < op.M; i += op.MR {
 				rows := min(op.MR, op.M-i)
 				if op.Lower && i+rows-1-op.Strict < j {
-					t += float64(rows * c.vectors(cols))
+					if !op.Accumulate {
+						t += float64(rows * c.vectors(cols))
+					}
 					continue
 				}
 				t += c.dots(rows, cols, op.K)
+				if op.Accumulate {
+					t += float64(rows*c.vectors(cols)) / c.loads
+				}
 			}
 		}
 	case "solve":

@@ -195,7 +195,7 @@ func (r *Recorder) nn(mr, nr int, p *tile.Product) {
 			}
 			op.product(rows, cols, depth)
 		}
-		r.output(&op, p, j, cols)
+		r.output(&op, p, 0, j, cols)
 	}
 	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
 	r.ops = append(r.ops, op)
@@ -210,8 +210,9 @@ func (r *Recorder) tn(mr, nr int, p *tile.Product) {
 		for i := 0; i < p.M; i += mr {
 			op.product(min(mr, p.M-i), cols, p.K)
 		}
-		r.output(&op, p, j, cols)
+		r.output(&op, p, 0, j, cols)
 	}
+	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
 	r.ops = append(r.ops, op)
 }
 
@@ -225,12 +226,13 @@ func (op *Op) product(rows, cols, depth int) {
 	op.StoreBytes += 4 * int64(rows) * int64(cols)
 }
 
-func (r *Recorder) output(op *Op, p *tile.Product, j, cols int) {
+// output records the columns of C from row first on.
+func (r *Recorder) output(op *Op, p *tile.Product, first, j, cols int) {
 	mode := Write
 	if p.Beta != 0 {
 		mode = Update
 	}
-	r.touch(op, "C", p.C, block{0, j, p.M, cols, p.LDC}, mode)
+	r.touch(op, "C", p.C, block{first, j, p.M - first, cols, p.LDC}, mode)
 }
 
 // row records the reading of row factors by each of some column panels.
@@ -242,10 +244,10 @@ func (r *Recorder) row(op *Op, row []float32, m, panels int) {
 	op.LoadBytes += 4 * int64(m) * int64(panels)
 }
 
-// nt records A Bᵀ. With Lower, tiles wholly above the diagonal are stored as zeros and nothing
-// is read for them; the waste within a tile on the diagonal is executed.
+// nt records A Bᵀ. With Lower, tiles wholly above the diagonal are stored as zeros, or left alone if C is accumulated
+// to, and nothing is read for them; the waste within a tile on the diagonal is executed.
 func (r *Recorder) nt(mr, nr int, p *tile.Product) {
-	op := Op{Name: "nt", MR: mr, NR: nr, M: p.M, N: p.N, K: p.K, Lower: p.Lower, Strict: p.Strict}
+	op := Op{Name: "nt", MR: mr, NR: nr, M: p.M, N: p.N, K: p.K, Lower: p.Lower, Strict: p.Strict, Accumulate: p.Beta != 0}
 	for j := 0; j < p.N; j += nr {
 		cols, first := min(nr, p.N-j), 0
 		if p.Lower { // the first row tile that reaches column j
@@ -260,8 +262,15 @@ func (r *Recorder) nt(mr, nr int, p *tile.Product) {
 			if p.Mask != nil {
 				op.LoadBytes += 4 * int64(rows) * int64(cols)
 			}
+			if op.Accumulate {
+				op.LoadBytes += 4 * int64(rows) * int64(cols)
+			}
 		}
-		op.StoreBytes += 4 * int64(p.M) * int64(cols)
+		stored := 0 // the first row that is
+		if op.Accumulate {
+			stored = min(first, p.M)
+		}
+		op.StoreBytes += 4 * int64(p.M-stored) * int64(cols)
 		if rows := p.M - first; rows > 0 {
 			r.touch(&op, "B", p.B, block{j, 0, cols, p.K, p.LDB}, Read)
 			r.touch(&op, "A", p.A, block{first, 0, rows, p.K, p.LDA}, Read)
@@ -269,7 +278,7 @@ func (r *Recorder) nt(mr, nr int, p *tile.Product) {
 				r.touch(&op, "Mask", p.Mask, block{first, j, rows, cols, p.LDM}, Read)
 			}
 		}
-		r.touch(&op, "C", p.C, block{0, j, p.M, cols, p.LDC}, Write)
+		r.output(&op, p, stored, j, cols)
 	}
 	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
 	r.ops = append(r.ops, op)

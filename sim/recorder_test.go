@@ -55,9 +55,10 @@ func TestRecordedProductsEqualElementCounts(t *testing.T) {
 					args.Lower, args.Row = lower, row
 					p.NN[kernel].Run(args)
 				case 1:
-					args.Lower, args.Strict = lower, strict
+					args.Lower, args.Strict, args.Row = lower, strict, row
 					p.NT[kernel].Run(args)
 				case 2:
+					args.Row = row
 					p.TN[kernel].Run(args)
 				}
 			})
@@ -69,22 +70,25 @@ func TestRecordedProductsEqualElementCounts(t *testing.T) {
 					if which == 0 && lower {
 						depth = min(k, i+rows)
 					}
+					left := false
 					if which == 1 && lower && i+rows-1 < j+strict { // no column of the tile is reached by its last row
 						depth = 0
+						left = beta != 0
 					}
 					for range rows {
 						for range cols {
-							stores += 4
 							flops += 2 * int64(depth)
-							if which != 1 && beta != 0 {
+							if left {
+								continue
+							}
+							stores += 4
+							if beta != 0 {
 								loads += 4
 							}
 						}
 					}
 					loads += 4 * int64(depth) * int64(rows+cols)
-					if which == 0 {
-						loads += 4 * int64(rows)
-					}
+					loads += 4 * int64(rows) // of Row
 				}
 			}
 			if op.Flops != flops || op.LoadBytes != loads || op.StoreBytes != stores {
