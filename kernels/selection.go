@@ -61,6 +61,8 @@ var (
 	current  atomic.Pointer[selection]
 	loading  sync.Mutex
 	debugOut = os.Stderr
+
+	embedded fs.FS = results.Profiles
 )
 
 // Load reads the profile at path, which must be of this machine's fingerprint or CPU model, and makes every later
@@ -150,7 +152,7 @@ func (s *selection) addUser() {
 // addEmbedded adds the embedded profile of this fingerprint, then those of the same CPU model.
 func (s *selection) addEmbedded() {
 	read := func(path string) (*profile.Profile, error) {
-		data, err := results.Profiles.ReadFile(path)
+		data, err := fs.ReadFile(embedded, path)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +162,7 @@ func (s *selection) addEmbedded() {
 	if err := s.add(SourceEmbedded, own, read); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.note("%s", err)
 	}
-	paths, _ := fs.Glob(results.Profiles, "profiles/*.json")
+	paths, _ := fs.Glob(embedded, "profiles/*.json")
 	for _, path := range paths {
 		if path != own {
 			// Most embedded profiles are of other models: refusing them is no news.

@@ -2,17 +2,20 @@ package kernels
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/results"
 )
 
 var tuned = attentionProblem(4, 1, tile.Shape{B: 1, T: 64, Hq: 2, Hkv: 2, Dk: 32, Dv: 32})
@@ -25,8 +28,12 @@ func isolate(t *testing.T) {
 	t.Setenv("HOME", dir)
 	t.Setenv("AppData", dir)
 	t.Setenv(EnvProfile, "")
+	embedded = fstest.MapFS{}
 	current.Store(nil)
-	t.Cleanup(func() { current.Store(nil) })
+	t.Cleanup(func() {
+		embedded = results.Profiles
+		current.Store(nil)
+	})
 }
 
 // testProfile has one answer for tuned on each given ISA, with a chunk that tells them apart.
@@ -232,5 +239,43 @@ func TestSelectionForgets(t *testing.T) {
 	}
 	if n := len(*current.Load().resolved.Load()); n > maxResolved {
 		t.Errorf("%d choices kept", n)
+	}
+}
+
+// A profile that came with the library answers on its own machine, and every one is whole and of the machine it is named after.
+func TestEmbeddedProfiles(t *testing.T) {
+	paths, err := fs.Glob(results.Profiles, "profiles/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%d profiles, %v", len(paths), err)
+	}
+	for _, path := range paths {
+		data, err := results.Profiles.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := profile.Parse(data)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if path != "profiles/"+p.Machine.Fingerprint+".json" {
+			t.Errorf("%s is of machine %s", path, p.Machine.Fingerprint)
+		}
+	}
+
+	isolate(t)
+	p := testProfile(t, nil, executable()...)
+	data, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	embedded = fstest.MapFS{"profiles/" + p.Machine.Fingerprint + ".json": {Data: data}}
+	if c := explain(t, tuned); c.Source != SourceEmbedded {
+		t.Errorf("own machine: %+v", c)
+	}
+	embedded = fstest.MapFS{"profiles/sibling.json": {Data: data}}
+	current.Store(nil)
+	if c := explain(t, tuned); c.Source != SourceEmbedded {
+		t.Errorf("same CPU model: %+v", c)
 	}
 }
