@@ -130,6 +130,9 @@ func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program
 	return r.Program(p.String(), c.Config, max(tokens/float64(min(a.block, t1)), 1), a.workers)
 }
 
+// maxRecordedWords bounds the address space that a recording takes, 8 GiB: Explain may be asked about a problem that no memory holds.
+const maxRecordedWords = 2 << 30
+
 // newShapedCase makes a case whose large arrays are zero and so never touched; only a hash layer's input has values, since its
 // codes decide which rows are read.
 func newShapedCase(p tile.Problem) (*Case, error) {
@@ -137,6 +140,14 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		return nil, err
 	}
 	s := p.Shape
+	words := float64(s.B)*float64(s.T)*(float64(s.Hq)+float64(s.Hkv))*(float64(s.Dk)+float64(s.Dv)) + float64(s.B)*float64(s.Hkv)*float64(s.Dk)*float64(s.Dv) +
+		float64(s.N)*(float64(s.D)+float64(s.H))
+	if p.Op == tile.HashLayer {
+		words += float64((s.D+s.Tau-1)/s.Tau) * float64(int(1)<<s.Tau) * float64(s.H)
+	}
+	if words > maxRecordedWords {
+		return nil, fmt.Errorf("kernels: %s is too large to record", p)
+	}
 	if p.Op == tile.HashLayer {
 		input, err := NewCase(tile.Problem{Op: p.Op, DType: p.DType, Dir: p.Dir, Threads: 1, Weighting: p.Weighting,
 			Shape: tile.Shape{N: s.N, D: s.D, H: 1, Tau: 1}}, 1)

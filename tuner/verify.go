@@ -24,8 +24,8 @@ type Verdict struct {
 	Problem    tile.Problem `json:"problem"`
 	ISA        tile.ISA     `json:"isa"`
 	Config     tile.Config  `json:"config"`
-	MaxError   float64      `json:"max_error,omitempty"`
-	ErrorBound float64      `json:"error_bound,omitempty"`
+	MaxError   *float64     `json:"max_error,omitempty"`
+	ErrorBound float64      `json:"error_bound"`
 	Verdict    string       `json:"verdict"` // "ok", "wrong" or "failed: ..."
 }
 
@@ -74,7 +74,7 @@ func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 		case math.IsNaN(e) || math.IsInf(e, 0):
 			v.Verdict = verdictWrong
 		default:
-			v.MaxError = e
+			v.MaxError = &e
 			if e > bound {
 				v.Verdict = verdictWrong
 			}

@@ -59,7 +59,11 @@ func printVerdicts(out *output, verdicts []tuner.Verdict) error {
 		var rows [][]string
 		for ; end < len(verdicts) && verdicts[end].Problem == verdicts[start].Problem; end++ {
 			v := verdicts[end]
-			rows = append(rows, []string{string(v.ISA), v.Config.Values(), fmt.Sprintf("%.2g", v.MaxError), fmt.Sprintf("%.2g", v.ErrorBound), out.verdict(v.OK(), v.Verdict)})
+			worst := "unknown"
+			if v.MaxError != nil {
+				worst = fmt.Sprintf("%.2g", *v.MaxError)
+			}
+			rows = append(rows, []string{string(v.ISA), v.Config.Values(), worst, fmt.Sprintf("%.2g", v.ErrorBound), out.verdict(v.OK(), v.Verdict)})
 		}
 		out.printf("%s\nconfig: %s\n", verdicts[start].Problem, verdicts[start].Config.Names())
 		if err := out.table([]string{"isa", "config", ">error", ">bound", "verdict"}, rows); err != nil {
