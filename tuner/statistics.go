@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -73,7 +74,7 @@ func holm(p []float64, level float64) []bool {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return compare(p[a], p[b]) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p[a], p[b]) })
 	rejected := make([]bool, len(p))
 	for rank, i := range order {
 		if p[i] > level/float64(len(p)-rank) {
@@ -82,14 +83,4 @@ func holm(p []float64, level float64) []bool {
 		rejected[i] = true
 	}
 	return rejected
-}
-
-func compare(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

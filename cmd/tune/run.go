@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -74,11 +73,9 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 		return fmt.Errorf("--strategy %s: must be %s", f.strategy, strings.Join(tuner.Strategies(), " or "))
 	}
 	if o.Dir == "" {
-		path, err := kernels.UserProfilePath(m.Fingerprint)
-		if err != nil {
+		if o.Dir, err = tuner.DefaultDir(); err != nil {
 			return fmt.Errorf("no configuration folder (%w): name one with --out", err)
 		}
-		o.Dir = filepath.Dir(path)
 	}
 	// Before minutes of measuring, not after.
 	if err := writable(o.Dir); err != nil {

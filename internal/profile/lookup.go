@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -41,10 +42,10 @@ func (p *Profile) Lookup(problem tile.Problem, isas []tile.ISA, fresh func(op st
 			}
 			return -1
 		}
-		if d := compare(a.distance, b.distance); d != 0 {
+		if d := cmp.Compare(a.distance, b.distance); d != 0 {
 			return d
 		}
-		return compare(a.ns, b.ns)
+		return cmp.Compare(a.ns, b.ns)
 	})
 	return won.entry, won.distance, won.stale
 }
@@ -145,14 +146,4 @@ func work(p tile.Problem) float64 {
 		product *= float64(max(n, 1))
 	}
 	return product / (float64(max(s.Tau, 1)) * float64(max(p.Threads, 1)))
-}
-
-func compare(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
