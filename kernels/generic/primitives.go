@@ -14,6 +14,7 @@ func Primitives() *tile.Primitives {
 		NN:     []tile.ProductKernel{nn(2, 4, nn2x4), nn(4, 2, nn4x2), nn(4, 4, nn4x4)},
 		NT:     []tile.ProductKernel{nt(2, 4, nt2x4), nt(4, 2, nt4x2), nt(4, 4, nt4x4)},
 		TN:     []tile.ProductKernel{tn(4, 2, tn4x2), tn(2, 4, tn2x4), tn(4, 4, tn4x4)},
+		Recur:  []tile.RecurKernel{{Tokens: 1, NR: 16, Run: recur}},
 		Solve:  solve,
 		Pack:   pack,
 		Decay:  decay,

@@ -16,6 +16,9 @@ type Primitives struct {
 	NT []ProductKernel // C = Beta C + diag(Row) (Mask . A Bᵀ), all or the lower triangle
 	TN []ProductKernel // C = Beta C + diag(Row) Aᵀ B
 
+	// Recur is ordered by block, the default first. Each computes any number of tokens, heads, keys and columns.
+	Recur []RecurKernel
+
 	Solve  func(*Solve)
 	Pack   func(*Pack)
 	Decay  func(*Decay)
