@@ -39,6 +39,10 @@ var avx2 = tile.Primitives{
 		{MR: 2, NR: 4, Run: productNT2x4AVX2},
 		{MR: 4, NR: 3, Run: productNT4x3AVX2},
 	},
+	Recur: []tile.RecurKernel{
+		{Tokens: 4, NR: 16, Run: recur4x16AVX2},
+		{Tokens: 3, NR: 16, Run: recur3x16AVX2},
+	},
 	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Gather: gatherAVX2,
 }
 
@@ -60,6 +64,11 @@ var avx512 = tile.Primitives{
 		{MR: 4, NR: 4, Run: productNT4x4AVX512},
 		{MR: 6, NR: 4, Run: productNT6x4AVX512},
 		{MR: 2, NR: 8, Run: productNT2x8AVX512},
+	},
+	Recur: []tile.RecurKernel{
+		{Tokens: 4, NR: 32, Run: recur4x32AVX512},
+		{Tokens: 6, NR: 32, Run: recur6x32AVX512},
+		{Tokens: 2, NR: 64, Run: recur2x64AVX512},
 	},
 	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Gather: gatherAVX512,
 }

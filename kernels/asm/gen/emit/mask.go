@@ -37,6 +37,9 @@ func (f *File) MaskTable() operand.Mem {
 	return table
 }
 
+// MaskTail is the tail whose mask a register holds already.
+func (f *File) MaskTail(mask reg.Register) Tail { return Tail{f: f, mask: mask} }
+
 // NewTail masks the first n lanes, 0 <= n < Lanes. It takes opmask K1, or the vector register given for AVX2.
 func (f *File) NewTail(table operand.Mem, n reg.GPVirtual, vec reg.VecPhysical) Tail {
 	t := f.GP64()

@@ -1,0 +1,35 @@
+// Program recur writes the assembly of the recurrence of linear attention, with
+// its Go declarations, for one instruction set. Run in kernels/asm/gen:
+//
+//	go run ./recur -isa avx512
+package main
+
+import (
+	"flag"
+	"log"
+
+	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+func main() {
+	log.SetFlags(0)
+	isa := flag.String("isa", "", "instruction set: avx2 or avx512")
+	dir := flag.String("dir", "..", "folder to write into")
+	flag.Parse()
+
+	f := emit.New("recur", "asm", *isa)
+	blocks := []block{{4, 2}, {3, 2}}
+	if f.Name == tile.AVX512 {
+		blocks = []block{{4, 2}, {6, 2}, {2, 4}}
+	}
+	g := &generator{File: f}
+	if !f.Wide() {
+		g.masks = f.MaskTable()
+	}
+	g.one = g.constantOne()
+	for _, b := range blocks {
+		g.recur(b)
+	}
+	f.Write(*dir, "recur")
+}
