@@ -29,6 +29,7 @@ type attention struct {
 	headOuter  bool
 	ld         int // of P, L and D
 	split      int // units that a state head's value columns are cut into
+	heads      int // Hkv
 	units      int // B * Hkv * split
 	workers    int
 	work       []*attentionWork
@@ -71,7 +72,7 @@ func newAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *atten
 	if heads > 0 && heads < threads {
 		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
 	}
-	a.units = heads * a.split
+	a.heads, a.units = s.Hkv, heads*a.split
 	a.workers = max(1, min(threads, a.units))
 	a.factor = make([]float32, s.Hkv)
 	width := roundUp((s.Dv+a.split-1)/a.split, cacheLine/4)
@@ -350,5 +351,27 @@ func (a *attention) update(w *attentionWork, u unit, n, width int) {
 func (a *attention) panels(width int, f func(j, cols int)) {
 	for j := 0; j < width; j += a.panel {
 		f(j, min(a.panel, width-j))
+	}
+}
+
+func (a *attention) share() (units, perBatch, workers, chunk int, headOuter bool) {
+	return (a.units + a.workers - 1) / a.workers, a.heads * a.split, a.workers, a.chunk, a.headOuter
+}
+
+func (a *attention) walkSteps(units int, trip func()) {
+	tokens := a.problem.Shape.T
+	for t := 0; t < tokens; t += a.chunk {
+		for u := range units {
+			a.step(a.work[0], u, t, min(a.chunk, tokens-t))
+		}
+		trip()
+	}
+}
+
+func (a *attention) scratchBuffers() map[string][]float32 {
+	w := a.work[0]
+	return map[string][]float32{
+		"k": w.k, "u": w.u, "p": w.p, "l": w.l, "d": w.d, "g": w.g, "c": w.c, "beta chunk": w.beta,
+		"scale": w.scale, "row o": w.rowO, "row u": w.rowU, "ones": w.ones, "zeros": w.zeros,
 	}
 }

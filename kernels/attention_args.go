@@ -34,6 +34,8 @@ type attentionArgs struct {
 	betaHeads                            int
 }
 
+func (a *attentionArgs) args() attentionArgs { return *a }
+
 // attentionOp is what the two attention ops give to the shared checks.
 type attentionOp struct {
 	op, rule       string

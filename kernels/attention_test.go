@@ -22,7 +22,9 @@ func anyConfig(t testing.TB, r *rand.Rand, p tile.Problem, isa tile.ISA) tile.Ca
 	for range 1000 {
 		c := tile.Candidate{ISA: isa, Config: tile.Config{}}
 		for _, q := range params {
-			c.Config[q.Name] = q.Values[r.IntN(len(q.Values))]
+			if q.Active(c.Config) {
+				c.Config[q.Name] = q.Values[r.IntN(len(q.Values))]
+			}
 		}
 		if CheckConfig(p, c) == nil {
 			return c

@@ -14,6 +14,21 @@ type driver interface {
 	release()
 }
 
+// attentionDriver is a form of the attention ops.
+type attentionDriver interface {
+	driver
+	set(attentionArgs)
+	args() attentionArgs
+}
+
+// newAttentionDriver makes the form that a config asks for.
+func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
+	if cfg["form"] == formRecurrence {
+		return newRecurrence(p, prim, cfg)
+	}
+	return newAttention(p, prim, cfg)
+}
+
 // Call is a problem prepared for one candidate, with the scratch of all its
 // workers: running it allocates nothing. A Call is for one goroutine at a time.
 type Call struct {
@@ -21,8 +36,8 @@ type Call struct {
 	Candidate tile.Candidate
 
 	driver    driver
-	attention *attention // driver, where the op is one of the attention ops
-	hash      *hashLayer // driver, where the op is hash-layer
+	attention attentionDriver // driver, where the op is one of the attention ops
+	hash      *hashLayer      // driver, where the op is hash-layer
 	done      sync.WaitGroup
 }
 
@@ -39,7 +54,7 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 		x.hash = newHashLayer(p, prim, c.Config)
 		x.driver = x.hash
 	} else {
-		x.attention = newAttention(p, prim, c.Config)
+		x.attention = newAttentionDriver(p, prim, c.Config)
 		x.driver = x.attention
 	}
 	return x, nil

@@ -114,7 +114,7 @@ func (x *Call) ExecutedFlops() (int64, error) {
 		args.problem = p
 		counted.hash.set(args)
 	} else {
-		args := x.attention.attentionArgs
+		args := x.attention.args()
 		args.problem = p
 		counted.attention.set(args)
 	}

@@ -14,6 +14,17 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		return c
 	}
 	full := func(p *tile.Product) { add(2 * p.M * p.N * p.K) }
+	var recurs []tile.RecurKernel
+	for _, k := range prim.Recur {
+		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Run: func(r *tile.Recur) {
+			add(2 * (1 + r.Heads) * r.T * r.Dk * r.N)
+			for _, d := range r.Decay[:min(len(r.Decay), r.T)] {
+				if d != 1 {
+					add(r.Dk * r.N)
+				}
+			}
+		}})
+	}
 	return &tile.Primitives{
 		ISA: prim.ISA,
 		NN: products(prim.NN, func(p *tile.Product) {
@@ -40,6 +51,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		},
 		Decay:  func(d *tile.Decay) { add(d.N * d.N / 2) },
 		Exp:    func(e *tile.Exp) {},
+		Recur:  recurs,
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}
 }

@@ -28,8 +28,22 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	return recordAttention(p, c, r)
 }
 
+// walker is a form of an attention op as a recording sees it: one worker's steps in their order.
+type walker interface {
+	attentionDriver
+	// share gives the units of the busiest worker, the units of a batch item, the workers and the tokens of a step.
+	share() (units, perBatch, workers, chunk int, headOuter bool)
+	// walkSteps takes the first worker's steps for the tokens that were set, over some units of the first batch item, and calls trip after each trip
+	// of the outer loop.
+	walkSteps(units int, trip func())
+	// scratchBuffers names the first worker's own arrays.
+	scratchBuffers() map[string][]float32
+}
+
 func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {
-	chunk := c.Config["chunk"]
+	// The driver is the whole problem's, with its workers and shares, and walks a shorter problem's arrays.
+	a := newAttentionDriver(p, r.Primitives(), c.Config).(walker)
+	units, perBatch, workers, chunk, headOuter := a.share()
 	full := p.Shape
 	short := p
 	short.Shape.B = min(full.B, 1)
@@ -41,10 +55,6 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	if err != nil {
 		return nil, err
 	}
-	a := newAttention(short, r.Primitives(), c.Config)
-	// Workers and their shares are the real problem's: with many batch items one worker may own several whole ones.
-	real := newAttention(p, r.Primitives(), c.Config)
-	a.split, a.units, a.workers = real.split, min(real.units, short.Shape.Hkv*real.split), real.workers
 	a.set(cs.attention)
 	in := cs.attention
 	for _, b := range []struct {
@@ -57,40 +67,19 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	} {
 		r.Buffer(b.name, b.data, b.kind)
 	}
-	w := a.work[0]
-	for _, b := range []struct {
-		name string
-		data []float32
-	}{
-		{"k", w.k}, {"u", w.u}, {"p", w.p}, {"l", w.l}, {"d", w.d}, {"g", w.g}, {"c", w.c}, {"beta chunk", w.beta},
-		{"scale", w.scale}, {"row o", w.rowO}, {"row u", w.rowU}, {"ones", w.ones}, {"zeros", w.zeros},
-	} {
-		r.Buffer(b.name, b.data, sim.Scratch)
+	for name, data := range a.scratchBuffers() {
+		r.Buffer(name, data, sim.Scratch)
 	}
-	units := (real.units + real.workers - 1) / real.workers // of the busiest worker
-	perBatch := full.Hkv * real.split
-	batches := math.Ceil(float64(units) / float64(perBatch))
 	here := min(units, perBatch)
-	steps := float64(full.T) / float64(min(chunk, max(1, full.T)))
-	tokens := short.Shape.T
-	var trips float64
-	if a.headOuter {
-		// One trip is one chunk of one head.
-		for t := 0; t < tokens; t += a.chunk {
-			a.step(w, 0, t, min(a.chunk, tokens-t))
-			r.Trip()
-		}
-		trips = steps * float64(units)
+	trips := float64(full.T) / float64(min(chunk, max(1, full.T)))
+	if headOuter {
+		trips *= float64(units) // one trip is one chunk of one head
+		here = min(here, 1)
 	} else {
-		for t := 0; t < tokens; t += a.chunk {
-			for u := range here {
-				a.step(w, u, t, min(a.chunk, tokens-t))
-			}
-			r.Trip()
-		}
-		trips = steps * batches
+		trips *= math.Ceil(float64(units) / float64(perBatch))
 	}
-	return r.Program(p.String(), c.Config, trips, real.workers)
+	a.walkSteps(here, r.Trip)
+	return r.Program(p.String(), c.Config, trips, workers)
 }
 
 func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {

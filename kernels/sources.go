@@ -12,7 +12,7 @@ import (
 
 // The drivers' own sources, so that an answer tuned with other code is known as stale.
 //
-//go:embed attention.go
+//go:embed attention.go fold.go recurrence.go
 var attentionSource embed.FS
 
 //go:embed hash_layer.go
@@ -26,13 +26,20 @@ func SourceHash(op string, isa tile.ISA) string {
 	if h, ok := sourceHashes.Load(key); ok {
 		return h.(string)
 	}
-	fs, name := attentionSource, "attention.go"
-	if op == tile.HashLayer {
-		fs, name = hashSource, "hash_layer.go"
+	fs, names := attentionSource, []string{"attention.go"}
+	switch op {
+	case tile.LinearAttention:
+		names = []string{"attention.go", "fold.go", "recurrence.go"}
+	case tile.HashLayer:
+		fs, names = hashSource, []string{"hash_layer.go"}
 	}
-	driver, err := fs.ReadFile(name)
-	if err != nil {
-		panic(err) // embedded above
+	var driver []byte
+	for _, name := range names {
+		source, err := fs.ReadFile(name)
+		if err != nil {
+			panic(err) // embedded above
+		}
+		driver = append(driver, source...)
 	}
 	prim := generic.SourceHash()
 	if isa != tile.Generic {

@@ -26,6 +26,59 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
 		}, nil
 	}
+	if p.Op == tile.LinearAttention {
+		return linearParams(p, prim), nil
+	}
+	return chunkParams(p, prim), nil
+}
+
+// Values of the tunable form: how linear-attention is computed.
+const (
+	formChunk      = 0
+	formRecurrence = 1
+)
+
+// linearParams are those of either form.
+func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
+	s := p.Shape
+	params := []tile.Param{{Name: "form", Values: []int{formChunk, formRecurrence}, Doc: "0: chunks of masked products, 1: recurrence in blocks of tokens"}}
+	for _, q := range chunkParams(p, prim) {
+		if q.Name != "chunk" && q.Name != "order" {
+			q.When, q.WhenValue = "form", formChunk
+		}
+		params = append(params, q)
+	}
+	flag := []int{0, 1}
+	recurrence := []tile.Param{
+		{Name: "block", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.Tokens }), Doc: "tokens that sweep a panel of the state together"},
+		{Name: "cols", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.NR }), Doc: "state columns of a panel"},
+		{Name: "copy", Values: flag, Doc: "1: a chunk's queries and keys are copied side by side first"},
+		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
+		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
+	}
+	if s.T <= 1 {
+		for i := range recurrence[2:] {
+			recurrence[2+i].Values = []int{0}
+		}
+	}
+	for _, q := range recurrence {
+		q.When, q.WhenValue = "form", formRecurrence
+		params = append(params, q)
+	}
+	return params
+}
+
+func recurSizes(prim *tile.Primitives, of func(tile.RecurKernel) int) []int {
+	var v []int
+	for _, k := range prim.Recur {
+		v = append(v, of(k))
+	}
+	slices.Sort(v)
+	return slices.Compact(v)
+}
+
+func chunkParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
+	s := p.Shape
 	order := []int{0, 1}
 	if s.B*s.Hkv == 1 || s.T <= 1 {
 		order = []int{0}
@@ -38,7 +91,7 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 		{Name: "nt_mr", Values: sizes(prim.NT, func(k tile.ProductKernel) int { return k.MR }), Doc: "rows of the register tile of A·Bᵀ"},
 		{Name: "nt_nr", Values: sizes(prim.NT, func(k tile.ProductKernel) int { return k.NR }), Doc: "columns of that tile"},
 		{Name: "order", Values: order, Doc: "0: chunks outermost, 1: heads outermost"},
-	}, nil
+	}
 }
 
 // upTo keeps the values below n and adds the first that reaches it, as n
@@ -83,14 +136,50 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if !ok {
 		prim = genericPrimitives()
 	}
+	if p.Op == tile.LinearAttention && isa != tile.Generic {
+		return defaultRecurrence(p, prim)
+	}
+	return defaultChunks(p, prim)
+}
+
+// defaultRecurrence is the default of the recurrence.
+func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
+	k, flag := prim.Recur[0], 1
+	if p.Shape.T <= 1 {
+		flag = 0
+	}
+	return tile.Config{
+		"form": formRecurrence, "chunk": min(64, slices.Max(chunks(p.Shape))), "order": 0,
+		"block": k.Tokens, "cols": k.NR, "copy": flag, "stream": flag, "ahead": flag,
+	}
+}
+
+// defaultChunks is the default of the chunk form.
+func defaultChunks(p tile.Problem, prim *tile.Primitives) tile.Config {
+	s := p.Shape
 	chunk := min(32, slices.Max(chunks(s)))
 	for chunk > 16 && chunk*chunk*s.Dk > maxCallFlops {
 		chunk /= 2
 	}
-	return tile.Config{
+	cfg := tile.Config{
 		"chunk": chunk, "panel": slices.Max(panels(s)), "mr": prim.NN[0].MR, "nr": prim.NN[0].NR,
 		"nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR, "order": 0,
 	}
+	if p.Op == tile.LinearAttention {
+		cfg["form"] = formChunk
+	}
+	return cfg
+}
+
+// recurrenceNames are the tunables of the recurrence.
+var recurrenceNames = []string{"form", "chunk", "order", "block", "cols", "copy", "stream", "ahead"}
+
+// names lists the tunables that a config of a problem must have.
+func names(p tile.Problem, prim *tile.Primitives, form int) []string {
+	if p.Op == tile.LinearAttention && form == formRecurrence {
+		return slices.Clone(recurrenceNames)
+	}
+	return slices.Collect(maps.Keys(defaultChunks(p, prim)))
 }
 
 // Limits of the values that CheckConfig lets through.
@@ -108,15 +197,19 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	if !ok {
 		return fmt.Errorf("kernels: ISA %q cannot run here", c.ISA)
 	}
-	want := Default(p, c.ISA)
+	want := names(p, prim, c.Config["form"])
+	if p.Op == tile.HashLayer {
+		want = slices.Collect(maps.Keys(Default(p, c.ISA)))
+	}
+	slices.Sort(want)
 	for _, name := range slices.Sorted(maps.Keys(c.Config)) {
-		if _, known := want[name]; !known {
-			return fmt.Errorf("kernels: %s has no tunable %q", p.Op, name)
+		if !slices.Contains(want, name) {
+			return fmt.Errorf("kernels: %s has no tunable %q%s", p.Op, name, ofForm(p, c.Config))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(want)) {
+	for _, name := range want {
 		if _, given := c.Config[name]; !given {
-			return fmt.Errorf("kernels: config of %s lacks %q", p.Op, name)
+			return fmt.Errorf("kernels: config of %s lacks %q%s", p.Op, name, ofForm(p, c.Config))
 		}
 	}
 	within := func(name string, lo, hi int) error {
@@ -134,13 +227,27 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		}
 		return within("tables", 1, maxPanel)
 	}
-	for _, l := range []struct {
+	type limit struct {
 		name   string
 		lo, hi int
-	}{{"chunk", 1, maxChunk}, {"panel", 1, maxPanel}, {"order", 0, 1}} {
+	}
+	limits := []limit{{"chunk", 1, maxChunk}, {"panel", 1, maxPanel}, {"order", 0, 1}}
+	recurrence := p.Op == tile.LinearAttention && c.Config["form"] == formRecurrence
+	if recurrence {
+		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 1}, {"stream", 0, 1}, {"ahead", 0, 1}}
+	} else if p.Op == tile.LinearAttention {
+		limits = append(limits, limit{"form", 0, 1})
+	}
+	for _, l := range limits {
 		if err := within(l.name, l.lo, l.hi); err != nil {
 			return err
 		}
+	}
+	if recurrence {
+		if _, ok := tile.FindRecur(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
+			return fmt.Errorf("kernels: %s has no recurrence with block=%d,cols=%d", c.ISA, c.Config["block"], c.Config["cols"])
+		}
+		return nil
 	}
 	if chunk := c.Config["chunk"]; chunk > 16 && chunk*chunk*p.Shape.Dk > 2*maxCallFlops {
 		return fmt.Errorf("kernels: chunk=%d makes calls too long with keys %d wide", chunk, p.Shape.Dk)
@@ -158,9 +265,24 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	return nil
 }
 
-// Complete fills in the default for every tunable that cfg does not give.
+// ofForm says which form a message is about, where an op has several.
+func ofForm(p tile.Problem, c tile.Config) string {
+	if p.Op != tile.LinearAttention {
+		return ""
+	}
+	return fmt.Sprintf(" (form=%d)", c["form"])
+}
+
+// Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
+	if form, given := cfg["form"]; given && p.Op == tile.LinearAttention && form != full["form"] {
+		if prim, ok := primitives(isa); ok && form == formChunk {
+			full = defaultChunks(p, prim)
+		} else if ok && form == formRecurrence {
+			full = defaultRecurrence(p, prim)
+		}
+	}
 	maps.Copy(full, cfg)
 	return full
 }

@@ -64,6 +64,13 @@ func (c core) dots(rows, cols, depth int) float64 {
 	return float64(c.vectors(depth))*c.step(rows*cols, rows+cols) + tileClocks + reductionClocks*float64(rows*cols)
 }
 
+// sweep is the time in which updates and reads walk the rows of a panel of v vectors: a row is loaded, takes every update in turn
+// and is read after each, so that only an accumulator waits for the row before.
+func (c core) sweep(updates, reads, v, rows int) float64 {
+	fmas, loads := (updates+reads)*v, v+updates+reads
+	return float64(rows)*c.step(fmas, loads) + tileClocks + float64(2*v*(updates+reads))
+}
+
 // clocks is the time of one operation with all its data in the first level.
 func (c core) clocks(op *Op) float64 {
 	var t float64
@@ -104,6 +111,14 @@ func (c core) clocks(op *Op) float64 {
 				// The block's own triangle is a chain: each row waits for the one before.
 				t += c.tile(rows, cols, i, true) + max(float64(rows)*fmaLatency, float64(rows*(rows-1)/2*c.vectors(cols))/c.fmas)
 			}
+		}
+	case "recur":
+		for j := 0; j < op.N; j += op.NR {
+			v := c.vectors(min(op.NR, op.N-j))
+			if op.M > op.Singles {
+				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR, v, op.K)
+			}
+			t += float64(op.Singles) * c.sweep(1, op.Group, v, op.K)
 		}
 	case "gather":
 		v := c.vectors(op.N)

@@ -60,7 +60,7 @@ type Loop struct {
 // Op is one step on tiles: a call of a primitive (CPU), a product or an element-wise
 // step of a kernel (GPU).
 type Op struct {
-	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "exp", "gather"; on a GPU what is computed
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "exp", "gather", "recur"; on a GPU what is computed
 	MR         int     `json:"mr,omitempty"` // register tile (CPU)
 	NR         int     `json:"nr,omitempty"`
 	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows
@@ -68,7 +68,8 @@ type Op struct {
 	K          int     `json:"k,omitempty"`
 	Lower      bool    `json:"lower,omitempty"`
 	Strict     int     `json:"strict,omitempty"`
-	Group      int     `json:"group,omitempty"`      // rows side by side of a gather
+	Group      int     `json:"group,omitempty"`      // rows side by side of a gather, heads of a recurrence
+	Singles    int     `json:"singles,omitempty"`    // tokens of a recurrence that go one at a time
 	Accumulate bool    `json:"accumulate,omitempty"` // the product is added to what is there
 	Flops      int64   `json:"flops,omitempty"`      // executed: two for each multiply-add of a real row and column, with the waste beside a diagonal
 	Elements   int64   `json:"elements,omitempty"`
@@ -87,6 +88,7 @@ const (
 	Read   Mode = "read"
 	Write  Mode = "write"
 	Update Mode = "update" // read, then written
+	Stream Mode = "stream" // written past the caches, each line once
 )
 
 // Touch is one pass over a block of an array: Rows runs of RowBytes, Stride bytes apart.

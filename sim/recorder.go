@@ -116,11 +116,16 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		}
 		return out
 	}
+	var recurs []tile.RecurKernel
+	for _, k := range r.source.Recur {
+		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Run: func(p *tile.Recur) { r.recur(k.Tokens, k.NR, p) }})
+	}
 	return &tile.Primitives{
 		ISA:    r.source.ISA,
 		NN:     kernels(r.source.NN, r.nn),
 		NT:     kernels(r.source.NT, r.nt),
 		TN:     kernels(r.source.TN, r.tn),
+		Recur:  recurs,
 		Solve:  r.solve,
 		Pack:   r.pack,
 		Decay:  r.decay,

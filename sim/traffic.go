@@ -78,6 +78,7 @@ type tripTraffic struct {
 	fresh  float64     // first touches but those of tables
 	needed neededBytes // the same in lines, by use
 	rows   float64     // first touches of tables
+	stream float64     // lines written past the caches
 }
 
 type writeBack struct {
@@ -94,6 +95,14 @@ func (r *replay) trip(n int, ops []Op) {
 	for i := range ops {
 		for _, touch := range ops[i].Touches {
 			table := r.buffers[touch.Buffer].Kind == Table
+			if touch.Mode == Stream {
+				lines := float64(touch.Bytes()) / float64(r.line)
+				t.stream += lines
+				if r.buffers[touch.Buffer].Kind == Output {
+					t.needed.written += lines
+				}
+				continue
+			}
 			write := touch.Mode != Read
 			for row := range int64(touch.Rows) {
 				start := touch.Offset + row*touch.Stride
@@ -186,6 +195,7 @@ func (r *replay) total(l *Launch, capacities []int64, cold bool) traffic {
 			read(level, n*lines)
 		}
 		out.tableRead += n * t.tables * line
+		out.levels[r.memory].written += n * t.stream * line
 		read(home, n*(t.fresh+t.rows*distinct))
 		if home == r.memory {
 			out.tableRead += n * t.rows * distinct * line

@@ -29,10 +29,15 @@ func space(s Subject, p tile.Problem, isa tile.ISA) ([]tile.Config, error) {
 	digits := make([]int, len(params))
 	for range size {
 		c := make(tile.Config, len(params))
+		once := true // a tunable that the config lacks does not make it another
 		for i, q := range params {
-			c[q.Name] = q.Values[digits[i]]
+			if q.Active(c) {
+				c[q.Name] = q.Values[digits[i]]
+			} else {
+				once = once && digits[i] == 0
+			}
 		}
-		if s.CheckConfig(p, tile.Candidate{ISA: isa, Config: c}) == nil {
+		if once && s.CheckConfig(p, tile.Candidate{ISA: isa, Config: c}) == nil {
 			configs = append(configs, c)
 		}
 		for i := len(digits) - 1; i >= 0; i-- {

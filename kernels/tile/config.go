@@ -42,7 +42,14 @@ type Param struct {
 	Name   string
 	Values []int
 	Doc    string
+	// When names a tunable that comes earlier and the value of it that this one goes with: a config has it then and
+	// else lacks it. Empty for one that every config has.
+	When      string
+	WhenValue int
 }
+
+// Active says whether a config whose earlier tunables are set has this one.
+func (p Param) Active(c Config) bool { return p.When == "" || c[p.When] == p.WhenValue }
 
 // Candidate is what the tuner measures: an ISA and a config.
 type Candidate struct {

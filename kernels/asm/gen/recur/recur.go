@@ -116,7 +116,7 @@ func (g *generator) locals() {
 func (g *generator) vectorBytes() int { return 4 * g.Lanes }
 
 // to and from move a local variable.
-func (g *generator) from(m operand.Mem) reg.GPVirtual { return g.Quad(m) }
+func (g *generator) from(m operand.Mem) reg.GPVirtual  { return g.Quad(m) }
 func (g *generator) to(m operand.Mem, r reg.GPVirtual) { g.MOVQ(r, m) }
 
 // recur writes one kernel. Columns go panel by panel, a panel's tokens block by block; what is left of the

@@ -1,0 +1,334 @@
+package kernels
+
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// recurrence is a prepared call of linear-attention in its register-blocked form: a few tokens at a time sweep
+// a panel of state columns, which is read and written once for all of them. It executes the useful flops and little
+// else. Tokens go chunk by chunk: the chunk's queries and keys are copied side by side, since rows of
+// memory that lie a power of two apart share few sets of the first level, then each panel walks the chunk.
+//
+// The states are kept as panels [column/cols][dk][cols] while a call walks many tokens.
+type recurrence struct {
+	attentionArgs
+	prim            *tile.Primitives
+	run             func(*tile.Recur)
+	block, cols     int // tokens and columns of a sweep
+	chunk           int
+	copies          bool // of queries and keys
+	stream, ahead   bool
+	headOuter       bool
+	group           int // query heads of a state head
+	callTokens      int // of one primitive call
+	panels          int // of a state head
+	split           int // units that a state head's panels are cut into
+	units, workers  int
+	inPlace         bool // the states stay where the caller has them
+	work            []*recurrenceWork
+	factor          []float32 // exp(headDecay)
+	states, scratch []float32 // panels; states of a caller who wants none
+}
+
+// recurrenceWork is one worker's scratch, kept between calls.
+type recurrenceWork struct {
+	q, k, g, decay, rowV, rowO []float32
+	scale                      []float32 // rowO without decay
+	recur                      tile.Recur
+	pack                       tile.Pack
+	exp                        tile.Exp
+}
+
+// decodeTokens is how many tokens a call may have for its states to be updated where they are.
+const decodeTokens = 8
+
+func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recurrence {
+	s := p.Shape
+	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
+	a := &recurrence{
+		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
+		copies: cfg["copy"] == 1, stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
+		group: s.Hq / s.Hkv, inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
+	}
+	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
+	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
+	heads := s.B * s.Hkv
+	a.split = 1
+	perToken := 2 * float64(s.Hq+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
+	if heads > 0 && heads < threads {
+		a.split = min((threads+heads-1)/heads, a.panels)
+	}
+	a.units = heads * a.split
+	a.workers = max(1, min(threads, a.units))
+	a.factor = make([]float32, s.Hkv)
+	for range a.workers {
+		w := &recurrenceWork{
+			g: aligned(a.chunk), decay: aligned(a.chunk), rowV: aligned(a.chunk), rowO: aligned(a.chunk * a.group), scale: aligned(a.chunk * a.group),
+		}
+		if a.copies {
+			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
+		}
+		a.work = append(a.work, w)
+	}
+	if !a.inPlace {
+		a.states = aligned(heads * s.Dk * s.Dv)
+	}
+	return a
+}
+
+// set points the call at checked arguments of its problem.
+func (a *recurrence) set(args attentionArgs) {
+	a.attentionArgs = args
+	for h, g := range args.headDecay {
+		a.factor[h] = float32(math.Exp(float64(g)))
+	}
+	if a.inPlace && args.state == nil {
+		if n := args.problem.Shape; a.scratch == nil {
+			a.scratch = aligned(n.B * n.Hkv * n.Dk * n.Dv)
+		}
+		a.state = a.scratch
+	}
+	for _, w := range a.work {
+		for i := range w.scale {
+			w.scale[i] = a.scale
+		}
+	}
+}
+
+// release drops the caller's arrays.
+func (a *recurrence) release() {
+	a.attentionArgs = attentionArgs{}
+	for _, w := range a.work {
+		w.recur, w.pack, w.exp = tile.Recur{}, tile.Pack{}, tile.Exp{}
+	}
+}
+
+func (a *recurrence) parts() int { return a.workers }
+
+// part walks one worker's share of the units.
+func (a *recurrence) part(i int) {
+	w := a.work[i]
+	first, last := i*a.units/a.workers, (i+1)*a.units/a.workers
+	perBatch := a.problem.Shape.Hkv * a.split
+	for first < last {
+		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
+		a.walk(w, first, end)
+		first = end
+	}
+}
+
+func (a *recurrence) walk(w *recurrenceWork, first, last int) {
+	tokens := a.problem.Shape.T
+	for u := first; u < last; u++ {
+		a.load(w, a.unit(u))
+	}
+	if a.headOuter {
+		for u := first; u < last; u++ {
+			for t := 0; t < tokens; t += a.chunk {
+				a.step(w, u, t, first, last)
+			}
+		}
+	} else {
+		for t := 0; t < tokens; t += a.chunk {
+			for u := first; u < last; u++ {
+				a.step(w, u, t, first, last)
+			}
+		}
+	}
+	for u := first; u < last; u++ {
+		a.store(w, a.unit(u))
+	}
+}
+
+// panelUnit is a state head and a range of its panels.
+type panelUnit struct {
+	b, h, head int
+	p0, p1     int
+}
+
+func (a *recurrence) unit(u int) panelUnit {
+	head, part := u/a.split, u%a.split
+	hkv := a.problem.Shape.Hkv
+	return panelUnit{b: head / hkv, h: head % hkv, head: head, p0: part * a.panels / a.split, p1: (part + 1) * a.panels / a.split}
+}
+
+// panel gives the state of a panel, its leading dimension, and its first column and number of columns.
+func (a *recurrence) panel(u panelUnit, p int) (state []float32, ld, j, width int) {
+	s := a.problem.Shape
+	j = p * a.cols
+	width = min(a.cols, s.Dv-j)
+	at := u.head * s.Dk * s.Dv
+	if a.inPlace {
+		return a.state[at+j : at+s.Dk*s.Dv], s.Dv, j, width
+	}
+	return a.states[at+j*s.Dk : at+(j+width)*s.Dk], width, j, width
+}
+
+// load sets a unit's state to the past state.
+func (a *recurrence) load(w *recurrenceWork, u panelUnit) {
+	s := a.problem.Shape
+	if a.inPlace && same(a.past, a.state) {
+		return
+	}
+	for p := u.p0; p < u.p1; p++ {
+		state, ld, j, width := a.panel(u, p)
+		if a.past == nil {
+			for i := range s.Dk {
+				clear(state[i*ld:][:width])
+			}
+			continue
+		}
+		a.copyRows(w, state, ld, a.past[u.head*s.Dk*s.Dv+j:], s.Dv, s.Dk, width)
+	}
+}
+
+// store hands a unit's state to the caller.
+func (a *recurrence) store(w *recurrenceWork, u panelUnit) {
+	if a.inPlace || a.state == nil {
+		return
+	}
+	s := a.problem.Shape
+	for p := u.p0; p < u.p1; p++ {
+		state, ld, j, width := a.panel(u, p)
+		a.copyRows(w, a.state[u.head*s.Dk*s.Dv+j:], s.Dv, state, ld, s.Dk, width)
+	}
+}
+
+// copyRows copies n rows of some width, in calls that are short enough.
+func (a *recurrence) copyRows(w *recurrenceWork, dst []float32, ldd int, src []float32, lds int, n, width int) {
+	rows := max(1, maxCallFlops/4/max(1, width))
+	for i := 0; i < n; i += rows {
+		w.pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
+		a.prim.Pack(&w.pack)
+	}
+}
+
+// step walks one chunk of a unit from token t; first and last are the units that are walked together.
+func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
+	s, u := a.problem.Shape, a.unit(ui)
+	n := min(a.chunk, s.T-t)
+	row := u.b*s.T + t
+	ldq, ldk, ldv, ldo := s.Hq*s.Dk, s.Hkv*s.Dk, s.Hkv*s.Dv, s.Hq*s.Dv
+
+	a.gates(w, u, row, n)
+	query, lq := a.query[row*ldq+u.h*a.group*s.Dk:], ldq
+	key, lk := a.key[row*ldk+u.h*s.Dk:], ldk
+	if a.copies {
+		wide := a.group * s.Dk
+		a.copyRows(w, w.q, wide, query, ldq, n, wide)
+		a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
+		query, lq, key, lk = w.q, wide, w.k, s.Dk
+	}
+	value := a.value[row*ldv+u.h*s.Dv:]
+	output := a.output[row*ldo+u.h*a.group*s.Dv:]
+	var next upcoming
+	if a.ahead {
+		next = a.next(ui, t, first, last)
+	}
+	for p := u.p0; p < u.p1; p++ {
+		state, ld, j, width := a.panel(u, p)
+		for i := 0; i < n; i += a.callTokens {
+			r := &w.recur
+			r.Q, r.LDQ, r.HeadQ, r.K, r.LDK = query[i*lq:], lq, s.Dk, key[i*lk:], lk
+			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*ldv+j:], ldv, output[i*ldo+j:], ldo, s.Dv
+			r.S, r.LDS = state, ld
+			if a.problem.Decay == tile.DecayNone {
+				r.RowO = w.scale
+			} else {
+				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
+			}
+			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream
+			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
+			a.run(r)
+		}
+	}
+}
+
+// gates fills a chunk's decays and row factors.
+func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
+	s := a.problem.Shape
+	switch a.problem.Decay {
+	case tile.DecayNone:
+		return
+	case tile.DecayFixed:
+		for i := range n {
+			w.g[i] = a.factor[u.h]
+		}
+	case tile.DecayHead:
+		w.exp = tile.Exp{Src: a.decay[row*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+	foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
+	for i := n - 1; i >= 0 && a.group > 1; i-- {
+		for h := range a.group {
+			w.rowO[i*a.group+h] = w.rowO[i]
+		}
+	}
+}
+
+// upcoming is what the next step will read.
+type upcoming struct {
+	rows  [3][]float32 // queries, keys, values
+	ld    [3]int
+	lines [3]int // of a row
+}
+
+// next says what comes after chunk t of a unit.
+func (a *recurrence) next(ui, t, first, last int) (n upcoming) {
+	s := a.problem.Shape
+	switch {
+	case !a.headOuter && ui+1 < last:
+		ui++
+	case !a.headOuter:
+		ui, t = first, t+a.chunk
+	case t+a.chunk < s.T:
+		t += a.chunk
+	default:
+		ui, t = ui+1, 0
+	}
+	if ui >= last || t >= s.T {
+		return n
+	}
+	u := a.unit(ui)
+	row := u.b*s.T + t
+	n.ld = [3]int{s.Hq * s.Dk, s.Hkv * s.Dk, s.Hkv * s.Dv}
+	n.rows = [3][]float32{a.query[row*n.ld[0]+u.h*a.group*s.Dk:], a.key[row*n.ld[1]+u.h*s.Dk:], a.value[row*n.ld[2]+u.h*s.Dv+u.p0*a.cols:]}
+	const per = cacheLine / 4
+	n.lines = [3]int{(a.group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (min(s.Dv, u.p1*a.cols) - u.p0*a.cols + per - 1) / per}
+	return n
+}
+
+// share is what one of some panels prefetches while it walks the tokens from i on: its columns of each row.
+func (n upcoming) share(panel, panels, i int) (p [3]tile.Prefetch) {
+	for x := range p {
+		lines := (n.lines[x] + panels - 1) / panels
+		at := panel * lines
+		if lines = min(lines, n.lines[x]-at); lines > 0 && i*n.ld[x] < len(n.rows[x]) {
+			p[x] = tile.Prefetch{Rows: n.rows[x][min(i*n.ld[x]+at*cacheLine/4, len(n.rows[x])-1):], LD: n.ld[x], Lines: lines}
+		}
+	}
+	return p
+}
+
+func (a *recurrence) share() (units, perBatch, workers, chunk int, headOuter bool) {
+	return (a.units + a.workers - 1) / a.workers, len(a.factor) * a.split, a.workers, a.chunk, a.headOuter
+}
+
+func (a *recurrence) walkSteps(units int, trip func()) {
+	for t := 0; t < a.problem.Shape.T; t += a.chunk {
+		for u := range units {
+			a.step(a.work[0], u, t, 0, units)
+		}
+		trip()
+	}
+}
+
+func (a *recurrence) scratchBuffers() map[string][]float32 {
+	w := a.work[0]
+	return map[string][]float32{
+		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "panels": a.states,
+	}
+}
