@@ -53,6 +53,10 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		group: s.Hq / s.Hkv, inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
+	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
+		a.cols = max(a.cols, min(s.Dv, maxCallFlops/(2*(1+a.group)*s.Dk)/a.cols*a.cols))
+		a.panels = (s.Dv + a.cols - 1) / a.cols
+	}
 	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
 	heads := s.B * s.Hkv
 	a.split = 1
