@@ -16,7 +16,7 @@ func detect() []*tile.Primitives {
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
 		t = append(t, &avx2)
 	}
-	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.BMI2) {
 		t = append(t, &avx512)
 	}
 	return t
@@ -43,7 +43,7 @@ var avx2 = tile.Primitives{
 		{Tokens: 3, NR: 16, Run: recur3x16AVX2},
 		{Tokens: 4, NR: 16, Run: recur4x16AVX2},
 	},
-	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Gather: gatherAVX2,
+	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Gather: gatherAVX2,
 }
 
 var avx512 = tile.Primitives{
@@ -70,5 +70,5 @@ var avx512 = tile.Primitives{
 		{Tokens: 6, NR: 32, Run: recur6x32AVX512},
 		{Tokens: 2, NR: 64, Run: recur2x64AVX512},
 	},
-	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Gather: gatherAVX512,
+	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Gather: gatherAVX512,
 }
