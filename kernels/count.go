@@ -49,12 +49,9 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 				add(p.M * p.N)
 			}
 		},
-		Decay: func(d *tile.Decay) { add(d.N * d.N / 2) },
-		Exp:   func(e *tile.Exp) {},
-		Fold: func(f *tile.Fold) {
-			f.Unsafe = false
-			add(f.M * f.N * (2 + f.Heads))
-		},
+		Decay:  func(d *tile.Decay) { add(d.N * d.N / 2) },
+		Exp:    func(e *tile.Exp) {},
+		Fold:   func(f *tile.Fold) { f.Unsafe = false },
 		Recur:  recurs,
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}

@@ -155,6 +155,8 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 	switch p.Decay {
 	case tile.DecayHead:
 		a.decay = aligned(s.B * s.T * s.Hkv)
+	case tile.DecayKey:
+		a.decay = aligned(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
 		a.headDecay = aligned(s.Hkv)
 	}

@@ -103,8 +103,11 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
 		gates := 0.0
-		if p.Decay == tile.DecayHead {
+		switch p.Decay {
+		case tile.DecayHead:
 			gates++
+		case tile.DecayKey:
+			gates += dk
 		}
 		if p.Op == tile.DeltaRule {
 			gates++
