@@ -23,6 +23,9 @@ type attentionDriver interface {
 
 // newAttentionDriver makes the form that a config asks for.
 func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
+	if p.Full {
+		return newFull(p, prim, cfg)
+	}
 	if cfg["form"] == formRecurrence {
 		return newRecurrence(p, prim, cfg)
 	}

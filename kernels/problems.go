@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -23,6 +24,15 @@ func CheckProblem(p tile.Problem) error {
 	}
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
+		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
+			return bad("it has no full, normalize or feature_map")
+		}
+		if p.Full && p.Rule != tile.RuleLinear {
+			return bad("full goes with rule linear, not %q", p.Rule)
+		}
+		if !slices.Contains(tile.FeatureMaps(), p.FeatureMap) {
+			return bad("feature_map %q must be one of %q", p.FeatureMap, tile.FeatureMaps())
+		}
 		rules := map[string]string{tile.RuleLinear: tile.LinearAttention, tile.RuleGated: tile.LinearAttention,
 			tile.RuleDelta: tile.DeltaRule, tile.RuleGatedDelta: tile.DeltaRule}
 		if rules[p.Rule] != p.Op {
