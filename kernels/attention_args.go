@@ -32,6 +32,7 @@ type attentionArgs struct {
 	output, state                        []float32
 	headDecay                            []float32
 	betaHeads                            int
+	gradientArgs
 }
 
 func (a *attentionArgs) args() attentionArgs { return *a }
@@ -46,6 +47,7 @@ type attentionOp struct {
 	threads        int
 	candidate      *tile.Candidate // nil for the selected one
 	gated, hasBeta bool
+	backward       bool
 }
 
 // check turns arguments into views, or says which one is wrong.
@@ -121,6 +123,10 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	}
 	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
 	a.output, a.state = out.Output.Data, out.PresentState.Data
+	if o.backward { // they are inputs, and may be anything but written to
+		a.problem.Dir = tile.Backward
+		return a, nil
+	}
 	return a, a.checkAliases()
 }
 
@@ -141,7 +147,15 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 	case o.gated && !in.Decay.present():
 		return refuse("decay", "given", "absent with rule %q", o.rule)
 	case o.gated:
-		if len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk {
+		perKey := len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk
+		if perKey && o.backward {
+			if err := checkTensor("decay", "(B,T,Hkv*dk)", in.Decay, s.B, s.T, s.Hkv*s.Dk); err != nil {
+				return err
+			}
+			p.Decay, a.decay = tile.DecayKey, in.Decay.Data
+			break
+		}
+		if perKey {
 			return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported yet", "shape %v", in.Decay.Shape)
 		}
 		if err := checkTensor("decay", "(B,T,Hkv)", in.Decay, s.B, s.T, s.Hkv); err != nil {

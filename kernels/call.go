@@ -23,6 +23,9 @@ type attentionDriver interface {
 
 // newAttentionDriver makes the form that a config asks for.
 func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
+	if p.Dir == tile.Backward {
+		return newBackward(p, prim, cfg)
+	}
 	if cfg["form"] == formRecurrence {
 		return newRecurrence(p, prim, cfg)
 	}
@@ -111,7 +114,12 @@ func forwardAttention(o attentionOp, out *Outputs, in *Inputs) error {
 	if err != nil {
 		return err
 	}
-	r, err := resolveGiven(args.problem, o.candidate)
+	return runAttention(args, o.candidate)
+}
+
+// runAttention runs checked arguments with the given candidate or the selected one.
+func runAttention(args attentionArgs, candidate *tile.Candidate) error {
+	r, err := resolveGiven(args.problem, candidate)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,11 @@ func CheckProblem(p tile.Problem) error {
 	if p.DType != "float32" {
 		return bad("dtype %q must be float32", p.DType)
 	}
-	if p.Dir != "fwd" {
-		return bad("direction %q must be fwd", p.Dir)
+	switch {
+	case p.Dir != tile.Forward && p.Dir != tile.Backward:
+		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
+	case p.Dir == tile.Backward && p.Op != tile.LinearAttention:
+		return bad("direction %q is not supported", p.Dir)
 	}
 	if p.Threads < 1 || p.Threads > 1<<12 {
 		return bad("threads %d must be from 1 to 4096", p.Threads)
@@ -32,6 +35,7 @@ func CheckProblem(p tile.Problem) error {
 		switch {
 		case !gated && p.Decay != tile.DecayNone:
 			return bad("decay %q must be none with rule %q", p.Decay, p.Rule)
+		case p.Rule == tile.RuleGated && p.Decay == tile.DecayKey && p.Dir == tile.Backward:
 		case gated && p.Decay != tile.DecayHead && !(p.Decay == tile.DecayFixed && p.Rule == tile.RuleGated):
 			return bad("decay %q does not go with rule %q", p.Decay, p.Rule)
 		}

@@ -26,6 +26,9 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
 		}, nil
 	}
+	if p.Dir == tile.Backward {
+		return backwardParams(p, prim), nil
+	}
 	if p.Op == tile.LinearAttention {
 		return linearParams(p, prim), nil
 	}
@@ -136,6 +139,9 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if !ok {
 		prim = genericPrimitives()
 	}
+	if p.Dir == tile.Backward {
+		return defaultBackward(p, prim)
+	}
 	if p.Op == tile.LinearAttention && isa != tile.Generic {
 		return defaultRecurrence(p, prim)
 	}
@@ -196,6 +202,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	prim, ok := primitives(c.ISA)
 	if !ok {
 		return fmt.Errorf("kernels: ISA %q cannot run here", c.ISA)
+	}
+	if p.Dir == tile.Backward {
+		return checkBackwardConfig(p, c, prim)
 	}
 	want := names(p, prim, c.Config["form"])
 	if p.Op == tile.HashLayer {
@@ -276,7 +285,7 @@ func ofForm(p tile.Problem, c tile.Config) string {
 // Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
-	if form, given := cfg["form"]; given && p.Op == tile.LinearAttention && form != full["form"] {
+	if form, given := cfg["form"]; given && p.Op == tile.LinearAttention && p.Dir != tile.Backward && form != full["form"] {
 		if prim, ok := primitives(isa); ok && form == formChunk {
 			full = defaultChunks(p, prim)
 		} else if ok && form == formRecurrence {

@@ -25,6 +25,13 @@ const (
 	DecayNone  = "none"  // rules linear and delta
 	DecayFixed = "fixed" // one log decay a head for all tokens (Lightning Attention-2, retention)
 	DecayHead  = "head"  // one log decay a token and head: input (B, T, Hkv)
+	DecayKey   = "key"   // one log decay a token, head and key: input (B, T, Hkv*dk)
+)
+
+// The directions.
+const (
+	Forward  = "fwd"
+	Backward = "bwd" // gradients of the inputs from those of the outputs
 )
 
 // The weightings of a hash layer: the paper's p(z), or the released code's
@@ -66,7 +73,7 @@ type Problem struct {
 	Rule      string `json:"rule,omitempty"`
 	Shape     Shape  `json:"shape"`
 	DType     string `json:"dtype"`               // "float32"
-	Dir       string `json:"dir"`                 // "fwd"
+	Dir       string `json:"dir"`                 // Forward or Backward
 	Threads   int    `json:"threads"`             // workers, at least 1
 	Decay     string `json:"decay,omitempty"`     // attention ops
 	Weighting string `json:"weighting,omitempty"` // hash layers
@@ -79,8 +86,11 @@ func (p Problem) String() string {
 	if p.Rule != "" {
 		b.WriteString("/" + p.Rule)
 	}
-	if p.Decay == DecayFixed {
-		b.WriteString("(fixed)")
+	if p.Decay == DecayFixed || p.Decay == DecayKey {
+		b.WriteString("(" + p.Decay + ")")
+	}
+	if p.Dir == Backward {
+		b.WriteString(" backward")
 	}
 	if p.Weighting == WeightingReleased {
 		b.WriteString("(released)")
