@@ -70,25 +70,25 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 	}
 	s := a.problem.Shape
 	a.gradOutput, a.gradState, a.output, a.state = a.output, a.state, nil, nil
-	for _, g := range []struct {
-		name, layout string
-		tensor       Tensor
-		optional     bool
-		shape        []int
-	}{
-		{"grad_query", "(B,T,Hq*dk)", grads.Query, false, in.Query.Shape},
-		{"grad_key", "(B,T,Hkv*dk)", grads.Key, false, in.Key.Shape},
-		{"grad_value", "(B,T,Hkv*dv)", grads.Value, false, in.Value.Shape},
-		{"grad_past_state", "(B,Hkv,dk,dv)", grads.PastState, true, []int{s.B, s.Hkv, s.Dk, s.Dv}},
-		{"grad_decay", "the shape of decay", grads.Decay, true, in.Decay.Shape},
-	} {
-		if g.optional && !g.tensor.present() {
-			continue
+	if err := checkTensor("grad_query", "(B,T,Hq*dk)", grads.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
+		return a, err
+	}
+	if err := checkTensor("grad_key", "(B,T,Hkv*dk)", grads.Key, s.B, s.T, s.Hkv*s.Dk); err != nil {
+		return a, err
+	}
+	if err := checkTensor("grad_value", "(B,T,Hkv*dv)", grads.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
+		return a, err
+	}
+	if grads.PastState.present() {
+		if err := checkTensor("grad_past_state", "(B,Hkv,dk,dv)", grads.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
+			return a, err
 		}
-		if g.name == "grad_decay" && a.decay == nil {
-			return a, refuse(g.name, "absent where no decay is given", "given")
+	}
+	if grads.Decay.present() {
+		if a.decay == nil {
+			return a, refuse("grad_decay", "absent where no decay is given", "given")
 		}
-		if err := checkTensor(g.name, g.layout, g.tensor, g.shape...); err != nil {
+		if err := checkTensor("grad_decay", "the shape of decay", grads.Decay, in.Decay.Shape...); err != nil {
 			return a, err
 		}
 	}

@@ -70,6 +70,9 @@ func (a *backward) endDecay(w *backwardWork, u backwardPart) {
 		j0, j1 := a.keys(u)
 		for k := j0; k < j1; k++ {
 			if finite(a.perUnit[u.index].sum[k]) {
+				if a.past == nil && s.T > 0 { // nothing to decay: 0 but for rounding
+					a.gradDecay[(u.b*s.T*s.Hkv+u.h)*s.Dk+k] = 0
+				}
 				continue
 			}
 			grad := a.direct(w, u, k, k+1)
@@ -95,6 +98,9 @@ func (a *backward) endDecay(w *backwardWork, u backwardPart) {
 		a.gradDecay[(u.b*s.T+t)*s.Hkv+u.h] = float32(sum)
 	}
 	if finite(sum) {
+		if a.past == nil && s.T > 0 { // nothing to decay: 0 but for rounding
+			a.gradDecay[u.b*s.T*s.Hkv+u.h] = 0
+		}
 		return
 	}
 	grad := a.direct(w, u, 0, s.Dk)
