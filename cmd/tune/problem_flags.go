@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -46,7 +47,7 @@ func defaultRule(op, rule string) string {
 
 // problem is the problem that the flags describe, checked.
 func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
-	p := tile.Problem{Op: f.op, DType: "float32", Dir: f.dir, Threads: f.threads}
+	p := tile.Problem{Op: f.op, DType: "float32", Dir: cmp.Or(f.dir, tile.Forward), Threads: f.threads}
 	if f.op == "" {
 		return p, fmt.Errorf("--op is missing: linear-attention, delta-rule or hash-layer")
 	}
