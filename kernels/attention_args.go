@@ -13,7 +13,7 @@ type Inputs struct {
 	Key       Tensor // (B, T, Hkv*dk)
 	Value     Tensor // (B, T, Hkv*dv)
 	PastState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
-	Decay     Tensor // (B, T, Hkv), natural logarithm; rules gated and gated_delta
+	Decay     Tensor // (B, T, Hkv), natural logarithm, rules gated and gated_delta; or (B, T, Hkv*dk), rule gated
 	Beta      Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
 }
 
@@ -147,21 +147,19 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 	case o.gated && !in.Decay.present():
 		return refuse("decay", "given", "absent with rule %q", o.rule)
 	case o.gated:
-		perKey := len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk
-		if perKey && o.backward {
-			if err := checkTensor("decay", "(B,T,Hkv*dk)", in.Decay, s.B, s.T, s.Hkv*s.Dk); err != nil {
-				return err
+		width := s.Hkv
+		p.Decay = tile.DecayHead
+		if len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk {
+			if o.op == tile.DeltaRule {
+				return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported by this rule yet", "shape %v", in.Decay.Shape)
 			}
-			p.Decay, a.decay = tile.DecayKey, in.Decay.Data
-			break
+			width *= s.Dk
+			p.Decay = tile.DecayKey
 		}
-		if perKey {
-			return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported yet", "shape %v", in.Decay.Shape)
-		}
-		if err := checkTensor("decay", "(B,T,Hkv)", in.Decay, s.B, s.T, s.Hkv); err != nil {
+		if err := checkTensor("decay", "(B,T,Hkv) or (B,T,Hkv*dk)", in.Decay, s.B, s.T, width); err != nil {
 			return err
 		}
-		p.Decay, a.decay = tile.DecayHead, in.Decay.Data
+		a.decay = in.Decay.Data
 	}
 	switch {
 	case !o.hasBeta && in.Beta.present():

@@ -202,12 +202,12 @@ func TestBackwardNonFinite(t *testing.T) {
 
 // The oracle's gradients are those of the forward oracle's loss, by differences.
 func TestBackwardOracleByDifferences(t *testing.T) {
-	for rule := range backwardRules[:3] { // the forward oracle has no decay per key
+	for rule := range backwardRules {
 		p := backwardProblem(rule, 1, tile.Shape{B: 1, T: 6, Hq: 4, Hkv: 2, Dk: 3, Dv: 2})
 		a := backwardCase(t, p, 11).attention
 		s := p.Shape
 		loss := func() float64 {
-			r := generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay}.
+			r := generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay, KeyDecay: p.Decay == tile.DecayKey}.
 				Oracle(a.query, a.key, a.value, a.past, a.decay, nil)
 			sum := 0.0
 			for i, x := range r.Output {
@@ -248,6 +248,7 @@ func TestBackwardOracleKeyIsHead(t *testing.T) {
 	for _, g := range decay {
 		a.decay = append(a.decay, slices.Repeat([]float32{g}, p.Shape.Dk)...)
 	}
+	a.problem.Decay = tile.DecayKey
 	key := a.oracleBackward()
 	for i := range head.Query {
 		if head.Query[i] != key.Query[i] {

@@ -25,7 +25,8 @@ func (a *attentionArgs) newGradients() {
 // oracleBackward evaluates the gradients of some arguments.
 func (a *attentionArgs) oracleBackward() generic.AttentionGradients {
 	s := a.problem.Shape
-	return generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay}.
+	return generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay,
+		KeyDecay: a.problem.Decay == tile.DecayKey}.
 		OracleBackward(a.query, a.key, a.value, a.past, a.decay, a.gradOutput, a.gradState)
 }
 

@@ -192,7 +192,7 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 		in := c.attention
 		a.attention = generic.Attention{
 			B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
-			Scale: float64(in.scale), HeadDecay: in.headDecay, BetaHeads: in.betaHeads,
+			Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
 		}.Oracle(in.query, in.key, in.value, in.past, in.decay, in.beta)
 	}
 	if len(oracles.answers) >= maxOracles || oracles.answers == nil {

@@ -35,8 +35,7 @@ func CheckProblem(p tile.Problem) error {
 		switch {
 		case !gated && p.Decay != tile.DecayNone:
 			return bad("decay %q must be none with rule %q", p.Decay, p.Rule)
-		case p.Rule == tile.RuleGated && p.Decay == tile.DecayKey && p.Dir == tile.Backward:
-		case gated && p.Decay != tile.DecayHead && !(p.Decay == tile.DecayFixed && p.Rule == tile.RuleGated):
+		case gated && p.Decay != tile.DecayHead && !((p.Decay == tile.DecayFixed || p.Decay == tile.DecayKey) && p.Rule == tile.RuleGated):
 			return bad("decay %q does not go with rule %q", p.Decay, p.Rule)
 		}
 		if s.B < 0 || s.T < 0 || s.Hq < 1 || s.Hkv < 1 || s.Hq%s.Hkv != 0 || s.Dk < 1 || s.Dv < 1 {

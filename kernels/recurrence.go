@@ -35,7 +35,9 @@ type recurrence struct {
 // recurrenceWork is one worker's scratch, kept between calls.
 type recurrenceWork struct {
 	q, k, g, decay, rowV, rowO []float32
-	scale                      []float32 // rowO without decay
+	scale                      []float32 // rowO without decay per head
+	factors, d                 []float32 // per key, of a chunk, and those of its blocks
+	fold                       tile.Fold
 	recur                      tile.Recur
 	pack                       tile.Pack
 	exp                        tile.Exp
@@ -48,7 +50,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	s := p.Shape
 	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
 	a := &recurrence{
-		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
+		prim: prim, run: kernel.Run, block: kernel.Block(s.Hq / s.Hkv), cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
 		group: s.Hq / s.Hkv, inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
@@ -72,7 +74,10 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		w := &recurrenceWork{
 			g: aligned(a.chunk), decay: aligned(a.chunk), rowV: aligned(a.chunk), rowO: aligned(a.chunk * a.group), scale: aligned(a.chunk * a.group),
 		}
-		if a.copies > 0 {
+		if p.Decay == tile.DecayKey {
+			w.factors, w.d = aligned(a.chunk*s.Dk), aligned(a.chunk*s.Dk)
+		}
+		if a.copies > 0 || p.Decay == tile.DecayKey {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
 		}
 		a.work = append(a.work, w)
@@ -106,7 +111,7 @@ func (a *recurrence) set(args attentionArgs) {
 func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
-		w.recur, w.pack, w.exp = tile.Recur{}, tile.Pack{}, tile.Exp{}
+		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 	}
 }
 
@@ -220,12 +225,16 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 	a.gates(w, u, row, n)
 	query, lq := a.query[row*ldq+u.h*a.group*s.Dk:], ldq
 	key, lk := a.key[row*ldk+u.h*s.Dk:], ldk
-	if a.copies > 1 {
+	switch {
+	case a.problem.Decay == tile.DecayKey:
+		a.foldKeys(w, u, row, n)
+		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
+	case a.copies > 1:
 		wide := a.group * s.Dk
 		a.copyRows(w, w.q, wide, query, ldq, n, wide)
 		query, lq = w.q, wide
-	}
-	if a.copies > 0 {
+		fallthrough
+	case a.copies > 0:
 		a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
 		key, lk = w.k, s.Dk
 	}
@@ -242,9 +251,12 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 			r.Q, r.LDQ, r.HeadQ, r.K, r.LDK = query[i*lq:], lq, s.Dk, key[i*lk:], lk
 			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*ldv+j:], ldv, output[i*ldo+j:], ldo, s.Dv
 			r.S, r.LDS = state, ld
-			if a.problem.Decay == tile.DecayNone {
+			switch a.problem.Decay {
+			case tile.DecayNone:
 				r.RowO = w.scale
-			} else {
+			case tile.DecayKey:
+				r.Decay, r.D, r.LDD, r.RowO = w.decay[i:], w.d[i*s.Dk:], s.Dk, w.scale
+			default:
 				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
 			}
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream
@@ -258,7 +270,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	s := a.problem.Shape
 	switch a.problem.Decay {
-	case tile.DecayNone:
+	case tile.DecayNone, tile.DecayKey:
 		return
 	case tile.DecayFixed:
 		for i := range n {
@@ -272,6 +284,39 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	for i := n - 1; i >= 0 && a.group > 1; i-- {
 		for h := range a.group {
 			w.rowO[i*a.group+h] = w.rowO[i]
+		}
+	}
+}
+
+// foldKeys copies a chunk's keys and queries with their per-key decay folded in, block by block. A block whose decay is too strong
+// for that, or not a decay, is left as it is and walked token by token.
+func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int) {
+	s := a.problem.Shape
+	wide, ld := a.group*s.Dk, s.Hkv*s.Dk
+	for i := range n {
+		w.exp = tile.Exp{Src: a.decay[(row+i)*ld+u.h*s.Dk:], Dst: w.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+	for i := 0; i < n; i += a.block {
+		m := min(a.block, n-i)
+		w.fold = tile.Fold{
+			G: w.factors[i*s.Dk:], LDG: s.Dk, K: a.key[(row+i)*ld+u.h*s.Dk:], LDK: ld, KOut: w.k[i*s.Dk:], LDKOut: s.Dk,
+			Q: a.query[(row+i)*s.Hq*s.Dk+u.h*wide:], LDQ: s.Hq * s.Dk, HeadQ: s.Dk, QOut: w.q[i*wide:], LDQOut: wide, HeadQOut: s.Dk,
+			D: w.d[i*s.Dk:], M: m, N: s.Dk, Heads: a.group,
+		}
+		a.prim.Fold(&w.fold)
+		const decays = 0 // any factor but 1: those of w.d are taken
+		w.decay[i] = decays
+		for j := i + 1; j < i+m; j++ {
+			w.decay[j] = 1
+		}
+		if w.fold.Unsafe {
+			a.copyRows(w, w.q[i*wide:], wide, w.fold.Q, w.fold.LDQ, m, wide)
+			a.copyRows(w, w.k[i*s.Dk:], s.Dk, w.fold.K, ld, m, s.Dk)
+			copy(w.d[i*s.Dk:(i+m)*s.Dk], w.factors[i*s.Dk:])
+			for j := i; j < i+m; j++ {
+				w.decay[j] = decays
+			}
 		}
 	}
 }
@@ -336,6 +381,6 @@ func (a *recurrence) walkSteps(units int, trip func()) {
 func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
-		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "panels": a.states,
+		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "panels": a.states,
 	}
 }

@@ -118,7 +118,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 	}
 	var recurs []tile.RecurKernel
 	for _, k := range r.source.Recur {
-		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Run: func(p *tile.Recur) { r.recur(k.Tokens, k.NR, p) }})
+		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(p *tile.Recur) { r.recur(k, p) }})
 	}
 	return &tile.Primitives{
 		ISA:    r.source.ISA,

@@ -16,6 +16,7 @@ type Attention struct {
 	Delta                 bool
 	Scale                 float64
 	HeadDecay             []float32 // log decay of each state head for all tokens, or nil
+	KeyDecay              bool      // decay is (B,T,Hkv*Dk): row i of S decays by its own factor
 	BetaHeads             int       // width of beta: Hkv, or 1 where it is shared
 }
 
@@ -30,7 +31,7 @@ type AttentionResult struct {
 
 // Oracle evaluates the recurrence token by token. Layouts are ONNX's: query (B,T,Hq*Dk), key
 // (B,T,Hkv*Dk), value (B,T,Hkv*Dv), past (B,Hkv,Dk,Dv) or nil for zeros,
-// decay (B,T,Hkv) or nil, beta (B,T,BetaHeads) or nil.
+// decay (B,T,Hkv), or (B,T,Hkv*Dk) with KeyDecay, or nil, beta (B,T,BetaHeads) or nil.
 func (a Attention) Oracle(query, key, value, past, decay, beta []float32) AttentionResult {
 	r := AttentionResult{
 		Output:    make([]float64, a.B*a.T*a.Hq*a.Dv),
@@ -51,11 +52,13 @@ func (a Attention) Oracle(query, key, value, past, decay, beta []float32) Attent
 				row := b*a.T + t
 				k := key[(row*a.Hkv+h)*a.Dk:][:a.Dk]
 				v := value[(row*a.Hkv+h)*a.Dv:][:a.Dv]
-				if g, gated := a.logDecay(decay, row, h); gated {
-					f := math.Exp(g)
-					for i := range s {
-						s[i] *= f
-						sAbs[i] *= f
+				for i := range a.Dk {
+					if g, gated := a.logDecay(decay, row, h, i); gated {
+						f := math.Exp(g)
+						for j := range a.Dv {
+							s[i*a.Dv+j] *= f
+							sAbs[i*a.Dv+j] *= f
+						}
 					}
 				}
 				for j := range u {
@@ -100,8 +103,10 @@ func (a Attention) Oracle(query, key, value, past, decay, beta []float32) Attent
 	return r
 }
 
-func (a Attention) logDecay(decay []float32, row, h int) (float64, bool) {
+func (a Attention) logDecay(decay []float32, row, h, key int) (float64, bool) {
 	switch {
+	case decay != nil && a.KeyDecay:
+		return float64(decay[(row*a.Hkv+h)*a.Dk+key]), true
 	case decay != nil:
 		return float64(decay[row*a.Hkv+h]), true
 	case a.HeadDecay != nil:

@@ -24,7 +24,7 @@ type AttentionGradients struct {
 //	dk = R v;  dv = Rᵀ k
 //	dg = <exp(g_t) S_(t-1), R>                summed over the columns, and over the rows where the decay is one a head
 //
-// and at last dPast = exp(g_0) R. Layouts are as in Oracle; decay may also be (B,T,Hkv*Dk), per key. Decay is nil without decay array.
+// and at last dPast = exp(g_0) R. Layouts are as in Oracle. Without a decay array there is no Decay.
 func (a Attention) OracleBackward(query, key, value, past, decay, gradOutput, gradState []float32) AttentionGradients {
 	q, k, v := a.B*a.T*a.Hq*a.Dk, a.B*a.T*a.Hkv*a.Dk, a.B*a.T*a.Hkv*a.Dv
 	s := a.B * a.Hkv * a.Dk * a.Dv
@@ -45,13 +45,9 @@ func (a Attention) backwardHead(r *AttentionGradients, b, h int, query, key, val
 	size := a.Dk * a.Dv
 	at := (b*a.Hkv + h) * size
 	group := a.Hq / a.Hkv
-	perKey := len(decay) > a.B*a.T*a.Hkv
 	factor := func(t, i int) float64 {
 		row := b*a.T + t
-		if perKey {
-			return math.Exp(float64(decay[(row*a.Hkv+h)*a.Dk+i]))
-		}
-		g, gated := a.logDecay(decay, row, h)
+		g, gated := a.logDecay(decay, row, h, i)
 		if !gated {
 			return 1
 		}
@@ -150,7 +146,7 @@ func (a Attention) backwardHead(r *AttentionGradients, b, h int, query, key, val
 				dgAbs = x
 			}
 			g := row*a.Hkv + h
-			if perKey {
+			if a.KeyDecay {
 				g = g*a.Dk + i
 			}
 			r.Decay[g] += dg
