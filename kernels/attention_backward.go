@@ -28,7 +28,7 @@ type gradientArgs struct {
 }
 
 // Backward computes the gradients of the inputs of Forward from those of its outputs. The decay may be one a head (B,T,Hkv) or one a
-// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. It returns an *ArgumentError that names the argument if
+// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. Packed sequences, kept states and InverseGQA are refused. It returns an *ArgumentError that names the argument if
 // one is wrong, before anything is written.
 //
 // Errors: those of gradients of query, key, value and past state are within ErrorBound of the same sums over absolute values. The
@@ -59,6 +59,12 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 	}
 	if gout == nil {
 		return a, refuse("gout", "non-nil", "nil")
+	}
+	if in != nil && in.Offsets != nil {
+		return a, refuse("Offsets", "absent: packed sequences have no backward pass", "given")
+	}
+	if in != nil && in.Keep != nil {
+		return a, refuse("Keep", "absent in a backward pass", "given")
 	}
 	a, err = o.check(&Outputs{Output: gout.Output, PresentState: gout.PresentState}, in)
 	if err != nil {

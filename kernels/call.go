@@ -119,11 +119,15 @@ func forwardAttention(o attentionOp, out *Outputs, in *Inputs) error {
 
 // runAttention runs checked arguments with the given candidate or the selected one.
 func runAttention(args attentionArgs, candidate *tile.Candidate) error {
-	r, err := resolveGiven(args.problem, candidate)
+	problem := args.problem
+	if args.offsets != nil {
+		problem = alikePacked(problem)
+	}
+	r, err := resolveGiven(problem, candidate)
 	if err != nil {
 		return err
 	}
-	args.problem = r.choice.Problem // with its thread count
+	args.problem.Threads = r.choice.Problem.Threads
 	c := r.take()
 	defer r.give(c)
 	c.attention.set(args)

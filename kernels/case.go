@@ -35,10 +35,11 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	}
 	width := 1 / math.Sqrt(float64(s.Dk))
 	a := attentionArgs{
+		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv,
 		problem: p, scale: float32(width),
 		query: g.normal(s.B*s.T*s.Hq*s.Dk, 1), key: g.normal(s.B*s.T*s.Hkv*s.Dk, width), value: g.normal(s.B*s.T*s.Hkv*s.Dv, 1),
 		past:   g.normal(s.B*s.Hkv*s.Dk*s.Dv, width),
-		output: aligned(s.B * s.T * s.Hq * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
 	}
 	if s.T == 1 && p.Dir != tile.Backward {
 		a.state = a.past
@@ -141,10 +142,15 @@ func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
 		s.D = min(s.D, tables*s.Tau)
 		return p
 	}
-	group := s.Hq / s.Hkv
 	s.B = min(s.B, 2)
-	s.Hkv = min(s.Hkv, 2)
-	s.Hq = s.Hkv * group
+	if group := s.Hq / s.Hkv; group > 0 {
+		s.Hkv = min(s.Hkv, 2)
+		s.Hq = s.Hkv * group
+	} else {
+		shared := s.Hkv / s.Hq
+		s.Hq = min(s.Hq, 2)
+		s.Hkv = s.Hq * shared
+	}
 	s.T = min(s.T, verifyTokens(c["chunk"]))
 	return p
 }

@@ -50,9 +50,9 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	s := p.Shape
 	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
 	a := &recurrence{
-		prim: prim, run: kernel.Run, block: kernel.Block(s.Hq / s.Hkv), cols: kernel.NR,
+		prim: prim, run: kernel.Run, block: kernel.Block(max(1, s.Hq/s.Hkv)), cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
-		group: s.Hq / s.Hkv, inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
+		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
@@ -62,7 +62,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
 	heads := s.B * s.Hkv
 	a.split = 1
-	perToken := 2 * float64(s.Hq+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
 	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
 	if heads > 0 && heads < threads {
 		a.split = min((threads+heads-1)/heads, a.panels)
@@ -120,8 +120,8 @@ func (a *recurrence) parts() int { return a.workers }
 // part walks one worker's share of the units.
 func (a *recurrence) part(i int) {
 	w := a.work[i]
-	first, last := i*a.units/a.workers, (i+1)*a.units/a.workers
 	perBatch := a.problem.Shape.Hkv * a.split
+	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
 	for first < last {
 		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
 		a.walk(w, first, end)
@@ -130,25 +130,34 @@ func (a *recurrence) part(i int) {
 }
 
 func (a *recurrence) walk(w *recurrenceWork, first, last int) {
-	tokens := a.problem.Shape.T
+	if first == last {
+		return
+	}
+	b := a.unit(first).b
+	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
 	}
 	if a.headOuter {
 		for u := first; u < last; u++ {
-			for t := 0; t < tokens; t += a.chunk {
-				a.step(w, u, t, first, last)
+			for t := 0; t < tokens; {
+				n := a.cut(b, t, a.chunk)
+				a.step(w, u, t, n, first, last)
+				t += n
 			}
 		}
 	} else {
-		for t := 0; t < tokens; t += a.chunk {
+		for t := 0; t < tokens; {
+			n := a.cut(b, t, a.chunk)
 			for u := first; u < last; u++ {
-				a.step(w, u, t, first, last)
+				a.step(w, u, t, n, first, last)
 			}
+			t += n
 		}
 	}
-	for u := first; u < last; u++ {
-		a.store(w, a.unit(u))
+	for i := first; i < last && !a.inPlace && a.state != nil; i++ {
+		u := a.unit(i)
+		a.store(w, u, a.state[u.head*a.problem.Shape.Dk*a.problem.Shape.Dv:])
 	}
 }
 
@@ -194,15 +203,12 @@ func (a *recurrence) load(w *recurrenceWork, u panelUnit) {
 	}
 }
 
-// store hands a unit's state to the caller.
-func (a *recurrence) store(w *recurrenceWork, u panelUnit) {
-	if a.inPlace || a.state == nil {
-		return
-	}
+// store copies a unit's part of its head's state to the caller's.
+func (a *recurrence) store(w *recurrenceWork, u panelUnit, to []float32) {
 	s := a.problem.Shape
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
-		a.copyRows(w, a.state[u.head*s.Dk*s.Dv+j:], s.Dv, state, ld, s.Dk, width)
+		a.copyRows(w, to[j:], s.Dv, state, ld, s.Dk, width)
 	}
 }
 
@@ -215,19 +221,20 @@ func (a *recurrence) copyRows(w *recurrenceWork, dst []float32, ldd int, src []f
 	}
 }
 
-// step walks one chunk of a unit from token t; first and last are the units that are walked together.
-func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
+// step walks one chunk of n tokens of a unit from token t; first and last are the units that are walked together.
+func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	s, u := a.problem.Shape, a.unit(ui)
-	n := min(a.chunk, s.T-t)
-	row := u.b*s.T + t
-	ldq, ldk, ldv, ldo := s.Hq*s.Dk, s.Hkv*s.Dk, s.Hkv*s.Dv, s.Hq*s.Dv
+	row, _ := a.span(u.b)
+	row += t
+	hq, _ := a.queryHeads(u.h)
+	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
 
 	a.gates(w, u, row, n)
-	query, lq := a.query[row*ldq+u.h*a.group*s.Dk:], ldq
-	key, lk := a.key[row*ldk+u.h*s.Dk:], ldk
+	query, lq := a.query[row*ldq+hq*s.Dk:], ldq
+	key, lk := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], ldk
 	switch {
 	case a.problem.Decay == tile.DecayKey:
-		a.foldKeys(w, u, row, n)
+		a.foldKeys(w, u, row, n, query, lq, key, lk)
 		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
 	case a.copies > 1:
 		wide := a.group * s.Dk
@@ -242,7 +249,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 	output := a.output[row*ldo+u.h*a.group*s.Dv:]
 	var next upcoming
 	if a.ahead {
-		next = a.next(ui, t, first, last)
+		next = a.next(ui, t, n, first, last)
 	}
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
@@ -263,6 +270,9 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
 			a.run(r)
 		}
+	}
+	if place, ok := a.kept(u.b, s.B, t+n); ok {
+		a.store(w, u, a.keptStates[(place*s.Hkv+u.h)*s.Dk*s.Dv:])
 	}
 }
 
@@ -290,7 +300,7 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 
 // foldKeys copies a chunk's keys and queries with their per-key decay folded in, block by block. A block whose decay is too strong
 // for that, or not a decay, is left as it is and walked token by token.
-func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int) {
+func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query []float32, ldq int, key []float32, ldk int) {
 	s := a.problem.Shape
 	wide, ld := a.group*s.Dk, s.Hkv*s.Dk
 	for i := range n {
@@ -300,8 +310,8 @@ func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int) {
 	for i := 0; i < n; i += a.block {
 		m := min(a.block, n-i)
 		w.fold = tile.Fold{
-			G: w.factors[i*s.Dk:], LDG: s.Dk, K: a.key[(row+i)*ld+u.h*s.Dk:], LDK: ld, KOut: w.k[i*s.Dk:], LDKOut: s.Dk,
-			Q: a.query[(row+i)*s.Hq*s.Dk+u.h*wide:], LDQ: s.Hq * s.Dk, HeadQ: s.Dk, QOut: w.q[i*wide:], LDQOut: wide, HeadQOut: s.Dk,
+			G: w.factors[i*s.Dk:], LDG: s.Dk, K: key[i*ldk:], LDK: ldk, KOut: w.k[i*s.Dk:], LDKOut: s.Dk,
+			Q: query[i*ldq:], LDQ: ldq, HeadQ: s.Dk, QOut: w.q[i*wide:], LDQOut: wide, HeadQOut: s.Dk,
 			D: w.d[i*s.Dk:], M: m, N: s.Dk, Heads: a.group,
 		}
 		a.prim.Fold(&w.fold)
@@ -312,7 +322,7 @@ func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int) {
 		}
 		if w.fold.Unsafe {
 			a.copyRows(w, w.q[i*wide:], wide, w.fold.Q, w.fold.LDQ, m, wide)
-			a.copyRows(w, w.k[i*s.Dk:], s.Dk, w.fold.K, ld, m, s.Dk)
+			a.copyRows(w, w.k[i*s.Dk:], s.Dk, w.fold.K, ldk, m, s.Dk)
 			copy(w.d[i*s.Dk:(i+m)*s.Dk], w.factors[i*s.Dk:])
 			for j := i; j < i+m; j++ {
 				w.decay[j] = decays
@@ -328,26 +338,28 @@ type upcoming struct {
 	lines [3]int // of a row
 }
 
-// next says what comes after chunk t of a unit.
-func (a *recurrence) next(ui, t, first, last int) (n upcoming) {
+// next says what comes after the chunk of some tokens from t of a unit.
+func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	s := a.problem.Shape
+	row, all := a.span(a.unit(ui).b)
 	switch {
 	case !a.headOuter && ui+1 < last:
 		ui++
 	case !a.headOuter:
-		ui, t = first, t+a.chunk
-	case t+a.chunk < s.T:
-		t += a.chunk
+		ui, t = first, t+tokens
+	case t+tokens < all:
+		t += tokens
 	default:
 		ui, t = ui+1, 0
 	}
-	if ui >= last || t >= s.T {
+	if ui >= last || t >= all {
 		return n
 	}
 	u := a.unit(ui)
-	row := u.b*s.T + t
-	n.ld = [3]int{s.Hq * s.Dk, s.Hkv * s.Dk, s.Hkv * s.Dv}
-	n.rows = [3][]float32{a.query[row*n.ld[0]+u.h*a.group*s.Dk:], a.key[row*n.ld[1]+u.h*s.Dk:], a.value[row*n.ld[2]+u.h*s.Dv+u.p0*a.cols:]}
+	row += t
+	hq, _ := a.queryHeads(u.h)
+	n.ld = [3]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
+	n.rows = [3][]float32{a.query[row*n.ld[0]+hq*s.Dk:], a.key[row*n.ld[1]+a.keyHead(u.h)*s.Dk:], a.value[row*n.ld[2]+u.h*s.Dv+u.p0*a.cols:]}
 	const per = cacheLine / 4
 	n.lines = [3]int{(a.group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (min(s.Dv, u.p1*a.cols) - u.p0*a.cols + per - 1) / per}
 	return n
@@ -372,7 +384,7 @@ func (a *recurrence) share() (units, perBatch, workers, chunk int, headOuter boo
 func (a *recurrence) walkSteps(units int, trip func()) {
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {
-			a.step(a.work[0], u, t, 0, units)
+			a.step(a.work[0], u, t, a.cut(0, t, a.chunk), 0, units)
 		}
 		trip()
 	}

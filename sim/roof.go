@@ -56,7 +56,7 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 }
 
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
-// grow with the chunk. Per token, linear attention 2 dk dv for each query head and 2 for
+// grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
 // each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables; linear attention's backward
 // pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv). 0 for an op
 // or direction that it does not know.
@@ -71,9 +71,9 @@ func UsefulFlops(p tile.Problem) int64 {
 		if p.Dir == tile.Backward {
 			return tokens * square * (4*int64(s.Hq) + 6*int64(s.Hkv))
 		}
-		return tokens * square * (2*int64(s.Hq) + 2*int64(s.Hkv))
+		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 2*int64(s.Hkv))
 	case tile.DeltaRule:
-		return tokens * square * (2*int64(s.Hq) + 4*int64(s.Hkv))
+		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
 	case tile.HashLayer:
 		if s.Tau > 0 {
 			return 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
@@ -128,7 +128,7 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 			gates++
 		}
 		n.read = b * t * (hq*dk + hkv*(dk+dv) + gates*hkv) * size
-		n.written = b * t * hq * dv * size
+		n.written = b * t * max(hq, hkv) * dv * size
 		n.updated = b * hkv * dk * dv * 4
 		if p.Dir == tile.Backward { // read too: the output's gradient and the past state; written: a gradient for each input
 			n.read, n.written = n.read+n.written+n.updated, n.read
