@@ -52,6 +52,7 @@ type attentionArgs struct {
 	pastNorm, norm                       []float32 // (B, Hkv, dk)
 	headDecay                            []float32
 	betaHeads                            int
+	gradientArgs
 }
 
 func (a *attentionArgs) args() attentionArgs { return *a }
@@ -66,6 +67,7 @@ type attentionOp struct {
 	threads        int
 	candidate      *tile.Candidate // nil for the selected one
 	gated, hasBeta bool
+	backward       bool
 	inverse        bool // fewer query than state heads are allowed
 	full           bool
 	featureMap     string
@@ -175,6 +177,10 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	}
 	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
 	a.output, a.state, a.keptStates = out.Output.Data, out.PresentState.Data, out.KeptStates.Data
+	if o.backward { // what is output to Forward is input, and may be anything but written to
+		a.problem.Dir = tile.Backward
+		return a, nil
+	}
 	return a, a.checkAliases()
 }
 

@@ -23,7 +23,10 @@ type attentionDriver interface {
 
 // newAttentionDriver makes the form that a config asks for.
 func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
-	if p.Full {
+	switch {
+	case p.Dir == tile.Backward:
+		return newBackward(p, prim, cfg)
+	case p.Full:
 		return newFull(p, prim, cfg)
 	}
 	if cfg["form"] == formRecurrence {
@@ -114,11 +117,16 @@ func forwardAttention(o attentionOp, out *Outputs, in *Inputs) error {
 	if err != nil {
 		return err
 	}
+	return runAttention(args, o.candidate)
+}
+
+// runAttention runs checked arguments with the given candidate or the selected one.
+func runAttention(args attentionArgs, candidate *tile.Candidate) error {
 	problem := args.problem
 	if args.offsets != nil {
 		problem = alikePacked(problem)
 	}
-	r, err := resolveGiven(problem, o.candidate)
+	r, err := resolveGiven(problem, candidate)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 		past:   g.normal(s.B*s.Hkv*s.Dk*s.Dv, width),
 		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
 	}
-	if s.T == 1 {
+	if s.T == 1 && p.Dir != tile.Backward {
 		a.state = a.past
 	}
 	if p.Normalize {
@@ -65,6 +65,9 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	if p.Op == tile.DeltaRule {
 		a.betaHeads = s.Hkv
 		a.beta = g.uniform(s.B*s.T*s.Hkv, 0, 1)
+	}
+	if p.Dir == tile.Backward {
+		a.withGradients(g)
 	}
 	return &Case{Problem: p, attention: a}, nil
 }
@@ -182,6 +185,7 @@ type oracleKey struct {
 type oracleAnswer struct {
 	c         *Case
 	attention generic.AttentionResult
+	gradients generic.AttentionGradients // of a backward pass
 	hash      generic.HashResult
 }
 
@@ -204,6 +208,8 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 	if p.Op == tile.HashLayer {
 		a.hash = generic.Hash{N: s.N, D: s.D, H: s.H, Tau: s.Tau, Released: p.Weighting == tile.WeightingReleased}.
 			Oracle(c.hash.input, c.hash.tables, c.hash.bias)
+	} else if p.Dir == tile.Backward {
+		a.gradients = c.attention.oracleBackward()
 	} else {
 		in := c.attention
 		a.attention = oracleCase(p, in).Oracle(in.query, in.key, in.value, in.past, in.decay, in.beta)
@@ -247,6 +253,9 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	if small.Op == tile.HashLayer {
 		h := &args.hash
 		h.problem, h.output, h.codes, h.weights = small, aligned(len(h.output)), make([]int32, len(h.codes)), aligned(len(h.weights))
+	} else if small.Dir == tile.Backward {
+		args.attention.problem = small
+		args.attention.newGradients()
 	} else {
 		a := &args.attention
 		a.problem, a.output, a.state, a.norm = small, aligned(len(a.output)), aligned(len(a.state)), aligned(len(a.norm))
@@ -254,6 +263,9 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	args.set(x)
 	x.run()
 	bound = ErrorBound(small)
+	if small.Dir == tile.Backward {
+		return args.attention.backwardError(want.gradients), bound, nil
+	}
 	if small.Op == tile.HashLayer {
 		for i, code := range args.hash.codes {
 			if code != want.hash.Codes[i] {
@@ -277,11 +289,15 @@ const eps = 1.0 / (1 << 24)
 // Attention ops: eps (4T + dk + 16). A token's term passes through at most T state updates or masked products, each an
 // addition and a multiplication by a decay factor that is itself within 2 ulp, and one
 // dot product of length dk; a feature map of both operands adds dk + 16, for a sum of squares of length dk or exponentials. A quotient's
-// bound is that of both its parts (the oracle adds their scales). Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
+// bound is that of both its parts (the oracle adds their scales). Backward: eps (4T + dk + dv + Hq/Hkv + 16), see
+// LinearAttention.Backward. Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
 	if p.Op == tile.HashLayer {
 		return eps * float64((s.D-1)/s.Tau+1+4*s.Tau+16)
+	}
+	if p.Dir == tile.Backward {
+		return backwardBound(s)
 	}
 	n := 4*s.T + s.Dk + 16
 	if p.FeatureMap != tile.MapNone {

@@ -40,16 +40,24 @@ type LinearAttention struct {
 // Forward computes the output and the state after the last token. It returns an *ArgumentError that names
 // the argument if one is wrong, before anything is written. T = 0 hands the state on unchanged.
 func (o *LinearAttention) Forward(out *Outputs, in *Inputs) error {
-	rule := o.Rule
-	if rule == "" {
-		rule = tile.RuleLinear
-	}
-	if rule != tile.RuleLinear && rule != tile.RuleGated {
-		return refuse("Rule", `"linear" or "gated"`, "%q", o.Rule)
+	rule, err := o.rule()
+	if err != nil {
+		return err
 	}
 	return forwardAttention(attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
 		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, inverse: o.InverseGQA,
 		full: o.Full, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, normalize: o.Normalize, normEps: o.NormalizeEps,
 	}, out, in)
+}
+
+// rule is the rule with its default, or an error if it is not one of this op's.
+func (o *LinearAttention) rule() (string, error) {
+	switch o.Rule {
+	case "":
+		return tile.RuleLinear, nil
+	case tile.RuleLinear, tile.RuleGated:
+		return o.Rule, nil
+	}
+	return "", refuse("Rule", `"linear" or "gated"`, "%q", o.Rule)
 }

@@ -16,8 +16,11 @@ func CheckProblem(p tile.Problem) error {
 	if p.DType != "float32" {
 		return bad("dtype %q must be float32", p.DType)
 	}
-	if p.Dir != "fwd" {
-		return bad("direction %q must be fwd", p.Dir)
+	switch {
+	case p.Dir != tile.Forward && p.Dir != tile.Backward:
+		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
+	case p.Dir == tile.Backward && p.Op != tile.LinearAttention:
+		return bad("direction %q is not supported", p.Dir)
 	}
 	if p.Threads < 1 || p.Threads > 1<<12 {
 		return bad("threads %d must be from 1 to 4096", p.Threads)
@@ -26,6 +29,9 @@ func CheckProblem(p tile.Problem) error {
 	case tile.LinearAttention, tile.DeltaRule:
 		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
 			return bad("it has no full, normalize or feature_map")
+		}
+		if p.Dir == tile.Backward && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
+			return bad("full, normalize and feature_map have no direction %q", p.Dir)
 		}
 		if p.Full && p.Rule != tile.RuleLinear {
 			return bad("full goes with rule linear, not %q", p.Rule)
@@ -50,6 +56,9 @@ func CheckProblem(p tile.Problem) error {
 		}
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 {
 			return bad("shape must not give n, d, h or tau")
+		}
+		if p.Dir == tile.Backward && s.Hq < s.Hkv {
+			return bad("shape %s: fewer query than state heads have no backward pass", s)
 		}
 		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {

@@ -25,6 +25,9 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
+	if p.Dir == tile.Backward {
+		return recordBackward(p, c, prim)
+	}
 	return recordAttention(p, c, r)
 }
 
@@ -131,6 +134,9 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 	s := p.Shape
 	words := float64(s.B)*float64(s.T)*2*float64(max(s.Hq, s.Hkv))*(float64(s.Dk)+float64(s.Dv)) + float64(s.B)*float64(s.Hkv)*float64(s.Dk)*float64(s.Dv) +
 		float64(s.N)*(float64(s.D)+float64(s.H))
+	if p.Dir == tile.Backward {
+		words *= 2
+	}
 	if p.Op == tile.HashLayer {
 		words += float64((s.D+s.Tau-1)/s.Tau) * float64(int(1)<<s.Tau) * float64(s.H)
 	}
@@ -160,6 +166,10 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		a.decay = aligned(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
 		a.headDecay = aligned(s.Hkv)
+	}
+	if p.Dir == tile.Backward {
+		a.gradOutput = a.output
+		a.newGradients()
 	}
 	if p.Op == tile.DeltaRule {
 		a.beta = aligned(s.B * s.T * s.Hkv)

@@ -27,6 +27,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 		}, nil
 	}
 	switch {
+	case p.Dir == tile.Backward:
+		return backwardParams(p, prim), nil
 	case p.Full:
 		return slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "nt_mr" || q.Name == "nt_nr" }), nil
 	case p.Op == tile.LinearAttention:
@@ -36,7 +38,9 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 }
 
 // hasForms says whether a problem has the tunable form.
-func hasForms(p tile.Problem) bool { return p.Op == tile.LinearAttention && !p.Full }
+func hasForms(p tile.Problem) bool {
+	return p.Op == tile.LinearAttention && p.Dir != tile.Backward && !p.Full
+}
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
 func needsRecurrence(p tile.Problem) bool {
@@ -151,6 +155,9 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if !ok {
 		prim = genericPrimitives()
 	}
+	if p.Dir == tile.Backward {
+		return defaultBackward(p, prim)
+	}
 	if hasForms(p) && (isa != tile.Generic || needsRecurrence(p)) {
 		return defaultRecurrence(p, prim)
 	}
@@ -215,6 +222,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	prim, ok := primitives(c.ISA)
 	if !ok {
 		return fmt.Errorf("kernels: ISA %q cannot run here", c.ISA)
+	}
+	if p.Dir == tile.Backward {
+		return checkBackwardConfig(p, c, prim)
 	}
 	want := names(p, prim, c.Config["form"])
 	if p.Op == tile.HashLayer {

@@ -57,16 +57,20 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
 // grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
-// each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables. 0 for an op
+// each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables; linear attention's backward
+// pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv). 0 for an op
 // or direction that it does not know.
 func UsefulFlops(p tile.Problem) int64 {
 	s := p.Shape
-	if p.Dir != "fwd" && p.Dir != "" {
+	if !knownDirection(p) {
 		return 0
 	}
 	tokens, square := int64(s.B)*int64(s.T), int64(s.Dk)*int64(s.Dv)
 	switch p.Op {
 	case tile.LinearAttention:
+		if p.Dir == tile.Backward {
+			return tokens * square * (4*int64(s.Hq) + 6*int64(s.Hkv))
+		}
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 2*int64(s.Hkv))
 	case tile.DeltaRule:
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
@@ -78,8 +82,19 @@ func UsefulFlops(p tile.Problem) int64 {
 	return 0
 }
 
+// knownDirection says whether the flops and bytes of a problem's direction are known; "" is forward.
+func knownDirection(p tile.Problem) bool {
+	switch p.Dir {
+	case tile.Forward, "":
+		return true
+	case tile.Backward:
+		return p.Op == tile.LinearAttention
+	}
+	return false
+}
+
 // CompulsoryBytes counts what a problem must read and write once each: inputs with the past state, outputs with the present
-// state. Of a hash layer's tables it counts the rows that N random tokens touch (see Roof). 0 for an
+// state; backward also the outputs' gradients, and those of the inputs in place of the outputs. Of a hash layer's tables it counts the rows that N random tokens touch (see Roof). 0 for an
 // op or direction that it does not know.
 func CompulsoryBytes(p tile.Problem) (read, written int64) {
 	n, err := problemBytes(p)
@@ -92,7 +107,7 @@ func CompulsoryBytes(p tile.Problem) (read, written int64) {
 // problemBytes counts the data of a problem. Beta is taken with a value for each state head.
 func problemBytes(p tile.Problem) (n neededBytes, err error) {
 	s := p.Shape
-	if p.Dir != "fwd" && p.Dir != "" {
+	if !knownDirection(p) {
 		return n, fmt.Errorf("sim: no roof for direction %q", p.Dir)
 	}
 	size := elementBytes(p.DType)
@@ -115,6 +130,9 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 		n.read = b * t * (hq*dk + hkv*(dk+dv) + gates*hkv) * size
 		n.written = b * t * max(hq, hkv) * dv * size
 		n.updated = b * hkv * dk * dv * 4
+		if p.Dir == tile.Backward { // read too: the output's gradient and the past state; written: a gradient for each input
+			n.read, n.written = n.read+n.written+n.updated, n.read
+		}
 	case tile.HashLayer:
 		if s.Tau < 1 || s.D < 1 {
 			return n, fmt.Errorf("sim: a hash layer needs d and tau, has %s", s)

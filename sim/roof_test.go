@@ -17,6 +17,9 @@ func TestUsefulFlopsAndCompulsoryBytes(t *testing.T) {
 		// 20 tokens x 128 x (2 for each of 4 query heads + 2 for each of 2 state heads); q 32, k 16, v 32, o 64 values a token; state 2x2x128.
 		{attention(s), 20 * 128 * 12, 4 * (20*(32+16+32) + 512), 4 * (20*64 + 512)},
 		{tile.Problem{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Shape: s, Decay: tile.DecayHead}, 20 * 128 * 16, 4 * (20*(32+16+32+4) + 512), 4 * (20*64 + 512)},
+		// Backward: 4 and 6 a head; reads the output's gradient and a past state and a state gradient too, writes what is like q, k, v and the past state.
+		{tile.Problem{Op: tile.LinearAttention, Shape: s, Dir: tile.Backward}, 20 * 128 * 28, 4 * (20*(32+16+32+64) + 1024), 4 * (20*(32+16+32) + 512)},
+		{tile.Problem{Op: tile.LinearAttention, Shape: s, Dir: tile.Backward, Decay: tile.DecayKey}, 20 * 128 * 28, 4 * (20*(32+16+32+16+64) + 1024), 4 * (20*(32+16+32+16) + 512)},
 		// One token touches one row of each of ceil(20/8) tables.
 		{tile.Problem{Op: tile.HashLayer, Shape: tile.Shape{N: 1, D: 20, H: 64, Tau: 8}}, 2 * 3 * 64, 4 * (20 + 3*64), 4 * 64},
 		{tile.Problem{Op: "unknown", Shape: s}, 0, 0, 0},

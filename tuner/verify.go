@@ -32,7 +32,7 @@ type Verdict struct {
 // OK reports whether the candidate is right.
 func (v Verdict) OK() bool { return v.Verdict == verdictOK }
 
-// VerifyAll runs every candidate of every op, rule and weighting against the float64 oracle, on ragged problems that all
+// VerifyAll runs every candidate of every op, rule, direction and weighting against the float64 oracle, on ragged problems that all
 // candidates' values matter for.
 func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 	if len(o.ISAs) == 0 {
@@ -84,7 +84,7 @@ func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 	return verdicts, nil
 }
 
-// verifiedProblems are one problem of every op, rule and weighting, none of whose sizes is a multiple of a register tile's.
+// verifiedProblems are one problem of every op, rule, direction, decay and weighting, none of whose sizes is a multiple of a register tile's.
 func verifiedProblems() []tile.Problem {
 	s := tile.Shape{B: 2, T: 403, Hq: 4, Hkv: 2, Dk: 70, Dv: 150}
 	ps := []tile.Problem{
@@ -99,7 +99,17 @@ func verifiedProblems() []tile.Problem {
 		ps = append(ps, tile.Problem{Op: tile.HashLayer, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 1100, Tau: 7}})
 	}
 	for i := range ps {
-		ps[i].DType, ps[i].Dir, ps[i].Threads = "float32", "fwd", 2
+		ps[i].Dir = tile.Forward
+	}
+	for _, decay := range []string{tile.DecayNone, tile.DecayFixed, tile.DecayHead, tile.DecayKey} {
+		rule := tile.RuleGated
+		if decay == tile.DecayNone {
+			rule = tile.RuleLinear
+		}
+		ps = append(ps, tile.Problem{Op: tile.LinearAttention, Rule: rule, Decay: decay, Dir: tile.Backward, Shape: s})
+	}
+	for i := range ps {
+		ps[i].DType, ps[i].Threads = "float32", 2
 	}
 	return ps
 }

@@ -16,10 +16,10 @@ import (
 
 // applyFlags are the flags of tune apply.
 type applyFlags struct {
-	op, rule, isa, weighting, config string
-	qHeads, kvHeads, threads         int
-	scale                            float32
-	headDecay                        []float32
+	op, rule, isa, weighting, config, dir string
+	qHeads, kvHeads, threads              int
+	scale                                 float32
+	headDecay                             []float32
 }
 
 func newApply(out *output) *cobra.Command {
@@ -31,10 +31,12 @@ func newApply(out *output) *cobra.Command {
 
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk) for rule gated, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
-(B,T,Hq*dv) and present_state (B,Hkv,dk,dv).
+(B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd (linear-attention) also grad_output (B,T,Hq*dv), optional
+grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state and grad_decay where past_state and decay are given.
 hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
   tune apply --op linear-attention --rule gated --q-heads 2 --kv-heads 2 --head-decay=-0.06,-0.004 in.npz out.npz
+  tune apply --op linear-attention --dir bwd --q-heads 2 --kv-heads 2 in.npz out.npz
   tune apply --op hash-layer --weighting released in.npz out.npz`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,6 +64,7 @@ hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output 
 	fs.IntVar(&f.kvHeads, "kv-heads", 0, "key, value and state heads, attention ops")
 	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
+	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
@@ -72,8 +75,14 @@ hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output 
 // check refuses flags that do not go with the op.
 func (f *applyFlags) check(cmd *cobra.Command) error {
 	other := []string{"weighting"}
+	if f.dir != tile.Forward && f.dir != tile.Backward {
+		return fmt.Errorf("--dir %s: must be %s or %s", f.dir, tile.Forward, tile.Backward)
+	}
 	switch f.op {
 	case tile.LinearAttention, tile.DeltaRule:
+		if f.dir == tile.Backward && f.op != tile.LinearAttention {
+			return fmt.Errorf("--dir %s does not apply to %s", f.dir, f.op)
+		}
 		if f.op == tile.DeltaRule {
 			other = append(other, "head-decay")
 		}
@@ -83,7 +92,7 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 			}
 		}
 	case tile.HashLayer:
-		other = []string{"rule", "q-heads", "kv-heads", "scale", "head-decay"}
+		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule or hash-layer")
 	default:
@@ -124,8 +133,11 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 		return nil, err
 	}
 	op := applyOp(&applyAttention{flags: f})
-	if f.op == tile.HashLayer {
+	switch {
+	case f.op == tile.HashLayer:
 		op = &applyHash{flags: f}
+	case f.dir == tile.Backward:
+		op = &applyBackward{applyAttention: applyAttention{flags: f}}
 	}
 	if err := readArrays(in, op); err != nil {
 		return nil, err

@@ -21,12 +21,15 @@ func (a *applyAttention) arrays() []applyArray {
 
 func (a *applyAttention) problem() tile.Problem {
 	f := a.flags
-	p := tile.Problem{Op: f.op, Rule: defaultRule(f.op, f.rule), DType: "float32", Dir: "fwd", Threads: f.threads, Decay: tile.DecayNone}
+	p := tile.Problem{Op: f.op, Rule: defaultRule(f.op, f.rule), DType: "float32", Dir: f.dir, Threads: f.threads, Decay: tile.DecayNone}
 	switch {
 	case f.headDecay != nil:
 		p.Decay = tile.DecayFixed
 	case a.in.Decay.Shape != nil:
 		p.Decay = tile.DecayHead
+	}
+	if d := a.in.Decay.Shape; len(d) == 3 && d[2] > f.kvHeads {
+		p.Decay = tile.DecayKey
 	}
 	q, v := a.in.Query.Shape, a.in.Value.Shape
 	if len(q) == 3 && len(v) == 3 && f.qHeads > 0 && f.kvHeads > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -16,8 +17,8 @@ import (
 
 // problemFlags are the flags that say what is computed.
 type problemFlags struct {
-	op, rule, shape, decay, weighting string
-	threads                           int
+	op, rule, shape, decay, weighting, dir string
+	threads                                int
 }
 
 func (f *problemFlags) add(fs *pflag.FlagSet) {
@@ -25,6 +26,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
 	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
+	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }
@@ -45,7 +47,7 @@ func defaultRule(op, rule string) string {
 
 // problem is the problem that the flags describe, checked.
 func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
-	p := tile.Problem{Op: f.op, DType: "float32", Dir: "fwd", Threads: f.threads}
+	p := tile.Problem{Op: f.op, DType: "float32", Dir: cmp.Or(f.dir, tile.Forward), Threads: f.threads}
 	if f.op == "" {
 		return p, fmt.Errorf("--op is missing: linear-attention, delta-rule or hash-layer")
 	}

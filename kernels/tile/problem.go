@@ -40,6 +40,12 @@ const (
 // FeatureMaps lists them.
 func FeatureMaps() []string { return []string{MapNone, MapReLU, MapELU, MapExp, MapL2} }
 
+// The directions.
+const (
+	Forward  = "fwd"
+	Backward = "bwd" // gradients of the inputs from those of the outputs
+)
+
 // The weightings of a hash layer: the paper's p(z), or the released code's
 // |z|_1 p(z).
 const (
@@ -79,7 +85,7 @@ type Problem struct {
 	Rule      string `json:"rule,omitempty"`
 	Shape     Shape  `json:"shape"`
 	DType     string `json:"dtype"`               // "float32"
-	Dir       string `json:"dir"`                 // "fwd"
+	Dir       string `json:"dir"`                 // Forward or Backward
 	Threads   int    `json:"threads"`             // workers, at least 1
 	Decay     string `json:"decay,omitempty"`     // attention ops
 	Weighting string `json:"weighting,omitempty"` // hash layers
@@ -108,6 +114,9 @@ func (p Problem) String() string {
 	}
 	if p.FeatureMap != MapNone {
 		b.WriteString("(" + p.FeatureMap + ")")
+	}
+	if p.Dir == Backward {
+		b.WriteString(" backward")
 	}
 	if p.Weighting == WeightingReleased {
 		b.WriteString("(released)")

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/rooftune/rooftune/internal/npz"
+	"github.com/rooftune/rooftune/kernels"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// applyBackward computes the gradients of linear-attention.
+type applyBackward struct {
+	applyAttention
+	gout kernels.OutputGradients
+}
+
+func (a *applyBackward) arrays() []applyArray {
+	var inputs []applyArray
+	for _, in := range a.applyAttention.arrays() {
+		if in.name != "beta" {
+			inputs = append(inputs, in)
+		}
+	}
+	return append(inputs, applyArray{"grad_output", true, &a.gout.Output}, applyArray{"grad_present_state", false, &a.gout.PresentState})
+}
+
+func (a *applyBackward) outputs() map[string][]int {
+	shapes := map[string][]int{"grad_query": a.in.Query.Shape, "grad_key": a.in.Key.Shape, "grad_value": a.in.Value.Shape}
+	if a.in.PastState.Shape != nil {
+		shapes["grad_past_state"] = a.in.PastState.Shape
+	}
+	if a.in.Decay.Shape != nil {
+		shapes["grad_decay"] = a.in.Decay.Shape
+	}
+	return shapes
+}
+
+// forward runs the backward pass.
+func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
+	var grads kernels.Gradients
+	var written []npz.Array
+	for _, g := range []struct {
+		name string
+		to   *kernels.Tensor
+	}{
+		{"grad_query", &grads.Query}, {"grad_key", &grads.Key}, {"grad_value", &grads.Value},
+		{"grad_past_state", &grads.PastState}, {"grad_decay", &grads.Decay},
+	} {
+		if shape, ok := a.outputs()[g.name]; ok {
+			*g.to = kernels.NewTensor(shape...)
+			written = append(written, npz.Array{Name: g.name, Shape: shape, Data: g.to.Data})
+		}
+	}
+	f := a.flags
+	op := kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
+		Threads: f.threads, Candidate: given}
+	if err := op.Backward(&grads, &a.gout, &a.in); err != nil {
+		return nil, err
+	}
+	return written, nil
+}

@@ -1,0 +1,143 @@
+package kernels
+
+import (
+	"errors"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// OutputGradients are the gradients of a loss with respect to what an attention op wrote, laid out as Outputs.
+type OutputGradients struct {
+	Output       Tensor // (B, T, Hq*dv)
+	PresentState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
+}
+
+// Gradients receive the gradients of the inputs, laid out as Inputs. None may share memory with another or with an input.
+type Gradients struct {
+	Query     Tensor // (B, T, Hq*dk)
+	Key       Tensor // (B, T, Hkv*dk)
+	Value     Tensor // (B, T, Hkv*dv)
+	PastState Tensor // (B, Hkv, dk, dv), optional
+	Decay     Tensor // as the decay, optional; of the decay's own unit, the natural logarithm
+}
+
+// gradientArgs are the checked arguments that only a backward pass has; nil where absent.
+type gradientArgs struct {
+	gradOutput, gradState                              []float32
+	gradQuery, gradKey, gradValue, gradPast, gradDecay []float32
+}
+
+// Backward computes the gradients of the inputs of Forward from those of its outputs. The decay may be one a head (B,T,Hkv) or one a
+// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. Packed sequences, kept states and InverseGQA are refused. It returns an *ArgumentError that names the argument if
+// one is wrong, before anything is written.
+//
+// Errors: those of gradients of query, key, value and past state are within ErrorBound of the same sums over absolute values. The
+// gradient of the decay is a sum over all later tokens, dg_t = dg_(t+1) + q_t dq_t - k_t dk_t, in float64: its error is within
+// ErrorBound of the sum of those terms' absolute values, which may be many times its own.
+//
+// A NaN or Inf reaches the gradients that depend on it and no others: that of a token's output never those of a later
+// token's key or value.
+func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *Inputs) error {
+	rule, err := o.rule()
+	if err != nil {
+		return err
+	}
+	for _, option := range []struct {
+		name string
+		set  bool
+	}{{"Full", o.Full}, {"FeatureMap", o.FeatureMap != tile.MapNone}, {"Normalize", o.Normalize}, {"InverseGQA", o.InverseGQA && o.QHeads < o.KVHeads}} {
+		if option.set {
+			return refuse(option.name, "unset: it has no backward pass", "set")
+		}
+	}
+	args, err := attentionOp{
+		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
+		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, backward: true,
+	}.checkBackward(grads, gout, in)
+	if err != nil {
+		return err
+	}
+	return runAttention(args, o.Candidate)
+}
+
+// checkBackward turns the arguments of a backward pass into views, or says which one is wrong.
+func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *Inputs) (a attentionArgs, err error) {
+	if grads == nil {
+		return a, refuse("grads", "non-nil", "nil")
+	}
+	if gout == nil {
+		return a, refuse("gout", "non-nil", "nil")
+	}
+	if in != nil && in.Offsets != nil {
+		return a, refuse("Offsets", "absent: packed sequences have no backward pass", "given")
+	}
+	if in != nil && in.Keep != nil {
+		return a, refuse("Keep", "absent in a backward pass", "given")
+	}
+	a, err = o.check(&Outputs{Output: gout.Output, PresentState: gout.PresentState}, in)
+	if err != nil {
+		var e *ArgumentError
+		if errors.As(err, &e) && (e.Argument == "output" || e.Argument == "present_state") {
+			e.Argument = "grad_" + e.Argument
+		}
+		return a, err
+	}
+	s := a.problem.Shape
+	a.gradOutput, a.gradState, a.output, a.state = a.output, a.state, nil, nil
+	if err := checkTensor("grad_query", "(B,T,Hq*dk)", grads.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
+		return a, err
+	}
+	if err := checkTensor("grad_key", "(B,T,Hkv*dk)", grads.Key, s.B, s.T, s.Hkv*s.Dk); err != nil {
+		return a, err
+	}
+	if err := checkTensor("grad_value", "(B,T,Hkv*dv)", grads.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
+		return a, err
+	}
+	if grads.PastState.present() {
+		if err := checkTensor("grad_past_state", "(B,Hkv,dk,dv)", grads.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
+			return a, err
+		}
+	}
+	if grads.Decay.present() {
+		if a.decay == nil {
+			return a, refuse("grad_decay", "absent where no decay is given", "given")
+		}
+		if err := checkTensor("grad_decay", "the shape of decay", grads.Decay, in.Decay.Shape...); err != nil {
+			return a, err
+		}
+	}
+	a.gradQuery, a.gradKey, a.gradValue = grads.Query.Data, grads.Key.Data, grads.Value.Data
+	a.gradPast, a.gradDecay = grads.PastState.Data, grads.Decay.Data
+	return a, a.checkGradientAliases()
+}
+
+// named is an argument with its name.
+type named struct {
+	name string
+	data []float32
+}
+
+// checkGradientAliases refuses gradients that overlap an input or each other.
+func (a *attentionArgs) checkGradientAliases() error {
+	outputs := [...]named{
+		{"grad_query", a.gradQuery}, {"grad_key", a.gradKey}, {"grad_value", a.gradValue},
+		{"grad_past_state", a.gradPast}, {"grad_decay", a.gradDecay},
+	}
+	inputs := [...]named{
+		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"past_state", a.past},
+		{"grad_output", a.gradOutput}, {"grad_present_state", a.gradState},
+	}
+	for i, out := range outputs {
+		for _, in := range inputs {
+			if overlaps(out.data, in.data) {
+				return refuse(out.name, "apart from "+in.name, "overlapping memory")
+			}
+		}
+		for _, other := range outputs[:i] {
+			if overlaps(out.data, other.data) {
+				return refuse(out.name, "apart from "+other.name, "overlapping memory")
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,576 @@
+package kernels
+
+import (
+	"math"
+	"sync/atomic"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// backward is a prepared backward call of linear-attention: the recurrence of the forward pass, run three times with the roles
+// of its operands changed. S is the state, R its gradient, which goes from the last token to the first:
+//
+//	dq_t = scale S_t do_t      state Sᵀ (dv x dk), keys V, values K, queries dO, forward
+//	dk_t = R_t v_t             state Rᵀ (dv x dk), keys dO, values scale Q, queries V, in reverse
+//	dv_t = R_tᵀ k_t            state R (dk x dv), keys Q, values scale dO, queries K, in reverse
+//
+// R_t takes the decay of token t+1. Each query head of a group has an R of its own, since the recurrence reads its state at every
+// update; dk, dv and the past state's gradient are sums over the group. A unit walks its chunks forward for dq, then backward for dk
+// and dv. The states are kept as panels [column/cols][rows][cols].
+type backward struct {
+	attentionArgs
+	prim                  *tile.Primitives
+	run                   func(*tile.Recur)
+	block, cols           int // tokens and columns of a sweep
+	chunk                 int
+	copies                int // 1: of what is taken number by number and updates a state, 2: of what reads it too
+	stream, ahead         bool
+	headOuter             bool
+	group                 int // query heads of a state head
+	keyPanels, valPanels  int // of a state head's dk and dv columns
+	split, units, workers int // see recurrence
+	work                  []*backwardWork
+	factor                []float32 // exp(headDecay)
+	states                []float32 // of each state head: group of Sᵀ or Rᵀ, group of R
+	perUnit               []backwardUnit
+	heads                 []backwardHead
+}
+
+// backwardUnit is what a unit keeps from chunk to chunk.
+type backwardUnit struct {
+	carry []float32 // decay per key: the state is carry times what is kept
+	sum   []float64 // decay per key: the gradient's running sum
+	terms []float64 // decay per head: of each token, q·dq - k·dk over the unit's keys
+	end   float64   // decay per head: <S_T, dS_T> over the unit's keys
+}
+
+// backwardHead is what the units of a state head share.
+type backwardHead struct {
+	open atomic.Int32 // units that are not done
+}
+
+// backwardWork is one worker's scratch, kept between calls.
+type backwardWork struct {
+	q, k, v, o            []float32 // copies of a chunk
+	g, decay, rowV, rowO  []float32
+	scale                 []float32
+	c, foldedQ, foldedK   []float32 // decay per key: see backward_key.go
+	ones, row             []float32 // dk each, of the past state's rows
+	large, scrap          []float32 // see large
+	direct, directR, grad []float64 // see direct
+	recur                 tile.Recur
+	pack                  tile.Pack
+	exp                   tile.Exp
+}
+
+func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backward {
+	s := p.Shape
+	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
+	a := &backward{
+		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
+		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
+		group: s.Hq / s.Hkv, keyPanels: (s.Dk + kernel.NR - 1) / kernel.NR, valPanels: (s.Dv + kernel.NR - 1) / kernel.NR,
+	}
+	a.problem = p
+	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
+	heads := s.B * s.Hkv
+	a.split = 1
+	perToken := float64(4*s.Hq+6*s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
+	if heads > 0 && heads < threads {
+		a.split = min((threads+heads-1)/heads, a.keyPanels, a.valPanels)
+	}
+	a.units = heads * a.split
+	a.workers = max(1, min(threads, a.units))
+	a.factor = make([]float32, s.Hkv)
+	for range a.workers {
+		a.work = append(a.work, a.newWork())
+	}
+	a.states = aligned(heads * 2 * a.group * s.Dk * s.Dv)
+	a.heads = make([]backwardHead, heads)
+	a.perUnit = make([]backwardUnit, a.units)
+	for i := range a.perUnit {
+		switch u := &a.perUnit[i]; p.Decay {
+		case tile.DecayHead:
+			u.terms = make([]float64, s.T)
+		case tile.DecayKey:
+			u.carry, u.sum = aligned(s.Dk), make([]float64, s.Dk)
+		}
+	}
+	return a
+}
+
+func (a *backward) newWork() *backwardWork {
+	s, n := a.problem.Shape, a.chunk
+	w := &backwardWork{decay: aligned(n), rowV: aligned(n), rowO: aligned(n * a.group), scale: aligned(n * a.group)}
+	if a.copies > 0 {
+		w.q, w.v, w.o = aligned(n*a.group*s.Dk), aligned(n*s.Dv), aligned(n*a.group*s.Dv)
+	}
+	if a.copies > 1 {
+		w.k = aligned(n * s.Dk)
+	}
+	if a.problem.Decay == tile.DecayKey {
+		w.g, w.c, w.foldedQ, w.foldedK = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*a.group*s.Dk), aligned(n*s.Dk)
+		w.large, w.scrap = []float32{largeFactor}, aligned(a.group*max(s.Dk, s.Dv))
+	} else {
+		w.g = aligned(n + 1)
+	}
+	w.ones, w.row = aligned(s.Dk), aligned(s.Dk)
+	for i := range w.ones {
+		w.ones[i] = 1
+	}
+	return w
+}
+
+// set points the call at checked arguments of its problem.
+func (a *backward) set(args attentionArgs) {
+	a.attentionArgs = args
+	for h, g := range args.headDecay {
+		a.factor[h] = float32(math.Exp(float64(g)))
+	}
+	for _, w := range a.work {
+		for i := range w.scale {
+			w.scale[i] = a.scale
+		}
+	}
+	for i := range a.heads {
+		a.heads[i].open.Store(int32(a.split))
+	}
+}
+
+// release drops the caller's arrays.
+func (a *backward) release() {
+	a.attentionArgs = attentionArgs{problem: a.problem}
+	for _, w := range a.work {
+		w.recur, w.pack, w.exp = tile.Recur{}, tile.Pack{}, tile.Exp{}
+	}
+}
+
+func (a *backward) parts() int { return a.workers }
+
+// part walks one worker's share of the units.
+func (a *backward) part(i int) {
+	w := a.work[i]
+	first, last := i*a.units/a.workers, (i+1)*a.units/a.workers
+	perBatch := a.problem.Shape.Hkv * a.split
+	for first < last {
+		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
+		a.walk(w, first, end)
+		first = end
+	}
+}
+
+func (a *backward) walk(w *backwardWork, first, last int) {
+	if a.headOuter {
+		for u := first; u < last; u++ {
+			a.sweeps(w, u, u+1)
+		}
+		return
+	}
+	a.sweeps(w, first, last)
+}
+
+// sweeps walks some units side by side: forward, then in reverse.
+func (a *backward) sweeps(w *backwardWork, first, last int) {
+	tokens := a.problem.Shape.T
+	for u := first; u < last; u++ {
+		a.begin(a.unit(u))
+	}
+	for t := 0; t < tokens; t += a.chunk {
+		for u := first; u < last; u++ {
+			a.forwardStep(w, u, t, first, last)
+		}
+	}
+	for u := first; u < last; u++ {
+		a.turn(w, a.unit(u))
+	}
+	for t := a.lastChunk(); t >= 0; t -= a.chunk {
+		for u := first; u < last; u++ {
+			a.reverseStep(w, u, t, first, last)
+		}
+	}
+	for u := first; u < last; u++ {
+		a.end(w, a.unit(u))
+	}
+}
+
+// lastChunk is the first token of the last chunk, negative without tokens.
+func (a *backward) lastChunk() int { return (a.problem.Shape.T+a.chunk-1)/a.chunk*a.chunk - a.chunk }
+
+// backwardPart is a unit: a state head with a range of the panels of its key columns, and one of its value columns.
+type backwardPart struct {
+	index, b, h, head int
+	k0, k1, v0, v1    int
+}
+
+func (a *backward) unit(u int) backwardPart {
+	head, part := u/a.split, u%a.split
+	hkv := a.problem.Shape.Hkv
+	return backwardPart{
+		index: u, b: head / hkv, h: head % hkv, head: head,
+		k0: part * a.keyPanels / a.split, k1: (part + 1) * a.keyPanels / a.split,
+		v0: part * a.valPanels / a.split, v1: (part + 1) * a.valPanels / a.split,
+	}
+}
+
+// keys is the range of a unit's key columns.
+func (a *backward) keys(u backwardPart) (j0, j1 int) {
+	return u.k0 * a.cols, min(u.k1*a.cols, a.problem.Shape.Dk)
+}
+
+// keyPanel gives the panel p of Sᵀ or Rᵀ of query head g of a group, with its first column and number of columns.
+func (a *backward) keyPanel(u backwardPart, g, p int) (state []float32, j, width int) {
+	s := a.problem.Shape
+	j = p * a.cols
+	width = min(a.cols, s.Dk-j)
+	at := (u.head*2*a.group+g)*s.Dk*s.Dv + j*s.Dv
+	return a.states[at : at+width*s.Dv], j, width
+}
+
+// valPanel gives the panel p of R likewise.
+func (a *backward) valPanel(u backwardPart, g, p int) (state []float32, j, width int) {
+	s := a.problem.Shape
+	j = p * a.cols
+	width = min(a.cols, s.Dv-j)
+	at := (u.head*2*a.group+a.group+g)*s.Dk*s.Dv + j*s.Dk
+	return a.states[at : at+width*s.Dk], j, width
+}
+
+// begin sets Sᵀ to the past state.
+func (a *backward) begin(u backwardPart) {
+	a.loadKeys(u, 0, a.past)
+	if a.problem.Decay == tile.DecayKey {
+		a.beginKey(u)
+	}
+}
+
+// loadKeys sets the key panels of one query head to the transpose of a state of the caller's, or to zeros.
+func (a *backward) loadKeys(u backwardPart, g int, from []float32) {
+	s := a.problem.Shape
+	for p := u.k0; p < u.k1; p++ {
+		state, j, width := a.keyPanel(u, g, p)
+		if from == nil {
+			clear(state)
+			continue
+		}
+		for c := range width {
+			for i, x := range from[(u.head*s.Dk+j+c)*s.Dv:][:s.Dv] {
+				state[i*width+c] = x
+			}
+		}
+	}
+}
+
+// turn ends the forward sweep and sets R to the present state's gradient: that of the first query head, and zero for the others.
+func (a *backward) turn(w *backwardWork, u backwardPart) {
+	s := a.problem.Shape
+	if a.gradDecay != nil {
+		a.endTerm(u)
+	}
+	if a.problem.Decay == tile.DecayKey {
+		a.beginKey(u)
+	}
+	from := a.gradState
+	for g := range a.group {
+		a.loadKeys(u, g, from)
+		for p := u.v0; p < u.v1; p++ {
+			state, j, width := a.valPanel(u, g, p)
+			if from == nil {
+				clear(state)
+				continue
+			}
+			a.copyRows(w, state, width, from[u.head*s.Dk*s.Dv+j:], s.Dv, nil, s.Dk, width)
+		}
+		from = nil
+	}
+}
+
+// copyRows copies n rows of some width, scaled by rows if row is given, in calls that are short enough.
+func (a *backward) copyRows(w *backwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
+	rows := max(1, maxCallFlops/4/max(1, width))
+	for i := 0; i < n; i += rows {
+		w.pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
+		if row != nil {
+			w.pack.Row = row[i:]
+		}
+		a.prim.Pack(&w.pack)
+	}
+}
+
+// callTokens is how many tokens one call of the recurrence may take, each with some reads of a state of so many rows.
+func (a *backward) callTokens(reads, rows int) int {
+	return max(1, maxCallFlops/(2*(1+reads)*rows*a.cols)/a.block) * a.block
+}
+
+// operand is an operand's rows of a chunk.
+type operand struct {
+	rows []float32
+	ld   int
+}
+
+// from is the operand from token i on.
+func (o operand) from(i int) []float32 { return o.rows[i*o.ld:] }
+
+// operand gives a chunk's rows of an array of so many heads, copied side by side if a place for the copies is given.
+func (a *backward) operand(w *backwardWork, array []float32, row, heads, head, count, width, n int, to []float32) operand {
+	ld := heads * width
+	o := operand{array[row*ld+head*width:], ld}
+	if to == nil {
+		return o
+	}
+	a.copyRows(w, to, count*width, o.rows, ld, nil, n, count*width)
+	return operand{to, count * width}
+}
+
+// forwardStep computes dq for one chunk of a unit from token t; first and last are the units that are walked together.
+func (a *backward) forwardStep(w *backwardWork, ui, t, first, last int) {
+	s, u := a.problem.Shape, a.unit(ui)
+	n := min(a.chunk, s.T-t)
+	row := u.b*s.T + t
+	var readCopy []float32
+	if a.copies > 1 {
+		readCopy = w.o
+	}
+	out := a.operand(w, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv, n, readCopy)
+	value := a.operand(w, a.value, row, s.Hkv, u.h, 1, s.Dv, n, w.v)
+	key := a.operand(w, a.key, row, s.Hkv, u.h, 1, s.Dk, n, nil)
+	next := a.nextForward(ui, t, first, last)
+	if a.problem.Decay == tile.DecayKey {
+		a.forwardKey(w, u, t, n, out, value, key, next)
+		return
+	}
+	a.factors(w, u, t, n)
+	if a.problem.Decay != tile.DecayNone {
+		foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
+		for i := n - 1; i >= 0 && a.group > 1; i-- {
+			for h := range a.group {
+				w.rowO[i*a.group+h] = w.rowO[i]
+			}
+		}
+	}
+	a.queries(w, u, row, n, out, value, key, next)
+}
+
+// queries runs the recurrence of dq over n tokens.
+func (a *backward) queries(w *backwardWork, u backwardPart, row, n int, out, value, key operand, next upcoming) {
+	s := a.problem.Shape
+	grad := operand{a.gradQuery[row*s.Hq*s.Dk+u.h*a.group*s.Dk:], s.Hq * s.Dk}
+	step := a.callTokens(a.group, s.Dv)
+	for p := u.k0; p < u.k1; p++ {
+		state, j, width := a.keyPanel(u, 0, p)
+		for i := 0; i < n; i += step {
+			r := &w.recur
+			*r = tile.Recur{
+				Q: out.from(i), LDQ: out.ld, HeadQ: s.Dv, K: value.from(i), LDK: value.ld, V: key.from(i)[j:], LDV: key.ld,
+				O: grad.from(i)[j:], LDO: grad.ld, HeadO: s.Dk, S: state, LDS: width,
+				T: min(step, n-i), Heads: a.group, Dk: s.Dv, N: width, Stream: a.stream && a.problem.Decay != tile.DecayKey, RowO: w.scale,
+			}
+			if a.scalarDecay() {
+				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
+			}
+			r.Prefetch = next.share(p-u.k0, u.k1-u.k0, i)
+			a.run(r)
+		}
+	}
+}
+
+func (a *backward) scalarDecay() bool {
+	return a.problem.Decay == tile.DecayFixed || a.problem.Decay == tile.DecayHead
+}
+
+// factors fills g with the decay factors of n tokens from token t, and 1 for those after the last.
+func (a *backward) factors(w *backwardWork, u backwardPart, t, n int) {
+	s := a.problem.Shape
+	for i := range n {
+		w.g[i] = 1
+	}
+	if n = min(n, s.T-t); n <= 0 {
+		return
+	}
+	switch a.problem.Decay {
+	case tile.DecayFixed:
+		for i := range n {
+			w.g[i] = a.factor[u.h]
+		}
+	case tile.DecayHead:
+		w.exp = tile.Exp{Src: a.decay[(u.b*s.T+t)*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+}
+
+// reverseStep computes dk, dv and what the decay's gradient needs for one chunk of a unit from token t.
+func (a *backward) reverseStep(w *backwardWork, ui, t, first, last int) {
+	s, u := a.problem.Shape, a.unit(ui)
+	n := min(a.chunk, s.T-t)
+	row := u.b*s.T + t
+	var valueCopy []float32
+	if a.copies > 1 {
+		valueCopy = w.v
+	}
+	c := reverseChunk{
+		t: t, n: n, row: row,
+		query: a.operand(w, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk, n, w.q),
+		key:   a.operand(w, a.key, row, s.Hkv, u.h, 1, s.Dk, n, w.k),
+		value: a.operand(w, a.value, row, s.Hkv, u.h, 1, s.Dv, n, valueCopy),
+		out:   a.operand(w, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv, n, w.o),
+		next:  a.nextReverse(ui, t, first, last),
+	}
+	if a.problem.Decay == tile.DecayKey {
+		a.reverseKey(w, u, c)
+		return
+	}
+	if a.scalarDecay() {
+		// In the order of the walk: the last token first, each with the factor of the token after it.
+		a.factors(w, u, t+1, n)
+		for i, j := 0, n-1; i < j; i, j = i+1, j-1 {
+			w.g[i], w.g[j] = w.g[j], w.g[i]
+		}
+		foldDecay(w.g[:n], a.block, 1, w.decay, w.rowV, w.rowO)
+		for i := range n {
+			w.rowV[i] *= a.scale
+		}
+	}
+	a.keysAndValues(w, u, c, 0, n, c.query, c.key)
+	if a.gradDecay != nil {
+		a.headTerms(u, c)
+	}
+}
+
+// reverseChunk is a chunk of the reverse sweep: its operands and what comes after it.
+type reverseChunk struct {
+	t, n, row              int
+	query, key, value, out operand
+	next                   upcomingPair
+}
+
+// keysAndValues runs the recurrences of dk and dv over the tokens from lo to hi of a chunk, with the queries that update R and the
+// keys that read it given apart.
+func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk, lo, hi int, query, key operand) {
+	s := a.problem.Shape
+	gradKey := operand{a.gradKey[c.row*s.Hkv*s.Dk+u.h*s.Dk:], s.Hkv * s.Dk}
+	gradValue := operand{a.gradValue[c.row*s.Hkv*s.Dv+u.h*s.Dv:], s.Hkv * s.Dv}
+	for g := range a.group {
+		for p := u.k0; p < u.k1; p++ {
+			state, j, width := a.keyPanel(u, g, p)
+			a.reverse(w, tile.Recur{
+				Q: c.value.rows, LDQ: c.value.ld, K: c.out.rows[g*s.Dv:], LDK: c.out.ld, V: query.rows[g*s.Dk+j:], LDV: query.ld,
+				O: gradKey.rows[j:], LDO: gradKey.ld, S: state, LDS: width, Dk: s.Dv, N: width,
+				Accumulate: g > 0, Stream: a.stream && a.group == 1 && a.gradDecay == nil,
+			}, lo, hi, c.next.first, g*(u.k1-u.k0)+p-u.k0, a.group*(u.k1-u.k0))
+		}
+		for p := u.v0; p < u.v1; p++ {
+			state, j, width := a.valPanel(u, g, p)
+			a.reverse(w, tile.Recur{
+				Q: key.rows, LDQ: key.ld, K: query.rows[g*s.Dk:], LDK: query.ld, V: c.out.rows[g*s.Dv+j:], LDV: c.out.ld,
+				O: gradValue.rows[j:], LDO: gradValue.ld, S: state, LDS: width, Dk: s.Dk, N: width,
+				Accumulate: g > 0, Stream: a.stream && a.group == 1,
+			}, lo, hi, c.next.second, g*(u.v1-u.v0)+p-u.v0, a.group*(u.v1-u.v0))
+		}
+	}
+}
+
+// reverse runs one of those recurrences over the tokens from lo to hi of a chunk; panel of panels is its share of the prefetching.
+func (a *backward) reverse(w *backwardWork, r tile.Recur, lo, hi int, next upcoming, panel, panels int) {
+	step := a.callTokens(1, r.Dk)
+	for done := 0; done < hi-lo; done += step {
+		m := min(step, hi-lo-done)
+		i := hi - done - m // the first token of the call, the last that it walks
+		w.recur = r
+		x := &w.recur
+		x.Q, x.K, x.V, x.O = r.Q[i*r.LDQ:], r.K[i*r.LDK:], r.V[i*r.LDV:], r.O[i*r.LDO:]
+		x.T, x.Heads, x.Reverse, x.RowV = m, 1, true, w.scale
+		if a.scalarDecay() {
+			x.Decay, x.RowV, x.RowO = w.decay[done:], w.rowV[done:], w.rowO[done:]
+		}
+		x.Prefetch = next.share(panel, panels, i)
+		a.run(x)
+	}
+}
+
+// following is the unit and the chunk that are walked after this one, if any.
+func (a *backward) following(ui, t, step, first, last int) (u backwardPart, row int, ok bool) {
+	if ui++; ui == last {
+		ui, t = first, t+step
+	}
+	if !a.ahead || t < 0 || t >= a.problem.Shape.T {
+		return u, 0, false
+	}
+	u = a.unit(ui)
+	return u, u.b*a.problem.Shape.T + t, true
+}
+
+// nextForward says what the next step of the forward sweep reads.
+func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
+	if u, row, ok := a.following(ui, t, a.chunk, first, last); ok {
+		s := a.problem.Shape
+		n.add(0, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
+		n.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
+		n.add(2, a.key, row, s.Hkv, u.h, 1, s.Dk)
+	}
+	return n
+}
+
+// upcomingPair is what the next step of the reverse sweep reads, shared out to the panels of dk and to those of dv.
+type upcomingPair struct{ first, second upcoming }
+
+func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
+	if u, row, ok := a.following(ui, t, -a.chunk, first, last); ok {
+		s := a.problem.Shape
+		n.first.add(0, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk)
+		n.first.add(1, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
+		n.second.add(0, a.key, row, s.Hkv, u.h, 1, s.Dk)
+		n.second.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
+		if a.gradDecay != nil {
+			n.second.add(2, a.gradQuery, row, s.Hq, u.h*a.group, a.group, s.Dk)
+		}
+	}
+	return n
+}
+
+// add names the rows of an array, count heads of some width from a head on.
+func (n *upcoming) add(i int, array []float32, row, heads, head, count, width int) {
+	const per = cacheLine / 4
+	n.ld[i], n.rows[i], n.lines[i] = heads*width, array[row*heads*width+head*width:], (count*width+per-1)/per
+}
+
+// end hands the gradients of the past state and of the decay to the caller.
+func (a *backward) end(w *backwardWork, u backwardPart) {
+	if a.gradPast != nil {
+		a.storePast(w, u)
+	}
+	if a.gradDecay != nil {
+		a.endDecay(w, u)
+	}
+}
+
+// storePast writes exp(g_0) R, summed over the query heads, over a unit's value columns.
+func (a *backward) storePast(w *backwardWork, u backwardPart) {
+	s := a.problem.Shape
+	row := w.ones
+	switch {
+	case s.T == 0:
+	case a.problem.Decay == tile.DecayKey:
+		row = a.firstDecay(w, u)
+	case a.scalarDecay():
+		a.factors(w, u, 0, 1)
+		row = w.row
+		for i := range row {
+			row[i] = w.g[0]
+		}
+	}
+	for p := u.v0; p < u.v1; p++ {
+		for g := range a.group {
+			state, j, width := a.valPanel(u, g, p)
+			to := a.gradPast[u.head*s.Dk*s.Dv+j:]
+			if g == 0 {
+				a.copyRows(w, to, s.Dv, state, width, row, s.Dk, width)
+				continue
+			}
+			for i := range s.Dk {
+				for c, x := range state[i*width:][:width] {
+					to[i*s.Dv+c] += row[i] * x
+				}
+			}
+		}
+	}
+}

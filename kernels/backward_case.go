@@ -1,0 +1,70 @@
+package kernels
+
+import (
+	"github.com/rooftune/rooftune/kernels/generic"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// withGradients makes a case's arguments those of a backward pass: gradients of the outputs, normal, and room for those of the inputs.
+func (a *attentionArgs) withGradients(g generator) {
+	a.gradOutput, a.gradState = g.normal(len(a.output), 1), g.normal(len(a.state), 1)
+	a.output, a.state = nil, nil
+	a.newGradients()
+}
+
+// newGradients gives fresh memory to all that a backward pass writes.
+func (a *attentionArgs) newGradients() {
+	s := a.problem.Shape
+	a.gradQuery, a.gradKey, a.gradValue = aligned(len(a.query)), aligned(len(a.key)), aligned(len(a.value))
+	a.gradPast = aligned(s.B * s.Hkv * s.Dk * s.Dv)
+	if a.decay != nil {
+		a.gradDecay = aligned(len(a.decay))
+	}
+}
+
+// oracleBackward evaluates the gradients of some arguments.
+func (a *attentionArgs) oracleBackward() generic.AttentionGradients {
+	s := a.problem.Shape
+	return generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay,
+		KeyDecay: a.problem.Decay == tile.DecayKey}.
+		OracleBackward(a.query, a.key, a.value, a.past, a.decay, a.gradOutput, a.gradState)
+}
+
+// compared is an array with what it should be.
+type compared struct {
+	name      string
+	got       []float32
+	want, abs []float64
+}
+
+// gradients pairs what a backward pass wrote with the oracle's answer.
+func (a *attentionArgs) gradients(r generic.AttentionGradients) []compared {
+	c := []compared{
+		{"grad_query", a.gradQuery, r.Query, r.QueryAbs}, {"grad_key", a.gradKey, r.Key, r.KeyAbs},
+		{"grad_value", a.gradValue, r.Value, r.ValueAbs},
+	}
+	if a.gradPast != nil {
+		c = append(c, compared{"grad_past_state", a.gradPast, r.Past, r.PastAbs})
+	}
+	if a.gradDecay != nil {
+		c = append(c, compared{"grad_decay", a.gradDecay, r.Decay, r.DecayAbs})
+	}
+	return c
+}
+
+// backwardError is the largest relative error of what a backward pass wrote.
+func (a *attentionArgs) backwardError(r generic.AttentionGradients) float64 {
+	worst := 0.0
+	for _, c := range a.gradients(r) {
+		worst = max(worst, relativeError(c.got, c.want, c.abs))
+	}
+	return worst
+}
+
+// backwardBound is ErrorBound of a backward pass: eps (4T + dk + dv + G + 16) for G query heads a state head. A term passes through
+// at most T state updates as in a forward pass and a dot product of length dv (dq, dk) or dk (dv); dk, dv and the past state's gradient are
+// sums over G heads. The decay's gradient is a sum of products with those, taken over the keys in float32 and over the tokens in
+// float64.
+func backwardBound(s tile.Shape) float64 {
+	return eps * float64(4*s.T+s.Dk+s.Dv+s.Hq/s.Hkv+16)
+}

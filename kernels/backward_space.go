@@ -1,0 +1,69 @@
+package kernels
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// backwardParams are the tunables of a backward pass.
+func backwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
+	s := p.Shape
+	order, flag, copies := []int{0, 1}, []int{0, 1}, []int{0, 1, 2}
+	if s.B*s.Hkv == 1 || s.T <= 1 {
+		order = []int{0}
+	}
+	if s.T <= 1 {
+		flag, copies = []int{0}, []int{0}
+	}
+	return []tile.Param{
+		{Name: "chunk", Values: chunks(s), Doc: "tokens of a chunk"},
+		{Name: "order", Values: order, Doc: "0: chunks outermost, 1: heads outermost"},
+		{Name: "block", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.Tokens }), Doc: "tokens that sweep a panel of the state together"},
+		{Name: "cols", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.NR }), Doc: "state columns of a panel"},
+		{Name: "copy", Values: copies, Doc: "1: what updates a state is copied side by side first, 2: what reads it too"},
+		{Name: "stream", Values: flag, Doc: "1: gradients are stored past the caches"},
+		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
+	}
+}
+
+// defaultBackward is the config that tuning of a backward pass begins with.
+func defaultBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
+	k, flag := prim.Recur[0], 1
+	if p.Shape.T <= 1 {
+		flag = 0
+	}
+	return tile.Config{
+		"chunk": min(64, slices.Max(chunks(p.Shape))), "order": 0,
+		"block": k.Tokens, "cols": k.NR, "copy": flag, "stream": flag, "ahead": flag,
+	}
+}
+
+// checkBackwardConfig is CheckConfig for a backward pass.
+func checkBackwardConfig(p tile.Problem, c tile.Candidate, prim *tile.Primitives) error {
+	limits := map[string]int{"chunk": maxChunk, "order": 1, "block": maxChunk, "cols": maxPanel, "copy": 2, "stream": 1, "ahead": 1}
+	for _, name := range slices.Sorted(maps.Keys(c.Config)) {
+		if _, ok := limits[name]; !ok {
+			return fmt.Errorf("kernels: the backward pass of %s has no tunable %q", p.Op, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		low := 0
+		if name == "chunk" {
+			low = 1
+		}
+		v, given := c.Config[name]
+		if !given {
+			return fmt.Errorf("kernels: config of the backward pass of %s lacks %q", p.Op, name)
+		}
+		if v < low || v > limits[name] {
+			return fmt.Errorf("kernels: %s=%d must be from %d to %d", name, v, low, limits[name])
+		}
+	}
+	if _, ok := tile.FindRecur(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
+		return fmt.Errorf("kernels: %s has no recurrence with block=%d,cols=%d", c.ISA, c.Config["block"], c.Config["cols"])
+	}
+	return nil
+}
