@@ -1,0 +1,577 @@
+package main
+
+import (
+	"fmt"
+	"math/bits"
+	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+const (
+	recurQ          = int(unsafe.Offsetof(tile.Recur{}.Q))
+	recurK          = int(unsafe.Offsetof(tile.Recur{}.K))
+	recurV          = int(unsafe.Offsetof(tile.Recur{}.V))
+	recurO          = int(unsafe.Offsetof(tile.Recur{}.O))
+	recurS          = int(unsafe.Offsetof(tile.Recur{}.S))
+	recurD          = int(unsafe.Offsetof(tile.Recur{}.D))
+	recurDecay      = int(unsafe.Offsetof(tile.Recur{}.Decay))
+	recurRowV       = int(unsafe.Offsetof(tile.Recur{}.RowV))
+	recurRowO       = int(unsafe.Offsetof(tile.Recur{}.RowO))
+	recurLDQ        = int(unsafe.Offsetof(tile.Recur{}.LDQ))
+	recurLDK        = int(unsafe.Offsetof(tile.Recur{}.LDK))
+	recurLDV        = int(unsafe.Offsetof(tile.Recur{}.LDV))
+	recurLDO        = int(unsafe.Offsetof(tile.Recur{}.LDO))
+	recurLDS        = int(unsafe.Offsetof(tile.Recur{}.LDS))
+	recurLDD        = int(unsafe.Offsetof(tile.Recur{}.LDD))
+	recurHeadQ      = int(unsafe.Offsetof(tile.Recur{}.HeadQ))
+	recurHeadO      = int(unsafe.Offsetof(tile.Recur{}.HeadO))
+	recurT          = int(unsafe.Offsetof(tile.Recur{}.T))
+	recurHeads      = int(unsafe.Offsetof(tile.Recur{}.Heads))
+	recurDk         = int(unsafe.Offsetof(tile.Recur{}.Dk))
+	recurN          = int(unsafe.Offsetof(tile.Recur{}.N))
+	recurReverse    = int(unsafe.Offsetof(tile.Recur{}.Reverse))
+	recurAccumulate = int(unsafe.Offsetof(tile.Recur{}.Accumulate))
+	recurPrefetch   = int(unsafe.Offsetof(tile.Recur{}.Prefetch))
+
+	prefetchSize  = int(unsafe.Sizeof(tile.Prefetch{}))
+	prefetchRows  = int(unsafe.Offsetof(tile.Prefetch{}.Rows))
+	prefetchLD    = int(unsafe.Offsetof(tile.Prefetch{}.LD))
+	prefetchLines = int(unsafe.Offsetof(tile.Prefetch{}.Lines))
+	prefetches    = len(tile.Recur{}.Prefetch)
+)
+
+// The registers of the recurrence. A block has a pointer to each token's key and query.
+const (
+	tokenK R = 1 // the next token's key, query, value and output row, the latter two at the panel's column
+	tokenQ R = 2
+	tokenV R = 3
+	tokenO R = 4
+	walked R = 5 // tokens done
+	column R = 6
+	panelS R = 7 // the panel's state
+	stepS  R = 8 // bytes from one of its rows to the next
+	rowS   R = 9
+	nextS  R = 10 // the row after
+	twoS   R = 11
+	left   R = 12 // rows to do
+	decays R = 13 // the token's factors of the rows, or one for all
+	decayK R = 14 // bytes from one to the next
+	tmp1   R = 15
+	tmp2   R = 16
+	tmp3   R = 17
+	keys0  R = 19 // to 22
+	head   R = 19 // in the walk of one token
+	headQ  R = 20
+	headO  R = 21
+	rowO   R = 22
+	loopK  R = 23 // in the walk of one token
+	query0 R = 23 // to 26
+)
+
+// A sweep is what the registers of a pass over the state hold.
+type sweep struct {
+	tokens int
+	width  width
+	value  [][]V // v' of each token: RowV V
+	acc    [][]V
+	rows   [2][]V // of the state; the second is nil where one is done at a time
+	k, q   []V    // keys and queries, of four rows or of one
+	d      V      // decay
+	quads  bool   // k, q and d hold four rows
+}
+
+// recur writes the recurrence in blocks of tokens against panels of columns.
+//
+// Every state row is loaded, takes each token's update and is read by it, and is stored: two multiply-adds a token
+// and vector for a load and a store a vector. Keys and queries are elements of vectors, so nothing is broadcast. Two
+// rows go side by side, as the updates of one are a chain.
+func (f *file) recur(t registerTile) {
+	name := fmt.Sprintf("recur%dx%dNEON", t.rows, t.cols)
+	if t.rows > 1 {
+		f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d columns. Tokens with", t.rows, t.cols),
+			"several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64", "cores find out by themselves that lines are written whole.")
+	} else {
+		f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur one token at a time against panels of %d columns. Stream is not used: arm64", t.cols),
+			"cores find out by themselves that lines are written whole.")
+	}
+	f.ins("MOVD ZR, %v", column)
+	f.getBytes(recurLDS, stepS)
+	for _, w := range widths(t.cols / 4) {
+		panel, next := f.newLabel("panel"), f.newLabel("narrower")
+		f.label(panel)
+		f.get(recurN, tmp1)
+		f.ins("SUB %v, %v, %v", column, tmp1, tmp1)
+		f.ins("CMP $%d, %v", w.columns(), tmp1)
+		f.ins("BLT %s", next)
+		f.panel(t.rows, w)
+		f.ins("ADD $%d, %v, %v", w.columns(), column, column)
+		f.ins("B %s", panel)
+		f.label(next)
+	}
+	f.ins("RET")
+}
+
+// panel walks all tokens against one panel of the state.
+func (f *file) panel(tokens int, w width) {
+	f.comment("%d columns", w.columns())
+	next, one, end := f.newLabel("tokens"), f.newLabel("one"), f.newLabel("walked")
+	f.get(recurS, panelS)
+	f.ins("ADD %v<<2, %v, %v", column, panelS, panelS)
+	f.get(recurK, tokenK)
+	f.get(recurQ, tokenQ)
+	f.get(recurV, tokenV)
+	f.ins("ADD %v<<2, %v, %v", column, tokenV, tokenV)
+	f.get(recurO, tokenO)
+	f.ins("ADD %v<<2, %v, %v", column, tokenO, tokenO)
+	forwards := f.newLabel("forwards")
+	f.ins("MOVBU %d(%v), %v", recurReverse, p, tmp1)
+	f.ins("CBZ %v, %s", tmp1, forwards)
+	f.get(recurT, tmp1)
+	f.ins("SUB $1, %v, %v", tmp1, tmp1)
+	for _, m := range []struct {
+		ld int
+		at R
+	}{{recurLDK, tokenK}, {recurLDQ, tokenQ}, {recurLDV, tokenV}, {recurLDO, tokenO}} {
+		f.getBytes(m.ld, tmp2)
+		f.ins("MADD %v, %v, %v, %v", tmp2, m.at, tmp1, m.at)
+	}
+	f.label(forwards)
+	f.ins("MOVD ZR, %v", walked)
+
+	f.label(next)
+	f.get(recurT, tmp1)
+	f.ins("SUBS %v, %v, %v", walked, tmp1, tmp1)
+	f.ins("BLE %s", end)
+	if tokens > 1 {
+		f.ins("CMP $%d, %v", tokens, tmp1)
+		f.ins("BLT %s", one)
+		f.get(recurHeads, tmp1)
+		f.ins("CMP $1, %v", tmp1)
+		f.ins("BNE %s", one)
+		free := f.newLabel("undecayed")
+		f.get(recurDecay, tmp1)
+		f.ins("CBZ %v, %s", tmp1, free)
+		f.ins("ADD %v<<2, %v, %v", walked, tmp1, tmp1)
+		f.ins("MOVD $0x3f800000, %v", tmp3) // 1
+		for i := 1; i < tokens; i++ {
+			f.ins("MOVWU %d(%v), %v", 4*i, tmp1, tmp2)
+			f.ins("CMP %v, %v", tmp3, tmp2)
+			f.ins("BNE %s", one)
+		}
+		f.label(free)
+		f.prefetch(tokens)
+		f.tokenBlock(tokens, w)
+		f.ins("B %s", next)
+		f.label(one)
+	}
+	f.prefetch(1)
+	f.token(w)
+	f.ins("B %s", next)
+	f.label(end)
+}
+
+// stride puts the signed bytes from one token's row to the next into a register.
+func (f *file) stride(ld int, to R) {
+	f.getBytes(ld, to)
+	f.ins("MOVBU %d(%v), %v", recurReverse, p, tmp3)
+	f.ins("CMP $0, %v", tmp3)
+	f.ins("CSNEG EQ, %v, %v, %v", to, to, to)
+}
+
+// prefetch asks for the lines that the next tokens name, in the first panel only.
+func (f *file) prefetch(tokens int) {
+	end := f.newLabel("fetched")
+	f.ins("CBNZ %v, %s", column, end)
+	for i := range prefetches {
+		at := recurPrefetch + i*prefetchSize
+		skip := f.newLabel("skip")
+		f.get(at+prefetchLines, tmp2)
+		f.ins("CMP $0, %v", tmp2)
+		f.ins("BLE %s", skip)
+		f.getBytes(at+prefetchLD, tmp1)
+		f.get(at+prefetchRows, tmp3)
+		f.ins("MADD %v, %v, %v, %v", tmp1, tmp3, walked, tmp3)
+		for t := range tokens {
+			line := f.newLabel("line")
+			f.ins("MOVD %v, %v", tmp3, keys0)
+			f.ins("MOVD %v, %v", tmp2, keys0+1)
+			f.label(line)
+			f.ins("PRFM (%v), PLDL2KEEP", keys0)
+			f.ins("ADD $64, %v, %v", keys0, keys0)
+			f.ins("SUBS $1, %v, %v", keys0+1, keys0+1)
+			f.ins("BNE %s", line)
+			if t < tokens-1 {
+				f.ins("ADD %v, %v, %v", tmp1, tmp3, tmp3)
+			}
+		}
+		f.label(skip)
+	}
+	f.label(end)
+}
+
+// values loads the values of the next tokens, scales them and clears the outputs.
+func (f *file) values(s sweep) {
+	if s.tokens > 1 {
+		f.stride(recurLDV, tmp1)
+	}
+	f.ins("MOVD %v, %v", tokenV, tmp2)
+	for i, v := range s.value {
+		f.load(s.width, v, tmp2, 0)
+		if i < s.tokens-1 {
+			f.ins("ADD %v, %v, %v", tmp1, tmp2, tmp2)
+		}
+	}
+	plain := f.newLabel("plain")
+	f.get(recurRowV, tmp1)
+	f.ins("CBZ %v, %s", tmp1, plain)
+	f.ins("ADD %v<<2, %v, %v", walked, tmp1, tmp1)
+	for i, value := range s.value {
+		r := s.acc[i][0]
+		f.ins("FMOVS %d(%v), %s", 4*i, tmp1, r.F())
+		for _, v := range value {
+			f.word(fmulElement(v, v, r, 0))
+		}
+	}
+	f.label(plain)
+	for _, a := range s.acc {
+		f.zero(a...)
+	}
+}
+
+// decayOf jumps to decayed if the next token decays the state, with decays and decayK set.
+func (f *file) decayOf(decayed string) {
+	plain, scalar := f.newLabel("undecayed"), f.newLabel("scalar")
+	f.get(recurDecay, decays)
+	f.ins("CBZ %v, %s", decays, plain)
+	f.ins("ADD %v<<2, %v, %v", walked, decays, decays)
+	f.ins("MOVWU (%v), %v", decays, tmp1)
+	f.ins("MOVD $0x3f800000, %v", tmp2) // 1
+	f.ins("CMP %v, %v", tmp2, tmp1)
+	f.ins("BEQ %s", plain)
+	f.ins("MOVD ZR, %v", decayK)
+	f.get(recurD, tmp1)
+	f.ins("CBZ %v, %s", tmp1, scalar)
+	f.getBytes(recurLDD, tmp2)
+	f.ins("MADD %v, %v, %v, %v", tmp2, tmp1, walked, decays)
+	f.ins("MOVD $4, %v", decayK)
+	f.label(scalar)
+	f.ins("B %s", decayed)
+	f.label(plain)
+}
+
+// tokenBlock walks the next tokens together.
+func (f *file) tokenBlock(tokens int, w width) {
+	s := sweep{tokens: tokens, width: w}
+	used := 0
+	take := func(n int) []V {
+		v := span(used, n)
+		used += n
+		return v
+	}
+	for range tokens {
+		s.value = append(s.value, take(w.vectors))
+	}
+	for range tokens {
+		s.acc = append(s.acc, take(w.vectors))
+	}
+	s.rows = [2][]V{take(w.vectors), take(w.vectors)}
+	free := 32 - used
+	if free > 2*tokens {
+		s.quads = true
+		s.k, s.q = take(tokens), take(tokens)
+		s.d = take(1)[0]
+	} else {
+		// No room for the keys and queries of several rows: they take turns in what is left.
+		few := take(free)
+		for range tokens {
+			s.k, s.q = append(s.k, few[0]), append(s.q, few[1])
+		}
+		s.d = few[1]
+	}
+	f.comment("%d tokens", tokens)
+	f.values(s)
+
+	keys, queries := make([]R, tokens), make([]R, tokens)
+	for i := range tokens {
+		keys[i], queries[i] = keys0+R(i), query0+R(i)
+	}
+	f.stride(recurLDK, tmp1)
+	f.ins("MOVD %v, %v", tokenK, keys[0])
+	f.pointers(keys, tmp1)
+	f.stride(recurLDQ, tmp1)
+	f.ins("MOVD %v, %v", tokenQ, queries[0])
+	f.pointers(queries, tmp1)
+	f.start()
+	decayed, out := f.newLabel("decayed"), f.newLabel("out")
+	f.decayOf(decayed)
+	f.sweepRows(s, keys, queries, false, true)
+	f.ins("B %s", out)
+	f.label(decayed)
+	f.sweepRows(s, keys, queries, true, true)
+	f.label(out)
+
+	plain := f.newLabel("plain")
+	f.get(recurRowO, tmp1)
+	f.ins("CBZ %v, %s", tmp1, plain)
+	f.ins("ADD %v<<2, %v, %v", walked, tmp1, tmp1)
+	for i, a := range s.acc {
+		r := s.value[0][0]
+		f.ins("FMOVS %d(%v), %s", 4*i, tmp1, r.F())
+		for _, v := range a {
+			f.word(fmulElement(v, v, r, 0))
+		}
+	}
+	f.label(plain)
+	add := f.newLabel("overwrite")
+	f.stride(recurLDO, tmp1)
+	f.ins("MOVBU %d(%v), %v", recurAccumulate, p, tmp2)
+	f.ins("CBZ %v, %s", tmp2, add)
+	f.ins("MOVD %v, %v", tokenO, tmp2)
+	for i, a := range s.acc {
+		f.load(w, s.value[i], tmp2, 0)
+		for n, v := range a {
+			f.word(fadd(v, v, s.value[i][n]))
+		}
+		f.ins("ADD %v, %v, %v", tmp1, tmp2, tmp2)
+	}
+	f.label(add)
+	for _, a := range s.acc {
+		f.store(w, a, tokenO, 0)
+		f.ins("ADD %v, %v, %v", tmp1, tokenO, tokenO)
+	}
+	f.advance(tokens, recurLDK, tokenK)
+	f.advance(tokens, recurLDQ, tokenQ)
+	f.advance(tokens, recurLDV, tokenV)
+	f.ins("ADD $%d, %v, %v", tokens, walked, walked)
+}
+
+// advance moves a pointer past some tokens, a power of two.
+func (f *file) advance(tokens, ld int, at R) {
+	f.stride(ld, tmp1)
+	if tokens&(tokens-1) != 0 {
+		panic("a block is not a power of two")
+	}
+	f.ins("ADD %v<<%d, %v, %v", tmp1, bits.TrailingZeros(uint(tokens)), at, at)
+}
+
+// start sets the row pointers to the panel's first rows.
+func (f *file) start() {
+	f.ins("MOVD %v, %v", panelS, rowS)
+	f.ins("ADD %v, %v, %v", stepS, rowS, nextS)
+	f.ins("LSL $1, %v, %v", stepS, twoS)
+	f.get(recurDk, left)
+}
+
+// sweepRows goes over the state's rows: two (or four) at a time, then one at a time.
+func (f *file) sweepRows(s sweep, keys, queries []R, decay, update bool) {
+	lanes := 2
+	if s.quads {
+		lanes = 4
+	}
+	again, rest, single, end := f.newLabel("rows"), f.newLabel("rest"), f.newLabel("row"), f.newLabel("end")
+	f.ins("SUBS $%d, %v, %v", lanes, left, left)
+	f.ins("BLT %s", rest)
+	f.label(again)
+	switch {
+	case s.quads && s.rows[1] == nil:
+		f.factorsOf(s, 4, keys, queries, decay, update)
+		for u := range 4 {
+			f.sweepPair(s, u, keys, queries, decay, update)
+			f.ins("ADD %v, %v, %v", stepS, rowS, rowS)
+		}
+	case s.quads:
+		f.factorsOf(s, 4, keys, queries, decay, update)
+		f.sweepPair(s, 0, keys, queries, decay, update)
+		f.sweepPair(s, 2, keys, queries, decay, update)
+	default:
+		f.sweepPair(s, 0, keys, queries, decay, update)
+		for _, r := range append(keys[:len(keys):len(keys)], queries...) {
+			f.ins("ADD $8, %v, %v", r, r)
+		}
+	}
+	f.ins("SUBS $%d, %v, %v", lanes, left, left)
+	f.ins("BGE %s", again)
+	f.label(rest)
+	f.ins("ADDS $%d, %v, %v", lanes, left, left)
+	f.ins("BEQ %s", end)
+	f.label(single)
+	if s.quads {
+		f.factorsOf(s, 1, keys, queries, decay, update)
+	}
+	one := s
+	one.rows[1] = nil
+	f.sweepPair(one, 0, keys, queries, decay, update)
+	if !s.quads {
+		for _, r := range append(keys[:len(keys):len(keys)], queries...) {
+			f.ins("ADD $4, %v, %v", r, r)
+		}
+	}
+	f.ins("ADD %v, %v, %v", stepS, rowS, rowS)
+	f.ins("SUBS $1, %v, %v", left, left)
+	f.ins("BNE %s", single)
+	f.label(end)
+}
+
+// factorsOf loads the keys, queries and decays of the next rows.
+func (f *file) factorsOf(s sweep, lanes int, keys, queries []R, decay, update bool) {
+	if update {
+		for i, k := range s.k {
+			f.loadNext(lanes, k, keys[i])
+		}
+	}
+	for i, q := range s.q {
+		f.loadNext(lanes, q, queries[i])
+	}
+	if !decay {
+		return
+	}
+	if lanes == 1 {
+		f.ins("FMOVS (%v), %s", decays, s.d.F())
+		f.ins("ADD %v, %v, %v", decayK, decays, decays)
+		return
+	}
+	same, loaded := f.newLabel("same"), f.newLabel("loaded")
+	f.ins("CBZ %v, %s", decayK, same)
+	f.loadNext(4, s.d, decays)
+	f.ins("B %s", loaded)
+	f.label(same)
+	f.ins("VLD1R (%v), [%s]", decays, s.d.S4())
+	f.label(loaded)
+}
+
+// sweepPair takes two rows of the state (or one) through all tokens. They are elements u and u+1 of the keys,
+// queries and decays, or the next ones in memory.
+func (f *file) sweepPair(s sweep, u int, keys, queries []R, decay, update bool) {
+	at := [2]R{rowS, nextS}
+	index := func(row int) uint {
+		if s.quads {
+			return uint(u + row)
+		}
+		return 0
+	}
+	fetch := func(row int, v V, from R) {
+		if !s.quads {
+			f.ins("FMOVS %d(%v), %s", 4*row, from, v.F())
+		}
+	}
+	for row, v := range s.rows {
+		if v == nil {
+			continue
+		}
+		f.load(s.width, v, at[row], 0)
+		if decay {
+			if !s.quads {
+				f.ins("FMOVS (%v), %s", decays, s.d.F())
+				f.ins("ADD %v, %v, %v", decayK, decays, decays)
+			}
+			for _, x := range v {
+				f.word(fmulElement(x, x, s.d, index(row)))
+			}
+		}
+	}
+	for t := range s.tokens {
+		for row, v := range s.rows {
+			if v == nil || !update {
+				continue
+			}
+			fetch(row, s.k[t], keys[t])
+			for n, x := range v {
+				f.word(fmlaElement(x, s.value[t][n], s.k[t], index(row)))
+			}
+		}
+		for row, v := range s.rows {
+			if v == nil {
+				continue
+			}
+			fetch(row, s.q[t], queries[t])
+			for n, x := range v {
+				f.word(fmlaElement(s.acc[t][n], x, s.q[t], index(row)))
+			}
+		}
+	}
+	for row, v := range s.rows {
+		if v != nil && update {
+			f.store(s.width, v, at[row], 0)
+		}
+	}
+	if s.rows[1] != nil {
+		f.ins("ADD %v, %v, %v", twoS, rowS, rowS)
+		f.ins("ADD %v, %v, %v", twoS, nextS, nextS)
+	}
+}
+
+// token walks the next token alone: its first head updates the state and reads it, the others read it.
+func (f *file) token(w width) {
+	s := sweep{tokens: 1, width: w, quads: true, k: []V{29}, q: []V{30}, d: 31}
+	s.value = [][]V{span(0, w.vectors)}
+	s.acc = [][]V{span(w.vectors, w.vectors)}
+	s.rows[0] = span(2*w.vectors, w.vectors)
+	if w.vectors <= 4 { // else a row has chains enough
+		s.rows[1] = span(3*w.vectors, w.vectors)
+	}
+	f.comment("one token")
+	f.values(s)
+	f.ins("MOVD %v, %v", tokenK, loopK)
+	f.ins("MOVD %v, %v", tokenQ, headQ)
+	f.ins("MOVD %v, %v", tokenO, headO)
+	f.get(recurHeads, head)
+	f.get(recurRowO, rowO)
+	noFactors := f.newLabel("factors")
+	f.ins("CBZ %v, %s", rowO, noFactors)
+	f.ins("MUL %v, %v, %v", walked, head, tmp1)
+	f.ins("ADD %v<<2, %v, %v", tmp1, rowO, rowO)
+	f.label(noFactors)
+	some := f.newLabel("some")
+	f.ins("CBNZ %v, %s", head, some)
+	f.ins("MOVD %v, %v", tokenK, headQ) // no query: what the key gives is not used
+	f.label(some)
+	f.start()
+	decayed, out, next, done := f.newLabel("decayed"), f.newLabel("out"), f.newLabel("heads"), f.newLabel("done")
+	keys, queries := []R{loopK}, []R{query0 + 1}
+	f.ins("MOVD %v, %v", headQ, queries[0])
+	f.decayOf(decayed)
+	f.sweepRows(s, keys, queries, false, true)
+	f.ins("B %s", out)
+	f.label(decayed)
+	f.sweepRows(s, keys, queries, true, true)
+	f.ins("B %s", out)
+
+	f.label(next)
+	f.zero(s.acc[0]...)
+	f.start()
+	f.ins("MOVD %v, %v", headQ, queries[0])
+	f.sweepRows(s, keys, queries, false, false)
+
+	f.label(out)
+	f.ins("CBZ %v, %s", head, done)
+	plain, overwrite := f.newLabel("plain"), f.newLabel("overwrite")
+	f.ins("CBZ %v, %s", rowO, plain)
+	f.loadNext(1, s.d, rowO)
+	for _, v := range s.acc[0] {
+		f.word(fmulElement(v, v, s.d, 0))
+	}
+	f.label(plain)
+	f.ins("MOVBU %d(%v), %v", recurAccumulate, p, tmp1)
+	f.ins("CBZ %v, %s", tmp1, overwrite)
+	f.load(w, s.rows[0], headO, 0)
+	for n, v := range s.acc[0] {
+		f.word(fadd(v, v, s.rows[0][n]))
+	}
+	f.label(overwrite)
+	f.store(w, s.acc[0], headO, 0)
+	f.getBytes(recurHeadQ, tmp1)
+	f.ins("ADD %v, %v, %v", tmp1, headQ, headQ)
+	f.getBytes(recurHeadO, tmp1)
+	f.ins("ADD %v, %v, %v", tmp1, headO, headO)
+	f.ins("SUBS $1, %v, %v", head, head)
+	f.ins("BNE %s", next)
+	f.label(done)
+	for _, m := range []struct {
+		ld int
+		at R
+	}{{recurLDK, tokenK}, {recurLDQ, tokenQ}, {recurLDV, tokenV}, {recurLDO, tokenO}} {
+		f.advance(1, m.ld, m.at)
+	}
+	f.ins("ADD $1, %v, %v", walked, walked)
+}

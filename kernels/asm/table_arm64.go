@@ -1,0 +1,38 @@
+//go:build arm64 && !noasm
+
+package asm
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// tables holds the one table of arm64: every CPU that Go runs on there has Advanced SIMD.
+var tables = []*tile.Primitives{&neon}
+
+// The first tiles keep 24 vectors of sums in registers, and load least for a multiply-add: 6x16 loads a vector for 4.4
+// of them. That is counted, not measured.
+var neon = tile.Primitives{
+	ISA: tile.NEON,
+	NN: []tile.ProductKernel{
+		{MR: 6, NR: 16, Run: productNN6x16NEON},
+		{MR: 8, NR: 12, Run: productNN8x12NEON},
+		{MR: 8, NR: 8, Run: productNN8x8NEON},
+		{MR: 4, NR: 16, Run: productNN4x16NEON},
+	},
+	TN: []tile.ProductKernel{
+		{MR: 6, NR: 16, Run: productTN6x16NEON},
+		{MR: 8, NR: 12, Run: productTN8x12NEON},
+		{MR: 8, NR: 8, Run: productTN8x8NEON},
+		{MR: 4, NR: 16, Run: productTN4x16NEON},
+	},
+	NT: []tile.ProductKernel{
+		{MR: 6, NR: 4, Run: productNT6x4NEON},
+		{MR: 4, NR: 4, Run: productNT4x4NEON},
+		{MR: 3, NR: 8, Run: productNT3x8NEON},
+	},
+	Recur: []tile.RecurKernel{
+		{Tokens: 4, NR: 8, Run: recur4x8NEON},
+		{Tokens: 4, NR: 12, Run: recur4x12NEON},
+		{Tokens: 2, NR: 16, Run: recur2x16NEON},
+		{Tokens: 1, NR: 32, Run: recur1x32NEON},
+	},
+	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Gather: gatherNEON,
+}
