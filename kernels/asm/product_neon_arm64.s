@@ -1565,7 +1565,7 @@ narrower70:
 panel99:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower100
 	MOVD ZR, R12
 rows101:
@@ -1574,7 +1574,7 @@ rows101:
 	CMP $4, R17
 	BLT fewer102
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full103
@@ -1599,7 +1599,7 @@ full103:
 	VMOVI $0, V3.B16
 	CBZ R11, store104
 step105:
-	FMOVD 0(R9), F8
+	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
 	FMOVS.P 4(R2), F5
@@ -1634,26 +1634,26 @@ unscaled106:
 	CBZ R17, write107
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write107:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows101
 fewer102:
@@ -1663,7 +1663,7 @@ rows108:
 	CMP $1, R17
 	BLT fewer109
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full110
@@ -1682,7 +1682,7 @@ full110:
 	VMOVI $0, V0.B16
 	CBZ R11, store111
 step112:
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
@@ -1705,171 +1705,17 @@ unscaled113:
 	CBZ R17, write114
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write114:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows108
-fewer109:
-	ADD $2, R13, R13
-	B panel99
-narrower100:
-panel115:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower116
-	MOVD ZR, R12
-rows117:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer118
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full119
-	ADD $4, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full119:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store120
-step121:
-	FMOVS 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f851101 // fmla v1.4s, v8.4s, v5.s[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f861102 // fmla v2.4s, v8.4s, v6.s[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step121
-store120:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled122
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled122:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write123
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write123:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows117
-fewer118:
-rows124:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer125
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full126
-	ADD $1, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full126:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store127
-step128:
-	FMOVS 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step128
-store127:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled129
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled129:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write130
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write130:
+write114:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows124
-fewer125:
+	B rows108
+fewer109:
 	ADD $1, R13, R13
-	B panel115
-narrower116:
+	B panel99
+narrower100:
 done:
 	RET
 
@@ -1924,7 +1770,7 @@ rows3:
 	VMOVI $0, V21.B16
 	VMOVI $0, V22.B16
 	VMOVI $0, V23.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest6
 steps7:
 	FMOVQ 0(R1), F24
@@ -1987,70 +1833,10 @@ steps7:
 	WORD $0x4fb91396 // fmla v22.4s, v28.4s, v25.s[1]
 	WORD $0x4fb913b7 // fmla v23.4s, v29.4s, v25.s[1]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F24
-	FMOVD 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FLDPQ 32(R9), (F28, F29)
-	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
-	WORD $0x4f981361 // fmla v1.4s, v27.4s, v24.s[0]
-	WORD $0x4f981382 // fmla v2.4s, v28.4s, v24.s[0]
-	WORD $0x4f9813a3 // fmla v3.4s, v29.4s, v24.s[0]
-	WORD $0x4fb81344 // fmla v4.4s, v26.4s, v24.s[1]
-	WORD $0x4fb81365 // fmla v5.4s, v27.4s, v24.s[1]
-	WORD $0x4fb81386 // fmla v6.4s, v28.4s, v24.s[1]
-	WORD $0x4fb813a7 // fmla v7.4s, v29.4s, v24.s[1]
-	WORD $0x4f981b48 // fmla v8.4s, v26.4s, v24.s[2]
-	WORD $0x4f981b69 // fmla v9.4s, v27.4s, v24.s[2]
-	WORD $0x4f981b8a // fmla v10.4s, v28.4s, v24.s[2]
-	WORD $0x4f981bab // fmla v11.4s, v29.4s, v24.s[2]
-	WORD $0x4fb81b4c // fmla v12.4s, v26.4s, v24.s[3]
-	WORD $0x4fb81b6d // fmla v13.4s, v27.4s, v24.s[3]
-	WORD $0x4fb81b8e // fmla v14.4s, v28.4s, v24.s[3]
-	WORD $0x4fb81baf // fmla v15.4s, v29.4s, v24.s[3]
-	WORD $0x4f991350 // fmla v16.4s, v26.4s, v25.s[0]
-	WORD $0x4f991371 // fmla v17.4s, v27.4s, v25.s[0]
-	WORD $0x4f991392 // fmla v18.4s, v28.4s, v25.s[0]
-	WORD $0x4f9913b3 // fmla v19.4s, v29.4s, v25.s[0]
-	WORD $0x4fb91354 // fmla v20.4s, v26.4s, v25.s[1]
-	WORD $0x4fb91375 // fmla v21.4s, v27.4s, v25.s[1]
-	WORD $0x4fb91396 // fmla v22.4s, v28.4s, v25.s[1]
-	WORD $0x4fb913b7 // fmla v23.4s, v29.4s, v25.s[1]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F24
-	FMOVD 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FLDPQ 32(R9), (F28, F29)
-	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
-	WORD $0x4f981361 // fmla v1.4s, v27.4s, v24.s[0]
-	WORD $0x4f981382 // fmla v2.4s, v28.4s, v24.s[0]
-	WORD $0x4f9813a3 // fmla v3.4s, v29.4s, v24.s[0]
-	WORD $0x4fb81344 // fmla v4.4s, v26.4s, v24.s[1]
-	WORD $0x4fb81365 // fmla v5.4s, v27.4s, v24.s[1]
-	WORD $0x4fb81386 // fmla v6.4s, v28.4s, v24.s[1]
-	WORD $0x4fb813a7 // fmla v7.4s, v29.4s, v24.s[1]
-	WORD $0x4f981b48 // fmla v8.4s, v26.4s, v24.s[2]
-	WORD $0x4f981b69 // fmla v9.4s, v27.4s, v24.s[2]
-	WORD $0x4f981b8a // fmla v10.4s, v28.4s, v24.s[2]
-	WORD $0x4f981bab // fmla v11.4s, v29.4s, v24.s[2]
-	WORD $0x4fb81b4c // fmla v12.4s, v26.4s, v24.s[3]
-	WORD $0x4fb81b6d // fmla v13.4s, v27.4s, v24.s[3]
-	WORD $0x4fb81b8e // fmla v14.4s, v28.4s, v24.s[3]
-	WORD $0x4fb81baf // fmla v15.4s, v29.4s, v24.s[3]
-	WORD $0x4f991350 // fmla v16.4s, v26.4s, v25.s[0]
-	WORD $0x4f991371 // fmla v17.4s, v27.4s, v25.s[0]
-	WORD $0x4f991392 // fmla v18.4s, v28.4s, v25.s[0]
-	WORD $0x4f9913b3 // fmla v19.4s, v29.4s, v25.s[0]
-	WORD $0x4fb91354 // fmla v20.4s, v26.4s, v25.s[1]
-	WORD $0x4fb91375 // fmla v21.4s, v27.4s, v25.s[1]
-	WORD $0x4fb91396 // fmla v22.4s, v28.4s, v25.s[1]
-	WORD $0x4fb913b7 // fmla v23.4s, v29.4s, v25.s[1]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps7
 rest6:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store5
 step8:
 	FMOVQ 0(R1), F24
@@ -2225,7 +2011,7 @@ rows11:
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
 	VMOVI $0, V15.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest14
 steps15:
 	FMOVQ 0(R1), F16
@@ -2270,52 +2056,10 @@ steps15:
 	WORD $0x4fb01a6e // fmla v14.4s, v19.4s, v16.s[3]
 	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	WORD $0x4fb01224 // fmla v4.4s, v17.4s, v16.s[1]
-	WORD $0x4fb01245 // fmla v5.4s, v18.4s, v16.s[1]
-	WORD $0x4fb01266 // fmla v6.4s, v19.4s, v16.s[1]
-	WORD $0x4fb01287 // fmla v7.4s, v20.4s, v16.s[1]
-	WORD $0x4f901a28 // fmla v8.4s, v17.4s, v16.s[2]
-	WORD $0x4f901a49 // fmla v9.4s, v18.4s, v16.s[2]
-	WORD $0x4f901a6a // fmla v10.4s, v19.4s, v16.s[2]
-	WORD $0x4f901a8b // fmla v11.4s, v20.4s, v16.s[2]
-	WORD $0x4fb01a2c // fmla v12.4s, v17.4s, v16.s[3]
-	WORD $0x4fb01a4d // fmla v13.4s, v18.4s, v16.s[3]
-	WORD $0x4fb01a6e // fmla v14.4s, v19.4s, v16.s[3]
-	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	WORD $0x4fb01224 // fmla v4.4s, v17.4s, v16.s[1]
-	WORD $0x4fb01245 // fmla v5.4s, v18.4s, v16.s[1]
-	WORD $0x4fb01266 // fmla v6.4s, v19.4s, v16.s[1]
-	WORD $0x4fb01287 // fmla v7.4s, v20.4s, v16.s[1]
-	WORD $0x4f901a28 // fmla v8.4s, v17.4s, v16.s[2]
-	WORD $0x4f901a49 // fmla v9.4s, v18.4s, v16.s[2]
-	WORD $0x4f901a6a // fmla v10.4s, v19.4s, v16.s[2]
-	WORD $0x4f901a8b // fmla v11.4s, v20.4s, v16.s[2]
-	WORD $0x4fb01a2c // fmla v12.4s, v17.4s, v16.s[3]
-	WORD $0x4fb01a4d // fmla v13.4s, v18.4s, v16.s[3]
-	WORD $0x4fb01a6e // fmla v14.4s, v19.4s, v16.s[3]
-	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps15
 rest14:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store13
 step16:
 	FMOVQ 0(R1), F16
@@ -2443,7 +2187,7 @@ rows19:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest22
 steps23:
 	FMOVD 0(R1), F8
@@ -2472,36 +2216,10 @@ steps23:
 	WORD $0x4fa81166 // fmla v6.4s, v11.4s, v8.s[1]
 	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
 	ADD R10, R9, R9
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4f881162 // fmla v2.4s, v11.4s, v8.s[0]
-	WORD $0x4f881183 // fmla v3.4s, v12.4s, v8.s[0]
-	WORD $0x4fa81124 // fmla v4.4s, v9.4s, v8.s[1]
-	WORD $0x4fa81145 // fmla v5.4s, v10.4s, v8.s[1]
-	WORD $0x4fa81166 // fmla v6.4s, v11.4s, v8.s[1]
-	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
-	ADD R10, R9, R9
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4f881162 // fmla v2.4s, v11.4s, v8.s[0]
-	WORD $0x4f881183 // fmla v3.4s, v12.4s, v8.s[0]
-	WORD $0x4fa81124 // fmla v4.4s, v9.4s, v8.s[1]
-	WORD $0x4fa81145 // fmla v5.4s, v10.4s, v8.s[1]
-	WORD $0x4fa81166 // fmla v6.4s, v11.4s, v8.s[1]
-	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps23
 rest22:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store21
 step24:
 	FMOVD 0(R1), F8
@@ -2587,7 +2305,7 @@ rows27:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest30
 steps31:
 	FMOVS 0(R1), F4
@@ -2608,28 +2326,10 @@ steps31:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R10, R9, R9
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps31
 rest30:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store29
 step32:
 	FMOVS 0(R1), F4
@@ -3342,7 +3042,7 @@ narrower62:
 panel87:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower88
 	MOVD ZR, R12
 rows89:
@@ -3351,7 +3051,7 @@ rows89:
 	CMP $4, R17
 	BLT fewer90
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -3369,7 +3069,7 @@ rows89:
 step92:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
-	FMOVD 0(R9), F5
+	FMOVS 0(R9), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
 	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
@@ -3400,26 +3100,26 @@ unscaled93:
 	CBZ R17, write94
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write94:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows89
 fewer90:
@@ -3429,7 +3129,7 @@ rows95:
 	CMP $1, R17
 	BLT fewer96
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -3444,7 +3144,7 @@ rows95:
 step98:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
@@ -3466,155 +3166,17 @@ unscaled99:
 	CBZ R17, write100
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write100:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows95
-fewer96:
-	ADD $2, R13, R13
-	B panel87
-narrower88:
-panel101:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower102
-	MOVD ZR, R12
-rows103:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer104
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store105
-step106:
-	FMOVQ 0(R1), F4
-	ADD R14, R1, R1
-	FMOVS 0(R9), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
-	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
-	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step106
-store105:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled107
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled107:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write108
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write108:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows103
-fewer104:
-rows109:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer110
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store111
-step112:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R1
-	FMOVS 0(R9), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step112
-store111:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled113
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled113:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write114
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write114:
+write100:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows109
-fewer110:
+	B rows95
+fewer96:
 	ADD $1, R13, R13
-	B panel101
-narrower102:
+	B panel87
+narrower88:
 done:
 	RET
 
@@ -3682,7 +3244,7 @@ full5:
 	VMOVI $0, V21.B16
 	VMOVI $0, V22.B16
 	VMOVI $0, V23.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest7
 steps8:
 	FLDPQ 0(R9), (F29, F30)
@@ -3755,80 +3317,10 @@ steps8:
 	WORD $0x4f9a13d6 // fmla v22.4s, v30.4s, v26.s[0]
 	WORD $0x4f9a13f7 // fmla v23.4s, v31.4s, v26.s[0]
 	ADD R10, R9, R9
-	FLDPQ 0(R9), (F29, F30)
-	FMOVQ 32(R9), F31
-	FMOVS.P 4(R1), F24
-	WORD $0x4f9813a0 // fmla v0.4s, v29.4s, v24.s[0]
-	WORD $0x4f9813c1 // fmla v1.4s, v30.4s, v24.s[0]
-	WORD $0x4f9813e2 // fmla v2.4s, v31.4s, v24.s[0]
-	FMOVS.P 4(R2), F25
-	WORD $0x4f9913a3 // fmla v3.4s, v29.4s, v25.s[0]
-	WORD $0x4f9913c4 // fmla v4.4s, v30.4s, v25.s[0]
-	WORD $0x4f9913e5 // fmla v5.4s, v31.4s, v25.s[0]
-	FMOVS.P 4(R3), F26
-	WORD $0x4f9a13a6 // fmla v6.4s, v29.4s, v26.s[0]
-	WORD $0x4f9a13c7 // fmla v7.4s, v30.4s, v26.s[0]
-	WORD $0x4f9a13e8 // fmla v8.4s, v31.4s, v26.s[0]
-	FMOVS.P 4(R4), F27
-	WORD $0x4f9b13a9 // fmla v9.4s, v29.4s, v27.s[0]
-	WORD $0x4f9b13ca // fmla v10.4s, v30.4s, v27.s[0]
-	WORD $0x4f9b13eb // fmla v11.4s, v31.4s, v27.s[0]
-	FMOVS.P 4(R5), F28
-	WORD $0x4f9c13ac // fmla v12.4s, v29.4s, v28.s[0]
-	WORD $0x4f9c13cd // fmla v13.4s, v30.4s, v28.s[0]
-	WORD $0x4f9c13ee // fmla v14.4s, v31.4s, v28.s[0]
-	FMOVS.P 4(R6), F24
-	WORD $0x4f9813af // fmla v15.4s, v29.4s, v24.s[0]
-	WORD $0x4f9813d0 // fmla v16.4s, v30.4s, v24.s[0]
-	WORD $0x4f9813f1 // fmla v17.4s, v31.4s, v24.s[0]
-	FMOVS.P 4(R7), F25
-	WORD $0x4f9913b2 // fmla v18.4s, v29.4s, v25.s[0]
-	WORD $0x4f9913d3 // fmla v19.4s, v30.4s, v25.s[0]
-	WORD $0x4f9913f4 // fmla v20.4s, v31.4s, v25.s[0]
-	FMOVS.P 4(R8), F26
-	WORD $0x4f9a13b5 // fmla v21.4s, v29.4s, v26.s[0]
-	WORD $0x4f9a13d6 // fmla v22.4s, v30.4s, v26.s[0]
-	WORD $0x4f9a13f7 // fmla v23.4s, v31.4s, v26.s[0]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F29, F30)
-	FMOVQ 32(R9), F31
-	FMOVS.P 4(R1), F24
-	WORD $0x4f9813a0 // fmla v0.4s, v29.4s, v24.s[0]
-	WORD $0x4f9813c1 // fmla v1.4s, v30.4s, v24.s[0]
-	WORD $0x4f9813e2 // fmla v2.4s, v31.4s, v24.s[0]
-	FMOVS.P 4(R2), F25
-	WORD $0x4f9913a3 // fmla v3.4s, v29.4s, v25.s[0]
-	WORD $0x4f9913c4 // fmla v4.4s, v30.4s, v25.s[0]
-	WORD $0x4f9913e5 // fmla v5.4s, v31.4s, v25.s[0]
-	FMOVS.P 4(R3), F26
-	WORD $0x4f9a13a6 // fmla v6.4s, v29.4s, v26.s[0]
-	WORD $0x4f9a13c7 // fmla v7.4s, v30.4s, v26.s[0]
-	WORD $0x4f9a13e8 // fmla v8.4s, v31.4s, v26.s[0]
-	FMOVS.P 4(R4), F27
-	WORD $0x4f9b13a9 // fmla v9.4s, v29.4s, v27.s[0]
-	WORD $0x4f9b13ca // fmla v10.4s, v30.4s, v27.s[0]
-	WORD $0x4f9b13eb // fmla v11.4s, v31.4s, v27.s[0]
-	FMOVS.P 4(R5), F28
-	WORD $0x4f9c13ac // fmla v12.4s, v29.4s, v28.s[0]
-	WORD $0x4f9c13cd // fmla v13.4s, v30.4s, v28.s[0]
-	WORD $0x4f9c13ee // fmla v14.4s, v31.4s, v28.s[0]
-	FMOVS.P 4(R6), F24
-	WORD $0x4f9813af // fmla v15.4s, v29.4s, v24.s[0]
-	WORD $0x4f9813d0 // fmla v16.4s, v30.4s, v24.s[0]
-	WORD $0x4f9813f1 // fmla v17.4s, v31.4s, v24.s[0]
-	FMOVS.P 4(R7), F25
-	WORD $0x4f9913b2 // fmla v18.4s, v29.4s, v25.s[0]
-	WORD $0x4f9913d3 // fmla v19.4s, v30.4s, v25.s[0]
-	WORD $0x4f9913f4 // fmla v20.4s, v31.4s, v25.s[0]
-	FMOVS.P 4(R8), F26
-	WORD $0x4f9a13b5 // fmla v21.4s, v29.4s, v26.s[0]
-	WORD $0x4f9a13d6 // fmla v22.4s, v30.4s, v26.s[0]
-	WORD $0x4f9a13f7 // fmla v23.4s, v31.4s, v26.s[0]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps8
 rest7:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store6
 step9:
 	FLDPQ 0(R9), (F29, F30)
@@ -4783,7 +4275,7 @@ narrower40:
 panel69:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower70
 	MOVD ZR, R12
 rows71:
@@ -4792,7 +4284,7 @@ rows71:
 	CMP $4, R17
 	BLT fewer72
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full73
@@ -4817,7 +4309,7 @@ full73:
 	VMOVI $0, V3.B16
 	CBZ R11, store74
 step75:
-	FMOVD 0(R9), F8
+	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
 	FMOVS.P 4(R2), F5
@@ -4852,26 +4344,26 @@ unscaled76:
 	CBZ R17, write77
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write77:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows71
 fewer72:
@@ -4881,7 +4373,7 @@ rows78:
 	CMP $1, R17
 	BLT fewer79
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full80
@@ -4900,7 +4392,7 @@ full80:
 	VMOVI $0, V0.B16
 	CBZ R11, store81
 step82:
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
@@ -4923,171 +4415,17 @@ unscaled83:
 	CBZ R17, write84
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write84:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows78
-fewer79:
-	ADD $2, R13, R13
-	B panel69
-narrower70:
-panel85:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower86
-	MOVD ZR, R12
-rows87:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer88
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full89
-	ADD $4, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full89:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store90
-step91:
-	FMOVS 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f851101 // fmla v1.4s, v8.4s, v5.s[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f861102 // fmla v2.4s, v8.4s, v6.s[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step91
-store90:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled92
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled92:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write93
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write93:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows87
-fewer88:
-rows94:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer95
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full96
-	ADD $1, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full96:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store97
-step98:
-	FMOVS 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step98
-store97:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled99
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled99:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write100
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write100:
+write84:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows94
-fewer95:
+	B rows78
+fewer79:
 	ADD $1, R13, R13
-	B panel85
-narrower86:
+	B panel69
+narrower70:
 done:
 	RET
 
@@ -5142,7 +4480,7 @@ rows3:
 	VMOVI $0, V21.B16
 	VMOVI $0, V22.B16
 	VMOVI $0, V23.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest6
 steps7:
 	FMOVQ 0(R1), F24
@@ -5205,70 +4543,10 @@ steps7:
 	WORD $0x4fb91b76 // fmla v22.4s, v27.4s, v25.s[3]
 	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F24
-	FMOVQ 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FMOVQ 32(R9), F28
-	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
-	WORD $0x4f981361 // fmla v1.4s, v27.4s, v24.s[0]
-	WORD $0x4f981382 // fmla v2.4s, v28.4s, v24.s[0]
-	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
-	WORD $0x4fb81364 // fmla v4.4s, v27.4s, v24.s[1]
-	WORD $0x4fb81385 // fmla v5.4s, v28.4s, v24.s[1]
-	WORD $0x4f981b46 // fmla v6.4s, v26.4s, v24.s[2]
-	WORD $0x4f981b67 // fmla v7.4s, v27.4s, v24.s[2]
-	WORD $0x4f981b88 // fmla v8.4s, v28.4s, v24.s[2]
-	WORD $0x4fb81b49 // fmla v9.4s, v26.4s, v24.s[3]
-	WORD $0x4fb81b6a // fmla v10.4s, v27.4s, v24.s[3]
-	WORD $0x4fb81b8b // fmla v11.4s, v28.4s, v24.s[3]
-	WORD $0x4f99134c // fmla v12.4s, v26.4s, v25.s[0]
-	WORD $0x4f99136d // fmla v13.4s, v27.4s, v25.s[0]
-	WORD $0x4f99138e // fmla v14.4s, v28.4s, v25.s[0]
-	WORD $0x4fb9134f // fmla v15.4s, v26.4s, v25.s[1]
-	WORD $0x4fb91370 // fmla v16.4s, v27.4s, v25.s[1]
-	WORD $0x4fb91391 // fmla v17.4s, v28.4s, v25.s[1]
-	WORD $0x4f991b52 // fmla v18.4s, v26.4s, v25.s[2]
-	WORD $0x4f991b73 // fmla v19.4s, v27.4s, v25.s[2]
-	WORD $0x4f991b94 // fmla v20.4s, v28.4s, v25.s[2]
-	WORD $0x4fb91b55 // fmla v21.4s, v26.4s, v25.s[3]
-	WORD $0x4fb91b76 // fmla v22.4s, v27.4s, v25.s[3]
-	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F24
-	FMOVQ 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FMOVQ 32(R9), F28
-	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
-	WORD $0x4f981361 // fmla v1.4s, v27.4s, v24.s[0]
-	WORD $0x4f981382 // fmla v2.4s, v28.4s, v24.s[0]
-	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
-	WORD $0x4fb81364 // fmla v4.4s, v27.4s, v24.s[1]
-	WORD $0x4fb81385 // fmla v5.4s, v28.4s, v24.s[1]
-	WORD $0x4f981b46 // fmla v6.4s, v26.4s, v24.s[2]
-	WORD $0x4f981b67 // fmla v7.4s, v27.4s, v24.s[2]
-	WORD $0x4f981b88 // fmla v8.4s, v28.4s, v24.s[2]
-	WORD $0x4fb81b49 // fmla v9.4s, v26.4s, v24.s[3]
-	WORD $0x4fb81b6a // fmla v10.4s, v27.4s, v24.s[3]
-	WORD $0x4fb81b8b // fmla v11.4s, v28.4s, v24.s[3]
-	WORD $0x4f99134c // fmla v12.4s, v26.4s, v25.s[0]
-	WORD $0x4f99136d // fmla v13.4s, v27.4s, v25.s[0]
-	WORD $0x4f99138e // fmla v14.4s, v28.4s, v25.s[0]
-	WORD $0x4fb9134f // fmla v15.4s, v26.4s, v25.s[1]
-	WORD $0x4fb91370 // fmla v16.4s, v27.4s, v25.s[1]
-	WORD $0x4fb91391 // fmla v17.4s, v28.4s, v25.s[1]
-	WORD $0x4f991b52 // fmla v18.4s, v26.4s, v25.s[2]
-	WORD $0x4f991b73 // fmla v19.4s, v27.4s, v25.s[2]
-	WORD $0x4f991b94 // fmla v20.4s, v28.4s, v25.s[2]
-	WORD $0x4fb91b55 // fmla v21.4s, v26.4s, v25.s[3]
-	WORD $0x4fb91b76 // fmla v22.4s, v27.4s, v25.s[3]
-	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps7
 rest6:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store5
 step8:
 	FMOVQ 0(R1), F24
@@ -5453,7 +4731,7 @@ rows11:
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
 	VMOVI $0, V11.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest14
 steps15:
 	FMOVQ 0(R1), F12
@@ -5490,44 +4768,10 @@ steps15:
 	WORD $0x4fac19ca // fmla v10.4s, v14.4s, v12.s[3]
 	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F12
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F13, F14)
-	FMOVQ 32(R9), F15
-	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
-	WORD $0x4f8c11e2 // fmla v2.4s, v15.4s, v12.s[0]
-	WORD $0x4fac11a3 // fmla v3.4s, v13.4s, v12.s[1]
-	WORD $0x4fac11c4 // fmla v4.4s, v14.4s, v12.s[1]
-	WORD $0x4fac11e5 // fmla v5.4s, v15.4s, v12.s[1]
-	WORD $0x4f8c19a6 // fmla v6.4s, v13.4s, v12.s[2]
-	WORD $0x4f8c19c7 // fmla v7.4s, v14.4s, v12.s[2]
-	WORD $0x4f8c19e8 // fmla v8.4s, v15.4s, v12.s[2]
-	WORD $0x4fac19a9 // fmla v9.4s, v13.4s, v12.s[3]
-	WORD $0x4fac19ca // fmla v10.4s, v14.4s, v12.s[3]
-	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F12
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F13, F14)
-	FMOVQ 32(R9), F15
-	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
-	WORD $0x4f8c11e2 // fmla v2.4s, v15.4s, v12.s[0]
-	WORD $0x4fac11a3 // fmla v3.4s, v13.4s, v12.s[1]
-	WORD $0x4fac11c4 // fmla v4.4s, v14.4s, v12.s[1]
-	WORD $0x4fac11e5 // fmla v5.4s, v15.4s, v12.s[1]
-	WORD $0x4f8c19a6 // fmla v6.4s, v13.4s, v12.s[2]
-	WORD $0x4f8c19c7 // fmla v7.4s, v14.4s, v12.s[2]
-	WORD $0x4f8c19e8 // fmla v8.4s, v15.4s, v12.s[2]
-	WORD $0x4fac19a9 // fmla v9.4s, v13.4s, v12.s[3]
-	WORD $0x4fac19ca // fmla v10.4s, v14.4s, v12.s[3]
-	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps15
 rest14:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store13
 step16:
 	FMOVQ 0(R1), F12
@@ -5641,7 +4885,7 @@ rows19:
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest22
 steps23:
 	FMOVD 0(R1), F6
@@ -5666,32 +4910,10 @@ steps23:
 	WORD $0x4fa61104 // fmla v4.4s, v8.4s, v6.s[1]
 	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
 	ADD R10, R9, R9
-	FMOVD 0(R1), F6
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F7, F8)
-	FMOVQ 32(R9), F9
-	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
-	WORD $0x4f861101 // fmla v1.4s, v8.4s, v6.s[0]
-	WORD $0x4f861122 // fmla v2.4s, v9.4s, v6.s[0]
-	WORD $0x4fa610e3 // fmla v3.4s, v7.4s, v6.s[1]
-	WORD $0x4fa61104 // fmla v4.4s, v8.4s, v6.s[1]
-	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
-	ADD R10, R9, R9
-	FMOVD 0(R1), F6
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F7, F8)
-	FMOVQ 32(R9), F9
-	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
-	WORD $0x4f861101 // fmla v1.4s, v8.4s, v6.s[0]
-	WORD $0x4f861122 // fmla v2.4s, v9.4s, v6.s[0]
-	WORD $0x4fa610e3 // fmla v3.4s, v7.4s, v6.s[1]
-	WORD $0x4fa61104 // fmla v4.4s, v8.4s, v6.s[1]
-	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps23
 rest22:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store21
 step24:
 	FMOVD 0(R1), F6
@@ -5770,7 +4992,7 @@ rows27:
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest30
 steps31:
 	FMOVS 0(R1), F3
@@ -5789,26 +5011,10 @@ steps31:
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
 	ADD R10, R9, R9
-	FMOVS 0(R1), F3
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F4, F5)
-	FMOVQ 32(R9), F6
-	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
-	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
-	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
-	ADD R10, R9, R9
-	FMOVS 0(R1), F3
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F4, F5)
-	FMOVQ 32(R9), F6
-	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
-	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
-	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps31
 rest30:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store29
 step32:
 	FMOVS 0(R1), F3
@@ -6171,7 +5377,7 @@ narrower36:
 panel61:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower62
 	MOVD ZR, R12
 rows63:
@@ -6180,7 +5386,7 @@ rows63:
 	CMP $4, R17
 	BLT fewer64
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -6198,7 +5404,7 @@ rows63:
 step66:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
-	FMOVD 0(R9), F5
+	FMOVS 0(R9), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
 	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
@@ -6229,26 +5435,26 @@ unscaled67:
 	CBZ R17, write68
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write68:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows63
 fewer64:
@@ -6258,7 +5464,7 @@ rows69:
 	CMP $1, R17
 	BLT fewer70
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -6273,7 +5479,7 @@ rows69:
 step72:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
@@ -6295,155 +5501,17 @@ unscaled73:
 	CBZ R17, write74
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write74:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows69
-fewer70:
-	ADD $2, R13, R13
-	B panel61
-narrower62:
-panel75:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower76
-	MOVD ZR, R12
-rows77:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer78
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store79
-step80:
-	FMOVQ 0(R1), F4
-	ADD R14, R1, R1
-	FMOVS 0(R9), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
-	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
-	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step80
-store79:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled81
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled81:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write82
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write82:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows77
-fewer78:
-rows83:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer84
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store85
-step86:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R1
-	FMOVS 0(R9), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step86
-store85:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled87
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled87:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write88
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write88:
+write74:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows83
-fewer84:
+	B rows69
+fewer70:
 	ADD $1, R13, R13
-	B panel75
-narrower76:
+	B panel61
+narrower62:
 done:
 	RET
 
@@ -7418,7 +6486,7 @@ narrower40:
 panel69:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower70
 	MOVD ZR, R12
 rows71:
@@ -7427,7 +6495,7 @@ rows71:
 	CMP $4, R17
 	BLT fewer72
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full73
@@ -7452,7 +6520,7 @@ full73:
 	VMOVI $0, V3.B16
 	CBZ R11, store74
 step75:
-	FMOVD 0(R9), F8
+	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
 	FMOVS.P 4(R2), F5
@@ -7487,26 +6555,26 @@ unscaled76:
 	CBZ R17, write77
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write77:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows71
 fewer72:
@@ -7516,7 +6584,7 @@ rows78:
 	CMP $1, R17
 	BLT fewer79
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full80
@@ -7535,7 +6603,7 @@ full80:
 	VMOVI $0, V0.B16
 	CBZ R11, store81
 step82:
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
@@ -7558,171 +6626,17 @@ unscaled83:
 	CBZ R17, write84
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write84:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows78
-fewer79:
-	ADD $2, R13, R13
-	B panel69
-narrower70:
-panel85:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower86
-	MOVD ZR, R12
-rows87:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer88
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full89
-	ADD $4, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full89:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store90
-step91:
-	FMOVS 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f851101 // fmla v1.4s, v8.4s, v5.s[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f861102 // fmla v2.4s, v8.4s, v6.s[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step91
-store90:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled92
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled92:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write93
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write93:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows87
-fewer88:
-rows94:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer95
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full96
-	ADD $1, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full96:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store97
-step98:
-	FMOVS 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step98
-store97:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled99
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled99:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write100
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write100:
+write84:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows94
-fewer95:
+	B rows78
+fewer79:
 	ADD $1, R13, R13
-	B panel85
-narrower86:
+	B panel69
+narrower70:
 done:
 	RET
 
@@ -7769,7 +6683,7 @@ rows3:
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
 	VMOVI $0, V15.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest6
 steps7:
 	FMOVQ 0(R1), F16
@@ -7814,52 +6728,10 @@ steps7:
 	WORD $0x4fb11a4e // fmla v14.4s, v18.4s, v17.s[3]
 	WORD $0x4fb11a6f // fmla v15.4s, v19.4s, v17.s[3]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	FMOVQ 16(R1), F17
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F18, F19)
-	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
-	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
-	WORD $0x4fb01242 // fmla v2.4s, v18.4s, v16.s[1]
-	WORD $0x4fb01263 // fmla v3.4s, v19.4s, v16.s[1]
-	WORD $0x4f901a44 // fmla v4.4s, v18.4s, v16.s[2]
-	WORD $0x4f901a65 // fmla v5.4s, v19.4s, v16.s[2]
-	WORD $0x4fb01a46 // fmla v6.4s, v18.4s, v16.s[3]
-	WORD $0x4fb01a67 // fmla v7.4s, v19.4s, v16.s[3]
-	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
-	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
-	WORD $0x4fb1124a // fmla v10.4s, v18.4s, v17.s[1]
-	WORD $0x4fb1126b // fmla v11.4s, v19.4s, v17.s[1]
-	WORD $0x4f911a4c // fmla v12.4s, v18.4s, v17.s[2]
-	WORD $0x4f911a6d // fmla v13.4s, v19.4s, v17.s[2]
-	WORD $0x4fb11a4e // fmla v14.4s, v18.4s, v17.s[3]
-	WORD $0x4fb11a6f // fmla v15.4s, v19.4s, v17.s[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	FMOVQ 16(R1), F17
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F18, F19)
-	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
-	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
-	WORD $0x4fb01242 // fmla v2.4s, v18.4s, v16.s[1]
-	WORD $0x4fb01263 // fmla v3.4s, v19.4s, v16.s[1]
-	WORD $0x4f901a44 // fmla v4.4s, v18.4s, v16.s[2]
-	WORD $0x4f901a65 // fmla v5.4s, v19.4s, v16.s[2]
-	WORD $0x4fb01a46 // fmla v6.4s, v18.4s, v16.s[3]
-	WORD $0x4fb01a67 // fmla v7.4s, v19.4s, v16.s[3]
-	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
-	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
-	WORD $0x4fb1124a // fmla v10.4s, v18.4s, v17.s[1]
-	WORD $0x4fb1126b // fmla v11.4s, v19.4s, v17.s[1]
-	WORD $0x4f911a4c // fmla v12.4s, v18.4s, v17.s[2]
-	WORD $0x4f911a6d // fmla v13.4s, v19.4s, v17.s[2]
-	WORD $0x4fb11a4e // fmla v14.4s, v18.4s, v17.s[3]
-	WORD $0x4fb11a6f // fmla v15.4s, v19.4s, v17.s[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps7
 rest6:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store5
 step8:
 	FMOVQ 0(R1), F16
@@ -7999,7 +6871,7 @@ rows11:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest14
 steps15:
 	FMOVQ 0(R1), F8
@@ -8026,34 +6898,10 @@ steps15:
 	WORD $0x4fa81926 // fmla v6.4s, v9.4s, v8.s[3]
 	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4fa81122 // fmla v2.4s, v9.4s, v8.s[1]
-	WORD $0x4fa81143 // fmla v3.4s, v10.4s, v8.s[1]
-	WORD $0x4f881924 // fmla v4.4s, v9.4s, v8.s[2]
-	WORD $0x4f881945 // fmla v5.4s, v10.4s, v8.s[2]
-	WORD $0x4fa81926 // fmla v6.4s, v9.4s, v8.s[3]
-	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4fa81122 // fmla v2.4s, v9.4s, v8.s[1]
-	WORD $0x4fa81143 // fmla v3.4s, v10.4s, v8.s[1]
-	WORD $0x4f881924 // fmla v4.4s, v9.4s, v8.s[2]
-	WORD $0x4f881945 // fmla v5.4s, v10.4s, v8.s[2]
-	WORD $0x4fa81926 // fmla v6.4s, v9.4s, v8.s[3]
-	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps15
 rest14:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store13
 step16:
 	FMOVQ 0(R1), F8
@@ -8144,7 +6992,7 @@ rows19:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest22
 steps23:
 	FMOVD 0(R1), F4
@@ -8163,26 +7011,10 @@ steps23:
 	WORD $0x4fa410a2 // fmla v2.4s, v5.4s, v4.s[1]
 	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
 	ADD R10, R9, R9
-	FMOVD 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4fa410a2 // fmla v2.4s, v5.4s, v4.s[1]
-	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
-	ADD R10, R9, R9
-	FMOVD 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4fa410a2 // fmla v2.4s, v5.4s, v4.s[1]
-	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps23
 rest22:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store21
 step24:
 	FMOVD 0(R1), F4
@@ -8249,7 +7081,7 @@ rows27:
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest30
 steps31:
 	FMOVS 0(R1), F2
@@ -8264,22 +7096,10 @@ steps31:
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
-	FMOVS 0(R1), F2
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F3, F4)
-	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
-	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
-	ADD R10, R9, R9
-	FMOVS 0(R1), F2
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F3, F4)
-	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
-	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps31
 rest30:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store29
 step32:
 	FMOVS 0(R1), F2
@@ -8636,7 +7456,7 @@ narrower36:
 panel61:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower62
 	MOVD ZR, R12
 rows63:
@@ -8645,7 +7465,7 @@ rows63:
 	CMP $4, R17
 	BLT fewer64
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -8663,7 +7483,7 @@ rows63:
 step66:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
-	FMOVD 0(R9), F5
+	FMOVS 0(R9), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
 	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
@@ -8694,26 +7514,26 @@ unscaled67:
 	CBZ R17, write68
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write68:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows63
 fewer64:
@@ -8723,7 +7543,7 @@ rows69:
 	CMP $1, R17
 	BLT fewer70
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -8738,7 +7558,7 @@ rows69:
 step72:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
@@ -8760,155 +7580,17 @@ unscaled73:
 	CBZ R17, write74
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write74:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows69
-fewer70:
-	ADD $2, R13, R13
-	B panel61
-narrower62:
-panel75:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower76
-	MOVD ZR, R12
-rows77:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer78
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store79
-step80:
-	FMOVQ 0(R1), F4
-	ADD R14, R1, R1
-	FMOVS 0(R9), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
-	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
-	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step80
-store79:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled81
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled81:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write82
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write82:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows77
-fewer78:
-rows83:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer84
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store85
-step86:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R1
-	FMOVS 0(R9), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step86
-store85:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled87
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled87:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write88
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write88:
+write74:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows83
-fewer84:
+	B rows69
+fewer70:
 	ADD $1, R13, R13
-	B panel75
-narrower76:
+	B panel61
+narrower62:
 done:
 	RET
 
@@ -10021,7 +8703,7 @@ narrower54:
 panel83:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower84
 	MOVD ZR, R12
 rows85:
@@ -10030,7 +8712,7 @@ rows85:
 	CMP $4, R17
 	BLT fewer86
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full87
@@ -10055,7 +8737,7 @@ full87:
 	VMOVI $0, V3.B16
 	CBZ R11, store88
 step89:
-	FMOVD 0(R9), F8
+	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
 	FMOVS.P 4(R2), F5
@@ -10090,26 +8772,26 @@ unscaled90:
 	CBZ R17, write91
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write91:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows85
 fewer86:
@@ -10119,7 +8801,7 @@ rows92:
 	CMP $1, R17
 	BLT fewer93
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVBU 180(R0), R17
 	CBZ R17, full94
@@ -10138,7 +8820,7 @@ full94:
 	VMOVI $0, V0.B16
 	CBZ R11, store95
 step96:
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
@@ -10161,171 +8843,17 @@ unscaled97:
 	CBZ R17, write98
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write98:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows92
-fewer93:
-	ADD $2, R13, R13
-	B panel83
-narrower84:
-panel99:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower100
-	MOVD ZR, R12
-rows101:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer102
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full103
-	ADD $4, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full103:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store104
-step105:
-	FMOVS 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f851101 // fmla v1.4s, v8.4s, v5.s[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f861102 // fmla v2.4s, v8.4s, v6.s[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step105
-store104:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled106
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled106:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write107
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write107:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows101
-fewer102:
-rows108:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer109
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full110
-	ADD $1, R12, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full110:
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store111
-step112:
-	FMOVS 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step112
-store111:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled113
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled113:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write114
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write114:
+write98:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows108
-fewer109:
+	B rows92
+fewer93:
 	ADD $1, R13, R13
-	B panel99
-narrower100:
+	B panel83
+narrower84:
 done:
 	RET
 
@@ -10372,7 +8900,7 @@ rows3:
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
 	VMOVI $0, V15.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest6
 steps7:
 	FMOVQ 0(R1), F16
@@ -10417,52 +8945,10 @@ steps7:
 	WORD $0x4fb01a6e // fmla v14.4s, v19.4s, v16.s[3]
 	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
 	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	WORD $0x4fb01224 // fmla v4.4s, v17.4s, v16.s[1]
-	WORD $0x4fb01245 // fmla v5.4s, v18.4s, v16.s[1]
-	WORD $0x4fb01266 // fmla v6.4s, v19.4s, v16.s[1]
-	WORD $0x4fb01287 // fmla v7.4s, v20.4s, v16.s[1]
-	WORD $0x4f901a28 // fmla v8.4s, v17.4s, v16.s[2]
-	WORD $0x4f901a49 // fmla v9.4s, v18.4s, v16.s[2]
-	WORD $0x4f901a6a // fmla v10.4s, v19.4s, v16.s[2]
-	WORD $0x4f901a8b // fmla v11.4s, v20.4s, v16.s[2]
-	WORD $0x4fb01a2c // fmla v12.4s, v17.4s, v16.s[3]
-	WORD $0x4fb01a4d // fmla v13.4s, v18.4s, v16.s[3]
-	WORD $0x4fb01a6e // fmla v14.4s, v19.4s, v16.s[3]
-	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	WORD $0x4fb01224 // fmla v4.4s, v17.4s, v16.s[1]
-	WORD $0x4fb01245 // fmla v5.4s, v18.4s, v16.s[1]
-	WORD $0x4fb01266 // fmla v6.4s, v19.4s, v16.s[1]
-	WORD $0x4fb01287 // fmla v7.4s, v20.4s, v16.s[1]
-	WORD $0x4f901a28 // fmla v8.4s, v17.4s, v16.s[2]
-	WORD $0x4f901a49 // fmla v9.4s, v18.4s, v16.s[2]
-	WORD $0x4f901a6a // fmla v10.4s, v19.4s, v16.s[2]
-	WORD $0x4f901a8b // fmla v11.4s, v20.4s, v16.s[2]
-	WORD $0x4fb01a2c // fmla v12.4s, v17.4s, v16.s[3]
-	WORD $0x4fb01a4d // fmla v13.4s, v18.4s, v16.s[3]
-	WORD $0x4fb01a6e // fmla v14.4s, v19.4s, v16.s[3]
-	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps7
 rest6:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store5
 step8:
 	FMOVQ 0(R1), F16
@@ -10590,7 +9076,7 @@ rows11:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest14
 steps15:
 	FMOVD 0(R1), F8
@@ -10619,36 +9105,10 @@ steps15:
 	WORD $0x4fa81166 // fmla v6.4s, v11.4s, v8.s[1]
 	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
 	ADD R10, R9, R9
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4f881162 // fmla v2.4s, v11.4s, v8.s[0]
-	WORD $0x4f881183 // fmla v3.4s, v12.4s, v8.s[0]
-	WORD $0x4fa81124 // fmla v4.4s, v9.4s, v8.s[1]
-	WORD $0x4fa81145 // fmla v5.4s, v10.4s, v8.s[1]
-	WORD $0x4fa81166 // fmla v6.4s, v11.4s, v8.s[1]
-	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
-	ADD R10, R9, R9
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4f881162 // fmla v2.4s, v11.4s, v8.s[0]
-	WORD $0x4f881183 // fmla v3.4s, v12.4s, v8.s[0]
-	WORD $0x4fa81124 // fmla v4.4s, v9.4s, v8.s[1]
-	WORD $0x4fa81145 // fmla v5.4s, v10.4s, v8.s[1]
-	WORD $0x4fa81166 // fmla v6.4s, v11.4s, v8.s[1]
-	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps15
 rest14:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store13
 step16:
 	FMOVD 0(R1), F8
@@ -10734,7 +9194,7 @@ rows19:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BLT rest22
 steps23:
 	FMOVS 0(R1), F4
@@ -10755,28 +9215,10 @@ steps23:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R10, R9, R9
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
+	SUBS $2, R11, R11
 	BGE steps23
 rest22:
-	ADDS $4, R11, R11
+	ADDS $2, R11, R11
 	BEQ store21
 step24:
 	FMOVS 0(R1), F4
@@ -11368,7 +9810,7 @@ narrower48:
 panel73:
 	MOVD 160(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower74
 	MOVD ZR, R12
 rows75:
@@ -11377,7 +9819,7 @@ rows75:
 	CMP $4, R17
 	BLT fewer76
 
-	// 4 rows x 2 columns
+	// 4 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -11395,7 +9837,7 @@ rows75:
 step78:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
-	FMOVD 0(R9), F5
+	FMOVS 0(R9), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
 	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
@@ -11426,26 +9868,26 @@ unscaled79:
 	CBZ R17, write80
 	FMOVS 176(R0), F4
 	MOVD R15, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-	FMOVD 0(R17), F5
+	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write80:
-	FMOVD F0, 0(R15)
+	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F1, 0(R15)
+	FMOVS F1, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F2, 0(R15)
+	FMOVS F2, 0(R15)
 	ADD R16, R15, R15
-	FMOVD F3, 0(R15)
+	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
 	B rows75
 fewer76:
@@ -11455,7 +9897,7 @@ rows81:
 	CMP $1, R17
 	BLT fewer82
 
-	// 1 rows x 2 columns
+	// 1 rows x 1 columns
 	MOVD 168(R0), R11
 	MOVD 120(R0), R14
 	LSL $2, R14, R14
@@ -11470,7 +9912,7 @@ rows81:
 step84:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
-	FMOVD 0(R9), F2
+	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
@@ -11492,155 +9934,17 @@ unscaled85:
 	CBZ R17, write86
 	FMOVS 176(R0), F1
 	MOVD R15, R17
-	FMOVD 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write86:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows81
-fewer82:
-	ADD $2, R13, R13
-	B panel73
-narrower74:
-panel87:
-	MOVD 160(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower88
-	MOVD ZR, R12
-rows89:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer90
-
-	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store91
-step92:
-	FMOVQ 0(R1), F4
-	ADD R14, R1, R1
-	FMOVS 0(R9), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
-	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
-	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step92
-store91:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled93
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled93:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write94
-	FMOVS 176(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write94:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows89
-fewer90:
-rows95:
-	MOVD 152(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer96
-
-	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store97
-step98:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R1
-	FMOVS 0(R9), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step98
-store97:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled99
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled99:
-	MOVD 136(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write100
-	FMOVS 176(R0), F1
-	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write100:
+write86:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows95
-fewer96:
+	B rows81
+fewer82:
 	ADD $1, R13, R13
-	B panel87
-narrower88:
+	B panel73
+narrower74:
 done:
 	RET
 
@@ -18698,7 +17002,7 @@ narrower46:
 panel63:
 	MOVD 72(R0), R17
 	SUB R13, R17, R17
-	CMP $2, R17
+	CMP $1, R17
 	BLT narrower64
 	MOVD ZR, R12
 rows65:
@@ -18706,118 +17010,6 @@ rows65:
 	SUB R12, R17, R17
 	CMP $4, R17
 	BLT fewer66
-
-	// 4 rows x 2 columns
-	MOVD R12, R11
-	MOVD 48(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 56(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	MOVD 56(R0), R16
-	LSL $2, R16, R16
-	MOVD 24(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	FMOVD 0(R15), F0
-	ADD R16, R15, R15
-	FMOVD 0(R15), F1
-	ADD R16, R15, R15
-	FMOVD 0(R15), F2
-	ADD R16, R15, R15
-	FMOVD 0(R15), F3
-	CBZ R11, store67
-step68:
-	FMOVD 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f845100 // fmls v0.4s, v8.4s, v4.s[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f855101 // fmls v1.4s, v8.4s, v5.s[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f865102 // fmls v2.4s, v8.4s, v6.s[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f875103 // fmls v3.4s, v8.4s, v7.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step68
-store67:
-	FMOVS 0(R2), F4
-	WORD $0x4f845001 // fmls v1.4s, v0.4s, v4.s[0]
-	FMOVS 0(R3), F5
-	WORD $0x4f855002 // fmls v2.4s, v0.4s, v5.s[0]
-	FMOVS 0(R4), F6
-	WORD $0x4f865003 // fmls v3.4s, v0.4s, v6.s[0]
-	FMOVS 4(R3), F7
-	WORD $0x4f875022 // fmls v2.4s, v1.4s, v7.s[0]
-	FMOVS 4(R4), F4
-	WORD $0x4f845023 // fmls v3.4s, v1.4s, v4.s[0]
-	FMOVS 8(R4), F5
-	WORD $0x4f855043 // fmls v3.4s, v2.4s, v5.s[0]
-	FMOVD F3, 0(R15)
-	SUB R16, R15, R15
-	FMOVD F2, 0(R15)
-	SUB R16, R15, R15
-	FMOVD F1, 0(R15)
-	SUB R16, R15, R15
-	FMOVD F0, 0(R15)
-	ADD $4, R12, R12
-	B rows65
-fewer66:
-rows69:
-	MOVD 64(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer70
-
-	// 1 rows x 2 columns
-	MOVD R12, R11
-	MOVD 48(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 56(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	MOVD 56(R0), R16
-	LSL $2, R16, R16
-	MOVD 24(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	FMOVD 0(R15), F0
-	CBZ R11, store71
-step72:
-	FMOVD 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f815040 // fmls v0.4s, v2.4s, v1.s[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step72
-store71:
-	FMOVD F0, 0(R15)
-	ADD $1, R12, R12
-	B rows69
-fewer70:
-	ADD $2, R13, R13
-	B panel63
-narrower64:
-panel73:
-	MOVD 72(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower74
-	MOVD ZR, R12
-rows75:
-	MOVD 64(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer76
 
 	// 4 rows x 1 columns
 	MOVD R12, R11
@@ -18844,8 +17036,8 @@ rows75:
 	FMOVS 0(R15), F2
 	ADD R16, R15, R15
 	FMOVS 0(R15), F3
-	CBZ R11, store77
-step78:
+	CBZ R11, store67
+step68:
 	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f845100 // fmls v0.4s, v8.4s, v4.s[0]
@@ -18857,8 +17049,8 @@ step78:
 	WORD $0x4f875103 // fmls v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step78
-store77:
+	BNE step68
+store67:
 	FMOVS 0(R2), F4
 	WORD $0x4f845001 // fmls v1.4s, v0.4s, v4.s[0]
 	FMOVS 0(R3), F5
@@ -18879,13 +17071,13 @@ store77:
 	SUB R16, R15, R15
 	FMOVS F0, 0(R15)
 	ADD $4, R12, R12
-	B rows75
-fewer76:
-rows79:
+	B rows65
+fewer66:
+rows69:
 	MOVD 64(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer80
+	BLT fewer70
 
 	// 1 rows x 1 columns
 	MOVD R12, R11
@@ -18903,21 +17095,21 @@ rows79:
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
 	FMOVS 0(R15), F0
-	CBZ R11, store81
-step82:
+	CBZ R11, store71
+step72:
 	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f815040 // fmls v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step82
-store81:
+	BNE step72
+store71:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows79
-fewer80:
+	B rows69
+fewer70:
 	ADD $1, R13, R13
-	B panel73
-narrower74:
+	B panel63
+narrower64:
 done:
 	RET

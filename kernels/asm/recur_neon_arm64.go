@@ -7,28 +7,22 @@ package asm
 import "github.com/rooftune/rooftune/kernels/tile"
 
 // recur4x8NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 8 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
+// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// arm64 cores find out by themselves that lines are written whole.
 //
 //go:noescape
 func recur4x8NEON(p *tile.Recur)
 
 // recur4x12NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 12 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
+// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// arm64 cores find out by themselves that lines are written whole.
 //
 //go:noescape
 func recur4x12NEON(p *tile.Recur)
 
 // recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
+// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// arm64 cores find out by themselves that lines are written whole.
 //
 //go:noescape
 func recur2x16NEON(p *tile.Recur)
-
-// recur1x32NEON is the recurrence of tile.Recur one token at a time against panels of 32 columns. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
-//
-//go:noescape
-func recur1x32NEON(p *tile.Recur)

@@ -5,8 +5,8 @@
 #include "textflag.h"
 
 // recur4x8NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 8 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
+// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// arm64 cores find out by themselves that lines are written whole.
 TEXT ·recur4x8NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R6
@@ -15,10 +15,19 @@ TEXT ·recur4x8NEON(SB), NOSPLIT, $0-8
 panel1:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
-	CMP $8, R15
+	CMP $32, R15
 	BLT narrower2
-
-	// 8 columns
+	MOVD 288(R0), R15
+	CMP $4, R15
+	BGE narrower2
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE alone3
+	MOVD 280(R0), R15
+	CMP $4, R15
+	BGE narrower2
+alone3:
+	// 32 columns
 	MOVD 96(R0), R7
 	ADD R6<<2, R7, R7
 	MOVD 24(R0), R1
@@ -28,7 +37,7 @@ panel1:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards6
+	CBZ R15, forwards7
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -43,31 +52,12 @@ panel1:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards6:
+forwards7:
 	MOVD ZR, R5
-tokens3:
+tokens4:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked5
-	CMP $4, R15
-	BLT one4
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one4
-	MOVD 144(R0), R15
-	CBZ R15, undecayed7
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one4
-	MOVWU 8(R15), R16
-	CMP R17, R16
-	BNE one4
-	MOVWU 12(R15), R16
-	CMP R17, R16
-	BNE one4
-undecayed7:
+	BLE walked6
 	CBNZ R6, fetched8
 	MOVD 352(R0), R16
 	CMP $0, R16
@@ -83,15 +73,14 @@ line10:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line10
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line11:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line11
-	ADD R15, R17, R17
+skip9:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip11
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line12:
@@ -99,94 +88,1831 @@ line12:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line12
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line13:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line13
-skip9:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip14
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line15:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line15
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line16:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line16
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line17:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line17
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line18:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line18
-skip14:
+skip11:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip19
+	BLE skip13
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line20:
+line14:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line20
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line21:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line21
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line22:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line22
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line23:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line23
-skip19:
+	BNE line14
+skip13:
 fetched8:
+	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors15
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors15:
+	CBNZ R19, some16
+	MOVD R1, R20
+some16:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	FLDPQ 64(R16), (F4, F5)
+	FLDPQ 96(R16), (F6, F7)
+	MOVD 168(R0), R15
+	CBZ R15, plain22
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
+	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
+	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
+	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
+	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
+plain22:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed24
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed24
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar25
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar25:
+	B decayed23
+undecayed24:
+	SUBS $4, R12, R12
+	BLT rest27
+rows26:
+	FMOVQ.P 16(R23), F16
+	FMOVQ.P 16(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb01013 // fmla v19.4s, v0.4s, v16.s[1]
+	WORD $0x4fb01034 // fmla v20.4s, v1.4s, v16.s[1]
+	WORD $0x4fb01055 // fmla v21.4s, v2.4s, v16.s[1]
+	WORD $0x4fb01076 // fmla v22.4s, v3.4s, v16.s[1]
+	WORD $0x4fb01097 // fmla v23.4s, v4.4s, v16.s[1]
+	WORD $0x4fb010b8 // fmla v24.4s, v5.4s, v16.s[1]
+	WORD $0x4fb010d9 // fmla v25.4s, v6.4s, v16.s[1]
+	WORD $0x4fb010fa // fmla v26.4s, v7.4s, v16.s[1]
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901813 // fmla v19.4s, v0.4s, v16.s[2]
+	WORD $0x4f901834 // fmla v20.4s, v1.4s, v16.s[2]
+	WORD $0x4f901855 // fmla v21.4s, v2.4s, v16.s[2]
+	WORD $0x4f901876 // fmla v22.4s, v3.4s, v16.s[2]
+	WORD $0x4f901897 // fmla v23.4s, v4.4s, v16.s[2]
+	WORD $0x4f9018b8 // fmla v24.4s, v5.4s, v16.s[2]
+	WORD $0x4f9018d9 // fmla v25.4s, v6.4s, v16.s[2]
+	WORD $0x4f9018fa // fmla v26.4s, v7.4s, v16.s[2]
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb01813 // fmla v19.4s, v0.4s, v16.s[3]
+	WORD $0x4fb01834 // fmla v20.4s, v1.4s, v16.s[3]
+	WORD $0x4fb01855 // fmla v21.4s, v2.4s, v16.s[3]
+	WORD $0x4fb01876 // fmla v22.4s, v3.4s, v16.s[3]
+	WORD $0x4fb01897 // fmla v23.4s, v4.4s, v16.s[3]
+	WORD $0x4fb018b8 // fmla v24.4s, v5.4s, v16.s[3]
+	WORD $0x4fb018d9 // fmla v25.4s, v6.4s, v16.s[3]
+	WORD $0x4fb018fa // fmla v26.4s, v7.4s, v16.s[3]
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows26
+rest27:
+	ADDS $4, R12, R12
+	BEQ end29
+row28:
+	FMOVS.P 4(R23), F16
+	FMOVS.P 4(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row28
+end29:
+	B out21
+decayed23:
+	SUBS $4, R12, R12
+	BLT rest31
+rows30:
+	FMOVQ.P 16(R23), F16
+	FMOVQ.P 16(R24), F17
+	CBZ R14, same34
+	FMOVQ.P 16(R13), F18
+	B loaded35
+same34:
+	VLD1R (R13), [V18.S4]
+loaded35:
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929273 // fmul v19.4s, v19.4s, v18.s[0]
+	WORD $0x4f929294 // fmul v20.4s, v20.4s, v18.s[0]
+	WORD $0x4f9292b5 // fmul v21.4s, v21.4s, v18.s[0]
+	WORD $0x4f9292d6 // fmul v22.4s, v22.4s, v18.s[0]
+	WORD $0x4f9292f7 // fmul v23.4s, v23.4s, v18.s[0]
+	WORD $0x4f929318 // fmul v24.4s, v24.4s, v18.s[0]
+	WORD $0x4f929339 // fmul v25.4s, v25.4s, v18.s[0]
+	WORD $0x4f92935a // fmul v26.4s, v26.4s, v18.s[0]
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb29273 // fmul v19.4s, v19.4s, v18.s[1]
+	WORD $0x4fb29294 // fmul v20.4s, v20.4s, v18.s[1]
+	WORD $0x4fb292b5 // fmul v21.4s, v21.4s, v18.s[1]
+	WORD $0x4fb292d6 // fmul v22.4s, v22.4s, v18.s[1]
+	WORD $0x4fb292f7 // fmul v23.4s, v23.4s, v18.s[1]
+	WORD $0x4fb29318 // fmul v24.4s, v24.4s, v18.s[1]
+	WORD $0x4fb29339 // fmul v25.4s, v25.4s, v18.s[1]
+	WORD $0x4fb2935a // fmul v26.4s, v26.4s, v18.s[1]
+	WORD $0x4fb01013 // fmla v19.4s, v0.4s, v16.s[1]
+	WORD $0x4fb01034 // fmla v20.4s, v1.4s, v16.s[1]
+	WORD $0x4fb01055 // fmla v21.4s, v2.4s, v16.s[1]
+	WORD $0x4fb01076 // fmla v22.4s, v3.4s, v16.s[1]
+	WORD $0x4fb01097 // fmla v23.4s, v4.4s, v16.s[1]
+	WORD $0x4fb010b8 // fmla v24.4s, v5.4s, v16.s[1]
+	WORD $0x4fb010d9 // fmla v25.4s, v6.4s, v16.s[1]
+	WORD $0x4fb010fa // fmla v26.4s, v7.4s, v16.s[1]
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929a73 // fmul v19.4s, v19.4s, v18.s[2]
+	WORD $0x4f929a94 // fmul v20.4s, v20.4s, v18.s[2]
+	WORD $0x4f929ab5 // fmul v21.4s, v21.4s, v18.s[2]
+	WORD $0x4f929ad6 // fmul v22.4s, v22.4s, v18.s[2]
+	WORD $0x4f929af7 // fmul v23.4s, v23.4s, v18.s[2]
+	WORD $0x4f929b18 // fmul v24.4s, v24.4s, v18.s[2]
+	WORD $0x4f929b39 // fmul v25.4s, v25.4s, v18.s[2]
+	WORD $0x4f929b5a // fmul v26.4s, v26.4s, v18.s[2]
+	WORD $0x4f901813 // fmla v19.4s, v0.4s, v16.s[2]
+	WORD $0x4f901834 // fmla v20.4s, v1.4s, v16.s[2]
+	WORD $0x4f901855 // fmla v21.4s, v2.4s, v16.s[2]
+	WORD $0x4f901876 // fmla v22.4s, v3.4s, v16.s[2]
+	WORD $0x4f901897 // fmla v23.4s, v4.4s, v16.s[2]
+	WORD $0x4f9018b8 // fmla v24.4s, v5.4s, v16.s[2]
+	WORD $0x4f9018d9 // fmla v25.4s, v6.4s, v16.s[2]
+	WORD $0x4f9018fa // fmla v26.4s, v7.4s, v16.s[2]
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb29a73 // fmul v19.4s, v19.4s, v18.s[3]
+	WORD $0x4fb29a94 // fmul v20.4s, v20.4s, v18.s[3]
+	WORD $0x4fb29ab5 // fmul v21.4s, v21.4s, v18.s[3]
+	WORD $0x4fb29ad6 // fmul v22.4s, v22.4s, v18.s[3]
+	WORD $0x4fb29af7 // fmul v23.4s, v23.4s, v18.s[3]
+	WORD $0x4fb29b18 // fmul v24.4s, v24.4s, v18.s[3]
+	WORD $0x4fb29b39 // fmul v25.4s, v25.4s, v18.s[3]
+	WORD $0x4fb29b5a // fmul v26.4s, v26.4s, v18.s[3]
+	WORD $0x4fb01813 // fmla v19.4s, v0.4s, v16.s[3]
+	WORD $0x4fb01834 // fmla v20.4s, v1.4s, v16.s[3]
+	WORD $0x4fb01855 // fmla v21.4s, v2.4s, v16.s[3]
+	WORD $0x4fb01876 // fmla v22.4s, v3.4s, v16.s[3]
+	WORD $0x4fb01897 // fmla v23.4s, v4.4s, v16.s[3]
+	WORD $0x4fb018b8 // fmla v24.4s, v5.4s, v16.s[3]
+	WORD $0x4fb018d9 // fmla v25.4s, v6.4s, v16.s[3]
+	WORD $0x4fb018fa // fmla v26.4s, v7.4s, v16.s[3]
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows30
+rest31:
+	ADDS $4, R12, R12
+	BEQ end33
+row32:
+	FMOVS.P 4(R23), F16
+	FMOVS.P 4(R24), F17
+	FMOVS (R13), F18
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929273 // fmul v19.4s, v19.4s, v18.s[0]
+	WORD $0x4f929294 // fmul v20.4s, v20.4s, v18.s[0]
+	WORD $0x4f9292b5 // fmul v21.4s, v21.4s, v18.s[0]
+	WORD $0x4f9292d6 // fmul v22.4s, v22.4s, v18.s[0]
+	WORD $0x4f9292f7 // fmul v23.4s, v23.4s, v18.s[0]
+	WORD $0x4f929318 // fmul v24.4s, v24.4s, v18.s[0]
+	WORD $0x4f929339 // fmul v25.4s, v25.4s, v18.s[0]
+	WORD $0x4f92935a // fmul v26.4s, v26.4s, v18.s[0]
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row32
+end33:
+	B out21
+heads19:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest37
+rows36:
+	FMOVQ.P 16(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows36
+rest37:
+	ADDS $4, R12, R12
+	BEQ end39
+row38:
+	FMOVS.P 4(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row38
+end39:
+out21:
+	CBZ R19, done20
+	CBZ R22, plain40
+	FMOVS.P 4(R22), F18
+	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
+	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
+	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
+	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
+	WORD $0x4f9291ce // fmul v14.4s, v14.4s, v18.s[0]
+	WORD $0x4f9291ef // fmul v15.4s, v15.4s, v18.s[0]
+plain40:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite41
+	FLDPQ 0(R21), (F19, F20)
+	FLDPQ 32(R21), (F21, F22)
+	FLDPQ 64(R21), (F23, F24)
+	FLDPQ 96(R21), (F25, F26)
+	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	WORD $0x4e35d54a // fadd v10.4s, v10.4s, v21.4s
+	WORD $0x4e36d56b // fadd v11.4s, v11.4s, v22.4s
+	WORD $0x4e37d58c // fadd v12.4s, v12.4s, v23.4s
+	WORD $0x4e38d5ad // fadd v13.4s, v13.4s, v24.4s
+	WORD $0x4e39d5ce // fadd v14.4s, v14.4s, v25.4s
+	WORD $0x4e3ad5ef // fadd v15.4s, v15.4s, v26.4s
+overwrite41:
+	FSTPQ (F8, F9), 0(R21)
+	FSTPQ (F10, F11), 32(R21)
+	FSTPQ (F12, F13), 64(R21)
+	FSTPQ (F14, F15), 96(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads19
+done20:
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R3, R3
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R4, R4
+	ADD $1, R5, R5
+	B tokens4
+walked6:
+	ADD $32, R6, R6
+	B panel1
+narrower2:
+panel42:
+	MOVD 304(R0), R15
+	SUB R6, R15, R15
+	CMP $16, R15
+	BLT narrower43
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE alone44
+	MOVD 280(R0), R15
+	CMP $4, R15
+	BGE narrower43
+alone44:
+	// 16 columns
+	MOVD 96(R0), R7
+	ADD R6<<2, R7, R7
+	MOVD 24(R0), R1
+	MOVD 0(R0), R2
+	MOVD 48(R0), R3
+	ADD R6<<2, R3, R3
+	MOVD 72(R0), R4
+	ADD R6<<2, R4, R4
+	MOVBU 312(R0), R15
+	CBZ R15, forwards48
+	MOVD 280(R0), R15
+	SUB $1, R15, R15
+	MOVD 224(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R1, R15, R1
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R2, R15, R2
+	MOVD 232(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R3, R15, R3
+	MOVD 240(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R4, R15, R4
+forwards48:
+	MOVD ZR, R5
+tokens45:
+	MOVD 280(R0), R15
+	SUBS R5, R15, R15
+	BLE walked47
+	CBNZ R6, fetched49
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip50
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line51:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line51
+skip50:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip52
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line53:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line53
+skip52:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip54
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line55:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line55
+skip54:
+fetched49:
+	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors56
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors56:
+	CBNZ R19, some57
+	MOVD R1, R20
+some57:
+	CMP $4, R19
+	BLT few58
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain64
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
+	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
+plain64:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	MOVD 144(R0), R13
+	CBZ R13, undecayed66
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed66
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar67
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar67:
+	B decayed65
+undecayed66:
+	SUBS $4, R12, R12
+	BLT rest69
+rows68:
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb4101a // fmla v26.4s, v0.4s, v20.s[1]
+	WORD $0x4fb4103b // fmla v27.4s, v1.4s, v20.s[1]
+	WORD $0x4fb4105c // fmla v28.4s, v2.4s, v20.s[1]
+	WORD $0x4fb4107d // fmla v29.4s, v3.4s, v20.s[1]
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94181a // fmla v26.4s, v0.4s, v20.s[2]
+	WORD $0x4f94183b // fmla v27.4s, v1.4s, v20.s[2]
+	WORD $0x4f94185c // fmla v28.4s, v2.4s, v20.s[2]
+	WORD $0x4f94187d // fmla v29.4s, v3.4s, v20.s[2]
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb4181a // fmla v26.4s, v0.4s, v20.s[3]
+	WORD $0x4fb4183b // fmla v27.4s, v1.4s, v20.s[3]
+	WORD $0x4fb4185c // fmla v28.4s, v2.4s, v20.s[3]
+	WORD $0x4fb4187d // fmla v29.4s, v3.4s, v20.s[3]
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows68
+rest69:
+	ADDS $4, R12, R12
+	BEQ end71
+row70:
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row70
+end71:
+	B out62
+decayed65:
+	SUBS $4, R12, R12
+	BLT rest73
+rows72:
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	CBZ R14, same76
+	FMOVQ.P 16(R13), F25
+	B loaded77
+same76:
+	VLD1R (R13), [V25.S4]
+loaded77:
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
+	WORD $0x4f99937b // fmul v27.4s, v27.4s, v25.s[0]
+	WORD $0x4f99939c // fmul v28.4s, v28.4s, v25.s[0]
+	WORD $0x4f9993bd // fmul v29.4s, v29.4s, v25.s[0]
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb9935a // fmul v26.4s, v26.4s, v25.s[1]
+	WORD $0x4fb9937b // fmul v27.4s, v27.4s, v25.s[1]
+	WORD $0x4fb9939c // fmul v28.4s, v28.4s, v25.s[1]
+	WORD $0x4fb993bd // fmul v29.4s, v29.4s, v25.s[1]
+	WORD $0x4fb4101a // fmla v26.4s, v0.4s, v20.s[1]
+	WORD $0x4fb4103b // fmla v27.4s, v1.4s, v20.s[1]
+	WORD $0x4fb4105c // fmla v28.4s, v2.4s, v20.s[1]
+	WORD $0x4fb4107d // fmla v29.4s, v3.4s, v20.s[1]
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f999b5a // fmul v26.4s, v26.4s, v25.s[2]
+	WORD $0x4f999b7b // fmul v27.4s, v27.4s, v25.s[2]
+	WORD $0x4f999b9c // fmul v28.4s, v28.4s, v25.s[2]
+	WORD $0x4f999bbd // fmul v29.4s, v29.4s, v25.s[2]
+	WORD $0x4f94181a // fmla v26.4s, v0.4s, v20.s[2]
+	WORD $0x4f94183b // fmla v27.4s, v1.4s, v20.s[2]
+	WORD $0x4f94185c // fmla v28.4s, v2.4s, v20.s[2]
+	WORD $0x4f94187d // fmla v29.4s, v3.4s, v20.s[2]
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb99b5a // fmul v26.4s, v26.4s, v25.s[3]
+	WORD $0x4fb99b7b // fmul v27.4s, v27.4s, v25.s[3]
+	WORD $0x4fb99b9c // fmul v28.4s, v28.4s, v25.s[3]
+	WORD $0x4fb99bbd // fmul v29.4s, v29.4s, v25.s[3]
+	WORD $0x4fb4181a // fmla v26.4s, v0.4s, v20.s[3]
+	WORD $0x4fb4183b // fmla v27.4s, v1.4s, v20.s[3]
+	WORD $0x4fb4185c // fmla v28.4s, v2.4s, v20.s[3]
+	WORD $0x4fb4187d // fmla v29.4s, v3.4s, v20.s[3]
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows72
+rest73:
+	ADDS $4, R12, R12
+	BEQ end75
+row74:
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FMOVS (R13), F25
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
+	WORD $0x4f99937b // fmul v27.4s, v27.4s, v25.s[0]
+	WORD $0x4f99939c // fmul v28.4s, v28.4s, v25.s[0]
+	WORD $0x4f9993bd // fmul v29.4s, v29.4s, v25.s[0]
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row74
+end75:
+	B out62
+heads63:
+	CMP $4, R19
+	BLT rest59
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest79
+rows78:
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows78
+rest79:
+	ADDS $4, R12, R12
+	BEQ end81
+row80:
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row80
+end81:
+out62:
+	CBZ R22, plain82
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
+	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
+	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
+	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
+plain82:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite83
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad484 // fadd v4.4s, v4.4s, v26.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3cd4c6 // fadd v6.4s, v6.4s, v28.4s
+	WORD $0x4e3dd4e7 // fadd v7.4s, v7.4s, v29.4s
+overwrite83:
+	FSTPQ (F4, F5), 0(R21)
+	FSTPQ (F6, F7), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain84
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999108 // fmul v8.4s, v8.4s, v25.s[0]
+	WORD $0x4f999129 // fmul v9.4s, v9.4s, v25.s[0]
+	WORD $0x4f99914a // fmul v10.4s, v10.4s, v25.s[0]
+	WORD $0x4f99916b // fmul v11.4s, v11.4s, v25.s[0]
+plain84:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite85
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad508 // fadd v8.4s, v8.4s, v26.4s
+	WORD $0x4e3bd529 // fadd v9.4s, v9.4s, v27.4s
+	WORD $0x4e3cd54a // fadd v10.4s, v10.4s, v28.4s
+	WORD $0x4e3dd56b // fadd v11.4s, v11.4s, v29.4s
+overwrite85:
+	FSTPQ (F8, F9), 0(R21)
+	FSTPQ (F10, F11), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain86
+	FMOVS.P 4(R22), F25
+	WORD $0x4f99918c // fmul v12.4s, v12.4s, v25.s[0]
+	WORD $0x4f9991ad // fmul v13.4s, v13.4s, v25.s[0]
+	WORD $0x4f9991ce // fmul v14.4s, v14.4s, v25.s[0]
+	WORD $0x4f9991ef // fmul v15.4s, v15.4s, v25.s[0]
+plain86:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite87
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad58c // fadd v12.4s, v12.4s, v26.4s
+	WORD $0x4e3bd5ad // fadd v13.4s, v13.4s, v27.4s
+	WORD $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
+	WORD $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
+overwrite87:
+	FSTPQ (F12, F13), 0(R21)
+	FSTPQ (F14, F15), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain88
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999210 // fmul v16.4s, v16.4s, v25.s[0]
+	WORD $0x4f999231 // fmul v17.4s, v17.4s, v25.s[0]
+	WORD $0x4f999252 // fmul v18.4s, v18.4s, v25.s[0]
+	WORD $0x4f999273 // fmul v19.4s, v19.4s, v25.s[0]
+plain88:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite89
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
+	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
+	WORD $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
+	WORD $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
+overwrite89:
+	FSTPQ (F16, F17), 0(R21)
+	FSTPQ (F18, F19), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads63
+rest59:
+	CBZ R19, done61
+	B heads60
+few58:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain91
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
+	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
+plain91:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed93
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed93
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar94
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar94:
+	B decayed92
+undecayed93:
+	SUBS $4, R12, R12
+	BLT rest96
+rows95:
+	FMOVQ.P 16(R23), F8
+	FMOVQ.P 16(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4fa8100f // fmla v15.4s, v0.4s, v8.s[1]
+	WORD $0x4fa81030 // fmla v16.4s, v1.4s, v8.s[1]
+	WORD $0x4fa81051 // fmla v17.4s, v2.4s, v8.s[1]
+	WORD $0x4fa81072 // fmla v18.4s, v3.4s, v8.s[1]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f88180b // fmla v11.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182c // fmla v12.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184d // fmla v13.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186e // fmla v14.4s, v3.4s, v8.s[2]
+	WORD $0x4fa8180f // fmla v15.4s, v0.4s, v8.s[3]
+	WORD $0x4fa81830 // fmla v16.4s, v1.4s, v8.s[3]
+	WORD $0x4fa81851 // fmla v17.4s, v2.4s, v8.s[3]
+	WORD $0x4fa81872 // fmla v18.4s, v3.4s, v8.s[3]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows95
+rest96:
+	ADDS $4, R12, R12
+	BEQ end98
+row97:
+	FMOVS.P 4(R23), F8
+	FMOVS.P 4(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row97
+end98:
+	B out90
+decayed92:
+	SUBS $4, R12, R12
+	BLT rest100
+rows99:
+	FMOVQ.P 16(R23), F8
+	FMOVQ.P 16(R24), F9
+	CBZ R14, same103
+	FMOVQ.P 16(R13), F10
+	B loaded104
+same103:
+	VLD1R (R13), [V10.S4]
+loaded104:
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f8a918c // fmul v12.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a91ad // fmul v13.4s, v13.4s, v10.s[0]
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4faa91ef // fmul v15.4s, v15.4s, v10.s[1]
+	WORD $0x4faa9210 // fmul v16.4s, v16.4s, v10.s[1]
+	WORD $0x4faa9231 // fmul v17.4s, v17.4s, v10.s[1]
+	WORD $0x4faa9252 // fmul v18.4s, v18.4s, v10.s[1]
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4fa8100f // fmla v15.4s, v0.4s, v8.s[1]
+	WORD $0x4fa81030 // fmla v16.4s, v1.4s, v8.s[1]
+	WORD $0x4fa81051 // fmla v17.4s, v2.4s, v8.s[1]
+	WORD $0x4fa81072 // fmla v18.4s, v3.4s, v8.s[1]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a996b // fmul v11.4s, v11.4s, v10.s[2]
+	WORD $0x4f8a998c // fmul v12.4s, v12.4s, v10.s[2]
+	WORD $0x4f8a99ad // fmul v13.4s, v13.4s, v10.s[2]
+	WORD $0x4f8a99ce // fmul v14.4s, v14.4s, v10.s[2]
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4faa99ef // fmul v15.4s, v15.4s, v10.s[3]
+	WORD $0x4faa9a10 // fmul v16.4s, v16.4s, v10.s[3]
+	WORD $0x4faa9a31 // fmul v17.4s, v17.4s, v10.s[3]
+	WORD $0x4faa9a52 // fmul v18.4s, v18.4s, v10.s[3]
+	WORD $0x4f88180b // fmla v11.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182c // fmla v12.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184d // fmla v13.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186e // fmla v14.4s, v3.4s, v8.s[2]
+	WORD $0x4fa8180f // fmla v15.4s, v0.4s, v8.s[3]
+	WORD $0x4fa81830 // fmla v16.4s, v1.4s, v8.s[3]
+	WORD $0x4fa81851 // fmla v17.4s, v2.4s, v8.s[3]
+	WORD $0x4fa81872 // fmla v18.4s, v3.4s, v8.s[3]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows99
+rest100:
+	ADDS $4, R12, R12
+	BEQ end102
+row101:
+	FMOVS.P 4(R23), F8
+	FMOVS.P 4(R24), F9
+	FMOVS (R13), F10
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f8a918c // fmul v12.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a91ad // fmul v13.4s, v13.4s, v10.s[0]
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row101
+end102:
+	B out90
+heads60:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest106
+rows105:
+	FMOVQ.P 16(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows105
+rest106:
+	ADDS $4, R12, R12
+	BEQ end108
+row107:
+	FMOVS.P 4(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row107
+end108:
+out90:
+	CBZ R19, done61
+	CBZ R22, plain109
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
+	WORD $0x4f8a90c6 // fmul v6.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a90e7 // fmul v7.4s, v7.4s, v10.s[0]
+plain109:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite110
+	FLDPQ 0(R21), (F11, F12)
+	FLDPQ 32(R21), (F13, F14)
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
+	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
+overwrite110:
+	FSTPQ (F4, F5), 0(R21)
+	FSTPQ (F6, F7), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads60
+done61:
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R3, R3
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R4, R4
+	ADD $1, R5, R5
+	B tokens45
+walked47:
+	ADD $16, R6, R6
+	B panel42
+narrower43:
+panel111:
+	MOVD 304(R0), R15
+	SUB R6, R15, R15
+	CMP $8, R15
+	BLT narrower112
+
+	// 8 columns
+	MOVD 96(R0), R7
+	ADD R6<<2, R7, R7
+	MOVD 24(R0), R1
+	MOVD 0(R0), R2
+	MOVD 48(R0), R3
+	ADD R6<<2, R3, R3
+	MOVD 72(R0), R4
+	ADD R6<<2, R4, R4
+	MOVBU 312(R0), R15
+	CBZ R15, forwards116
+	MOVD 280(R0), R15
+	SUB $1, R15, R15
+	MOVD 224(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R1, R15, R1
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R2, R15, R2
+	MOVD 232(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R3, R15, R3
+	MOVD 240(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R4, R15, R4
+forwards116:
+	MOVD ZR, R5
+tokens113:
+	MOVD 280(R0), R15
+	SUBS R5, R15, R15
+	BLE walked115
+	CMP $4, R15
+	BLT one114
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE one114
+	MOVD 144(R0), R15
+	CBZ R15, undecayed117
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one114
+	MOVWU 8(R15), R16
+	CMP R17, R16
+	BNE one114
+	MOVWU 12(R15), R16
+	CMP R17, R16
+	BNE one114
+undecayed117:
+	CBNZ R6, fetched118
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip119
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line120:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line120
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line121:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line121
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line122:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line122
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line123:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line123
+skip119:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip124
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line125:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line125
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line126:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line126
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line127:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line127
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line128:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line128
+skip124:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip129
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line130:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line130
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line131:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line131
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line132:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line132
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line133:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line133
+skip129:
+fetched118:
 	// 4 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -202,7 +1928,7 @@ fetched8:
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain24
+	CBZ R15, plain134
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -216,7 +1942,7 @@ fetched8:
 	FMOVS 12(R15), F14
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	WORD $0x4f8e90e7 // fmul v7.4s, v7.4s, v14.s[0]
-plain24:
+plain134:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -248,25 +1974,25 @@ plain24:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed27
+	CBZ R13, undecayed137
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed27
+	BEQ undecayed137
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar28
+	CBZ R15, scalar138
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar28:
-	B decayed25
-undecayed27:
+scalar138:
+	B decayed135
+undecayed137:
 	SUBS $4, R12, R12
-	BLT rest30
-rows29:
+	BLT rest140
+rows139:
 	FMOVQ.P 16(R19), F20
 	FMOVQ.P 16(R20), F21
 	FMOVQ.P 16(R21), F22
@@ -352,11 +2078,11 @@ rows29:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows29
-rest30:
+	BGE rows139
+rest140:
 	ADDS $4, R12, R12
-	BEQ end32
-row31:
+	BEQ end142
+row141:
 	FMOVS.P 4(R19), F20
 	FMOVS.P 4(R20), F21
 	FMOVS.P 4(R21), F22
@@ -385,13 +2111,13 @@ row31:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row31
-end32:
-	B out26
-decayed25:
+	BNE row141
+end142:
+	B out136
+decayed135:
 	SUBS $4, R12, R12
-	BLT rest34
-rows33:
+	BLT rest144
+rows143:
 	FMOVQ.P 16(R19), F20
 	FMOVQ.P 16(R20), F21
 	FMOVQ.P 16(R21), F22
@@ -400,12 +2126,12 @@ rows33:
 	FMOVQ.P 16(R24), F25
 	FMOVQ.P 16(R25), F26
 	FMOVQ.P 16(R26), F27
-	CBZ R14, same37
+	CBZ R14, same147
 	FMOVQ.P 16(R13), F28
-	B loaded38
-same37:
+	B loaded148
+same147:
 	VLD1R (R13), [V28.S4]
-loaded38:
+loaded148:
 	FLDPQ 0(R9), (F16, F17)
 	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
 	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
@@ -491,11 +2217,11 @@ loaded38:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows33
-rest34:
+	BGE rows143
+rest144:
 	ADDS $4, R12, R12
-	BEQ end36
-row35:
+	BEQ end146
+row145:
 	FMOVS.P 4(R19), F20
 	FMOVS.P 4(R20), F21
 	FMOVS.P 4(R21), F22
@@ -528,11 +2254,11 @@ row35:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row35
-end36:
-out26:
+	BNE row145
+end146:
+out136:
 	MOVD 192(R0), R15
-	CBZ R15, plain39
+	CBZ R15, plain149
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
@@ -546,14 +2272,14 @@ out26:
 	FMOVS 12(R15), F0
 	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
-plain39:
+plain149:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite40
+	CBZ R16, overwrite150
 	MOVD R4, R16
 	FLDPQ 0(R16), (F0, F1)
 	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
@@ -571,7 +2297,7 @@ plain39:
 	WORD $0x4e26d5ce // fadd v14.4s, v14.4s, v6.4s
 	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
 	ADD R15, R16, R16
-overwrite40:
+overwrite150:
 	FSTPQ (F8, F9), 0(R4)
 	ADD R15, R4, R4
 	FSTPQ (F10, F11), 0(R4)
@@ -599,225 +2325,630 @@ overwrite40:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens3
-one4:
-	CBNZ R6, fetched41
+	B tokens113
+one114:
+	CBNZ R6, fetched151
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip42
+	BLE skip152
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line43:
+line153:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line43
-skip42:
+	BNE line153
+skip152:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip44
+	BLE skip154
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line45:
+line155:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line45
-skip44:
+	BNE line155
+skip154:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip46
+	BLE skip156
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line47:
+line157:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line47
-skip46:
-fetched41:
+	BNE line157
+skip156:
+fetched151:
 	// one token
-	MOVD R3, R16
-	FLDPQ 0(R16), (F0, F1)
-	MOVD 168(R0), R15
-	CBZ R15, plain48
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain48:
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors49
+	CBZ R22, factors158
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors49:
-	CBNZ R19, some50
+factors158:
+	CBNZ R19, some159
 	MOVD R1, R20
-some50:
+some159:
+	CMP $4, R19
+	BLT few160
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	MOVD 168(R0), R15
+	CBZ R15, plain166
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+plain166:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	MOVD 144(R0), R13
+	CBZ R13, undecayed168
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed168
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar169
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar169:
+	B decayed167
+undecayed168:
+	SUBS $4, R12, R12
+	BLT rest171
+rows170:
+	FMOVQ.P 16(R23), F10
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4faa1012 // fmla v18.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1033 // fmla v19.4s, v1.4s, v10.s[1]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8a1810 // fmla v16.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1831 // fmla v17.4s, v1.4s, v10.s[2]
+	WORD $0x4faa1812 // fmla v18.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1833 // fmla v19.4s, v1.4s, v10.s[3]
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows170
+rest171:
+	ADDS $4, R12, R12
+	BEQ end173
+row172:
+	FMOVS.P 4(R23), F10
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row172
+end173:
+	B out164
+decayed167:
+	SUBS $4, R12, R12
+	BLT rest175
+rows174:
+	FMOVQ.P 16(R23), F10
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	CBZ R14, same178
+	FMOVQ.P 16(R13), F15
+	B loaded179
+same178:
+	VLD1R (R13), [V15.S4]
+loaded179:
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
+	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4faf9252 // fmul v18.4s, v18.4s, v15.s[1]
+	WORD $0x4faf9273 // fmul v19.4s, v19.4s, v15.s[1]
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4faa1012 // fmla v18.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1033 // fmla v19.4s, v1.4s, v10.s[1]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9a10 // fmul v16.4s, v16.4s, v15.s[2]
+	WORD $0x4f8f9a31 // fmul v17.4s, v17.4s, v15.s[2]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4faf9a52 // fmul v18.4s, v18.4s, v15.s[3]
+	WORD $0x4faf9a73 // fmul v19.4s, v19.4s, v15.s[3]
+	WORD $0x4f8a1810 // fmla v16.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1831 // fmla v17.4s, v1.4s, v10.s[2]
+	WORD $0x4faa1812 // fmla v18.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1833 // fmla v19.4s, v1.4s, v10.s[3]
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows174
+rest175:
+	ADDS $4, R12, R12
+	BEQ end177
+row176:
+	FMOVS.P 4(R23), F10
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FMOVS (R13), F15
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
+	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row176
+end177:
+	B out164
+heads165:
+	CMP $4, R19
+	BLT rest161
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest181
+rows180:
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows180
+rest181:
+	ADDS $4, R12, R12
+	BEQ end183
+row182:
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row182
+end183:
+out164:
+	CBZ R22, plain184
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9042 // fmul v2.4s, v2.4s, v15.s[0]
+	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
+plain184:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite185
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+overwrite185:
+	FSTPQ (F2, F3), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain186
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
+	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
+plain186:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite187
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
+overwrite187:
+	FSTPQ (F4, F5), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain188
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+plain188:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite189
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
+	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
+overwrite189:
+	FSTPQ (F6, F7), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain190
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
+	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
+plain190:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite191
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
+overwrite191:
+	FSTPQ (F8, F9), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads165
+rest161:
+	CBZ R19, done163
+	B heads162
+few160:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	MOVD 168(R0), R15
+	CBZ R15, plain193
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+plain193:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed55
+	CBZ R13, undecayed195
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed55
+	BEQ undecayed195
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar56
+	CBZ R15, scalar196
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar56:
-	B decayed51
-undecayed55:
+scalar196:
+	B decayed194
+undecayed195:
 	SUBS $4, R12, R12
-	BLT rest58
-rows57:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4fbd1006 // fmla v6.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd1027 // fmla v7.4s, v1.4s, v29.s[1]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	WORD $0x4fbe10c2 // fmla v2.4s, v6.4s, v30.s[1]
-	WORD $0x4fbe10e3 // fmla v3.4s, v7.4s, v30.s[1]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	BLT rest198
+rows197:
+	FMOVQ.P 16(R23), F4
+	FMOVQ.P 16(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4fa41009 // fmla v9.4s, v0.4s, v4.s[1]
+	WORD $0x4fa4102a // fmla v10.4s, v1.4s, v4.s[1]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9d1804 // fmla v4.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1825 // fmla v5.4s, v1.4s, v29.s[2]
-	WORD $0x4fbd1806 // fmla v6.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd1827 // fmla v7.4s, v1.4s, v29.s[3]
-	WORD $0x4f9e1882 // fmla v2.4s, v4.4s, v30.s[2]
-	WORD $0x4f9e18a3 // fmla v3.4s, v5.4s, v30.s[2]
-	WORD $0x4fbe18c2 // fmla v2.4s, v6.4s, v30.s[3]
-	WORD $0x4fbe18e3 // fmla v3.4s, v7.4s, v30.s[3]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f841807 // fmla v7.4s, v0.4s, v4.s[2]
+	WORD $0x4f841828 // fmla v8.4s, v1.4s, v4.s[2]
+	WORD $0x4fa41809 // fmla v9.4s, v0.4s, v4.s[3]
+	WORD $0x4fa4182a // fmla v10.4s, v1.4s, v4.s[3]
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows57
-rest58:
+	BGE rows197
+rest198:
 	ADDS $4, R12, R12
-	BEQ end60
-row59:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	FSTPQ (F4, F5), 0(R9)
+	BEQ end200
+row199:
+	FMOVS.P 4(R23), F4
+	FMOVS.P 4(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row59
-end60:
-	B out52
-decayed51:
+	BNE row199
+end200:
+	B out192
+decayed194:
 	SUBS $4, R12, R12
-	BLT rest62
-rows61:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same65
-	FMOVQ.P 16(R13), F31
-	B loaded66
-same65:
-	VLD1R (R13), [V31.S4]
-loaded66:
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4fbf90c6 // fmul v6.4s, v6.4s, v31.s[1]
-	WORD $0x4fbf90e7 // fmul v7.4s, v7.4s, v31.s[1]
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4fbd1006 // fmla v6.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd1027 // fmla v7.4s, v1.4s, v29.s[1]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	WORD $0x4fbe10c2 // fmla v2.4s, v6.4s, v30.s[1]
-	WORD $0x4fbe10e3 // fmla v3.4s, v7.4s, v30.s[1]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	BLT rest202
+rows201:
+	FMOVQ.P 16(R23), F4
+	FMOVQ.P 16(R24), F5
+	CBZ R14, same205
+	FMOVQ.P 16(R13), F6
+	B loaded206
+same205:
+	VLD1R (R13), [V6.S4]
+loaded206:
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
+	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4fa69129 // fmul v9.4s, v9.4s, v6.s[1]
+	WORD $0x4fa6914a // fmul v10.4s, v10.4s, v6.s[1]
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4fa41009 // fmla v9.4s, v0.4s, v4.s[1]
+	WORD $0x4fa4102a // fmla v10.4s, v1.4s, v4.s[1]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9f9884 // fmul v4.4s, v4.4s, v31.s[2]
-	WORD $0x4f9f98a5 // fmul v5.4s, v5.4s, v31.s[2]
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4fbf98c6 // fmul v6.4s, v6.4s, v31.s[3]
-	WORD $0x4fbf98e7 // fmul v7.4s, v7.4s, v31.s[3]
-	WORD $0x4f9d1804 // fmla v4.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1825 // fmla v5.4s, v1.4s, v29.s[2]
-	WORD $0x4fbd1806 // fmla v6.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd1827 // fmla v7.4s, v1.4s, v29.s[3]
-	WORD $0x4f9e1882 // fmla v2.4s, v4.4s, v30.s[2]
-	WORD $0x4f9e18a3 // fmla v3.4s, v5.4s, v30.s[2]
-	WORD $0x4fbe18c2 // fmla v2.4s, v6.4s, v30.s[3]
-	WORD $0x4fbe18e3 // fmla v3.4s, v7.4s, v30.s[3]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8698e7 // fmul v7.4s, v7.4s, v6.s[2]
+	WORD $0x4f869908 // fmul v8.4s, v8.4s, v6.s[2]
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4fa69929 // fmul v9.4s, v9.4s, v6.s[3]
+	WORD $0x4fa6994a // fmul v10.4s, v10.4s, v6.s[3]
+	WORD $0x4f841807 // fmla v7.4s, v0.4s, v4.s[2]
+	WORD $0x4f841828 // fmla v8.4s, v1.4s, v4.s[2]
+	WORD $0x4fa41809 // fmla v9.4s, v0.4s, v4.s[3]
+	WORD $0x4fa4182a // fmla v10.4s, v1.4s, v4.s[3]
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows61
-rest62:
+	BGE rows201
+rest202:
 	ADDS $4, R12, R12
-	BEQ end64
-row63:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end204
+row203:
+	FMOVS.P 4(R23), F4
+	FMOVS.P 4(R24), F5
+	FMOVS (R13), F6
 	ADD R14, R13, R13
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	FSTPQ (F4, F5), 0(R9)
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
+	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row63
-end64:
-	B out52
-heads53:
+	BNE row203
+end204:
+	B out192
+heads162:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -826,62 +2957,62 @@ heads53:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest68
-rows67:
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	WORD $0x4fbe10c2 // fmla v2.4s, v6.4s, v30.s[1]
-	WORD $0x4fbe10e3 // fmla v3.4s, v7.4s, v30.s[1]
+	BLT rest208
+rows207:
+	FMOVQ.P 16(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9e1882 // fmla v2.4s, v4.4s, v30.s[2]
-	WORD $0x4f9e18a3 // fmla v3.4s, v5.4s, v30.s[2]
-	WORD $0x4fbe18c2 // fmla v2.4s, v6.4s, v30.s[3]
-	WORD $0x4fbe18e3 // fmla v3.4s, v7.4s, v30.s[3]
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows67
-rest68:
+	BGE rows207
+rest208:
 	ADDS $4, R12, R12
-	BEQ end70
-row69:
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
+	BEQ end210
+row209:
+	FMOVS.P 4(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row69
-end70:
-out52:
-	CBZ R19, done54
-	CBZ R22, plain71
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9f9063 // fmul v3.4s, v3.4s, v31.s[0]
-plain71:
+	BNE row209
+end210:
+out192:
+	CBZ R19, done163
+	CBZ R22, plain211
+	FMOVS.P 4(R22), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain211:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite72
-	FLDPQ 0(R21), (F4, F5)
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-overwrite72:
+	CBZ R15, overwrite212
+	FLDPQ 0(R21), (F7, F8)
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+overwrite212:
 	FSTPQ (F2, F3), 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads53
-done54:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads162
+done163:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -907,16 +3038,16 @@ done54:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens3
-walked5:
+	B tokens113
+walked115:
 	ADD $8, R6, R6
-	B panel1
-narrower2:
-panel73:
+	B panel111
+narrower112:
+panel213:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower74
+	BLT narrower214
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -928,7 +3059,7 @@ panel73:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards78
+	CBZ R15, forwards218
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -943,150 +3074,150 @@ panel73:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards78:
+forwards218:
 	MOVD ZR, R5
-tokens75:
+tokens215:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked77
+	BLE walked217
 	CMP $4, R15
-	BLT one76
+	BLT one216
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one76
+	BNE one216
 	MOVD 144(R0), R15
-	CBZ R15, undecayed79
+	CBZ R15, undecayed219
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one76
+	BNE one216
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one76
+	BNE one216
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one76
-undecayed79:
-	CBNZ R6, fetched80
+	BNE one216
+undecayed219:
+	CBNZ R6, fetched220
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip81
+	BLE skip221
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line82:
+line222:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line82
+	BNE line222
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line83:
+line223:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line83
+	BNE line223
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line84:
+line224:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line84
+	BNE line224
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line85:
+line225:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line85
-skip81:
+	BNE line225
+skip221:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip86
+	BLE skip226
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line87:
+line227:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line87
+	BNE line227
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line88:
+line228:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line88
+	BNE line228
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line89:
+line229:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line89
+	BNE line229
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line90:
+line230:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line90
-skip86:
+	BNE line230
+skip226:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip91
+	BLE skip231
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line92:
+line232:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line92
+	BNE line232
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line93:
+line233:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line93
+	BNE line233
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line94:
+line234:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line94
+	BNE line234
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line95:
+line235:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line95
-skip91:
-fetched80:
+	BNE line235
+skip231:
+fetched220:
 	// 4 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -1102,7 +3233,7 @@ fetched80:
 	ADD R15, R16, R16
 	FMOVQ 0(R16), F3
 	MOVD 168(R0), R15
-	CBZ R15, plain96
+	CBZ R15, plain236
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -1112,7 +3243,7 @@ fetched80:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS 12(R15), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain96:
+plain236:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -1140,25 +3271,25 @@ plain96:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed99
+	CBZ R13, undecayed239
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed99
+	BEQ undecayed239
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar100
+	CBZ R15, scalar240
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar100:
-	B decayed97
-undecayed99:
+scalar240:
+	B decayed237
+undecayed239:
 	SUBS $4, R12, R12
-	BLT rest102
-rows101:
+	BLT rest242
+rows241:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -1212,11 +3343,11 @@ rows101:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows101
-rest102:
+	BGE rows241
+rest242:
 	ADDS $4, R12, R12
-	BEQ end104
-row103:
+	BEQ end244
+row243:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -1237,13 +3368,13 @@ row103:
 	FMOVQ F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row103
-end104:
-	B out98
-decayed97:
+	BNE row243
+end244:
+	B out238
+decayed237:
 	SUBS $4, R12, R12
-	BLT rest106
-rows105:
+	BLT rest246
+rows245:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -1252,12 +3383,12 @@ rows105:
 	FMOVQ.P 16(R24), F15
 	FMOVQ.P 16(R25), F16
 	FMOVQ.P 16(R26), F17
-	CBZ R14, same109
+	CBZ R14, same249
 	FMOVQ.P 16(R13), F18
-	B loaded110
-same109:
+	B loaded250
+same249:
 	VLD1R (R13), [V18.S4]
-loaded110:
+loaded250:
 	FMOVQ 0(R9), F8
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	FMOVQ 0(R10), F9
@@ -1307,11 +3438,11 @@ loaded110:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows105
-rest106:
+	BGE rows245
+rest246:
 	ADDS $4, R12, R12
-	BEQ end108
-row107:
+	BEQ end248
+row247:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -1335,11 +3466,11 @@ row107:
 	FMOVQ F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row107
-end108:
-out98:
+	BNE row247
+end248:
+out238:
 	MOVD 192(R0), R15
-	CBZ R15, plain111
+	CBZ R15, plain251
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
@@ -1349,14 +3480,14 @@ out98:
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 12(R15), F0
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain111:
+plain251:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite112
+	CBZ R16, overwrite252
 	MOVD R4, R16
 	FMOVQ 0(R16), F0
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
@@ -1370,7 +3501,7 @@ plain111:
 	FMOVQ 0(R16), F3
 	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
 	ADD R15, R16, R16
-overwrite112:
+overwrite252:
 	FMOVQ F4, 0(R4)
 	ADD R15, R4, R4
 	FMOVQ F5, 0(R4)
@@ -1398,1018 +3529,567 @@ overwrite112:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens75
-one76:
-	CBNZ R6, fetched113
+	B tokens215
+one216:
+	CBNZ R6, fetched253
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip114
+	BLE skip254
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line115:
+line255:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line115
-skip114:
+	BNE line255
+skip254:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip116
+	BLE skip256
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line117:
+line257:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line117
-skip116:
+	BNE line257
+skip256:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip118
+	BLE skip258
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line119:
+line259:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line119
-skip118:
-fetched113:
+	BNE line259
+skip258:
+fetched253:
 	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors260
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors260:
+	CBNZ R19, some261
+	MOVD R1, R20
+some261:
+	CMP $4, R19
+	BLT few262
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain120
+	CBZ R15, plain268
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain120:
+plain268:
 	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors121
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors121:
-	CBNZ R19, some122
-	MOVD R1, R20
-some122:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed127
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed127
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar128
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar128:
-	B decayed123
-undecayed127:
-	SUBS $4, R12, R12
-	BLT rest130
-rows129:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows129
-rest130:
-	ADDS $4, R12, R12
-	BEQ end132
-row131:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row131
-end132:
-	B out124
-decayed123:
-	SUBS $4, R12, R12
-	BLT rest134
-rows133:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same137
-	FMOVQ.P 16(R13), F31
-	B loaded138
-same137:
-	VLD1R (R13), [V31.S4]
-loaded138:
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows133
-rest134:
-	ADDS $4, R12, R12
-	BEQ end136
-row135:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row135
-end136:
-	B out124
-heads125:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest140
-rows139:
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows139
-rest140:
-	ADDS $4, R12, R12
-	BEQ end142
-row141:
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row141
-end142:
-out124:
-	CBZ R19, done126
-	CBZ R22, plain143
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain143:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite144
-	FMOVQ 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite144:
-	FMOVQ F1, 0(R21)
 	MOVD 264(R0), R15
 	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads125
-done126:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens75
-walked77:
-	ADD $4, R6, R6
-	B panel73
-narrower74:
-panel145:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $2, R15
-	BLT narrower146
-
-	// 2 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards150
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards150:
-	MOVD ZR, R5
-tokens147:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked149
-	CMP $4, R15
-	BLT one148
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one148
-	MOVD 144(R0), R15
-	CBZ R15, undecayed151
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one148
-	MOVWU 8(R15), R16
-	CMP R17, R16
-	BNE one148
-	MOVWU 12(R15), R16
-	CMP R17, R16
-	BNE one148
-undecayed151:
-	CBNZ R6, fetched152
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip153
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line154:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line154
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line155:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line155
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line156:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line156
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line157:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line157
-skip153:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip158
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line159:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line159
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line160:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line160
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line161:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line161
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line162:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line162
-skip158:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip163
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line164:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line164
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line165:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line165
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line166:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line166
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line167:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line167
-skip163:
-fetched152:
-	// 4 tokens
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	ADD R15, R16, R16
-	FMOVD 0(R16), F1
-	ADD R15, R16, R16
-	FMOVD 0(R16), F2
-	ADD R15, R16, R16
-	FMOVD 0(R16), F3
-	MOVD 168(R0), R15
-	CBZ R15, plain168
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS 4(R15), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS 8(R15), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS 12(R15), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain168:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	ADD R15, R20, R21
-	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
+	MOVD R20, R24
 	ADD R15, R24, R25
 	ADD R15, R25, R26
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
+	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed171
+	CBZ R13, undecayed270
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed171
+	BEQ undecayed270
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar172
+	CBZ R15, scalar271
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar172:
-	B decayed169
-undecayed171:
+scalar271:
+	B decayed269
+undecayed270:
 	SUBS $4, R12, R12
-	BLT rest174
-rows173:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	FMOVD 0(R9), F8
-	FMOVD 0(R10), F9
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	BLT rest273
+rows272:
+	FMOVQ.P 16(R23), F5
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4fa5100c // fmla v12.4s, v0.4s, v5.s[1]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVD 0(R9), F8
-	FMOVD 0(R10), F9
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f85180b // fmla v11.4s, v0.4s, v5.s[2]
+	WORD $0x4fa5180c // fmla v12.4s, v0.4s, v5.s[3]
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows173
-rest174:
+	BGE rows272
+rest273:
 	ADDS $4, R12, R12
-	BEQ end176
-row175:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVD 0(R9), F8
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVD F8, 0(R9)
+	BEQ end275
+row274:
+	FMOVS.P 4(R23), F5
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVQ 0(R9), F11
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row175
-end176:
-	B out170
-decayed169:
+	BNE row274
+end275:
+	B out266
+decayed269:
 	SUBS $4, R12, R12
-	BLT rest178
-rows177:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	CBZ R14, same181
-	FMOVQ.P 16(R13), F18
-	B loaded182
-same181:
-	VLD1R (R13), [V18.S4]
-loaded182:
-	FMOVD 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	FMOVD 0(R10), F9
-	WORD $0x4fb29129 // fmul v9.4s, v9.4s, v18.s[1]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	BLT rest277
+rows276:
+	FMOVQ.P 16(R23), F5
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	CBZ R14, same280
+	FMOVQ.P 16(R13), F10
+	B loaded281
+same280:
+	VLD1R (R13), [V10.S4]
+loaded281:
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	FMOVQ 0(R10), F12
+	WORD $0x4faa918c // fmul v12.4s, v12.4s, v10.s[1]
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4fa5100c // fmla v12.4s, v0.4s, v5.s[1]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVD 0(R9), F8
-	WORD $0x4f929908 // fmul v8.4s, v8.4s, v18.s[2]
-	FMOVD 0(R10), F9
-	WORD $0x4fb29929 // fmul v9.4s, v9.4s, v18.s[3]
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a996b // fmul v11.4s, v11.4s, v10.s[2]
+	FMOVQ 0(R10), F12
+	WORD $0x4faa998c // fmul v12.4s, v12.4s, v10.s[3]
+	WORD $0x4f85180b // fmla v11.4s, v0.4s, v5.s[2]
+	WORD $0x4fa5180c // fmla v12.4s, v0.4s, v5.s[3]
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows177
-rest178:
+	BGE rows276
+rest277:
 	ADDS $4, R12, R12
-	BEQ end180
-row179:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVS (R13), F18
+	BEQ end279
+row278:
+	FMOVS.P 4(R23), F5
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVS (R13), F10
 	ADD R14, R13, R13
-	FMOVD 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVD F8, 0(R9)
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row179
-end180:
-out170:
-	MOVD 192(R0), R15
-	CBZ R15, plain183
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F0
-	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
-	FMOVS 4(R15), F0
-	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
-	FMOVS 8(R15), F0
-	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
-	FMOVS 12(R15), F0
-	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain183:
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite184
-	MOVD R4, R16
-	FMOVD 0(R16), F0
-	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F1
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F2
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F3
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite184:
-	FMOVD F4, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F5, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F7, 0(R4)
-	ADD R15, R4, R4
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R3, R3
-	ADD $4, R5, R5
-	B tokens147
-one148:
-	CBNZ R6, fetched185
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip186
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line187:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line187
-skip186:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip188
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line189:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line189
-skip188:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip190
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line191:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line191
-skip190:
-fetched185:
-	// one token
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain192
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain192:
+	BNE row278
+end279:
+	B out266
+heads267:
+	CMP $4, R19
+	BLT rest263
 	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors193
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors193:
-	CBNZ R19, some194
-	MOVD R1, R20
-some194:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed199
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed199
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar200
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar200:
-	B decayed195
-undecayed199:
-	SUBS $4, R12, R12
-	BLT rest202
-rows201:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows201
-rest202:
-	ADDS $4, R12, R12
-	BEQ end204
-row203:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row203
-end204:
-	B out196
-decayed195:
-	SUBS $4, R12, R12
-	BLT rest206
-rows205:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same209
-	FMOVQ.P 16(R13), F31
-	B loaded210
-same209:
-	VLD1R (R13), [V31.S4]
-loaded210:
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows205
-rest206:
-	ADDS $4, R12, R12
-	BEQ end208
-row207:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row207
-end208:
-	B out196
-heads197:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest212
-rows211:
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows211
-rest212:
-	ADDS $4, R12, R12
-	BEQ end214
-row213:
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row213
-end214:
-out196:
-	CBZ R19, done198
-	CBZ R22, plain215
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain215:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite216
-	FMOVD 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite216:
-	FMOVD F1, 0(R21)
 	MOVD 264(R0), R15
 	LSL $2, R15, R15
-	ADD R15, R20, R20
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest283
+rows282:
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows282
+rest283:
+	ADDS $4, R12, R12
+	BEQ end285
+row284:
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVQ 0(R9), F11
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row284
+end285:
+out266:
+	CBZ R22, plain286
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
+plain286:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite287
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
+overwrite287:
+	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads197
-done198:
+	CBZ R22, plain288
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+plain288:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite289
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
+overwrite289:
+	FMOVQ F2, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain290
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+plain290:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite291
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+overwrite291:
+	FMOVQ F3, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain292
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+plain292:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite293
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+overwrite293:
+	FMOVQ F4, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads267
+rest263:
+	CBZ R19, done265
+	B heads264
+few262:
+	MOVD R3, R16
+	FMOVQ 0(R16), F0
+	MOVD 168(R0), R15
+	CBZ R15, plain295
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+plain295:
+	VMOVI $0, V1.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed297
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed297
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar298
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar298:
+	B decayed296
+undecayed297:
+	SUBS $4, R12, R12
+	BLT rest300
+rows299:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows299
+rest300:
+	ADDS $4, R12, R12
+	BEQ end302
+row301:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVQ 0(R9), F5
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVQ F5, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row301
+end302:
+	B out294
+decayed296:
+	SUBS $4, R12, R12
+	BLT rest304
+rows303:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	CBZ R14, same307
+	FMOVQ.P 16(R13), F4
+	B loaded308
+same307:
+	VLD1R (R13), [V4.S4]
+loaded308:
+	FMOVQ 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	FMOVQ 0(R10), F6
+	WORD $0x4fa490c6 // fmul v6.4s, v6.4s, v4.s[1]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	WORD $0x4f8498a5 // fmul v5.4s, v5.4s, v4.s[2]
+	FMOVQ 0(R10), F6
+	WORD $0x4fa498c6 // fmul v6.4s, v6.4s, v4.s[3]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows303
+rest304:
+	ADDS $4, R12, R12
+	BEQ end306
+row305:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS (R13), F4
+	ADD R14, R13, R13
+	FMOVQ 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVQ F5, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row305
+end306:
+	B out294
+heads264:
+	VMOVI $0, V1.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest310
+rows309:
+	FMOVQ.P 16(R24), F3
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows309
+rest310:
+	ADDS $4, R12, R12
+	BEQ end312
+row311:
+	FMOVS.P 4(R24), F3
+	FMOVQ 0(R9), F5
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row311
+end312:
+out294:
+	CBZ R19, done265
+	CBZ R22, plain313
+	FMOVS.P 4(R22), F4
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+plain313:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite314
+	FMOVQ 0(R21), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+overwrite314:
+	FMOVQ F1, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads264
+done265:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -2435,16 +4115,16 @@ done198:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens147
-walked149:
-	ADD $2, R6, R6
-	B panel145
-narrower146:
-panel217:
+	B tokens215
+walked217:
+	ADD $4, R6, R6
+	B panel213
+narrower214:
+panel315:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $1, R15
-	BLT narrower218
+	BLT narrower316
 
 	// 1 columns
 	MOVD 96(R0), R7
@@ -2456,7 +4136,7 @@ panel217:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards222
+	CBZ R15, forwards320
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -2471,150 +4151,150 @@ panel217:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards222:
+forwards320:
 	MOVD ZR, R5
-tokens219:
+tokens317:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked221
+	BLE walked319
 	CMP $4, R15
-	BLT one220
+	BLT one318
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one220
+	BNE one318
 	MOVD 144(R0), R15
-	CBZ R15, undecayed223
+	CBZ R15, undecayed321
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one220
+	BNE one318
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one220
+	BNE one318
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one220
-undecayed223:
-	CBNZ R6, fetched224
+	BNE one318
+undecayed321:
+	CBNZ R6, fetched322
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip225
+	BLE skip323
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line226:
+line324:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line226
+	BNE line324
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line227:
+line325:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line227
+	BNE line325
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line228:
+line326:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line228
+	BNE line326
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line229:
+line327:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line229
-skip225:
+	BNE line327
+skip323:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip230
+	BLE skip328
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line231:
+line329:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line231
+	BNE line329
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line232:
+line330:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line232
+	BNE line330
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line233:
+line331:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line233
+	BNE line331
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line234:
+line332:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line234
-skip230:
+	BNE line332
+skip328:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip235
+	BLE skip333
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line236:
+line334:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line236
+	BNE line334
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line237:
+line335:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line237
+	BNE line335
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line238:
+line336:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line238
+	BNE line336
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line239:
+line337:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line239
-skip235:
-fetched224:
+	BNE line337
+skip333:
+fetched322:
 	// 4 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -2630,7 +4310,7 @@ fetched224:
 	ADD R15, R16, R16
 	FMOVS 0(R16), F3
 	MOVD 168(R0), R15
-	CBZ R15, plain240
+	CBZ R15, plain338
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -2640,7 +4320,7 @@ fetched224:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS 12(R15), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain240:
+plain338:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -2668,25 +4348,25 @@ plain240:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed243
+	CBZ R13, undecayed341
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed243
+	BEQ undecayed341
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar244
+	CBZ R15, scalar342
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar244:
-	B decayed241
-undecayed243:
+scalar342:
+	B decayed339
+undecayed341:
 	SUBS $4, R12, R12
-	BLT rest246
-rows245:
+	BLT rest344
+rows343:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -2740,11 +4420,11 @@ rows245:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows245
-rest246:
+	BGE rows343
+rest344:
 	ADDS $4, R12, R12
-	BEQ end248
-row247:
+	BEQ end346
+row345:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -2765,13 +4445,13 @@ row247:
 	FMOVS F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row247
-end248:
-	B out242
-decayed241:
+	BNE row345
+end346:
+	B out340
+decayed339:
 	SUBS $4, R12, R12
-	BLT rest250
-rows249:
+	BLT rest348
+rows347:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -2780,12 +4460,12 @@ rows249:
 	FMOVQ.P 16(R24), F15
 	FMOVQ.P 16(R25), F16
 	FMOVQ.P 16(R26), F17
-	CBZ R14, same253
+	CBZ R14, same351
 	FMOVQ.P 16(R13), F18
-	B loaded254
-same253:
+	B loaded352
+same351:
 	VLD1R (R13), [V18.S4]
-loaded254:
+loaded352:
 	FMOVS 0(R9), F8
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	FMOVS 0(R10), F9
@@ -2835,11 +4515,11 @@ loaded254:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows249
-rest250:
+	BGE rows347
+rest348:
 	ADDS $4, R12, R12
-	BEQ end252
-row251:
+	BEQ end350
+row349:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -2863,11 +4543,11 @@ row251:
 	FMOVS F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row251
-end252:
-out242:
+	BNE row349
+end350:
+out340:
 	MOVD 192(R0), R15
-	CBZ R15, plain255
+	CBZ R15, plain353
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
@@ -2877,14 +4557,14 @@ out242:
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 12(R15), F0
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain255:
+plain353:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite256
+	CBZ R16, overwrite354
 	MOVD R4, R16
 	FMOVS 0(R16), F0
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
@@ -2898,7 +4578,7 @@ plain255:
 	FMOVS 0(R16), F3
 	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
 	ADD R15, R16, R16
-overwrite256:
+overwrite354:
 	FMOVS F4, 0(R4)
 	ADD R15, R4, R4
 	FMOVS F5, 0(R4)
@@ -2926,198 +4606,198 @@ overwrite256:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens219
-one220:
-	CBNZ R6, fetched257
+	B tokens317
+one318:
+	CBNZ R6, fetched355
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip258
+	BLE skip356
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line259:
+line357:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line259
-skip258:
+	BNE line357
+skip356:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip260
+	BLE skip358
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line261:
+line359:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line261
-skip260:
+	BNE line359
+skip358:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip262
+	BLE skip360
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line263:
+line361:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line263
-skip262:
-fetched257:
+	BNE line361
+skip360:
+fetched355:
 	// one token
-	MOVD R3, R16
-	FMOVS 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain264
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain264:
-	VMOVI $0, V1.B16
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors265
+	CBZ R22, factors362
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors265:
-	CBNZ R19, some266
+factors362:
+	CBNZ R19, some363
 	MOVD R1, R20
-some266:
+some363:
+	MOVD R3, R16
+	FMOVS 0(R16), F0
+	MOVD 168(R0), R15
+	CBZ R15, plain369
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+plain369:
+	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed271
+	CBZ R13, undecayed371
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed271
+	BEQ undecayed371
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar272
+	CBZ R15, scalar372
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar272:
-	B decayed267
-undecayed271:
+scalar372:
+	B decayed370
+undecayed371:
 	SUBS $4, R12, R12
-	BLT rest274
-rows273:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	BLT rest374
+rows373:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows273
-rest274:
+	BGE rows373
+rest374:
 	ADDS $4, R12, R12
-	BEQ end276
-row275:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
+	BEQ end376
+row375:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS 0(R9), F5
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row275
-end276:
-	B out268
-decayed267:
+	BNE row375
+end376:
+	B out368
+decayed370:
 	SUBS $4, R12, R12
-	BLT rest278
-rows277:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same281
-	FMOVQ.P 16(R13), F31
-	B loaded282
-same281:
-	VLD1R (R13), [V31.S4]
-loaded282:
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	BLT rest378
+rows377:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	CBZ R14, same381
+	FMOVQ.P 16(R13), F4
+	B loaded382
+same381:
+	VLD1R (R13), [V4.S4]
+loaded382:
+	FMOVS 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	FMOVS 0(R10), F6
+	WORD $0x4fa490c6 // fmul v6.4s, v6.4s, v4.s[1]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	FMOVS 0(R9), F5
+	WORD $0x4f8498a5 // fmul v5.4s, v5.4s, v4.s[2]
+	FMOVS 0(R10), F6
+	WORD $0x4fa498c6 // fmul v6.4s, v6.4s, v4.s[3]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows277
-rest278:
+	BGE rows377
+rest378:
 	ADDS $4, R12, R12
-	BEQ end280
-row279:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end380
+row379:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS (R13), F4
 	ADD R14, R13, R13
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
+	FMOVS 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row279
-end280:
-	B out268
-heads269:
+	BNE row379
+end380:
+	B out368
+heads366:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -3125,55 +4805,55 @@ heads269:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest284
-rows283:
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
+	BLT rest384
+rows383:
+	FMOVQ.P 16(R24), F3
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows283
-rest284:
+	BGE rows383
+rest384:
 	ADDS $4, R12, R12
-	BEQ end286
-row285:
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
+	BEQ end386
+row385:
+	FMOVS.P 4(R24), F3
+	FMOVS 0(R9), F5
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row285
-end286:
-out268:
-	CBZ R19, done270
-	CBZ R22, plain287
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain287:
+	BNE row385
+end386:
+out368:
+	CBZ R19, done367
+	CBZ R22, plain387
+	FMOVS.P 4(R22), F4
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+plain387:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite288
-	FMOVS 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite288:
+	CBZ R15, overwrite388
+	FMOVS 0(R21), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+overwrite388:
 	FMOVS F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads269
-done270:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads366
+done367:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -3199,16 +4879,16 @@ done270:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens219
-walked221:
+	B tokens317
+walked319:
 	ADD $1, R6, R6
-	B panel217
-narrower218:
+	B panel315
+narrower316:
 	RET
 
 // recur4x12NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 12 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
+// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// arm64 cores find out by themselves that lines are written whole.
 TEXT ·recur4x12NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R6
@@ -3217,10 +4897,19 @@ TEXT ·recur4x12NEON(SB), NOSPLIT, $0-8
 panel1:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
-	CMP $12, R15
+	CMP $32, R15
 	BLT narrower2
-
-	// 12 columns
+	MOVD 288(R0), R15
+	CMP $4, R15
+	BGE narrower2
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE alone3
+	MOVD 280(R0), R15
+	CMP $4, R15
+	BGE narrower2
+alone3:
+	// 32 columns
 	MOVD 96(R0), R7
 	ADD R6<<2, R7, R7
 	MOVD 24(R0), R1
@@ -3230,7 +4919,7 @@ panel1:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards6
+	CBZ R15, forwards7
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -3245,31 +4934,12 @@ panel1:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards6:
+forwards7:
 	MOVD ZR, R5
-tokens3:
+tokens4:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked5
-	CMP $4, R15
-	BLT one4
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one4
-	MOVD 144(R0), R15
-	CBZ R15, undecayed7
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one4
-	MOVWU 8(R15), R16
-	CMP R17, R16
-	BNE one4
-	MOVWU 12(R15), R16
-	CMP R17, R16
-	BNE one4
-undecayed7:
+	BLE walked6
 	CBNZ R6, fetched8
 	MOVD 352(R0), R16
 	CMP $0, R16
@@ -3285,15 +4955,14 @@ line10:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line10
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line11:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line11
-	ADD R15, R17, R17
+skip9:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip11
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line12:
@@ -3301,94 +4970,1831 @@ line12:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line12
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line13:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line13
-skip9:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip14
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line15:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line15
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line16:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line16
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line17:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line17
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line18:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line18
-skip14:
+skip11:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip19
+	BLE skip13
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line20:
+line14:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line20
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line21:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line21
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line22:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line22
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line23:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line23
-skip19:
+	BNE line14
+skip13:
 fetched8:
+	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors15
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors15:
+	CBNZ R19, some16
+	MOVD R1, R20
+some16:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	FLDPQ 64(R16), (F4, F5)
+	FLDPQ 96(R16), (F6, F7)
+	MOVD 168(R0), R15
+	CBZ R15, plain22
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
+	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
+	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
+	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
+	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
+plain22:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed24
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed24
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar25
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar25:
+	B decayed23
+undecayed24:
+	SUBS $4, R12, R12
+	BLT rest27
+rows26:
+	FMOVQ.P 16(R23), F16
+	FMOVQ.P 16(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb01013 // fmla v19.4s, v0.4s, v16.s[1]
+	WORD $0x4fb01034 // fmla v20.4s, v1.4s, v16.s[1]
+	WORD $0x4fb01055 // fmla v21.4s, v2.4s, v16.s[1]
+	WORD $0x4fb01076 // fmla v22.4s, v3.4s, v16.s[1]
+	WORD $0x4fb01097 // fmla v23.4s, v4.4s, v16.s[1]
+	WORD $0x4fb010b8 // fmla v24.4s, v5.4s, v16.s[1]
+	WORD $0x4fb010d9 // fmla v25.4s, v6.4s, v16.s[1]
+	WORD $0x4fb010fa // fmla v26.4s, v7.4s, v16.s[1]
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901813 // fmla v19.4s, v0.4s, v16.s[2]
+	WORD $0x4f901834 // fmla v20.4s, v1.4s, v16.s[2]
+	WORD $0x4f901855 // fmla v21.4s, v2.4s, v16.s[2]
+	WORD $0x4f901876 // fmla v22.4s, v3.4s, v16.s[2]
+	WORD $0x4f901897 // fmla v23.4s, v4.4s, v16.s[2]
+	WORD $0x4f9018b8 // fmla v24.4s, v5.4s, v16.s[2]
+	WORD $0x4f9018d9 // fmla v25.4s, v6.4s, v16.s[2]
+	WORD $0x4f9018fa // fmla v26.4s, v7.4s, v16.s[2]
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb01813 // fmla v19.4s, v0.4s, v16.s[3]
+	WORD $0x4fb01834 // fmla v20.4s, v1.4s, v16.s[3]
+	WORD $0x4fb01855 // fmla v21.4s, v2.4s, v16.s[3]
+	WORD $0x4fb01876 // fmla v22.4s, v3.4s, v16.s[3]
+	WORD $0x4fb01897 // fmla v23.4s, v4.4s, v16.s[3]
+	WORD $0x4fb018b8 // fmla v24.4s, v5.4s, v16.s[3]
+	WORD $0x4fb018d9 // fmla v25.4s, v6.4s, v16.s[3]
+	WORD $0x4fb018fa // fmla v26.4s, v7.4s, v16.s[3]
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows26
+rest27:
+	ADDS $4, R12, R12
+	BEQ end29
+row28:
+	FMOVS.P 4(R23), F16
+	FMOVS.P 4(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row28
+end29:
+	B out21
+decayed23:
+	SUBS $4, R12, R12
+	BLT rest31
+rows30:
+	FMOVQ.P 16(R23), F16
+	FMOVQ.P 16(R24), F17
+	CBZ R14, same34
+	FMOVQ.P 16(R13), F18
+	B loaded35
+same34:
+	VLD1R (R13), [V18.S4]
+loaded35:
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929273 // fmul v19.4s, v19.4s, v18.s[0]
+	WORD $0x4f929294 // fmul v20.4s, v20.4s, v18.s[0]
+	WORD $0x4f9292b5 // fmul v21.4s, v21.4s, v18.s[0]
+	WORD $0x4f9292d6 // fmul v22.4s, v22.4s, v18.s[0]
+	WORD $0x4f9292f7 // fmul v23.4s, v23.4s, v18.s[0]
+	WORD $0x4f929318 // fmul v24.4s, v24.4s, v18.s[0]
+	WORD $0x4f929339 // fmul v25.4s, v25.4s, v18.s[0]
+	WORD $0x4f92935a // fmul v26.4s, v26.4s, v18.s[0]
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb29273 // fmul v19.4s, v19.4s, v18.s[1]
+	WORD $0x4fb29294 // fmul v20.4s, v20.4s, v18.s[1]
+	WORD $0x4fb292b5 // fmul v21.4s, v21.4s, v18.s[1]
+	WORD $0x4fb292d6 // fmul v22.4s, v22.4s, v18.s[1]
+	WORD $0x4fb292f7 // fmul v23.4s, v23.4s, v18.s[1]
+	WORD $0x4fb29318 // fmul v24.4s, v24.4s, v18.s[1]
+	WORD $0x4fb29339 // fmul v25.4s, v25.4s, v18.s[1]
+	WORD $0x4fb2935a // fmul v26.4s, v26.4s, v18.s[1]
+	WORD $0x4fb01013 // fmla v19.4s, v0.4s, v16.s[1]
+	WORD $0x4fb01034 // fmla v20.4s, v1.4s, v16.s[1]
+	WORD $0x4fb01055 // fmla v21.4s, v2.4s, v16.s[1]
+	WORD $0x4fb01076 // fmla v22.4s, v3.4s, v16.s[1]
+	WORD $0x4fb01097 // fmla v23.4s, v4.4s, v16.s[1]
+	WORD $0x4fb010b8 // fmla v24.4s, v5.4s, v16.s[1]
+	WORD $0x4fb010d9 // fmla v25.4s, v6.4s, v16.s[1]
+	WORD $0x4fb010fa // fmla v26.4s, v7.4s, v16.s[1]
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929a73 // fmul v19.4s, v19.4s, v18.s[2]
+	WORD $0x4f929a94 // fmul v20.4s, v20.4s, v18.s[2]
+	WORD $0x4f929ab5 // fmul v21.4s, v21.4s, v18.s[2]
+	WORD $0x4f929ad6 // fmul v22.4s, v22.4s, v18.s[2]
+	WORD $0x4f929af7 // fmul v23.4s, v23.4s, v18.s[2]
+	WORD $0x4f929b18 // fmul v24.4s, v24.4s, v18.s[2]
+	WORD $0x4f929b39 // fmul v25.4s, v25.4s, v18.s[2]
+	WORD $0x4f929b5a // fmul v26.4s, v26.4s, v18.s[2]
+	WORD $0x4f901813 // fmla v19.4s, v0.4s, v16.s[2]
+	WORD $0x4f901834 // fmla v20.4s, v1.4s, v16.s[2]
+	WORD $0x4f901855 // fmla v21.4s, v2.4s, v16.s[2]
+	WORD $0x4f901876 // fmla v22.4s, v3.4s, v16.s[2]
+	WORD $0x4f901897 // fmla v23.4s, v4.4s, v16.s[2]
+	WORD $0x4f9018b8 // fmla v24.4s, v5.4s, v16.s[2]
+	WORD $0x4f9018d9 // fmla v25.4s, v6.4s, v16.s[2]
+	WORD $0x4f9018fa // fmla v26.4s, v7.4s, v16.s[2]
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb29a73 // fmul v19.4s, v19.4s, v18.s[3]
+	WORD $0x4fb29a94 // fmul v20.4s, v20.4s, v18.s[3]
+	WORD $0x4fb29ab5 // fmul v21.4s, v21.4s, v18.s[3]
+	WORD $0x4fb29ad6 // fmul v22.4s, v22.4s, v18.s[3]
+	WORD $0x4fb29af7 // fmul v23.4s, v23.4s, v18.s[3]
+	WORD $0x4fb29b18 // fmul v24.4s, v24.4s, v18.s[3]
+	WORD $0x4fb29b39 // fmul v25.4s, v25.4s, v18.s[3]
+	WORD $0x4fb29b5a // fmul v26.4s, v26.4s, v18.s[3]
+	WORD $0x4fb01813 // fmla v19.4s, v0.4s, v16.s[3]
+	WORD $0x4fb01834 // fmla v20.4s, v1.4s, v16.s[3]
+	WORD $0x4fb01855 // fmla v21.4s, v2.4s, v16.s[3]
+	WORD $0x4fb01876 // fmla v22.4s, v3.4s, v16.s[3]
+	WORD $0x4fb01897 // fmla v23.4s, v4.4s, v16.s[3]
+	WORD $0x4fb018b8 // fmla v24.4s, v5.4s, v16.s[3]
+	WORD $0x4fb018d9 // fmla v25.4s, v6.4s, v16.s[3]
+	WORD $0x4fb018fa // fmla v26.4s, v7.4s, v16.s[3]
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows30
+rest31:
+	ADDS $4, R12, R12
+	BEQ end33
+row32:
+	FMOVS.P 4(R23), F16
+	FMOVS.P 4(R24), F17
+	FMOVS (R13), F18
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929273 // fmul v19.4s, v19.4s, v18.s[0]
+	WORD $0x4f929294 // fmul v20.4s, v20.4s, v18.s[0]
+	WORD $0x4f9292b5 // fmul v21.4s, v21.4s, v18.s[0]
+	WORD $0x4f9292d6 // fmul v22.4s, v22.4s, v18.s[0]
+	WORD $0x4f9292f7 // fmul v23.4s, v23.4s, v18.s[0]
+	WORD $0x4f929318 // fmul v24.4s, v24.4s, v18.s[0]
+	WORD $0x4f929339 // fmul v25.4s, v25.4s, v18.s[0]
+	WORD $0x4f92935a // fmul v26.4s, v26.4s, v18.s[0]
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row32
+end33:
+	B out21
+heads19:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest37
+rows36:
+	FMOVQ.P 16(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows36
+rest37:
+	ADDS $4, R12, R12
+	BEQ end39
+row38:
+	FMOVS.P 4(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row38
+end39:
+out21:
+	CBZ R19, done20
+	CBZ R22, plain40
+	FMOVS.P 4(R22), F18
+	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
+	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
+	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
+	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
+	WORD $0x4f9291ce // fmul v14.4s, v14.4s, v18.s[0]
+	WORD $0x4f9291ef // fmul v15.4s, v15.4s, v18.s[0]
+plain40:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite41
+	FLDPQ 0(R21), (F19, F20)
+	FLDPQ 32(R21), (F21, F22)
+	FLDPQ 64(R21), (F23, F24)
+	FLDPQ 96(R21), (F25, F26)
+	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	WORD $0x4e35d54a // fadd v10.4s, v10.4s, v21.4s
+	WORD $0x4e36d56b // fadd v11.4s, v11.4s, v22.4s
+	WORD $0x4e37d58c // fadd v12.4s, v12.4s, v23.4s
+	WORD $0x4e38d5ad // fadd v13.4s, v13.4s, v24.4s
+	WORD $0x4e39d5ce // fadd v14.4s, v14.4s, v25.4s
+	WORD $0x4e3ad5ef // fadd v15.4s, v15.4s, v26.4s
+overwrite41:
+	FSTPQ (F8, F9), 0(R21)
+	FSTPQ (F10, F11), 32(R21)
+	FSTPQ (F12, F13), 64(R21)
+	FSTPQ (F14, F15), 96(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads19
+done20:
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R3, R3
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R4, R4
+	ADD $1, R5, R5
+	B tokens4
+walked6:
+	ADD $32, R6, R6
+	B panel1
+narrower2:
+panel42:
+	MOVD 304(R0), R15
+	SUB R6, R15, R15
+	CMP $16, R15
+	BLT narrower43
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE alone44
+	MOVD 280(R0), R15
+	CMP $4, R15
+	BGE narrower43
+alone44:
+	// 16 columns
+	MOVD 96(R0), R7
+	ADD R6<<2, R7, R7
+	MOVD 24(R0), R1
+	MOVD 0(R0), R2
+	MOVD 48(R0), R3
+	ADD R6<<2, R3, R3
+	MOVD 72(R0), R4
+	ADD R6<<2, R4, R4
+	MOVBU 312(R0), R15
+	CBZ R15, forwards48
+	MOVD 280(R0), R15
+	SUB $1, R15, R15
+	MOVD 224(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R1, R15, R1
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R2, R15, R2
+	MOVD 232(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R3, R15, R3
+	MOVD 240(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R4, R15, R4
+forwards48:
+	MOVD ZR, R5
+tokens45:
+	MOVD 280(R0), R15
+	SUBS R5, R15, R15
+	BLE walked47
+	CBNZ R6, fetched49
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip50
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line51:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line51
+skip50:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip52
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line53:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line53
+skip52:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip54
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line55:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line55
+skip54:
+fetched49:
+	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors56
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors56:
+	CBNZ R19, some57
+	MOVD R1, R20
+some57:
+	CMP $4, R19
+	BLT few58
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain64
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
+	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
+plain64:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	MOVD 144(R0), R13
+	CBZ R13, undecayed66
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed66
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar67
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar67:
+	B decayed65
+undecayed66:
+	SUBS $4, R12, R12
+	BLT rest69
+rows68:
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb4101a // fmla v26.4s, v0.4s, v20.s[1]
+	WORD $0x4fb4103b // fmla v27.4s, v1.4s, v20.s[1]
+	WORD $0x4fb4105c // fmla v28.4s, v2.4s, v20.s[1]
+	WORD $0x4fb4107d // fmla v29.4s, v3.4s, v20.s[1]
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94181a // fmla v26.4s, v0.4s, v20.s[2]
+	WORD $0x4f94183b // fmla v27.4s, v1.4s, v20.s[2]
+	WORD $0x4f94185c // fmla v28.4s, v2.4s, v20.s[2]
+	WORD $0x4f94187d // fmla v29.4s, v3.4s, v20.s[2]
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb4181a // fmla v26.4s, v0.4s, v20.s[3]
+	WORD $0x4fb4183b // fmla v27.4s, v1.4s, v20.s[3]
+	WORD $0x4fb4185c // fmla v28.4s, v2.4s, v20.s[3]
+	WORD $0x4fb4187d // fmla v29.4s, v3.4s, v20.s[3]
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows68
+rest69:
+	ADDS $4, R12, R12
+	BEQ end71
+row70:
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row70
+end71:
+	B out62
+decayed65:
+	SUBS $4, R12, R12
+	BLT rest73
+rows72:
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	CBZ R14, same76
+	FMOVQ.P 16(R13), F25
+	B loaded77
+same76:
+	VLD1R (R13), [V25.S4]
+loaded77:
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
+	WORD $0x4f99937b // fmul v27.4s, v27.4s, v25.s[0]
+	WORD $0x4f99939c // fmul v28.4s, v28.4s, v25.s[0]
+	WORD $0x4f9993bd // fmul v29.4s, v29.4s, v25.s[0]
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb9935a // fmul v26.4s, v26.4s, v25.s[1]
+	WORD $0x4fb9937b // fmul v27.4s, v27.4s, v25.s[1]
+	WORD $0x4fb9939c // fmul v28.4s, v28.4s, v25.s[1]
+	WORD $0x4fb993bd // fmul v29.4s, v29.4s, v25.s[1]
+	WORD $0x4fb4101a // fmla v26.4s, v0.4s, v20.s[1]
+	WORD $0x4fb4103b // fmla v27.4s, v1.4s, v20.s[1]
+	WORD $0x4fb4105c // fmla v28.4s, v2.4s, v20.s[1]
+	WORD $0x4fb4107d // fmla v29.4s, v3.4s, v20.s[1]
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f999b5a // fmul v26.4s, v26.4s, v25.s[2]
+	WORD $0x4f999b7b // fmul v27.4s, v27.4s, v25.s[2]
+	WORD $0x4f999b9c // fmul v28.4s, v28.4s, v25.s[2]
+	WORD $0x4f999bbd // fmul v29.4s, v29.4s, v25.s[2]
+	WORD $0x4f94181a // fmla v26.4s, v0.4s, v20.s[2]
+	WORD $0x4f94183b // fmla v27.4s, v1.4s, v20.s[2]
+	WORD $0x4f94185c // fmla v28.4s, v2.4s, v20.s[2]
+	WORD $0x4f94187d // fmla v29.4s, v3.4s, v20.s[2]
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb99b5a // fmul v26.4s, v26.4s, v25.s[3]
+	WORD $0x4fb99b7b // fmul v27.4s, v27.4s, v25.s[3]
+	WORD $0x4fb99b9c // fmul v28.4s, v28.4s, v25.s[3]
+	WORD $0x4fb99bbd // fmul v29.4s, v29.4s, v25.s[3]
+	WORD $0x4fb4181a // fmla v26.4s, v0.4s, v20.s[3]
+	WORD $0x4fb4183b // fmla v27.4s, v1.4s, v20.s[3]
+	WORD $0x4fb4185c // fmla v28.4s, v2.4s, v20.s[3]
+	WORD $0x4fb4187d // fmla v29.4s, v3.4s, v20.s[3]
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows72
+rest73:
+	ADDS $4, R12, R12
+	BEQ end75
+row74:
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FMOVS (R13), F25
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
+	WORD $0x4f99937b // fmul v27.4s, v27.4s, v25.s[0]
+	WORD $0x4f99939c // fmul v28.4s, v28.4s, v25.s[0]
+	WORD $0x4f9993bd // fmul v29.4s, v29.4s, v25.s[0]
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row74
+end75:
+	B out62
+heads63:
+	CMP $4, R19
+	BLT rest59
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest79
+rows78:
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows78
+rest79:
+	ADDS $4, R12, R12
+	BEQ end81
+row80:
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row80
+end81:
+out62:
+	CBZ R22, plain82
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
+	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
+	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
+	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
+plain82:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite83
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad484 // fadd v4.4s, v4.4s, v26.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3cd4c6 // fadd v6.4s, v6.4s, v28.4s
+	WORD $0x4e3dd4e7 // fadd v7.4s, v7.4s, v29.4s
+overwrite83:
+	FSTPQ (F4, F5), 0(R21)
+	FSTPQ (F6, F7), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain84
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999108 // fmul v8.4s, v8.4s, v25.s[0]
+	WORD $0x4f999129 // fmul v9.4s, v9.4s, v25.s[0]
+	WORD $0x4f99914a // fmul v10.4s, v10.4s, v25.s[0]
+	WORD $0x4f99916b // fmul v11.4s, v11.4s, v25.s[0]
+plain84:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite85
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad508 // fadd v8.4s, v8.4s, v26.4s
+	WORD $0x4e3bd529 // fadd v9.4s, v9.4s, v27.4s
+	WORD $0x4e3cd54a // fadd v10.4s, v10.4s, v28.4s
+	WORD $0x4e3dd56b // fadd v11.4s, v11.4s, v29.4s
+overwrite85:
+	FSTPQ (F8, F9), 0(R21)
+	FSTPQ (F10, F11), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain86
+	FMOVS.P 4(R22), F25
+	WORD $0x4f99918c // fmul v12.4s, v12.4s, v25.s[0]
+	WORD $0x4f9991ad // fmul v13.4s, v13.4s, v25.s[0]
+	WORD $0x4f9991ce // fmul v14.4s, v14.4s, v25.s[0]
+	WORD $0x4f9991ef // fmul v15.4s, v15.4s, v25.s[0]
+plain86:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite87
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad58c // fadd v12.4s, v12.4s, v26.4s
+	WORD $0x4e3bd5ad // fadd v13.4s, v13.4s, v27.4s
+	WORD $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
+	WORD $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
+overwrite87:
+	FSTPQ (F12, F13), 0(R21)
+	FSTPQ (F14, F15), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain88
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999210 // fmul v16.4s, v16.4s, v25.s[0]
+	WORD $0x4f999231 // fmul v17.4s, v17.4s, v25.s[0]
+	WORD $0x4f999252 // fmul v18.4s, v18.4s, v25.s[0]
+	WORD $0x4f999273 // fmul v19.4s, v19.4s, v25.s[0]
+plain88:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite89
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
+	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
+	WORD $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
+	WORD $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
+overwrite89:
+	FSTPQ (F16, F17), 0(R21)
+	FSTPQ (F18, F19), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads63
+rest59:
+	CBZ R19, done61
+	B heads60
+few58:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain91
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
+	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
+plain91:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed93
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed93
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar94
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar94:
+	B decayed92
+undecayed93:
+	SUBS $4, R12, R12
+	BLT rest96
+rows95:
+	FMOVQ.P 16(R23), F8
+	FMOVQ.P 16(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4fa8100f // fmla v15.4s, v0.4s, v8.s[1]
+	WORD $0x4fa81030 // fmla v16.4s, v1.4s, v8.s[1]
+	WORD $0x4fa81051 // fmla v17.4s, v2.4s, v8.s[1]
+	WORD $0x4fa81072 // fmla v18.4s, v3.4s, v8.s[1]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f88180b // fmla v11.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182c // fmla v12.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184d // fmla v13.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186e // fmla v14.4s, v3.4s, v8.s[2]
+	WORD $0x4fa8180f // fmla v15.4s, v0.4s, v8.s[3]
+	WORD $0x4fa81830 // fmla v16.4s, v1.4s, v8.s[3]
+	WORD $0x4fa81851 // fmla v17.4s, v2.4s, v8.s[3]
+	WORD $0x4fa81872 // fmla v18.4s, v3.4s, v8.s[3]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows95
+rest96:
+	ADDS $4, R12, R12
+	BEQ end98
+row97:
+	FMOVS.P 4(R23), F8
+	FMOVS.P 4(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row97
+end98:
+	B out90
+decayed92:
+	SUBS $4, R12, R12
+	BLT rest100
+rows99:
+	FMOVQ.P 16(R23), F8
+	FMOVQ.P 16(R24), F9
+	CBZ R14, same103
+	FMOVQ.P 16(R13), F10
+	B loaded104
+same103:
+	VLD1R (R13), [V10.S4]
+loaded104:
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f8a918c // fmul v12.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a91ad // fmul v13.4s, v13.4s, v10.s[0]
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4faa91ef // fmul v15.4s, v15.4s, v10.s[1]
+	WORD $0x4faa9210 // fmul v16.4s, v16.4s, v10.s[1]
+	WORD $0x4faa9231 // fmul v17.4s, v17.4s, v10.s[1]
+	WORD $0x4faa9252 // fmul v18.4s, v18.4s, v10.s[1]
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4fa8100f // fmla v15.4s, v0.4s, v8.s[1]
+	WORD $0x4fa81030 // fmla v16.4s, v1.4s, v8.s[1]
+	WORD $0x4fa81051 // fmla v17.4s, v2.4s, v8.s[1]
+	WORD $0x4fa81072 // fmla v18.4s, v3.4s, v8.s[1]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a996b // fmul v11.4s, v11.4s, v10.s[2]
+	WORD $0x4f8a998c // fmul v12.4s, v12.4s, v10.s[2]
+	WORD $0x4f8a99ad // fmul v13.4s, v13.4s, v10.s[2]
+	WORD $0x4f8a99ce // fmul v14.4s, v14.4s, v10.s[2]
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4faa99ef // fmul v15.4s, v15.4s, v10.s[3]
+	WORD $0x4faa9a10 // fmul v16.4s, v16.4s, v10.s[3]
+	WORD $0x4faa9a31 // fmul v17.4s, v17.4s, v10.s[3]
+	WORD $0x4faa9a52 // fmul v18.4s, v18.4s, v10.s[3]
+	WORD $0x4f88180b // fmla v11.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182c // fmla v12.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184d // fmla v13.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186e // fmla v14.4s, v3.4s, v8.s[2]
+	WORD $0x4fa8180f // fmla v15.4s, v0.4s, v8.s[3]
+	WORD $0x4fa81830 // fmla v16.4s, v1.4s, v8.s[3]
+	WORD $0x4fa81851 // fmla v17.4s, v2.4s, v8.s[3]
+	WORD $0x4fa81872 // fmla v18.4s, v3.4s, v8.s[3]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows99
+rest100:
+	ADDS $4, R12, R12
+	BEQ end102
+row101:
+	FMOVS.P 4(R23), F8
+	FMOVS.P 4(R24), F9
+	FMOVS (R13), F10
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f8a918c // fmul v12.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a91ad // fmul v13.4s, v13.4s, v10.s[0]
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row101
+end102:
+	B out90
+heads60:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest106
+rows105:
+	FMOVQ.P 16(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows105
+rest106:
+	ADDS $4, R12, R12
+	BEQ end108
+row107:
+	FMOVS.P 4(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row107
+end108:
+out90:
+	CBZ R19, done61
+	CBZ R22, plain109
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
+	WORD $0x4f8a90c6 // fmul v6.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a90e7 // fmul v7.4s, v7.4s, v10.s[0]
+plain109:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite110
+	FLDPQ 0(R21), (F11, F12)
+	FLDPQ 32(R21), (F13, F14)
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
+	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
+overwrite110:
+	FSTPQ (F4, F5), 0(R21)
+	FSTPQ (F6, F7), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads60
+done61:
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R3, R3
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R4, R4
+	ADD $1, R5, R5
+	B tokens45
+walked47:
+	ADD $16, R6, R6
+	B panel42
+narrower43:
+panel111:
+	MOVD 304(R0), R15
+	SUB R6, R15, R15
+	CMP $12, R15
+	BLT narrower112
+
+	// 12 columns
+	MOVD 96(R0), R7
+	ADD R6<<2, R7, R7
+	MOVD 24(R0), R1
+	MOVD 0(R0), R2
+	MOVD 48(R0), R3
+	ADD R6<<2, R3, R3
+	MOVD 72(R0), R4
+	ADD R6<<2, R4, R4
+	MOVBU 312(R0), R15
+	CBZ R15, forwards116
+	MOVD 280(R0), R15
+	SUB $1, R15, R15
+	MOVD 224(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R1, R15, R1
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R2, R15, R2
+	MOVD 232(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R3, R15, R3
+	MOVD 240(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R4, R15, R4
+forwards116:
+	MOVD ZR, R5
+tokens113:
+	MOVD 280(R0), R15
+	SUBS R5, R15, R15
+	BLE walked115
+	CMP $4, R15
+	BLT one114
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE one114
+	MOVD 144(R0), R15
+	CBZ R15, undecayed117
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one114
+	MOVWU 8(R15), R16
+	CMP R17, R16
+	BNE one114
+	MOVWU 12(R15), R16
+	CMP R17, R16
+	BNE one114
+undecayed117:
+	CBNZ R6, fetched118
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip119
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line120:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line120
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line121:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line121
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line122:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line122
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line123:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line123
+skip119:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip124
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line125:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line125
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line126:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line126
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line127:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line127
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line128:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line128
+skip124:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip129
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line130:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line130
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line131:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line131
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line132:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line132
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line133:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line133
+skip129:
+fetched118:
 	// 4 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -3408,7 +6814,7 @@ fetched8:
 	FLDPQ 0(R16), (F9, F10)
 	FMOVQ 32(R16), F11
 	MOVD 168(R0), R15
-	CBZ R15, plain24
+	CBZ R15, plain134
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -3426,7 +6832,7 @@ fetched8:
 	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
 	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
 	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
-plain24:
+plain134:
 	VMOVI $0, V12.B16
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
@@ -3462,25 +6868,25 @@ plain24:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed27
+	CBZ R13, undecayed137
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed27
+	BEQ undecayed137
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar28
+	CBZ R15, scalar138
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar28:
-	B decayed25
-undecayed27:
+scalar138:
+	B decayed135
+undecayed137:
 	SUBS $2, R12, R12
-	BLT rest30
-rows29:
+	BLT rest140
+rows139:
 	FLDPQ 0(R9), (F24, F25)
 	FMOVQ 32(R9), F26
 	FLDPQ 0(R10), (F27, F28)
@@ -3564,11 +6970,11 @@ rows29:
 	ADD $8, R25, R25
 	ADD $8, R26, R26
 	SUBS $2, R12, R12
-	BGE rows29
-rest30:
+	BGE rows139
+rest140:
 	ADDS $2, R12, R12
-	BEQ end32
-row31:
+	BEQ end142
+row141:
 	FLDPQ 0(R9), (F24, F25)
 	FMOVQ 32(R9), F26
 	FMOVS 0(R19), F30
@@ -3615,13 +7021,13 @@ row31:
 	ADD $4, R26, R26
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row31
-end32:
-	B out26
-decayed25:
+	BNE row141
+end142:
+	B out136
+decayed135:
 	SUBS $2, R12, R12
-	BLT rest34
-rows33:
+	BLT rest144
+rows143:
 	FLDPQ 0(R9), (F24, F25)
 	FMOVQ 32(R9), F26
 	FMOVS (R13), F31
@@ -3715,11 +7121,11 @@ rows33:
 	ADD $8, R25, R25
 	ADD $8, R26, R26
 	SUBS $2, R12, R12
-	BGE rows33
-rest34:
+	BGE rows143
+rest144:
 	ADDS $2, R12, R12
-	BEQ end36
-row35:
+	BEQ end146
+row145:
 	FLDPQ 0(R9), (F24, F25)
 	FMOVQ 32(R9), F26
 	FMOVS (R13), F31
@@ -3771,11 +7177,11 @@ row35:
 	ADD $4, R26, R26
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row35
-end36:
-out26:
+	BNE row145
+end146:
+out136:
 	MOVD 192(R0), R15
-	CBZ R15, plain37
+	CBZ R15, plain147
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
@@ -3793,14 +7199,14 @@ out26:
 	WORD $0x4f8092b5 // fmul v21.4s, v21.4s, v0.s[0]
 	WORD $0x4f8092d6 // fmul v22.4s, v22.4s, v0.s[0]
 	WORD $0x4f8092f7 // fmul v23.4s, v23.4s, v0.s[0]
-plain37:
+plain147:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite38
+	CBZ R16, overwrite148
 	MOVD R4, R16
 	FLDPQ 0(R16), (F0, F1)
 	FMOVQ 32(R16), F2
@@ -3826,7 +7232,7 @@ plain37:
 	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
 	WORD $0x4e2bd6f7 // fadd v23.4s, v23.4s, v11.4s
 	ADD R15, R16, R16
-overwrite38:
+overwrite148:
 	FSTPQ (F12, F13), 0(R4)
 	FMOVQ F14, 32(R4)
 	ADD R15, R4, R4
@@ -3858,273 +7264,804 @@ overwrite38:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens3
-one4:
-	CBNZ R6, fetched39
+	B tokens113
+one114:
+	CBNZ R6, fetched149
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip40
+	BLE skip150
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line41:
+line151:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line41
-skip40:
+	BNE line151
+skip150:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip42
+	BLE skip152
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line43:
+line153:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line43
-skip42:
+	BNE line153
+skip152:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip44
+	BLE skip154
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line45:
+line155:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line45
-skip44:
-fetched39:
+	BNE line155
+skip154:
+fetched149:
 	// one token
-	MOVD R3, R16
-	FLDPQ 0(R16), (F0, F1)
-	FMOVQ 32(R16), F2
-	MOVD 168(R0), R15
-	CBZ R15, plain46
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F3
-	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
-plain46:
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors47
+	CBZ R22, factors156
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors47:
-	CBNZ R19, some48
+factors156:
+	CBNZ R19, some157
 	MOVD R1, R20
-some48:
+some157:
+	CMP $4, R19
+	BLT few158
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FMOVQ 32(R16), F2
+	MOVD 168(R0), R15
+	CBZ R15, plain164
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F3
+	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
+plain164:
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	MOVD 144(R0), R13
+	CBZ R13, undecayed166
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed166
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar167
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar167:
+	B decayed165
+undecayed166:
+	SUBS $4, R12, R12
+	BLT rest169
+rows168:
+	FMOVQ.P 16(R23), F15
+	FMOVQ.P 16(R24), F16
+	FMOVQ.P 16(R25), F17
+	FMOVQ.P 16(R26), F18
+	FMOVQ.P 16(R17), F19
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	FLDPQ 0(R10), (F24, F25)
+	FMOVQ 32(R10), F26
+	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
+	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
+	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
+	WORD $0x4faf1018 // fmla v24.4s, v0.4s, v15.s[1]
+	WORD $0x4faf1039 // fmla v25.4s, v1.4s, v15.s[1]
+	WORD $0x4faf105a // fmla v26.4s, v2.4s, v15.s[1]
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
+	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
+	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
+	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
+	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
+	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	WORD $0x4fb01303 // fmla v3.4s, v24.4s, v16.s[1]
+	WORD $0x4fb01324 // fmla v4.4s, v25.4s, v16.s[1]
+	WORD $0x4fb01345 // fmla v5.4s, v26.4s, v16.s[1]
+	WORD $0x4fb11306 // fmla v6.4s, v24.4s, v17.s[1]
+	WORD $0x4fb11327 // fmla v7.4s, v25.4s, v17.s[1]
+	WORD $0x4fb11348 // fmla v8.4s, v26.4s, v17.s[1]
+	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
+	WORD $0x4fb2132a // fmla v10.4s, v25.4s, v18.s[1]
+	WORD $0x4fb2134b // fmla v11.4s, v26.4s, v18.s[1]
+	WORD $0x4fb3130c // fmla v12.4s, v24.4s, v19.s[1]
+	WORD $0x4fb3132d // fmla v13.4s, v25.4s, v19.s[1]
+	WORD $0x4fb3134e // fmla v14.4s, v26.4s, v19.s[1]
+	FSTPQ (F21, F22), 0(R9)
+	FMOVQ F23, 32(R9)
+	FSTPQ (F24, F25), 0(R10)
+	FMOVQ F26, 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	FLDPQ 0(R10), (F24, F25)
+	FMOVQ 32(R10), F26
+	WORD $0x4f8f1815 // fmla v21.4s, v0.4s, v15.s[2]
+	WORD $0x4f8f1836 // fmla v22.4s, v1.4s, v15.s[2]
+	WORD $0x4f8f1857 // fmla v23.4s, v2.4s, v15.s[2]
+	WORD $0x4faf1818 // fmla v24.4s, v0.4s, v15.s[3]
+	WORD $0x4faf1839 // fmla v25.4s, v1.4s, v15.s[3]
+	WORD $0x4faf185a // fmla v26.4s, v2.4s, v15.s[3]
+	WORD $0x4f901aa3 // fmla v3.4s, v21.4s, v16.s[2]
+	WORD $0x4f901ac4 // fmla v4.4s, v22.4s, v16.s[2]
+	WORD $0x4f901ae5 // fmla v5.4s, v23.4s, v16.s[2]
+	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
+	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
+	WORD $0x4f911ae8 // fmla v8.4s, v23.4s, v17.s[2]
+	WORD $0x4f921aa9 // fmla v9.4s, v21.4s, v18.s[2]
+	WORD $0x4f921aca // fmla v10.4s, v22.4s, v18.s[2]
+	WORD $0x4f921aeb // fmla v11.4s, v23.4s, v18.s[2]
+	WORD $0x4f931aac // fmla v12.4s, v21.4s, v19.s[2]
+	WORD $0x4f931acd // fmla v13.4s, v22.4s, v19.s[2]
+	WORD $0x4f931aee // fmla v14.4s, v23.4s, v19.s[2]
+	WORD $0x4fb01b03 // fmla v3.4s, v24.4s, v16.s[3]
+	WORD $0x4fb01b24 // fmla v4.4s, v25.4s, v16.s[3]
+	WORD $0x4fb01b45 // fmla v5.4s, v26.4s, v16.s[3]
+	WORD $0x4fb11b06 // fmla v6.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b27 // fmla v7.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b48 // fmla v8.4s, v26.4s, v17.s[3]
+	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
+	WORD $0x4fb21b2a // fmla v10.4s, v25.4s, v18.s[3]
+	WORD $0x4fb21b4b // fmla v11.4s, v26.4s, v18.s[3]
+	WORD $0x4fb31b0c // fmla v12.4s, v24.4s, v19.s[3]
+	WORD $0x4fb31b2d // fmla v13.4s, v25.4s, v19.s[3]
+	WORD $0x4fb31b4e // fmla v14.4s, v26.4s, v19.s[3]
+	FSTPQ (F21, F22), 0(R9)
+	FMOVQ F23, 32(R9)
+	FSTPQ (F24, F25), 0(R10)
+	FMOVQ F26, 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows168
+rest169:
+	ADDS $4, R12, R12
+	BEQ end171
+row170:
+	FMOVS.P 4(R23), F15
+	FMOVS.P 4(R24), F16
+	FMOVS.P 4(R25), F17
+	FMOVS.P 4(R26), F18
+	FMOVS.P 4(R17), F19
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
+	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
+	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
+	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
+	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
+	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
+	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
+	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	FSTPQ (F21, F22), 0(R9)
+	FMOVQ F23, 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row170
+end171:
+	B out162
+decayed165:
+	SUBS $4, R12, R12
+	BLT rest173
+rows172:
+	FMOVQ.P 16(R23), F15
+	FMOVQ.P 16(R24), F16
+	FMOVQ.P 16(R25), F17
+	FMOVQ.P 16(R26), F18
+	FMOVQ.P 16(R17), F19
+	CBZ R14, same176
+	FMOVQ.P 16(R13), F20
+	B loaded177
+same176:
+	VLD1R (R13), [V20.S4]
+loaded177:
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	WORD $0x4f9492b5 // fmul v21.4s, v21.4s, v20.s[0]
+	WORD $0x4f9492d6 // fmul v22.4s, v22.4s, v20.s[0]
+	WORD $0x4f9492f7 // fmul v23.4s, v23.4s, v20.s[0]
+	FLDPQ 0(R10), (F24, F25)
+	FMOVQ 32(R10), F26
+	WORD $0x4fb49318 // fmul v24.4s, v24.4s, v20.s[1]
+	WORD $0x4fb49339 // fmul v25.4s, v25.4s, v20.s[1]
+	WORD $0x4fb4935a // fmul v26.4s, v26.4s, v20.s[1]
+	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
+	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
+	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
+	WORD $0x4faf1018 // fmla v24.4s, v0.4s, v15.s[1]
+	WORD $0x4faf1039 // fmla v25.4s, v1.4s, v15.s[1]
+	WORD $0x4faf105a // fmla v26.4s, v2.4s, v15.s[1]
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
+	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
+	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
+	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
+	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
+	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	WORD $0x4fb01303 // fmla v3.4s, v24.4s, v16.s[1]
+	WORD $0x4fb01324 // fmla v4.4s, v25.4s, v16.s[1]
+	WORD $0x4fb01345 // fmla v5.4s, v26.4s, v16.s[1]
+	WORD $0x4fb11306 // fmla v6.4s, v24.4s, v17.s[1]
+	WORD $0x4fb11327 // fmla v7.4s, v25.4s, v17.s[1]
+	WORD $0x4fb11348 // fmla v8.4s, v26.4s, v17.s[1]
+	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
+	WORD $0x4fb2132a // fmla v10.4s, v25.4s, v18.s[1]
+	WORD $0x4fb2134b // fmla v11.4s, v26.4s, v18.s[1]
+	WORD $0x4fb3130c // fmla v12.4s, v24.4s, v19.s[1]
+	WORD $0x4fb3132d // fmla v13.4s, v25.4s, v19.s[1]
+	WORD $0x4fb3134e // fmla v14.4s, v26.4s, v19.s[1]
+	FSTPQ (F21, F22), 0(R9)
+	FMOVQ F23, 32(R9)
+	FSTPQ (F24, F25), 0(R10)
+	FMOVQ F26, 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	WORD $0x4f949ab5 // fmul v21.4s, v21.4s, v20.s[2]
+	WORD $0x4f949ad6 // fmul v22.4s, v22.4s, v20.s[2]
+	WORD $0x4f949af7 // fmul v23.4s, v23.4s, v20.s[2]
+	FLDPQ 0(R10), (F24, F25)
+	FMOVQ 32(R10), F26
+	WORD $0x4fb49b18 // fmul v24.4s, v24.4s, v20.s[3]
+	WORD $0x4fb49b39 // fmul v25.4s, v25.4s, v20.s[3]
+	WORD $0x4fb49b5a // fmul v26.4s, v26.4s, v20.s[3]
+	WORD $0x4f8f1815 // fmla v21.4s, v0.4s, v15.s[2]
+	WORD $0x4f8f1836 // fmla v22.4s, v1.4s, v15.s[2]
+	WORD $0x4f8f1857 // fmla v23.4s, v2.4s, v15.s[2]
+	WORD $0x4faf1818 // fmla v24.4s, v0.4s, v15.s[3]
+	WORD $0x4faf1839 // fmla v25.4s, v1.4s, v15.s[3]
+	WORD $0x4faf185a // fmla v26.4s, v2.4s, v15.s[3]
+	WORD $0x4f901aa3 // fmla v3.4s, v21.4s, v16.s[2]
+	WORD $0x4f901ac4 // fmla v4.4s, v22.4s, v16.s[2]
+	WORD $0x4f901ae5 // fmla v5.4s, v23.4s, v16.s[2]
+	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
+	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
+	WORD $0x4f911ae8 // fmla v8.4s, v23.4s, v17.s[2]
+	WORD $0x4f921aa9 // fmla v9.4s, v21.4s, v18.s[2]
+	WORD $0x4f921aca // fmla v10.4s, v22.4s, v18.s[2]
+	WORD $0x4f921aeb // fmla v11.4s, v23.4s, v18.s[2]
+	WORD $0x4f931aac // fmla v12.4s, v21.4s, v19.s[2]
+	WORD $0x4f931acd // fmla v13.4s, v22.4s, v19.s[2]
+	WORD $0x4f931aee // fmla v14.4s, v23.4s, v19.s[2]
+	WORD $0x4fb01b03 // fmla v3.4s, v24.4s, v16.s[3]
+	WORD $0x4fb01b24 // fmla v4.4s, v25.4s, v16.s[3]
+	WORD $0x4fb01b45 // fmla v5.4s, v26.4s, v16.s[3]
+	WORD $0x4fb11b06 // fmla v6.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b27 // fmla v7.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b48 // fmla v8.4s, v26.4s, v17.s[3]
+	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
+	WORD $0x4fb21b2a // fmla v10.4s, v25.4s, v18.s[3]
+	WORD $0x4fb21b4b // fmla v11.4s, v26.4s, v18.s[3]
+	WORD $0x4fb31b0c // fmla v12.4s, v24.4s, v19.s[3]
+	WORD $0x4fb31b2d // fmla v13.4s, v25.4s, v19.s[3]
+	WORD $0x4fb31b4e // fmla v14.4s, v26.4s, v19.s[3]
+	FSTPQ (F21, F22), 0(R9)
+	FMOVQ F23, 32(R9)
+	FSTPQ (F24, F25), 0(R10)
+	FMOVQ F26, 32(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows172
+rest173:
+	ADDS $4, R12, R12
+	BEQ end175
+row174:
+	FMOVS.P 4(R23), F15
+	FMOVS.P 4(R24), F16
+	FMOVS.P 4(R25), F17
+	FMOVS.P 4(R26), F18
+	FMOVS.P 4(R17), F19
+	FMOVS (R13), F20
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	WORD $0x4f9492b5 // fmul v21.4s, v21.4s, v20.s[0]
+	WORD $0x4f9492d6 // fmul v22.4s, v22.4s, v20.s[0]
+	WORD $0x4f9492f7 // fmul v23.4s, v23.4s, v20.s[0]
+	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
+	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
+	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
+	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
+	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
+	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
+	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
+	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	FSTPQ (F21, F22), 0(R9)
+	FMOVQ F23, 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row174
+end175:
+	B out162
+heads163:
+	CMP $4, R19
+	BLT rest159
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest179
+rows178:
+	FMOVQ.P 16(R24), F16
+	FMOVQ.P 16(R25), F17
+	FMOVQ.P 16(R26), F18
+	FMOVQ.P 16(R17), F19
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	FLDPQ 0(R10), (F24, F25)
+	FMOVQ 32(R10), F26
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
+	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
+	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
+	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
+	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
+	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	WORD $0x4fb01303 // fmla v3.4s, v24.4s, v16.s[1]
+	WORD $0x4fb01324 // fmla v4.4s, v25.4s, v16.s[1]
+	WORD $0x4fb01345 // fmla v5.4s, v26.4s, v16.s[1]
+	WORD $0x4fb11306 // fmla v6.4s, v24.4s, v17.s[1]
+	WORD $0x4fb11327 // fmla v7.4s, v25.4s, v17.s[1]
+	WORD $0x4fb11348 // fmla v8.4s, v26.4s, v17.s[1]
+	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
+	WORD $0x4fb2132a // fmla v10.4s, v25.4s, v18.s[1]
+	WORD $0x4fb2134b // fmla v11.4s, v26.4s, v18.s[1]
+	WORD $0x4fb3130c // fmla v12.4s, v24.4s, v19.s[1]
+	WORD $0x4fb3132d // fmla v13.4s, v25.4s, v19.s[1]
+	WORD $0x4fb3134e // fmla v14.4s, v26.4s, v19.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	FLDPQ 0(R10), (F24, F25)
+	FMOVQ 32(R10), F26
+	WORD $0x4f901aa3 // fmla v3.4s, v21.4s, v16.s[2]
+	WORD $0x4f901ac4 // fmla v4.4s, v22.4s, v16.s[2]
+	WORD $0x4f901ae5 // fmla v5.4s, v23.4s, v16.s[2]
+	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
+	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
+	WORD $0x4f911ae8 // fmla v8.4s, v23.4s, v17.s[2]
+	WORD $0x4f921aa9 // fmla v9.4s, v21.4s, v18.s[2]
+	WORD $0x4f921aca // fmla v10.4s, v22.4s, v18.s[2]
+	WORD $0x4f921aeb // fmla v11.4s, v23.4s, v18.s[2]
+	WORD $0x4f931aac // fmla v12.4s, v21.4s, v19.s[2]
+	WORD $0x4f931acd // fmla v13.4s, v22.4s, v19.s[2]
+	WORD $0x4f931aee // fmla v14.4s, v23.4s, v19.s[2]
+	WORD $0x4fb01b03 // fmla v3.4s, v24.4s, v16.s[3]
+	WORD $0x4fb01b24 // fmla v4.4s, v25.4s, v16.s[3]
+	WORD $0x4fb01b45 // fmla v5.4s, v26.4s, v16.s[3]
+	WORD $0x4fb11b06 // fmla v6.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b27 // fmla v7.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b48 // fmla v8.4s, v26.4s, v17.s[3]
+	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
+	WORD $0x4fb21b2a // fmla v10.4s, v25.4s, v18.s[3]
+	WORD $0x4fb21b4b // fmla v11.4s, v26.4s, v18.s[3]
+	WORD $0x4fb31b0c // fmla v12.4s, v24.4s, v19.s[3]
+	WORD $0x4fb31b2d // fmla v13.4s, v25.4s, v19.s[3]
+	WORD $0x4fb31b4e // fmla v14.4s, v26.4s, v19.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows178
+rest179:
+	ADDS $4, R12, R12
+	BEQ end181
+row180:
+	FMOVS.P 4(R24), F16
+	FMOVS.P 4(R25), F17
+	FMOVS.P 4(R26), F18
+	FMOVS.P 4(R17), F19
+	FLDPQ 0(R9), (F21, F22)
+	FMOVQ 32(R9), F23
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
+	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
+	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
+	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
+	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
+	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row180
+end181:
+out162:
+	CBZ R22, plain182
+	FMOVS.P 4(R22), F20
+	WORD $0x4f949063 // fmul v3.4s, v3.4s, v20.s[0]
+	WORD $0x4f949084 // fmul v4.4s, v4.4s, v20.s[0]
+	WORD $0x4f9490a5 // fmul v5.4s, v5.4s, v20.s[0]
+plain182:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite183
+	FLDPQ 0(R21), (F21, F22)
+	FMOVQ 32(R21), F23
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
+	WORD $0x4e37d4a5 // fadd v5.4s, v5.4s, v23.4s
+overwrite183:
+	FSTPQ (F3, F4), 0(R21)
+	FMOVQ F5, 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain184
+	FMOVS.P 4(R22), F20
+	WORD $0x4f9490c6 // fmul v6.4s, v6.4s, v20.s[0]
+	WORD $0x4f9490e7 // fmul v7.4s, v7.4s, v20.s[0]
+	WORD $0x4f949108 // fmul v8.4s, v8.4s, v20.s[0]
+plain184:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite185
+	FLDPQ 0(R21), (F21, F22)
+	FMOVQ 32(R21), F23
+	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
+	WORD $0x4e36d4e7 // fadd v7.4s, v7.4s, v22.4s
+	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
+overwrite185:
+	FSTPQ (F6, F7), 0(R21)
+	FMOVQ F8, 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain186
+	FMOVS.P 4(R22), F20
+	WORD $0x4f949129 // fmul v9.4s, v9.4s, v20.s[0]
+	WORD $0x4f94914a // fmul v10.4s, v10.4s, v20.s[0]
+	WORD $0x4f94916b // fmul v11.4s, v11.4s, v20.s[0]
+plain186:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite187
+	FLDPQ 0(R21), (F21, F22)
+	FMOVQ 32(R21), F23
+	WORD $0x4e35d529 // fadd v9.4s, v9.4s, v21.4s
+	WORD $0x4e36d54a // fadd v10.4s, v10.4s, v22.4s
+	WORD $0x4e37d56b // fadd v11.4s, v11.4s, v23.4s
+overwrite187:
+	FSTPQ (F9, F10), 0(R21)
+	FMOVQ F11, 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain188
+	FMOVS.P 4(R22), F20
+	WORD $0x4f94918c // fmul v12.4s, v12.4s, v20.s[0]
+	WORD $0x4f9491ad // fmul v13.4s, v13.4s, v20.s[0]
+	WORD $0x4f9491ce // fmul v14.4s, v14.4s, v20.s[0]
+plain188:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite189
+	FLDPQ 0(R21), (F21, F22)
+	FMOVQ 32(R21), F23
+	WORD $0x4e35d58c // fadd v12.4s, v12.4s, v21.4s
+	WORD $0x4e36d5ad // fadd v13.4s, v13.4s, v22.4s
+	WORD $0x4e37d5ce // fadd v14.4s, v14.4s, v23.4s
+overwrite189:
+	FSTPQ (F12, F13), 0(R21)
+	FMOVQ F14, 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads163
+rest159:
+	CBZ R19, done161
+	B heads160
+few158:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FMOVQ 32(R16), F2
+	MOVD 168(R0), R15
+	CBZ R15, plain191
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F3
+	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
+plain191:
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed53
+	CBZ R13, undecayed193
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed53
+	BEQ undecayed193
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar54
+	CBZ R15, scalar194
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar54:
-	B decayed49
-undecayed53:
+scalar194:
+	B decayed192
+undecayed193:
 	SUBS $4, R12, R12
-	BLT rest56
-rows55:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	FLDPQ 0(R10), (F9, F10)
-	FMOVQ 32(R10), F11
-	WORD $0x4f9d1006 // fmla v6.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1027 // fmla v7.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1048 // fmla v8.4s, v2.4s, v29.s[0]
-	WORD $0x4fbd1009 // fmla v9.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd102a // fmla v10.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd104b // fmla v11.4s, v2.4s, v29.s[1]
-	WORD $0x4f9e10c3 // fmla v3.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10e4 // fmla v4.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e1105 // fmla v5.4s, v8.4s, v30.s[0]
-	WORD $0x4fbe1123 // fmla v3.4s, v9.4s, v30.s[1]
-	WORD $0x4fbe1144 // fmla v4.4s, v10.4s, v30.s[1]
-	WORD $0x4fbe1165 // fmla v5.4s, v11.4s, v30.s[1]
-	FSTPQ (F6, F7), 0(R9)
-	FMOVQ F8, 32(R9)
-	FSTPQ (F9, F10), 0(R10)
-	FMOVQ F11, 32(R10)
+	BLT rest196
+rows195:
+	FMOVQ.P 16(R23), F6
+	FMOVQ.P 16(R24), F7
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	FLDPQ 0(R10), (F12, F13)
+	FMOVQ 32(R10), F14
+	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
+	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
+	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
+	WORD $0x4fa6100c // fmla v12.4s, v0.4s, v6.s[1]
+	WORD $0x4fa6102d // fmla v13.4s, v1.4s, v6.s[1]
+	WORD $0x4fa6104e // fmla v14.4s, v2.4s, v6.s[1]
+	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
+	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
+	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
+	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
+	WORD $0x4fa711a4 // fmla v4.4s, v13.4s, v7.s[1]
+	WORD $0x4fa711c5 // fmla v5.4s, v14.4s, v7.s[1]
+	FSTPQ (F9, F10), 0(R9)
+	FMOVQ F11, 32(R9)
+	FSTPQ (F12, F13), 0(R10)
+	FMOVQ F14, 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	FLDPQ 0(R10), (F9, F10)
-	FMOVQ 32(R10), F11
-	WORD $0x4f9d1806 // fmla v6.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1827 // fmla v7.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d1848 // fmla v8.4s, v2.4s, v29.s[2]
-	WORD $0x4fbd1809 // fmla v9.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd182a // fmla v10.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd184b // fmla v11.4s, v2.4s, v29.s[3]
-	WORD $0x4f9e18c3 // fmla v3.4s, v6.4s, v30.s[2]
-	WORD $0x4f9e18e4 // fmla v4.4s, v7.4s, v30.s[2]
-	WORD $0x4f9e1905 // fmla v5.4s, v8.4s, v30.s[2]
-	WORD $0x4fbe1923 // fmla v3.4s, v9.4s, v30.s[3]
-	WORD $0x4fbe1944 // fmla v4.4s, v10.4s, v30.s[3]
-	WORD $0x4fbe1965 // fmla v5.4s, v11.4s, v30.s[3]
-	FSTPQ (F6, F7), 0(R9)
-	FMOVQ F8, 32(R9)
-	FSTPQ (F9, F10), 0(R10)
-	FMOVQ F11, 32(R10)
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	FLDPQ 0(R10), (F12, F13)
+	FMOVQ 32(R10), F14
+	WORD $0x4f861809 // fmla v9.4s, v0.4s, v6.s[2]
+	WORD $0x4f86182a // fmla v10.4s, v1.4s, v6.s[2]
+	WORD $0x4f86184b // fmla v11.4s, v2.4s, v6.s[2]
+	WORD $0x4fa6180c // fmla v12.4s, v0.4s, v6.s[3]
+	WORD $0x4fa6182d // fmla v13.4s, v1.4s, v6.s[3]
+	WORD $0x4fa6184e // fmla v14.4s, v2.4s, v6.s[3]
+	WORD $0x4f871923 // fmla v3.4s, v9.4s, v7.s[2]
+	WORD $0x4f871944 // fmla v4.4s, v10.4s, v7.s[2]
+	WORD $0x4f871965 // fmla v5.4s, v11.4s, v7.s[2]
+	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
+	WORD $0x4fa719a4 // fmla v4.4s, v13.4s, v7.s[3]
+	WORD $0x4fa719c5 // fmla v5.4s, v14.4s, v7.s[3]
+	FSTPQ (F9, F10), 0(R9)
+	FMOVQ F11, 32(R9)
+	FSTPQ (F12, F13), 0(R10)
+	FMOVQ F14, 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows55
-rest56:
+	BGE rows195
+rest196:
 	ADDS $4, R12, R12
-	BEQ end58
-row57:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	WORD $0x4f9d1006 // fmla v6.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1027 // fmla v7.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1048 // fmla v8.4s, v2.4s, v29.s[0]
-	WORD $0x4f9e10c3 // fmla v3.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10e4 // fmla v4.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e1105 // fmla v5.4s, v8.4s, v30.s[0]
-	FSTPQ (F6, F7), 0(R9)
-	FMOVQ F8, 32(R9)
+	BEQ end198
+row197:
+	FMOVS.P 4(R23), F6
+	FMOVS.P 4(R24), F7
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
+	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
+	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
+	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
+	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
+	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
+	FSTPQ (F9, F10), 0(R9)
+	FMOVQ F11, 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row57
-end58:
-	B out50
-decayed49:
+	BNE row197
+end198:
+	B out190
+decayed192:
 	SUBS $4, R12, R12
-	BLT rest60
-rows59:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same63
-	FMOVQ.P 16(R13), F31
-	B loaded64
-same63:
-	VLD1R (R13), [V31.S4]
-loaded64:
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	WORD $0x4f9f90c6 // fmul v6.4s, v6.4s, v31.s[0]
-	WORD $0x4f9f90e7 // fmul v7.4s, v7.4s, v31.s[0]
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	FLDPQ 0(R10), (F9, F10)
-	FMOVQ 32(R10), F11
-	WORD $0x4fbf9129 // fmul v9.4s, v9.4s, v31.s[1]
-	WORD $0x4fbf914a // fmul v10.4s, v10.4s, v31.s[1]
-	WORD $0x4fbf916b // fmul v11.4s, v11.4s, v31.s[1]
-	WORD $0x4f9d1006 // fmla v6.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1027 // fmla v7.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1048 // fmla v8.4s, v2.4s, v29.s[0]
-	WORD $0x4fbd1009 // fmla v9.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd102a // fmla v10.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd104b // fmla v11.4s, v2.4s, v29.s[1]
-	WORD $0x4f9e10c3 // fmla v3.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10e4 // fmla v4.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e1105 // fmla v5.4s, v8.4s, v30.s[0]
-	WORD $0x4fbe1123 // fmla v3.4s, v9.4s, v30.s[1]
-	WORD $0x4fbe1144 // fmla v4.4s, v10.4s, v30.s[1]
-	WORD $0x4fbe1165 // fmla v5.4s, v11.4s, v30.s[1]
-	FSTPQ (F6, F7), 0(R9)
-	FMOVQ F8, 32(R9)
-	FSTPQ (F9, F10), 0(R10)
-	FMOVQ F11, 32(R10)
+	BLT rest200
+rows199:
+	FMOVQ.P 16(R23), F6
+	FMOVQ.P 16(R24), F7
+	CBZ R14, same203
+	FMOVQ.P 16(R13), F8
+	B loaded204
+same203:
+	VLD1R (R13), [V8.S4]
+loaded204:
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	WORD $0x4f889129 // fmul v9.4s, v9.4s, v8.s[0]
+	WORD $0x4f88914a // fmul v10.4s, v10.4s, v8.s[0]
+	WORD $0x4f88916b // fmul v11.4s, v11.4s, v8.s[0]
+	FLDPQ 0(R10), (F12, F13)
+	FMOVQ 32(R10), F14
+	WORD $0x4fa8918c // fmul v12.4s, v12.4s, v8.s[1]
+	WORD $0x4fa891ad // fmul v13.4s, v13.4s, v8.s[1]
+	WORD $0x4fa891ce // fmul v14.4s, v14.4s, v8.s[1]
+	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
+	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
+	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
+	WORD $0x4fa6100c // fmla v12.4s, v0.4s, v6.s[1]
+	WORD $0x4fa6102d // fmla v13.4s, v1.4s, v6.s[1]
+	WORD $0x4fa6104e // fmla v14.4s, v2.4s, v6.s[1]
+	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
+	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
+	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
+	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
+	WORD $0x4fa711a4 // fmla v4.4s, v13.4s, v7.s[1]
+	WORD $0x4fa711c5 // fmla v5.4s, v14.4s, v7.s[1]
+	FSTPQ (F9, F10), 0(R9)
+	FMOVQ F11, 32(R9)
+	FSTPQ (F12, F13), 0(R10)
+	FMOVQ F14, 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	WORD $0x4f9f98c6 // fmul v6.4s, v6.4s, v31.s[2]
-	WORD $0x4f9f98e7 // fmul v7.4s, v7.4s, v31.s[2]
-	WORD $0x4f9f9908 // fmul v8.4s, v8.4s, v31.s[2]
-	FLDPQ 0(R10), (F9, F10)
-	FMOVQ 32(R10), F11
-	WORD $0x4fbf9929 // fmul v9.4s, v9.4s, v31.s[3]
-	WORD $0x4fbf994a // fmul v10.4s, v10.4s, v31.s[3]
-	WORD $0x4fbf996b // fmul v11.4s, v11.4s, v31.s[3]
-	WORD $0x4f9d1806 // fmla v6.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1827 // fmla v7.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d1848 // fmla v8.4s, v2.4s, v29.s[2]
-	WORD $0x4fbd1809 // fmla v9.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd182a // fmla v10.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd184b // fmla v11.4s, v2.4s, v29.s[3]
-	WORD $0x4f9e18c3 // fmla v3.4s, v6.4s, v30.s[2]
-	WORD $0x4f9e18e4 // fmla v4.4s, v7.4s, v30.s[2]
-	WORD $0x4f9e1905 // fmla v5.4s, v8.4s, v30.s[2]
-	WORD $0x4fbe1923 // fmla v3.4s, v9.4s, v30.s[3]
-	WORD $0x4fbe1944 // fmla v4.4s, v10.4s, v30.s[3]
-	WORD $0x4fbe1965 // fmla v5.4s, v11.4s, v30.s[3]
-	FSTPQ (F6, F7), 0(R9)
-	FMOVQ F8, 32(R9)
-	FSTPQ (F9, F10), 0(R10)
-	FMOVQ F11, 32(R10)
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	WORD $0x4f889929 // fmul v9.4s, v9.4s, v8.s[2]
+	WORD $0x4f88994a // fmul v10.4s, v10.4s, v8.s[2]
+	WORD $0x4f88996b // fmul v11.4s, v11.4s, v8.s[2]
+	FLDPQ 0(R10), (F12, F13)
+	FMOVQ 32(R10), F14
+	WORD $0x4fa8998c // fmul v12.4s, v12.4s, v8.s[3]
+	WORD $0x4fa899ad // fmul v13.4s, v13.4s, v8.s[3]
+	WORD $0x4fa899ce // fmul v14.4s, v14.4s, v8.s[3]
+	WORD $0x4f861809 // fmla v9.4s, v0.4s, v6.s[2]
+	WORD $0x4f86182a // fmla v10.4s, v1.4s, v6.s[2]
+	WORD $0x4f86184b // fmla v11.4s, v2.4s, v6.s[2]
+	WORD $0x4fa6180c // fmla v12.4s, v0.4s, v6.s[3]
+	WORD $0x4fa6182d // fmla v13.4s, v1.4s, v6.s[3]
+	WORD $0x4fa6184e // fmla v14.4s, v2.4s, v6.s[3]
+	WORD $0x4f871923 // fmla v3.4s, v9.4s, v7.s[2]
+	WORD $0x4f871944 // fmla v4.4s, v10.4s, v7.s[2]
+	WORD $0x4f871965 // fmla v5.4s, v11.4s, v7.s[2]
+	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
+	WORD $0x4fa719a4 // fmla v4.4s, v13.4s, v7.s[3]
+	WORD $0x4fa719c5 // fmla v5.4s, v14.4s, v7.s[3]
+	FSTPQ (F9, F10), 0(R9)
+	FMOVQ F11, 32(R9)
+	FSTPQ (F12, F13), 0(R10)
+	FMOVQ F14, 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows59
-rest60:
+	BGE rows199
+rest200:
 	ADDS $4, R12, R12
-	BEQ end62
-row61:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end202
+row201:
+	FMOVS.P 4(R23), F6
+	FMOVS.P 4(R24), F7
+	FMOVS (R13), F8
 	ADD R14, R13, R13
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	WORD $0x4f9f90c6 // fmul v6.4s, v6.4s, v31.s[0]
-	WORD $0x4f9f90e7 // fmul v7.4s, v7.4s, v31.s[0]
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	WORD $0x4f9d1006 // fmla v6.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1027 // fmla v7.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1048 // fmla v8.4s, v2.4s, v29.s[0]
-	WORD $0x4f9e10c3 // fmla v3.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10e4 // fmla v4.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e1105 // fmla v5.4s, v8.4s, v30.s[0]
-	FSTPQ (F6, F7), 0(R9)
-	FMOVQ F8, 32(R9)
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	WORD $0x4f889129 // fmul v9.4s, v9.4s, v8.s[0]
+	WORD $0x4f88914a // fmul v10.4s, v10.4s, v8.s[0]
+	WORD $0x4f88916b // fmul v11.4s, v11.4s, v8.s[0]
+	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
+	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
+	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
+	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
+	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
+	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
+	FSTPQ (F9, F10), 0(R9)
+	FMOVQ F11, 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row61
-end62:
-	B out50
-heads51:
+	BNE row201
+end202:
+	B out190
+heads160:
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
@@ -4134,76 +8071,76 @@ heads51:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest66
-rows65:
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	FLDPQ 0(R10), (F9, F10)
-	FMOVQ 32(R10), F11
-	WORD $0x4f9e10c3 // fmla v3.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10e4 // fmla v4.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e1105 // fmla v5.4s, v8.4s, v30.s[0]
-	WORD $0x4fbe1123 // fmla v3.4s, v9.4s, v30.s[1]
-	WORD $0x4fbe1144 // fmla v4.4s, v10.4s, v30.s[1]
-	WORD $0x4fbe1165 // fmla v5.4s, v11.4s, v30.s[1]
+	BLT rest206
+rows205:
+	FMOVQ.P 16(R24), F7
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	FLDPQ 0(R10), (F12, F13)
+	FMOVQ 32(R10), F14
+	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
+	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
+	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
+	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
+	WORD $0x4fa711a4 // fmla v4.4s, v13.4s, v7.s[1]
+	WORD $0x4fa711c5 // fmla v5.4s, v14.4s, v7.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	FLDPQ 0(R10), (F9, F10)
-	FMOVQ 32(R10), F11
-	WORD $0x4f9e18c3 // fmla v3.4s, v6.4s, v30.s[2]
-	WORD $0x4f9e18e4 // fmla v4.4s, v7.4s, v30.s[2]
-	WORD $0x4f9e1905 // fmla v5.4s, v8.4s, v30.s[2]
-	WORD $0x4fbe1923 // fmla v3.4s, v9.4s, v30.s[3]
-	WORD $0x4fbe1944 // fmla v4.4s, v10.4s, v30.s[3]
-	WORD $0x4fbe1965 // fmla v5.4s, v11.4s, v30.s[3]
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	FLDPQ 0(R10), (F12, F13)
+	FMOVQ 32(R10), F14
+	WORD $0x4f871923 // fmla v3.4s, v9.4s, v7.s[2]
+	WORD $0x4f871944 // fmla v4.4s, v10.4s, v7.s[2]
+	WORD $0x4f871965 // fmla v5.4s, v11.4s, v7.s[2]
+	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
+	WORD $0x4fa719a4 // fmla v4.4s, v13.4s, v7.s[3]
+	WORD $0x4fa719c5 // fmla v5.4s, v14.4s, v7.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows65
-rest66:
+	BGE rows205
+rest206:
 	ADDS $4, R12, R12
-	BEQ end68
-row67:
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F6, F7)
-	FMOVQ 32(R9), F8
-	WORD $0x4f9e10c3 // fmla v3.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10e4 // fmla v4.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e1105 // fmla v5.4s, v8.4s, v30.s[0]
+	BEQ end208
+row207:
+	FMOVS.P 4(R24), F7
+	FLDPQ 0(R9), (F9, F10)
+	FMOVQ 32(R9), F11
+	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
+	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
+	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row67
-end68:
-out50:
-	CBZ R19, done52
-	CBZ R22, plain69
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9063 // fmul v3.4s, v3.4s, v31.s[0]
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-plain69:
+	BNE row207
+end208:
+out190:
+	CBZ R19, done161
+	CBZ R22, plain209
+	FMOVS.P 4(R22), F8
+	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
+	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
+	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
+plain209:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite70
-	FLDPQ 0(R21), (F6, F7)
-	FMOVQ 32(R21), F8
-	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
-	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
-	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
-overwrite70:
+	CBZ R15, overwrite210
+	FLDPQ 0(R21), (F9, F10)
+	FMOVQ 32(R21), F11
+	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
+	WORD $0x4e2ad484 // fadd v4.4s, v4.4s, v10.4s
+	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
+overwrite210:
 	FSTPQ (F3, F4), 0(R21)
 	FMOVQ F5, 32(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads51
-done52:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads160
+done161:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -4229,16 +8166,16 @@ done52:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens3
-walked5:
+	B tokens113
+walked115:
 	ADD $12, R6, R6
-	B panel1
-narrower2:
-panel71:
+	B panel111
+narrower112:
+panel211:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower72
+	BLT narrower212
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -4250,7 +8187,7 @@ panel71:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards76
+	CBZ R15, forwards216
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -4265,150 +8202,150 @@ panel71:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards76:
+forwards216:
 	MOVD ZR, R5
-tokens73:
+tokens213:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked75
+	BLE walked215
 	CMP $4, R15
-	BLT one74
+	BLT one214
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one74
+	BNE one214
 	MOVD 144(R0), R15
-	CBZ R15, undecayed77
+	CBZ R15, undecayed217
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one74
+	BNE one214
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one74
+	BNE one214
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one74
-undecayed77:
-	CBNZ R6, fetched78
+	BNE one214
+undecayed217:
+	CBNZ R6, fetched218
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip79
+	BLE skip219
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line80:
+line220:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line80
+	BNE line220
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line81:
+line221:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line81
+	BNE line221
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line82:
+line222:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line82
+	BNE line222
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line83:
+line223:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line83
-skip79:
+	BNE line223
+skip219:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip84
+	BLE skip224
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line85:
+line225:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line85
+	BNE line225
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line86:
+line226:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line86
+	BNE line226
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line87:
+line227:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line87
+	BNE line227
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line88:
+line228:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line88
-skip84:
+	BNE line228
+skip224:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip89
+	BLE skip229
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line90:
+line230:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line90
+	BNE line230
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line91:
+line231:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line91
+	BNE line231
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line92:
+line232:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line92
+	BNE line232
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line93:
+line233:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line93
-skip89:
-fetched78:
+	BNE line233
+skip229:
+fetched218:
 	// 4 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -4424,7 +8361,7 @@ fetched78:
 	ADD R15, R16, R16
 	FMOVQ 0(R16), F3
 	MOVD 168(R0), R15
-	CBZ R15, plain94
+	CBZ R15, plain234
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -4434,7 +8371,7 @@ fetched78:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS 12(R15), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain94:
+plain234:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -4462,25 +8399,25 @@ plain94:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed97
+	CBZ R13, undecayed237
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed97
+	BEQ undecayed237
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar98
+	CBZ R15, scalar238
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar98:
-	B decayed95
-undecayed97:
+scalar238:
+	B decayed235
+undecayed237:
 	SUBS $4, R12, R12
-	BLT rest100
-rows99:
+	BLT rest240
+rows239:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -4534,11 +8471,11 @@ rows99:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows99
-rest100:
+	BGE rows239
+rest240:
 	ADDS $4, R12, R12
-	BEQ end102
-row101:
+	BEQ end242
+row241:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -4559,13 +8496,13 @@ row101:
 	FMOVQ F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row101
-end102:
-	B out96
-decayed95:
+	BNE row241
+end242:
+	B out236
+decayed235:
 	SUBS $4, R12, R12
-	BLT rest104
-rows103:
+	BLT rest244
+rows243:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -4574,12 +8511,12 @@ rows103:
 	FMOVQ.P 16(R24), F15
 	FMOVQ.P 16(R25), F16
 	FMOVQ.P 16(R26), F17
-	CBZ R14, same107
+	CBZ R14, same247
 	FMOVQ.P 16(R13), F18
-	B loaded108
-same107:
+	B loaded248
+same247:
 	VLD1R (R13), [V18.S4]
-loaded108:
+loaded248:
 	FMOVQ 0(R9), F8
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	FMOVQ 0(R10), F9
@@ -4629,11 +8566,11 @@ loaded108:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows103
-rest104:
+	BGE rows243
+rest244:
 	ADDS $4, R12, R12
-	BEQ end106
-row105:
+	BEQ end246
+row245:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -4657,11 +8594,11 @@ row105:
 	FMOVQ F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row105
-end106:
-out96:
+	BNE row245
+end246:
+out236:
 	MOVD 192(R0), R15
-	CBZ R15, plain109
+	CBZ R15, plain249
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
@@ -4671,14 +8608,14 @@ out96:
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 12(R15), F0
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain109:
+plain249:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite110
+	CBZ R16, overwrite250
 	MOVD R4, R16
 	FMOVQ 0(R16), F0
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
@@ -4692,7 +8629,7 @@ plain109:
 	FMOVQ 0(R16), F3
 	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
 	ADD R15, R16, R16
-overwrite110:
+overwrite250:
 	FMOVQ F4, 0(R4)
 	ADD R15, R4, R4
 	FMOVQ F5, 0(R4)
@@ -4720,1018 +8657,567 @@ overwrite110:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens73
-one74:
-	CBNZ R6, fetched111
+	B tokens213
+one214:
+	CBNZ R6, fetched251
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip112
+	BLE skip252
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line113:
+line253:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line113
-skip112:
+	BNE line253
+skip252:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip114
+	BLE skip254
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line115:
+line255:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line115
-skip114:
+	BNE line255
+skip254:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip116
+	BLE skip256
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line117:
+line257:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line117
-skip116:
-fetched111:
+	BNE line257
+skip256:
+fetched251:
 	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors258
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors258:
+	CBNZ R19, some259
+	MOVD R1, R20
+some259:
+	CMP $4, R19
+	BLT few260
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain118
+	CBZ R15, plain266
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain118:
+plain266:
 	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors119
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors119:
-	CBNZ R19, some120
-	MOVD R1, R20
-some120:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed125
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed125
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar126
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar126:
-	B decayed121
-undecayed125:
-	SUBS $4, R12, R12
-	BLT rest128
-rows127:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows127
-rest128:
-	ADDS $4, R12, R12
-	BEQ end130
-row129:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row129
-end130:
-	B out122
-decayed121:
-	SUBS $4, R12, R12
-	BLT rest132
-rows131:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same135
-	FMOVQ.P 16(R13), F31
-	B loaded136
-same135:
-	VLD1R (R13), [V31.S4]
-loaded136:
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows131
-rest132:
-	ADDS $4, R12, R12
-	BEQ end134
-row133:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row133
-end134:
-	B out122
-heads123:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest138
-rows137:
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows137
-rest138:
-	ADDS $4, R12, R12
-	BEQ end140
-row139:
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row139
-end140:
-out122:
-	CBZ R19, done124
-	CBZ R22, plain141
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain141:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite142
-	FMOVQ 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite142:
-	FMOVQ F1, 0(R21)
 	MOVD 264(R0), R15
 	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads123
-done124:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens73
-walked75:
-	ADD $4, R6, R6
-	B panel71
-narrower72:
-panel143:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $2, R15
-	BLT narrower144
-
-	// 2 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards148
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards148:
-	MOVD ZR, R5
-tokens145:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked147
-	CMP $4, R15
-	BLT one146
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one146
-	MOVD 144(R0), R15
-	CBZ R15, undecayed149
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one146
-	MOVWU 8(R15), R16
-	CMP R17, R16
-	BNE one146
-	MOVWU 12(R15), R16
-	CMP R17, R16
-	BNE one146
-undecayed149:
-	CBNZ R6, fetched150
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip151
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line152:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line152
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line153:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line153
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line154:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line154
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line155:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line155
-skip151:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip156
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line157:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line157
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line158:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line158
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line159:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line159
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line160:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line160
-skip156:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip161
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line162:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line162
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line163:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line163
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line164:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line164
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line165:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line165
-skip161:
-fetched150:
-	// 4 tokens
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	ADD R15, R16, R16
-	FMOVD 0(R16), F1
-	ADD R15, R16, R16
-	FMOVD 0(R16), F2
-	ADD R15, R16, R16
-	FMOVD 0(R16), F3
-	MOVD 168(R0), R15
-	CBZ R15, plain166
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS 4(R15), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS 8(R15), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS 12(R15), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain166:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	ADD R15, R20, R21
-	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
+	MOVD R20, R24
 	ADD R15, R24, R25
 	ADD R15, R25, R26
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
+	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed169
+	CBZ R13, undecayed268
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed169
+	BEQ undecayed268
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar170
+	CBZ R15, scalar269
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar170:
-	B decayed167
-undecayed169:
+scalar269:
+	B decayed267
+undecayed268:
 	SUBS $4, R12, R12
-	BLT rest172
-rows171:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	FMOVD 0(R9), F8
-	FMOVD 0(R10), F9
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	BLT rest271
+rows270:
+	FMOVQ.P 16(R23), F5
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4fa5100c // fmla v12.4s, v0.4s, v5.s[1]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVD 0(R9), F8
-	FMOVD 0(R10), F9
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f85180b // fmla v11.4s, v0.4s, v5.s[2]
+	WORD $0x4fa5180c // fmla v12.4s, v0.4s, v5.s[3]
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows171
-rest172:
+	BGE rows270
+rest271:
 	ADDS $4, R12, R12
-	BEQ end174
-row173:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVD 0(R9), F8
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVD F8, 0(R9)
+	BEQ end273
+row272:
+	FMOVS.P 4(R23), F5
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVQ 0(R9), F11
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row173
-end174:
-	B out168
-decayed167:
+	BNE row272
+end273:
+	B out264
+decayed267:
 	SUBS $4, R12, R12
-	BLT rest176
-rows175:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	CBZ R14, same179
-	FMOVQ.P 16(R13), F18
-	B loaded180
-same179:
-	VLD1R (R13), [V18.S4]
-loaded180:
-	FMOVD 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	FMOVD 0(R10), F9
-	WORD $0x4fb29129 // fmul v9.4s, v9.4s, v18.s[1]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	BLT rest275
+rows274:
+	FMOVQ.P 16(R23), F5
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	CBZ R14, same278
+	FMOVQ.P 16(R13), F10
+	B loaded279
+same278:
+	VLD1R (R13), [V10.S4]
+loaded279:
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	FMOVQ 0(R10), F12
+	WORD $0x4faa918c // fmul v12.4s, v12.4s, v10.s[1]
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4fa5100c // fmla v12.4s, v0.4s, v5.s[1]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVD 0(R9), F8
-	WORD $0x4f929908 // fmul v8.4s, v8.4s, v18.s[2]
-	FMOVD 0(R10), F9
-	WORD $0x4fb29929 // fmul v9.4s, v9.4s, v18.s[3]
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVD F8, 0(R9)
-	FMOVD F9, 0(R10)
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a996b // fmul v11.4s, v11.4s, v10.s[2]
+	FMOVQ 0(R10), F12
+	WORD $0x4faa998c // fmul v12.4s, v12.4s, v10.s[3]
+	WORD $0x4f85180b // fmla v11.4s, v0.4s, v5.s[2]
+	WORD $0x4fa5180c // fmla v12.4s, v0.4s, v5.s[3]
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows175
-rest176:
+	BGE rows274
+rest275:
 	ADDS $4, R12, R12
-	BEQ end178
-row177:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVS (R13), F18
+	BEQ end277
+row276:
+	FMOVS.P 4(R23), F5
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVS (R13), F10
 	ADD R14, R13, R13
-	FMOVD 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVD F8, 0(R9)
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row177
-end178:
-out168:
-	MOVD 192(R0), R15
-	CBZ R15, plain181
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F0
-	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
-	FMOVS 4(R15), F0
-	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
-	FMOVS 8(R15), F0
-	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
-	FMOVS 12(R15), F0
-	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain181:
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite182
-	MOVD R4, R16
-	FMOVD 0(R16), F0
-	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F1
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F2
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F3
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite182:
-	FMOVD F4, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F5, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F7, 0(R4)
-	ADD R15, R4, R4
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R3, R3
-	ADD $4, R5, R5
-	B tokens145
-one146:
-	CBNZ R6, fetched183
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip184
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line185:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line185
-skip184:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip186
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line187:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line187
-skip186:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip188
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line189:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line189
-skip188:
-fetched183:
-	// one token
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain190
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain190:
+	BNE row276
+end277:
+	B out264
+heads265:
+	CMP $4, R19
+	BLT rest261
 	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors191
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors191:
-	CBNZ R19, some192
-	MOVD R1, R20
-some192:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed197
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed197
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar198
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar198:
-	B decayed193
-undecayed197:
-	SUBS $4, R12, R12
-	BLT rest200
-rows199:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows199
-rest200:
-	ADDS $4, R12, R12
-	BEQ end202
-row201:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row201
-end202:
-	B out194
-decayed193:
-	SUBS $4, R12, R12
-	BLT rest204
-rows203:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same207
-	FMOVQ.P 16(R13), F31
-	B loaded208
-same207:
-	VLD1R (R13), [V31.S4]
-loaded208:
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows203
-rest204:
-	ADDS $4, R12, R12
-	BEQ end206
-row205:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row205
-end206:
-	B out194
-heads195:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest210
-rows209:
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows209
-rest210:
-	ADDS $4, R12, R12
-	BEQ end212
-row211:
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row211
-end212:
-out194:
-	CBZ R19, done196
-	CBZ R22, plain213
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain213:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite214
-	FMOVD 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite214:
-	FMOVD F1, 0(R21)
 	MOVD 264(R0), R15
 	LSL $2, R15, R15
-	ADD R15, R20, R20
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest281
+rows280:
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows280
+rest281:
+	ADDS $4, R12, R12
+	BEQ end283
+row282:
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVQ 0(R9), F11
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row282
+end283:
+out264:
+	CBZ R22, plain284
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
+plain284:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite285
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
+overwrite285:
+	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads195
-done196:
+	CBZ R22, plain286
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+plain286:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite287
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
+overwrite287:
+	FMOVQ F2, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain288
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+plain288:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite289
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+overwrite289:
+	FMOVQ F3, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain290
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+plain290:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite291
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+overwrite291:
+	FMOVQ F4, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads265
+rest261:
+	CBZ R19, done263
+	B heads262
+few260:
+	MOVD R3, R16
+	FMOVQ 0(R16), F0
+	MOVD 168(R0), R15
+	CBZ R15, plain293
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+plain293:
+	VMOVI $0, V1.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed295
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed295
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar296
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar296:
+	B decayed294
+undecayed295:
+	SUBS $4, R12, R12
+	BLT rest298
+rows297:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows297
+rest298:
+	ADDS $4, R12, R12
+	BEQ end300
+row299:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVQ 0(R9), F5
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVQ F5, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row299
+end300:
+	B out292
+decayed294:
+	SUBS $4, R12, R12
+	BLT rest302
+rows301:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	CBZ R14, same305
+	FMOVQ.P 16(R13), F4
+	B loaded306
+same305:
+	VLD1R (R13), [V4.S4]
+loaded306:
+	FMOVQ 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	FMOVQ 0(R10), F6
+	WORD $0x4fa490c6 // fmul v6.4s, v6.4s, v4.s[1]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	WORD $0x4f8498a5 // fmul v5.4s, v5.4s, v4.s[2]
+	FMOVQ 0(R10), F6
+	WORD $0x4fa498c6 // fmul v6.4s, v6.4s, v4.s[3]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows301
+rest302:
+	ADDS $4, R12, R12
+	BEQ end304
+row303:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS (R13), F4
+	ADD R14, R13, R13
+	FMOVQ 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVQ F5, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row303
+end304:
+	B out292
+heads262:
+	VMOVI $0, V1.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest308
+rows307:
+	FMOVQ.P 16(R24), F3
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows307
+rest308:
+	ADDS $4, R12, R12
+	BEQ end310
+row309:
+	FMOVS.P 4(R24), F3
+	FMOVQ 0(R9), F5
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row309
+end310:
+out292:
+	CBZ R19, done263
+	CBZ R22, plain311
+	FMOVS.P 4(R22), F4
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+plain311:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite312
+	FMOVQ 0(R21), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+overwrite312:
+	FMOVQ F1, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads262
+done263:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -5757,16 +9243,16 @@ done196:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens145
-walked147:
-	ADD $2, R6, R6
-	B panel143
-narrower144:
-panel215:
+	B tokens213
+walked215:
+	ADD $4, R6, R6
+	B panel211
+narrower212:
+panel313:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $1, R15
-	BLT narrower216
+	BLT narrower314
 
 	// 1 columns
 	MOVD 96(R0), R7
@@ -5778,7 +9264,7 @@ panel215:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards220
+	CBZ R15, forwards318
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -5793,150 +9279,150 @@ panel215:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards220:
+forwards318:
 	MOVD ZR, R5
-tokens217:
+tokens315:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked219
+	BLE walked317
 	CMP $4, R15
-	BLT one218
+	BLT one316
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one218
+	BNE one316
 	MOVD 144(R0), R15
-	CBZ R15, undecayed221
+	CBZ R15, undecayed319
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one218
+	BNE one316
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one218
+	BNE one316
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one218
-undecayed221:
-	CBNZ R6, fetched222
+	BNE one316
+undecayed319:
+	CBNZ R6, fetched320
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip223
+	BLE skip321
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line224:
+line322:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line224
+	BNE line322
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line225:
+line323:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line225
+	BNE line323
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line226:
+line324:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line226
+	BNE line324
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line227:
+line325:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line227
-skip223:
+	BNE line325
+skip321:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip228
+	BLE skip326
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line229:
+line327:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line229
+	BNE line327
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line230:
+line328:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line230
+	BNE line328
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line231:
+line329:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line231
+	BNE line329
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line232:
+line330:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line232
-skip228:
+	BNE line330
+skip326:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip233
+	BLE skip331
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line234:
+line332:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line234
+	BNE line332
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line235:
+line333:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line235
+	BNE line333
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line236:
+line334:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line236
+	BNE line334
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line237:
+line335:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line237
-skip233:
-fetched222:
+	BNE line335
+skip331:
+fetched320:
 	// 4 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -5952,7 +9438,7 @@ fetched222:
 	ADD R15, R16, R16
 	FMOVS 0(R16), F3
 	MOVD 168(R0), R15
-	CBZ R15, plain238
+	CBZ R15, plain336
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -5962,7 +9448,7 @@ fetched222:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS 12(R15), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain238:
+plain336:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -5990,25 +9476,25 @@ plain238:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed241
+	CBZ R13, undecayed339
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed241
+	BEQ undecayed339
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar242
+	CBZ R15, scalar340
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar242:
-	B decayed239
-undecayed241:
+scalar340:
+	B decayed337
+undecayed339:
 	SUBS $4, R12, R12
-	BLT rest244
-rows243:
+	BLT rest342
+rows341:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -6062,11 +9548,11 @@ rows243:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows243
-rest244:
+	BGE rows341
+rest342:
 	ADDS $4, R12, R12
-	BEQ end246
-row245:
+	BEQ end344
+row343:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -6087,13 +9573,13 @@ row245:
 	FMOVS F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row245
-end246:
-	B out240
-decayed239:
+	BNE row343
+end344:
+	B out338
+decayed337:
 	SUBS $4, R12, R12
-	BLT rest248
-rows247:
+	BLT rest346
+rows345:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -6102,12 +9588,12 @@ rows247:
 	FMOVQ.P 16(R24), F15
 	FMOVQ.P 16(R25), F16
 	FMOVQ.P 16(R26), F17
-	CBZ R14, same251
+	CBZ R14, same349
 	FMOVQ.P 16(R13), F18
-	B loaded252
-same251:
+	B loaded350
+same349:
 	VLD1R (R13), [V18.S4]
-loaded252:
+loaded350:
 	FMOVS 0(R9), F8
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	FMOVS 0(R10), F9
@@ -6157,11 +9643,11 @@ loaded252:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows247
-rest248:
+	BGE rows345
+rest346:
 	ADDS $4, R12, R12
-	BEQ end250
-row249:
+	BEQ end348
+row347:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -6185,11 +9671,11 @@ row249:
 	FMOVS F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row249
-end250:
-out240:
+	BNE row347
+end348:
+out338:
 	MOVD 192(R0), R15
-	CBZ R15, plain253
+	CBZ R15, plain351
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
@@ -6199,14 +9685,14 @@ out240:
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 12(R15), F0
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain253:
+plain351:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite254
+	CBZ R16, overwrite352
 	MOVD R4, R16
 	FMOVS 0(R16), F0
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
@@ -6220,7 +9706,7 @@ plain253:
 	FMOVS 0(R16), F3
 	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
 	ADD R15, R16, R16
-overwrite254:
+overwrite352:
 	FMOVS F4, 0(R4)
 	ADD R15, R4, R4
 	FMOVS F5, 0(R4)
@@ -6248,198 +9734,198 @@ overwrite254:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens217
-one218:
-	CBNZ R6, fetched255
+	B tokens315
+one316:
+	CBNZ R6, fetched353
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip256
+	BLE skip354
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line257:
+line355:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line257
-skip256:
+	BNE line355
+skip354:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip258
+	BLE skip356
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line259:
+line357:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line259
-skip258:
+	BNE line357
+skip356:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip260
+	BLE skip358
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line261:
+line359:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line261
-skip260:
-fetched255:
+	BNE line359
+skip358:
+fetched353:
 	// one token
-	MOVD R3, R16
-	FMOVS 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain262
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain262:
-	VMOVI $0, V1.B16
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors263
+	CBZ R22, factors360
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors263:
-	CBNZ R19, some264
+factors360:
+	CBNZ R19, some361
 	MOVD R1, R20
-some264:
+some361:
+	MOVD R3, R16
+	FMOVS 0(R16), F0
+	MOVD 168(R0), R15
+	CBZ R15, plain367
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+plain367:
+	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed269
+	CBZ R13, undecayed369
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed269
+	BEQ undecayed369
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar270
+	CBZ R15, scalar370
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar270:
-	B decayed265
-undecayed269:
+scalar370:
+	B decayed368
+undecayed369:
 	SUBS $4, R12, R12
-	BLT rest272
-rows271:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	BLT rest372
+rows371:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows271
-rest272:
+	BGE rows371
+rest372:
 	ADDS $4, R12, R12
-	BEQ end274
-row273:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
+	BEQ end374
+row373:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS 0(R9), F5
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row273
-end274:
-	B out266
-decayed265:
+	BNE row373
+end374:
+	B out366
+decayed368:
 	SUBS $4, R12, R12
-	BLT rest276
-rows275:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same279
-	FMOVQ.P 16(R13), F31
-	B loaded280
-same279:
-	VLD1R (R13), [V31.S4]
-loaded280:
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	BLT rest376
+rows375:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	CBZ R14, same379
+	FMOVQ.P 16(R13), F4
+	B loaded380
+same379:
+	VLD1R (R13), [V4.S4]
+loaded380:
+	FMOVS 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	FMOVS 0(R10), F6
+	WORD $0x4fa490c6 // fmul v6.4s, v6.4s, v4.s[1]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	FMOVS 0(R9), F5
+	WORD $0x4f8498a5 // fmul v5.4s, v5.4s, v4.s[2]
+	FMOVS 0(R10), F6
+	WORD $0x4fa498c6 // fmul v6.4s, v6.4s, v4.s[3]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows275
-rest276:
+	BGE rows375
+rest376:
 	ADDS $4, R12, R12
-	BEQ end278
-row277:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end378
+row377:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS (R13), F4
 	ADD R14, R13, R13
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
+	FMOVS 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row277
-end278:
-	B out266
-heads267:
+	BNE row377
+end378:
+	B out366
+heads364:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -6447,55 +9933,55 @@ heads267:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest282
-rows281:
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
+	BLT rest382
+rows381:
+	FMOVQ.P 16(R24), F3
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows281
-rest282:
+	BGE rows381
+rest382:
 	ADDS $4, R12, R12
-	BEQ end284
-row283:
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
+	BEQ end384
+row383:
+	FMOVS.P 4(R24), F3
+	FMOVS 0(R9), F5
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row283
-end284:
-out266:
-	CBZ R19, done268
-	CBZ R22, plain285
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain285:
+	BNE row383
+end384:
+out366:
+	CBZ R19, done365
+	CBZ R22, plain385
+	FMOVS.P 4(R22), F4
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+plain385:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite286
-	FMOVS 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite286:
+	CBZ R15, overwrite386
+	FMOVS 0(R21), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+overwrite386:
 	FMOVS F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads267
-done268:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads364
+done365:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -6521,16 +10007,16 @@ done268:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens217
-walked219:
+	B tokens315
+walked317:
 	ADD $1, R6, R6
-	B panel215
-narrower216:
+	B panel313
+narrower314:
 	RET
 
 // recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
+// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// arm64 cores find out by themselves that lines are written whole.
 TEXT ·recur2x16NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R6
@@ -6539,10 +10025,19 @@ TEXT ·recur2x16NEON(SB), NOSPLIT, $0-8
 panel1:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
-	CMP $16, R15
+	CMP $32, R15
 	BLT narrower2
-
-	// 16 columns
+	MOVD 288(R0), R15
+	CMP $4, R15
+	BGE narrower2
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE alone3
+	MOVD 280(R0), R15
+	CMP $2, R15
+	BGE narrower2
+alone3:
+	// 32 columns
 	MOVD 96(R0), R7
 	ADD R6<<2, R7, R7
 	MOVD 24(R0), R1
@@ -6552,7 +10047,7 @@ panel1:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards6
+	CBZ R15, forwards7
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -6567,25 +10062,12 @@ panel1:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards6:
+forwards7:
 	MOVD ZR, R5
-tokens3:
+tokens4:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked5
-	CMP $2, R15
-	BLT one4
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one4
-	MOVD 144(R0), R15
-	CBZ R15, undecayed7
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one4
-undecayed7:
+	BLE walked6
 	CBNZ R6, fetched8
 	MOVD 352(R0), R16
 	CMP $0, R16
@@ -6601,30 +10083,29 @@ line10:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line10
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line11:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line11
 skip9:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip12
+	BLE skip11
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line13:
+line12:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line13
-	ADD R15, R17, R17
+	BNE line12
+skip11:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip13
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line14:
@@ -6632,31 +10113,687 @@ line14:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line14
-skip12:
+skip13:
+fetched8:
+	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors15
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors15:
+	CBNZ R19, some16
+	MOVD R1, R20
+some16:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	FLDPQ 64(R16), (F4, F5)
+	FLDPQ 96(R16), (F6, F7)
+	MOVD 168(R0), R15
+	CBZ R15, plain22
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
+	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
+	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
+	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
+	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
+plain22:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed24
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed24
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar25
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar25:
+	B decayed23
+undecayed24:
+	SUBS $4, R12, R12
+	BLT rest27
+rows26:
+	FMOVQ.P 16(R23), F16
+	FMOVQ.P 16(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb01013 // fmla v19.4s, v0.4s, v16.s[1]
+	WORD $0x4fb01034 // fmla v20.4s, v1.4s, v16.s[1]
+	WORD $0x4fb01055 // fmla v21.4s, v2.4s, v16.s[1]
+	WORD $0x4fb01076 // fmla v22.4s, v3.4s, v16.s[1]
+	WORD $0x4fb01097 // fmla v23.4s, v4.4s, v16.s[1]
+	WORD $0x4fb010b8 // fmla v24.4s, v5.4s, v16.s[1]
+	WORD $0x4fb010d9 // fmla v25.4s, v6.4s, v16.s[1]
+	WORD $0x4fb010fa // fmla v26.4s, v7.4s, v16.s[1]
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901813 // fmla v19.4s, v0.4s, v16.s[2]
+	WORD $0x4f901834 // fmla v20.4s, v1.4s, v16.s[2]
+	WORD $0x4f901855 // fmla v21.4s, v2.4s, v16.s[2]
+	WORD $0x4f901876 // fmla v22.4s, v3.4s, v16.s[2]
+	WORD $0x4f901897 // fmla v23.4s, v4.4s, v16.s[2]
+	WORD $0x4f9018b8 // fmla v24.4s, v5.4s, v16.s[2]
+	WORD $0x4f9018d9 // fmla v25.4s, v6.4s, v16.s[2]
+	WORD $0x4f9018fa // fmla v26.4s, v7.4s, v16.s[2]
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb01813 // fmla v19.4s, v0.4s, v16.s[3]
+	WORD $0x4fb01834 // fmla v20.4s, v1.4s, v16.s[3]
+	WORD $0x4fb01855 // fmla v21.4s, v2.4s, v16.s[3]
+	WORD $0x4fb01876 // fmla v22.4s, v3.4s, v16.s[3]
+	WORD $0x4fb01897 // fmla v23.4s, v4.4s, v16.s[3]
+	WORD $0x4fb018b8 // fmla v24.4s, v5.4s, v16.s[3]
+	WORD $0x4fb018d9 // fmla v25.4s, v6.4s, v16.s[3]
+	WORD $0x4fb018fa // fmla v26.4s, v7.4s, v16.s[3]
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows26
+rest27:
+	ADDS $4, R12, R12
+	BEQ end29
+row28:
+	FMOVS.P 4(R23), F16
+	FMOVS.P 4(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row28
+end29:
+	B out21
+decayed23:
+	SUBS $4, R12, R12
+	BLT rest31
+rows30:
+	FMOVQ.P 16(R23), F16
+	FMOVQ.P 16(R24), F17
+	CBZ R14, same34
+	FMOVQ.P 16(R13), F18
+	B loaded35
+same34:
+	VLD1R (R13), [V18.S4]
+loaded35:
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929273 // fmul v19.4s, v19.4s, v18.s[0]
+	WORD $0x4f929294 // fmul v20.4s, v20.4s, v18.s[0]
+	WORD $0x4f9292b5 // fmul v21.4s, v21.4s, v18.s[0]
+	WORD $0x4f9292d6 // fmul v22.4s, v22.4s, v18.s[0]
+	WORD $0x4f9292f7 // fmul v23.4s, v23.4s, v18.s[0]
+	WORD $0x4f929318 // fmul v24.4s, v24.4s, v18.s[0]
+	WORD $0x4f929339 // fmul v25.4s, v25.4s, v18.s[0]
+	WORD $0x4f92935a // fmul v26.4s, v26.4s, v18.s[0]
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb29273 // fmul v19.4s, v19.4s, v18.s[1]
+	WORD $0x4fb29294 // fmul v20.4s, v20.4s, v18.s[1]
+	WORD $0x4fb292b5 // fmul v21.4s, v21.4s, v18.s[1]
+	WORD $0x4fb292d6 // fmul v22.4s, v22.4s, v18.s[1]
+	WORD $0x4fb292f7 // fmul v23.4s, v23.4s, v18.s[1]
+	WORD $0x4fb29318 // fmul v24.4s, v24.4s, v18.s[1]
+	WORD $0x4fb29339 // fmul v25.4s, v25.4s, v18.s[1]
+	WORD $0x4fb2935a // fmul v26.4s, v26.4s, v18.s[1]
+	WORD $0x4fb01013 // fmla v19.4s, v0.4s, v16.s[1]
+	WORD $0x4fb01034 // fmla v20.4s, v1.4s, v16.s[1]
+	WORD $0x4fb01055 // fmla v21.4s, v2.4s, v16.s[1]
+	WORD $0x4fb01076 // fmla v22.4s, v3.4s, v16.s[1]
+	WORD $0x4fb01097 // fmla v23.4s, v4.4s, v16.s[1]
+	WORD $0x4fb010b8 // fmla v24.4s, v5.4s, v16.s[1]
+	WORD $0x4fb010d9 // fmla v25.4s, v6.4s, v16.s[1]
+	WORD $0x4fb010fa // fmla v26.4s, v7.4s, v16.s[1]
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929a73 // fmul v19.4s, v19.4s, v18.s[2]
+	WORD $0x4f929a94 // fmul v20.4s, v20.4s, v18.s[2]
+	WORD $0x4f929ab5 // fmul v21.4s, v21.4s, v18.s[2]
+	WORD $0x4f929ad6 // fmul v22.4s, v22.4s, v18.s[2]
+	WORD $0x4f929af7 // fmul v23.4s, v23.4s, v18.s[2]
+	WORD $0x4f929b18 // fmul v24.4s, v24.4s, v18.s[2]
+	WORD $0x4f929b39 // fmul v25.4s, v25.4s, v18.s[2]
+	WORD $0x4f929b5a // fmul v26.4s, v26.4s, v18.s[2]
+	WORD $0x4f901813 // fmla v19.4s, v0.4s, v16.s[2]
+	WORD $0x4f901834 // fmla v20.4s, v1.4s, v16.s[2]
+	WORD $0x4f901855 // fmla v21.4s, v2.4s, v16.s[2]
+	WORD $0x4f901876 // fmla v22.4s, v3.4s, v16.s[2]
+	WORD $0x4f901897 // fmla v23.4s, v4.4s, v16.s[2]
+	WORD $0x4f9018b8 // fmla v24.4s, v5.4s, v16.s[2]
+	WORD $0x4f9018d9 // fmla v25.4s, v6.4s, v16.s[2]
+	WORD $0x4f9018fa // fmla v26.4s, v7.4s, v16.s[2]
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb29a73 // fmul v19.4s, v19.4s, v18.s[3]
+	WORD $0x4fb29a94 // fmul v20.4s, v20.4s, v18.s[3]
+	WORD $0x4fb29ab5 // fmul v21.4s, v21.4s, v18.s[3]
+	WORD $0x4fb29ad6 // fmul v22.4s, v22.4s, v18.s[3]
+	WORD $0x4fb29af7 // fmul v23.4s, v23.4s, v18.s[3]
+	WORD $0x4fb29b18 // fmul v24.4s, v24.4s, v18.s[3]
+	WORD $0x4fb29b39 // fmul v25.4s, v25.4s, v18.s[3]
+	WORD $0x4fb29b5a // fmul v26.4s, v26.4s, v18.s[3]
+	WORD $0x4fb01813 // fmla v19.4s, v0.4s, v16.s[3]
+	WORD $0x4fb01834 // fmla v20.4s, v1.4s, v16.s[3]
+	WORD $0x4fb01855 // fmla v21.4s, v2.4s, v16.s[3]
+	WORD $0x4fb01876 // fmla v22.4s, v3.4s, v16.s[3]
+	WORD $0x4fb01897 // fmla v23.4s, v4.4s, v16.s[3]
+	WORD $0x4fb018b8 // fmla v24.4s, v5.4s, v16.s[3]
+	WORD $0x4fb018d9 // fmla v25.4s, v6.4s, v16.s[3]
+	WORD $0x4fb018fa // fmla v26.4s, v7.4s, v16.s[3]
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows30
+rest31:
+	ADDS $4, R12, R12
+	BEQ end33
+row32:
+	FMOVS.P 4(R23), F16
+	FMOVS.P 4(R24), F17
+	FMOVS (R13), F18
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f929273 // fmul v19.4s, v19.4s, v18.s[0]
+	WORD $0x4f929294 // fmul v20.4s, v20.4s, v18.s[0]
+	WORD $0x4f9292b5 // fmul v21.4s, v21.4s, v18.s[0]
+	WORD $0x4f9292d6 // fmul v22.4s, v22.4s, v18.s[0]
+	WORD $0x4f9292f7 // fmul v23.4s, v23.4s, v18.s[0]
+	WORD $0x4f929318 // fmul v24.4s, v24.4s, v18.s[0]
+	WORD $0x4f929339 // fmul v25.4s, v25.4s, v18.s[0]
+	WORD $0x4f92935a // fmul v26.4s, v26.4s, v18.s[0]
+	WORD $0x4f901013 // fmla v19.4s, v0.4s, v16.s[0]
+	WORD $0x4f901034 // fmla v20.4s, v1.4s, v16.s[0]
+	WORD $0x4f901055 // fmla v21.4s, v2.4s, v16.s[0]
+	WORD $0x4f901076 // fmla v22.4s, v3.4s, v16.s[0]
+	WORD $0x4f901097 // fmla v23.4s, v4.4s, v16.s[0]
+	WORD $0x4f9010b8 // fmla v24.4s, v5.4s, v16.s[0]
+	WORD $0x4f9010d9 // fmla v25.4s, v6.4s, v16.s[0]
+	WORD $0x4f9010fa // fmla v26.4s, v7.4s, v16.s[0]
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	FSTPQ (F19, F20), 0(R9)
+	FSTPQ (F21, F22), 32(R9)
+	FSTPQ (F23, F24), 64(R9)
+	FSTPQ (F25, F26), 96(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row32
+end33:
+	B out21
+heads19:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest37
+rows36:
+	FMOVQ.P 16(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb11268 // fmla v8.4s, v19.4s, v17.s[1]
+	WORD $0x4fb11289 // fmla v9.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112aa // fmla v10.4s, v21.4s, v17.s[1]
+	WORD $0x4fb112cb // fmla v11.4s, v22.4s, v17.s[1]
+	WORD $0x4fb112ec // fmla v12.4s, v23.4s, v17.s[1]
+	WORD $0x4fb1130d // fmla v13.4s, v24.4s, v17.s[1]
+	WORD $0x4fb1132e // fmla v14.4s, v25.4s, v17.s[1]
+	WORD $0x4fb1134f // fmla v15.4s, v26.4s, v17.s[1]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911a68 // fmla v8.4s, v19.4s, v17.s[2]
+	WORD $0x4f911a89 // fmla v9.4s, v20.4s, v17.s[2]
+	WORD $0x4f911aaa // fmla v10.4s, v21.4s, v17.s[2]
+	WORD $0x4f911acb // fmla v11.4s, v22.4s, v17.s[2]
+	WORD $0x4f911aec // fmla v12.4s, v23.4s, v17.s[2]
+	WORD $0x4f911b0d // fmla v13.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b2e // fmla v14.4s, v25.4s, v17.s[2]
+	WORD $0x4f911b4f // fmla v15.4s, v26.4s, v17.s[2]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4fb11a68 // fmla v8.4s, v19.4s, v17.s[3]
+	WORD $0x4fb11a89 // fmla v9.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aaa // fmla v10.4s, v21.4s, v17.s[3]
+	WORD $0x4fb11acb // fmla v11.4s, v22.4s, v17.s[3]
+	WORD $0x4fb11aec // fmla v12.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b0d // fmla v13.4s, v24.4s, v17.s[3]
+	WORD $0x4fb11b2e // fmla v14.4s, v25.4s, v17.s[3]
+	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows36
+rest37:
+	ADDS $4, R12, R12
+	BEQ end39
+row38:
+	FMOVS.P 4(R24), F17
+	FLDPQ 0(R9), (F19, F20)
+	FLDPQ 32(R9), (F21, F22)
+	FLDPQ 64(R9), (F23, F24)
+	FLDPQ 96(R9), (F25, F26)
+	WORD $0x4f911268 // fmla v8.4s, v19.4s, v17.s[0]
+	WORD $0x4f911289 // fmla v9.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112aa // fmla v10.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112cb // fmla v11.4s, v22.4s, v17.s[0]
+	WORD $0x4f9112ec // fmla v12.4s, v23.4s, v17.s[0]
+	WORD $0x4f91130d // fmla v13.4s, v24.4s, v17.s[0]
+	WORD $0x4f91132e // fmla v14.4s, v25.4s, v17.s[0]
+	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row38
+end39:
+out21:
+	CBZ R19, done20
+	CBZ R22, plain40
+	FMOVS.P 4(R22), F18
+	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
+	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
+	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
+	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
+	WORD $0x4f9291ce // fmul v14.4s, v14.4s, v18.s[0]
+	WORD $0x4f9291ef // fmul v15.4s, v15.4s, v18.s[0]
+plain40:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite41
+	FLDPQ 0(R21), (F19, F20)
+	FLDPQ 32(R21), (F21, F22)
+	FLDPQ 64(R21), (F23, F24)
+	FLDPQ 96(R21), (F25, F26)
+	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	WORD $0x4e35d54a // fadd v10.4s, v10.4s, v21.4s
+	WORD $0x4e36d56b // fadd v11.4s, v11.4s, v22.4s
+	WORD $0x4e37d58c // fadd v12.4s, v12.4s, v23.4s
+	WORD $0x4e38d5ad // fadd v13.4s, v13.4s, v24.4s
+	WORD $0x4e39d5ce // fadd v14.4s, v14.4s, v25.4s
+	WORD $0x4e3ad5ef // fadd v15.4s, v15.4s, v26.4s
+overwrite41:
+	FSTPQ (F8, F9), 0(R21)
+	FSTPQ (F10, F11), 32(R21)
+	FSTPQ (F12, F13), 64(R21)
+	FSTPQ (F14, F15), 96(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads19
+done20:
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R3, R3
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R4, R4
+	ADD $1, R5, R5
+	B tokens4
+walked6:
+	ADD $32, R6, R6
+	B panel1
+narrower2:
+panel42:
+	MOVD 304(R0), R15
+	SUB R6, R15, R15
+	CMP $16, R15
+	BLT narrower43
+
+	// 16 columns
+	MOVD 96(R0), R7
+	ADD R6<<2, R7, R7
+	MOVD 24(R0), R1
+	MOVD 0(R0), R2
+	MOVD 48(R0), R3
+	ADD R6<<2, R3, R3
+	MOVD 72(R0), R4
+	ADD R6<<2, R4, R4
+	MOVBU 312(R0), R15
+	CBZ R15, forwards47
+	MOVD 280(R0), R15
+	SUB $1, R15, R15
+	MOVD 224(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R1, R15, R1
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R2, R15, R2
+	MOVD 232(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R3, R15, R3
+	MOVD 240(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R4, R15, R4
+forwards47:
+	MOVD ZR, R5
+tokens44:
+	MOVD 280(R0), R15
+	SUBS R5, R15, R15
+	BLE walked46
+	CMP $2, R15
+	BLT one45
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE one45
+	MOVD 144(R0), R15
+	CBZ R15, undecayed48
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one45
+undecayed48:
+	CBNZ R6, fetched49
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip50
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line51:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line51
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line52:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line52
+skip50:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip53
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line54:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line54
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line55:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line55
+skip53:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip15
+	BLE skip56
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line16:
+line57:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line16
+	BNE line57
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line17:
+line58:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line17
-skip15:
-fetched8:
+	BNE line58
+skip56:
+fetched49:
 	// 2 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -6670,7 +10807,7 @@ fetched8:
 	FLDPQ 0(R16), (F4, F5)
 	FLDPQ 32(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain18
+	CBZ R15, plain59
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -6682,7 +10819,7 @@ fetched8:
 	WORD $0x4f8c90a5 // fmul v5.4s, v5.4s, v12.s[0]
 	WORD $0x4f8c90c6 // fmul v6.4s, v6.4s, v12.s[0]
 	WORD $0x4f8c90e7 // fmul v7.4s, v7.4s, v12.s[0]
-plain18:
+plain59:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -6710,25 +10847,25 @@ plain18:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed21
+	CBZ R13, undecayed62
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed21
+	BEQ undecayed62
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar22
+	CBZ R15, scalar63
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar22:
-	B decayed19
-undecayed21:
+scalar63:
+	B decayed60
+undecayed62:
 	SUBS $4, R12, R12
-	BLT rest24
-rows23:
+	BLT rest65
+rows64:
 	FMOVQ.P 16(R19), F24
 	FMOVQ.P 16(R20), F25
 	FMOVQ.P 16(R23), F26
@@ -6818,11 +10955,11 @@ rows23:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows23
-rest24:
+	BGE rows64
+rest65:
 	ADDS $4, R12, R12
-	BEQ end26
-row25:
+	BEQ end67
+row66:
 	FMOVS.P 4(R19), F24
 	FMOVS.P 4(R20), F25
 	FMOVS.P 4(R23), F26
@@ -6849,23 +10986,23 @@ row25:
 	FSTPQ (F18, F19), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row25
-end26:
-	B out20
-decayed19:
+	BNE row66
+end67:
+	B out61
+decayed60:
 	SUBS $4, R12, R12
-	BLT rest28
-rows27:
+	BLT rest69
+rows68:
 	FMOVQ.P 16(R19), F24
 	FMOVQ.P 16(R20), F25
 	FMOVQ.P 16(R23), F26
 	FMOVQ.P 16(R24), F27
-	CBZ R14, same31
+	CBZ R14, same72
 	FMOVQ.P 16(R13), F28
-	B loaded32
-same31:
+	B loaded73
+same72:
 	VLD1R (R13), [V28.S4]
-loaded32:
+loaded73:
 	FLDPQ 0(R9), (F16, F17)
 	FLDPQ 32(R9), (F18, F19)
 	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
@@ -6967,11 +11104,11 @@ loaded32:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows27
-rest28:
+	BGE rows68
+rest69:
 	ADDS $4, R12, R12
-	BEQ end30
-row29:
+	BEQ end71
+row70:
 	FMOVS.P 4(R19), F24
 	FMOVS.P 4(R20), F25
 	FMOVS.P 4(R23), F26
@@ -7004,11 +11141,11 @@ row29:
 	FSTPQ (F18, F19), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row29
-end30:
-out20:
+	BNE row70
+end71:
+out61:
 	MOVD 192(R0), R15
-	CBZ R15, plain33
+	CBZ R15, plain74
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
@@ -7020,14 +11157,14 @@ out20:
 	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
 	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
-plain33:
+plain74:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite34
+	CBZ R16, overwrite75
 	MOVD R4, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
@@ -7043,7 +11180,7 @@ plain33:
 	WORD $0x4e26d5ce // fadd v14.4s, v14.4s, v6.4s
 	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
 	ADD R15, R16, R16
-overwrite34:
+overwrite75:
 	FSTPQ (F8, F9), 0(R4)
 	FSTPQ (F10, F11), 32(R4)
 	ADD R15, R4, R4
@@ -7069,300 +11206,923 @@ overwrite34:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens3
-one4:
-	CBNZ R6, fetched35
+	B tokens44
+one45:
+	CBNZ R6, fetched76
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip36
+	BLE skip77
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line37:
+line78:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line37
-skip36:
+	BNE line78
+skip77:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip38
+	BLE skip79
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line39:
+line80:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line39
-skip38:
+	BNE line80
+skip79:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip40
+	BLE skip81
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line41:
+line82:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line41
-skip40:
-fetched35:
+	BNE line82
+skip81:
+fetched76:
 	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors83
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors83:
+	CBNZ R19, some84
+	MOVD R1, R20
+some84:
+	CMP $4, R19
+	BLT few85
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain42
+	CBZ R15, plain91
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain42:
+plain91:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors43
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors43:
-	CBNZ R19, some44
-	MOVD R1, R20
-some44:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	MOVD 144(R0), R13
+	CBZ R13, undecayed93
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed93
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar94
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar94:
+	B decayed92
+undecayed93:
+	SUBS $4, R12, R12
+	BLT rest96
+rows95:
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb4101a // fmla v26.4s, v0.4s, v20.s[1]
+	WORD $0x4fb4103b // fmla v27.4s, v1.4s, v20.s[1]
+	WORD $0x4fb4105c // fmla v28.4s, v2.4s, v20.s[1]
+	WORD $0x4fb4107d // fmla v29.4s, v3.4s, v20.s[1]
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94181a // fmla v26.4s, v0.4s, v20.s[2]
+	WORD $0x4f94183b // fmla v27.4s, v1.4s, v20.s[2]
+	WORD $0x4f94185c // fmla v28.4s, v2.4s, v20.s[2]
+	WORD $0x4f94187d // fmla v29.4s, v3.4s, v20.s[2]
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb4181a // fmla v26.4s, v0.4s, v20.s[3]
+	WORD $0x4fb4183b // fmla v27.4s, v1.4s, v20.s[3]
+	WORD $0x4fb4185c // fmla v28.4s, v2.4s, v20.s[3]
+	WORD $0x4fb4187d // fmla v29.4s, v3.4s, v20.s[3]
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows95
+rest96:
+	ADDS $4, R12, R12
+	BEQ end98
+row97:
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row97
+end98:
+	B out89
+decayed92:
+	SUBS $4, R12, R12
+	BLT rest100
+rows99:
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	CBZ R14, same103
+	FMOVQ.P 16(R13), F25
+	B loaded104
+same103:
+	VLD1R (R13), [V25.S4]
+loaded104:
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
+	WORD $0x4f99937b // fmul v27.4s, v27.4s, v25.s[0]
+	WORD $0x4f99939c // fmul v28.4s, v28.4s, v25.s[0]
+	WORD $0x4f9993bd // fmul v29.4s, v29.4s, v25.s[0]
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb9935a // fmul v26.4s, v26.4s, v25.s[1]
+	WORD $0x4fb9937b // fmul v27.4s, v27.4s, v25.s[1]
+	WORD $0x4fb9939c // fmul v28.4s, v28.4s, v25.s[1]
+	WORD $0x4fb993bd // fmul v29.4s, v29.4s, v25.s[1]
+	WORD $0x4fb4101a // fmla v26.4s, v0.4s, v20.s[1]
+	WORD $0x4fb4103b // fmla v27.4s, v1.4s, v20.s[1]
+	WORD $0x4fb4105c // fmla v28.4s, v2.4s, v20.s[1]
+	WORD $0x4fb4107d // fmla v29.4s, v3.4s, v20.s[1]
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f999b5a // fmul v26.4s, v26.4s, v25.s[2]
+	WORD $0x4f999b7b // fmul v27.4s, v27.4s, v25.s[2]
+	WORD $0x4f999b9c // fmul v28.4s, v28.4s, v25.s[2]
+	WORD $0x4f999bbd // fmul v29.4s, v29.4s, v25.s[2]
+	WORD $0x4f94181a // fmla v26.4s, v0.4s, v20.s[2]
+	WORD $0x4f94183b // fmla v27.4s, v1.4s, v20.s[2]
+	WORD $0x4f94185c // fmla v28.4s, v2.4s, v20.s[2]
+	WORD $0x4f94187d // fmla v29.4s, v3.4s, v20.s[2]
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb99b5a // fmul v26.4s, v26.4s, v25.s[3]
+	WORD $0x4fb99b7b // fmul v27.4s, v27.4s, v25.s[3]
+	WORD $0x4fb99b9c // fmul v28.4s, v28.4s, v25.s[3]
+	WORD $0x4fb99bbd // fmul v29.4s, v29.4s, v25.s[3]
+	WORD $0x4fb4181a // fmla v26.4s, v0.4s, v20.s[3]
+	WORD $0x4fb4183b // fmla v27.4s, v1.4s, v20.s[3]
+	WORD $0x4fb4185c // fmla v28.4s, v2.4s, v20.s[3]
+	WORD $0x4fb4187d // fmla v29.4s, v3.4s, v20.s[3]
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows99
+rest100:
+	ADDS $4, R12, R12
+	BEQ end102
+row101:
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FMOVS (R13), F25
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
+	WORD $0x4f99937b // fmul v27.4s, v27.4s, v25.s[0]
+	WORD $0x4f99939c // fmul v28.4s, v28.4s, v25.s[0]
+	WORD $0x4f9993bd // fmul v29.4s, v29.4s, v25.s[0]
+	WORD $0x4f94101a // fmla v26.4s, v0.4s, v20.s[0]
+	WORD $0x4f94103b // fmla v27.4s, v1.4s, v20.s[0]
+	WORD $0x4f94105c // fmla v28.4s, v2.4s, v20.s[0]
+	WORD $0x4f94107d // fmla v29.4s, v3.4s, v20.s[0]
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	FSTPQ (F26, F27), 0(R9)
+	FSTPQ (F28, F29), 32(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row101
+end102:
+	B out89
+heads90:
+	CMP $4, R19
+	BLT rest86
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest106
+rows105:
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb51344 // fmla v4.4s, v26.4s, v21.s[1]
+	WORD $0x4fb51365 // fmla v5.4s, v27.4s, v21.s[1]
+	WORD $0x4fb51386 // fmla v6.4s, v28.4s, v21.s[1]
+	WORD $0x4fb513a7 // fmla v7.4s, v29.4s, v21.s[1]
+	WORD $0x4fb61348 // fmla v8.4s, v26.4s, v22.s[1]
+	WORD $0x4fb61369 // fmla v9.4s, v27.4s, v22.s[1]
+	WORD $0x4fb6138a // fmla v10.4s, v28.4s, v22.s[1]
+	WORD $0x4fb613ab // fmla v11.4s, v29.4s, v22.s[1]
+	WORD $0x4fb7134c // fmla v12.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136d // fmla v13.4s, v27.4s, v23.s[1]
+	WORD $0x4fb7138e // fmla v14.4s, v28.4s, v23.s[1]
+	WORD $0x4fb713af // fmla v15.4s, v29.4s, v23.s[1]
+	WORD $0x4fb81350 // fmla v16.4s, v26.4s, v24.s[1]
+	WORD $0x4fb81371 // fmla v17.4s, v27.4s, v24.s[1]
+	WORD $0x4fb81392 // fmla v18.4s, v28.4s, v24.s[1]
+	WORD $0x4fb813b3 // fmla v19.4s, v29.4s, v24.s[1]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951b44 // fmla v4.4s, v26.4s, v21.s[2]
+	WORD $0x4f951b65 // fmla v5.4s, v27.4s, v21.s[2]
+	WORD $0x4f951b86 // fmla v6.4s, v28.4s, v21.s[2]
+	WORD $0x4f951ba7 // fmla v7.4s, v29.4s, v21.s[2]
+	WORD $0x4f961b48 // fmla v8.4s, v26.4s, v22.s[2]
+	WORD $0x4f961b69 // fmla v9.4s, v27.4s, v22.s[2]
+	WORD $0x4f961b8a // fmla v10.4s, v28.4s, v22.s[2]
+	WORD $0x4f961bab // fmla v11.4s, v29.4s, v22.s[2]
+	WORD $0x4f971b4c // fmla v12.4s, v26.4s, v23.s[2]
+	WORD $0x4f971b6d // fmla v13.4s, v27.4s, v23.s[2]
+	WORD $0x4f971b8e // fmla v14.4s, v28.4s, v23.s[2]
+	WORD $0x4f971baf // fmla v15.4s, v29.4s, v23.s[2]
+	WORD $0x4f981b50 // fmla v16.4s, v26.4s, v24.s[2]
+	WORD $0x4f981b71 // fmla v17.4s, v27.4s, v24.s[2]
+	WORD $0x4f981b92 // fmla v18.4s, v28.4s, v24.s[2]
+	WORD $0x4f981bb3 // fmla v19.4s, v29.4s, v24.s[2]
+	ADD R8, R9, R9
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4fb51b44 // fmla v4.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b65 // fmla v5.4s, v27.4s, v21.s[3]
+	WORD $0x4fb51b86 // fmla v6.4s, v28.4s, v21.s[3]
+	WORD $0x4fb51ba7 // fmla v7.4s, v29.4s, v21.s[3]
+	WORD $0x4fb61b48 // fmla v8.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b69 // fmla v9.4s, v27.4s, v22.s[3]
+	WORD $0x4fb61b8a // fmla v10.4s, v28.4s, v22.s[3]
+	WORD $0x4fb61bab // fmla v11.4s, v29.4s, v22.s[3]
+	WORD $0x4fb71b4c // fmla v12.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6d // fmla v13.4s, v27.4s, v23.s[3]
+	WORD $0x4fb71b8e // fmla v14.4s, v28.4s, v23.s[3]
+	WORD $0x4fb71baf // fmla v15.4s, v29.4s, v23.s[3]
+	WORD $0x4fb81b50 // fmla v16.4s, v26.4s, v24.s[3]
+	WORD $0x4fb81b71 // fmla v17.4s, v27.4s, v24.s[3]
+	WORD $0x4fb81b92 // fmla v18.4s, v28.4s, v24.s[3]
+	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
+	ADD R8, R9, R9
+	SUBS $4, R12, R12
+	BGE rows105
+rest106:
+	ADDS $4, R12, R12
+	BEQ end108
+row107:
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R17), F24
+	FLDPQ 0(R9), (F26, F27)
+	FLDPQ 32(R9), (F28, F29)
+	WORD $0x4f951344 // fmla v4.4s, v26.4s, v21.s[0]
+	WORD $0x4f951365 // fmla v5.4s, v27.4s, v21.s[0]
+	WORD $0x4f951386 // fmla v6.4s, v28.4s, v21.s[0]
+	WORD $0x4f9513a7 // fmla v7.4s, v29.4s, v21.s[0]
+	WORD $0x4f961348 // fmla v8.4s, v26.4s, v22.s[0]
+	WORD $0x4f961369 // fmla v9.4s, v27.4s, v22.s[0]
+	WORD $0x4f96138a // fmla v10.4s, v28.4s, v22.s[0]
+	WORD $0x4f9613ab // fmla v11.4s, v29.4s, v22.s[0]
+	WORD $0x4f97134c // fmla v12.4s, v26.4s, v23.s[0]
+	WORD $0x4f97136d // fmla v13.4s, v27.4s, v23.s[0]
+	WORD $0x4f97138e // fmla v14.4s, v28.4s, v23.s[0]
+	WORD $0x4f9713af // fmla v15.4s, v29.4s, v23.s[0]
+	WORD $0x4f981350 // fmla v16.4s, v26.4s, v24.s[0]
+	WORD $0x4f981371 // fmla v17.4s, v27.4s, v24.s[0]
+	WORD $0x4f981392 // fmla v18.4s, v28.4s, v24.s[0]
+	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row107
+end108:
+out89:
+	CBZ R22, plain109
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
+	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
+	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
+	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
+plain109:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite110
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad484 // fadd v4.4s, v4.4s, v26.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3cd4c6 // fadd v6.4s, v6.4s, v28.4s
+	WORD $0x4e3dd4e7 // fadd v7.4s, v7.4s, v29.4s
+overwrite110:
+	FSTPQ (F4, F5), 0(R21)
+	FSTPQ (F6, F7), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain111
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999108 // fmul v8.4s, v8.4s, v25.s[0]
+	WORD $0x4f999129 // fmul v9.4s, v9.4s, v25.s[0]
+	WORD $0x4f99914a // fmul v10.4s, v10.4s, v25.s[0]
+	WORD $0x4f99916b // fmul v11.4s, v11.4s, v25.s[0]
+plain111:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite112
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad508 // fadd v8.4s, v8.4s, v26.4s
+	WORD $0x4e3bd529 // fadd v9.4s, v9.4s, v27.4s
+	WORD $0x4e3cd54a // fadd v10.4s, v10.4s, v28.4s
+	WORD $0x4e3dd56b // fadd v11.4s, v11.4s, v29.4s
+overwrite112:
+	FSTPQ (F8, F9), 0(R21)
+	FSTPQ (F10, F11), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain113
+	FMOVS.P 4(R22), F25
+	WORD $0x4f99918c // fmul v12.4s, v12.4s, v25.s[0]
+	WORD $0x4f9991ad // fmul v13.4s, v13.4s, v25.s[0]
+	WORD $0x4f9991ce // fmul v14.4s, v14.4s, v25.s[0]
+	WORD $0x4f9991ef // fmul v15.4s, v15.4s, v25.s[0]
+plain113:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite114
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad58c // fadd v12.4s, v12.4s, v26.4s
+	WORD $0x4e3bd5ad // fadd v13.4s, v13.4s, v27.4s
+	WORD $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
+	WORD $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
+overwrite114:
+	FSTPQ (F12, F13), 0(R21)
+	FSTPQ (F14, F15), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain115
+	FMOVS.P 4(R22), F25
+	WORD $0x4f999210 // fmul v16.4s, v16.4s, v25.s[0]
+	WORD $0x4f999231 // fmul v17.4s, v17.4s, v25.s[0]
+	WORD $0x4f999252 // fmul v18.4s, v18.4s, v25.s[0]
+	WORD $0x4f999273 // fmul v19.4s, v19.4s, v25.s[0]
+plain115:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite116
+	FLDPQ 0(R21), (F26, F27)
+	FLDPQ 32(R21), (F28, F29)
+	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
+	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
+	WORD $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
+	WORD $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
+overwrite116:
+	FSTPQ (F16, F17), 0(R21)
+	FSTPQ (F18, F19), 32(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads90
+rest86:
+	CBZ R19, done88
+	B heads87
+few85:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain118
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
+	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
+plain118:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed49
+	CBZ R13, undecayed120
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed49
+	BEQ undecayed120
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar50
+	CBZ R15, scalar121
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar50:
-	B decayed45
-undecayed49:
+scalar121:
+	B decayed119
+undecayed120:
 	SUBS $4, R12, R12
-	BLT rest52
-rows51:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4fbd100c // fmla v12.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd102d // fmla v13.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd104e // fmla v14.4s, v2.4s, v29.s[1]
-	WORD $0x4fbd106f // fmla v15.4s, v3.4s, v29.s[1]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	WORD $0x4fbe1184 // fmla v4.4s, v12.4s, v30.s[1]
-	WORD $0x4fbe11a5 // fmla v5.4s, v13.4s, v30.s[1]
-	WORD $0x4fbe11c6 // fmla v6.4s, v14.4s, v30.s[1]
-	WORD $0x4fbe11e7 // fmla v7.4s, v15.4s, v30.s[1]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
+	BLT rest123
+rows122:
+	FMOVQ.P 16(R23), F8
+	FMOVQ.P 16(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4fa8100f // fmla v15.4s, v0.4s, v8.s[1]
+	WORD $0x4fa81030 // fmla v16.4s, v1.4s, v8.s[1]
+	WORD $0x4fa81051 // fmla v17.4s, v2.4s, v8.s[1]
+	WORD $0x4fa81072 // fmla v18.4s, v3.4s, v8.s[1]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9d1808 // fmla v8.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1829 // fmla v9.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d184a // fmla v10.4s, v2.4s, v29.s[2]
-	WORD $0x4f9d186b // fmla v11.4s, v3.4s, v29.s[2]
-	WORD $0x4fbd180c // fmla v12.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd182d // fmla v13.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd184e // fmla v14.4s, v2.4s, v29.s[3]
-	WORD $0x4fbd186f // fmla v15.4s, v3.4s, v29.s[3]
-	WORD $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
-	WORD $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
-	WORD $0x4f9e1946 // fmla v6.4s, v10.4s, v30.s[2]
-	WORD $0x4f9e1967 // fmla v7.4s, v11.4s, v30.s[2]
-	WORD $0x4fbe1984 // fmla v4.4s, v12.4s, v30.s[3]
-	WORD $0x4fbe19a5 // fmla v5.4s, v13.4s, v30.s[3]
-	WORD $0x4fbe19c6 // fmla v6.4s, v14.4s, v30.s[3]
-	WORD $0x4fbe19e7 // fmla v7.4s, v15.4s, v30.s[3]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f88180b // fmla v11.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182c // fmla v12.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184d // fmla v13.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186e // fmla v14.4s, v3.4s, v8.s[2]
+	WORD $0x4fa8180f // fmla v15.4s, v0.4s, v8.s[3]
+	WORD $0x4fa81830 // fmla v16.4s, v1.4s, v8.s[3]
+	WORD $0x4fa81851 // fmla v17.4s, v2.4s, v8.s[3]
+	WORD $0x4fa81872 // fmla v18.4s, v3.4s, v8.s[3]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows51
-rest52:
+	BGE rows122
+rest123:
 	ADDS $4, R12, R12
-	BEQ end54
-row53:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
+	BEQ end125
+row124:
+	FMOVS.P 4(R23), F8
+	FMOVS.P 4(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row53
-end54:
-	B out46
-decayed45:
+	BNE row124
+end125:
+	B out117
+decayed119:
 	SUBS $4, R12, R12
-	BLT rest56
-rows55:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same59
-	FMOVQ.P 16(R13), F31
-	B loaded60
-same59:
-	VLD1R (R13), [V31.S4]
-loaded60:
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	WORD $0x4f9f9129 // fmul v9.4s, v9.4s, v31.s[0]
-	WORD $0x4f9f914a // fmul v10.4s, v10.4s, v31.s[0]
-	WORD $0x4f9f916b // fmul v11.4s, v11.4s, v31.s[0]
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4fbf918c // fmul v12.4s, v12.4s, v31.s[1]
-	WORD $0x4fbf91ad // fmul v13.4s, v13.4s, v31.s[1]
-	WORD $0x4fbf91ce // fmul v14.4s, v14.4s, v31.s[1]
-	WORD $0x4fbf91ef // fmul v15.4s, v15.4s, v31.s[1]
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4fbd100c // fmla v12.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd102d // fmla v13.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd104e // fmla v14.4s, v2.4s, v29.s[1]
-	WORD $0x4fbd106f // fmla v15.4s, v3.4s, v29.s[1]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	WORD $0x4fbe1184 // fmla v4.4s, v12.4s, v30.s[1]
-	WORD $0x4fbe11a5 // fmla v5.4s, v13.4s, v30.s[1]
-	WORD $0x4fbe11c6 // fmla v6.4s, v14.4s, v30.s[1]
-	WORD $0x4fbe11e7 // fmla v7.4s, v15.4s, v30.s[1]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
+	BLT rest127
+rows126:
+	FMOVQ.P 16(R23), F8
+	FMOVQ.P 16(R24), F9
+	CBZ R14, same130
+	FMOVQ.P 16(R13), F10
+	B loaded131
+same130:
+	VLD1R (R13), [V10.S4]
+loaded131:
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f8a918c // fmul v12.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a91ad // fmul v13.4s, v13.4s, v10.s[0]
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4faa91ef // fmul v15.4s, v15.4s, v10.s[1]
+	WORD $0x4faa9210 // fmul v16.4s, v16.4s, v10.s[1]
+	WORD $0x4faa9231 // fmul v17.4s, v17.4s, v10.s[1]
+	WORD $0x4faa9252 // fmul v18.4s, v18.4s, v10.s[1]
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4fa8100f // fmla v15.4s, v0.4s, v8.s[1]
+	WORD $0x4fa81030 // fmla v16.4s, v1.4s, v8.s[1]
+	WORD $0x4fa81051 // fmla v17.4s, v2.4s, v8.s[1]
+	WORD $0x4fa81072 // fmla v18.4s, v3.4s, v8.s[1]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9f9908 // fmul v8.4s, v8.4s, v31.s[2]
-	WORD $0x4f9f9929 // fmul v9.4s, v9.4s, v31.s[2]
-	WORD $0x4f9f994a // fmul v10.4s, v10.4s, v31.s[2]
-	WORD $0x4f9f996b // fmul v11.4s, v11.4s, v31.s[2]
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4fbf998c // fmul v12.4s, v12.4s, v31.s[3]
-	WORD $0x4fbf99ad // fmul v13.4s, v13.4s, v31.s[3]
-	WORD $0x4fbf99ce // fmul v14.4s, v14.4s, v31.s[3]
-	WORD $0x4fbf99ef // fmul v15.4s, v15.4s, v31.s[3]
-	WORD $0x4f9d1808 // fmla v8.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1829 // fmla v9.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d184a // fmla v10.4s, v2.4s, v29.s[2]
-	WORD $0x4f9d186b // fmla v11.4s, v3.4s, v29.s[2]
-	WORD $0x4fbd180c // fmla v12.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd182d // fmla v13.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd184e // fmla v14.4s, v2.4s, v29.s[3]
-	WORD $0x4fbd186f // fmla v15.4s, v3.4s, v29.s[3]
-	WORD $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
-	WORD $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
-	WORD $0x4f9e1946 // fmla v6.4s, v10.4s, v30.s[2]
-	WORD $0x4f9e1967 // fmla v7.4s, v11.4s, v30.s[2]
-	WORD $0x4fbe1984 // fmla v4.4s, v12.4s, v30.s[3]
-	WORD $0x4fbe19a5 // fmla v5.4s, v13.4s, v30.s[3]
-	WORD $0x4fbe19c6 // fmla v6.4s, v14.4s, v30.s[3]
-	WORD $0x4fbe19e7 // fmla v7.4s, v15.4s, v30.s[3]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a996b // fmul v11.4s, v11.4s, v10.s[2]
+	WORD $0x4f8a998c // fmul v12.4s, v12.4s, v10.s[2]
+	WORD $0x4f8a99ad // fmul v13.4s, v13.4s, v10.s[2]
+	WORD $0x4f8a99ce // fmul v14.4s, v14.4s, v10.s[2]
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4faa99ef // fmul v15.4s, v15.4s, v10.s[3]
+	WORD $0x4faa9a10 // fmul v16.4s, v16.4s, v10.s[3]
+	WORD $0x4faa9a31 // fmul v17.4s, v17.4s, v10.s[3]
+	WORD $0x4faa9a52 // fmul v18.4s, v18.4s, v10.s[3]
+	WORD $0x4f88180b // fmla v11.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182c // fmla v12.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184d // fmla v13.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186e // fmla v14.4s, v3.4s, v8.s[2]
+	WORD $0x4fa8180f // fmla v15.4s, v0.4s, v8.s[3]
+	WORD $0x4fa81830 // fmla v16.4s, v1.4s, v8.s[3]
+	WORD $0x4fa81851 // fmla v17.4s, v2.4s, v8.s[3]
+	WORD $0x4fa81872 // fmla v18.4s, v3.4s, v8.s[3]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
+	FSTPQ (F15, F16), 0(R10)
+	FSTPQ (F17, F18), 32(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows55
-rest56:
+	BGE rows126
+rest127:
 	ADDS $4, R12, R12
-	BEQ end58
-row57:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end129
+row128:
+	FMOVS.P 4(R23), F8
+	FMOVS.P 4(R24), F9
+	FMOVS (R13), F10
 	ADD R14, R13, R13
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	WORD $0x4f9f9129 // fmul v9.4s, v9.4s, v31.s[0]
-	WORD $0x4f9f914a // fmul v10.4s, v10.4s, v31.s[0]
-	WORD $0x4f9f916b // fmul v11.4s, v11.4s, v31.s[0]
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f8a918c // fmul v12.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a91ad // fmul v13.4s, v13.4s, v10.s[0]
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	WORD $0x4f88100b // fmla v11.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102c // fmla v12.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104d // fmla v13.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106e // fmla v14.4s, v3.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R9)
+	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row57
-end58:
-	B out46
-heads47:
+	BNE row128
+end129:
+	B out117
+heads87:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -7373,83 +12133,83 @@ heads47:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest62
-rows61:
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	WORD $0x4fbe1184 // fmla v4.4s, v12.4s, v30.s[1]
-	WORD $0x4fbe11a5 // fmla v5.4s, v13.4s, v30.s[1]
-	WORD $0x4fbe11c6 // fmla v6.4s, v14.4s, v30.s[1]
-	WORD $0x4fbe11e7 // fmla v7.4s, v15.4s, v30.s[1]
+	BLT rest133
+rows132:
+	FMOVQ.P 16(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
+	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
+	WORD $0x4fa91205 // fmla v5.4s, v16.4s, v9.s[1]
+	WORD $0x4fa91226 // fmla v6.4s, v17.4s, v9.s[1]
+	WORD $0x4fa91247 // fmla v7.4s, v18.4s, v9.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
-	WORD $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
-	WORD $0x4f9e1946 // fmla v6.4s, v10.4s, v30.s[2]
-	WORD $0x4f9e1967 // fmla v7.4s, v11.4s, v30.s[2]
-	WORD $0x4fbe1984 // fmla v4.4s, v12.4s, v30.s[3]
-	WORD $0x4fbe19a5 // fmla v5.4s, v13.4s, v30.s[3]
-	WORD $0x4fbe19c6 // fmla v6.4s, v14.4s, v30.s[3]
-	WORD $0x4fbe19e7 // fmla v7.4s, v15.4s, v30.s[3]
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	FLDPQ 0(R10), (F15, F16)
+	FLDPQ 32(R10), (F17, F18)
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4f891985 // fmla v5.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a6 // fmla v6.4s, v13.4s, v9.s[2]
+	WORD $0x4f8919c7 // fmla v7.4s, v14.4s, v9.s[2]
+	WORD $0x4fa919e4 // fmla v4.4s, v15.4s, v9.s[3]
+	WORD $0x4fa91a05 // fmla v5.4s, v16.4s, v9.s[3]
+	WORD $0x4fa91a26 // fmla v6.4s, v17.4s, v9.s[3]
+	WORD $0x4fa91a47 // fmla v7.4s, v18.4s, v9.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows61
-rest62:
+	BGE rows132
+rest133:
 	ADDS $4, R12, R12
-	BEQ end64
-row63:
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
+	BEQ end135
+row134:
+	FMOVS.P 4(R24), F9
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 32(R9), (F13, F14)
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4f891185 // fmla v5.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a6 // fmla v6.4s, v13.4s, v9.s[0]
+	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row63
-end64:
-out46:
-	CBZ R19, done48
-	CBZ R22, plain65
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-	WORD $0x4f9f90c6 // fmul v6.4s, v6.4s, v31.s[0]
-	WORD $0x4f9f90e7 // fmul v7.4s, v7.4s, v31.s[0]
-plain65:
+	BNE row134
+end135:
+out117:
+	CBZ R19, done88
+	CBZ R22, plain136
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
+	WORD $0x4f8a90c6 // fmul v6.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a90e7 // fmul v7.4s, v7.4s, v10.s[0]
+plain136:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite66
-	FLDPQ 0(R21), (F8, F9)
-	FLDPQ 32(R21), (F10, F11)
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
-	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-overwrite66:
+	CBZ R15, overwrite137
+	FLDPQ 0(R21), (F11, F12)
+	FLDPQ 32(R21), (F13, F14)
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
+	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
+overwrite137:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads47
-done48:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads87
+done88:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -7475,16 +12235,16 @@ done48:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens3
-walked5:
+	B tokens44
+walked46:
 	ADD $16, R6, R6
-	B panel1
-narrower2:
-panel67:
+	B panel42
+narrower43:
+panel138:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $8, R15
-	BLT narrower68
+	BLT narrower139
 
 	// 8 columns
 	MOVD 96(R0), R7
@@ -7496,7 +12256,7 @@ panel67:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards72
+	CBZ R15, forwards143
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -7511,96 +12271,96 @@ panel67:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards72:
+forwards143:
 	MOVD ZR, R5
-tokens69:
+tokens140:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked71
+	BLE walked142
 	CMP $2, R15
-	BLT one70
+	BLT one141
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one70
+	BNE one141
 	MOVD 144(R0), R15
-	CBZ R15, undecayed73
+	CBZ R15, undecayed144
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one70
-undecayed73:
-	CBNZ R6, fetched74
+	BNE one141
+undecayed144:
+	CBNZ R6, fetched145
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip75
+	BLE skip146
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line76:
+line147:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line76
+	BNE line147
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line77:
+line148:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line77
-skip75:
+	BNE line148
+skip146:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip78
+	BLE skip149
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line79:
+line150:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line79
+	BNE line150
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line80:
+line151:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line80
-skip78:
+	BNE line151
+skip149:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip81
+	BLE skip152
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line82:
+line153:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line82
+	BNE line153
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line83:
+line154:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line83
-skip81:
-fetched74:
+	BNE line154
+skip152:
+fetched145:
 	// 2 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -7612,7 +12372,7 @@ fetched74:
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain84
+	CBZ R15, plain155
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -7620,7 +12380,7 @@ fetched74:
 	FMOVS 4(R15), F6
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
-plain84:
+plain155:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -7644,25 +12404,25 @@ plain84:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed87
+	CBZ R13, undecayed158
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed87
+	BEQ undecayed158
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar88
+	CBZ R15, scalar159
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar88:
-	B decayed85
-undecayed87:
+scalar159:
+	B decayed156
+undecayed158:
 	SUBS $4, R12, R12
-	BLT rest90
-rows89:
+	BLT rest161
+rows160:
 	FMOVQ.P 16(R19), F12
 	FMOVQ.P 16(R20), F13
 	FMOVQ.P 16(R23), F14
@@ -7712,11 +12472,11 @@ rows89:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows89
-rest90:
+	BGE rows160
+rest161:
 	ADDS $4, R12, R12
-	BEQ end92
-row91:
+	BEQ end163
+row162:
 	FMOVS.P 4(R19), F12
 	FMOVS.P 4(R20), F13
 	FMOVS.P 4(R23), F14
@@ -7733,23 +12493,23 @@ row91:
 	FSTPQ (F8, F9), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row91
-end92:
-	B out86
-decayed85:
+	BNE row162
+end163:
+	B out157
+decayed156:
 	SUBS $4, R12, R12
-	BLT rest94
-rows93:
+	BLT rest165
+rows164:
 	FMOVQ.P 16(R19), F12
 	FMOVQ.P 16(R20), F13
 	FMOVQ.P 16(R23), F14
 	FMOVQ.P 16(R24), F15
-	CBZ R14, same97
+	CBZ R14, same168
 	FMOVQ.P 16(R13), F16
-	B loaded98
-same97:
+	B loaded169
+same168:
 	VLD1R (R13), [V16.S4]
-loaded98:
+loaded169:
 	FLDPQ 0(R9), (F8, F9)
 	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
 	WORD $0x4f909129 // fmul v9.4s, v9.4s, v16.s[0]
@@ -7803,11 +12563,11 @@ loaded98:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows93
-rest94:
+	BGE rows164
+rest165:
 	ADDS $4, R12, R12
-	BEQ end96
-row95:
+	BEQ end167
+row166:
 	FMOVS.P 4(R19), F12
 	FMOVS.P 4(R20), F13
 	FMOVS.P 4(R23), F14
@@ -7828,11 +12588,11 @@ row95:
 	FSTPQ (F8, F9), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row95
-end96:
-out86:
+	BNE row166
+end167:
+out157:
 	MOVD 192(R0), R15
-	CBZ R15, plain99
+	CBZ R15, plain170
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
@@ -7840,14 +12600,14 @@ out86:
 	FMOVS 4(R15), F0
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain99:
+plain170:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite100
+	CBZ R16, overwrite171
 	MOVD R4, R16
 	FLDPQ 0(R16), (F0, F1)
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
@@ -7857,7 +12617,7 @@ plain99:
 	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
 	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
 	ADD R15, R16, R16
-overwrite100:
+overwrite171:
 	FSTPQ (F4, F5), 0(R4)
 	ADD R15, R4, R4
 	FSTPQ (F6, F7), 0(R4)
@@ -7881,225 +12641,630 @@ overwrite100:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens69
-one70:
-	CBNZ R6, fetched101
+	B tokens140
+one141:
+	CBNZ R6, fetched172
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip102
+	BLE skip173
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line103:
+line174:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line103
-skip102:
+	BNE line174
+skip173:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip104
+	BLE skip175
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line105:
+line176:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line105
-skip104:
+	BNE line176
+skip175:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip106
+	BLE skip177
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line107:
+line178:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line107
-skip106:
-fetched101:
+	BNE line178
+skip177:
+fetched172:
 	// one token
-	MOVD R3, R16
-	FLDPQ 0(R16), (F0, F1)
-	MOVD 168(R0), R15
-	CBZ R15, plain108
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain108:
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors109
+	CBZ R22, factors179
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors109:
-	CBNZ R19, some110
+factors179:
+	CBNZ R19, some180
 	MOVD R1, R20
-some110:
+some180:
+	CMP $4, R19
+	BLT few181
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	MOVD 168(R0), R15
+	CBZ R15, plain187
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+plain187:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	MOVD 144(R0), R13
+	CBZ R13, undecayed189
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed189
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar190
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar190:
+	B decayed188
+undecayed189:
+	SUBS $4, R12, R12
+	BLT rest192
+rows191:
+	FMOVQ.P 16(R23), F10
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4faa1012 // fmla v18.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1033 // fmla v19.4s, v1.4s, v10.s[1]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8a1810 // fmla v16.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1831 // fmla v17.4s, v1.4s, v10.s[2]
+	WORD $0x4faa1812 // fmla v18.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1833 // fmla v19.4s, v1.4s, v10.s[3]
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows191
+rest192:
+	ADDS $4, R12, R12
+	BEQ end194
+row193:
+	FMOVS.P 4(R23), F10
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row193
+end194:
+	B out185
+decayed188:
+	SUBS $4, R12, R12
+	BLT rest196
+rows195:
+	FMOVQ.P 16(R23), F10
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	CBZ R14, same199
+	FMOVQ.P 16(R13), F15
+	B loaded200
+same199:
+	VLD1R (R13), [V15.S4]
+loaded200:
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
+	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4faf9252 // fmul v18.4s, v18.4s, v15.s[1]
+	WORD $0x4faf9273 // fmul v19.4s, v19.4s, v15.s[1]
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4faa1012 // fmla v18.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1033 // fmla v19.4s, v1.4s, v10.s[1]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9a10 // fmul v16.4s, v16.4s, v15.s[2]
+	WORD $0x4f8f9a31 // fmul v17.4s, v17.4s, v15.s[2]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4faf9a52 // fmul v18.4s, v18.4s, v15.s[3]
+	WORD $0x4faf9a73 // fmul v19.4s, v19.4s, v15.s[3]
+	WORD $0x4f8a1810 // fmla v16.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1831 // fmla v17.4s, v1.4s, v10.s[2]
+	WORD $0x4faa1812 // fmla v18.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1833 // fmla v19.4s, v1.4s, v10.s[3]
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows195
+rest196:
+	ADDS $4, R12, R12
+	BEQ end198
+row197:
+	FMOVS.P 4(R23), F10
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FMOVS (R13), F15
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
+	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row197
+end198:
+	B out185
+heads186:
+	CMP $4, R19
+	BLT rest182
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest202
+rows201:
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows201
+rest202:
+	ADDS $4, R12, R12
+	BEQ end204
+row203:
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row203
+end204:
+out185:
+	CBZ R22, plain205
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9042 // fmul v2.4s, v2.4s, v15.s[0]
+	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
+plain205:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite206
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+overwrite206:
+	FSTPQ (F2, F3), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain207
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
+	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
+plain207:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite208
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
+overwrite208:
+	FSTPQ (F4, F5), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain209
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+plain209:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite210
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
+	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
+overwrite210:
+	FSTPQ (F6, F7), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain211
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
+	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
+plain211:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite212
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
+overwrite212:
+	FSTPQ (F8, F9), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads186
+rest182:
+	CBZ R19, done184
+	B heads183
+few181:
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	MOVD 168(R0), R15
+	CBZ R15, plain214
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+plain214:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed115
+	CBZ R13, undecayed216
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed115
+	BEQ undecayed216
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar116
+	CBZ R15, scalar217
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar116:
-	B decayed111
-undecayed115:
+scalar217:
+	B decayed215
+undecayed216:
 	SUBS $4, R12, R12
-	BLT rest118
-rows117:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4fbd1006 // fmla v6.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd1027 // fmla v7.4s, v1.4s, v29.s[1]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	WORD $0x4fbe10c2 // fmla v2.4s, v6.4s, v30.s[1]
-	WORD $0x4fbe10e3 // fmla v3.4s, v7.4s, v30.s[1]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	BLT rest219
+rows218:
+	FMOVQ.P 16(R23), F4
+	FMOVQ.P 16(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4fa41009 // fmla v9.4s, v0.4s, v4.s[1]
+	WORD $0x4fa4102a // fmla v10.4s, v1.4s, v4.s[1]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9d1804 // fmla v4.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1825 // fmla v5.4s, v1.4s, v29.s[2]
-	WORD $0x4fbd1806 // fmla v6.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd1827 // fmla v7.4s, v1.4s, v29.s[3]
-	WORD $0x4f9e1882 // fmla v2.4s, v4.4s, v30.s[2]
-	WORD $0x4f9e18a3 // fmla v3.4s, v5.4s, v30.s[2]
-	WORD $0x4fbe18c2 // fmla v2.4s, v6.4s, v30.s[3]
-	WORD $0x4fbe18e3 // fmla v3.4s, v7.4s, v30.s[3]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f841807 // fmla v7.4s, v0.4s, v4.s[2]
+	WORD $0x4f841828 // fmla v8.4s, v1.4s, v4.s[2]
+	WORD $0x4fa41809 // fmla v9.4s, v0.4s, v4.s[3]
+	WORD $0x4fa4182a // fmla v10.4s, v1.4s, v4.s[3]
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows117
-rest118:
+	BGE rows218
+rest219:
 	ADDS $4, R12, R12
-	BEQ end120
-row119:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	FSTPQ (F4, F5), 0(R9)
+	BEQ end221
+row220:
+	FMOVS.P 4(R23), F4
+	FMOVS.P 4(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row119
-end120:
-	B out112
-decayed111:
+	BNE row220
+end221:
+	B out213
+decayed215:
 	SUBS $4, R12, R12
-	BLT rest122
-rows121:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same125
-	FMOVQ.P 16(R13), F31
-	B loaded126
-same125:
-	VLD1R (R13), [V31.S4]
-loaded126:
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4fbf90c6 // fmul v6.4s, v6.4s, v31.s[1]
-	WORD $0x4fbf90e7 // fmul v7.4s, v7.4s, v31.s[1]
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4fbd1006 // fmla v6.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd1027 // fmla v7.4s, v1.4s, v29.s[1]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	WORD $0x4fbe10c2 // fmla v2.4s, v6.4s, v30.s[1]
-	WORD $0x4fbe10e3 // fmla v3.4s, v7.4s, v30.s[1]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	BLT rest223
+rows222:
+	FMOVQ.P 16(R23), F4
+	FMOVQ.P 16(R24), F5
+	CBZ R14, same226
+	FMOVQ.P 16(R13), F6
+	B loaded227
+same226:
+	VLD1R (R13), [V6.S4]
+loaded227:
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
+	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4fa69129 // fmul v9.4s, v9.4s, v6.s[1]
+	WORD $0x4fa6914a // fmul v10.4s, v10.4s, v6.s[1]
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4fa41009 // fmla v9.4s, v0.4s, v4.s[1]
+	WORD $0x4fa4102a // fmla v10.4s, v1.4s, v4.s[1]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9f9884 // fmul v4.4s, v4.4s, v31.s[2]
-	WORD $0x4f9f98a5 // fmul v5.4s, v5.4s, v31.s[2]
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4fbf98c6 // fmul v6.4s, v6.4s, v31.s[3]
-	WORD $0x4fbf98e7 // fmul v7.4s, v7.4s, v31.s[3]
-	WORD $0x4f9d1804 // fmla v4.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1825 // fmla v5.4s, v1.4s, v29.s[2]
-	WORD $0x4fbd1806 // fmla v6.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd1827 // fmla v7.4s, v1.4s, v29.s[3]
-	WORD $0x4f9e1882 // fmla v2.4s, v4.4s, v30.s[2]
-	WORD $0x4f9e18a3 // fmla v3.4s, v5.4s, v30.s[2]
-	WORD $0x4fbe18c2 // fmla v2.4s, v6.4s, v30.s[3]
-	WORD $0x4fbe18e3 // fmla v3.4s, v7.4s, v30.s[3]
-	FSTPQ (F4, F5), 0(R9)
-	FSTPQ (F6, F7), 0(R10)
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8698e7 // fmul v7.4s, v7.4s, v6.s[2]
+	WORD $0x4f869908 // fmul v8.4s, v8.4s, v6.s[2]
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4fa69929 // fmul v9.4s, v9.4s, v6.s[3]
+	WORD $0x4fa6994a // fmul v10.4s, v10.4s, v6.s[3]
+	WORD $0x4f841807 // fmla v7.4s, v0.4s, v4.s[2]
+	WORD $0x4f841828 // fmla v8.4s, v1.4s, v4.s[2]
+	WORD $0x4fa41809 // fmla v9.4s, v0.4s, v4.s[3]
+	WORD $0x4fa4182a // fmla v10.4s, v1.4s, v4.s[3]
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows121
-rest122:
+	BGE rows222
+rest223:
 	ADDS $4, R12, R12
-	BEQ end124
-row123:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end225
+row224:
+	FMOVS.P 4(R23), F4
+	FMOVS.P 4(R24), F5
+	FMOVS (R13), F6
 	ADD R14, R13, R13
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-	WORD $0x4f9d1004 // fmla v4.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1025 // fmla v5.4s, v1.4s, v29.s[0]
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	FSTPQ (F4, F5), 0(R9)
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
+	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row123
-end124:
-	B out112
-heads113:
+	BNE row224
+end225:
+	B out213
+heads183:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -8108,62 +13273,62 @@ heads113:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest128
-rows127:
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
-	WORD $0x4fbe10c2 // fmla v2.4s, v6.4s, v30.s[1]
-	WORD $0x4fbe10e3 // fmla v3.4s, v7.4s, v30.s[1]
+	BLT rest229
+rows228:
+	FMOVQ.P 16(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F4, F5)
-	FLDPQ 0(R10), (F6, F7)
-	WORD $0x4f9e1882 // fmla v2.4s, v4.4s, v30.s[2]
-	WORD $0x4f9e18a3 // fmla v3.4s, v5.4s, v30.s[2]
-	WORD $0x4fbe18c2 // fmla v2.4s, v6.4s, v30.s[3]
-	WORD $0x4fbe18e3 // fmla v3.4s, v7.4s, v30.s[3]
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows127
-rest128:
+	BGE rows228
+rest229:
 	ADDS $4, R12, R12
-	BEQ end130
-row129:
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F4, F5)
-	WORD $0x4f9e1082 // fmla v2.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10a3 // fmla v3.4s, v5.4s, v30.s[0]
+	BEQ end231
+row230:
+	FMOVS.P 4(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row129
-end130:
-out112:
-	CBZ R19, done114
-	CBZ R22, plain131
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9f9063 // fmul v3.4s, v3.4s, v31.s[0]
-plain131:
+	BNE row230
+end231:
+out213:
+	CBZ R19, done184
+	CBZ R22, plain232
+	FMOVS.P 4(R22), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain232:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite132
-	FLDPQ 0(R21), (F4, F5)
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-overwrite132:
+	CBZ R15, overwrite233
+	FLDPQ 0(R21), (F7, F8)
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+overwrite233:
 	FSTPQ (F2, F3), 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads113
-done114:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads183
+done184:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -8189,16 +13354,16 @@ done114:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens69
-walked71:
+	B tokens140
+walked142:
 	ADD $8, R6, R6
-	B panel67
-narrower68:
-panel133:
+	B panel138
+narrower139:
+panel234:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower134
+	BLT narrower235
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -8210,7 +13375,7 @@ panel133:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards138
+	CBZ R15, forwards239
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -8225,96 +13390,96 @@ panel133:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards138:
+forwards239:
 	MOVD ZR, R5
-tokens135:
+tokens236:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked137
+	BLE walked238
 	CMP $2, R15
-	BLT one136
+	BLT one237
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one136
+	BNE one237
 	MOVD 144(R0), R15
-	CBZ R15, undecayed139
+	CBZ R15, undecayed240
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one136
-undecayed139:
-	CBNZ R6, fetched140
+	BNE one237
+undecayed240:
+	CBNZ R6, fetched241
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip141
+	BLE skip242
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line142:
+line243:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line142
+	BNE line243
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line143:
+line244:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line143
-skip141:
+	BNE line244
+skip242:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip144
+	BLE skip245
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line145:
+line246:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line145
+	BNE line246
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line146:
+line247:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line146
-skip144:
+	BNE line247
+skip245:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip147
+	BLE skip248
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line148:
+line249:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line148
+	BNE line249
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line149:
+line250:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line149
-skip147:
-fetched140:
+	BNE line250
+skip248:
+fetched241:
 	// 2 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
@@ -8326,13 +13491,13 @@ fetched140:
 	ADD R15, R16, R16
 	FMOVQ 0(R16), F1
 	MOVD 168(R0), R15
-	CBZ R15, plain150
+	CBZ R15, plain251
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS 4(R15), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-plain150:
+plain251:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD 224(R0), R15
@@ -8354,25 +13519,25 @@ plain150:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed153
+	CBZ R13, undecayed254
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed153
+	BEQ undecayed254
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar154
+	CBZ R15, scalar255
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar154:
-	B decayed151
-undecayed153:
+scalar255:
+	B decayed252
+undecayed254:
 	SUBS $4, R12, R12
-	BLT rest156
-rows155:
+	BLT rest257
+rows256:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
 	FMOVQ.P 16(R23), F8
@@ -8406,11 +13571,11 @@ rows155:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows155
-rest156:
+	BGE rows256
+rest257:
 	ADDS $4, R12, R12
-	BEQ end158
-row157:
+	BEQ end259
+row258:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
 	FMOVS.P 4(R23), F8
@@ -8423,23 +13588,23 @@ row157:
 	FMOVQ F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row157
-end158:
-	B out152
-decayed151:
+	BNE row258
+end259:
+	B out253
+decayed252:
 	SUBS $4, R12, R12
-	BLT rest160
-rows159:
+	BLT rest261
+rows260:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
-	CBZ R14, same163
+	CBZ R14, same264
 	FMOVQ.P 16(R13), F10
-	B loaded164
-same163:
+	B loaded265
+same264:
 	VLD1R (R13), [V10.S4]
-loaded164:
+loaded265:
 	FMOVQ 0(R9), F4
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	FMOVQ 0(R10), F5
@@ -8473,11 +13638,11 @@ loaded164:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows159
-rest160:
+	BGE rows260
+rest261:
 	ADDS $4, R12, R12
-	BEQ end162
-row161:
+	BEQ end263
+row262:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
 	FMOVS.P 4(R23), F8
@@ -8493,24 +13658,24 @@ row161:
 	FMOVQ F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row161
-end162:
-out152:
+	BNE row262
+end263:
+out253:
 	MOVD 192(R0), R15
-	CBZ R15, plain165
+	CBZ R15, plain266
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809042 // fmul v2.4s, v2.4s, v0.s[0]
 	FMOVS 4(R15), F0
 	WORD $0x4f809063 // fmul v3.4s, v3.4s, v0.s[0]
-plain165:
+plain266:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite166
+	CBZ R16, overwrite267
 	MOVD R4, R16
 	FMOVQ 0(R16), F0
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
@@ -8518,7 +13683,7 @@ plain165:
 	FMOVQ 0(R16), F1
 	WORD $0x4e21d463 // fadd v3.4s, v3.4s, v1.4s
 	ADD R15, R16, R16
-overwrite166:
+overwrite267:
 	FMOVQ F2, 0(R4)
 	ADD R15, R4, R4
 	FMOVQ F3, 0(R4)
@@ -8542,967 +13707,45 @@ overwrite166:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens135
-one136:
-	CBNZ R6, fetched167
+	B tokens236
+one237:
+	CBNZ R6, fetched268
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip168
+	BLE skip269
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line169:
+line270:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line169
-skip168:
+	BNE line270
+skip269:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip170
+	BLE skip271
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line171:
+line272:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line171
-skip170:
+	BNE line272
+skip271:
 	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip172
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line173:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line173
-skip172:
-fetched167:
-	// one token
-	MOVD R3, R16
-	FMOVQ 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain174
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain174:
-	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors175
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors175:
-	CBNZ R19, some176
-	MOVD R1, R20
-some176:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed181
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed181
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar182
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar182:
-	B decayed177
-undecayed181:
-	SUBS $4, R12, R12
-	BLT rest184
-rows183:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows183
-rest184:
-	ADDS $4, R12, R12
-	BEQ end186
-row185:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row185
-end186:
-	B out178
-decayed177:
-	SUBS $4, R12, R12
-	BLT rest188
-rows187:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same191
-	FMOVQ.P 16(R13), F31
-	B loaded192
-same191:
-	VLD1R (R13), [V31.S4]
-loaded192:
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows187
-rest188:
-	ADDS $4, R12, R12
-	BEQ end190
-row189:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row189
-end190:
-	B out178
-heads179:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest194
-rows193:
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows193
-rest194:
-	ADDS $4, R12, R12
-	BEQ end196
-row195:
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row195
-end196:
-out178:
-	CBZ R19, done180
-	CBZ R22, plain197
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain197:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite198
-	FMOVQ 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite198:
-	FMOVQ F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads179
-done180:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens135
-walked137:
-	ADD $4, R6, R6
-	B panel133
-narrower134:
-panel199:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $2, R15
-	BLT narrower200
-
-	// 2 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards204
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards204:
-	MOVD ZR, R5
-tokens201:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked203
-	CMP $2, R15
-	BLT one202
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one202
-	MOVD 144(R0), R15
-	CBZ R15, undecayed205
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one202
-undecayed205:
-	CBNZ R6, fetched206
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip207
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line208:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line208
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line209:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line209
-skip207:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip210
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line211:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line211
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line212:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line212
-skip210:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip213
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line214:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line214
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line215:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line215
-skip213:
-fetched206:
-	// 2 tokens
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	ADD R15, R16, R16
-	FMOVD 0(R16), F1
-	MOVD 168(R0), R15
-	CBZ R15, plain216
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	FMOVS 4(R15), F3
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-plain216:
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD 144(R0), R13
-	CBZ R13, undecayed219
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed219
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar220
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar220:
-	B decayed217
-undecayed219:
-	SUBS $4, R12, R12
-	BLT rest222
-rows221:
-	FMOVQ.P 16(R19), F6
-	FMOVQ.P 16(R20), F7
-	FMOVQ.P 16(R23), F8
-	FMOVQ.P 16(R24), F9
-	FMOVD 0(R9), F4
-	FMOVD 0(R10), F5
-	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
-	WORD $0x4fa61005 // fmla v5.4s, v0.4s, v6.s[1]
-	WORD $0x4f881082 // fmla v2.4s, v4.4s, v8.s[0]
-	WORD $0x4fa810a2 // fmla v2.4s, v5.4s, v8.s[1]
-	WORD $0x4f871024 // fmla v4.4s, v1.4s, v7.s[0]
-	WORD $0x4fa71025 // fmla v5.4s, v1.4s, v7.s[1]
-	WORD $0x4f891083 // fmla v3.4s, v4.4s, v9.s[0]
-	WORD $0x4fa910a3 // fmla v3.4s, v5.4s, v9.s[1]
-	FMOVD F4, 0(R9)
-	FMOVD F5, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F4
-	FMOVD 0(R10), F5
-	WORD $0x4f861804 // fmla v4.4s, v0.4s, v6.s[2]
-	WORD $0x4fa61805 // fmla v5.4s, v0.4s, v6.s[3]
-	WORD $0x4f881882 // fmla v2.4s, v4.4s, v8.s[2]
-	WORD $0x4fa818a2 // fmla v2.4s, v5.4s, v8.s[3]
-	WORD $0x4f871824 // fmla v4.4s, v1.4s, v7.s[2]
-	WORD $0x4fa71825 // fmla v5.4s, v1.4s, v7.s[3]
-	WORD $0x4f891883 // fmla v3.4s, v4.4s, v9.s[2]
-	WORD $0x4fa918a3 // fmla v3.4s, v5.4s, v9.s[3]
-	FMOVD F4, 0(R9)
-	FMOVD F5, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows221
-rest222:
-	ADDS $4, R12, R12
-	BEQ end224
-row223:
-	FMOVS.P 4(R19), F6
-	FMOVS.P 4(R20), F7
-	FMOVS.P 4(R23), F8
-	FMOVS.P 4(R24), F9
-	FMOVD 0(R9), F4
-	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
-	WORD $0x4f881082 // fmla v2.4s, v4.4s, v8.s[0]
-	WORD $0x4f871024 // fmla v4.4s, v1.4s, v7.s[0]
-	WORD $0x4f891083 // fmla v3.4s, v4.4s, v9.s[0]
-	FMOVD F4, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row223
-end224:
-	B out218
-decayed217:
-	SUBS $4, R12, R12
-	BLT rest226
-rows225:
-	FMOVQ.P 16(R19), F6
-	FMOVQ.P 16(R20), F7
-	FMOVQ.P 16(R23), F8
-	FMOVQ.P 16(R24), F9
-	CBZ R14, same229
-	FMOVQ.P 16(R13), F10
-	B loaded230
-same229:
-	VLD1R (R13), [V10.S4]
-loaded230:
-	FMOVD 0(R9), F4
-	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
-	FMOVD 0(R10), F5
-	WORD $0x4faa90a5 // fmul v5.4s, v5.4s, v10.s[1]
-	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
-	WORD $0x4fa61005 // fmla v5.4s, v0.4s, v6.s[1]
-	WORD $0x4f881082 // fmla v2.4s, v4.4s, v8.s[0]
-	WORD $0x4fa810a2 // fmla v2.4s, v5.4s, v8.s[1]
-	WORD $0x4f871024 // fmla v4.4s, v1.4s, v7.s[0]
-	WORD $0x4fa71025 // fmla v5.4s, v1.4s, v7.s[1]
-	WORD $0x4f891083 // fmla v3.4s, v4.4s, v9.s[0]
-	WORD $0x4fa910a3 // fmla v3.4s, v5.4s, v9.s[1]
-	FMOVD F4, 0(R9)
-	FMOVD F5, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F4
-	WORD $0x4f8a9884 // fmul v4.4s, v4.4s, v10.s[2]
-	FMOVD 0(R10), F5
-	WORD $0x4faa98a5 // fmul v5.4s, v5.4s, v10.s[3]
-	WORD $0x4f861804 // fmla v4.4s, v0.4s, v6.s[2]
-	WORD $0x4fa61805 // fmla v5.4s, v0.4s, v6.s[3]
-	WORD $0x4f881882 // fmla v2.4s, v4.4s, v8.s[2]
-	WORD $0x4fa818a2 // fmla v2.4s, v5.4s, v8.s[3]
-	WORD $0x4f871824 // fmla v4.4s, v1.4s, v7.s[2]
-	WORD $0x4fa71825 // fmla v5.4s, v1.4s, v7.s[3]
-	WORD $0x4f891883 // fmla v3.4s, v4.4s, v9.s[2]
-	WORD $0x4fa918a3 // fmla v3.4s, v5.4s, v9.s[3]
-	FMOVD F4, 0(R9)
-	FMOVD F5, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows225
-rest226:
-	ADDS $4, R12, R12
-	BEQ end228
-row227:
-	FMOVS.P 4(R19), F6
-	FMOVS.P 4(R20), F7
-	FMOVS.P 4(R23), F8
-	FMOVS.P 4(R24), F9
-	FMOVS (R13), F10
-	ADD R14, R13, R13
-	FMOVD 0(R9), F4
-	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
-	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
-	WORD $0x4f881082 // fmla v2.4s, v4.4s, v8.s[0]
-	WORD $0x4f871024 // fmla v4.4s, v1.4s, v7.s[0]
-	WORD $0x4f891083 // fmla v3.4s, v4.4s, v9.s[0]
-	FMOVD F4, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row227
-end228:
-out218:
-	MOVD 192(R0), R15
-	CBZ R15, plain231
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F0
-	WORD $0x4f809042 // fmul v2.4s, v2.4s, v0.s[0]
-	FMOVS 4(R15), F0
-	WORD $0x4f809063 // fmul v3.4s, v3.4s, v0.s[0]
-plain231:
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite232
-	MOVD R4, R16
-	FMOVD 0(R16), F0
-	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVD 0(R16), F1
-	WORD $0x4e21d463 // fadd v3.4s, v3.4s, v1.4s
-	ADD R15, R16, R16
-overwrite232:
-	FMOVD F2, 0(R4)
-	ADD R15, R4, R4
-	FMOVD F3, 0(R4)
-	ADD R15, R4, R4
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<1, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<1, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<1, R3, R3
-	ADD $2, R5, R5
-	B tokens201
-one202:
-	CBNZ R6, fetched233
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip234
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line235:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line235
-skip234:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip236
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line237:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line237
-skip236:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip238
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line239:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line239
-skip238:
-fetched233:
-	// one token
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain240
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain240:
-	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors241
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors241:
-	CBNZ R19, some242
-	MOVD R1, R20
-some242:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed247
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed247
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar248
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar248:
-	B decayed243
-undecayed247:
-	SUBS $4, R12, R12
-	BLT rest250
-rows249:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows249
-rest250:
-	ADDS $4, R12, R12
-	BEQ end252
-row251:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row251
-end252:
-	B out244
-decayed243:
-	SUBS $4, R12, R12
-	BLT rest254
-rows253:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same257
-	FMOVQ.P 16(R13), F31
-	B loaded258
-same257:
-	VLD1R (R13), [V31.S4]
-loaded258:
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows253
-rest254:
-	ADDS $4, R12, R12
-	BEQ end256
-row255:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row255
-end256:
-	B out244
-heads245:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest260
-rows259:
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows259
-rest260:
-	ADDS $4, R12, R12
-	BEQ end262
-row261:
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row261
-end262:
-out244:
-	CBZ R19, done246
-	CBZ R22, plain263
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain263:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite264
-	FMOVD 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite264:
-	FMOVD F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads245
-done246:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens201
-walked203:
-	ADD $2, R6, R6
-	B panel199
-narrower200:
-panel265:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $1, R15
-	BLT narrower266
-
-	// 1 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards270
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards270:
-	MOVD ZR, R5
-tokens267:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked269
-	CMP $2, R15
-	BLT one268
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one268
-	MOVD 144(R0), R15
-	CBZ R15, undecayed271
-	ADD R5<<2, R15, R15
-	MOVD $0x3f800000, R17
-	MOVWU 4(R15), R16
-	CMP R17, R16
-	BNE one268
-undecayed271:
-	CBNZ R6, fetched272
-	MOVD 352(R0), R16
 	CMP $0, R16
 	BLE skip273
-	MOVD 344(R0), R15
+	MOVD 424(R0), R15
 	LSL $2, R15, R15
-	MOVD 320(R0), R17
+	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -9511,100 +13754,45 @@ line274:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line274
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line275:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line275
 skip273:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip276
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line277:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line277
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line278:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line278
-skip276:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip279
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line280:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line280
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line281:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line281
-skip279:
-fetched272:
-	// 2 tokens
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
+fetched268:
+	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors275
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors275:
+	CBNZ R19, some276
+	MOVD R1, R20
+some276:
+	CMP $4, R19
+	BLT few277
 	MOVD R3, R16
-	FMOVS 0(R16), F0
-	ADD R15, R16, R16
-	FMOVS 0(R16), F1
+	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain282
+	CBZ R15, plain283
 	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	FMOVS 4(R15), F3
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-plain282:
+	FMOVS 0(R15), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+plain283:
+	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
+	VMOVI $0, V4.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
 	MOVD 144(R0), R13
 	CBZ R13, undecayed285
 	ADD R5<<2, R13, R13
@@ -9620,11 +13808,675 @@ plain282:
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
 scalar286:
-	B decayed283
+	B decayed284
 undecayed285:
 	SUBS $4, R12, R12
 	BLT rest288
 rows287:
+	FMOVQ.P 16(R23), F5
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4fa5100c // fmla v12.4s, v0.4s, v5.s[1]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f85180b // fmla v11.4s, v0.4s, v5.s[2]
+	WORD $0x4fa5180c // fmla v12.4s, v0.4s, v5.s[3]
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows287
+rest288:
+	ADDS $4, R12, R12
+	BEQ end290
+row289:
+	FMOVS.P 4(R23), F5
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVQ 0(R9), F11
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	FMOVQ F11, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row289
+end290:
+	B out281
+decayed284:
+	SUBS $4, R12, R12
+	BLT rest292
+rows291:
+	FMOVQ.P 16(R23), F5
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	CBZ R14, same295
+	FMOVQ.P 16(R13), F10
+	B loaded296
+same295:
+	VLD1R (R13), [V10.S4]
+loaded296:
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	FMOVQ 0(R10), F12
+	WORD $0x4faa918c // fmul v12.4s, v12.4s, v10.s[1]
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4fa5100c // fmla v12.4s, v0.4s, v5.s[1]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a996b // fmul v11.4s, v11.4s, v10.s[2]
+	FMOVQ 0(R10), F12
+	WORD $0x4faa998c // fmul v12.4s, v12.4s, v10.s[3]
+	WORD $0x4f85180b // fmla v11.4s, v0.4s, v5.s[2]
+	WORD $0x4fa5180c // fmla v12.4s, v0.4s, v5.s[3]
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows291
+rest292:
+	ADDS $4, R12, R12
+	BEQ end294
+row293:
+	FMOVS.P 4(R23), F5
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVS (R13), F10
+	ADD R14, R13, R13
+	FMOVQ 0(R9), F11
+	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
+	WORD $0x4f85100b // fmla v11.4s, v0.4s, v5.s[0]
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	FMOVQ F11, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row293
+end294:
+	B out281
+heads282:
+	CMP $4, R19
+	BLT rest278
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest298
+rows297:
+	FMOVQ.P 16(R24), F6
+	FMOVQ.P 16(R25), F7
+	FMOVQ.P 16(R26), F8
+	FMOVQ.P 16(R17), F9
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71182 // fmla v2.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81183 // fmla v3.4s, v12.4s, v8.s[1]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F11
+	FMOVQ 0(R10), F12
+	WORD $0x4f861961 // fmla v1.4s, v11.4s, v6.s[2]
+	WORD $0x4f871962 // fmla v2.4s, v11.4s, v7.s[2]
+	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
+	WORD $0x4f891964 // fmla v4.4s, v11.4s, v9.s[2]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71982 // fmla v2.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81983 // fmla v3.4s, v12.4s, v8.s[3]
+	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows297
+rest298:
+	ADDS $4, R12, R12
+	BEQ end300
+row299:
+	FMOVS.P 4(R24), F6
+	FMOVS.P 4(R25), F7
+	FMOVS.P 4(R26), F8
+	FMOVS.P 4(R17), F9
+	FMOVQ 0(R9), F11
+	WORD $0x4f861161 // fmla v1.4s, v11.4s, v6.s[0]
+	WORD $0x4f871162 // fmla v2.4s, v11.4s, v7.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row299
+end300:
+out281:
+	CBZ R22, plain301
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
+plain301:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite302
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
+overwrite302:
+	FMOVQ F1, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain303
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+plain303:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite304
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
+overwrite304:
+	FMOVQ F2, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain305
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+plain305:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite306
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+overwrite306:
+	FMOVQ F3, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain307
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+plain307:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite308
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+overwrite308:
+	FMOVQ F4, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	ADD R15, R20, R20
+	SUB $4, R19, R19
+	B heads282
+rest278:
+	CBZ R19, done280
+	B heads279
+few277:
+	MOVD R3, R16
+	FMOVQ 0(R16), F0
+	MOVD 168(R0), R15
+	CBZ R15, plain310
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+plain310:
+	VMOVI $0, V1.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	MOVD 144(R0), R13
+	CBZ R13, undecayed312
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed312
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar313
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar313:
+	B decayed311
+undecayed312:
+	SUBS $4, R12, R12
+	BLT rest315
+rows314:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows314
+rest315:
+	ADDS $4, R12, R12
+	BEQ end317
+row316:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVQ 0(R9), F5
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVQ F5, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row316
+end317:
+	B out309
+decayed311:
+	SUBS $4, R12, R12
+	BLT rest319
+rows318:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	CBZ R14, same322
+	FMOVQ.P 16(R13), F4
+	B loaded323
+same322:
+	VLD1R (R13), [V4.S4]
+loaded323:
+	FMOVQ 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	FMOVQ 0(R10), F6
+	WORD $0x4fa490c6 // fmul v6.4s, v6.4s, v4.s[1]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	WORD $0x4f8498a5 // fmul v5.4s, v5.4s, v4.s[2]
+	FMOVQ 0(R10), F6
+	WORD $0x4fa498c6 // fmul v6.4s, v6.4s, v4.s[3]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows318
+rest319:
+	ADDS $4, R12, R12
+	BEQ end321
+row320:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS (R13), F4
+	ADD R14, R13, R13
+	FMOVQ 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVQ F5, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row320
+end321:
+	B out309
+heads279:
+	VMOVI $0, V1.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest325
+rows324:
+	FMOVQ.P 16(R24), F3
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R10), F6
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows324
+rest325:
+	ADDS $4, R12, R12
+	BEQ end327
+row326:
+	FMOVS.P 4(R24), F3
+	FMOVQ 0(R9), F5
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row326
+end327:
+out309:
+	CBZ R19, done280
+	CBZ R22, plain328
+	FMOVS.P 4(R22), F4
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+plain328:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite329
+	FMOVQ 0(R21), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+overwrite329:
+	FMOVQ F1, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads279
+done280:
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R3, R3
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<0, R4, R4
+	ADD $1, R5, R5
+	B tokens236
+walked238:
+	ADD $4, R6, R6
+	B panel234
+narrower235:
+panel330:
+	MOVD 304(R0), R15
+	SUB R6, R15, R15
+	CMP $1, R15
+	BLT narrower331
+
+	// 1 columns
+	MOVD 96(R0), R7
+	ADD R6<<2, R7, R7
+	MOVD 24(R0), R1
+	MOVD 0(R0), R2
+	MOVD 48(R0), R3
+	ADD R6<<2, R3, R3
+	MOVD 72(R0), R4
+	ADD R6<<2, R4, R4
+	MOVBU 312(R0), R15
+	CBZ R15, forwards335
+	MOVD 280(R0), R15
+	SUB $1, R15, R15
+	MOVD 224(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R1, R15, R1
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R2, R15, R2
+	MOVD 232(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R3, R15, R3
+	MOVD 240(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R4, R15, R4
+forwards335:
+	MOVD ZR, R5
+tokens332:
+	MOVD 280(R0), R15
+	SUBS R5, R15, R15
+	BLE walked334
+	CMP $2, R15
+	BLT one333
+	MOVD 288(R0), R15
+	CMP $1, R15
+	BNE one333
+	MOVD 144(R0), R15
+	CBZ R15, undecayed336
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one333
+undecayed336:
+	CBNZ R6, fetched337
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip338
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line339:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line339
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line340:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line340
+skip338:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip341
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line342:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line342
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line343:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line343
+skip341:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip344
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line345:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line345
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line346:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line346
+skip344:
+fetched337:
+	// 2 tokens
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FMOVS 0(R16), F0
+	ADD R15, R16, R16
+	FMOVS 0(R16), F1
+	MOVD 168(R0), R15
+	CBZ R15, plain347
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	FMOVS 4(R15), F3
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+plain347:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R1, R19
+	ADD R15, R19, R20
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R2, R23
+	ADD R15, R23, R24
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed350
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed350
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar351
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar351:
+	B decayed348
+undecayed350:
+	SUBS $4, R12, R12
+	BLT rest353
+rows352:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
 	FMOVQ.P 16(R23), F8
@@ -9658,11 +14510,11 @@ rows287:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows287
-rest288:
+	BGE rows352
+rest353:
 	ADDS $4, R12, R12
-	BEQ end290
-row289:
+	BEQ end355
+row354:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
 	FMOVS.P 4(R23), F8
@@ -9675,23 +14527,23 @@ row289:
 	FMOVS F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row289
-end290:
-	B out284
-decayed283:
+	BNE row354
+end355:
+	B out349
+decayed348:
 	SUBS $4, R12, R12
-	BLT rest292
-rows291:
+	BLT rest357
+rows356:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
-	CBZ R14, same295
+	CBZ R14, same360
 	FMOVQ.P 16(R13), F10
-	B loaded296
-same295:
+	B loaded361
+same360:
 	VLD1R (R13), [V10.S4]
-loaded296:
+loaded361:
 	FMOVS 0(R9), F4
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	FMOVS 0(R10), F5
@@ -9725,11 +14577,11 @@ loaded296:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows291
-rest292:
+	BGE rows356
+rest357:
 	ADDS $4, R12, R12
-	BEQ end294
-row293:
+	BEQ end359
+row358:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
 	FMOVS.P 4(R23), F8
@@ -9745,24 +14597,24 @@ row293:
 	FMOVS F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row293
-end294:
-out284:
+	BNE row358
+end359:
+out349:
 	MOVD 192(R0), R15
-	CBZ R15, plain297
+	CBZ R15, plain362
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809042 // fmul v2.4s, v2.4s, v0.s[0]
 	FMOVS 4(R15), F0
 	WORD $0x4f809063 // fmul v3.4s, v3.4s, v0.s[0]
-plain297:
+plain362:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite298
+	CBZ R16, overwrite363
 	MOVD R4, R16
 	FMOVS 0(R16), F0
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
@@ -9770,7 +14622,7 @@ plain297:
 	FMOVS 0(R16), F1
 	WORD $0x4e21d463 // fadd v3.4s, v3.4s, v1.4s
 	ADD R15, R16, R16
-overwrite298:
+overwrite363:
 	FMOVS F2, 0(R4)
 	ADD R15, R4, R4
 	FMOVS F3, 0(R4)
@@ -9794,198 +14646,198 @@ overwrite298:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens267
-one268:
-	CBNZ R6, fetched299
+	B tokens332
+one333:
+	CBNZ R6, fetched364
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip300
+	BLE skip365
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line301:
+line366:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line301
-skip300:
+	BNE line366
+skip365:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip302
+	BLE skip367
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line303:
+line368:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line303
-skip302:
+	BNE line368
+skip367:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip304
+	BLE skip369
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line305:
+line370:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line305
-skip304:
-fetched299:
+	BNE line370
+skip369:
+fetched364:
 	// one token
+	MOVD R1, R23
+	MOVD R2, R20
+	MOVD R4, R21
+	MOVD 288(R0), R19
+	MOVD 192(R0), R22
+	CBZ R22, factors371
+	MUL R5, R19, R15
+	ADD R15<<2, R22, R22
+factors371:
+	CBNZ R19, some372
+	MOVD R1, R20
+some372:
 	MOVD R3, R16
 	FMOVS 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain306
+	CBZ R15, plain378
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain306:
+plain378:
 	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors307
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors307:
-	CBNZ R19, some308
-	MOVD R1, R20
-some308:
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed313
+	CBZ R13, undecayed380
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed313
+	BEQ undecayed380
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar314
+	CBZ R15, scalar381
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar314:
-	B decayed309
-undecayed313:
+scalar381:
+	B decayed379
+undecayed380:
 	SUBS $4, R12, R12
-	BLT rest316
-rows315:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	BLT rest383
+rows382:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows315
-rest316:
+	BGE rows382
+rest383:
 	ADDS $4, R12, R12
-	BEQ end318
-row317:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
+	BEQ end385
+row384:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS 0(R9), F5
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row317
-end318:
-	B out310
-decayed309:
+	BNE row384
+end385:
+	B out377
+decayed379:
 	SUBS $4, R12, R12
-	BLT rest320
-rows319:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same323
-	FMOVQ.P 16(R13), F31
-	B loaded324
-same323:
-	VLD1R (R13), [V31.S4]
-loaded324:
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	BLT rest387
+rows386:
+	FMOVQ.P 16(R23), F2
+	FMOVQ.P 16(R24), F3
+	CBZ R14, same390
+	FMOVQ.P 16(R13), F4
+	B loaded391
+same390:
+	VLD1R (R13), [V4.S4]
+loaded391:
+	FMOVS 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	FMOVS 0(R10), F6
+	WORD $0x4fa490c6 // fmul v6.4s, v6.4s, v4.s[1]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4fa21006 // fmla v6.4s, v0.4s, v2.s[1]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
+	FMOVS 0(R9), F5
+	WORD $0x4f8498a5 // fmul v5.4s, v5.4s, v4.s[2]
+	FMOVS 0(R10), F6
+	WORD $0x4fa498c6 // fmul v6.4s, v6.4s, v4.s[3]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	WORD $0x4fa21806 // fmla v6.4s, v0.4s, v2.s[3]
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	FMOVS F5, 0(R9)
+	FMOVS F6, 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows319
-rest320:
+	BGE rows386
+rest387:
 	ADDS $4, R12, R12
-	BEQ end322
-row321:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
+	BEQ end389
+row388:
+	FMOVS.P 4(R23), F2
+	FMOVS.P 4(R24), F3
+	FMOVS (R13), F4
 	ADD R14, R13, R13
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
+	FMOVS 0(R9), F5
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row321
-end322:
-	B out310
-heads311:
+	BNE row388
+end389:
+	B out377
+heads375:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9993,2091 +14845,55 @@ heads311:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest326
-rows325:
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
+	BLT rest393
+rows392:
+	FMOVQ.P 16(R24), F3
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
+	FMOVS 0(R9), F5
+	FMOVS 0(R10), F6
+	WORD $0x4f8318a1 // fmla v1.4s, v5.4s, v3.s[2]
+	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows325
-rest326:
+	BGE rows392
+rest393:
 	ADDS $4, R12, R12
-	BEQ end328
-row327:
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
+	BEQ end395
+row394:
+	FMOVS.P 4(R24), F3
+	FMOVS 0(R9), F5
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row327
-end328:
-out310:
-	CBZ R19, done312
-	CBZ R22, plain329
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain329:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite330
-	FMOVS 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite330:
-	FMOVS F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads311
-done312:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens267
-walked269:
-	ADD $1, R6, R6
-	B panel265
-narrower266:
-	RET
-
-// recur1x32NEON is the recurrence of tile.Recur one token at a time against panels of 32 columns. Stream is not used: arm64
-// cores find out by themselves that lines are written whole.
-TEXT ·recur1x32NEON(SB), NOSPLIT, $0-8
-	MOVD p+0(FP), R0
-	MOVD ZR, R6
-	MOVD 248(R0), R8
-	LSL $2, R8, R8
-panel1:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $32, R15
-	BLT narrower2
-
-	// 32 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards6
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards6:
-	MOVD ZR, R5
-tokens3:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked5
-	CBNZ R6, fetched7
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip8
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line9:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line9
-skip8:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip10
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line11:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line11
-skip10:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip12
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line13:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line13
-skip12:
-fetched7:
-	// one token
-	MOVD R3, R16
-	FLDPQ 0(R16), (F0, F1)
-	FLDPQ 32(R16), (F2, F3)
-	FLDPQ 64(R16), (F4, F5)
-	FLDPQ 96(R16), (F6, F7)
-	MOVD 168(R0), R15
-	CBZ R15, plain14
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F8
-	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
-	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
-	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
-	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
-	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
-	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
-	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
-	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
-plain14:
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	VMOVI $0, V12.B16
-	VMOVI $0, V13.B16
-	VMOVI $0, V14.B16
-	VMOVI $0, V15.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors15
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors15:
-	CBNZ R19, some16
-	MOVD R1, R20
-some16:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed21
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed21
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar22
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar22:
-	B decayed17
-undecayed21:
-	SUBS $4, R12, R12
-	BLT rest24
-rows23:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9d1010 // fmla v16.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1031 // fmla v17.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1052 // fmla v18.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d1073 // fmla v19.4s, v3.4s, v29.s[0]
-	WORD $0x4f9d1094 // fmla v20.4s, v4.4s, v29.s[0]
-	WORD $0x4f9d10b5 // fmla v21.4s, v5.4s, v29.s[0]
-	WORD $0x4f9d10d6 // fmla v22.4s, v6.4s, v29.s[0]
-	WORD $0x4f9d10f7 // fmla v23.4s, v7.4s, v29.s[0]
-	WORD $0x4f9e1208 // fmla v8.4s, v16.4s, v30.s[0]
-	WORD $0x4f9e1229 // fmla v9.4s, v17.4s, v30.s[0]
-	WORD $0x4f9e124a // fmla v10.4s, v18.4s, v30.s[0]
-	WORD $0x4f9e126b // fmla v11.4s, v19.4s, v30.s[0]
-	WORD $0x4f9e128c // fmla v12.4s, v20.4s, v30.s[0]
-	WORD $0x4f9e12ad // fmla v13.4s, v21.4s, v30.s[0]
-	WORD $0x4f9e12ce // fmla v14.4s, v22.4s, v30.s[0]
-	WORD $0x4f9e12ef // fmla v15.4s, v23.4s, v30.s[0]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4fbd1010 // fmla v16.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd1031 // fmla v17.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd1052 // fmla v18.4s, v2.4s, v29.s[1]
-	WORD $0x4fbd1073 // fmla v19.4s, v3.4s, v29.s[1]
-	WORD $0x4fbd1094 // fmla v20.4s, v4.4s, v29.s[1]
-	WORD $0x4fbd10b5 // fmla v21.4s, v5.4s, v29.s[1]
-	WORD $0x4fbd10d6 // fmla v22.4s, v6.4s, v29.s[1]
-	WORD $0x4fbd10f7 // fmla v23.4s, v7.4s, v29.s[1]
-	WORD $0x4fbe1208 // fmla v8.4s, v16.4s, v30.s[1]
-	WORD $0x4fbe1229 // fmla v9.4s, v17.4s, v30.s[1]
-	WORD $0x4fbe124a // fmla v10.4s, v18.4s, v30.s[1]
-	WORD $0x4fbe126b // fmla v11.4s, v19.4s, v30.s[1]
-	WORD $0x4fbe128c // fmla v12.4s, v20.4s, v30.s[1]
-	WORD $0x4fbe12ad // fmla v13.4s, v21.4s, v30.s[1]
-	WORD $0x4fbe12ce // fmla v14.4s, v22.4s, v30.s[1]
-	WORD $0x4fbe12ef // fmla v15.4s, v23.4s, v30.s[1]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9d1810 // fmla v16.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1831 // fmla v17.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d1852 // fmla v18.4s, v2.4s, v29.s[2]
-	WORD $0x4f9d1873 // fmla v19.4s, v3.4s, v29.s[2]
-	WORD $0x4f9d1894 // fmla v20.4s, v4.4s, v29.s[2]
-	WORD $0x4f9d18b5 // fmla v21.4s, v5.4s, v29.s[2]
-	WORD $0x4f9d18d6 // fmla v22.4s, v6.4s, v29.s[2]
-	WORD $0x4f9d18f7 // fmla v23.4s, v7.4s, v29.s[2]
-	WORD $0x4f9e1a08 // fmla v8.4s, v16.4s, v30.s[2]
-	WORD $0x4f9e1a29 // fmla v9.4s, v17.4s, v30.s[2]
-	WORD $0x4f9e1a4a // fmla v10.4s, v18.4s, v30.s[2]
-	WORD $0x4f9e1a6b // fmla v11.4s, v19.4s, v30.s[2]
-	WORD $0x4f9e1a8c // fmla v12.4s, v20.4s, v30.s[2]
-	WORD $0x4f9e1aad // fmla v13.4s, v21.4s, v30.s[2]
-	WORD $0x4f9e1ace // fmla v14.4s, v22.4s, v30.s[2]
-	WORD $0x4f9e1aef // fmla v15.4s, v23.4s, v30.s[2]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4fbd1810 // fmla v16.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd1831 // fmla v17.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd1852 // fmla v18.4s, v2.4s, v29.s[3]
-	WORD $0x4fbd1873 // fmla v19.4s, v3.4s, v29.s[3]
-	WORD $0x4fbd1894 // fmla v20.4s, v4.4s, v29.s[3]
-	WORD $0x4fbd18b5 // fmla v21.4s, v5.4s, v29.s[3]
-	WORD $0x4fbd18d6 // fmla v22.4s, v6.4s, v29.s[3]
-	WORD $0x4fbd18f7 // fmla v23.4s, v7.4s, v29.s[3]
-	WORD $0x4fbe1a08 // fmla v8.4s, v16.4s, v30.s[3]
-	WORD $0x4fbe1a29 // fmla v9.4s, v17.4s, v30.s[3]
-	WORD $0x4fbe1a4a // fmla v10.4s, v18.4s, v30.s[3]
-	WORD $0x4fbe1a6b // fmla v11.4s, v19.4s, v30.s[3]
-	WORD $0x4fbe1a8c // fmla v12.4s, v20.4s, v30.s[3]
-	WORD $0x4fbe1aad // fmla v13.4s, v21.4s, v30.s[3]
-	WORD $0x4fbe1ace // fmla v14.4s, v22.4s, v30.s[3]
-	WORD $0x4fbe1aef // fmla v15.4s, v23.4s, v30.s[3]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	SUBS $4, R12, R12
-	BGE rows23
-rest24:
-	ADDS $4, R12, R12
-	BEQ end26
-row25:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9d1010 // fmla v16.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1031 // fmla v17.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1052 // fmla v18.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d1073 // fmla v19.4s, v3.4s, v29.s[0]
-	WORD $0x4f9d1094 // fmla v20.4s, v4.4s, v29.s[0]
-	WORD $0x4f9d10b5 // fmla v21.4s, v5.4s, v29.s[0]
-	WORD $0x4f9d10d6 // fmla v22.4s, v6.4s, v29.s[0]
-	WORD $0x4f9d10f7 // fmla v23.4s, v7.4s, v29.s[0]
-	WORD $0x4f9e1208 // fmla v8.4s, v16.4s, v30.s[0]
-	WORD $0x4f9e1229 // fmla v9.4s, v17.4s, v30.s[0]
-	WORD $0x4f9e124a // fmla v10.4s, v18.4s, v30.s[0]
-	WORD $0x4f9e126b // fmla v11.4s, v19.4s, v30.s[0]
-	WORD $0x4f9e128c // fmla v12.4s, v20.4s, v30.s[0]
-	WORD $0x4f9e12ad // fmla v13.4s, v21.4s, v30.s[0]
-	WORD $0x4f9e12ce // fmla v14.4s, v22.4s, v30.s[0]
-	WORD $0x4f9e12ef // fmla v15.4s, v23.4s, v30.s[0]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row25
-end26:
-	B out18
-decayed17:
-	SUBS $4, R12, R12
-	BLT rest28
-rows27:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same31
-	FMOVQ.P 16(R13), F31
-	B loaded32
-same31:
-	VLD1R (R13), [V31.S4]
-loaded32:
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9f9210 // fmul v16.4s, v16.4s, v31.s[0]
-	WORD $0x4f9f9231 // fmul v17.4s, v17.4s, v31.s[0]
-	WORD $0x4f9f9252 // fmul v18.4s, v18.4s, v31.s[0]
-	WORD $0x4f9f9273 // fmul v19.4s, v19.4s, v31.s[0]
-	WORD $0x4f9f9294 // fmul v20.4s, v20.4s, v31.s[0]
-	WORD $0x4f9f92b5 // fmul v21.4s, v21.4s, v31.s[0]
-	WORD $0x4f9f92d6 // fmul v22.4s, v22.4s, v31.s[0]
-	WORD $0x4f9f92f7 // fmul v23.4s, v23.4s, v31.s[0]
-	WORD $0x4f9d1010 // fmla v16.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1031 // fmla v17.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1052 // fmla v18.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d1073 // fmla v19.4s, v3.4s, v29.s[0]
-	WORD $0x4f9d1094 // fmla v20.4s, v4.4s, v29.s[0]
-	WORD $0x4f9d10b5 // fmla v21.4s, v5.4s, v29.s[0]
-	WORD $0x4f9d10d6 // fmla v22.4s, v6.4s, v29.s[0]
-	WORD $0x4f9d10f7 // fmla v23.4s, v7.4s, v29.s[0]
-	WORD $0x4f9e1208 // fmla v8.4s, v16.4s, v30.s[0]
-	WORD $0x4f9e1229 // fmla v9.4s, v17.4s, v30.s[0]
-	WORD $0x4f9e124a // fmla v10.4s, v18.4s, v30.s[0]
-	WORD $0x4f9e126b // fmla v11.4s, v19.4s, v30.s[0]
-	WORD $0x4f9e128c // fmla v12.4s, v20.4s, v30.s[0]
-	WORD $0x4f9e12ad // fmla v13.4s, v21.4s, v30.s[0]
-	WORD $0x4f9e12ce // fmla v14.4s, v22.4s, v30.s[0]
-	WORD $0x4f9e12ef // fmla v15.4s, v23.4s, v30.s[0]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4fbf9210 // fmul v16.4s, v16.4s, v31.s[1]
-	WORD $0x4fbf9231 // fmul v17.4s, v17.4s, v31.s[1]
-	WORD $0x4fbf9252 // fmul v18.4s, v18.4s, v31.s[1]
-	WORD $0x4fbf9273 // fmul v19.4s, v19.4s, v31.s[1]
-	WORD $0x4fbf9294 // fmul v20.4s, v20.4s, v31.s[1]
-	WORD $0x4fbf92b5 // fmul v21.4s, v21.4s, v31.s[1]
-	WORD $0x4fbf92d6 // fmul v22.4s, v22.4s, v31.s[1]
-	WORD $0x4fbf92f7 // fmul v23.4s, v23.4s, v31.s[1]
-	WORD $0x4fbd1010 // fmla v16.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd1031 // fmla v17.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd1052 // fmla v18.4s, v2.4s, v29.s[1]
-	WORD $0x4fbd1073 // fmla v19.4s, v3.4s, v29.s[1]
-	WORD $0x4fbd1094 // fmla v20.4s, v4.4s, v29.s[1]
-	WORD $0x4fbd10b5 // fmla v21.4s, v5.4s, v29.s[1]
-	WORD $0x4fbd10d6 // fmla v22.4s, v6.4s, v29.s[1]
-	WORD $0x4fbd10f7 // fmla v23.4s, v7.4s, v29.s[1]
-	WORD $0x4fbe1208 // fmla v8.4s, v16.4s, v30.s[1]
-	WORD $0x4fbe1229 // fmla v9.4s, v17.4s, v30.s[1]
-	WORD $0x4fbe124a // fmla v10.4s, v18.4s, v30.s[1]
-	WORD $0x4fbe126b // fmla v11.4s, v19.4s, v30.s[1]
-	WORD $0x4fbe128c // fmla v12.4s, v20.4s, v30.s[1]
-	WORD $0x4fbe12ad // fmla v13.4s, v21.4s, v30.s[1]
-	WORD $0x4fbe12ce // fmla v14.4s, v22.4s, v30.s[1]
-	WORD $0x4fbe12ef // fmla v15.4s, v23.4s, v30.s[1]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9f9a10 // fmul v16.4s, v16.4s, v31.s[2]
-	WORD $0x4f9f9a31 // fmul v17.4s, v17.4s, v31.s[2]
-	WORD $0x4f9f9a52 // fmul v18.4s, v18.4s, v31.s[2]
-	WORD $0x4f9f9a73 // fmul v19.4s, v19.4s, v31.s[2]
-	WORD $0x4f9f9a94 // fmul v20.4s, v20.4s, v31.s[2]
-	WORD $0x4f9f9ab5 // fmul v21.4s, v21.4s, v31.s[2]
-	WORD $0x4f9f9ad6 // fmul v22.4s, v22.4s, v31.s[2]
-	WORD $0x4f9f9af7 // fmul v23.4s, v23.4s, v31.s[2]
-	WORD $0x4f9d1810 // fmla v16.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1831 // fmla v17.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d1852 // fmla v18.4s, v2.4s, v29.s[2]
-	WORD $0x4f9d1873 // fmla v19.4s, v3.4s, v29.s[2]
-	WORD $0x4f9d1894 // fmla v20.4s, v4.4s, v29.s[2]
-	WORD $0x4f9d18b5 // fmla v21.4s, v5.4s, v29.s[2]
-	WORD $0x4f9d18d6 // fmla v22.4s, v6.4s, v29.s[2]
-	WORD $0x4f9d18f7 // fmla v23.4s, v7.4s, v29.s[2]
-	WORD $0x4f9e1a08 // fmla v8.4s, v16.4s, v30.s[2]
-	WORD $0x4f9e1a29 // fmla v9.4s, v17.4s, v30.s[2]
-	WORD $0x4f9e1a4a // fmla v10.4s, v18.4s, v30.s[2]
-	WORD $0x4f9e1a6b // fmla v11.4s, v19.4s, v30.s[2]
-	WORD $0x4f9e1a8c // fmla v12.4s, v20.4s, v30.s[2]
-	WORD $0x4f9e1aad // fmla v13.4s, v21.4s, v30.s[2]
-	WORD $0x4f9e1ace // fmla v14.4s, v22.4s, v30.s[2]
-	WORD $0x4f9e1aef // fmla v15.4s, v23.4s, v30.s[2]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4fbf9a10 // fmul v16.4s, v16.4s, v31.s[3]
-	WORD $0x4fbf9a31 // fmul v17.4s, v17.4s, v31.s[3]
-	WORD $0x4fbf9a52 // fmul v18.4s, v18.4s, v31.s[3]
-	WORD $0x4fbf9a73 // fmul v19.4s, v19.4s, v31.s[3]
-	WORD $0x4fbf9a94 // fmul v20.4s, v20.4s, v31.s[3]
-	WORD $0x4fbf9ab5 // fmul v21.4s, v21.4s, v31.s[3]
-	WORD $0x4fbf9ad6 // fmul v22.4s, v22.4s, v31.s[3]
-	WORD $0x4fbf9af7 // fmul v23.4s, v23.4s, v31.s[3]
-	WORD $0x4fbd1810 // fmla v16.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd1831 // fmla v17.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd1852 // fmla v18.4s, v2.4s, v29.s[3]
-	WORD $0x4fbd1873 // fmla v19.4s, v3.4s, v29.s[3]
-	WORD $0x4fbd1894 // fmla v20.4s, v4.4s, v29.s[3]
-	WORD $0x4fbd18b5 // fmla v21.4s, v5.4s, v29.s[3]
-	WORD $0x4fbd18d6 // fmla v22.4s, v6.4s, v29.s[3]
-	WORD $0x4fbd18f7 // fmla v23.4s, v7.4s, v29.s[3]
-	WORD $0x4fbe1a08 // fmla v8.4s, v16.4s, v30.s[3]
-	WORD $0x4fbe1a29 // fmla v9.4s, v17.4s, v30.s[3]
-	WORD $0x4fbe1a4a // fmla v10.4s, v18.4s, v30.s[3]
-	WORD $0x4fbe1a6b // fmla v11.4s, v19.4s, v30.s[3]
-	WORD $0x4fbe1a8c // fmla v12.4s, v20.4s, v30.s[3]
-	WORD $0x4fbe1aad // fmla v13.4s, v21.4s, v30.s[3]
-	WORD $0x4fbe1ace // fmla v14.4s, v22.4s, v30.s[3]
-	WORD $0x4fbe1aef // fmla v15.4s, v23.4s, v30.s[3]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	SUBS $4, R12, R12
-	BGE rows27
-rest28:
-	ADDS $4, R12, R12
-	BEQ end30
-row29:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9f9210 // fmul v16.4s, v16.4s, v31.s[0]
-	WORD $0x4f9f9231 // fmul v17.4s, v17.4s, v31.s[0]
-	WORD $0x4f9f9252 // fmul v18.4s, v18.4s, v31.s[0]
-	WORD $0x4f9f9273 // fmul v19.4s, v19.4s, v31.s[0]
-	WORD $0x4f9f9294 // fmul v20.4s, v20.4s, v31.s[0]
-	WORD $0x4f9f92b5 // fmul v21.4s, v21.4s, v31.s[0]
-	WORD $0x4f9f92d6 // fmul v22.4s, v22.4s, v31.s[0]
-	WORD $0x4f9f92f7 // fmul v23.4s, v23.4s, v31.s[0]
-	WORD $0x4f9d1010 // fmla v16.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1031 // fmla v17.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d1052 // fmla v18.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d1073 // fmla v19.4s, v3.4s, v29.s[0]
-	WORD $0x4f9d1094 // fmla v20.4s, v4.4s, v29.s[0]
-	WORD $0x4f9d10b5 // fmla v21.4s, v5.4s, v29.s[0]
-	WORD $0x4f9d10d6 // fmla v22.4s, v6.4s, v29.s[0]
-	WORD $0x4f9d10f7 // fmla v23.4s, v7.4s, v29.s[0]
-	WORD $0x4f9e1208 // fmla v8.4s, v16.4s, v30.s[0]
-	WORD $0x4f9e1229 // fmla v9.4s, v17.4s, v30.s[0]
-	WORD $0x4f9e124a // fmla v10.4s, v18.4s, v30.s[0]
-	WORD $0x4f9e126b // fmla v11.4s, v19.4s, v30.s[0]
-	WORD $0x4f9e128c // fmla v12.4s, v20.4s, v30.s[0]
-	WORD $0x4f9e12ad // fmla v13.4s, v21.4s, v30.s[0]
-	WORD $0x4f9e12ce // fmla v14.4s, v22.4s, v30.s[0]
-	WORD $0x4f9e12ef // fmla v15.4s, v23.4s, v30.s[0]
-	FSTPQ (F16, F17), 0(R9)
-	FSTPQ (F18, F19), 32(R9)
-	FSTPQ (F20, F21), 64(R9)
-	FSTPQ (F22, F23), 96(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row29
-end30:
-	B out18
-heads19:
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	VMOVI $0, V12.B16
-	VMOVI $0, V13.B16
-	VMOVI $0, V14.B16
-	VMOVI $0, V15.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest34
-rows33:
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9e1208 // fmla v8.4s, v16.4s, v30.s[0]
-	WORD $0x4f9e1229 // fmla v9.4s, v17.4s, v30.s[0]
-	WORD $0x4f9e124a // fmla v10.4s, v18.4s, v30.s[0]
-	WORD $0x4f9e126b // fmla v11.4s, v19.4s, v30.s[0]
-	WORD $0x4f9e128c // fmla v12.4s, v20.4s, v30.s[0]
-	WORD $0x4f9e12ad // fmla v13.4s, v21.4s, v30.s[0]
-	WORD $0x4f9e12ce // fmla v14.4s, v22.4s, v30.s[0]
-	WORD $0x4f9e12ef // fmla v15.4s, v23.4s, v30.s[0]
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4fbe1208 // fmla v8.4s, v16.4s, v30.s[1]
-	WORD $0x4fbe1229 // fmla v9.4s, v17.4s, v30.s[1]
-	WORD $0x4fbe124a // fmla v10.4s, v18.4s, v30.s[1]
-	WORD $0x4fbe126b // fmla v11.4s, v19.4s, v30.s[1]
-	WORD $0x4fbe128c // fmla v12.4s, v20.4s, v30.s[1]
-	WORD $0x4fbe12ad // fmla v13.4s, v21.4s, v30.s[1]
-	WORD $0x4fbe12ce // fmla v14.4s, v22.4s, v30.s[1]
-	WORD $0x4fbe12ef // fmla v15.4s, v23.4s, v30.s[1]
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9e1a08 // fmla v8.4s, v16.4s, v30.s[2]
-	WORD $0x4f9e1a29 // fmla v9.4s, v17.4s, v30.s[2]
-	WORD $0x4f9e1a4a // fmla v10.4s, v18.4s, v30.s[2]
-	WORD $0x4f9e1a6b // fmla v11.4s, v19.4s, v30.s[2]
-	WORD $0x4f9e1a8c // fmla v12.4s, v20.4s, v30.s[2]
-	WORD $0x4f9e1aad // fmla v13.4s, v21.4s, v30.s[2]
-	WORD $0x4f9e1ace // fmla v14.4s, v22.4s, v30.s[2]
-	WORD $0x4f9e1aef // fmla v15.4s, v23.4s, v30.s[2]
-	ADD R8, R9, R9
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4fbe1a08 // fmla v8.4s, v16.4s, v30.s[3]
-	WORD $0x4fbe1a29 // fmla v9.4s, v17.4s, v30.s[3]
-	WORD $0x4fbe1a4a // fmla v10.4s, v18.4s, v30.s[3]
-	WORD $0x4fbe1a6b // fmla v11.4s, v19.4s, v30.s[3]
-	WORD $0x4fbe1a8c // fmla v12.4s, v20.4s, v30.s[3]
-	WORD $0x4fbe1aad // fmla v13.4s, v21.4s, v30.s[3]
-	WORD $0x4fbe1ace // fmla v14.4s, v22.4s, v30.s[3]
-	WORD $0x4fbe1aef // fmla v15.4s, v23.4s, v30.s[3]
-	ADD R8, R9, R9
-	SUBS $4, R12, R12
-	BGE rows33
-rest34:
-	ADDS $4, R12, R12
-	BEQ end36
-row35:
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F16, F17)
-	FLDPQ 32(R9), (F18, F19)
-	FLDPQ 64(R9), (F20, F21)
-	FLDPQ 96(R9), (F22, F23)
-	WORD $0x4f9e1208 // fmla v8.4s, v16.4s, v30.s[0]
-	WORD $0x4f9e1229 // fmla v9.4s, v17.4s, v30.s[0]
-	WORD $0x4f9e124a // fmla v10.4s, v18.4s, v30.s[0]
-	WORD $0x4f9e126b // fmla v11.4s, v19.4s, v30.s[0]
-	WORD $0x4f9e128c // fmla v12.4s, v20.4s, v30.s[0]
-	WORD $0x4f9e12ad // fmla v13.4s, v21.4s, v30.s[0]
-	WORD $0x4f9e12ce // fmla v14.4s, v22.4s, v30.s[0]
-	WORD $0x4f9e12ef // fmla v15.4s, v23.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row35
-end36:
-out18:
-	CBZ R19, done20
-	CBZ R22, plain37
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	WORD $0x4f9f9129 // fmul v9.4s, v9.4s, v31.s[0]
-	WORD $0x4f9f914a // fmul v10.4s, v10.4s, v31.s[0]
-	WORD $0x4f9f916b // fmul v11.4s, v11.4s, v31.s[0]
-	WORD $0x4f9f918c // fmul v12.4s, v12.4s, v31.s[0]
-	WORD $0x4f9f91ad // fmul v13.4s, v13.4s, v31.s[0]
-	WORD $0x4f9f91ce // fmul v14.4s, v14.4s, v31.s[0]
-	WORD $0x4f9f91ef // fmul v15.4s, v15.4s, v31.s[0]
-plain37:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite38
-	FLDPQ 0(R21), (F16, F17)
-	FLDPQ 32(R21), (F18, F19)
-	FLDPQ 64(R21), (F20, F21)
-	FLDPQ 96(R21), (F22, F23)
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
-	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
-	WORD $0x4e32d54a // fadd v10.4s, v10.4s, v18.4s
-	WORD $0x4e33d56b // fadd v11.4s, v11.4s, v19.4s
-	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
-	WORD $0x4e35d5ad // fadd v13.4s, v13.4s, v21.4s
-	WORD $0x4e36d5ce // fadd v14.4s, v14.4s, v22.4s
-	WORD $0x4e37d5ef // fadd v15.4s, v15.4s, v23.4s
-overwrite38:
-	FSTPQ (F8, F9), 0(R21)
-	FSTPQ (F10, F11), 32(R21)
-	FSTPQ (F12, F13), 64(R21)
-	FSTPQ (F14, F15), 96(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads19
-done20:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens3
-walked5:
-	ADD $32, R6, R6
-	B panel1
-narrower2:
-panel39:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $16, R15
-	BLT narrower40
-
-	// 16 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards44
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards44:
-	MOVD ZR, R5
-tokens41:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked43
-	CBNZ R6, fetched45
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip46
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line47:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line47
-skip46:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip48
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line49:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line49
-skip48:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip50
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line51:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line51
-skip50:
-fetched45:
-	// one token
-	MOVD R3, R16
-	FLDPQ 0(R16), (F0, F1)
-	FLDPQ 32(R16), (F2, F3)
-	MOVD 168(R0), R15
-	CBZ R15, plain52
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	BNE row394
+end395:
+out377:
+	CBZ R19, done376
+	CBZ R22, plain396
+	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
-	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain52:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors53
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors53:
-	CBNZ R19, some54
-	MOVD R1, R20
-some54:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed59
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed59
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar60
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar60:
-	B decayed55
-undecayed59:
-	SUBS $4, R12, R12
-	BLT rest62
-rows61:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4fbd100c // fmla v12.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd102d // fmla v13.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd104e // fmla v14.4s, v2.4s, v29.s[1]
-	WORD $0x4fbd106f // fmla v15.4s, v3.4s, v29.s[1]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	WORD $0x4fbe1184 // fmla v4.4s, v12.4s, v30.s[1]
-	WORD $0x4fbe11a5 // fmla v5.4s, v13.4s, v30.s[1]
-	WORD $0x4fbe11c6 // fmla v6.4s, v14.4s, v30.s[1]
-	WORD $0x4fbe11e7 // fmla v7.4s, v15.4s, v30.s[1]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9d1808 // fmla v8.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1829 // fmla v9.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d184a // fmla v10.4s, v2.4s, v29.s[2]
-	WORD $0x4f9d186b // fmla v11.4s, v3.4s, v29.s[2]
-	WORD $0x4fbd180c // fmla v12.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd182d // fmla v13.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd184e // fmla v14.4s, v2.4s, v29.s[3]
-	WORD $0x4fbd186f // fmla v15.4s, v3.4s, v29.s[3]
-	WORD $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
-	WORD $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
-	WORD $0x4f9e1946 // fmla v6.4s, v10.4s, v30.s[2]
-	WORD $0x4f9e1967 // fmla v7.4s, v11.4s, v30.s[2]
-	WORD $0x4fbe1984 // fmla v4.4s, v12.4s, v30.s[3]
-	WORD $0x4fbe19a5 // fmla v5.4s, v13.4s, v30.s[3]
-	WORD $0x4fbe19c6 // fmla v6.4s, v14.4s, v30.s[3]
-	WORD $0x4fbe19e7 // fmla v7.4s, v15.4s, v30.s[3]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows61
-rest62:
-	ADDS $4, R12, R12
-	BEQ end64
-row63:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row63
-end64:
-	B out56
-decayed55:
-	SUBS $4, R12, R12
-	BLT rest66
-rows65:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same69
-	FMOVQ.P 16(R13), F31
-	B loaded70
-same69:
-	VLD1R (R13), [V31.S4]
-loaded70:
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	WORD $0x4f9f9129 // fmul v9.4s, v9.4s, v31.s[0]
-	WORD $0x4f9f914a // fmul v10.4s, v10.4s, v31.s[0]
-	WORD $0x4f9f916b // fmul v11.4s, v11.4s, v31.s[0]
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4fbf918c // fmul v12.4s, v12.4s, v31.s[1]
-	WORD $0x4fbf91ad // fmul v13.4s, v13.4s, v31.s[1]
-	WORD $0x4fbf91ce // fmul v14.4s, v14.4s, v31.s[1]
-	WORD $0x4fbf91ef // fmul v15.4s, v15.4s, v31.s[1]
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4fbd100c // fmla v12.4s, v0.4s, v29.s[1]
-	WORD $0x4fbd102d // fmla v13.4s, v1.4s, v29.s[1]
-	WORD $0x4fbd104e // fmla v14.4s, v2.4s, v29.s[1]
-	WORD $0x4fbd106f // fmla v15.4s, v3.4s, v29.s[1]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	WORD $0x4fbe1184 // fmla v4.4s, v12.4s, v30.s[1]
-	WORD $0x4fbe11a5 // fmla v5.4s, v13.4s, v30.s[1]
-	WORD $0x4fbe11c6 // fmla v6.4s, v14.4s, v30.s[1]
-	WORD $0x4fbe11e7 // fmla v7.4s, v15.4s, v30.s[1]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9f9908 // fmul v8.4s, v8.4s, v31.s[2]
-	WORD $0x4f9f9929 // fmul v9.4s, v9.4s, v31.s[2]
-	WORD $0x4f9f994a // fmul v10.4s, v10.4s, v31.s[2]
-	WORD $0x4f9f996b // fmul v11.4s, v11.4s, v31.s[2]
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4fbf998c // fmul v12.4s, v12.4s, v31.s[3]
-	WORD $0x4fbf99ad // fmul v13.4s, v13.4s, v31.s[3]
-	WORD $0x4fbf99ce // fmul v14.4s, v14.4s, v31.s[3]
-	WORD $0x4fbf99ef // fmul v15.4s, v15.4s, v31.s[3]
-	WORD $0x4f9d1808 // fmla v8.4s, v0.4s, v29.s[2]
-	WORD $0x4f9d1829 // fmla v9.4s, v1.4s, v29.s[2]
-	WORD $0x4f9d184a // fmla v10.4s, v2.4s, v29.s[2]
-	WORD $0x4f9d186b // fmla v11.4s, v3.4s, v29.s[2]
-	WORD $0x4fbd180c // fmla v12.4s, v0.4s, v29.s[3]
-	WORD $0x4fbd182d // fmla v13.4s, v1.4s, v29.s[3]
-	WORD $0x4fbd184e // fmla v14.4s, v2.4s, v29.s[3]
-	WORD $0x4fbd186f // fmla v15.4s, v3.4s, v29.s[3]
-	WORD $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
-	WORD $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
-	WORD $0x4f9e1946 // fmla v6.4s, v10.4s, v30.s[2]
-	WORD $0x4f9e1967 // fmla v7.4s, v11.4s, v30.s[2]
-	WORD $0x4fbe1984 // fmla v4.4s, v12.4s, v30.s[3]
-	WORD $0x4fbe19a5 // fmla v5.4s, v13.4s, v30.s[3]
-	WORD $0x4fbe19c6 // fmla v6.4s, v14.4s, v30.s[3]
-	WORD $0x4fbe19e7 // fmla v7.4s, v15.4s, v30.s[3]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FSTPQ (F14, F15), 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows65
-rest66:
-	ADDS $4, R12, R12
-	BEQ end68
-row67:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9f9108 // fmul v8.4s, v8.4s, v31.s[0]
-	WORD $0x4f9f9129 // fmul v9.4s, v9.4s, v31.s[0]
-	WORD $0x4f9f914a // fmul v10.4s, v10.4s, v31.s[0]
-	WORD $0x4f9f916b // fmul v11.4s, v11.4s, v31.s[0]
-	WORD $0x4f9d1008 // fmla v8.4s, v0.4s, v29.s[0]
-	WORD $0x4f9d1029 // fmla v9.4s, v1.4s, v29.s[0]
-	WORD $0x4f9d104a // fmla v10.4s, v2.4s, v29.s[0]
-	WORD $0x4f9d106b // fmla v11.4s, v3.4s, v29.s[0]
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	FSTPQ (F8, F9), 0(R9)
-	FSTPQ (F10, F11), 32(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row67
-end68:
-	B out56
-heads57:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest72
-rows71:
-	FMOVQ.P 16(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	WORD $0x4fbe1184 // fmla v4.4s, v12.4s, v30.s[1]
-	WORD $0x4fbe11a5 // fmla v5.4s, v13.4s, v30.s[1]
-	WORD $0x4fbe11c6 // fmla v6.4s, v14.4s, v30.s[1]
-	WORD $0x4fbe11e7 // fmla v7.4s, v15.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	FLDPQ 0(R10), (F12, F13)
-	FLDPQ 32(R10), (F14, F15)
-	WORD $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
-	WORD $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
-	WORD $0x4f9e1946 // fmla v6.4s, v10.4s, v30.s[2]
-	WORD $0x4f9e1967 // fmla v7.4s, v11.4s, v30.s[2]
-	WORD $0x4fbe1984 // fmla v4.4s, v12.4s, v30.s[3]
-	WORD $0x4fbe19a5 // fmla v5.4s, v13.4s, v30.s[3]
-	WORD $0x4fbe19c6 // fmla v6.4s, v14.4s, v30.s[3]
-	WORD $0x4fbe19e7 // fmla v7.4s, v15.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows71
-rest72:
-	ADDS $4, R12, R12
-	BEQ end74
-row73:
-	FMOVS.P 4(R24), F30
-	FLDPQ 0(R9), (F8, F9)
-	FLDPQ 32(R9), (F10, F11)
-	WORD $0x4f9e1104 // fmla v4.4s, v8.4s, v30.s[0]
-	WORD $0x4f9e1125 // fmla v5.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1146 // fmla v6.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1167 // fmla v7.4s, v11.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row73
-end74:
-out56:
-	CBZ R19, done58
-	CBZ R22, plain75
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9084 // fmul v4.4s, v4.4s, v31.s[0]
-	WORD $0x4f9f90a5 // fmul v5.4s, v5.4s, v31.s[0]
-	WORD $0x4f9f90c6 // fmul v6.4s, v6.4s, v31.s[0]
-	WORD $0x4f9f90e7 // fmul v7.4s, v7.4s, v31.s[0]
-plain75:
+plain396:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite76
-	FLDPQ 0(R21), (F8, F9)
-	FLDPQ 32(R21), (F10, F11)
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
-	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-overwrite76:
-	FSTPQ (F4, F5), 0(R21)
-	FSTPQ (F6, F7), 32(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads57
-done58:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens41
-walked43:
-	ADD $16, R6, R6
-	B panel39
-narrower40:
-panel77:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $4, R15
-	BLT narrower78
-
-	// 4 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards82
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards82:
-	MOVD ZR, R5
-tokens79:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked81
-	CBNZ R6, fetched83
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip84
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line85:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line85
-skip84:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip86
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line87:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line87
-skip86:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip88
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line89:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line89
-skip88:
-fetched83:
-	// one token
-	MOVD R3, R16
-	FMOVQ 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain90
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain90:
-	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors91
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors91:
-	CBNZ R19, some92
-	MOVD R1, R20
-some92:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed97
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed97
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar98
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar98:
-	B decayed93
-undecayed97:
-	SUBS $4, R12, R12
-	BLT rest100
-rows99:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows99
-rest100:
-	ADDS $4, R12, R12
-	BEQ end102
-row101:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row101
-end102:
-	B out94
-decayed93:
-	SUBS $4, R12, R12
-	BLT rest104
-rows103:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same107
-	FMOVQ.P 16(R13), F31
-	B loaded108
-same107:
-	VLD1R (R13), [V31.S4]
-loaded108:
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVQ 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVQ F2, 0(R9)
-	FMOVQ F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows103
-rest104:
-	ADDS $4, R12, R12
-	BEQ end106
-row105:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVQ 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVQ F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row105
-end106:
-	B out94
-heads95:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest110
-rows109:
-	FMOVQ.P 16(R24), F30
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F2
-	FMOVQ 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows109
-rest110:
-	ADDS $4, R12, R12
-	BEQ end112
-row111:
-	FMOVS.P 4(R24), F30
-	FMOVQ 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row111
-end112:
-out94:
-	CBZ R19, done96
-	CBZ R22, plain113
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain113:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite114
-	FMOVQ 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite114:
-	FMOVQ F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads95
-done96:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens79
-walked81:
-	ADD $4, R6, R6
-	B panel77
-narrower78:
-panel115:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $2, R15
-	BLT narrower116
-
-	// 2 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards120
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards120:
-	MOVD ZR, R5
-tokens117:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked119
-	CBNZ R6, fetched121
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip122
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line123:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line123
-skip122:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip124
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line125:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line125
-skip124:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip126
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line127:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line127
-skip126:
-fetched121:
-	// one token
-	MOVD R3, R16
-	FMOVD 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain128
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain128:
-	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors129
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors129:
-	CBNZ R19, some130
-	MOVD R1, R20
-some130:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed135
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed135
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar136
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar136:
-	B decayed131
-undecayed135:
-	SUBS $4, R12, R12
-	BLT rest138
-rows137:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows137
-rest138:
-	ADDS $4, R12, R12
-	BEQ end140
-row139:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row139
-end140:
-	B out132
-decayed131:
-	SUBS $4, R12, R12
-	BLT rest142
-rows141:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same145
-	FMOVQ.P 16(R13), F31
-	B loaded146
-same145:
-	VLD1R (R13), [V31.S4]
-loaded146:
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVD 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVD F2, 0(R9)
-	FMOVD F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows141
-rest142:
-	ADDS $4, R12, R12
-	BEQ end144
-row143:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVD 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVD F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row143
-end144:
-	B out132
-heads133:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest148
-rows147:
-	FMOVQ.P 16(R24), F30
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVD 0(R9), F2
-	FMOVD 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows147
-rest148:
-	ADDS $4, R12, R12
-	BEQ end150
-row149:
-	FMOVS.P 4(R24), F30
-	FMOVD 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row149
-end150:
-out132:
-	CBZ R19, done134
-	CBZ R22, plain151
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain151:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite152
-	FMOVD 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite152:
-	FMOVD F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads133
-done134:
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R3, R3
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<0, R4, R4
-	ADD $1, R5, R5
-	B tokens117
-walked119:
-	ADD $2, R6, R6
-	B panel115
-narrower116:
-panel153:
-	MOVD 304(R0), R15
-	SUB R6, R15, R15
-	CMP $1, R15
-	BLT narrower154
-
-	// 1 columns
-	MOVD 96(R0), R7
-	ADD R6<<2, R7, R7
-	MOVD 24(R0), R1
-	MOVD 0(R0), R2
-	MOVD 48(R0), R3
-	ADD R6<<2, R3, R3
-	MOVD 72(R0), R4
-	ADD R6<<2, R4, R4
-	MOVBU 312(R0), R15
-	CBZ R15, forwards158
-	MOVD 280(R0), R15
-	SUB $1, R15, R15
-	MOVD 224(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R1, R15, R1
-	MOVD 216(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R2, R15, R2
-	MOVD 232(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R3, R15, R3
-	MOVD 240(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R4, R15, R4
-forwards158:
-	MOVD ZR, R5
-tokens155:
-	MOVD 280(R0), R15
-	SUBS R5, R15, R15
-	BLE walked157
-	CBNZ R6, fetched159
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip160
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line161:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line161
-skip160:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip162
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line163:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line163
-skip162:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip164
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line165:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line165
-skip164:
-fetched159:
-	// one token
-	MOVD R3, R16
-	FMOVS 0(R16), F0
-	MOVD 168(R0), R15
-	CBZ R15, plain166
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain166:
-	VMOVI $0, V1.B16
-	MOVD R1, R23
-	MOVD R2, R20
-	MOVD R4, R21
-	MOVD 288(R0), R19
-	MOVD 192(R0), R22
-	CBZ R22, factors167
-	MUL R5, R19, R15
-	ADD R15<<2, R22, R22
-factors167:
-	CBNZ R19, some168
-	MOVD R1, R20
-some168:
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	MOVD 144(R0), R13
-	CBZ R13, undecayed173
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed173
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar174
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar174:
-	B decayed169
-undecayed173:
-	SUBS $4, R12, R12
-	BLT rest176
-rows175:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows175
-rest176:
-	ADDS $4, R12, R12
-	BEQ end178
-row177:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row177
-end178:
-	B out170
-decayed169:
-	SUBS $4, R12, R12
-	BLT rest180
-rows179:
-	FMOVQ.P 16(R23), F29
-	FMOVQ.P 16(R24), F30
-	CBZ R14, same183
-	FMOVQ.P 16(R13), F31
-	B loaded184
-same183:
-	VLD1R (R13), [V31.S4]
-loaded184:
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9063 // fmul v3.4s, v3.4s, v31.s[1]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4fbd1003 // fmla v3.4s, v0.4s, v29.s[1]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9842 // fmul v2.4s, v2.4s, v31.s[2]
-	FMOVS 0(R10), F3
-	WORD $0x4fbf9863 // fmul v3.4s, v3.4s, v31.s[3]
-	WORD $0x4f9d1802 // fmla v2.4s, v0.4s, v29.s[2]
-	WORD $0x4fbd1803 // fmla v3.4s, v0.4s, v29.s[3]
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	FMOVS F2, 0(R9)
-	FMOVS F3, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows179
-rest180:
-	ADDS $4, R12, R12
-	BEQ end182
-row181:
-	FMOVS.P 4(R23), F29
-	FMOVS.P 4(R24), F30
-	FMOVS (R13), F31
-	ADD R14, R13, R13
-	FMOVS 0(R9), F2
-	WORD $0x4f9f9042 // fmul v2.4s, v2.4s, v31.s[0]
-	WORD $0x4f9d1002 // fmla v2.4s, v0.4s, v29.s[0]
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	FMOVS F2, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row181
-end182:
-	B out170
-heads171:
-	VMOVI $0, V1.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
-	SUBS $4, R12, R12
-	BLT rest186
-rows185:
-	FMOVQ.P 16(R24), F30
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	WORD $0x4fbe1061 // fmla v1.4s, v3.4s, v30.s[1]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVS 0(R9), F2
-	FMOVS 0(R10), F3
-	WORD $0x4f9e1841 // fmla v1.4s, v2.4s, v30.s[2]
-	WORD $0x4fbe1861 // fmla v1.4s, v3.4s, v30.s[3]
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows185
-rest186:
-	ADDS $4, R12, R12
-	BEQ end188
-row187:
-	FMOVS.P 4(R24), F30
-	FMOVS 0(R9), F2
-	WORD $0x4f9e1041 // fmla v1.4s, v2.4s, v30.s[0]
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row187
-end188:
-out170:
-	CBZ R19, done172
-	CBZ R22, plain189
-	FMOVS.P 4(R22), F31
-	WORD $0x4f9f9021 // fmul v1.4s, v1.4s, v31.s[0]
-plain189:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite190
-	FMOVS 0(R21), F2
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-overwrite190:
+	CBZ R15, overwrite397
+	FMOVS 0(R21), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+overwrite397:
 	FMOVS F1, 0(R21)
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R20, R20
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	SUBS $1, R19, R19
-	BNE heads171
-done172:
+	MOVD 264(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R20, R20
+	SUB $1, R19, R19
+	CBNZ R19, heads375
+done376:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -12103,9 +14919,9 @@ done172:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens155
-walked157:
+	B tokens332
+walked334:
 	ADD $1, R6, R6
-	B panel153
-narrower154:
+	B panel330
+narrower331:
 	RET

@@ -32,7 +32,6 @@ var neon = tile.Primitives{
 		{Tokens: 4, NR: 8, Run: recur4x8NEON},
 		{Tokens: 4, NR: 12, Run: recur4x12NEON},
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
-		{Tokens: 1, NR: 32, Run: recur1x32NEON},
 	},
 	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Gather: gatherNEON,
 }

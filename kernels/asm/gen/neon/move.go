@@ -1,12 +1,12 @@
 package main
 
-// A width is how many columns a tile has: whole vectors, or the first 1 or 2 lanes of one.
+// A width is how many columns a tile has: whole vectors, or the first lanes of one.
 type width struct{ vectors, lanes int }
 
 func (w width) columns() int { return w.vectors * w.lanes }
 func (w width) bytes() int   { return 4 * w.columns() }
 
-// widths are the panels that columns are cut into: whole ones, single vectors, then pairs and single columns.
+// widths are the panels that columns are cut into: whole ones, half ones, single vectors, then single columns.
 // A part of a vector is loaded by itself, which clears the other lanes; what they compute is never stored.
 func widths(vectors int) []width {
 	w := []width{{vectors, 4}}
@@ -16,7 +16,7 @@ func widths(vectors int) []width {
 	if vectors > 1 {
 		w = append(w, width{1, 4})
 	}
-	return append(w, width{1, 2}, width{1, 1})
+	return append(w, width{1, 1})
 }
 
 // move is the name of the load or store of so many lanes.

@@ -60,9 +60,6 @@ const (
 	factors  R = 20
 )
 
-// unrolled is how many steps of k a whole tile does between two jumps: a vector of A.
-const unrolled = 4
-
 // product writes NN or TN on a register tile.
 func (f *file) product(form form, t registerTile) {
 	name, what := fmt.Sprintf("productNN%dx%dNEON", t.rows, t.cols), "A B"
@@ -226,6 +223,10 @@ func (f *file) block(form form, mr int, w width, whole bool) {
 
 	end := f.newLabel("store")
 	if whole {
+		unrolled := 2
+		if t.quarter {
+			unrolled = 4
+		}
 		rest, again := f.newLabel("rest"), f.newLabel("steps")
 		f.ins("SUBS $%d, %v, %v", unrolled, depth, depth)
 		f.ins("BLT %s", rest)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -72,11 +73,12 @@ const (
 // A sweep is what the registers of a pass over the state hold.
 type sweep struct {
 	tokens int
+	heads  int // that read after each token's update
 	width  width
-	value  [][]V // v' of each token: RowV V
-	acc    [][]V
+	value  [][]V  // v' of each token: RowV V
+	acc    [][]V  // of each token's heads
 	rows   [2][]V // of the state; the second is nil where one is done at a time
-	k, q   []V    // keys and queries, of four rows or of one
+	k, q   []V    // keys and the heads' queries, of four rows or of one
 	d      V      // decay
 	quads  bool   // k, q and d hold four rows
 }
@@ -88,29 +90,55 @@ type sweep struct {
 // rows go side by side, as the updates of one are a chain.
 func (f *file) recur(t registerTile) {
 	name := fmt.Sprintf("recur%dx%dNEON", t.rows, t.cols)
-	if t.rows > 1 {
-		f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d columns. Tokens with", t.rows, t.cols),
-			"several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used: arm64", "cores find out by themselves that lines are written whole.")
-	} else {
-		f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur one token at a time against panels of %d columns. Stream is not used: arm64", t.cols),
-			"cores find out by themselves that lines are written whole.")
-	}
+	f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d columns. Tokens with", t.rows, t.cols),
+		"several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:",
+		"arm64 cores find out by themselves that lines are written whole.")
 	f.ins("MOVD ZR, %v", column)
 	f.getBytes(recurLDS, stepS)
-	for _, w := range widths(t.cols / 4) {
+	// Tokens that are walked one by one take wider panels, where there are columns enough: a step of
+	// decoding then reads whole cache lines of the state.
+	panels := widths(t.cols / 4)
+	var wide []width
+	for _, w := range []width{{8, 4}, {4, 4}} {
+		if !slices.Contains(panels, w) {
+			wide = append(wide, w)
+		}
+	}
+	for i, w := range append(wide[:len(wide):len(wide)], panels...) {
+		single := i < len(wide)
 		panel, next := f.newLabel("panel"), f.newLabel("narrower")
 		f.label(panel)
 		f.get(recurN, tmp1)
 		f.ins("SUB %v, %v, %v", column, tmp1, tmp1)
 		f.ins("CMP $%d, %v", w.columns(), tmp1)
 		f.ins("BLT %s", next)
-		f.panel(t.rows, w)
+		if w.vectors == 8 { // heads together have no room for so many columns
+			f.get(recurHeads, tmp1)
+			f.ins("CMP $%d, %v", headsTogether, tmp1)
+			f.ins("BGE %s", next)
+		}
+		tokens := t.rows
+		if single {
+			tokens = 1
+			alone := f.newLabel("alone")
+			f.get(recurHeads, tmp1)
+			f.ins("CMP $1, %v", tmp1)
+			f.ins("BNE %s", alone)
+			f.get(recurT, tmp1)
+			f.ins("CMP $%d, %v", t.rows, tmp1)
+			f.ins("BGE %s", next)
+			f.label(alone)
+		}
+		f.panel(tokens, w)
 		f.ins("ADD $%d, %v, %v", w.columns(), column, column)
 		f.ins("B %s", panel)
 		f.label(next)
 	}
 	f.ins("RET")
 }
+
+// headsTogether is how many of a token's heads read the state in one pass.
+const headsTogether = 4
 
 // panel walks all tokens against one panel of the state.
 func (f *file) panel(tokens int, w width) {
@@ -262,7 +290,7 @@ func (f *file) decayOf(decayed string) {
 
 // tokenBlock walks the next tokens together.
 func (f *file) tokenBlock(tokens int, w width) {
-	s := sweep{tokens: tokens, width: w}
+	s := sweep{tokens: tokens, heads: 1, width: w}
 	used := 0
 	take := func(n int) []V {
 		v := span(used, n)
@@ -484,9 +512,11 @@ func (f *file) sweepPair(s sweep, u int, keys, queries []R, decay, update bool) 
 			if v == nil {
 				continue
 			}
-			fetch(row, s.q[t], queries[t])
-			for n, x := range v {
-				f.word(fmlaElement(s.acc[t][n], x, s.q[t], index(row)))
+			for h := t * s.heads; h < (t+1)*s.heads; h++ {
+				fetch(row, s.q[h], queries[h])
+				for n, x := range v {
+					f.word(fmlaElement(s.acc[h][n], x, s.q[h], index(row)))
+				}
 			}
 		}
 	}
@@ -501,17 +531,9 @@ func (f *file) sweepPair(s sweep, u int, keys, queries []R, decay, update bool) 
 	}
 }
 
-// token walks the next token alone: its first head updates the state and reads it, the others read it.
+// token walks the next token alone: its first heads read the state as they update it, the others read it.
 func (f *file) token(w width) {
-	s := sweep{tokens: 1, width: w, quads: true, k: []V{29}, q: []V{30}, d: 31}
-	s.value = [][]V{span(0, w.vectors)}
-	s.acc = [][]V{span(w.vectors, w.vectors)}
-	s.rows[0] = span(2*w.vectors, w.vectors)
-	if w.vectors <= 4 { // else a row has chains enough
-		s.rows[1] = span(3*w.vectors, w.vectors)
-	}
 	f.comment("one token")
-	f.values(s)
 	f.ins("MOVD %v, %v", tokenK, loopK)
 	f.ins("MOVD %v, %v", tokenQ, headQ)
 	f.ins("MOVD %v, %v", tokenO, headO)
@@ -526,46 +548,34 @@ func (f *file) token(w width) {
 	f.ins("CBNZ %v, %s", head, some)
 	f.ins("MOVD %v, %v", tokenK, headQ) // no query: what the key gives is not used
 	f.label(some)
-	f.start()
-	decayed, out, next, done := f.newLabel("decayed"), f.newLabel("out"), f.newLabel("heads"), f.newLabel("done")
-	keys, queries := []R{loopK}, []R{query0 + 1}
-	f.ins("MOVD %v, %v", headQ, queries[0])
-	f.decayOf(decayed)
-	f.sweepRows(s, keys, queries, false, true)
-	f.ins("B %s", out)
-	f.label(decayed)
-	f.sweepRows(s, keys, queries, true, true)
-	f.ins("B %s", out)
-
-	f.label(next)
-	f.zero(s.acc[0]...)
-	f.start()
-	f.ins("MOVD %v, %v", headQ, queries[0])
-	f.sweepRows(s, keys, queries, false, false)
-
+	few, rest, last, done := f.newLabel("few"), f.newLabel("rest"), f.newLabel("heads"), f.newLabel("done")
+	one := f.tokenSweep(w, 1)
+	if w.lanes == 4 && w.vectors <= 4 {
+		f.ins("CMP $%d, %v", headsTogether, head)
+		f.ins("BLT %s", few)
+		several := f.tokenSweep(w, headsTogether)
+		out, next := f.newLabel("out"), f.newLabel("heads")
+		f.update(several, out)
+		f.label(next)
+		f.ins("CMP $%d, %v", headsTogether, head)
+		f.ins("BLT %s", rest)
+		f.readOnly(several)
+		f.label(out)
+		f.headsOut(several)
+		f.ins("B %s", next)
+		f.label(rest)
+		f.ins("CBZ %v, %s", head, done)
+		f.ins("B %s", last)
+		f.label(few)
+	}
+	out := f.newLabel("out")
+	f.update(one, out)
+	f.label(last)
+	f.readOnly(one)
 	f.label(out)
-	f.ins("CBZ %v, %s", head, done)
-	plain, overwrite := f.newLabel("plain"), f.newLabel("overwrite")
-	f.ins("CBZ %v, %s", rowO, plain)
-	f.loadNext(1, s.d, rowO)
-	for _, v := range s.acc[0] {
-		f.word(fmulElement(v, v, s.d, 0))
-	}
-	f.label(plain)
-	f.ins("MOVBU %d(%v), %v", recurAccumulate, p, tmp1)
-	f.ins("CBZ %v, %s", tmp1, overwrite)
-	f.load(w, s.rows[0], headO, 0)
-	for n, v := range s.acc[0] {
-		f.word(fadd(v, v, s.rows[0][n]))
-	}
-	f.label(overwrite)
-	f.store(w, s.acc[0], headO, 0)
-	f.getBytes(recurHeadQ, tmp1)
-	f.ins("ADD %v, %v, %v", tmp1, headQ, headQ)
-	f.getBytes(recurHeadO, tmp1)
-	f.ins("ADD %v, %v, %v", tmp1, headO, headO)
-	f.ins("SUBS $1, %v, %v", head, head)
-	f.ins("BNE %s", next)
+	f.ins("CBZ %v, %s", head, done) // there was none
+	f.headsOut(one)
+	f.ins("CBNZ %v, %s", head, last)
 	f.label(done)
 	for _, m := range []struct {
 		ld int
@@ -574,4 +584,91 @@ func (f *file) token(w width) {
 		f.advance(1, m.ld, m.at)
 	}
 	f.ins("ADD $1, %v, %v", walked, walked)
+}
+
+// queryPointers are the queries' registers in the walk of one token.
+var queryPointers = []R{24, 25, 26, tmp3}
+
+// tokenSweep gives out the vector registers for one token and some of its heads.
+func (f *file) tokenSweep(w width, heads int) sweep {
+	s := sweep{tokens: 1, heads: heads, width: w, quads: true}
+	used := 0
+	take := func(n int) []V {
+		v := span(used, n)
+		used += n
+		return v
+	}
+	s.value = [][]V{take(w.vectors)}
+	for range heads {
+		s.acc = append(s.acc, take(w.vectors))
+	}
+	s.k, s.q, s.d = take(1), take(heads), take(1)[0]
+	s.rows[0] = take(w.vectors)
+	if used+w.vectors <= 32 && w.vectors <= 4 { // else a row has chains enough
+		s.rows[1] = take(w.vectors)
+	}
+	return s
+}
+
+// headPointers points the queries of the next heads out.
+func (f *file) headPointers(s sweep) []R {
+	q := queryPointers[:s.heads]
+	if s.heads > 1 {
+		f.getBytes(recurHeadQ, tmp1)
+	}
+	f.ins("MOVD %v, %v", headQ, q[0])
+	f.pointers(q, tmp1)
+	return q
+}
+
+// update lets the next heads read the state as the token's update goes through it, and jumps to out.
+func (f *file) update(s sweep, out string) {
+	f.values(s)
+	f.start()
+	queries := f.headPointers(s)
+	decayed := f.newLabel("decayed")
+	f.decayOf(decayed)
+	f.sweepRows(s, []R{loopK}, queries, false, true)
+	f.ins("B %s", out)
+	f.label(decayed)
+	f.sweepRows(s, []R{loopK}, queries, true, true)
+	f.ins("B %s", out)
+}
+
+// readOnly lets the next heads read the state.
+func (f *file) readOnly(s sweep) {
+	for _, a := range s.acc {
+		f.zero(a...)
+	}
+	f.start()
+	f.sweepRows(s, []R{loopK}, f.headPointers(s), false, false)
+}
+
+// headsOut stores what heads have read and goes on to the next ones.
+func (f *file) headsOut(s sweep) {
+	t := s.rows[0]
+	for _, a := range s.acc {
+		plain, overwrite := f.newLabel("plain"), f.newLabel("overwrite")
+		f.ins("CBZ %v, %s", rowO, plain)
+		f.loadNext(1, s.d, rowO)
+		for _, v := range a {
+			f.word(fmulElement(v, v, s.d, 0))
+		}
+		f.label(plain)
+		f.ins("MOVBU %d(%v), %v", recurAccumulate, p, tmp1)
+		f.ins("CBZ %v, %s", tmp1, overwrite)
+		f.load(s.width, t, headO, 0)
+		for n, v := range a {
+			f.word(fadd(v, v, t[n]))
+		}
+		f.label(overwrite)
+		f.store(s.width, a, headO, 0)
+		f.getBytes(recurHeadO, tmp1)
+		f.ins("ADD %v, %v, %v", tmp1, headO, headO)
+	}
+	f.getBytes(recurHeadQ, tmp1)
+	for range s.heads {
+		f.ins("ADD %v, %v, %v", tmp1, headQ, headQ)
+	}
+	f.ins("SUB $%d, %v, %v", s.heads, head, head)
 }
