@@ -18,7 +18,7 @@ type recurrence struct {
 	run             func(*tile.Recur)
 	block, cols     int // tokens and columns of a sweep
 	chunk           int
-	copies          bool // of queries and keys
+	copies          int // 1: of keys, 2: of queries too
 	stream, ahead   bool
 	headOuter       bool
 	group           int // query heads of a state head
@@ -49,10 +49,14 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
 	a := &recurrence{
 		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
-		copies: cfg["copy"] == 1, stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
+		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
 		group: s.Hq / s.Hkv, inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
+	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
+		a.cols = max(a.cols, min(s.Dv, maxCallFlops/(2*(1+a.group)*s.Dk)/a.cols*a.cols))
+		a.panels = (s.Dv + a.cols - 1) / a.cols
+	}
 	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
 	heads := s.B * s.Hkv
 	a.split = 1
@@ -68,7 +72,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		w := &recurrenceWork{
 			g: aligned(a.chunk), decay: aligned(a.chunk), rowV: aligned(a.chunk), rowO: aligned(a.chunk * a.group), scale: aligned(a.chunk * a.group),
 		}
-		if a.copies {
+		if a.copies > 0 {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
 		}
 		a.work = append(a.work, w)
@@ -216,11 +220,14 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 	a.gates(w, u, row, n)
 	query, lq := a.query[row*ldq+u.h*a.group*s.Dk:], ldq
 	key, lk := a.key[row*ldk+u.h*s.Dk:], ldk
-	if a.copies {
+	if a.copies > 1 {
 		wide := a.group * s.Dk
 		a.copyRows(w, w.q, wide, query, ldq, n, wide)
+		query, lq = w.q, wide
+	}
+	if a.copies > 0 {
 		a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
-		query, lq, key, lk = w.q, wide, w.k, s.Dk
+		key, lk = w.k, s.Dk
 	}
 	value := a.value[row*ldv+u.h*s.Dv:]
 	output := a.output[row*ldo+u.h*a.group*s.Dv:]

@@ -52,7 +52,7 @@ func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	recurrence := []tile.Param{
 		{Name: "block", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.Tokens }), Doc: "tokens that sweep a panel of the state together"},
 		{Name: "cols", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.NR }), Doc: "state columns of a panel"},
-		{Name: "copy", Values: flag, Doc: "1: a chunk's queries and keys are copied side by side first"},
+		{Name: "copy", Values: []int{0, 1, 2}, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
 		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
 		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
 	}
@@ -144,7 +144,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 
 // defaultRecurrence is the default of the recurrence.
 func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
-	k, flag := prim.Recur[0], 1
+	k, flag := prim.Recur[0], 1 // keys alone are copied: then all rows of a block fit the ways of a set
 	if p.Shape.T <= 1 {
 		flag = 0
 	}
@@ -234,7 +234,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	limits := []limit{{"chunk", 1, maxChunk}, {"panel", 1, maxPanel}, {"order", 0, 1}}
 	recurrence := p.Op == tile.LinearAttention && c.Config["form"] == formRecurrence
 	if recurrence {
-		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 1}, {"stream", 0, 1}, {"ahead", 0, 1}}
+		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, 1}}
 	} else if p.Op == tile.LinearAttention {
 		limits = append(limits, limit{"form", 0, 1})
 	}

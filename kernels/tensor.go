@@ -116,6 +116,7 @@ func aligned(n int) []float32 {
 	}
 	const per = cacheLine / 4
 	b := make([]float32, n+per)
+	adviseHuge(b)
 	skip := 0
 	if r := int(uintptr(unsafe.Pointer(&b[0])) % cacheLine); r != 0 {
 		skip = (cacheLine - r) / 4

@@ -40,8 +40,8 @@ var avx2 = tile.Primitives{
 		{MR: 4, NR: 3, Run: productNT4x3AVX2},
 	},
 	Recur: []tile.RecurKernel{
-		{Tokens: 4, NR: 16, Run: recur4x16AVX2},
 		{Tokens: 3, NR: 16, Run: recur3x16AVX2},
+		{Tokens: 4, NR: 16, Run: recur4x16AVX2},
 	},
 	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Gather: gatherAVX2,
 }
