@@ -1956,19 +1956,19 @@ plain134:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
+	MOVD R2, R23
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
+	ADD R16, R23, R24
+	ADD R16, R24, R25
+	ADD R16, R25, R26
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -3253,19 +3253,19 @@ plain236:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
+	MOVD R2, R23
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
+	ADD R16, R23, R24
+	ADD R16, R24, R25
+	ADD R16, R25, R26
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -4330,19 +4330,19 @@ plain338:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
+	MOVD R2, R23
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
+	ADD R16, R23, R24
+	ADD R16, R24, R25
+	ADD R16, R25, R26
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -4886,10 +4886,10 @@ walked319:
 narrower316:
 	RET
 
-// recur4x12NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 12 columns. Tokens with
+// recur6x8NEON is the recurrence of tile.Recur in blocks of 6 tokens against panels of 8 columns. Tokens with
 // several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
-TEXT ·recur4x12NEON(SB), NOSPLIT, $0-8
+TEXT ·recur6x8NEON(SB), NOSPLIT, $32-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R6
 	MOVD 248(R0), R8
@@ -4906,7 +4906,7 @@ panel1:
 	CMP $1, R15
 	BNE alone3
 	MOVD 280(R0), R15
-	CMP $4, R15
+	CMP $6, R15
 	BGE narrower2
 alone3:
 	// 32 columns
@@ -5554,7 +5554,7 @@ panel42:
 	CMP $1, R15
 	BNE alone44
 	MOVD 280(R0), R15
-	CMP $4, R15
+	CMP $6, R15
 	BGE narrower43
 alone44:
 	// 16 columns
@@ -6623,10 +6623,10 @@ narrower43:
 panel111:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
-	CMP $12, R15
+	CMP $8, R15
 	BLT narrower112
 
-	// 12 columns
+	// 8 columns
 	MOVD 96(R0), R7
 	ADD R6<<2, R7, R7
 	MOVD 24(R0), R1
@@ -6657,7 +6657,7 @@ tokens113:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
 	BLE walked115
-	CMP $4, R15
+	CMP $6, R15
 	BLT one114
 	MOVD 288(R0), R15
 	CMP $1, R15
@@ -6673,6 +6673,12 @@ tokens113:
 	CMP R17, R16
 	BNE one114
 	MOVWU 12(R15), R16
+	CMP R17, R16
+	BNE one114
+	MOVWU 16(R15), R16
+	CMP R17, R16
+	BNE one114
+	MOVWU 20(R15), R16
 	CMP R17, R16
 	BNE one114
 undecayed117:
@@ -6715,14 +6721,15 @@ line123:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line123
-skip119:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip124
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line124:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line124
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line125:
@@ -6730,15 +6737,14 @@ line125:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line125
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line126:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line126
-	ADD R15, R17, R17
+skip119:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip126
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line127:
@@ -6754,14 +6760,15 @@ line128:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line128
-skip124:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip129
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line129:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line129
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line130:
@@ -6785,17 +6792,64 @@ line132:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line132
-	ADD R15, R17, R17
+skip126:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip133
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line133:
+line134:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line133
-skip129:
+	BNE line134
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line135:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line135
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line136:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line136
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line137:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line137
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line138:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line138
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line139:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line139
+skip133:
 fetched118:
-	// 4 tokens
+	// 6 tokens
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -6803,36 +6857,38 @@ fetched118:
 	CSNEG EQ, R15, R15, R15
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
-	FMOVQ 32(R16), F2
 	ADD R15, R16, R16
-	FLDPQ 0(R16), (F3, F4)
-	FMOVQ 32(R16), F5
+	FLDPQ 0(R16), (F2, F3)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F4, F5)
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F6, F7)
-	FMOVQ 32(R16), F8
 	ADD R15, R16, R16
-	FLDPQ 0(R16), (F9, F10)
-	FMOVQ 32(R16), F11
+	FLDPQ 0(R16), (F8, F9)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F10, F11)
 	MOVD 168(R0), R15
-	CBZ R15, plain134
+	CBZ R15, plain140
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
 	WORD $0x4f8c9021 // fmul v1.4s, v1.4s, v12.s[0]
-	WORD $0x4f8c9042 // fmul v2.4s, v2.4s, v12.s[0]
-	FMOVS 4(R15), F15
-	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
-	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
-	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
-	FMOVS 8(R15), F18
+	FMOVS 4(R15), F14
+	WORD $0x4f8e9042 // fmul v2.4s, v2.4s, v14.s[0]
+	WORD $0x4f8e9063 // fmul v3.4s, v3.4s, v14.s[0]
+	FMOVS 8(R15), F16
+	WORD $0x4f909084 // fmul v4.4s, v4.4s, v16.s[0]
+	WORD $0x4f9090a5 // fmul v5.4s, v5.4s, v16.s[0]
+	FMOVS 12(R15), F18
 	WORD $0x4f9290c6 // fmul v6.4s, v6.4s, v18.s[0]
 	WORD $0x4f9290e7 // fmul v7.4s, v7.4s, v18.s[0]
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	FMOVS 12(R15), F21
-	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
-	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
-	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
-plain134:
+	FMOVS 16(R15), F20
+	WORD $0x4f949108 // fmul v8.4s, v8.4s, v20.s[0]
+	WORD $0x4f949129 // fmul v9.4s, v9.4s, v20.s[0]
+	FMOVS 20(R15), F22
+	WORD $0x4f96914a // fmul v10.4s, v10.4s, v22.s[0]
+	WORD $0x4f96916b // fmul v11.4s, v11.4s, v22.s[0]
+plain140:
 	VMOVI $0, V12.B16
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
@@ -6845,500 +6901,503 @@ plain134:
 	VMOVI $0, V21.B16
 	VMOVI $0, V22.B16
 	VMOVI $0, V23.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
+	MOVD R2, R23
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
+	ADD R15, R22, R1
+	ADD R15, R1, R2
+	ADD R16, R23, R24
+	ADD R16, R24, R25
+	ADD R16, R25, R26
+	ADD R16, R26, R3
+	ADD R16, R3, R4
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed137
+	CBZ R13, undecayed143
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed137
+	BEQ undecayed143
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar138
+	CBZ R15, scalar144
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar138:
-	B decayed135
-undecayed137:
+scalar144:
+	B decayed141
+undecayed143:
+	MOVD ZR, R15
+	MOVD $1, R16
 	SUBS $2, R12, R12
-	BLT rest140
-rows139:
+	BLT rest146
+rows145:
 	FLDPQ 0(R9), (F24, F25)
-	FMOVQ 32(R9), F26
-	FLDPQ 0(R10), (F27, F28)
-	FMOVQ 32(R10), F29
-	FMOVS 0(R19), F30
-	WORD $0x4f9e1018 // fmla v24.4s, v0.4s, v30.s[0]
-	WORD $0x4f9e1039 // fmla v25.4s, v1.4s, v30.s[0]
+	FLDPQ 0(R10), (F26, F27)
+	FMOVS (R19)(R15<<2), F28
+	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
+	FMOVS (R19)(R16<<2), F28
+	WORD $0x4f9c101a // fmla v26.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c103b // fmla v27.4s, v1.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R23)(R16<<2), F29
+	WORD $0x4f9d134c // fmla v12.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d136d // fmla v13.4s, v27.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
+	FMOVS (R20)(R16<<2), F30
 	WORD $0x4f9e105a // fmla v26.4s, v2.4s, v30.s[0]
-	FMOVS 4(R19), F30
-	WORD $0x4f9e101b // fmla v27.4s, v0.4s, v30.s[0]
-	WORD $0x4f9e103c // fmla v28.4s, v1.4s, v30.s[0]
-	WORD $0x4f9e105d // fmla v29.4s, v2.4s, v30.s[0]
-	FMOVS 0(R23), F31
-	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
-	FMOVS 4(R23), F31
-	WORD $0x4f9f136c // fmla v12.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f138d // fmla v13.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13ae // fmla v14.4s, v29.4s, v31.s[0]
-	FMOVS 0(R20), F30
-	WORD $0x4f9e1078 // fmla v24.4s, v3.4s, v30.s[0]
-	WORD $0x4f9e1099 // fmla v25.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10ba // fmla v26.4s, v5.4s, v30.s[0]
-	FMOVS 4(R20), F30
 	WORD $0x4f9e107b // fmla v27.4s, v3.4s, v30.s[0]
-	WORD $0x4f9e109c // fmla v28.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10bd // fmla v29.4s, v5.4s, v30.s[0]
-	FMOVS 0(R24), F31
-	WORD $0x4f9f130f // fmla v15.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1330 // fmla v16.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1351 // fmla v17.4s, v26.4s, v31.s[0]
-	FMOVS 4(R24), F31
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
 	WORD $0x4f9f136f // fmla v15.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f1390 // fmla v16.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13b1 // fmla v17.4s, v29.4s, v31.s[0]
-	FMOVS 0(R21), F30
+	FMOVS (R21)(R15<<2), F28
+	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
+	FMOVS (R21)(R16<<2), F28
+	WORD $0x4f9c109a // fmla v26.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c10bb // fmla v27.4s, v5.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	FMOVS (R25)(R16<<2), F29
+	WORD $0x4f9d1350 // fmla v16.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1371 // fmla v17.4s, v27.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e111a // fmla v26.4s, v8.4s, v30.s[0]
-	FMOVS 4(R21), F30
-	WORD $0x4f9e10db // fmla v27.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10fc // fmla v28.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e111d // fmla v29.4s, v8.4s, v30.s[0]
-	FMOVS 0(R25), F31
+	FMOVS (R22)(R16<<2), F30
+	WORD $0x4f9e10da // fmla v26.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10fb // fmla v27.4s, v7.4s, v30.s[0]
+	FMOVS (R26)(R15<<2), F31
 	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
 	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
-	FMOVS 4(R25), F31
-	WORD $0x4f9f1372 // fmla v18.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f1393 // fmla v19.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13b4 // fmla v20.4s, v29.4s, v31.s[0]
-	FMOVS 0(R22), F30
-	WORD $0x4f9e1138 // fmla v24.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1159 // fmla v25.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117a // fmla v26.4s, v11.4s, v30.s[0]
-	FMOVS 4(R22), F30
-	WORD $0x4f9e113b // fmla v27.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e115c // fmla v28.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117d // fmla v29.4s, v11.4s, v30.s[0]
-	FMOVS 0(R26), F31
-	WORD $0x4f9f1315 // fmla v21.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1336 // fmla v22.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1357 // fmla v23.4s, v26.4s, v31.s[0]
-	FMOVS 4(R26), F31
-	WORD $0x4f9f1375 // fmla v21.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f1396 // fmla v22.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13b7 // fmla v23.4s, v29.4s, v31.s[0]
+	FMOVS (R26)(R16<<2), F31
+	WORD $0x4f9f1352 // fmla v18.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1373 // fmla v19.4s, v27.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
+	FMOVS (R1)(R16<<2), F28
+	WORD $0x4f9c111a // fmla v26.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c113b // fmla v27.4s, v9.4s, v28.s[0]
+	FMOVS (R3)(R15<<2), F29
+	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
+	FMOVS (R3)(R16<<2), F29
+	WORD $0x4f9d1354 // fmla v20.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1375 // fmla v21.4s, v27.4s, v29.s[0]
+	FMOVS (R2)(R15<<2), F30
+	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
+	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
+	FMOVS (R2)(R16<<2), F30
+	WORD $0x4f9e115a // fmla v26.4s, v10.4s, v30.s[0]
+	WORD $0x4f9e117b // fmla v27.4s, v11.4s, v30.s[0]
+	FMOVS (R4)(R15<<2), F31
+	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R16<<2), F31
+	WORD $0x4f9f1356 // fmla v22.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1377 // fmla v23.4s, v27.4s, v31.s[0]
 	FSTPQ (F24, F25), 0(R9)
-	FMOVQ F26, 32(R9)
-	FSTPQ (F27, F28), 0(R10)
-	FMOVQ F29, 32(R10)
+	FSTPQ (F26, F27), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	ADD $8, R19, R19
-	ADD $8, R20, R20
-	ADD $8, R21, R21
-	ADD $8, R22, R22
-	ADD $8, R23, R23
-	ADD $8, R24, R24
-	ADD $8, R25, R25
-	ADD $8, R26, R26
+	ADD $2, R15, R15
+	ADD $2, R16, R16
 	SUBS $2, R12, R12
-	BGE rows139
-rest140:
+	BGE rows145
+rest146:
 	ADDS $2, R12, R12
-	BEQ end142
-row141:
+	BEQ end148
+row147:
 	FLDPQ 0(R9), (F24, F25)
-	FMOVQ 32(R9), F26
-	FMOVS 0(R19), F30
-	WORD $0x4f9e1018 // fmla v24.4s, v0.4s, v30.s[0]
-	WORD $0x4f9e1039 // fmla v25.4s, v1.4s, v30.s[0]
-	WORD $0x4f9e105a // fmla v26.4s, v2.4s, v30.s[0]
-	FMOVS 0(R23), F31
-	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
-	FMOVS 0(R20), F30
-	WORD $0x4f9e1078 // fmla v24.4s, v3.4s, v30.s[0]
-	WORD $0x4f9e1099 // fmla v25.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10ba // fmla v26.4s, v5.4s, v30.s[0]
-	FMOVS 0(R24), F31
-	WORD $0x4f9f130f // fmla v15.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1330 // fmla v16.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1351 // fmla v17.4s, v26.4s, v31.s[0]
-	FMOVS 0(R21), F30
+	FMOVS (R19)(R15<<2), F28
+	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
+	FMOVS (R21)(R15<<2), F28
+	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e111a // fmla v26.4s, v8.4s, v30.s[0]
-	FMOVS 0(R25), F31
+	FMOVS (R26)(R15<<2), F31
 	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
 	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
-	FMOVS 0(R22), F30
-	WORD $0x4f9e1138 // fmla v24.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1159 // fmla v25.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117a // fmla v26.4s, v11.4s, v30.s[0]
-	FMOVS 0(R26), F31
-	WORD $0x4f9f1315 // fmla v21.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1336 // fmla v22.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1357 // fmla v23.4s, v26.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
+	FMOVS (R3)(R15<<2), F29
+	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
+	FMOVS (R2)(R15<<2), F30
+	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
+	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
+	FMOVS (R4)(R15<<2), F31
+	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
 	FSTPQ (F24, F25), 0(R9)
-	FMOVQ F26, 32(R9)
-	ADD $4, R19, R19
-	ADD $4, R20, R20
-	ADD $4, R21, R21
-	ADD $4, R22, R22
-	ADD $4, R23, R23
-	ADD $4, R24, R24
-	ADD $4, R25, R25
-	ADD $4, R26, R26
+	ADD $1, R15, R15
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row141
-end142:
-	B out136
-decayed135:
+	BNE row147
+end148:
+	B out142
+decayed141:
+	MOVD ZR, R15
+	MOVD $1, R16
 	SUBS $2, R12, R12
-	BLT rest144
-rows143:
+	BLT rest150
+rows149:
 	FLDPQ 0(R9), (F24, F25)
-	FMOVQ 32(R9), F26
-	FMOVS (R13), F31
+	FMOVS (R13), F28
 	ADD R14, R13, R13
-	WORD $0x4f9f9318 // fmul v24.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f9339 // fmul v25.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f935a // fmul v26.4s, v26.4s, v31.s[0]
-	FLDPQ 0(R10), (F27, F28)
-	FMOVQ 32(R10), F29
-	FMOVS (R13), F31
+	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
+	FLDPQ 0(R10), (F26, F27)
+	FMOVS (R13), F28
 	ADD R14, R13, R13
-	WORD $0x4f9f937b // fmul v27.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f939c // fmul v28.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f93bd // fmul v29.4s, v29.4s, v31.s[0]
-	FMOVS 0(R19), F30
-	WORD $0x4f9e1018 // fmla v24.4s, v0.4s, v30.s[0]
-	WORD $0x4f9e1039 // fmla v25.4s, v1.4s, v30.s[0]
+	WORD $0x4f9c935a // fmul v26.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c937b // fmul v27.4s, v27.4s, v28.s[0]
+	FMOVS (R19)(R15<<2), F28
+	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
+	FMOVS (R19)(R16<<2), F28
+	WORD $0x4f9c101a // fmla v26.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c103b // fmla v27.4s, v1.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R23)(R16<<2), F29
+	WORD $0x4f9d134c // fmla v12.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d136d // fmla v13.4s, v27.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
+	FMOVS (R20)(R16<<2), F30
 	WORD $0x4f9e105a // fmla v26.4s, v2.4s, v30.s[0]
-	FMOVS 4(R19), F30
-	WORD $0x4f9e101b // fmla v27.4s, v0.4s, v30.s[0]
-	WORD $0x4f9e103c // fmla v28.4s, v1.4s, v30.s[0]
-	WORD $0x4f9e105d // fmla v29.4s, v2.4s, v30.s[0]
-	FMOVS 0(R23), F31
-	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
-	FMOVS 4(R23), F31
-	WORD $0x4f9f136c // fmla v12.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f138d // fmla v13.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13ae // fmla v14.4s, v29.4s, v31.s[0]
-	FMOVS 0(R20), F30
-	WORD $0x4f9e1078 // fmla v24.4s, v3.4s, v30.s[0]
-	WORD $0x4f9e1099 // fmla v25.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10ba // fmla v26.4s, v5.4s, v30.s[0]
-	FMOVS 4(R20), F30
 	WORD $0x4f9e107b // fmla v27.4s, v3.4s, v30.s[0]
-	WORD $0x4f9e109c // fmla v28.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10bd // fmla v29.4s, v5.4s, v30.s[0]
-	FMOVS 0(R24), F31
-	WORD $0x4f9f130f // fmla v15.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1330 // fmla v16.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1351 // fmla v17.4s, v26.4s, v31.s[0]
-	FMOVS 4(R24), F31
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
 	WORD $0x4f9f136f // fmla v15.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f1390 // fmla v16.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13b1 // fmla v17.4s, v29.4s, v31.s[0]
-	FMOVS 0(R21), F30
+	FMOVS (R21)(R15<<2), F28
+	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
+	FMOVS (R21)(R16<<2), F28
+	WORD $0x4f9c109a // fmla v26.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c10bb // fmla v27.4s, v5.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	FMOVS (R25)(R16<<2), F29
+	WORD $0x4f9d1350 // fmla v16.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1371 // fmla v17.4s, v27.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e111a // fmla v26.4s, v8.4s, v30.s[0]
-	FMOVS 4(R21), F30
-	WORD $0x4f9e10db // fmla v27.4s, v6.4s, v30.s[0]
-	WORD $0x4f9e10fc // fmla v28.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e111d // fmla v29.4s, v8.4s, v30.s[0]
-	FMOVS 0(R25), F31
+	FMOVS (R22)(R16<<2), F30
+	WORD $0x4f9e10da // fmla v26.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10fb // fmla v27.4s, v7.4s, v30.s[0]
+	FMOVS (R26)(R15<<2), F31
 	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
 	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
-	FMOVS 4(R25), F31
-	WORD $0x4f9f1372 // fmla v18.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f1393 // fmla v19.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13b4 // fmla v20.4s, v29.4s, v31.s[0]
-	FMOVS 0(R22), F30
-	WORD $0x4f9e1138 // fmla v24.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1159 // fmla v25.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117a // fmla v26.4s, v11.4s, v30.s[0]
-	FMOVS 4(R22), F30
-	WORD $0x4f9e113b // fmla v27.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e115c // fmla v28.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117d // fmla v29.4s, v11.4s, v30.s[0]
-	FMOVS 0(R26), F31
-	WORD $0x4f9f1315 // fmla v21.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1336 // fmla v22.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1357 // fmla v23.4s, v26.4s, v31.s[0]
-	FMOVS 4(R26), F31
-	WORD $0x4f9f1375 // fmla v21.4s, v27.4s, v31.s[0]
-	WORD $0x4f9f1396 // fmla v22.4s, v28.4s, v31.s[0]
-	WORD $0x4f9f13b7 // fmla v23.4s, v29.4s, v31.s[0]
+	FMOVS (R26)(R16<<2), F31
+	WORD $0x4f9f1352 // fmla v18.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1373 // fmla v19.4s, v27.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
+	FMOVS (R1)(R16<<2), F28
+	WORD $0x4f9c111a // fmla v26.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c113b // fmla v27.4s, v9.4s, v28.s[0]
+	FMOVS (R3)(R15<<2), F29
+	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
+	FMOVS (R3)(R16<<2), F29
+	WORD $0x4f9d1354 // fmla v20.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1375 // fmla v21.4s, v27.4s, v29.s[0]
+	FMOVS (R2)(R15<<2), F30
+	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
+	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
+	FMOVS (R2)(R16<<2), F30
+	WORD $0x4f9e115a // fmla v26.4s, v10.4s, v30.s[0]
+	WORD $0x4f9e117b // fmla v27.4s, v11.4s, v30.s[0]
+	FMOVS (R4)(R15<<2), F31
+	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R16<<2), F31
+	WORD $0x4f9f1356 // fmla v22.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1377 // fmla v23.4s, v27.4s, v31.s[0]
 	FSTPQ (F24, F25), 0(R9)
-	FMOVQ F26, 32(R9)
-	FSTPQ (F27, F28), 0(R10)
-	FMOVQ F29, 32(R10)
+	FSTPQ (F26, F27), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	ADD $8, R19, R19
-	ADD $8, R20, R20
-	ADD $8, R21, R21
-	ADD $8, R22, R22
-	ADD $8, R23, R23
-	ADD $8, R24, R24
-	ADD $8, R25, R25
-	ADD $8, R26, R26
+	ADD $2, R15, R15
+	ADD $2, R16, R16
 	SUBS $2, R12, R12
-	BGE rows143
-rest144:
+	BGE rows149
+rest150:
 	ADDS $2, R12, R12
-	BEQ end146
-row145:
+	BEQ end152
+row151:
 	FLDPQ 0(R9), (F24, F25)
-	FMOVQ 32(R9), F26
-	FMOVS (R13), F31
+	FMOVS (R13), F28
 	ADD R14, R13, R13
-	WORD $0x4f9f9318 // fmul v24.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f9339 // fmul v25.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f935a // fmul v26.4s, v26.4s, v31.s[0]
-	FMOVS 0(R19), F30
-	WORD $0x4f9e1018 // fmla v24.4s, v0.4s, v30.s[0]
-	WORD $0x4f9e1039 // fmla v25.4s, v1.4s, v30.s[0]
-	WORD $0x4f9e105a // fmla v26.4s, v2.4s, v30.s[0]
-	FMOVS 0(R23), F31
-	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
-	FMOVS 0(R20), F30
-	WORD $0x4f9e1078 // fmla v24.4s, v3.4s, v30.s[0]
-	WORD $0x4f9e1099 // fmla v25.4s, v4.4s, v30.s[0]
-	WORD $0x4f9e10ba // fmla v26.4s, v5.4s, v30.s[0]
-	FMOVS 0(R24), F31
-	WORD $0x4f9f130f // fmla v15.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1330 // fmla v16.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1351 // fmla v17.4s, v26.4s, v31.s[0]
-	FMOVS 0(R21), F30
+	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
+	FMOVS (R19)(R15<<2), F28
+	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
+	FMOVS (R21)(R15<<2), F28
+	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
-	WORD $0x4f9e111a // fmla v26.4s, v8.4s, v30.s[0]
-	FMOVS 0(R25), F31
+	FMOVS (R26)(R15<<2), F31
 	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
 	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
-	FMOVS 0(R22), F30
-	WORD $0x4f9e1138 // fmla v24.4s, v9.4s, v30.s[0]
-	WORD $0x4f9e1159 // fmla v25.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117a // fmla v26.4s, v11.4s, v30.s[0]
-	FMOVS 0(R26), F31
-	WORD $0x4f9f1315 // fmla v21.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1336 // fmla v22.4s, v25.4s, v31.s[0]
-	WORD $0x4f9f1357 // fmla v23.4s, v26.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
+	FMOVS (R3)(R15<<2), F29
+	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
+	FMOVS (R2)(R15<<2), F30
+	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
+	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
+	FMOVS (R4)(R15<<2), F31
+	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
 	FSTPQ (F24, F25), 0(R9)
-	FMOVQ F26, 32(R9)
-	ADD $4, R19, R19
-	ADD $4, R20, R20
-	ADD $4, R21, R21
-	ADD $4, R22, R22
-	ADD $4, R23, R23
-	ADD $4, R24, R24
-	ADD $4, R25, R25
-	ADD $4, R26, R26
+	ADD $1, R15, R15
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row145
-end146:
-out136:
+	BNE row151
+end152:
+out142:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
 	MOVD 192(R0), R15
-	CBZ R15, plain147
+	CBZ R15, plain153
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
 	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
-	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	FMOVS 4(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+	FMOVS 8(R15), F0
 	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
 	WORD $0x4f809231 // fmul v17.4s, v17.4s, v0.s[0]
-	FMOVS 8(R15), F0
+	FMOVS 12(R15), F0
 	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
 	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
+	FMOVS 16(R15), F0
 	WORD $0x4f809294 // fmul v20.4s, v20.4s, v0.s[0]
-	FMOVS 12(R15), F0
 	WORD $0x4f8092b5 // fmul v21.4s, v21.4s, v0.s[0]
+	FMOVS 20(R15), F0
 	WORD $0x4f8092d6 // fmul v22.4s, v22.4s, v0.s[0]
 	WORD $0x4f8092f7 // fmul v23.4s, v23.4s, v0.s[0]
-plain147:
+plain153:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
 	MOVBU 313(R0), R16
-	CBZ R16, overwrite148
+	CBZ R16, overwrite154
 	MOVD R4, R16
 	FLDPQ 0(R16), (F0, F1)
-	FMOVQ 32(R16), F2
 	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
 	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
-	WORD $0x4e22d5ce // fadd v14.4s, v14.4s, v2.4s
 	ADD R15, R16, R16
-	FLDPQ 0(R16), (F3, F4)
-	FMOVQ 32(R16), F5
+	FLDPQ 0(R16), (F2, F3)
+	WORD $0x4e22d5ce // fadd v14.4s, v14.4s, v2.4s
 	WORD $0x4e23d5ef // fadd v15.4s, v15.4s, v3.4s
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F4, F5)
 	WORD $0x4e24d610 // fadd v16.4s, v16.4s, v4.4s
 	WORD $0x4e25d631 // fadd v17.4s, v17.4s, v5.4s
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F6, F7)
-	FMOVQ 32(R16), F8
 	WORD $0x4e26d652 // fadd v18.4s, v18.4s, v6.4s
 	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
-	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
 	ADD R15, R16, R16
-	FLDPQ 0(R16), (F9, F10)
-	FMOVQ 32(R16), F11
+	FLDPQ 0(R16), (F8, F9)
+	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
 	WORD $0x4e29d6b5 // fadd v21.4s, v21.4s, v9.4s
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F10, F11)
 	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
 	WORD $0x4e2bd6f7 // fadd v23.4s, v23.4s, v11.4s
 	ADD R15, R16, R16
-overwrite148:
+overwrite154:
 	FSTPQ (F12, F13), 0(R4)
-	FMOVQ F14, 32(R4)
 	ADD R15, R4, R4
-	FSTPQ (F15, F16), 0(R4)
-	FMOVQ F17, 32(R4)
+	FSTPQ (F14, F15), 0(R4)
+	ADD R15, R4, R4
+	FSTPQ (F16, F17), 0(R4)
 	ADD R15, R4, R4
 	FSTPQ (F18, F19), 0(R4)
-	FMOVQ F20, 32(R4)
 	ADD R15, R4, R4
-	FSTPQ (F21, F22), 0(R4)
-	FMOVQ F23, 32(R4)
+	FSTPQ (F20, F21), 0(R4)
+	ADD R15, R4, R4
+	FSTPQ (F22, F23), 0(R4)
 	ADD R15, R4, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R1, R1
+	MOVD $6, R16
+	MADD R15, R1, R16, R1
 	MOVD 216(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R2, R2
+	MOVD $6, R16
+	MADD R15, R2, R16, R2
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R3, R3
-	ADD $4, R5, R5
+	MOVD $6, R16
+	MADD R15, R3, R16, R3
+	ADD $6, R5, R5
 	B tokens113
 one114:
-	CBNZ R6, fetched149
+	CBNZ R6, fetched155
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip150
+	BLE skip156
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line151:
+line157:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line151
-skip150:
+	BNE line157
+skip156:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip152
+	BLE skip158
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line153:
+line159:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line153
-skip152:
+	BNE line159
+skip158:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip154
+	BLE skip160
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line155:
+line161:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line155
-skip154:
-fetched149:
+	BNE line161
+skip160:
+fetched155:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors156
+	CBZ R22, factors162
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors156:
-	CBNZ R19, some157
+factors162:
+	CBNZ R19, some163
 	MOVD R1, R20
-some157:
+some163:
 	CMP $4, R19
-	BLT few158
+	BLT few164
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
-	FMOVQ 32(R16), F2
 	MOVD 168(R0), R15
-	CBZ R15, plain164
+	CBZ R15, plain170
 	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F3
-	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
-plain164:
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+plain170:
+	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
@@ -7346,11 +7405,6 @@ plain164:
 	VMOVI $0, V7.B16
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	VMOVI $0, V12.B16
-	VMOVI $0, V13.B16
-	VMOVI $0, V14.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -7362,382 +7416,183 @@ plain164:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed166
+	CBZ R13, undecayed172
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed166
+	BEQ undecayed172
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar167
+	CBZ R15, scalar173
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar167:
-	B decayed165
-undecayed166:
+scalar173:
+	B decayed171
+undecayed172:
 	SUBS $4, R12, R12
-	BLT rest169
-rows168:
-	FMOVQ.P 16(R23), F15
-	FMOVQ.P 16(R24), F16
-	FMOVQ.P 16(R25), F17
-	FMOVQ.P 16(R26), F18
-	FMOVQ.P 16(R17), F19
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	FLDPQ 0(R10), (F24, F25)
-	FMOVQ 32(R10), F26
-	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
-	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
-	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
-	WORD $0x4faf1018 // fmla v24.4s, v0.4s, v15.s[1]
-	WORD $0x4faf1039 // fmla v25.4s, v1.4s, v15.s[1]
-	WORD $0x4faf105a // fmla v26.4s, v2.4s, v15.s[1]
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
-	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
-	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
-	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
-	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
-	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
-	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
-	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
-	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
-	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
-	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
-	WORD $0x4fb01303 // fmla v3.4s, v24.4s, v16.s[1]
-	WORD $0x4fb01324 // fmla v4.4s, v25.4s, v16.s[1]
-	WORD $0x4fb01345 // fmla v5.4s, v26.4s, v16.s[1]
-	WORD $0x4fb11306 // fmla v6.4s, v24.4s, v17.s[1]
-	WORD $0x4fb11327 // fmla v7.4s, v25.4s, v17.s[1]
-	WORD $0x4fb11348 // fmla v8.4s, v26.4s, v17.s[1]
-	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
-	WORD $0x4fb2132a // fmla v10.4s, v25.4s, v18.s[1]
-	WORD $0x4fb2134b // fmla v11.4s, v26.4s, v18.s[1]
-	WORD $0x4fb3130c // fmla v12.4s, v24.4s, v19.s[1]
-	WORD $0x4fb3132d // fmla v13.4s, v25.4s, v19.s[1]
-	WORD $0x4fb3134e // fmla v14.4s, v26.4s, v19.s[1]
-	FSTPQ (F21, F22), 0(R9)
-	FMOVQ F23, 32(R9)
-	FSTPQ (F24, F25), 0(R10)
-	FMOVQ F26, 32(R10)
+	BLT rest175
+rows174:
+	FMOVQ.P 16(R23), F10
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4faa1012 // fmla v18.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1033 // fmla v19.4s, v1.4s, v10.s[1]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	FLDPQ 0(R10), (F24, F25)
-	FMOVQ 32(R10), F26
-	WORD $0x4f8f1815 // fmla v21.4s, v0.4s, v15.s[2]
-	WORD $0x4f8f1836 // fmla v22.4s, v1.4s, v15.s[2]
-	WORD $0x4f8f1857 // fmla v23.4s, v2.4s, v15.s[2]
-	WORD $0x4faf1818 // fmla v24.4s, v0.4s, v15.s[3]
-	WORD $0x4faf1839 // fmla v25.4s, v1.4s, v15.s[3]
-	WORD $0x4faf185a // fmla v26.4s, v2.4s, v15.s[3]
-	WORD $0x4f901aa3 // fmla v3.4s, v21.4s, v16.s[2]
-	WORD $0x4f901ac4 // fmla v4.4s, v22.4s, v16.s[2]
-	WORD $0x4f901ae5 // fmla v5.4s, v23.4s, v16.s[2]
-	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
-	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
-	WORD $0x4f911ae8 // fmla v8.4s, v23.4s, v17.s[2]
-	WORD $0x4f921aa9 // fmla v9.4s, v21.4s, v18.s[2]
-	WORD $0x4f921aca // fmla v10.4s, v22.4s, v18.s[2]
-	WORD $0x4f921aeb // fmla v11.4s, v23.4s, v18.s[2]
-	WORD $0x4f931aac // fmla v12.4s, v21.4s, v19.s[2]
-	WORD $0x4f931acd // fmla v13.4s, v22.4s, v19.s[2]
-	WORD $0x4f931aee // fmla v14.4s, v23.4s, v19.s[2]
-	WORD $0x4fb01b03 // fmla v3.4s, v24.4s, v16.s[3]
-	WORD $0x4fb01b24 // fmla v4.4s, v25.4s, v16.s[3]
-	WORD $0x4fb01b45 // fmla v5.4s, v26.4s, v16.s[3]
-	WORD $0x4fb11b06 // fmla v6.4s, v24.4s, v17.s[3]
-	WORD $0x4fb11b27 // fmla v7.4s, v25.4s, v17.s[3]
-	WORD $0x4fb11b48 // fmla v8.4s, v26.4s, v17.s[3]
-	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
-	WORD $0x4fb21b2a // fmla v10.4s, v25.4s, v18.s[3]
-	WORD $0x4fb21b4b // fmla v11.4s, v26.4s, v18.s[3]
-	WORD $0x4fb31b0c // fmla v12.4s, v24.4s, v19.s[3]
-	WORD $0x4fb31b2d // fmla v13.4s, v25.4s, v19.s[3]
-	WORD $0x4fb31b4e // fmla v14.4s, v26.4s, v19.s[3]
-	FSTPQ (F21, F22), 0(R9)
-	FMOVQ F23, 32(R9)
-	FSTPQ (F24, F25), 0(R10)
-	FMOVQ F26, 32(R10)
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8a1810 // fmla v16.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1831 // fmla v17.4s, v1.4s, v10.s[2]
+	WORD $0x4faa1812 // fmla v18.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1833 // fmla v19.4s, v1.4s, v10.s[3]
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows168
-rest169:
+	BGE rows174
+rest175:
 	ADDS $4, R12, R12
-	BEQ end171
-row170:
-	FMOVS.P 4(R23), F15
-	FMOVS.P 4(R24), F16
-	FMOVS.P 4(R25), F17
-	FMOVS.P 4(R26), F18
-	FMOVS.P 4(R17), F19
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
-	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
-	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
-	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
-	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
-	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
-	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
-	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
-	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
-	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
-	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
-	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
-	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
-	FSTPQ (F21, F22), 0(R9)
-	FMOVQ F23, 32(R9)
+	BEQ end177
+row176:
+	FMOVS.P 4(R23), F10
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row170
-end171:
-	B out162
-decayed165:
-	SUBS $4, R12, R12
-	BLT rest173
-rows172:
-	FMOVQ.P 16(R23), F15
-	FMOVQ.P 16(R24), F16
-	FMOVQ.P 16(R25), F17
-	FMOVQ.P 16(R26), F18
-	FMOVQ.P 16(R17), F19
-	CBZ R14, same176
-	FMOVQ.P 16(R13), F20
-	B loaded177
-same176:
-	VLD1R (R13), [V20.S4]
-loaded177:
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	WORD $0x4f9492b5 // fmul v21.4s, v21.4s, v20.s[0]
-	WORD $0x4f9492d6 // fmul v22.4s, v22.4s, v20.s[0]
-	WORD $0x4f9492f7 // fmul v23.4s, v23.4s, v20.s[0]
-	FLDPQ 0(R10), (F24, F25)
-	FMOVQ 32(R10), F26
-	WORD $0x4fb49318 // fmul v24.4s, v24.4s, v20.s[1]
-	WORD $0x4fb49339 // fmul v25.4s, v25.4s, v20.s[1]
-	WORD $0x4fb4935a // fmul v26.4s, v26.4s, v20.s[1]
-	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
-	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
-	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
-	WORD $0x4faf1018 // fmla v24.4s, v0.4s, v15.s[1]
-	WORD $0x4faf1039 // fmla v25.4s, v1.4s, v15.s[1]
-	WORD $0x4faf105a // fmla v26.4s, v2.4s, v15.s[1]
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
-	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
-	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
-	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
-	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
-	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
-	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
-	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
-	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
-	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
-	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
-	WORD $0x4fb01303 // fmla v3.4s, v24.4s, v16.s[1]
-	WORD $0x4fb01324 // fmla v4.4s, v25.4s, v16.s[1]
-	WORD $0x4fb01345 // fmla v5.4s, v26.4s, v16.s[1]
-	WORD $0x4fb11306 // fmla v6.4s, v24.4s, v17.s[1]
-	WORD $0x4fb11327 // fmla v7.4s, v25.4s, v17.s[1]
-	WORD $0x4fb11348 // fmla v8.4s, v26.4s, v17.s[1]
-	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
-	WORD $0x4fb2132a // fmla v10.4s, v25.4s, v18.s[1]
-	WORD $0x4fb2134b // fmla v11.4s, v26.4s, v18.s[1]
-	WORD $0x4fb3130c // fmla v12.4s, v24.4s, v19.s[1]
-	WORD $0x4fb3132d // fmla v13.4s, v25.4s, v19.s[1]
-	WORD $0x4fb3134e // fmla v14.4s, v26.4s, v19.s[1]
-	FSTPQ (F21, F22), 0(R9)
-	FMOVQ F23, 32(R9)
-	FSTPQ (F24, F25), 0(R10)
-	FMOVQ F26, 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	WORD $0x4f949ab5 // fmul v21.4s, v21.4s, v20.s[2]
-	WORD $0x4f949ad6 // fmul v22.4s, v22.4s, v20.s[2]
-	WORD $0x4f949af7 // fmul v23.4s, v23.4s, v20.s[2]
-	FLDPQ 0(R10), (F24, F25)
-	FMOVQ 32(R10), F26
-	WORD $0x4fb49b18 // fmul v24.4s, v24.4s, v20.s[3]
-	WORD $0x4fb49b39 // fmul v25.4s, v25.4s, v20.s[3]
-	WORD $0x4fb49b5a // fmul v26.4s, v26.4s, v20.s[3]
-	WORD $0x4f8f1815 // fmla v21.4s, v0.4s, v15.s[2]
-	WORD $0x4f8f1836 // fmla v22.4s, v1.4s, v15.s[2]
-	WORD $0x4f8f1857 // fmla v23.4s, v2.4s, v15.s[2]
-	WORD $0x4faf1818 // fmla v24.4s, v0.4s, v15.s[3]
-	WORD $0x4faf1839 // fmla v25.4s, v1.4s, v15.s[3]
-	WORD $0x4faf185a // fmla v26.4s, v2.4s, v15.s[3]
-	WORD $0x4f901aa3 // fmla v3.4s, v21.4s, v16.s[2]
-	WORD $0x4f901ac4 // fmla v4.4s, v22.4s, v16.s[2]
-	WORD $0x4f901ae5 // fmla v5.4s, v23.4s, v16.s[2]
-	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
-	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
-	WORD $0x4f911ae8 // fmla v8.4s, v23.4s, v17.s[2]
-	WORD $0x4f921aa9 // fmla v9.4s, v21.4s, v18.s[2]
-	WORD $0x4f921aca // fmla v10.4s, v22.4s, v18.s[2]
-	WORD $0x4f921aeb // fmla v11.4s, v23.4s, v18.s[2]
-	WORD $0x4f931aac // fmla v12.4s, v21.4s, v19.s[2]
-	WORD $0x4f931acd // fmla v13.4s, v22.4s, v19.s[2]
-	WORD $0x4f931aee // fmla v14.4s, v23.4s, v19.s[2]
-	WORD $0x4fb01b03 // fmla v3.4s, v24.4s, v16.s[3]
-	WORD $0x4fb01b24 // fmla v4.4s, v25.4s, v16.s[3]
-	WORD $0x4fb01b45 // fmla v5.4s, v26.4s, v16.s[3]
-	WORD $0x4fb11b06 // fmla v6.4s, v24.4s, v17.s[3]
-	WORD $0x4fb11b27 // fmla v7.4s, v25.4s, v17.s[3]
-	WORD $0x4fb11b48 // fmla v8.4s, v26.4s, v17.s[3]
-	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
-	WORD $0x4fb21b2a // fmla v10.4s, v25.4s, v18.s[3]
-	WORD $0x4fb21b4b // fmla v11.4s, v26.4s, v18.s[3]
-	WORD $0x4fb31b0c // fmla v12.4s, v24.4s, v19.s[3]
-	WORD $0x4fb31b2d // fmla v13.4s, v25.4s, v19.s[3]
-	WORD $0x4fb31b4e // fmla v14.4s, v26.4s, v19.s[3]
-	FSTPQ (F21, F22), 0(R9)
-	FMOVQ F23, 32(R9)
-	FSTPQ (F24, F25), 0(R10)
-	FMOVQ F26, 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows172
-rest173:
-	ADDS $4, R12, R12
-	BEQ end175
-row174:
-	FMOVS.P 4(R23), F15
-	FMOVS.P 4(R24), F16
-	FMOVS.P 4(R25), F17
-	FMOVS.P 4(R26), F18
-	FMOVS.P 4(R17), F19
-	FMOVS (R13), F20
-	ADD R14, R13, R13
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	WORD $0x4f9492b5 // fmul v21.4s, v21.4s, v20.s[0]
-	WORD $0x4f9492d6 // fmul v22.4s, v22.4s, v20.s[0]
-	WORD $0x4f9492f7 // fmul v23.4s, v23.4s, v20.s[0]
-	WORD $0x4f8f1015 // fmla v21.4s, v0.4s, v15.s[0]
-	WORD $0x4f8f1036 // fmla v22.4s, v1.4s, v15.s[0]
-	WORD $0x4f8f1057 // fmla v23.4s, v2.4s, v15.s[0]
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
-	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
-	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
-	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
-	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
-	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
-	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
-	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
-	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
-	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
-	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
-	FSTPQ (F21, F22), 0(R9)
-	FMOVQ F23, 32(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row174
-end175:
-	B out162
-heads163:
-	CMP $4, R19
-	BLT rest159
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	VMOVI $0, V12.B16
-	VMOVI $0, V13.B16
-	VMOVI $0, V14.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD 264(R0), R15
-	LSL $2, R15, R15
-	MOVD R20, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
-	ADD R15, R26, R17
+	BNE row176
+end177:
+	B out168
+decayed171:
 	SUBS $4, R12, R12
 	BLT rest179
 rows178:
-	FMOVQ.P 16(R24), F16
-	FMOVQ.P 16(R25), F17
-	FMOVQ.P 16(R26), F18
-	FMOVQ.P 16(R17), F19
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	FLDPQ 0(R10), (F24, F25)
-	FMOVQ 32(R10), F26
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
-	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
-	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
-	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
-	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
-	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
-	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
-	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
-	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
-	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
-	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
-	WORD $0x4fb01303 // fmla v3.4s, v24.4s, v16.s[1]
-	WORD $0x4fb01324 // fmla v4.4s, v25.4s, v16.s[1]
-	WORD $0x4fb01345 // fmla v5.4s, v26.4s, v16.s[1]
-	WORD $0x4fb11306 // fmla v6.4s, v24.4s, v17.s[1]
-	WORD $0x4fb11327 // fmla v7.4s, v25.4s, v17.s[1]
-	WORD $0x4fb11348 // fmla v8.4s, v26.4s, v17.s[1]
-	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
-	WORD $0x4fb2132a // fmla v10.4s, v25.4s, v18.s[1]
-	WORD $0x4fb2134b // fmla v11.4s, v26.4s, v18.s[1]
-	WORD $0x4fb3130c // fmla v12.4s, v24.4s, v19.s[1]
-	WORD $0x4fb3132d // fmla v13.4s, v25.4s, v19.s[1]
-	WORD $0x4fb3134e // fmla v14.4s, v26.4s, v19.s[1]
+	FMOVQ.P 16(R23), F10
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	CBZ R14, same182
+	FMOVQ.P 16(R13), F15
+	B loaded183
+same182:
+	VLD1R (R13), [V15.S4]
+loaded183:
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
+	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4faf9252 // fmul v18.4s, v18.4s, v15.s[1]
+	WORD $0x4faf9273 // fmul v19.4s, v19.4s, v15.s[1]
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4faa1012 // fmla v18.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1033 // fmla v19.4s, v1.4s, v10.s[1]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	FLDPQ 0(R10), (F24, F25)
-	FMOVQ 32(R10), F26
-	WORD $0x4f901aa3 // fmla v3.4s, v21.4s, v16.s[2]
-	WORD $0x4f901ac4 // fmla v4.4s, v22.4s, v16.s[2]
-	WORD $0x4f901ae5 // fmla v5.4s, v23.4s, v16.s[2]
-	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
-	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
-	WORD $0x4f911ae8 // fmla v8.4s, v23.4s, v17.s[2]
-	WORD $0x4f921aa9 // fmla v9.4s, v21.4s, v18.s[2]
-	WORD $0x4f921aca // fmla v10.4s, v22.4s, v18.s[2]
-	WORD $0x4f921aeb // fmla v11.4s, v23.4s, v18.s[2]
-	WORD $0x4f931aac // fmla v12.4s, v21.4s, v19.s[2]
-	WORD $0x4f931acd // fmla v13.4s, v22.4s, v19.s[2]
-	WORD $0x4f931aee // fmla v14.4s, v23.4s, v19.s[2]
-	WORD $0x4fb01b03 // fmla v3.4s, v24.4s, v16.s[3]
-	WORD $0x4fb01b24 // fmla v4.4s, v25.4s, v16.s[3]
-	WORD $0x4fb01b45 // fmla v5.4s, v26.4s, v16.s[3]
-	WORD $0x4fb11b06 // fmla v6.4s, v24.4s, v17.s[3]
-	WORD $0x4fb11b27 // fmla v7.4s, v25.4s, v17.s[3]
-	WORD $0x4fb11b48 // fmla v8.4s, v26.4s, v17.s[3]
-	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
-	WORD $0x4fb21b2a // fmla v10.4s, v25.4s, v18.s[3]
-	WORD $0x4fb21b4b // fmla v11.4s, v26.4s, v18.s[3]
-	WORD $0x4fb31b0c // fmla v12.4s, v24.4s, v19.s[3]
-	WORD $0x4fb31b2d // fmla v13.4s, v25.4s, v19.s[3]
-	WORD $0x4fb31b4e // fmla v14.4s, v26.4s, v19.s[3]
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9a10 // fmul v16.4s, v16.4s, v15.s[2]
+	WORD $0x4f8f9a31 // fmul v17.4s, v17.4s, v15.s[2]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4faf9a52 // fmul v18.4s, v18.4s, v15.s[3]
+	WORD $0x4faf9a73 // fmul v19.4s, v19.4s, v15.s[3]
+	WORD $0x4f8a1810 // fmla v16.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1831 // fmla v17.4s, v1.4s, v10.s[2]
+	WORD $0x4faa1812 // fmla v18.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1833 // fmla v19.4s, v1.4s, v10.s[3]
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
@@ -7746,102 +7601,181 @@ rest179:
 	ADDS $4, R12, R12
 	BEQ end181
 row180:
-	FMOVS.P 4(R24), F16
-	FMOVS.P 4(R25), F17
-	FMOVS.P 4(R26), F18
-	FMOVS.P 4(R17), F19
-	FLDPQ 0(R9), (F21, F22)
-	FMOVQ 32(R9), F23
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f9012c4 // fmla v4.4s, v22.4s, v16.s[0]
-	WORD $0x4f9012e5 // fmla v5.4s, v23.4s, v16.s[0]
-	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
-	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
-	WORD $0x4f9112e8 // fmla v8.4s, v23.4s, v17.s[0]
-	WORD $0x4f9212a9 // fmla v9.4s, v21.4s, v18.s[0]
-	WORD $0x4f9212ca // fmla v10.4s, v22.4s, v18.s[0]
-	WORD $0x4f9212eb // fmla v11.4s, v23.4s, v18.s[0]
-	WORD $0x4f9312ac // fmla v12.4s, v21.4s, v19.s[0]
-	WORD $0x4f9312cd // fmla v13.4s, v22.4s, v19.s[0]
-	WORD $0x4f9312ee // fmla v14.4s, v23.4s, v19.s[0]
+	FMOVS.P 4(R23), F10
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FMOVS (R13), F15
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
+	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
+	WORD $0x4f8a1010 // fmla v16.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1031 // fmla v17.4s, v1.4s, v10.s[0]
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
 	BNE row180
 end181:
-out162:
-	CBZ R22, plain182
-	FMOVS.P 4(R22), F20
-	WORD $0x4f949063 // fmul v3.4s, v3.4s, v20.s[0]
-	WORD $0x4f949084 // fmul v4.4s, v4.4s, v20.s[0]
-	WORD $0x4f9490a5 // fmul v5.4s, v5.4s, v20.s[0]
-plain182:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite183
-	FLDPQ 0(R21), (F21, F22)
-	FMOVQ 32(R21), F23
-	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x4e37d4a5 // fadd v5.4s, v5.4s, v23.4s
-overwrite183:
-	FSTPQ (F3, F4), 0(R21)
-	FMOVQ F5, 32(R21)
-	MOVD 272(R0), R15
+	B out168
+heads169:
+	CMP $4, R19
+	BLT rest165
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 264(R0), R15
 	LSL $2, R15, R15
-	ADD R15, R21, R21
-	CBZ R22, plain184
-	FMOVS.P 4(R22), F20
-	WORD $0x4f9490c6 // fmul v6.4s, v6.4s, v20.s[0]
-	WORD $0x4f9490e7 // fmul v7.4s, v7.4s, v20.s[0]
-	WORD $0x4f949108 // fmul v8.4s, v8.4s, v20.s[0]
-plain184:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite185
-	FLDPQ 0(R21), (F21, F22)
-	FMOVQ 32(R21), F23
-	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
-	WORD $0x4e36d4e7 // fadd v7.4s, v7.4s, v22.4s
-	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
-overwrite185:
-	FSTPQ (F6, F7), 0(R21)
-	FMOVQ F8, 32(R21)
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	CBZ R22, plain186
-	FMOVS.P 4(R22), F20
-	WORD $0x4f949129 // fmul v9.4s, v9.4s, v20.s[0]
-	WORD $0x4f94914a // fmul v10.4s, v10.4s, v20.s[0]
-	WORD $0x4f94916b // fmul v11.4s, v11.4s, v20.s[0]
-plain186:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite187
-	FLDPQ 0(R21), (F21, F22)
-	FMOVQ 32(R21), F23
-	WORD $0x4e35d529 // fadd v9.4s, v9.4s, v21.4s
-	WORD $0x4e36d54a // fadd v10.4s, v10.4s, v22.4s
-	WORD $0x4e37d56b // fadd v11.4s, v11.4s, v23.4s
-overwrite187:
-	FSTPQ (F9, F10), 0(R21)
-	FMOVQ F11, 32(R21)
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
+	MOVD R20, R24
+	ADD R15, R24, R25
+	ADD R15, R25, R26
+	ADD R15, R26, R17
+	SUBS $4, R12, R12
+	BLT rest185
+rows184:
+	FMOVQ.P 16(R24), F11
+	FMOVQ.P 16(R25), F12
+	FMOVQ.P 16(R26), F13
+	FMOVQ.P 16(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	WORD $0x4fab1242 // fmla v2.4s, v18.4s, v11.s[1]
+	WORD $0x4fab1263 // fmla v3.4s, v19.4s, v11.s[1]
+	WORD $0x4fac1244 // fmla v4.4s, v18.4s, v12.s[1]
+	WORD $0x4fac1265 // fmla v5.4s, v19.4s, v12.s[1]
+	WORD $0x4fad1246 // fmla v6.4s, v18.4s, v13.s[1]
+	WORD $0x4fad1267 // fmla v7.4s, v19.4s, v13.s[1]
+	WORD $0x4fae1248 // fmla v8.4s, v18.4s, v14.s[1]
+	WORD $0x4fae1269 // fmla v9.4s, v19.4s, v14.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f8b1a02 // fmla v2.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1a23 // fmla v3.4s, v17.4s, v11.s[2]
+	WORD $0x4f8c1a04 // fmla v4.4s, v16.4s, v12.s[2]
+	WORD $0x4f8c1a25 // fmla v5.4s, v17.4s, v12.s[2]
+	WORD $0x4f8d1a06 // fmla v6.4s, v16.4s, v13.s[2]
+	WORD $0x4f8d1a27 // fmla v7.4s, v17.4s, v13.s[2]
+	WORD $0x4f8e1a08 // fmla v8.4s, v16.4s, v14.s[2]
+	WORD $0x4f8e1a29 // fmla v9.4s, v17.4s, v14.s[2]
+	WORD $0x4fab1a42 // fmla v2.4s, v18.4s, v11.s[3]
+	WORD $0x4fab1a63 // fmla v3.4s, v19.4s, v11.s[3]
+	WORD $0x4fac1a44 // fmla v4.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1a65 // fmla v5.4s, v19.4s, v12.s[3]
+	WORD $0x4fad1a46 // fmla v6.4s, v18.4s, v13.s[3]
+	WORD $0x4fad1a67 // fmla v7.4s, v19.4s, v13.s[3]
+	WORD $0x4fae1a48 // fmla v8.4s, v18.4s, v14.s[3]
+	WORD $0x4fae1a69 // fmla v9.4s, v19.4s, v14.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows184
+rest185:
+	ADDS $4, R12, R12
+	BEQ end187
+row186:
+	FMOVS.P 4(R24), F11
+	FMOVS.P 4(R25), F12
+	FMOVS.P 4(R26), F13
+	FMOVS.P 4(R17), F14
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f8b1202 // fmla v2.4s, v16.4s, v11.s[0]
+	WORD $0x4f8b1223 // fmla v3.4s, v17.4s, v11.s[0]
+	WORD $0x4f8c1204 // fmla v4.4s, v16.4s, v12.s[0]
+	WORD $0x4f8c1225 // fmla v5.4s, v17.4s, v12.s[0]
+	WORD $0x4f8d1206 // fmla v6.4s, v16.4s, v13.s[0]
+	WORD $0x4f8d1227 // fmla v7.4s, v17.4s, v13.s[0]
+	WORD $0x4f8e1208 // fmla v8.4s, v16.4s, v14.s[0]
+	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row186
+end187:
+out168:
 	CBZ R22, plain188
-	FMOVS.P 4(R22), F20
-	WORD $0x4f94918c // fmul v12.4s, v12.4s, v20.s[0]
-	WORD $0x4f9491ad // fmul v13.4s, v13.4s, v20.s[0]
-	WORD $0x4f9491ce // fmul v14.4s, v14.4s, v20.s[0]
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9042 // fmul v2.4s, v2.4s, v15.s[0]
+	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
 plain188:
 	MOVBU 313(R0), R15
 	CBZ R15, overwrite189
-	FLDPQ 0(R21), (F21, F22)
-	FMOVQ 32(R21), F23
-	WORD $0x4e35d58c // fadd v12.4s, v12.4s, v21.4s
-	WORD $0x4e36d5ad // fadd v13.4s, v13.4s, v22.4s
-	WORD $0x4e37d5ce // fadd v14.4s, v14.4s, v23.4s
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
 overwrite189:
-	FSTPQ (F12, F13), 0(R21)
-	FMOVQ F14, 32(R21)
+	FSTPQ (F2, F3), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain190
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
+	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
+plain190:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite191
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
+overwrite191:
+	FSTPQ (F4, F5), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain192
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+plain192:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite193
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
+	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
+overwrite193:
+	FSTPQ (F6, F7), 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain194
+	FMOVS.P 4(R22), F15
+	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
+	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
+plain194:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite195
+	FLDPQ 0(R21), (F16, F17)
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
+overwrite195:
+	FSTPQ (F8, F9), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
@@ -7852,250 +7786,142 @@ overwrite189:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads163
-rest159:
-	CBZ R19, done161
-	B heads160
-few158:
+	B heads169
+rest165:
+	CBZ R19, done167
+	B heads166
+few164:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
-	FMOVQ 32(R16), F2
 	MOVD 168(R0), R15
-	CBZ R15, plain191
+	CBZ R15, plain197
 	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F3
-	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
-plain191:
+	FMOVS 0(R15), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+plain197:
+	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed193
+	CBZ R13, undecayed199
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed193
+	BEQ undecayed199
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar194
+	CBZ R15, scalar200
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar194:
-	B decayed192
-undecayed193:
+scalar200:
+	B decayed198
+undecayed199:
 	SUBS $4, R12, R12
-	BLT rest196
-rows195:
-	FMOVQ.P 16(R23), F6
-	FMOVQ.P 16(R24), F7
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	FLDPQ 0(R10), (F12, F13)
-	FMOVQ 32(R10), F14
-	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
-	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
-	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
-	WORD $0x4fa6100c // fmla v12.4s, v0.4s, v6.s[1]
-	WORD $0x4fa6102d // fmla v13.4s, v1.4s, v6.s[1]
-	WORD $0x4fa6104e // fmla v14.4s, v2.4s, v6.s[1]
-	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
-	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
-	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
-	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
-	WORD $0x4fa711a4 // fmla v4.4s, v13.4s, v7.s[1]
-	WORD $0x4fa711c5 // fmla v5.4s, v14.4s, v7.s[1]
-	FSTPQ (F9, F10), 0(R9)
-	FMOVQ F11, 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FMOVQ F14, 32(R10)
+	BLT rest202
+rows201:
+	FMOVQ.P 16(R23), F4
+	FMOVQ.P 16(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4fa41009 // fmla v9.4s, v0.4s, v4.s[1]
+	WORD $0x4fa4102a // fmla v10.4s, v1.4s, v4.s[1]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	FLDPQ 0(R10), (F12, F13)
-	FMOVQ 32(R10), F14
-	WORD $0x4f861809 // fmla v9.4s, v0.4s, v6.s[2]
-	WORD $0x4f86182a // fmla v10.4s, v1.4s, v6.s[2]
-	WORD $0x4f86184b // fmla v11.4s, v2.4s, v6.s[2]
-	WORD $0x4fa6180c // fmla v12.4s, v0.4s, v6.s[3]
-	WORD $0x4fa6182d // fmla v13.4s, v1.4s, v6.s[3]
-	WORD $0x4fa6184e // fmla v14.4s, v2.4s, v6.s[3]
-	WORD $0x4f871923 // fmla v3.4s, v9.4s, v7.s[2]
-	WORD $0x4f871944 // fmla v4.4s, v10.4s, v7.s[2]
-	WORD $0x4f871965 // fmla v5.4s, v11.4s, v7.s[2]
-	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
-	WORD $0x4fa719a4 // fmla v4.4s, v13.4s, v7.s[3]
-	WORD $0x4fa719c5 // fmla v5.4s, v14.4s, v7.s[3]
-	FSTPQ (F9, F10), 0(R9)
-	FMOVQ F11, 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FMOVQ F14, 32(R10)
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f841807 // fmla v7.4s, v0.4s, v4.s[2]
+	WORD $0x4f841828 // fmla v8.4s, v1.4s, v4.s[2]
+	WORD $0x4fa41809 // fmla v9.4s, v0.4s, v4.s[3]
+	WORD $0x4fa4182a // fmla v10.4s, v1.4s, v4.s[3]
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows195
-rest196:
+	BGE rows201
+rest202:
 	ADDS $4, R12, R12
-	BEQ end198
-row197:
-	FMOVS.P 4(R23), F6
-	FMOVS.P 4(R24), F7
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
-	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
-	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
-	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
-	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
-	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
-	FSTPQ (F9, F10), 0(R9)
-	FMOVQ F11, 32(R9)
+	BEQ end204
+row203:
+	FMOVS.P 4(R23), F4
+	FMOVS.P 4(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row197
-end198:
-	B out190
-decayed192:
-	SUBS $4, R12, R12
-	BLT rest200
-rows199:
-	FMOVQ.P 16(R23), F6
-	FMOVQ.P 16(R24), F7
-	CBZ R14, same203
-	FMOVQ.P 16(R13), F8
-	B loaded204
-same203:
-	VLD1R (R13), [V8.S4]
-loaded204:
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	WORD $0x4f889129 // fmul v9.4s, v9.4s, v8.s[0]
-	WORD $0x4f88914a // fmul v10.4s, v10.4s, v8.s[0]
-	WORD $0x4f88916b // fmul v11.4s, v11.4s, v8.s[0]
-	FLDPQ 0(R10), (F12, F13)
-	FMOVQ 32(R10), F14
-	WORD $0x4fa8918c // fmul v12.4s, v12.4s, v8.s[1]
-	WORD $0x4fa891ad // fmul v13.4s, v13.4s, v8.s[1]
-	WORD $0x4fa891ce // fmul v14.4s, v14.4s, v8.s[1]
-	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
-	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
-	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
-	WORD $0x4fa6100c // fmla v12.4s, v0.4s, v6.s[1]
-	WORD $0x4fa6102d // fmla v13.4s, v1.4s, v6.s[1]
-	WORD $0x4fa6104e // fmla v14.4s, v2.4s, v6.s[1]
-	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
-	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
-	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
-	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
-	WORD $0x4fa711a4 // fmla v4.4s, v13.4s, v7.s[1]
-	WORD $0x4fa711c5 // fmla v5.4s, v14.4s, v7.s[1]
-	FSTPQ (F9, F10), 0(R9)
-	FMOVQ F11, 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FMOVQ F14, 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	WORD $0x4f889929 // fmul v9.4s, v9.4s, v8.s[2]
-	WORD $0x4f88994a // fmul v10.4s, v10.4s, v8.s[2]
-	WORD $0x4f88996b // fmul v11.4s, v11.4s, v8.s[2]
-	FLDPQ 0(R10), (F12, F13)
-	FMOVQ 32(R10), F14
-	WORD $0x4fa8998c // fmul v12.4s, v12.4s, v8.s[3]
-	WORD $0x4fa899ad // fmul v13.4s, v13.4s, v8.s[3]
-	WORD $0x4fa899ce // fmul v14.4s, v14.4s, v8.s[3]
-	WORD $0x4f861809 // fmla v9.4s, v0.4s, v6.s[2]
-	WORD $0x4f86182a // fmla v10.4s, v1.4s, v6.s[2]
-	WORD $0x4f86184b // fmla v11.4s, v2.4s, v6.s[2]
-	WORD $0x4fa6180c // fmla v12.4s, v0.4s, v6.s[3]
-	WORD $0x4fa6182d // fmla v13.4s, v1.4s, v6.s[3]
-	WORD $0x4fa6184e // fmla v14.4s, v2.4s, v6.s[3]
-	WORD $0x4f871923 // fmla v3.4s, v9.4s, v7.s[2]
-	WORD $0x4f871944 // fmla v4.4s, v10.4s, v7.s[2]
-	WORD $0x4f871965 // fmla v5.4s, v11.4s, v7.s[2]
-	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
-	WORD $0x4fa719a4 // fmla v4.4s, v13.4s, v7.s[3]
-	WORD $0x4fa719c5 // fmla v5.4s, v14.4s, v7.s[3]
-	FSTPQ (F9, F10), 0(R9)
-	FMOVQ F11, 32(R9)
-	FSTPQ (F12, F13), 0(R10)
-	FMOVQ F14, 32(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows199
-rest200:
-	ADDS $4, R12, R12
-	BEQ end202
-row201:
-	FMOVS.P 4(R23), F6
-	FMOVS.P 4(R24), F7
-	FMOVS (R13), F8
-	ADD R14, R13, R13
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	WORD $0x4f889129 // fmul v9.4s, v9.4s, v8.s[0]
-	WORD $0x4f88914a // fmul v10.4s, v10.4s, v8.s[0]
-	WORD $0x4f88916b // fmul v11.4s, v11.4s, v8.s[0]
-	WORD $0x4f861009 // fmla v9.4s, v0.4s, v6.s[0]
-	WORD $0x4f86102a // fmla v10.4s, v1.4s, v6.s[0]
-	WORD $0x4f86104b // fmla v11.4s, v2.4s, v6.s[0]
-	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
-	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
-	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
-	FSTPQ (F9, F10), 0(R9)
-	FMOVQ F11, 32(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row201
-end202:
-	B out190
-heads160:
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD R20, R24
+	BNE row203
+end204:
+	B out196
+decayed198:
 	SUBS $4, R12, R12
 	BLT rest206
 rows205:
-	FMOVQ.P 16(R24), F7
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	FLDPQ 0(R10), (F12, F13)
-	FMOVQ 32(R10), F14
-	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
-	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
-	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
-	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
-	WORD $0x4fa711a4 // fmla v4.4s, v13.4s, v7.s[1]
-	WORD $0x4fa711c5 // fmla v5.4s, v14.4s, v7.s[1]
+	FMOVQ.P 16(R23), F4
+	FMOVQ.P 16(R24), F5
+	CBZ R14, same209
+	FMOVQ.P 16(R13), F6
+	B loaded210
+same209:
+	VLD1R (R13), [V6.S4]
+loaded210:
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
+	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4fa69129 // fmul v9.4s, v9.4s, v6.s[1]
+	WORD $0x4fa6914a // fmul v10.4s, v10.4s, v6.s[1]
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4fa41009 // fmla v9.4s, v0.4s, v4.s[1]
+	WORD $0x4fa4102a // fmla v10.4s, v1.4s, v4.s[1]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	FLDPQ 0(R10), (F12, F13)
-	FMOVQ 32(R10), F14
-	WORD $0x4f871923 // fmla v3.4s, v9.4s, v7.s[2]
-	WORD $0x4f871944 // fmla v4.4s, v10.4s, v7.s[2]
-	WORD $0x4f871965 // fmla v5.4s, v11.4s, v7.s[2]
-	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
-	WORD $0x4fa719a4 // fmla v4.4s, v13.4s, v7.s[3]
-	WORD $0x4fa719c5 // fmla v5.4s, v14.4s, v7.s[3]
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8698e7 // fmul v7.4s, v7.4s, v6.s[2]
+	WORD $0x4f869908 // fmul v8.4s, v8.4s, v6.s[2]
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4fa69929 // fmul v9.4s, v9.4s, v6.s[3]
+	WORD $0x4fa6994a // fmul v10.4s, v10.4s, v6.s[3]
+	WORD $0x4f841807 // fmla v7.4s, v0.4s, v4.s[2]
+	WORD $0x4f841828 // fmla v8.4s, v1.4s, v4.s[2]
+	WORD $0x4fa41809 // fmla v9.4s, v0.4s, v4.s[3]
+	WORD $0x4fa4182a // fmla v10.4s, v1.4s, v4.s[3]
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	FSTPQ (F7, F8), 0(R9)
+	FSTPQ (F9, F10), 0(R10)
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
@@ -8104,34 +7930,79 @@ rest206:
 	ADDS $4, R12, R12
 	BEQ end208
 row207:
-	FMOVS.P 4(R24), F7
-	FLDPQ 0(R9), (F9, F10)
-	FMOVQ 32(R9), F11
-	WORD $0x4f871123 // fmla v3.4s, v9.4s, v7.s[0]
-	WORD $0x4f871144 // fmla v4.4s, v10.4s, v7.s[0]
-	WORD $0x4f871165 // fmla v5.4s, v11.4s, v7.s[0]
+	FMOVS.P 4(R23), F4
+	FMOVS.P 4(R24), F5
+	FMOVS (R13), F6
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
+	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
+	WORD $0x4f841007 // fmla v7.4s, v0.4s, v4.s[0]
+	WORD $0x4f841028 // fmla v8.4s, v1.4s, v4.s[0]
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
 	BNE row207
 end208:
-out190:
-	CBZ R19, done161
-	CBZ R22, plain209
-	FMOVS.P 4(R22), F8
-	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
-	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
-	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
-plain209:
+	B out196
+heads166:
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD R20, R24
+	SUBS $4, R12, R12
+	BLT rest212
+rows211:
+	FMOVQ.P 16(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	WORD $0x4fa51122 // fmla v2.4s, v9.4s, v5.s[1]
+	WORD $0x4fa51143 // fmla v3.4s, v10.4s, v5.s[1]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F7, F8)
+	FLDPQ 0(R10), (F9, F10)
+	WORD $0x4f8518e2 // fmla v2.4s, v7.4s, v5.s[2]
+	WORD $0x4f851903 // fmla v3.4s, v8.4s, v5.s[2]
+	WORD $0x4fa51922 // fmla v2.4s, v9.4s, v5.s[3]
+	WORD $0x4fa51943 // fmla v3.4s, v10.4s, v5.s[3]
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows211
+rest212:
+	ADDS $4, R12, R12
+	BEQ end214
+row213:
+	FMOVS.P 4(R24), F5
+	FLDPQ 0(R9), (F7, F8)
+	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
+	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row213
+end214:
+out196:
+	CBZ R19, done167
+	CBZ R22, plain215
+	FMOVS.P 4(R22), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain215:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite210
-	FLDPQ 0(R21), (F9, F10)
-	FMOVQ 32(R21), F11
-	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
-	WORD $0x4e2ad484 // fadd v4.4s, v4.4s, v10.4s
-	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
-overwrite210:
-	FSTPQ (F3, F4), 0(R21)
-	FMOVQ F5, 32(R21)
+	CBZ R15, overwrite216
+	FLDPQ 0(R21), (F7, F8)
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+overwrite216:
+	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
@@ -8139,8 +8010,8 @@ overwrite210:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads160
-done161:
+	CBNZ R19, heads166
+done167:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -8168,14 +8039,14 @@ done161:
 	ADD $1, R5, R5
 	B tokens113
 walked115:
-	ADD $12, R6, R6
+	ADD $8, R6, R6
 	B panel111
 narrower112:
-panel211:
+panel217:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower212
+	BLT narrower218
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -8187,7 +8058,7 @@ panel211:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards216
+	CBZ R15, forwards222
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -8202,86 +8073,45 @@ panel211:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards216:
+forwards222:
 	MOVD ZR, R5
-tokens213:
+tokens219:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked215
-	CMP $4, R15
-	BLT one214
+	BLE walked221
+	CMP $6, R15
+	BLT one220
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one214
+	BNE one220
 	MOVD 144(R0), R15
-	CBZ R15, undecayed217
+	CBZ R15, undecayed223
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one214
+	BNE one220
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one214
+	BNE one220
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one214
-undecayed217:
-	CBNZ R6, fetched218
+	BNE one220
+	MOVWU 16(R15), R16
+	CMP R17, R16
+	BNE one220
+	MOVWU 20(R15), R16
+	CMP R17, R16
+	BNE one220
+undecayed223:
+	CBNZ R6, fetched224
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip219
+	BLE skip225
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line220:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line220
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line221:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line221
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line222:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line222
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line223:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line223
-skip219:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip224
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line225:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line225
-	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line226:
@@ -8305,14 +8135,15 @@ line228:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line228
-skip224:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip229
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line229:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line229
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line230:
@@ -8328,15 +8159,14 @@ line231:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line231
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line232:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line232
-	ADD R15, R17, R17
+skip225:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip232
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line233:
@@ -8344,391 +8174,581 @@ line233:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line233
-skip229:
-fetched218:
-	// 4 tokens
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R3, R16
-	FMOVQ 0(R16), F0
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F1
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F2
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F3
-	MOVD 168(R0), R15
-	CBZ R15, plain234
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS 4(R15), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS 8(R15), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS 12(R15), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain234:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	ADD R15, R20, R21
-	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD 144(R0), R13
-	CBZ R13, undecayed237
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed237
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar238
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar238:
-	B decayed235
-undecayed237:
-	SUBS $4, R12, R12
-	BLT rest240
-rows239:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	FMOVQ 0(R9), F8
-	FMOVQ 0(R10), F9
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVQ F8, 0(R9)
-	FMOVQ F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F8
-	FMOVQ 0(R10), F9
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVQ F8, 0(R9)
-	FMOVQ F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows239
-rest240:
-	ADDS $4, R12, R12
-	BEQ end242
-row241:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVQ 0(R9), F8
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVQ F8, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row241
-end242:
-	B out236
-decayed235:
-	SUBS $4, R12, R12
-	BLT rest244
-rows243:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	CBZ R14, same247
-	FMOVQ.P 16(R13), F18
-	B loaded248
-same247:
-	VLD1R (R13), [V18.S4]
-loaded248:
-	FMOVQ 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	FMOVQ 0(R10), F9
-	WORD $0x4fb29129 // fmul v9.4s, v9.4s, v18.s[1]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVQ F8, 0(R9)
-	FMOVQ F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVQ 0(R9), F8
-	WORD $0x4f929908 // fmul v8.4s, v8.4s, v18.s[2]
-	FMOVQ 0(R10), F9
-	WORD $0x4fb29929 // fmul v9.4s, v9.4s, v18.s[3]
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVQ F8, 0(R9)
-	FMOVQ F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows243
-rest244:
-	ADDS $4, R12, R12
-	BEQ end246
-row245:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVS (R13), F18
-	ADD R14, R13, R13
-	FMOVQ 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVQ F8, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row245
-end246:
-out236:
-	MOVD 192(R0), R15
-	CBZ R15, plain249
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F0
-	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
-	FMOVS 4(R15), F0
-	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
-	FMOVS 8(R15), F0
-	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
-	FMOVS 12(R15), F0
-	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain249:
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite250
-	MOVD R4, R16
-	FMOVQ 0(R16), F0
-	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F1
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F2
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F3
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite250:
-	FMOVQ F4, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F5, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F7, 0(R4)
-	ADD R15, R4, R4
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R3, R3
-	ADD $4, R5, R5
-	B tokens213
-one214:
-	CBNZ R6, fetched251
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip252
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line253:
+line234:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line253
-skip252:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip254
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
+	BNE line234
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line255:
+line235:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line255
-skip254:
+	BNE line235
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line236:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line236
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line237:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line237
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line238:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line238
+skip232:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip256
+	BLE skip239
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line257:
+line240:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line257
-skip256:
-fetched251:
+	BNE line240
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line241:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line241
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line242:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line242
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line243:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line243
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line244:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line244
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line245:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line245
+skip239:
+fetched224:
+	// 6 tokens
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FMOVQ 0(R16), F0
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F1
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F2
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F3
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F4
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F5
+	MOVD 168(R0), R15
+	CBZ R15, plain246
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F6
+	WORD $0x4f869000 // fmul v0.4s, v0.4s, v6.s[0]
+	FMOVS 4(R15), F7
+	WORD $0x4f879021 // fmul v1.4s, v1.4s, v7.s[0]
+	FMOVS 8(R15), F8
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	FMOVS 12(R15), F9
+	WORD $0x4f899063 // fmul v3.4s, v3.4s, v9.s[0]
+	FMOVS 16(R15), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	FMOVS 20(R15), F11
+	WORD $0x4f8b90a5 // fmul v5.4s, v5.4s, v11.s[0]
+plain246:
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R23
+	ADD R15, R19, R20
+	ADD R15, R20, R21
+	ADD R15, R21, R22
+	ADD R15, R22, R1
+	ADD R15, R1, R2
+	ADD R16, R23, R24
+	ADD R16, R24, R25
+	ADD R16, R25, R26
+	ADD R16, R26, R3
+	ADD R16, R3, R4
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed249
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed249
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar250
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar250:
+	B decayed247
+undecayed249:
+	SUBS $4, R12, R12
+	BLT rest252
+rows251:
+	FMOVQ.P 16(R19), F14
+	FMOVQ.P 16(R20), F15
+	FMOVQ.P 16(R21), F16
+	FMOVQ.P 16(R22), F17
+	FMOVQ.P 16(R1), F18
+	FMOVQ.P 16(R2), F19
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R3), F24
+	FMOVQ.P 16(R4), F25
+	FMOVQ 0(R9), F12
+	FMOVQ 0(R10), F13
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4fae100d // fmla v13.4s, v0.4s, v14.s[1]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4fb411a6 // fmla v6.4s, v13.4s, v20.s[1]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4faf102d // fmla v13.4s, v1.4s, v15.s[1]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4fb511a7 // fmla v7.4s, v13.4s, v21.s[1]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4fb0104d // fmla v13.4s, v2.4s, v16.s[1]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4fb611a8 // fmla v8.4s, v13.4s, v22.s[1]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4fb1106d // fmla v13.4s, v3.4s, v17.s[1]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4fb711a9 // fmla v9.4s, v13.4s, v23.s[1]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4fb2108d // fmla v13.4s, v4.4s, v18.s[1]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4fb811aa // fmla v10.4s, v13.4s, v24.s[1]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4fb310ad // fmla v13.4s, v5.4s, v19.s[1]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	WORD $0x4fb911ab // fmla v11.4s, v13.4s, v25.s[1]
+	FMOVQ F12, 0(R9)
+	FMOVQ F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F12
+	FMOVQ 0(R10), F13
+	WORD $0x4f8e180c // fmla v12.4s, v0.4s, v14.s[2]
+	WORD $0x4fae180d // fmla v13.4s, v0.4s, v14.s[3]
+	WORD $0x4f941986 // fmla v6.4s, v12.4s, v20.s[2]
+	WORD $0x4fb419a6 // fmla v6.4s, v13.4s, v20.s[3]
+	WORD $0x4f8f182c // fmla v12.4s, v1.4s, v15.s[2]
+	WORD $0x4faf182d // fmla v13.4s, v1.4s, v15.s[3]
+	WORD $0x4f951987 // fmla v7.4s, v12.4s, v21.s[2]
+	WORD $0x4fb519a7 // fmla v7.4s, v13.4s, v21.s[3]
+	WORD $0x4f90184c // fmla v12.4s, v2.4s, v16.s[2]
+	WORD $0x4fb0184d // fmla v13.4s, v2.4s, v16.s[3]
+	WORD $0x4f961988 // fmla v8.4s, v12.4s, v22.s[2]
+	WORD $0x4fb619a8 // fmla v8.4s, v13.4s, v22.s[3]
+	WORD $0x4f91186c // fmla v12.4s, v3.4s, v17.s[2]
+	WORD $0x4fb1186d // fmla v13.4s, v3.4s, v17.s[3]
+	WORD $0x4f971989 // fmla v9.4s, v12.4s, v23.s[2]
+	WORD $0x4fb719a9 // fmla v9.4s, v13.4s, v23.s[3]
+	WORD $0x4f92188c // fmla v12.4s, v4.4s, v18.s[2]
+	WORD $0x4fb2188d // fmla v13.4s, v4.4s, v18.s[3]
+	WORD $0x4f98198a // fmla v10.4s, v12.4s, v24.s[2]
+	WORD $0x4fb819aa // fmla v10.4s, v13.4s, v24.s[3]
+	WORD $0x4f9318ac // fmla v12.4s, v5.4s, v19.s[2]
+	WORD $0x4fb318ad // fmla v13.4s, v5.4s, v19.s[3]
+	WORD $0x4f99198b // fmla v11.4s, v12.4s, v25.s[2]
+	WORD $0x4fb919ab // fmla v11.4s, v13.4s, v25.s[3]
+	FMOVQ F12, 0(R9)
+	FMOVQ F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows251
+rest252:
+	ADDS $4, R12, R12
+	BEQ end254
+row253:
+	FMOVS.P 4(R19), F14
+	FMOVS.P 4(R20), F15
+	FMOVS.P 4(R21), F16
+	FMOVS.P 4(R22), F17
+	FMOVS.P 4(R1), F18
+	FMOVS.P 4(R2), F19
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R3), F24
+	FMOVS.P 4(R4), F25
+	FMOVQ 0(R9), F12
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	FMOVQ F12, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row253
+end254:
+	B out248
+decayed247:
+	SUBS $4, R12, R12
+	BLT rest256
+rows255:
+	FMOVQ.P 16(R19), F14
+	FMOVQ.P 16(R20), F15
+	FMOVQ.P 16(R21), F16
+	FMOVQ.P 16(R22), F17
+	FMOVQ.P 16(R1), F18
+	FMOVQ.P 16(R2), F19
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R3), F24
+	FMOVQ.P 16(R4), F25
+	CBZ R14, same259
+	FMOVQ.P 16(R13), F26
+	B loaded260
+same259:
+	VLD1R (R13), [V26.S4]
+loaded260:
+	FMOVQ 0(R9), F12
+	WORD $0x4f9a918c // fmul v12.4s, v12.4s, v26.s[0]
+	FMOVQ 0(R10), F13
+	WORD $0x4fba91ad // fmul v13.4s, v13.4s, v26.s[1]
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4fae100d // fmla v13.4s, v0.4s, v14.s[1]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4fb411a6 // fmla v6.4s, v13.4s, v20.s[1]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4faf102d // fmla v13.4s, v1.4s, v15.s[1]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4fb511a7 // fmla v7.4s, v13.4s, v21.s[1]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4fb0104d // fmla v13.4s, v2.4s, v16.s[1]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4fb611a8 // fmla v8.4s, v13.4s, v22.s[1]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4fb1106d // fmla v13.4s, v3.4s, v17.s[1]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4fb711a9 // fmla v9.4s, v13.4s, v23.s[1]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4fb2108d // fmla v13.4s, v4.4s, v18.s[1]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4fb811aa // fmla v10.4s, v13.4s, v24.s[1]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4fb310ad // fmla v13.4s, v5.4s, v19.s[1]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	WORD $0x4fb911ab // fmla v11.4s, v13.4s, v25.s[1]
+	FMOVQ F12, 0(R9)
+	FMOVQ F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVQ 0(R9), F12
+	WORD $0x4f9a998c // fmul v12.4s, v12.4s, v26.s[2]
+	FMOVQ 0(R10), F13
+	WORD $0x4fba99ad // fmul v13.4s, v13.4s, v26.s[3]
+	WORD $0x4f8e180c // fmla v12.4s, v0.4s, v14.s[2]
+	WORD $0x4fae180d // fmla v13.4s, v0.4s, v14.s[3]
+	WORD $0x4f941986 // fmla v6.4s, v12.4s, v20.s[2]
+	WORD $0x4fb419a6 // fmla v6.4s, v13.4s, v20.s[3]
+	WORD $0x4f8f182c // fmla v12.4s, v1.4s, v15.s[2]
+	WORD $0x4faf182d // fmla v13.4s, v1.4s, v15.s[3]
+	WORD $0x4f951987 // fmla v7.4s, v12.4s, v21.s[2]
+	WORD $0x4fb519a7 // fmla v7.4s, v13.4s, v21.s[3]
+	WORD $0x4f90184c // fmla v12.4s, v2.4s, v16.s[2]
+	WORD $0x4fb0184d // fmla v13.4s, v2.4s, v16.s[3]
+	WORD $0x4f961988 // fmla v8.4s, v12.4s, v22.s[2]
+	WORD $0x4fb619a8 // fmla v8.4s, v13.4s, v22.s[3]
+	WORD $0x4f91186c // fmla v12.4s, v3.4s, v17.s[2]
+	WORD $0x4fb1186d // fmla v13.4s, v3.4s, v17.s[3]
+	WORD $0x4f971989 // fmla v9.4s, v12.4s, v23.s[2]
+	WORD $0x4fb719a9 // fmla v9.4s, v13.4s, v23.s[3]
+	WORD $0x4f92188c // fmla v12.4s, v4.4s, v18.s[2]
+	WORD $0x4fb2188d // fmla v13.4s, v4.4s, v18.s[3]
+	WORD $0x4f98198a // fmla v10.4s, v12.4s, v24.s[2]
+	WORD $0x4fb819aa // fmla v10.4s, v13.4s, v24.s[3]
+	WORD $0x4f9318ac // fmla v12.4s, v5.4s, v19.s[2]
+	WORD $0x4fb318ad // fmla v13.4s, v5.4s, v19.s[3]
+	WORD $0x4f99198b // fmla v11.4s, v12.4s, v25.s[2]
+	WORD $0x4fb919ab // fmla v11.4s, v13.4s, v25.s[3]
+	FMOVQ F12, 0(R9)
+	FMOVQ F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows255
+rest256:
+	ADDS $4, R12, R12
+	BEQ end258
+row257:
+	FMOVS.P 4(R19), F14
+	FMOVS.P 4(R20), F15
+	FMOVS.P 4(R21), F16
+	FMOVS.P 4(R22), F17
+	FMOVS.P 4(R1), F18
+	FMOVS.P 4(R2), F19
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R3), F24
+	FMOVS.P 4(R4), F25
+	FMOVS (R13), F26
+	ADD R14, R13, R13
+	FMOVQ 0(R9), F12
+	WORD $0x4f9a918c // fmul v12.4s, v12.4s, v26.s[0]
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	FMOVQ F12, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row257
+end258:
+out248:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
+	MOVD 192(R0), R15
+	CBZ R15, plain261
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+plain261:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVBU 313(R0), R16
+	CBZ R16, overwrite262
+	MOVD R4, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F1
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F2
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F3
+	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F4
+	WORD $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
+	ADD R15, R16, R16
+	FMOVQ 0(R16), F5
+	WORD $0x4e25d56b // fadd v11.4s, v11.4s, v5.4s
+	ADD R15, R16, R16
+overwrite262:
+	FMOVQ F6, 0(R4)
+	ADD R15, R4, R4
+	FMOVQ F7, 0(R4)
+	ADD R15, R4, R4
+	FMOVQ F8, 0(R4)
+	ADD R15, R4, R4
+	FMOVQ F9, 0(R4)
+	ADD R15, R4, R4
+	FMOVQ F10, 0(R4)
+	ADD R15, R4, R4
+	FMOVQ F11, 0(R4)
+	ADD R15, R4, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R1, R16, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R2, R16, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R3, R16, R3
+	ADD $6, R5, R5
+	B tokens219
+one220:
+	CBNZ R6, fetched263
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip264
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line265:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line265
+skip264:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip266
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line267:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line267
+skip266:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip268
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line269:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line269
+skip268:
+fetched263:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors258
+	CBZ R22, factors270
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors258:
-	CBNZ R19, some259
+factors270:
+	CBNZ R19, some271
 	MOVD R1, R20
-some259:
+some271:
 	CMP $4, R19
-	BLT few260
+	BLT few272
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain266
+	CBZ R15, plain278
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain266:
+plain278:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -8744,25 +8764,25 @@ plain266:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed268
+	CBZ R13, undecayed280
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed268
+	BEQ undecayed280
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar269
+	CBZ R15, scalar281
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar269:
-	B decayed267
-undecayed268:
+scalar281:
+	B decayed279
+undecayed280:
 	SUBS $4, R12, R12
-	BLT rest271
-rows270:
+	BLT rest283
+rows282:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
@@ -8801,11 +8821,11 @@ rows270:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows270
-rest271:
+	BGE rows282
+rest283:
 	ADDS $4, R12, R12
-	BEQ end273
-row272:
+	BEQ end285
+row284:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -8820,24 +8840,24 @@ row272:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row272
-end273:
-	B out264
-decayed267:
+	BNE row284
+end285:
+	B out276
+decayed279:
 	SUBS $4, R12, R12
-	BLT rest275
-rows274:
+	BLT rest287
+rows286:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
 	FMOVQ.P 16(R17), F9
-	CBZ R14, same278
+	CBZ R14, same290
 	FMOVQ.P 16(R13), F10
-	B loaded279
-same278:
+	B loaded291
+same290:
 	VLD1R (R13), [V10.S4]
-loaded279:
+loaded291:
 	FMOVQ 0(R9), F11
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
 	FMOVQ 0(R10), F12
@@ -8875,11 +8895,11 @@ loaded279:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows274
-rest275:
+	BGE rows286
+rest287:
 	ADDS $4, R12, R12
-	BEQ end277
-row276:
+	BEQ end289
+row288:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -8897,12 +8917,12 @@ row276:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row276
-end277:
-	B out264
-heads265:
+	BNE row288
+end289:
+	B out276
+heads277:
 	CMP $4, R19
-	BLT rest261
+	BLT rest273
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -8918,8 +8938,8 @@ heads265:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest281
-rows280:
+	BLT rest293
+rows292:
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
@@ -8949,11 +8969,11 @@ rows280:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows280
-rest281:
+	BGE rows292
+rest293:
 	ADDS $4, R12, R12
-	BEQ end283
-row282:
+	BEQ end295
+row294:
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
 	FMOVS.P 4(R26), F8
@@ -8965,57 +8985,57 @@ row282:
 	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row282
-end283:
-out264:
-	CBZ R22, plain284
+	BNE row294
+end295:
+out276:
+	CBZ R22, plain296
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
-plain284:
+plain296:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite285
+	CBZ R15, overwrite297
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-overwrite285:
+overwrite297:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain286
+	CBZ R22, plain298
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
-plain286:
+plain298:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite287
+	CBZ R15, overwrite299
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
-overwrite287:
+overwrite299:
 	FMOVQ F2, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain288
+	CBZ R22, plain300
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
-plain288:
+plain300:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite289
+	CBZ R15, overwrite301
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
-overwrite289:
+overwrite301:
 	FMOVQ F3, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain290
+	CBZ R22, plain302
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
-plain290:
+plain302:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite291
+	CBZ R15, overwrite303
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
-overwrite291:
+overwrite303:
 	FMOVQ F4, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -9027,19 +9047,19 @@ overwrite291:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads265
-rest261:
-	CBZ R19, done263
-	B heads262
-few260:
+	B heads277
+rest273:
+	CBZ R19, done275
+	B heads274
+few272:
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain293
+	CBZ R15, plain305
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain293:
+plain305:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9047,25 +9067,25 @@ plain293:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed295
+	CBZ R13, undecayed307
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed295
+	BEQ undecayed307
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar296
+	CBZ R15, scalar308
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar296:
-	B decayed294
-undecayed295:
+scalar308:
+	B decayed306
+undecayed307:
 	SUBS $4, R12, R12
-	BLT rest298
-rows297:
+	BLT rest310
+rows309:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
@@ -9089,11 +9109,11 @@ rows297:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows297
-rest298:
+	BGE rows309
+rest310:
 	ADDS $4, R12, R12
-	BEQ end300
-row299:
+	BEQ end312
+row311:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
@@ -9102,21 +9122,21 @@ row299:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row299
-end300:
-	B out292
-decayed294:
+	BNE row311
+end312:
+	B out304
+decayed306:
 	SUBS $4, R12, R12
-	BLT rest302
-rows301:
+	BLT rest314
+rows313:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same305
+	CBZ R14, same317
 	FMOVQ.P 16(R13), F4
-	B loaded306
-same305:
+	B loaded318
+same317:
 	VLD1R (R13), [V4.S4]
-loaded306:
+loaded318:
 	FMOVQ 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVQ 0(R10), F6
@@ -9142,11 +9162,11 @@ loaded306:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows301
-rest302:
+	BGE rows313
+rest314:
 	ADDS $4, R12, R12
-	BEQ end304
-row303:
+	BEQ end316
+row315:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -9158,10 +9178,10 @@ row303:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row303
-end304:
-	B out292
-heads262:
+	BNE row315
+end316:
+	B out304
+heads274:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9169,8 +9189,8 @@ heads262:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest308
-rows307:
+	BLT rest320
+rows319:
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
 	FMOVQ 0(R10), F6
@@ -9185,29 +9205,29 @@ rows307:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows307
-rest308:
+	BGE rows319
+rest320:
 	ADDS $4, R12, R12
-	BEQ end310
-row309:
+	BEQ end322
+row321:
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row309
-end310:
-out292:
-	CBZ R19, done263
-	CBZ R22, plain311
+	BNE row321
+end322:
+out304:
+	CBZ R19, done275
+	CBZ R22, plain323
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain311:
+plain323:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite312
+	CBZ R15, overwrite324
 	FMOVQ 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite312:
+overwrite324:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -9216,8 +9236,8 @@ overwrite312:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads262
-done263:
+	CBNZ R19, heads274
+done275:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -9243,16 +9263,16 @@ done263:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens213
-walked215:
+	B tokens219
+walked221:
 	ADD $4, R6, R6
-	B panel211
-narrower212:
-panel313:
+	B panel217
+narrower218:
+panel325:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $1, R15
-	BLT narrower314
+	BLT narrower326
 
 	// 1 columns
 	MOVD 96(R0), R7
@@ -9264,7 +9284,7 @@ panel313:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards318
+	CBZ R15, forwards330
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -9279,133 +9299,45 @@ panel313:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards318:
+forwards330:
 	MOVD ZR, R5
-tokens315:
+tokens327:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked317
-	CMP $4, R15
-	BLT one316
+	BLE walked329
+	CMP $6, R15
+	BLT one328
 	MOVD 288(R0), R15
 	CMP $1, R15
-	BNE one316
+	BNE one328
 	MOVD 144(R0), R15
-	CBZ R15, undecayed319
+	CBZ R15, undecayed331
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one316
+	BNE one328
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one316
+	BNE one328
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one316
-undecayed319:
-	CBNZ R6, fetched320
+	BNE one328
+	MOVWU 16(R15), R16
+	CMP R17, R16
+	BNE one328
+	MOVWU 20(R15), R16
+	CMP R17, R16
+	BNE one328
+undecayed331:
+	CBNZ R6, fetched332
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip321
+	BLE skip333
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line322:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line322
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line323:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line323
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line324:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line324
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line325:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line325
-skip321:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip326
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line327:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line327
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line328:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line328
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line329:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line329
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line330:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line330
-skip326:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip331
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line332:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line332
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line333:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line333
-	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line334:
@@ -9421,389 +9353,626 @@ line335:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line335
-skip331:
-fetched320:
-	// 4 tokens
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R3, R16
-	FMOVS 0(R16), F0
-	ADD R15, R16, R16
-	FMOVS 0(R16), F1
-	ADD R15, R16, R16
-	FMOVS 0(R16), F2
-	ADD R15, R16, R16
-	FMOVS 0(R16), F3
-	MOVD 168(R0), R15
-	CBZ R15, plain336
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS 4(R15), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS 8(R15), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS 12(R15), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain336:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	ADD R15, R20, R21
-	ADD R15, R21, R22
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVD R2, R23
-	ADD R15, R23, R24
-	ADD R15, R24, R25
-	ADD R15, R25, R26
-	MOVD R7, R9
-	ADD R8, R9, R10
-	LSL $1, R8, R11
-	MOVD 296(R0), R12
-	MOVD 144(R0), R13
-	CBZ R13, undecayed339
-	ADD R5<<2, R13, R13
-	MOVWU (R13), R15
-	MOVD $0x3f800000, R16
-	CMP R16, R15
-	BEQ undecayed339
-	MOVD ZR, R14
-	MOVD 120(R0), R15
-	CBZ R15, scalar340
-	MOVD 256(R0), R16
-	LSL $2, R16, R16
-	MADD R16, R15, R5, R13
-	MOVD $4, R14
-scalar340:
-	B decayed337
-undecayed339:
-	SUBS $4, R12, R12
-	BLT rest342
-rows341:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	FMOVS 0(R9), F8
-	FMOVS 0(R10), F9
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVS F8, 0(R9)
-	FMOVS F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVS 0(R9), F8
-	FMOVS 0(R10), F9
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVS F8, 0(R9)
-	FMOVS F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows341
-rest342:
-	ADDS $4, R12, R12
-	BEQ end344
-row343:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVS 0(R9), F8
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVS F8, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row343
-end344:
-	B out338
-decayed337:
-	SUBS $4, R12, R12
-	BLT rest346
-rows345:
-	FMOVQ.P 16(R19), F10
-	FMOVQ.P 16(R20), F11
-	FMOVQ.P 16(R21), F12
-	FMOVQ.P 16(R22), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	FMOVQ.P 16(R25), F16
-	FMOVQ.P 16(R26), F17
-	CBZ R14, same349
-	FMOVQ.P 16(R13), F18
-	B loaded350
-same349:
-	VLD1R (R13), [V18.S4]
-loaded350:
-	FMOVS 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	FMOVS 0(R10), F9
-	WORD $0x4fb29129 // fmul v9.4s, v9.4s, v18.s[1]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4faa1009 // fmla v9.4s, v0.4s, v10.s[1]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4fae1124 // fmla v4.4s, v9.4s, v14.s[1]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4fab1029 // fmla v9.4s, v1.4s, v11.s[1]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4faf1125 // fmla v5.4s, v9.4s, v15.s[1]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4fac1049 // fmla v9.4s, v2.4s, v12.s[1]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4fb01126 // fmla v6.4s, v9.4s, v16.s[1]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4fad1069 // fmla v9.4s, v3.4s, v13.s[1]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	WORD $0x4fb11127 // fmla v7.4s, v9.4s, v17.s[1]
-	FMOVS F8, 0(R9)
-	FMOVS F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	FMOVS 0(R9), F8
-	WORD $0x4f929908 // fmul v8.4s, v8.4s, v18.s[2]
-	FMOVS 0(R10), F9
-	WORD $0x4fb29929 // fmul v9.4s, v9.4s, v18.s[3]
-	WORD $0x4f8a1808 // fmla v8.4s, v0.4s, v10.s[2]
-	WORD $0x4faa1809 // fmla v9.4s, v0.4s, v10.s[3]
-	WORD $0x4f8e1904 // fmla v4.4s, v8.4s, v14.s[2]
-	WORD $0x4fae1924 // fmla v4.4s, v9.4s, v14.s[3]
-	WORD $0x4f8b1828 // fmla v8.4s, v1.4s, v11.s[2]
-	WORD $0x4fab1829 // fmla v9.4s, v1.4s, v11.s[3]
-	WORD $0x4f8f1905 // fmla v5.4s, v8.4s, v15.s[2]
-	WORD $0x4faf1925 // fmla v5.4s, v9.4s, v15.s[3]
-	WORD $0x4f8c1848 // fmla v8.4s, v2.4s, v12.s[2]
-	WORD $0x4fac1849 // fmla v9.4s, v2.4s, v12.s[3]
-	WORD $0x4f901906 // fmla v6.4s, v8.4s, v16.s[2]
-	WORD $0x4fb01926 // fmla v6.4s, v9.4s, v16.s[3]
-	WORD $0x4f8d1868 // fmla v8.4s, v3.4s, v13.s[2]
-	WORD $0x4fad1869 // fmla v9.4s, v3.4s, v13.s[3]
-	WORD $0x4f911907 // fmla v7.4s, v8.4s, v17.s[2]
-	WORD $0x4fb11927 // fmla v7.4s, v9.4s, v17.s[3]
-	FMOVS F8, 0(R9)
-	FMOVS F9, 0(R10)
-	ADD R11, R9, R9
-	ADD R11, R10, R10
-	SUBS $4, R12, R12
-	BGE rows345
-rest346:
-	ADDS $4, R12, R12
-	BEQ end348
-row347:
-	FMOVS.P 4(R19), F10
-	FMOVS.P 4(R20), F11
-	FMOVS.P 4(R21), F12
-	FMOVS.P 4(R22), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
-	FMOVS.P 4(R25), F16
-	FMOVS.P 4(R26), F17
-	FMOVS (R13), F18
-	ADD R14, R13, R13
-	FMOVS 0(R9), F8
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	WORD $0x4f8a1008 // fmla v8.4s, v0.4s, v10.s[0]
-	WORD $0x4f8e1104 // fmla v4.4s, v8.4s, v14.s[0]
-	WORD $0x4f8b1028 // fmla v8.4s, v1.4s, v11.s[0]
-	WORD $0x4f8f1105 // fmla v5.4s, v8.4s, v15.s[0]
-	WORD $0x4f8c1048 // fmla v8.4s, v2.4s, v12.s[0]
-	WORD $0x4f901106 // fmla v6.4s, v8.4s, v16.s[0]
-	WORD $0x4f8d1068 // fmla v8.4s, v3.4s, v13.s[0]
-	WORD $0x4f911107 // fmla v7.4s, v8.4s, v17.s[0]
-	FMOVS F8, 0(R9)
-	ADD R8, R9, R9
-	SUBS $1, R12, R12
-	BNE row347
-end348:
-out338:
-	MOVD 192(R0), R15
-	CBZ R15, plain351
-	ADD R5<<2, R15, R15
-	FMOVS 0(R15), F0
-	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
-	FMOVS 4(R15), F0
-	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
-	FMOVS 8(R15), F0
-	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
-	FMOVS 12(R15), F0
-	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain351:
-	MOVD 240(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite352
-	MOVD R4, R16
-	FMOVS 0(R16), F0
-	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F1
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F2
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F3
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite352:
-	FMOVS F4, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F5, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F7, 0(R4)
-	ADD R15, R4, R4
-	MOVD 224(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R1, R1
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R2, R2
-	MOVD 232(R0), R15
-	LSL $2, R15, R15
-	MOVBU 312(R0), R17
-	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
-	ADD R15<<2, R3, R3
-	ADD $4, R5, R5
-	B tokens315
-one316:
-	CBNZ R6, fetched353
-	MOVD 352(R0), R16
-	CMP $0, R16
-	BLE skip354
-	MOVD 344(R0), R15
-	LSL $2, R15, R15
-	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line355:
+line336:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line355
-skip354:
+	BNE line336
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line337:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line337
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line338:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line338
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line339:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line339
+skip333:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip356
+	BLE skip340
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line357:
+line341:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line357
-skip356:
+	BNE line341
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line342:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line342
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line343:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line343
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line344:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line344
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line345:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line345
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line346:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line346
+skip340:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip358
+	BLE skip347
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line359:
+line348:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line359
-skip358:
-fetched353:
+	BNE line348
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line349:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line349
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line350:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line350
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line351:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line351
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line352:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line352
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line353:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line353
+skip347:
+fetched332:
+	// 6 tokens
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FMOVS 0(R16), F0
+	ADD R15, R16, R16
+	FMOVS 0(R16), F1
+	ADD R15, R16, R16
+	FMOVS 0(R16), F2
+	ADD R15, R16, R16
+	FMOVS 0(R16), F3
+	ADD R15, R16, R16
+	FMOVS 0(R16), F4
+	ADD R15, R16, R16
+	FMOVS 0(R16), F5
+	MOVD 168(R0), R15
+	CBZ R15, plain354
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F6
+	WORD $0x4f869000 // fmul v0.4s, v0.4s, v6.s[0]
+	FMOVS 4(R15), F7
+	WORD $0x4f879021 // fmul v1.4s, v1.4s, v7.s[0]
+	FMOVS 8(R15), F8
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	FMOVS 12(R15), F9
+	WORD $0x4f899063 // fmul v3.4s, v3.4s, v9.s[0]
+	FMOVS 16(R15), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	FMOVS 20(R15), F11
+	WORD $0x4f8b90a5 // fmul v5.4s, v5.4s, v11.s[0]
+plain354:
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R23
+	ADD R15, R19, R20
+	ADD R15, R20, R21
+	ADD R15, R21, R22
+	ADD R15, R22, R1
+	ADD R15, R1, R2
+	ADD R16, R23, R24
+	ADD R16, R24, R25
+	ADD R16, R25, R26
+	ADD R16, R26, R3
+	ADD R16, R3, R4
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed357
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed357
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar358
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar358:
+	B decayed355
+undecayed357:
+	SUBS $4, R12, R12
+	BLT rest360
+rows359:
+	FMOVQ.P 16(R19), F14
+	FMOVQ.P 16(R20), F15
+	FMOVQ.P 16(R21), F16
+	FMOVQ.P 16(R22), F17
+	FMOVQ.P 16(R1), F18
+	FMOVQ.P 16(R2), F19
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R3), F24
+	FMOVQ.P 16(R4), F25
+	FMOVS 0(R9), F12
+	FMOVS 0(R10), F13
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4fae100d // fmla v13.4s, v0.4s, v14.s[1]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4fb411a6 // fmla v6.4s, v13.4s, v20.s[1]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4faf102d // fmla v13.4s, v1.4s, v15.s[1]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4fb511a7 // fmla v7.4s, v13.4s, v21.s[1]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4fb0104d // fmla v13.4s, v2.4s, v16.s[1]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4fb611a8 // fmla v8.4s, v13.4s, v22.s[1]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4fb1106d // fmla v13.4s, v3.4s, v17.s[1]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4fb711a9 // fmla v9.4s, v13.4s, v23.s[1]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4fb2108d // fmla v13.4s, v4.4s, v18.s[1]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4fb811aa // fmla v10.4s, v13.4s, v24.s[1]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4fb310ad // fmla v13.4s, v5.4s, v19.s[1]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	WORD $0x4fb911ab // fmla v11.4s, v13.4s, v25.s[1]
+	FMOVS F12, 0(R9)
+	FMOVS F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVS 0(R9), F12
+	FMOVS 0(R10), F13
+	WORD $0x4f8e180c // fmla v12.4s, v0.4s, v14.s[2]
+	WORD $0x4fae180d // fmla v13.4s, v0.4s, v14.s[3]
+	WORD $0x4f941986 // fmla v6.4s, v12.4s, v20.s[2]
+	WORD $0x4fb419a6 // fmla v6.4s, v13.4s, v20.s[3]
+	WORD $0x4f8f182c // fmla v12.4s, v1.4s, v15.s[2]
+	WORD $0x4faf182d // fmla v13.4s, v1.4s, v15.s[3]
+	WORD $0x4f951987 // fmla v7.4s, v12.4s, v21.s[2]
+	WORD $0x4fb519a7 // fmla v7.4s, v13.4s, v21.s[3]
+	WORD $0x4f90184c // fmla v12.4s, v2.4s, v16.s[2]
+	WORD $0x4fb0184d // fmla v13.4s, v2.4s, v16.s[3]
+	WORD $0x4f961988 // fmla v8.4s, v12.4s, v22.s[2]
+	WORD $0x4fb619a8 // fmla v8.4s, v13.4s, v22.s[3]
+	WORD $0x4f91186c // fmla v12.4s, v3.4s, v17.s[2]
+	WORD $0x4fb1186d // fmla v13.4s, v3.4s, v17.s[3]
+	WORD $0x4f971989 // fmla v9.4s, v12.4s, v23.s[2]
+	WORD $0x4fb719a9 // fmla v9.4s, v13.4s, v23.s[3]
+	WORD $0x4f92188c // fmla v12.4s, v4.4s, v18.s[2]
+	WORD $0x4fb2188d // fmla v13.4s, v4.4s, v18.s[3]
+	WORD $0x4f98198a // fmla v10.4s, v12.4s, v24.s[2]
+	WORD $0x4fb819aa // fmla v10.4s, v13.4s, v24.s[3]
+	WORD $0x4f9318ac // fmla v12.4s, v5.4s, v19.s[2]
+	WORD $0x4fb318ad // fmla v13.4s, v5.4s, v19.s[3]
+	WORD $0x4f99198b // fmla v11.4s, v12.4s, v25.s[2]
+	WORD $0x4fb919ab // fmla v11.4s, v13.4s, v25.s[3]
+	FMOVS F12, 0(R9)
+	FMOVS F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows359
+rest360:
+	ADDS $4, R12, R12
+	BEQ end362
+row361:
+	FMOVS.P 4(R19), F14
+	FMOVS.P 4(R20), F15
+	FMOVS.P 4(R21), F16
+	FMOVS.P 4(R22), F17
+	FMOVS.P 4(R1), F18
+	FMOVS.P 4(R2), F19
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R3), F24
+	FMOVS.P 4(R4), F25
+	FMOVS 0(R9), F12
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	FMOVS F12, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row361
+end362:
+	B out356
+decayed355:
+	SUBS $4, R12, R12
+	BLT rest364
+rows363:
+	FMOVQ.P 16(R19), F14
+	FMOVQ.P 16(R20), F15
+	FMOVQ.P 16(R21), F16
+	FMOVQ.P 16(R22), F17
+	FMOVQ.P 16(R1), F18
+	FMOVQ.P 16(R2), F19
+	FMOVQ.P 16(R23), F20
+	FMOVQ.P 16(R24), F21
+	FMOVQ.P 16(R25), F22
+	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R3), F24
+	FMOVQ.P 16(R4), F25
+	CBZ R14, same367
+	FMOVQ.P 16(R13), F26
+	B loaded368
+same367:
+	VLD1R (R13), [V26.S4]
+loaded368:
+	FMOVS 0(R9), F12
+	WORD $0x4f9a918c // fmul v12.4s, v12.4s, v26.s[0]
+	FMOVS 0(R10), F13
+	WORD $0x4fba91ad // fmul v13.4s, v13.4s, v26.s[1]
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4fae100d // fmla v13.4s, v0.4s, v14.s[1]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4fb411a6 // fmla v6.4s, v13.4s, v20.s[1]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4faf102d // fmla v13.4s, v1.4s, v15.s[1]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4fb511a7 // fmla v7.4s, v13.4s, v21.s[1]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4fb0104d // fmla v13.4s, v2.4s, v16.s[1]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4fb611a8 // fmla v8.4s, v13.4s, v22.s[1]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4fb1106d // fmla v13.4s, v3.4s, v17.s[1]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4fb711a9 // fmla v9.4s, v13.4s, v23.s[1]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4fb2108d // fmla v13.4s, v4.4s, v18.s[1]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4fb811aa // fmla v10.4s, v13.4s, v24.s[1]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4fb310ad // fmla v13.4s, v5.4s, v19.s[1]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	WORD $0x4fb911ab // fmla v11.4s, v13.4s, v25.s[1]
+	FMOVS F12, 0(R9)
+	FMOVS F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FMOVS 0(R9), F12
+	WORD $0x4f9a998c // fmul v12.4s, v12.4s, v26.s[2]
+	FMOVS 0(R10), F13
+	WORD $0x4fba99ad // fmul v13.4s, v13.4s, v26.s[3]
+	WORD $0x4f8e180c // fmla v12.4s, v0.4s, v14.s[2]
+	WORD $0x4fae180d // fmla v13.4s, v0.4s, v14.s[3]
+	WORD $0x4f941986 // fmla v6.4s, v12.4s, v20.s[2]
+	WORD $0x4fb419a6 // fmla v6.4s, v13.4s, v20.s[3]
+	WORD $0x4f8f182c // fmla v12.4s, v1.4s, v15.s[2]
+	WORD $0x4faf182d // fmla v13.4s, v1.4s, v15.s[3]
+	WORD $0x4f951987 // fmla v7.4s, v12.4s, v21.s[2]
+	WORD $0x4fb519a7 // fmla v7.4s, v13.4s, v21.s[3]
+	WORD $0x4f90184c // fmla v12.4s, v2.4s, v16.s[2]
+	WORD $0x4fb0184d // fmla v13.4s, v2.4s, v16.s[3]
+	WORD $0x4f961988 // fmla v8.4s, v12.4s, v22.s[2]
+	WORD $0x4fb619a8 // fmla v8.4s, v13.4s, v22.s[3]
+	WORD $0x4f91186c // fmla v12.4s, v3.4s, v17.s[2]
+	WORD $0x4fb1186d // fmla v13.4s, v3.4s, v17.s[3]
+	WORD $0x4f971989 // fmla v9.4s, v12.4s, v23.s[2]
+	WORD $0x4fb719a9 // fmla v9.4s, v13.4s, v23.s[3]
+	WORD $0x4f92188c // fmla v12.4s, v4.4s, v18.s[2]
+	WORD $0x4fb2188d // fmla v13.4s, v4.4s, v18.s[3]
+	WORD $0x4f98198a // fmla v10.4s, v12.4s, v24.s[2]
+	WORD $0x4fb819aa // fmla v10.4s, v13.4s, v24.s[3]
+	WORD $0x4f9318ac // fmla v12.4s, v5.4s, v19.s[2]
+	WORD $0x4fb318ad // fmla v13.4s, v5.4s, v19.s[3]
+	WORD $0x4f99198b // fmla v11.4s, v12.4s, v25.s[2]
+	WORD $0x4fb919ab // fmla v11.4s, v13.4s, v25.s[3]
+	FMOVS F12, 0(R9)
+	FMOVS F13, 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows363
+rest364:
+	ADDS $4, R12, R12
+	BEQ end366
+row365:
+	FMOVS.P 4(R19), F14
+	FMOVS.P 4(R20), F15
+	FMOVS.P 4(R21), F16
+	FMOVS.P 4(R22), F17
+	FMOVS.P 4(R1), F18
+	FMOVS.P 4(R2), F19
+	FMOVS.P 4(R23), F20
+	FMOVS.P 4(R24), F21
+	FMOVS.P 4(R25), F22
+	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R3), F24
+	FMOVS.P 4(R4), F25
+	FMOVS (R13), F26
+	ADD R14, R13, R13
+	FMOVS 0(R9), F12
+	WORD $0x4f9a918c // fmul v12.4s, v12.4s, v26.s[0]
+	WORD $0x4f8e100c // fmla v12.4s, v0.4s, v14.s[0]
+	WORD $0x4f941186 // fmla v6.4s, v12.4s, v20.s[0]
+	WORD $0x4f8f102c // fmla v12.4s, v1.4s, v15.s[0]
+	WORD $0x4f951187 // fmla v7.4s, v12.4s, v21.s[0]
+	WORD $0x4f90104c // fmla v12.4s, v2.4s, v16.s[0]
+	WORD $0x4f961188 // fmla v8.4s, v12.4s, v22.s[0]
+	WORD $0x4f91106c // fmla v12.4s, v3.4s, v17.s[0]
+	WORD $0x4f971189 // fmla v9.4s, v12.4s, v23.s[0]
+	WORD $0x4f92108c // fmla v12.4s, v4.4s, v18.s[0]
+	WORD $0x4f98118a // fmla v10.4s, v12.4s, v24.s[0]
+	WORD $0x4f9310ac // fmla v12.4s, v5.4s, v19.s[0]
+	WORD $0x4f99118b // fmla v11.4s, v12.4s, v25.s[0]
+	FMOVS F12, 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row365
+end366:
+out356:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
+	MOVD 192(R0), R15
+	CBZ R15, plain369
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+plain369:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVBU 313(R0), R16
+	CBZ R16, overwrite370
+	MOVD R4, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	ADD R15, R16, R16
+	FMOVS 0(R16), F1
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R15, R16, R16
+	FMOVS 0(R16), F2
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	ADD R15, R16, R16
+	FMOVS 0(R16), F3
+	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
+	ADD R15, R16, R16
+	FMOVS 0(R16), F4
+	WORD $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
+	ADD R15, R16, R16
+	FMOVS 0(R16), F5
+	WORD $0x4e25d56b // fadd v11.4s, v11.4s, v5.4s
+	ADD R15, R16, R16
+overwrite370:
+	FMOVS F6, 0(R4)
+	ADD R15, R4, R4
+	FMOVS F7, 0(R4)
+	ADD R15, R4, R4
+	FMOVS F8, 0(R4)
+	ADD R15, R4, R4
+	FMOVS F9, 0(R4)
+	ADD R15, R4, R4
+	FMOVS F10, 0(R4)
+	ADD R15, R4, R4
+	FMOVS F11, 0(R4)
+	ADD R15, R4, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R1, R16, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R2, R16, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R3, R16, R3
+	ADD $6, R5, R5
+	B tokens327
+one328:
+	CBNZ R6, fetched371
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip372
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line373:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line373
+skip372:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip374
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line375:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line375
+skip374:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip376
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line377:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line377
+skip376:
+fetched371:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors360
+	CBZ R22, factors378
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors360:
-	CBNZ R19, some361
+factors378:
+	CBNZ R19, some379
 	MOVD R1, R20
-some361:
+some379:
 	MOVD R3, R16
 	FMOVS 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain367
+	CBZ R15, plain385
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain367:
+plain385:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9811,25 +9980,25 @@ plain367:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed369
+	CBZ R13, undecayed387
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed369
+	BEQ undecayed387
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar370
+	CBZ R15, scalar388
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar370:
-	B decayed368
-undecayed369:
+scalar388:
+	B decayed386
+undecayed387:
 	SUBS $4, R12, R12
-	BLT rest372
-rows371:
+	BLT rest390
+rows389:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
@@ -9853,11 +10022,11 @@ rows371:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows371
-rest372:
+	BGE rows389
+rest390:
 	ADDS $4, R12, R12
-	BEQ end374
-row373:
+	BEQ end392
+row391:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
@@ -9866,21 +10035,21 @@ row373:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row373
-end374:
-	B out366
-decayed368:
+	BNE row391
+end392:
+	B out384
+decayed386:
 	SUBS $4, R12, R12
-	BLT rest376
-rows375:
+	BLT rest394
+rows393:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same379
+	CBZ R14, same397
 	FMOVQ.P 16(R13), F4
-	B loaded380
-same379:
+	B loaded398
+same397:
 	VLD1R (R13), [V4.S4]
-loaded380:
+loaded398:
 	FMOVS 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVS 0(R10), F6
@@ -9906,11 +10075,11 @@ loaded380:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows375
-rest376:
+	BGE rows393
+rest394:
 	ADDS $4, R12, R12
-	BEQ end378
-row377:
+	BEQ end396
+row395:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -9922,10 +10091,10 @@ row377:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row377
-end378:
-	B out366
-heads364:
+	BNE row395
+end396:
+	B out384
+heads382:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9933,8 +10102,8 @@ heads364:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest382
-rows381:
+	BLT rest400
+rows399:
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
 	FMOVS 0(R10), F6
@@ -9949,29 +10118,29 @@ rows381:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows381
-rest382:
+	BGE rows399
+rest400:
 	ADDS $4, R12, R12
-	BEQ end384
-row383:
+	BEQ end402
+row401:
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row383
-end384:
-out366:
-	CBZ R19, done365
-	CBZ R22, plain385
+	BNE row401
+end402:
+out384:
+	CBZ R19, done383
+	CBZ R22, plain403
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain385:
+plain403:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite386
+	CBZ R15, overwrite404
 	FMOVS 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite386:
+overwrite404:
 	FMOVS F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -9980,8 +10149,8 @@ overwrite386:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads364
-done365:
+	CBNZ R19, heads382
+done383:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -10007,11 +10176,11 @@ done365:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens315
-walked317:
+	B tokens327
+walked329:
 	ADD $1, R6, R6
-	B panel313
-narrower314:
+	B panel325
+narrower326:
 	RET
 
 // recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Tokens with
@@ -10833,15 +11002,15 @@ plain59:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
 	MOVBU 312(R0), R17
 	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
 	MOVD R2, R23
-	ADD R15, R23, R24
+	ADD R15, R19, R20
+	ADD R16, R23, R24
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -12390,15 +12559,15 @@ plain155:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
 	MOVBU 312(R0), R17
 	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
 	MOVD R2, R23
-	ADD R15, R23, R24
+	ADD R15, R19, R20
+	ADD R16, R23, R24
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -13505,15 +13674,15 @@ plain251:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
 	MOVBU 312(R0), R17
 	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
 	MOVD R2, R23
-	ADD R15, R23, R24
+	ADD R15, R19, R20
+	ADD R16, R23, R24
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
@@ -14444,15 +14613,15 @@ plain347:
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD R1, R19
-	ADD R15, R19, R20
-	MOVD 216(R0), R15
-	LSL $2, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
 	MOVBU 312(R0), R17
 	CMP $0, R17
-	CSNEG EQ, R15, R15, R15
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
 	MOVD R2, R23
-	ADD R15, R23, R24
+	ADD R15, R19, R20
+	ADD R16, R23, R24
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11

@@ -68,7 +68,7 @@ func (f *file) exp() {
 	f.ins("VDUP %v, %s", tmp, sign.S4())
 
 	// exponentials takes those of some vectors, each step of all before the next step of one. Each has
-	// four registers; the result is in the third.
+	// four registers; the result is in the fourth.
 	exponentials := func(vectors int) {
 		each := func(do func(x, n, y, t V)) {
 			for i := range V(vectors) {
@@ -85,22 +85,29 @@ func (f *file) exp() {
 			each(func(x, n, _, _ V) { f.ins("VFMLS %s, %s, %s", part.S4(), n.S4(), x.S4()) })
 		}
 		each(func(_, _, y, _ V) { f.copy(y, polynomial[0]) })
-		for _, c := range polynomial[1:] {
-			each(func(_, _, _, t V) { f.copy(t, c) })
-			each(func(x, _, y, t V) { f.fmla(t, y, x) })
-			each(func(_, _, y, t V) { f.copy(y, t) })
+		for i, c := range polynomial[1:] {
+			each(func(x, _, y, t V) {
+				if i%2 == 1 {
+					y, t = t, y
+				}
+				f.copy(t, c)
+				f.fmla(t, y, x)
+			})
 		}
 		// 2ⁿ as two factors, so that neither leaves the range of exponents.
 		each(func(_, n, _, _ V) { f.word(fcvtns(n, n)) })
-		each(func(_, n, _, t V) { f.word(sshr(t, n, 1)) })
-		each(func(_, n, _, t V) { f.ins("VSUB %s, %s, %s", t.S4(), n.S4(), n.S4()) })
-		half := func(h func(n, t V) V) {
-			each(func(_, n, _, t V) { f.ins("VSHL $23, %s, %s", h(n, t).S4(), h(n, t).S4()) })
-			each(func(_, n, _, t V) { f.ins("VADD %s, %s, %s", one.S4(), h(n, t).S4(), h(n, t).S4()) }) // the bits of 1 hold the exponent's bias
-			each(func(_, n, y, t V) { f.word(fmul(y, y, h(n, t))) })
+		each(func(_, n, y, _ V) { f.word(sshr(y, n, 1)) })
+		each(func(_, n, y, _ V) { f.ins("VSUB %s, %s, %s", y.S4(), n.S4(), n.S4()) })
+		for _, second := range []bool{false, true} {
+			each(func(_, h, y, result V) {
+				if second {
+					h = y
+				}
+				f.ins("VSHL $23, %s, %s", h.S4(), h.S4())
+				f.ins("VADD %s, %s, %s", one.S4(), h.S4(), h.S4()) // the bits of 1 hold the exponent's bias
+				f.word(fmul(result, result, h))
+			})
 		}
-		half(func(n, _ V) V { return n })
-		half(func(_, t V) V { return t })
 	}
 
 	loop := func(vectors, lanes int, load func(x V)) {
@@ -113,7 +120,7 @@ func (f *file) exp() {
 		}
 		exponentials(vectors)
 		for i := range vectors {
-			f.storeNext(lanes, V(4*i+2), dst)
+			f.storeNext(lanes, V(4*i+3), dst)
 		}
 		f.ins("SUBS $%d, %v, %v", vectors*lanes, left, left)
 		f.ins("BGE %s", again)

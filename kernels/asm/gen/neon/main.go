@@ -28,7 +28,7 @@ func main() {
 	products.write(*dir, "product")
 
 	recurrences := newFile("asm")
-	for _, t := range []registerTile{{4, 8}, {4, 12}, {2, 16}} {
+	for _, t := range []registerTile{{4, 8}, {6, 8}, {2, 16}} {
 		recurrences.recur(t)
 	}
 	recurrences.write(*dir, "recur")

@@ -61,13 +61,24 @@ const (
 	tmp1   R = 15
 	tmp2   R = 16
 	tmp3   R = 17
-	keys0  R = 19 // to 22
-	head   R = 19 // in the walk of one token
-	headQ  R = 20
-	headO  R = 21
-	rowO   R = 22
-	loopK  R = 23 // in the walk of one token
-	query0 R = 23 // to 26
+
+	rowIndex    = tmp1 // of the key and query in a sweep that reads them one by one
+	nextIndex   = tmp2
+	head      R = 19 // in the walk of one token
+	headQ     R = 20
+	headO     R = 21
+	rowO      R = 22
+	loopK     R = 23 // in the walk of one token
+	query0    R = 24 // to 26 and 17 in the walk of one token
+)
+
+// The pointers to the keys and queries of a block's tokens. Those of a fifth token and more take the registers
+// of the next tokens' rows, which wait in memory meanwhile.
+var (
+	keyPointers   = []R{19, 20, 21, 22}
+	queryPointers = []R{23, 24, 25, 26}
+	tokenRows     = []R{tokenK, tokenQ, tokenV, tokenO}
+	headPointers  = []R{query0, 25, 26, tmp3} // the queries of one token's heads
 )
 
 // A sweep is what the registers of a pass over the state hold.
@@ -90,6 +101,9 @@ type sweep struct {
 // rows go side by side, as the updates of one are a chain.
 func (f *file) recur(t registerTile) {
 	name := fmt.Sprintf("recur%dx%dNEON", t.rows, t.cols)
+	if t.rows > len(keyPointers) {
+		f.frame = 8 * len(tokenRows)
+	}
 	f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d columns. Tokens with", t.rows, t.cols),
 		"several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:",
 		"arm64 cores find out by themselves that lines are written whole.")
@@ -222,12 +236,12 @@ func (f *file) prefetch(tokens int) {
 		f.ins("MADD %v, %v, %v, %v", tmp1, tmp3, walked, tmp3)
 		for t := range tokens {
 			line := f.newLabel("line")
-			f.ins("MOVD %v, %v", tmp3, keys0)
-			f.ins("MOVD %v, %v", tmp2, keys0+1)
+			f.ins("MOVD %v, %v", tmp3, keyPointers[0])
+			f.ins("MOVD %v, %v", tmp2, keyPointers[1])
 			f.label(line)
-			f.ins("PRFM (%v), PLDL2KEEP", keys0)
-			f.ins("ADD $64, %v, %v", keys0, keys0)
-			f.ins("SUBS $1, %v, %v", keys0+1, keys0+1)
+			f.ins("PRFM (%v), PLDL2KEEP", keyPointers[0])
+			f.ins("ADD $64, %v, %v", keyPointers[0], keyPointers[0])
+			f.ins("SUBS $1, %v, %v", keyPointers[1], keyPointers[1])
 			f.ins("BNE %s", line)
 			if t < tokens-1 {
 				f.ins("ADD %v, %v, %v", tmp1, tmp3, tmp3)
@@ -312,24 +326,33 @@ func (f *file) tokenBlock(tokens int, w width) {
 	} else {
 		// No room for the keys and queries of several rows: they take turns in what is left.
 		few := take(free)
-		for range tokens {
-			s.k, s.q = append(s.k, few[0]), append(s.q, few[1])
+		for i := range tokens {
+			s.k, s.q = append(s.k, few[2*i%free]), append(s.q, few[(2*i+1)%free])
 		}
-		s.d = few[1]
+		s.d = few[0]
 	}
 	f.comment("%d tokens", tokens)
 	f.values(s)
 
-	keys, queries := make([]R, tokens), make([]R, tokens)
-	for i := range tokens {
-		keys[i], queries[i] = keys0+R(i), query0+R(i)
+	few := min(tokens, len(keyPointers))
+	keys, queries := keyPointers[:few:few], queryPointers[:few:few]
+	spilled := tokens > few
+	if spilled {
+		for i, r := range tokenRows {
+			f.ins("MOVD %v, token-%d(SP)", r, 8*(i+1))
+		}
+		// The first two become the further keys, the others the further queries.
+		if tokens > few+2 {
+			panic("no registers for the block's pointers")
+		}
+		keys, queries = append(keys, tokenRows[:tokens-few]...), append(queries, tokenRows[2:][:tokens-few]...)
 	}
 	f.stride(recurLDK, tmp1)
+	f.stride(recurLDQ, tmp2)
 	f.ins("MOVD %v, %v", tokenK, keys[0])
-	f.pointers(keys, tmp1)
-	f.stride(recurLDQ, tmp1)
 	f.ins("MOVD %v, %v", tokenQ, queries[0])
-	f.pointers(queries, tmp1)
+	f.pointers(keys, tmp1)
+	f.pointers(queries, tmp2)
 	f.start()
 	decayed, out := f.newLabel("decayed"), f.newLabel("out")
 	f.decayOf(decayed)
@@ -339,6 +362,11 @@ func (f *file) tokenBlock(tokens int, w width) {
 	f.sweepRows(s, keys, queries, true, true)
 	f.label(out)
 
+	if spilled {
+		for i, r := range tokenRows {
+			f.ins("MOVD token-%d(SP), %v", 8*(i+1), r)
+		}
+	}
 	plain := f.newLabel("plain")
 	f.get(recurRowO, tmp1)
 	f.ins("CBZ %v, %s", tmp1, plain)
@@ -374,13 +402,15 @@ func (f *file) tokenBlock(tokens int, w width) {
 	f.ins("ADD $%d, %v, %v", tokens, walked, walked)
 }
 
-// advance moves a pointer past some tokens, a power of two.
+// advance moves a pointer past some tokens.
 func (f *file) advance(tokens, ld int, at R) {
 	f.stride(ld, tmp1)
-	if tokens&(tokens-1) != 0 {
-		panic("a block is not a power of two")
+	if tokens&(tokens-1) == 0 {
+		f.ins("ADD %v<<%d, %v, %v", tmp1, bits.TrailingZeros(uint(tokens)), at, at)
+		return
 	}
-	f.ins("ADD %v<<%d, %v, %v", tmp1, bits.TrailingZeros(uint(tokens)), at, at)
+	f.ins("MOVD $%d, %v", tokens, tmp2)
+	f.ins("MADD %v, %v, %v, %v", tmp1, at, tmp2, at)
 }
 
 // start sets the row pointers to the panel's first rows.
@@ -393,9 +423,11 @@ func (f *file) start() {
 
 // sweepRows goes over the state's rows: two (or four) at a time, then one at a time.
 func (f *file) sweepRows(s sweep, keys, queries []R, decay, update bool) {
-	lanes := 2
-	if s.quads {
-		lanes = 4
+	lanes := 4
+	if !s.quads {
+		lanes = 2
+		f.ins("MOVD ZR, %v", rowIndex)
+		f.ins("MOVD $1, %v", nextIndex)
 	}
 	again, rest, single, end := f.newLabel("rows"), f.newLabel("rest"), f.newLabel("row"), f.newLabel("end")
 	f.ins("SUBS $%d, %v, %v", lanes, left, left)
@@ -414,9 +446,8 @@ func (f *file) sweepRows(s sweep, keys, queries []R, decay, update bool) {
 		f.sweepPair(s, 2, keys, queries, decay, update)
 	default:
 		f.sweepPair(s, 0, keys, queries, decay, update)
-		for _, r := range append(keys[:len(keys):len(keys)], queries...) {
-			f.ins("ADD $8, %v, %v", r, r)
-		}
+		f.ins("ADD $2, %v, %v", rowIndex, rowIndex)
+		f.ins("ADD $2, %v, %v", nextIndex, nextIndex)
 	}
 	f.ins("SUBS $%d, %v, %v", lanes, left, left)
 	f.ins("BGE %s", again)
@@ -431,9 +462,7 @@ func (f *file) sweepRows(s sweep, keys, queries []R, decay, update bool) {
 	one.rows[1] = nil
 	f.sweepPair(one, 0, keys, queries, decay, update)
 	if !s.quads {
-		for _, r := range append(keys[:len(keys):len(keys)], queries...) {
-			f.ins("ADD $4, %v, %v", r, r)
-		}
+		f.ins("ADD $1, %v, %v", rowIndex, rowIndex)
 	}
 	f.ins("ADD %v, %v, %v", stepS, rowS, rowS)
 	f.ins("SUBS $1, %v, %v", left, left)
@@ -480,7 +509,7 @@ func (f *file) sweepPair(s sweep, u int, keys, queries []R, decay, update bool) 
 	}
 	fetch := func(row int, v V, from R) {
 		if !s.quads {
-			f.ins("FMOVS %d(%v), %s", 4*row, from, v.F())
+			f.ins("FMOVS (%v)(%v<<2), %s", from, [2]R{rowIndex, nextIndex}[row], v.F())
 		}
 	}
 	for row, v := range s.rows {
@@ -586,9 +615,6 @@ func (f *file) token(w width) {
 	f.ins("ADD $1, %v, %v", walked, walked)
 }
 
-// queryPointers are the queries' registers in the walk of one token.
-var queryPointers = []R{24, 25, 26, tmp3}
-
 // tokenSweep gives out the vector registers for one token and some of its heads.
 func (f *file) tokenSweep(w width, heads int) sweep {
 	s := sweep{tokens: 1, heads: heads, width: w, quads: true}
@@ -610,9 +636,9 @@ func (f *file) tokenSweep(w width, heads int) sweep {
 	return s
 }
 
-// headPointers points the queries of the next heads out.
-func (f *file) headPointers(s sweep) []R {
-	q := queryPointers[:s.heads]
+// pointHeads points the queries of the next heads out.
+func (f *file) pointHeads(s sweep) []R {
+	q := headPointers[:s.heads]
 	if s.heads > 1 {
 		f.getBytes(recurHeadQ, tmp1)
 	}
@@ -625,7 +651,7 @@ func (f *file) headPointers(s sweep) []R {
 func (f *file) update(s sweep, out string) {
 	f.values(s)
 	f.start()
-	queries := f.headPointers(s)
+	queries := f.pointHeads(s)
 	decayed := f.newLabel("decayed")
 	f.decayOf(decayed)
 	f.sweepRows(s, []R{loopK}, queries, false, true)
@@ -641,7 +667,7 @@ func (f *file) readOnly(s sweep) {
 		f.zero(a...)
 	}
 	f.start()
-	f.sweepRows(s, []R{loopK}, f.headPointers(s), false, false)
+	f.sweepRows(s, []R{loopK}, f.pointHeads(s), false, false)
 }
 
 // headsOut stores what heads have read and goes on to the next ones.

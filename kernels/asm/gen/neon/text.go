@@ -18,12 +18,13 @@ type file struct {
 	pkg, imports string
 	text, decls  bytes.Buffer
 	labels       int
+	frame        int
 	data         map[string]bool
 }
 
 func newFile(pkg string) *file { return &file{pkg: pkg, data: map[string]bool{}} }
 
-// function starts a function; size is that of its arguments.
+// function starts a function; size is that of its arguments, f.frame that of its local variables, which is none for the next one.
 func (f *file) function(name, signature string, size int, doc ...string) {
 	f.labels = 0
 	doc = append([]string{name + " " + doc[0]}, doc[1:]...)
@@ -32,7 +33,8 @@ func (f *file) function(name, signature string, size int, doc ...string) {
 		fmt.Fprintf(&f.text, "// %s\n", line)
 		fmt.Fprintf(&f.decls, "// %s\n", line)
 	}
-	fmt.Fprintf(&f.text, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", name, size)
+	fmt.Fprintf(&f.text, "TEXT ·%s(SB), NOSPLIT, $%d-%d\n", name, f.frame, size)
+	f.frame = 0
 	fmt.Fprintf(&f.decls, "//\n//go:noescape\nfunc %s%s\n\n", name, signature)
 }
 
