@@ -180,7 +180,7 @@ func TestHashLayerRefuses(t *testing.T) {
 }
 
 func TestCheckProblemRefuses(t *testing.T) {
-	good := attentionProblem(4, 1, tile.Shape{B: 1, T: 2, Hq: 2, Hkv: 1, Dk: 3, Dv: 4})
+	good := attentionProblem(gatedDelta, 1, tile.Shape{B: 1, T: 2, Hq: 2, Hkv: 1, Dk: 3, Dv: 4})
 	if err := CheckProblem(good); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func newAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *atten
 	a.ld = roundUp(a.chunk, cacheLine/4)
 	heads := s.B * s.Hkv
 	a.split = 1
-	perToken := 2 * float64(s.Hq+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
 	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
 	if heads > 0 && heads < threads {
 		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
@@ -136,8 +136,8 @@ func (a *attention) parts() int { return a.workers }
 // part walks one worker's share of the units.
 func (a *attention) part(i int) {
 	w := a.work[i]
-	first, last := i*a.units/a.workers, (i+1)*a.units/a.workers
 	perBatch := a.problem.Shape.Hkv * a.split
+	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
 	for first < last {
 		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
 		a.walk(w, first, end)
@@ -146,22 +146,30 @@ func (a *attention) part(i int) {
 }
 
 func (a *attention) walk(w *attentionWork, first, last int) {
-	tokens := a.problem.Shape.T
+	if first == last {
+		return
+	}
+	b := a.unit(first).b
+	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.initState(w, u)
 	}
 	if a.headOuter {
 		for u := first; u < last; u++ {
-			for t := 0; t < tokens; t += a.chunk {
-				a.step(w, u, t, min(a.chunk, tokens-t))
+			for t := 0; t < tokens; {
+				n := a.cut(b, t, a.chunk)
+				a.step(w, u, t, n)
+				t += n
 			}
 		}
 		return
 	}
-	for t := 0; t < tokens; t += a.chunk {
+	for t := 0; t < tokens; {
+		n := a.cut(b, t, a.chunk)
 		for u := first; u < last; u++ {
-			a.step(w, u, t, min(a.chunk, tokens-t))
+			a.step(w, u, t, n)
 		}
+		t += n
 	}
 }
 
@@ -202,23 +210,29 @@ func (a *attention) initState(w *attentionWork, ui int) {
 // step takes one chunk, again token by token if it held anything non-finite.
 func (a *attention) step(w *attentionWork, ui, t, n int) {
 	u := a.unit(ui)
-	if a.block(w, u, t, n, n == 1) {
-		return
+	if !a.block(w, u, t, n, n == 1) {
+		for i := range n {
+			a.block(w, u, t+i, 1, true)
+		}
 	}
-	for i := range n {
-		a.block(w, u, t+i, 1, true)
+	if place, ok := a.kept(u.b, a.problem.Shape.B, t+n); ok {
+		s := a.problem.Shape
+		for i := range s.Dk {
+			copy(a.keptStates[(place*s.Hkv+u.h)*s.Dk*s.Dv+i*s.Dv+u.j0:][:u.j1-u.j0], u.state[i*s.Dv:])
+		}
 	}
 }
 
 // block takes n tokens from token t. Unless forced it returns false, with the state untouched, if it meets a non-finite number.
 func (a *attention) block(w *attentionWork, u unit, t, n int, forced bool) bool {
 	s := a.problem.Shape
-	row := u.b*s.T + t
+	row, _ := a.span(u.b)
+	row += t
 	width := u.j1 - u.j0
-	ldk, ldv, ldq, ldo := s.Hkv*s.Dk, s.Hkv*s.Dv, s.Hq*s.Dk, s.Hq*s.Dv
+	ldk, ldv, ldq, ldo := a.keyHeads*s.Dk, s.Hkv*s.Dv, s.Hq*s.Dk, a.outputHeads()*s.Dv
 
 	finite := a.gates(w, u, row, n)
-	finite = a.copyBlock(w, w.k, s.Dk, a.key[row*ldk+u.h*s.Dk:], ldk, nil, n, s.Dk) && finite
+	finite = a.copyBlock(w, w.k, s.Dk, a.key[row*ldk+a.keyHead(u.h)*s.Dk:], ldk, nil, n, s.Dk) && finite
 	var beta []float32
 	if a.delta {
 		beta = w.beta
@@ -240,10 +254,10 @@ func (a *attention) block(w *attentionWork, u unit, t, n int, forced bool) bool 
 			a.prim.Solve(&w.solve)
 		})
 	}
-	group := s.Hq / s.Hkv
-	for hq := u.h * group; hq < (u.h+1)*group; hq++ {
-		query := a.query[row*ldq+hq*s.Dk:]
-		output := a.output[row*ldo+hq*s.Dv+u.j0:]
+	first, group := a.queryHeads(u.h)
+	for g := range group {
+		query := a.query[row*ldq+(first+g)*s.Dk:]
+		output := a.output[row*ldo+(u.h*group+g)*s.Dv+u.j0:]
 		a.lower(w, w.p, query, ldq, mask, w.scale, n, 0)
 		a.panels(width, func(j, cols int) {
 			w.product = tile.Product{A: query, B: u.state[j:], C: output[j:], Row: w.rowO, LDA: ldq, LDB: s.Dv, LDC: ldo, M: n, N: cols, K: s.Dk}

@@ -13,23 +13,32 @@ type Inputs struct {
 	Key       Tensor // (B, T, Hkv*dk)
 	Value     Tensor // (B, T, Hkv*dv)
 	PastState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
-	Decay     Tensor // (B, T, Hkv), natural logarithm; rules gated and gated_delta
+	Decay     Tensor // (B, T, Hkv), natural logarithm, rules gated and gated_delta; or (B, T, Hkv*dk), rule gated
 	Beta      Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
+	// Offsets packs sequences of different lengths in one batch item (B = 1): sequence i has rows Offsets[i] to Offsets[i+1] of
+	// every array of tokens, and its own state: past and present state are (len(Offsets)-1, Hkv, dk, dv). Nil for none.
+	Offsets []int
+	// Keep lists the numbers of tokens after which KeptStates takes a copy of the state, ascending from 1 to T; with Offsets, numbers of
+	// rows, each of which belongs to the sequence that it ends in. For caching prefixes and taking back speculative tokens.
+	Keep []int
 }
 
 // Outputs are what an attention op writes.
 type Outputs struct {
 	Output       Tensor // (B, T, Hq*dv)
 	PresentState Tensor // (B, Hkv, dk, dv), optional; may be the very memory of PastState (in place)
+	KeptStates   Tensor // (len(Keep), B, Hkv, dk, dv), B = 1 with Offsets
 }
 
 // attentionArgs are checked arguments.
 type attentionArgs struct {
-	problem tile.Problem
+	sequences
+	problem tile.Problem // B sequences of at most T tokens
 	scale   float32
 	// Layouts as in Inputs and Outputs; nil where absent.
 	query, key, value, past, decay, beta []float32
-	output, state                        []float32
+	output, state, keptStates            []float32
+	keyHeads                             int
 	headDecay                            []float32
 	betaHeads                            int
 }
@@ -46,6 +55,7 @@ type attentionOp struct {
 	threads        int
 	candidate      *tile.Candidate // nil for the selected one
 	gated, hasBeta bool
+	inverse        bool // fewer query than state heads are allowed
 }
 
 // check turns arguments into views, or says which one is wrong.
@@ -62,7 +72,7 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if o.kvHeads <= 0 {
 		return a, refuse("KVHeads", "positive", "%d", o.kvHeads)
 	}
-	if o.qHeads%o.kvHeads != 0 {
+	if o.qHeads%o.kvHeads != 0 && !(o.inverse && o.kvHeads%o.qHeads == 0) {
 		return a, refuse("QHeads", "a multiple of KVHeads", "%d with KVHeads %d", o.qHeads, o.kvHeads)
 	}
 	if o.threads < 0 {
@@ -91,28 +101,36 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if err := checkTensor("query", "(B,T,Hq*dk)", in.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
 		return a, err
 	}
-	if err := checkTensor("key", "(B,T,Hkv*dk)", in.Key, s.B, s.T, s.Hkv*s.Dk); err != nil {
+	a.keyHeads = s.Hkv
+	if k := in.Key.Shape; o.inverse && len(k) == 3 && k[2] > 0 && k[2]%s.Dk == 0 && s.Hkv%(k[2]/s.Dk) == 0 {
+		a.keyHeads = k[2] / s.Dk
+	}
+	if err := checkTensor("key", "(B,T,Hkv*dk)", in.Key, s.B, s.T, a.keyHeads*s.Dk); err != nil {
 		return a, err
 	}
 	if err := checkTensor("value", "(B,T,Hkv*dv)", in.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
 		return a, err
 	}
+	if err := checkTensor("output", "(B,T,Hq*dv)", out.Output, s.B, s.T, max(s.Hq, s.Hkv)*s.Dv); err != nil {
+		return a, err
+	}
+	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: "float32", Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone}
+	if err := o.checkGates(&a, &p, in); err != nil {
+		return a, err
+	}
+	if a.sequences, err = in.checkSequences(&s, out.KeptStates, s.Hkv, s.Dk, s.Dv); err != nil {
+		return a, err
+	}
+	p.Shape = s
 	if in.PastState.present() {
 		if err := checkTensor("past_state", "(B,Hkv,dk,dv)", in.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
 			return a, err
 		}
 	}
-	if err := checkTensor("output", "(B,T,Hq*dv)", out.Output, s.B, s.T, s.Hq*s.Dv); err != nil {
-		return a, err
-	}
 	if out.PresentState.present() {
 		if err := checkTensor("present_state", "(B,Hkv,dk,dv)", out.PresentState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
 			return a, err
 		}
-	}
-	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: "float32", Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone}
-	if err := o.checkGates(&a, &p, in); err != nil {
-		return a, err
 	}
 	a.problem = p
 	a.scale = o.scale
@@ -120,9 +138,25 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 		a.scale = float32(1 / math.Sqrt(float64(s.Dk)))
 	}
 	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
-	a.output, a.state = out.Output.Data, out.PresentState.Data
+	a.output, a.state, a.keptStates = out.Output.Data, out.PresentState.Data, out.KeptStates.Data
 	return a, a.checkAliases()
 }
+
+// queryHeads gives the query heads of state head h: how many, and the first. With fewer query than state heads, some state heads
+// share one.
+func (a *attentionArgs) queryHeads(h int) (first, group int) {
+	s := a.problem.Shape
+	if s.Hq < s.Hkv {
+		return h * s.Hq / s.Hkv, 1
+	}
+	return h * (s.Hq / s.Hkv), s.Hq / s.Hkv
+}
+
+// outputHeads is how many heads the output has.
+func (a *attentionArgs) outputHeads() int { return max(a.problem.Shape.Hq, a.problem.Shape.Hkv) }
+
+// keyHead is the key head of state head h.
+func (a *attentionArgs) keyHead(h int) int { return h * a.keyHeads / a.problem.Shape.Hkv }
 
 func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) error {
 	s := p.Shape
@@ -141,13 +175,19 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 	case o.gated && !in.Decay.present():
 		return refuse("decay", "given", "absent with rule %q", o.rule)
 	case o.gated:
+		width := s.Hkv
+		p.Decay = tile.DecayHead
 		if len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk {
-			return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported yet", "shape %v", in.Decay.Shape)
+			if o.op == tile.DeltaRule {
+				return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported by this rule yet", "shape %v", in.Decay.Shape)
+			}
+			width *= s.Dk
+			p.Decay = tile.DecayKey
 		}
-		if err := checkTensor("decay", "(B,T,Hkv)", in.Decay, s.B, s.T, s.Hkv); err != nil {
+		if err := checkTensor("decay", "(B,T,Hkv) or (B,T,Hkv*dk)", in.Decay, s.B, s.T, width); err != nil {
 			return err
 		}
-		p.Decay, a.decay = tile.DecayHead, in.Decay.Data
+		a.decay = in.Decay.Data
 	}
 	switch {
 	case !o.hasBeta && in.Beta.present():
@@ -181,12 +221,18 @@ func (a *attentionArgs) checkAliases() error {
 	if overlaps(a.output, a.state) {
 		return refuse("output", "apart from present_state", "overlapping memory")
 	}
+	if overlaps(a.keptStates, a.output) || overlaps(a.keptStates, a.state) {
+		return refuse("kept_states", "apart from the other outputs", "overlapping memory")
+	}
 	for _, in := range []struct {
 		name string
 		data []float32
 	}{
 		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
 	} {
+		if overlaps(a.keptStates, in.data) {
+			return refuse("kept_states", "apart from "+in.name, "overlapping memory")
+		}
 		if overlaps(a.output, in.data) {
 			return refuse("output", "apart from "+in.name, "overlapping memory")
 		}

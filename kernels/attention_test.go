@@ -61,7 +61,7 @@ func compare(t testing.TB, c *Case, cand tile.Candidate) {
 	}
 	want := generic.Attention{
 		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
-		Scale: float64(a.scale), HeadDecay: a.headDecay, BetaHeads: a.betaHeads,
+		Scale: float64(a.scale), HeadDecay: a.headDecay, KeyDecay: c.Problem.Decay == tile.DecayKey, BetaHeads: a.betaHeads,
 	}.Oracle(a.query, a.key, a.value, past, a.decay, a.beta)
 	if e := relativeError(a.output, want.Output, want.OutputAbs); e > ErrorBound(p) {
 		t.Fatalf("%s %s: output error %.3g above %.3g", p, cand, e, ErrorBound(p))
@@ -75,9 +75,13 @@ var attentionRules = []tile.Problem{
 	{Op: tile.LinearAttention, Rule: tile.RuleLinear, Decay: tile.DecayNone},
 	{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayFixed},
 	{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayHead},
+	{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayKey},
 	{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone},
 	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead},
 }
+
+// gatedDelta is the place of that rule.
+const gatedDelta = 5
 
 func attentionProblem(rule, threads int, s tile.Shape) tile.Problem {
 	p := attentionRules[rule%len(attentionRules)]
@@ -225,7 +229,7 @@ func compareNonFinite(t *testing.T, c *Case, cand tile.Candidate) {
 	s, a := c.Problem.Shape, c.attention
 	want := generic.Attention{
 		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: c.Problem.Op == tile.DeltaRule,
-		Scale: float64(a.scale), HeadDecay: a.headDecay, BetaHeads: a.betaHeads,
+		Scale: float64(a.scale), HeadDecay: a.headDecay, KeyDecay: c.Problem.Decay == tile.DecayKey, BetaHeads: a.betaHeads,
 	}.Oracle(a.query, a.key, a.value, past, a.decay, a.beta)
 	for _, o := range []struct {
 		name      string
@@ -301,13 +305,13 @@ func TestForwardSplitsOverCalls(t *testing.T) {
 				return Tensor{data[lo*width : hi*width], []int{b, hi - lo, width}}
 			}
 			st := Tensor{state, []int{b, h, dk, dv}}
-			in := &Inputs{Query: cut(a.query, h*dk), Key: cut(a.key, h*dk), Value: cut(a.value, h*dv), PastState: st, Decay: cut(a.decay, h), Beta: cut(a.beta, h)}
+			in := &Inputs{Query: cut(a.query, h*dk), Key: cut(a.key, h*dk), Value: cut(a.value, h*dv), PastState: st, Decay: cut(a.decay, len(a.decay)/max(1, b*tokens)), Beta: cut(a.beta, h)}
 			out := &Outputs{Output: cut(output, h*dv), PresentState: st}
 			if err := forward(p.Op, p.Rule, h, h, in, out); err != nil {
 				t.Fatal(err)
 			}
 		}
-		want := generic.Attention{B: b, T: tokens, Hq: h, Hkv: h, Dk: dk, Dv: dv, Delta: p.Op == tile.DeltaRule, Scale: 0.25, BetaHeads: h}.
+		want := generic.Attention{B: b, T: tokens, Hq: h, Hkv: h, Dk: dk, Dv: dv, Delta: p.Op == tile.DeltaRule, Scale: 0.25, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: h}.
 			Oracle(a.query, a.key, a.value, a.past, a.decay, a.beta)
 		if e := relativeError(output, want.Output, want.OutputAbs); e > ErrorBound(p) {
 			t.Errorf("%s: output error %.3g", p, e)
@@ -327,7 +331,7 @@ func forward(op, rule string, hq, hkv int, in *Inputs, out *Outputs) error {
 
 // One op value, many goroutines.
 func TestForwardConcurrently(t *testing.T) {
-	p := attentionProblem(4, 2, tile.Shape{B: 1, T: 70, Hq: 4, Hkv: 2, Dk: 32, Dv: 32})
+	p := attentionProblem(gatedDelta, 2, tile.Shape{B: 1, T: 70, Hq: 4, Hkv: 2, Dk: 32, Dv: 32})
 	c, err := NewCase(p, 5)
 	if err != nil {
 		t.Fatal(err)
@@ -375,7 +379,7 @@ func TestForwardAllocatesNothing(t *testing.T) {
 			Value: Tensor{a.value, []int{s.B, s.T, s.Hkv * s.Dv}},
 		}
 		if a.decay != nil {
-			in.Decay = Tensor{a.decay, []int{s.B, s.T, s.Hkv}}
+			in.Decay = Tensor{a.decay, []int{s.B, s.T, len(a.decay) / s.B / s.T}}
 		}
 		if a.beta != nil {
 			in.Beta = Tensor{a.beta, []int{s.B, s.T, s.Hkv}}

@@ -111,11 +111,15 @@ func forwardAttention(o attentionOp, out *Outputs, in *Inputs) error {
 	if err != nil {
 		return err
 	}
-	r, err := resolveGiven(args.problem, o.candidate)
+	problem := args.problem
+	if args.offsets != nil {
+		problem = alikePacked(problem)
+	}
+	r, err := resolveGiven(problem, o.candidate)
 	if err != nil {
 		return err
 	}
-	args.problem = r.choice.Problem // with its thread count
+	args.problem.Threads = r.choice.Problem.Threads
 	c := r.take()
 	defer r.give(c)
 	c.attention.set(args)

@@ -35,10 +35,11 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	}
 	width := 1 / math.Sqrt(float64(s.Dk))
 	a := attentionArgs{
+		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv,
 		problem: p, scale: float32(width),
 		query: g.normal(s.B*s.T*s.Hq*s.Dk, 1), key: g.normal(s.B*s.T*s.Hkv*s.Dk, width), value: g.normal(s.B*s.T*s.Hkv*s.Dv, 1),
 		past:   g.normal(s.B*s.Hkv*s.Dk*s.Dv, width),
-		output: aligned(s.B * s.T * s.Hq * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
 	}
 	if s.T == 1 {
 		a.state = a.past
@@ -46,6 +47,8 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	switch p.Decay {
 	case tile.DecayHead:
 		a.decay = g.uniform(s.B*s.T*s.Hkv, -0.1, 0)
+	case tile.DecayKey:
+		a.decay = g.uniform(s.B*s.T*s.Hkv*s.Dk, -0.1, 0)
 	case tile.DecayFixed:
 		a.headDecay = g.uniform(s.Hkv, -0.1, 0)
 	}
@@ -136,10 +139,15 @@ func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
 		s.D = min(s.D, tables*s.Tau)
 		return p
 	}
-	group := s.Hq / s.Hkv
 	s.B = min(s.B, 2)
-	s.Hkv = min(s.Hkv, 2)
-	s.Hq = s.Hkv * group
+	if group := s.Hq / s.Hkv; group > 0 {
+		s.Hkv = min(s.Hkv, 2)
+		s.Hq = s.Hkv * group
+	} else {
+		shared := s.Hkv / s.Hq
+		s.Hq = min(s.Hq, 2)
+		s.Hkv = s.Hq * shared
+	}
 	s.T = min(s.T, verifyTokens(c["chunk"]))
 	return p
 }
@@ -184,7 +192,7 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 		in := c.attention
 		a.attention = generic.Attention{
 			B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
-			Scale: float64(in.scale), HeadDecay: in.headDecay, BetaHeads: in.betaHeads,
+			Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
 		}.Oracle(in.query, in.key, in.value, in.past, in.decay, in.beta)
 	}
 	if len(oracles.answers) >= maxOracles || oracles.answers == nil {

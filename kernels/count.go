@@ -16,7 +16,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 	full := func(p *tile.Product) { add(2 * p.M * p.N * p.K) }
 	var recurs []tile.RecurKernel
 	for _, k := range prim.Recur {
-		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Run: func(r *tile.Recur) {
+		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(r *tile.Recur) {
 			add(2 * (1 + r.Heads) * r.T * r.Dk * r.N)
 			for _, d := range r.Decay[:min(len(r.Decay), r.T)] {
 				if d != 1 {
@@ -51,6 +51,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		},
 		Decay:  func(d *tile.Decay) { add(d.N * d.N / 2) },
 		Exp:    func(e *tile.Exp) {},
+		Fold:   func(f *tile.Fold) { f.Unsafe = false },
 		Recur:  recurs,
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}

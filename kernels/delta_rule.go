@@ -18,7 +18,9 @@ type DeltaRule struct {
 	KVHeads int     // key, value and state heads Hkv
 	Rule    string  // tile.RuleGatedDelta (also "", as in ONNX) or tile.RuleDelta
 	Scale   float32 // 0 means 1/sqrt(dk)
-	Threads int     // workers, 0 for all that this process may use
+	// InverseGQA allows QHeads < KVHeads, as in LinearAttention: a layer of Qwen3.5 has 16 query and key heads over 32 state heads.
+	InverseGQA bool
+	Threads    int // workers, 0 for all that this process may use
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
 }
@@ -35,6 +37,6 @@ func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
 	}
 	return forwardAttention(attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
-		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true,
+		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, inverse: o.InverseGQA,
 	}, out, in)
 }

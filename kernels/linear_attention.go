@@ -19,7 +19,10 @@ type LinearAttention struct {
 	// HeadDecay is a fixed log decay for each state head, for rule gated without a decay input: Lightning
 	// Attention-2's -slope, retention's log(1-2^(-5-h)).
 	HeadDecay []float32
-	Threads   int // workers, 0 for all that this process may use
+	// InverseGQA allows QHeads < KVHeads, QHeads dividing it, as ONNX Runtime's contrib operator does: state head h reads query head
+	// floor(h QHeads/KVHeads), output is (B, T, KVHeads*dv), and key may have any number of heads that divides KVHeads.
+	InverseGQA bool
+	Threads    int // workers, 0 for all that this process may use
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
 }
@@ -36,6 +39,6 @@ func (o *LinearAttention) Forward(out *Outputs, in *Inputs) error {
 	}
 	return forwardAttention(attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
-		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated,
+		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, inverse: o.InverseGQA,
 	}, out, in)
 }

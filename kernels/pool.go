@@ -24,9 +24,10 @@ func worthwhile(threads int, shares float64) int {
 // channel between calls and are shared by all calls. A part never waits for another part, so a call that finds all of them
 // busy only waits for parts to end.
 var pool struct {
-	sync.Mutex
-	workers int
-	tasks   chan task
+	sync.RWMutex // held for reading by the calls that use the workers
+	grow         sync.Mutex
+	workers      int
+	tasks        chan task
 }
 
 type task struct {
@@ -39,31 +40,46 @@ type task struct {
 // nothing once the pool has p.parts()-1 workers.
 func run(p parallel, done *sync.WaitGroup) {
 	n := p.parts()
-	if n > 1 {
-		grow(n - 1)
-		done.Add(n - 1)
-		for i := 1; i < n; i++ {
-			pool.tasks <- task{p, i, done}
-		}
+	if n <= 1 {
+		p.part(0)
+		return
+	}
+	pool.RLock()
+	defer pool.RUnlock()
+	grow(n - 1)
+	done.Add(n - 1)
+	for i := 1; i < n; i++ {
+		pool.tasks <- task{p, i, done}
 	}
 	p.part(0)
-	if n > 1 {
-		done.Wait()
-	}
+	done.Wait()
 }
 
 func grow(n int) {
-	pool.Lock()
-	defer pool.Unlock()
+	pool.grow.Lock()
+	defer pool.grow.Unlock()
 	if pool.tasks == nil {
 		pool.tasks = make(chan task)
 	}
 	for ; pool.workers < n; pool.workers++ {
-		go func() {
-			for t := range pool.tasks {
-				t.work.part(t.part)
-				t.done.Done()
-			}
-		}()
+		go work(pool.tasks)
 	}
+}
+
+func work(tasks chan task) {
+	for t := range tasks {
+		t.work.part(t.part)
+		t.done.Done()
+	}
+}
+
+// Close ends the workers that calls of several threads have started, after the calls that still run. They cost
+// nothing while they wait, and a later call starts new ones: Close is for programs that must leave no goroutine behind.
+func Close() {
+	pool.Lock()
+	defer pool.Unlock()
+	if pool.tasks != nil {
+		close(pool.tasks)
+	}
+	pool.tasks, pool.workers = nil, 0
 }

@@ -32,16 +32,16 @@ func CheckProblem(p tile.Problem) error {
 		switch {
 		case !gated && p.Decay != tile.DecayNone:
 			return bad("decay %q must be none with rule %q", p.Decay, p.Rule)
-		case gated && p.Decay != tile.DecayHead && !(p.Decay == tile.DecayFixed && p.Rule == tile.RuleGated):
+		case gated && p.Decay != tile.DecayHead && !((p.Decay == tile.DecayFixed || p.Decay == tile.DecayKey) && p.Rule == tile.RuleGated):
 			return bad("decay %q does not go with rule %q", p.Decay, p.Rule)
 		}
-		if s.B < 0 || s.T < 0 || s.Hq < 1 || s.Hkv < 1 || s.Hq%s.Hkv != 0 || s.Dk < 1 || s.Dv < 1 {
-			return bad("shape %s: b and t must not be negative, the others positive, hq a multiple of hkv", s)
+		if s.B < 0 || s.T < 0 || s.Hq < 1 || s.Hkv < 1 || s.Hq%s.Hkv != 0 && s.Hkv%s.Hq != 0 || s.Dk < 1 || s.Dv < 1 {
+			return bad("shape %s: b and t must not be negative, the others positive, hq a multiple of hkv or hkv of hq", s)
 		}
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 {
 			return bad("shape must not give n, d, h or tau")
 		}
-		for _, v := range [][]int{{s.B, s.T, s.Hq, s.Dk}, {s.B, s.T, s.Hq, s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
+		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {
 				return bad("shape %s is too large to address", s)
 			}

@@ -129,7 +129,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		return nil, err
 	}
 	s := p.Shape
-	words := float64(s.B)*float64(s.T)*(float64(s.Hq)+float64(s.Hkv))*(float64(s.Dk)+float64(s.Dv)) + float64(s.B)*float64(s.Hkv)*float64(s.Dk)*float64(s.Dv) +
+	words := float64(s.B)*float64(s.T)*2*float64(max(s.Hq, s.Hkv))*(float64(s.Dk)+float64(s.Dv)) + float64(s.B)*float64(s.Hkv)*float64(s.Dk)*float64(s.Dv) +
 		float64(s.N)*(float64(s.D)+float64(s.H))
 	if p.Op == tile.HashLayer {
 		words += float64((s.D+s.Tau-1)/s.Tau) * float64(int(1)<<s.Tau) * float64(s.H)
@@ -148,13 +148,16 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 			output: aligned(s.N * s.H)}}, nil
 	}
 	a := attentionArgs{
+		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv,
 		problem: p, scale: 1, betaHeads: s.Hkv,
 		query: aligned(s.B * s.T * s.Hq * s.Dk), key: aligned(s.B * s.T * s.Hkv * s.Dk), value: aligned(s.B * s.T * s.Hkv * s.Dv),
-		output: aligned(s.B * s.T * s.Hq * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
 	}
 	switch p.Decay {
 	case tile.DecayHead:
 		a.decay = aligned(s.B * s.T * s.Hkv)
+	case tile.DecayKey:
+		a.decay = aligned(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
 		a.headDecay = aligned(s.Hkv)
 	}

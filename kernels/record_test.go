@@ -85,7 +85,7 @@ func TestRecordDefaultProblems(t *testing.T) {
 func TestExplainHugeProblem(t *testing.T) {
 	isolate(t)
 	for _, p := range []tile.Problem{
-		attentionProblem(4, 1, tile.Shape{B: 1, T: 1, Hq: 1, Hkv: 1, Dk: 1 << 24, Dv: 1 << 24}),
+		attentionProblem(gatedDelta, 1, tile.Shape{B: 1, T: 1, Hq: 1, Hkv: 1, Dk: 1 << 24, Dv: 1 << 24}),
 		{Op: tile.HashLayer, DType: "float32", Dir: "fwd", Threads: 1, Weighting: tile.WeightingPaper, Shape: tile.Shape{N: 1, D: 1 << 20, H: 1 << 20, Tau: 10}},
 	} {
 		if c := explain(t, p); c.Source != SourceDefault {

@@ -35,7 +35,9 @@ type recurrence struct {
 // recurrenceWork is one worker's scratch, kept between calls.
 type recurrenceWork struct {
 	q, k, g, decay, rowV, rowO []float32
-	scale                      []float32 // rowO without decay
+	scale                      []float32 // rowO without decay per head
+	factors, d                 []float32 // per key, of a chunk, and those of its blocks
+	fold                       tile.Fold
 	recur                      tile.Recur
 	pack                       tile.Pack
 	exp                        tile.Exp
@@ -48,9 +50,9 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	s := p.Shape
 	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
 	a := &recurrence{
-		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
+		prim: prim, run: kernel.Run, block: kernel.Block(max(1, s.Hq/s.Hkv)), cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
-		group: s.Hq / s.Hkv, inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
+		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
@@ -60,7 +62,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
 	heads := s.B * s.Hkv
 	a.split = 1
-	perToken := 2 * float64(s.Hq+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
 	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
 	if heads > 0 && heads < threads {
 		a.split = min((threads+heads-1)/heads, a.panels)
@@ -72,7 +74,10 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		w := &recurrenceWork{
 			g: aligned(a.chunk), decay: aligned(a.chunk), rowV: aligned(a.chunk), rowO: aligned(a.chunk * a.group), scale: aligned(a.chunk * a.group),
 		}
-		if a.copies > 0 {
+		if p.Decay == tile.DecayKey {
+			w.factors, w.d = aligned(a.chunk*s.Dk), aligned(a.chunk*s.Dk)
+		}
+		if a.copies > 0 || p.Decay == tile.DecayKey {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
 		}
 		a.work = append(a.work, w)
@@ -106,7 +111,7 @@ func (a *recurrence) set(args attentionArgs) {
 func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
-		w.recur, w.pack, w.exp = tile.Recur{}, tile.Pack{}, tile.Exp{}
+		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 	}
 }
 
@@ -115,8 +120,8 @@ func (a *recurrence) parts() int { return a.workers }
 // part walks one worker's share of the units.
 func (a *recurrence) part(i int) {
 	w := a.work[i]
-	first, last := i*a.units/a.workers, (i+1)*a.units/a.workers
 	perBatch := a.problem.Shape.Hkv * a.split
+	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
 	for first < last {
 		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
 		a.walk(w, first, end)
@@ -125,25 +130,34 @@ func (a *recurrence) part(i int) {
 }
 
 func (a *recurrence) walk(w *recurrenceWork, first, last int) {
-	tokens := a.problem.Shape.T
+	if first == last {
+		return
+	}
+	b := a.unit(first).b
+	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
 	}
 	if a.headOuter {
 		for u := first; u < last; u++ {
-			for t := 0; t < tokens; t += a.chunk {
-				a.step(w, u, t, first, last)
+			for t := 0; t < tokens; {
+				n := a.cut(b, t, a.chunk)
+				a.step(w, u, t, n, first, last)
+				t += n
 			}
 		}
 	} else {
-		for t := 0; t < tokens; t += a.chunk {
+		for t := 0; t < tokens; {
+			n := a.cut(b, t, a.chunk)
 			for u := first; u < last; u++ {
-				a.step(w, u, t, first, last)
+				a.step(w, u, t, n, first, last)
 			}
+			t += n
 		}
 	}
-	for u := first; u < last; u++ {
-		a.store(w, a.unit(u))
+	for i := first; i < last && !a.inPlace && a.state != nil; i++ {
+		u := a.unit(i)
+		a.store(w, u, a.state[u.head*a.problem.Shape.Dk*a.problem.Shape.Dv:])
 	}
 }
 
@@ -189,15 +203,12 @@ func (a *recurrence) load(w *recurrenceWork, u panelUnit) {
 	}
 }
 
-// store hands a unit's state to the caller.
-func (a *recurrence) store(w *recurrenceWork, u panelUnit) {
-	if a.inPlace || a.state == nil {
-		return
-	}
+// store copies a unit's part of its head's state to the caller's.
+func (a *recurrence) store(w *recurrenceWork, u panelUnit, to []float32) {
 	s := a.problem.Shape
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
-		a.copyRows(w, a.state[u.head*s.Dk*s.Dv+j:], s.Dv, state, ld, s.Dk, width)
+		a.copyRows(w, to[j:], s.Dv, state, ld, s.Dk, width)
 	}
 }
 
@@ -210,22 +221,27 @@ func (a *recurrence) copyRows(w *recurrenceWork, dst []float32, ldd int, src []f
 	}
 }
 
-// step walks one chunk of a unit from token t; first and last are the units that are walked together.
-func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
+// step walks one chunk of n tokens of a unit from token t; first and last are the units that are walked together.
+func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	s, u := a.problem.Shape, a.unit(ui)
-	n := min(a.chunk, s.T-t)
-	row := u.b*s.T + t
-	ldq, ldk, ldv, ldo := s.Hq*s.Dk, s.Hkv*s.Dk, s.Hkv*s.Dv, s.Hq*s.Dv
+	row, _ := a.span(u.b)
+	row += t
+	hq, _ := a.queryHeads(u.h)
+	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
 
 	a.gates(w, u, row, n)
-	query, lq := a.query[row*ldq+u.h*a.group*s.Dk:], ldq
-	key, lk := a.key[row*ldk+u.h*s.Dk:], ldk
-	if a.copies > 1 {
+	query, lq := a.query[row*ldq+hq*s.Dk:], ldq
+	key, lk := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], ldk
+	switch {
+	case a.problem.Decay == tile.DecayKey:
+		a.foldKeys(w, u, row, n, query, lq, key, lk)
+		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
+	case a.copies > 1:
 		wide := a.group * s.Dk
 		a.copyRows(w, w.q, wide, query, ldq, n, wide)
 		query, lq = w.q, wide
-	}
-	if a.copies > 0 {
+		fallthrough
+	case a.copies > 0:
 		a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
 		key, lk = w.k, s.Dk
 	}
@@ -233,7 +249,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 	output := a.output[row*ldo+u.h*a.group*s.Dv:]
 	var next upcoming
 	if a.ahead {
-		next = a.next(ui, t, first, last)
+		next = a.next(ui, t, n, first, last)
 	}
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
@@ -242,9 +258,12 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 			r.Q, r.LDQ, r.HeadQ, r.K, r.LDK = query[i*lq:], lq, s.Dk, key[i*lk:], lk
 			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*ldv+j:], ldv, output[i*ldo+j:], ldo, s.Dv
 			r.S, r.LDS = state, ld
-			if a.problem.Decay == tile.DecayNone {
+			switch a.problem.Decay {
+			case tile.DecayNone:
 				r.RowO = w.scale
-			} else {
+			case tile.DecayKey:
+				r.Decay, r.D, r.LDD, r.RowO = w.decay[i:], w.d[i*s.Dk:], s.Dk, w.scale
+			default:
 				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
 			}
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream
@@ -252,13 +271,16 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, first, last int) {
 			a.run(r)
 		}
 	}
+	if place, ok := a.kept(u.b, s.B, t+n); ok {
+		a.store(w, u, a.keptStates[(place*s.Hkv+u.h)*s.Dk*s.Dv:])
+	}
 }
 
 // gates fills a chunk's decays and row factors.
 func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	s := a.problem.Shape
 	switch a.problem.Decay {
-	case tile.DecayNone:
+	case tile.DecayNone, tile.DecayKey:
 		return
 	case tile.DecayFixed:
 		for i := range n {
@@ -276,6 +298,39 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	}
 }
 
+// foldKeys copies a chunk's keys and queries with their per-key decay folded in, block by block. A block whose decay is too strong
+// for that, or not a decay, is left as it is and walked token by token.
+func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query []float32, ldq int, key []float32, ldk int) {
+	s := a.problem.Shape
+	wide, ld := a.group*s.Dk, s.Hkv*s.Dk
+	for i := range n {
+		w.exp = tile.Exp{Src: a.decay[(row+i)*ld+u.h*s.Dk:], Dst: w.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+	for i := 0; i < n; i += a.block {
+		m := min(a.block, n-i)
+		w.fold = tile.Fold{
+			G: w.factors[i*s.Dk:], LDG: s.Dk, K: key[i*ldk:], LDK: ldk, KOut: w.k[i*s.Dk:], LDKOut: s.Dk,
+			Q: query[i*ldq:], LDQ: ldq, HeadQ: s.Dk, QOut: w.q[i*wide:], LDQOut: wide, HeadQOut: s.Dk,
+			D: w.d[i*s.Dk:], M: m, N: s.Dk, Heads: a.group,
+		}
+		a.prim.Fold(&w.fold)
+		const decays = 0 // any factor but 1: those of w.d are taken
+		w.decay[i] = decays
+		for j := i + 1; j < i+m; j++ {
+			w.decay[j] = 1
+		}
+		if w.fold.Unsafe {
+			a.copyRows(w, w.q[i*wide:], wide, w.fold.Q, w.fold.LDQ, m, wide)
+			a.copyRows(w, w.k[i*s.Dk:], s.Dk, w.fold.K, ldk, m, s.Dk)
+			copy(w.d[i*s.Dk:(i+m)*s.Dk], w.factors[i*s.Dk:])
+			for j := i; j < i+m; j++ {
+				w.decay[j] = decays
+			}
+		}
+	}
+}
+
 // upcoming is what the next step will read.
 type upcoming struct {
 	rows  [3][]float32 // queries, keys, values
@@ -283,26 +338,28 @@ type upcoming struct {
 	lines [3]int // of a row
 }
 
-// next says what comes after chunk t of a unit.
-func (a *recurrence) next(ui, t, first, last int) (n upcoming) {
+// next says what comes after the chunk of some tokens from t of a unit.
+func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	s := a.problem.Shape
+	row, all := a.span(a.unit(ui).b)
 	switch {
 	case !a.headOuter && ui+1 < last:
 		ui++
 	case !a.headOuter:
-		ui, t = first, t+a.chunk
-	case t+a.chunk < s.T:
-		t += a.chunk
+		ui, t = first, t+tokens
+	case t+tokens < all:
+		t += tokens
 	default:
 		ui, t = ui+1, 0
 	}
-	if ui >= last || t >= s.T {
+	if ui >= last || t >= all {
 		return n
 	}
 	u := a.unit(ui)
-	row := u.b*s.T + t
-	n.ld = [3]int{s.Hq * s.Dk, s.Hkv * s.Dk, s.Hkv * s.Dv}
-	n.rows = [3][]float32{a.query[row*n.ld[0]+u.h*a.group*s.Dk:], a.key[row*n.ld[1]+u.h*s.Dk:], a.value[row*n.ld[2]+u.h*s.Dv+u.p0*a.cols:]}
+	row += t
+	hq, _ := a.queryHeads(u.h)
+	n.ld = [3]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
+	n.rows = [3][]float32{a.query[row*n.ld[0]+hq*s.Dk:], a.key[row*n.ld[1]+a.keyHead(u.h)*s.Dk:], a.value[row*n.ld[2]+u.h*s.Dv+u.p0*a.cols:]}
 	const per = cacheLine / 4
 	n.lines = [3]int{(a.group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (min(s.Dv, u.p1*a.cols) - u.p0*a.cols + per - 1) / per}
 	return n
@@ -327,7 +384,7 @@ func (a *recurrence) share() (units, perBatch, workers, chunk int, headOuter boo
 func (a *recurrence) walkSteps(units int, trip func()) {
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {
-			a.step(a.work[0], u, t, 0, units)
+			a.step(a.work[0], u, t, a.cut(0, t, a.chunk), 0, units)
 		}
 		trip()
 	}
@@ -336,6 +393,6 @@ func (a *recurrence) walkSteps(units int, trip func()) {
 func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
-		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "panels": a.states,
+		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "panels": a.states,
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/rooftune/rooftune/results"
 )
 
-var tuned = attentionProblem(4, 1, tile.Shape{B: 1, T: 64, Hq: 2, Hkv: 2, Dk: 32, Dv: 32})
+var tuned = attentionProblem(gatedDelta, 1, tile.Shape{B: 1, T: 64, Hq: 2, Hkv: 2, Dk: 32, Dv: 32})
 
 // isolate gives the test a config directory of its own and the usual choice back at its end.
 func isolate(t *testing.T) {

@@ -41,7 +41,11 @@ const (
 // linearParams are those of either form.
 func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	s := p.Shape
-	params := []tile.Param{{Name: "form", Values: []int{formChunk, formRecurrence}, Doc: "0: chunks of masked products, 1: recurrence in blocks of tokens"}}
+	forms := []int{formChunk, formRecurrence}
+	if p.Decay == tile.DecayKey {
+		forms = forms[1:]
+	}
+	params := []tile.Param{{Name: "form", Values: forms, Doc: "0: chunks of masked products, 1: recurrence in blocks of tokens"}}
 	for _, q := range chunkParams(p, prim) {
 		if q.Name != "chunk" && q.Name != "order" {
 			q.When, q.WhenValue = "form", formChunk
@@ -136,7 +140,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if !ok {
 		prim = genericPrimitives()
 	}
-	if p.Op == tile.LinearAttention && isa != tile.Generic {
+	if p.Op == tile.LinearAttention && (isa != tile.Generic || p.Decay == tile.DecayKey) {
 		return defaultRecurrence(p, prim)
 	}
 	return defaultChunks(p, prim)
@@ -235,6 +239,8 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	recurrence := p.Op == tile.LinearAttention && c.Config["form"] == formRecurrence
 	if recurrence {
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, 1}}
+	} else if p.Decay == tile.DecayKey {
+		return fmt.Errorf("kernels: form=%d cannot decay per key", c.Config["form"])
 	} else if p.Op == tile.LinearAttention {
 		limits = append(limits, limit{"form", 0, 1})
 	}

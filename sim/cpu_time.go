@@ -116,7 +116,7 @@ func (c core) clocks(op *Op) float64 {
 		for j := 0; j < op.N; j += op.NR {
 			v := c.vectors(min(op.NR, op.N-j))
 			if op.M > op.Singles {
-				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR, v, op.K)
+				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*op.Group, v, op.K)
 			}
 			t += float64(op.Singles) * c.sweep(1, op.Group, v, op.K)
 		}

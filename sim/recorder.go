@@ -118,7 +118,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 	}
 	var recurs []tile.RecurKernel
 	for _, k := range r.source.Recur {
-		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Run: func(p *tile.Recur) { r.recur(k.Tokens, k.NR, p) }})
+		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(p *tile.Recur) { r.recur(k, p) }})
 	}
 	return &tile.Primitives{
 		ISA:    r.source.ISA,
@@ -130,6 +130,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Pack:   r.pack,
 		Decay:  r.decay,
 		Exp:    r.exp,
+		Fold:   r.fold,
 		Gather: r.gather,
 	}
 }
@@ -349,6 +350,23 @@ func (r *Recorder) exp(p *tile.Exp) {
 	for i := range p.Dst[:min(p.N, len(p.Dst))] {
 		p.Dst[i] = 1
 	}
+	r.ops = append(r.ops, op)
+}
+
+// fold is recorded as reading and writing each row once. It reports a block that may be folded.
+func (r *Recorder) fold(p *tile.Fold) {
+	rows := int64(p.M) * int64(p.N)
+	op := Op{Name: "fold", M: p.M, N: p.N, Group: p.Heads, Elements: rows * int64(2+3*p.Heads)} // a division is worth two more steps
+	op.LoadBytes, op.StoreBytes = 4*rows*int64(2+p.Heads), 4*(rows*int64(1+p.Heads)+int64(p.N))
+	r.touch(&op, "G", p.G, block{0, 0, p.M, p.N, p.LDG}, Read)
+	r.touch(&op, "K", p.K, block{0, 0, p.M, p.N, p.LDK}, Read)
+	r.touch(&op, "KOut", p.KOut, block{0, 0, p.M, p.N, p.LDKOut}, Write)
+	for h := range p.Heads {
+		r.touch(&op, "Q", p.Q, block{0, h * p.HeadQ, p.M, p.N, p.LDQ}, Read)
+		r.touch(&op, "QOut", p.QOut, block{0, h * p.HeadQOut, p.M, p.N, p.LDQOut}, Write)
+	}
+	r.touch(&op, "D", p.D, block{0, 0, 1, p.N, p.N}, Write)
+	p.Unsafe = false
 	r.ops = append(r.ops, op)
 }
 

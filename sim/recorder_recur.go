@@ -3,9 +3,10 @@ package sim
 import "github.com/rooftune/rooftune/kernels/tile"
 
 // recur records the order in which the kernels go: column panels outermost, in each the tokens block by block, a block sweeping
-// the panel's rows once. A block with a decay inside, and tokens of several heads, go one at a time. A prefetch
+// the panel's rows once. The tokens of a block with a decay inside go one at a time. A prefetch
 // is not recorded: it moves a read, but adds none.
-func (r *Recorder) recur(tokens, nr int, p *tile.Recur) {
+func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
+	tokens, nr := kernel.Block(p.Heads), kernel.NR
 	op := Op{Name: "recur", MR: tokens, NR: nr, M: p.T, N: p.N, K: p.Dk, Group: p.Heads, Accumulate: p.Accumulate}
 	for j := 0; j < p.N; j += nr {
 		cols := min(nr, p.N-j)
@@ -64,7 +65,7 @@ func decays(p *tile.Recur, i int) bool { return i < len(p.Decay) && p.Decay[i] !
 
 // recurBlock is how many tokens the kernels take together from token i on.
 func recurBlock(tokens int, p *tile.Recur, i int) int {
-	if p.Heads > 1 || p.T-i < tokens {
+	if p.T-i < tokens {
 		return 1
 	}
 	for k := 1; k < tokens; k++ {

@@ -56,7 +56,7 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 }
 
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
-// grow with the chunk. Per token, linear attention 2 dk dv for each query head and 2 for
+// grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
 // each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables. 0 for an op
 // or direction that it does not know.
 func UsefulFlops(p tile.Problem) int64 {
@@ -67,9 +67,9 @@ func UsefulFlops(p tile.Problem) int64 {
 	tokens, square := int64(s.B)*int64(s.T), int64(s.Dk)*int64(s.Dv)
 	switch p.Op {
 	case tile.LinearAttention:
-		return tokens * square * (2*int64(s.Hq) + 2*int64(s.Hkv))
+		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 2*int64(s.Hkv))
 	case tile.DeltaRule:
-		return tokens * square * (2*int64(s.Hq) + 4*int64(s.Hkv))
+		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
 	case tile.HashLayer:
 		if s.Tau > 0 {
 			return 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
@@ -103,14 +103,17 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
 		gates := 0.0
-		if p.Decay == tile.DecayHead {
+		switch p.Decay {
+		case tile.DecayHead:
 			gates++
+		case tile.DecayKey:
+			gates += dk
 		}
 		if p.Op == tile.DeltaRule {
 			gates++
 		}
 		n.read = b * t * (hq*dk + hkv*(dk+dv) + gates*hkv) * size
-		n.written = b * t * hq * dv * size
+		n.written = b * t * max(hq, hkv) * dv * size
 		n.updated = b * hkv * dk * dv * 4
 	case tile.HashLayer:
 		if s.Tau < 1 || s.D < 1 {

@@ -91,6 +91,7 @@ func verifiedProblems() []tile.Problem {
 		{Op: tile.LinearAttention, Rule: tile.RuleLinear, Decay: tile.DecayNone, Shape: s},
 		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayFixed, Shape: s},
 		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayHead, Shape: s},
+		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayKey, Shape: s},
 		{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone, Shape: s},
 		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead, Shape: s},
 	}

@@ -30,7 +30,7 @@ func newApply(out *output) *cobra.Command {
 		Long: `apply runs an op on float32 arrays in C order, by name.
 
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
-decay (B,T,Hkv) in natural-log units for the gated rules, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
+decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk) for rule gated, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv).
 hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz

@@ -31,6 +31,9 @@ func (a *applyAttention) problem() tile.Problem {
 	q, v := a.in.Query.Shape, a.in.Value.Shape
 	if len(q) == 3 && len(v) == 3 && f.qHeads > 0 && f.kvHeads > 0 {
 		p.Shape = tile.Shape{B: q[0], T: q[1], Hq: f.qHeads, Hkv: f.kvHeads, Dk: q[2] / f.qHeads, Dv: v[2] / f.kvHeads}
+		if d := a.in.Decay.Shape; len(d) == 3 && d[2] == f.kvHeads*p.Shape.Dk && p.Shape.Dk > 1 {
+			p.Decay = tile.DecayKey
+		}
 	}
 	return p
 }

@@ -153,6 +153,7 @@ var paperRules = map[string][2]string{
 	"linear_attn":      {tile.LinearAttention, tile.RuleLinear},
 	"retention":        {tile.LinearAttention, tile.RuleGated},
 	"simple_gla":       {tile.LinearAttention, tile.RuleGated},
+	"gla":              {tile.LinearAttention, tile.RuleGated},
 	"lightning_attn2":  {tile.LinearAttention, tile.RuleGated},
 	"delta_rule":       {tile.DeltaRule, tile.RuleDelta},
 	"delta_rule_beta2": {tile.DeltaRule, tile.RuleDelta},
@@ -212,7 +213,7 @@ func (c paperCase) attention(t *testing.T, a arrays, isa tile.ISA) {
 		shape    []int
 	}{
 		{"in_q", "query", []int{1, tokens, heads * dk}}, {"in_k", "key", []int{1, tokens, heads * dk}}, {"in_v", "value", []int{1, tokens, heads * dv}},
-		{"in_s0", "past_state", []int{1, heads, dk, dv}}, {"in_g", "decay", []int{1, tokens, heads}}, {"in_beta", "beta", []int{1, tokens, heads}},
+		{"in_s0", "past_state", []int{1, heads, dk, dv}}, {"in_g", "decay", []int{1, tokens, heads}}, {"in_gk", "decay", []int{1, tokens, heads * dk}}, {"in_beta", "beta", []int{1, tokens, heads}},
 	} {
 		if x, ok := a.input(t, w.from, w.to, w.shape...); ok {
 			inputs = append(inputs, x)
@@ -292,7 +293,7 @@ func (c onnxCase) ours() bool {
 		}
 	}
 	d, ok := c.Inputs["decay"]
-	return !ok || d.Shape[2] == c.Attributes.KVHeads
+	return !ok || d.Shape[2] == c.Attributes.KVHeads || c.Attributes.Rule == tile.RuleGated
 }
 
 func TestGoldenONNX(t *testing.T) {

@@ -24,7 +24,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.op, "op", "", "linear-attention, delta-rule or hash-layer")
 	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
 	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
-	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head) or head (one a token and head) (default head for the gated rules)")
+	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }

@@ -6,12 +6,12 @@ package asm
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
-// recur4x16AVX2 is the recurrence of tile.Recur in blocks of 4 tokens against panels of 16 state columns.
-//
-//go:noescape
-func recur4x16AVX2(p *tile.Recur)
-
 // recur3x16AVX2 is the recurrence of tile.Recur in blocks of 3 tokens against panels of 16 state columns.
 //
 //go:noescape
 func recur3x16AVX2(p *tile.Recur)
+
+// recur4x16AVX2 is the recurrence of tile.Recur in blocks of 4 tokens against panels of 16 state columns.
+//
+//go:noescape
+func recur4x16AVX2(p *tile.Recur)

@@ -25,3698 +25,6 @@ GLOBL leading<>(SB), RODATA|NOPTR, $64
 DATA one<>+0(SB)/4, $0x3f800000
 GLOBL one<>(SB), RODATA|NOPTR, $4
 
-// func recur4x16AVX2(p *tile.Recur)
-// Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·recur4x16AVX2(SB), NOSPLIT, $744-8
-	MOVQ    p+0(FP), AX
-	MOVQ    p+0(FP), AX
-	CMPQ    280(AX), $0x00
-	JLE     done
-	MOVQ    p+0(FP), AX
-	CMPQ    304(AX), $0x00
-	JLE     done
-	MOVQ    $0x00000000, 192(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    304(AX), AX
-	MOVQ    AX, 72(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    352(AX), AX
-	MOVQ    p+0(FP), CX
-	ORQ     392(CX), AX
-	MOVQ    p+0(FP), CX
-	ORQ     432(CX), AX
-	XORQ    CX, CX
-	MOVQ    $-1, DX
-	MOVQ    p+0(FP), BX
-	MOVQ    296(BX), BX
-	IMUL3Q  $0x000000ab, BX, SI
-	SHRQ    $0x09, SI
-	ADDQ    $0x02, SI
-	ANDQ    $-2, SI
-	TESTQ   AX, AX
-	CMOVQEQ DX, CX
-	CMOVQNE SI, BX
-	MOVQ    CX, 152(SP)
-	MOVQ    BX, 168(SP)
-	MOVQ    p+0(FP), AX
-	CMPQ    280(AX), $0x01
-	JNE     panels
-	MOVQ    p+0(FP), AX
-	CMPQ    288(AX), $0x01
-	JNE     panels
-
-wide8:
-	CMPQ  72(SP), $+64
-	JL    wide8end
-	MOVQ  p+0(FP), AX
-	MOVQ  280(AX), AX
-	MOVQ  AX, 80(SP)
-	DECQ  AX
-	MOVQ  192(SP), CX
-	MOVQ  p+0(FP), DX
-	MOVB  312(DX), DL
-	MOVQ  p+0(FP), BX
-	MOVQ  (BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  216(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward1
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward1:
-	MOVQ  BX, (SP)
-	MOVQ  SI, 32(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  24(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  224(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward2
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward2:
-	MOVQ  BX, 8(SP)
-	MOVQ  SI, 40(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  48(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  232(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward3
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward3:
-	MOVQ  BX, 16(SP)
-	MOVQ  SI, 48(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  72(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  240(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward4
-	MOVQ  SI, DX
-	IMULQ AX, DX
-	ADDQ  DX, BX
-	NEGQ  SI
-
-forward4:
-	MOVQ    BX, 24(SP)
-	MOVQ    SI, 56(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    96(AX), AX
-	ADDQ    CX, AX
-	MOVQ    AX, 64(SP)
-	LEAQ    one<>+0(SB), AX
-	XORQ    CX, CX
-	MOVQ    p+0(FP), DX
-	MOVQ    144(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 88(SP)
-	MOVQ    BX, 96(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    168(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 112(SP)
-	MOVQ    BX, 120(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    192(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 128(SP)
-	MOVQ    BX, 136(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    120(AX), AX
-	MOVQ    AX, 104(SP)
-	MOVQ    24(SP), CX
-	XORQ    AX, AX
-	MOVQ    p+0(FP), DX
-	CMPB    313(DX), $0x00
-	JEQ     streams6
-	MOVQ    $0x00000002, AX
-	JMP     mode5
-
-streams6:
-	MOVQ  p+0(FP), DX
-	CMPB  314(DX), $0x00
-	JEQ   mode5
-	ORQ   56(SP), CX
-	MOVQ  p+0(FP), DX
-	MOVQ  272(DX), DX
-	SHLQ  $0x02, DX
-	ORQ   DX, CX
-	TESTQ $0x0000003f, CX
-	JNZ   mode5
-	MOVQ  $0x00000001, AX
-
-mode5:
-	MOVQ         AX, 144(SP)
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y12
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y8
-	VMULPS       Y8, Y12, Y8
-	VMOVUPS      Y8, 200(SP)
-	VMOVUPS      32(AX), Y9
-	VMULPS       Y9, Y12, Y9
-	VMOVUPS      Y9, 232(SP)
-	VMOVUPS      64(AX), Y10
-	VMULPS       Y10, Y12, Y10
-	VMOVUPS      Y10, 264(SP)
-	VMOVUPS      96(AX), Y11
-	VMULPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 296(SP)
-	VMOVUPS      128(AX), Y8
-	VMULPS       Y8, Y12, Y8
-	VMOVUPS      Y8, 328(SP)
-	VMOVUPS      160(AX), Y9
-	VMULPS       Y9, Y12, Y9
-	VMOVUPS      Y9, 360(SP)
-	VMOVUPS      192(AX), Y10
-	VMULPS       Y10, Y12, Y10
-	VMOVUPS      Y10, 392(SP)
-	VMOVUPS      224(AX), Y11
-	VMULPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 424(SP)
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys7
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys7:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed8
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed8:
-	TESTQ DI, DI
-	JLE   rows10
-
-row9:
-	VBROADCASTSS (R8), Y14
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y12
-	VBROADCASTSS (AX), Y13
-	PREFETCHT0   8192(DX)
-	VMOVUPS      (DX), Y8
-	VMULPS       Y8, Y14, Y8
-	VFMADD231PS  200(SP), Y12, Y8
-	VMOVUPS      Y8, (DX)
-	VFMADD231PS  Y8, Y13, Y0
-	VMOVUPS      32(DX), Y9
-	VMULPS       Y9, Y14, Y9
-	VFMADD231PS  232(SP), Y12, Y9
-	VMOVUPS      Y9, 32(DX)
-	VFMADD231PS  Y9, Y13, Y1
-	PREFETCHT0   8256(DX)
-	VMOVUPS      64(DX), Y10
-	VMULPS       Y10, Y14, Y10
-	VFMADD231PS  264(SP), Y12, Y10
-	VMOVUPS      Y10, 64(DX)
-	VFMADD231PS  Y10, Y13, Y2
-	VMOVUPS      96(DX), Y11
-	VMULPS       Y11, Y14, Y11
-	VFMADD231PS  296(SP), Y12, Y11
-	VMOVUPS      Y11, 96(DX)
-	VFMADD231PS  Y11, Y13, Y3
-	PREFETCHT0   8320(DX)
-	VMOVUPS      128(DX), Y8
-	VMULPS       Y8, Y14, Y8
-	VFMADD231PS  328(SP), Y12, Y8
-	VMOVUPS      Y8, 128(DX)
-	VFMADD231PS  Y8, Y13, Y4
-	VMOVUPS      160(DX), Y9
-	VMULPS       Y9, Y14, Y9
-	VFMADD231PS  360(SP), Y12, Y9
-	VMOVUPS      Y9, 160(DX)
-	VFMADD231PS  Y9, Y13, Y5
-	PREFETCHT0   8384(DX)
-	VMOVUPS      192(DX), Y10
-	VMULPS       Y10, Y14, Y10
-	VFMADD231PS  392(SP), Y12, Y10
-	VMOVUPS      Y10, 192(DX)
-	VFMADD231PS  Y10, Y13, Y6
-	VMOVUPS      224(DX), Y11
-	VMULPS       Y11, Y14, Y11
-	VFMADD231PS  424(SP), Y12, Y11
-	VMOVUPS      Y11, 224(DX)
-	VFMADD231PS  Y11, Y13, Y7
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row9
-
-rows10:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y12
-	ADDQ         SI, DX
-	VMULPS       Y0, Y12, Y0
-	VMULPS       Y1, Y12, Y1
-	VMULPS       Y2, Y12, Y2
-	VMULPS       Y3, Y12, Y3
-	VMULPS       Y4, Y12, Y4
-	VMULPS       Y5, Y12, Y5
-	VMULPS       Y6, Y12, Y6
-	VMULPS       Y7, Y12, Y7
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds11
-	CMPQ         DX, $0x01
-	JEQ          streams12
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, 128(AX)
-	VMOVUPS      Y5, 160(AX)
-	VMOVUPS      Y6, 192(AX)
-	VMOVUPS      Y7, 224(AX)
-	ADDQ         CX, AX
-	JMP          written13
-
-streams12:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	VMOVNTPS Y2, 64(AX)
-	VMOVNTPS Y3, 96(AX)
-	VMOVNTPS Y4, 128(AX)
-	VMOVNTPS Y5, 160(AX)
-	VMOVNTPS Y6, 192(AX)
-	VMOVNTPS Y7, 224(AX)
-	ADDQ     CX, AX
-	JMP      written13
-
-adds11:
-	VMOVUPS (AX), Y12
-	VADDPS  Y0, Y12, Y12
-	VMOVUPS Y12, (AX)
-	VMOVUPS 32(AX), Y12
-	VADDPS  Y1, Y12, Y12
-	VMOVUPS Y12, 32(AX)
-	VMOVUPS 64(AX), Y12
-	VADDPS  Y2, Y12, Y12
-	VMOVUPS Y12, 64(AX)
-	VMOVUPS 96(AX), Y12
-	VADDPS  Y3, Y12, Y12
-	VMOVUPS Y12, 96(AX)
-	VMOVUPS 128(AX), Y12
-	VADDPS  Y4, Y12, Y12
-	VMOVUPS Y12, 128(AX)
-	VMOVUPS 160(AX), Y12
-	VADDPS  Y5, Y12, Y12
-	VMOVUPS Y12, 160(AX)
-	VMOVUPS 192(AX), Y12
-	VADDPS  Y6, Y12, Y12
-	VMOVUPS Y12, 192(AX)
-	VMOVUPS 224(AX), Y12
-	VADDPS  Y7, Y12, Y12
-	VMOVUPS Y12, 224(AX)
-	ADDQ    CX, AX
-
-written13:
-	MOVQ  AX, 24(SP)
-	MOVQ  (SP), AX
-	ADDQ  BX, AX
-	MOVQ  AX, (SP)
-	SUBQ  $0x01, 184(SP)
-	MOVQ  32(SP), AX
-	ADDQ  AX, (SP)
-	MOVQ  40(SP), AX
-	ADDQ  AX, 8(SP)
-	MOVQ  96(SP), AX
-	ADDQ  AX, 88(SP)
-	MOVQ  104(SP), AX
-	MOVQ  p+0(FP), CX
-	MOVQ  256(CX), CX
-	SHLQ  $0x02, CX
-	TESTQ AX, AX
-	JZ    noD14
-	ADDQ  CX, AX
-	MOVQ  AX, 104(SP)
-
-noD14:
-	SUBQ  $0x01, 80(SP)
-	MOVQ  152(SP), AX
-	TESTQ AX, AX
-	JL    off15
-	ADDQ  $0x01, AX
-	MOVQ  AX, 152(SP)
-
-off15:
-	ADDQ $+256, 192(SP)
-	SUBQ $+64, 72(SP)
-	MOVQ $-1, AX
-	MOVQ AX, 152(SP)
-	MOVQ p+0(FP), AX
-	MOVQ 296(AX), AX
-	MOVQ AX, 168(SP)
-	JMP  wide8
-
-wide8end:
-wide4:
-	CMPQ  72(SP), $+32
-	JL    wide4end
-	MOVQ  p+0(FP), AX
-	MOVQ  280(AX), AX
-	MOVQ  AX, 80(SP)
-	DECQ  AX
-	MOVQ  192(SP), CX
-	MOVQ  p+0(FP), DX
-	MOVB  312(DX), DL
-	MOVQ  p+0(FP), BX
-	MOVQ  (BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  216(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward16
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward16:
-	MOVQ  BX, (SP)
-	MOVQ  SI, 32(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  24(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  224(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward17
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward17:
-	MOVQ  BX, 8(SP)
-	MOVQ  SI, 40(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  48(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  232(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward18
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward18:
-	MOVQ  BX, 16(SP)
-	MOVQ  SI, 48(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  72(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  240(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward19
-	MOVQ  SI, DX
-	IMULQ AX, DX
-	ADDQ  DX, BX
-	NEGQ  SI
-
-forward19:
-	MOVQ    BX, 24(SP)
-	MOVQ    SI, 56(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    96(AX), AX
-	ADDQ    CX, AX
-	MOVQ    AX, 64(SP)
-	LEAQ    one<>+0(SB), AX
-	XORQ    CX, CX
-	MOVQ    p+0(FP), DX
-	MOVQ    144(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 88(SP)
-	MOVQ    BX, 96(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    168(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 112(SP)
-	MOVQ    BX, 120(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    192(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 128(SP)
-	MOVQ    BX, 136(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    120(AX), AX
-	MOVQ    AX, 104(SP)
-	MOVQ    24(SP), CX
-	XORQ    AX, AX
-	MOVQ    p+0(FP), DX
-	CMPB    313(DX), $0x00
-	JEQ     streams21
-	MOVQ    $0x00000002, AX
-	JMP     mode20
-
-streams21:
-	MOVQ  p+0(FP), DX
-	CMPB  314(DX), $0x00
-	JEQ   mode20
-	ORQ   56(SP), CX
-	MOVQ  p+0(FP), DX
-	MOVQ  272(DX), DX
-	SHLQ  $0x02, DX
-	ORQ   DX, CX
-	TESTQ $0x0000003f, CX
-	JNZ   mode20
-	MOVQ  $0x00000001, AX
-
-mode20:
-	MOVQ         AX, 144(SP)
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y8
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y11
-	VMULPS       Y11, Y8, Y11
-	VMOVUPS      32(AX), Y12
-	VMULPS       Y12, Y8, Y12
-	VMOVUPS      64(AX), Y13
-	VMULPS       Y13, Y8, Y13
-	VMOVUPS      96(AX), Y14
-	VMULPS       Y14, Y8, Y14
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys22
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys22:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed23
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed23:
-	TESTQ DI, DI
-	JLE   rows25
-
-row24:
-	VBROADCASTSS (R8), Y10
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y8
-	VBROADCASTSS (AX), Y9
-	PREFETCHT0   8192(DX)
-	VMOVUPS      (DX), Y4
-	VMULPS       Y4, Y10, Y4
-	VFMADD231PS  Y11, Y8, Y4
-	VMOVUPS      Y4, (DX)
-	VFMADD231PS  Y4, Y9, Y0
-	VMOVUPS      32(DX), Y5
-	VMULPS       Y5, Y10, Y5
-	VFMADD231PS  Y12, Y8, Y5
-	VMOVUPS      Y5, 32(DX)
-	VFMADD231PS  Y5, Y9, Y1
-	PREFETCHT0   8256(DX)
-	VMOVUPS      64(DX), Y6
-	VMULPS       Y6, Y10, Y6
-	VFMADD231PS  Y13, Y8, Y6
-	VMOVUPS      Y6, 64(DX)
-	VFMADD231PS  Y6, Y9, Y2
-	VMOVUPS      96(DX), Y7
-	VMULPS       Y7, Y10, Y7
-	VFMADD231PS  Y14, Y8, Y7
-	VMOVUPS      Y7, 96(DX)
-	VFMADD231PS  Y7, Y9, Y3
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row24
-
-rows25:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y0, Y8, Y0
-	VMULPS       Y1, Y8, Y1
-	VMULPS       Y2, Y8, Y2
-	VMULPS       Y3, Y8, Y3
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds26
-	CMPQ         DX, $0x01
-	JEQ          streams27
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         CX, AX
-	JMP          written28
-
-streams27:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	VMOVNTPS Y2, 64(AX)
-	VMOVNTPS Y3, 96(AX)
-	ADDQ     CX, AX
-	JMP      written28
-
-adds26:
-	VMOVUPS (AX), Y8
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	VMOVUPS 64(AX), Y8
-	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, 64(AX)
-	VMOVUPS 96(AX), Y8
-	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 96(AX)
-	ADDQ    CX, AX
-
-written28:
-	MOVQ  AX, 24(SP)
-	MOVQ  (SP), AX
-	ADDQ  BX, AX
-	MOVQ  AX, (SP)
-	SUBQ  $0x01, 184(SP)
-	MOVQ  32(SP), AX
-	ADDQ  AX, (SP)
-	MOVQ  40(SP), AX
-	ADDQ  AX, 8(SP)
-	MOVQ  96(SP), AX
-	ADDQ  AX, 88(SP)
-	MOVQ  104(SP), AX
-	MOVQ  p+0(FP), CX
-	MOVQ  256(CX), CX
-	SHLQ  $0x02, CX
-	TESTQ AX, AX
-	JZ    noD29
-	ADDQ  CX, AX
-	MOVQ  AX, 104(SP)
-
-noD29:
-	SUBQ  $0x01, 80(SP)
-	MOVQ  152(SP), AX
-	TESTQ AX, AX
-	JL    off30
-	ADDQ  $0x01, AX
-	MOVQ  AX, 152(SP)
-
-off30:
-	ADDQ $+128, 192(SP)
-	SUBQ $+32, 72(SP)
-	MOVQ $-1, AX
-	MOVQ AX, 152(SP)
-	MOVQ p+0(FP), AX
-	MOVQ 296(AX), AX
-	MOVQ AX, 168(SP)
-	JMP  wide4
-
-wide4end:
-panels:
-main:
-	CMPQ  72(SP), $+16
-	JL    mainend
-	MOVQ  p+0(FP), AX
-	MOVQ  280(AX), AX
-	MOVQ  AX, 80(SP)
-	DECQ  AX
-	MOVQ  192(SP), CX
-	MOVQ  p+0(FP), DX
-	MOVB  312(DX), DL
-	MOVQ  p+0(FP), BX
-	MOVQ  (BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  216(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward31
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward31:
-	MOVQ  BX, (SP)
-	MOVQ  SI, 32(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  24(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  224(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward32
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward32:
-	MOVQ  BX, 8(SP)
-	MOVQ  SI, 40(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  48(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  232(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward33
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward33:
-	MOVQ  BX, 16(SP)
-	MOVQ  SI, 48(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  72(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  240(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward34
-	MOVQ  SI, DX
-	IMULQ AX, DX
-	ADDQ  DX, BX
-	NEGQ  SI
-
-forward34:
-	MOVQ    BX, 24(SP)
-	MOVQ    SI, 56(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    96(AX), AX
-	ADDQ    CX, AX
-	MOVQ    AX, 64(SP)
-	LEAQ    one<>+0(SB), AX
-	XORQ    CX, CX
-	MOVQ    p+0(FP), DX
-	MOVQ    144(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 88(SP)
-	MOVQ    BX, 96(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    168(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 112(SP)
-	MOVQ    BX, 120(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    192(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 128(SP)
-	MOVQ    BX, 136(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    120(AX), AX
-	MOVQ    AX, 104(SP)
-	MOVQ    24(SP), CX
-	XORQ    AX, AX
-	MOVQ    p+0(FP), DX
-	CMPB    313(DX), $0x00
-	JEQ     streams36
-	MOVQ    $0x00000002, AX
-	JMP     mode35
-
-streams36:
-	MOVQ  p+0(FP), DX
-	CMPB  314(DX), $0x00
-	JEQ   mode35
-	ORQ   56(SP), CX
-	MOVQ  p+0(FP), DX
-	MOVQ  272(DX), DX
-	SHLQ  $0x02, DX
-	ORQ   DX, CX
-	TESTQ $0x0000003f, CX
-	JNZ   mode35
-	MOVQ  $0x00000001, AX
-
-mode35:
-	MOVQ AX, 144(SP)
-
-next37:
-	MOVQ         80(SP), AX
-	TESTQ        AX, AX
-	JLE          end39
-	CMPQ         AX, $0x04
-	JL           single38
-	MOVQ         p+0(FP), AX
-	CMPQ         288(AX), $0x01
-	JNE          single38
-	MOVQ         88(SP), AX
-	MOVQ         96(SP), CX
-	ADDQ         CX, AX
-	CMPL         (AX), $0x3f800000
-	JNE          single38
-	ADDQ         CX, AX
-	CMPL         (AX), $0x3f800000
-	JNE          single38
-	ADDQ         CX, AX
-	CMPL         (AX), $0x3f800000
-	JNE          single38
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y12
-	VMULPS       Y12, Y10, Y12
-	VMOVUPS      32(AX), Y13
-	VMULPS       Y13, Y10, Y13
-	ADDQ         CX, AX
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y14
-	VMULPS       Y14, Y10, Y14
-	VMOVUPS      32(AX), Y15
-	VMULPS       Y15, Y10, Y15
-	ADDQ         CX, AX
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y8
-	VMULPS       Y8, Y10, Y8
-	VMOVUPS      Y8, 328(SP)
-	VMOVUPS      32(AX), Y9
-	VMULPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 360(SP)
-	ADDQ         CX, AX
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y8
-	VMULPS       Y8, Y10, Y8
-	VMOVUPS      Y8, 392(SP)
-	VMOVUPS      32(AX), Y9
-	VMULPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 424(SP)
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         32(SP), BX
-	MOVQ         40(SP), SI
-	MOVQ         p+0(FP), DI
-	MOVQ         248(DI), DI
-	SHLQ         $0x02, DI
-	LEAQ         (BX)(BX*2), R8
-	LEAQ         (SI)(SI*2), R9
-	MOVQ         p+0(FP), R10
-	MOVQ         296(R10), R10
-	MOVQ         R10, 176(SP)
-	MOVQ         p+0(FP), R10
-	LEAQ         320(R10), R10
-	MOVQ         R10, 160(SP)
-
-segment40:
-	MOVQ  160(SP), R10
-	ADDQ  $0x28, 160(SP)
-	MOVQ  152(SP), R11
-	TESTQ R11, R11
-	JL    fetched46
-	MOVQ  32(R10), R12
-	TESTQ R12, R12
-	JLE   fetched46
-	MOVQ  24(R10), R13
-	SHLQ  $0x02, R13
-	IMULQ R13, R11
-	ADDQ  (R10), R11
-
-fetch47:
-	MOVQ       R11, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	ADDQ       $0x40, R11
-	DECQ       R12
-	JNZ        fetch47
-
-fetched46:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	MOVQ    88(SP), R12
-	CMPL    (R12), $0x3f800000
-	JEQ     rows42
-	MOVQ    104(SP), R12
-	MOVQ    $0x00000004, R13
-	TESTQ   R12, R12
-	JNZ     keys48
-	MOVQ    88(SP), R12
-	XORQ    R13, R13
-
-keys48:
-	MOVQ  p+0(FP), R14
-	MOVQ  296(R14), R14
-	SUBQ  R11, R14
-	SUBQ  R10, R14
-	IMULQ R13, R14
-	ADDQ  R14, R12
-	SUBQ  $0x02, R10
-	JL    odd45d
-
-loop44d:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (R12), Y11
-	VMULPS       Y8, Y11, Y8
-	VMULPS       Y9, Y11, Y9
-	VBROADCASTSS (CX), Y10
-	VFMADD231PS  Y12, Y10, Y8
-	VFMADD231PS  Y13, Y10, Y9
-	VBROADCASTSS (AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS (CX)(SI*1), Y10
-	VFMADD231PS  Y14, Y10, Y8
-	VFMADD231PS  Y15, Y10, Y9
-	VBROADCASTSS (AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS (CX)(SI*2), Y10
-	VFMADD231PS  328(SP), Y10, Y8
-	VFMADD231PS  360(SP), Y10, Y9
-	VBROADCASTSS (AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS (CX)(R9*1), Y10
-	VFMADD231PS  392(SP), Y10, Y8
-	VFMADD231PS  424(SP), Y10, Y9
-	VBROADCASTSS (AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	VMOVUPS      (DX)(DI*1), Y8
-	VMOVUPS      32(DX)(DI*1), Y9
-	VBROADCASTSS (R12)(R13*1), Y11
-	VMULPS       Y8, Y11, Y8
-	VMULPS       Y9, Y11, Y9
-	VBROADCASTSS 4(CX), Y10
-	VFMADD231PS  Y12, Y10, Y8
-	VFMADD231PS  Y13, Y10, Y9
-	VBROADCASTSS 4(AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS 4(CX)(SI*1), Y10
-	VFMADD231PS  Y14, Y10, Y8
-	VFMADD231PS  Y15, Y10, Y9
-	VBROADCASTSS 4(AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS 4(CX)(SI*2), Y10
-	VFMADD231PS  328(SP), Y10, Y8
-	VFMADD231PS  360(SP), Y10, Y9
-	VBROADCASTSS 4(AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS 4(CX)(R9*1), Y10
-	VFMADD231PS  392(SP), Y10, Y8
-	VFMADD231PS  424(SP), Y10, Y9
-	VBROADCASTSS 4(AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	VMOVUPS      Y8, (DX)(DI*1)
-	VMOVUPS      Y9, 32(DX)(DI*1)
-	LEAQ         (R12)(R13*2), R12
-	LEAQ         (DX)(DI*2), DX
-	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
-	SUBQ         $0x02, R10
-	JGE          loop44d
-
-odd45d:
-	ADDQ         $0x02, R10
-	JZ           rest43
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (R12), Y11
-	VMULPS       Y8, Y11, Y8
-	VMULPS       Y9, Y11, Y9
-	VBROADCASTSS (CX), Y10
-	VFMADD231PS  Y12, Y10, Y8
-	VFMADD231PS  Y13, Y10, Y9
-	VBROADCASTSS (AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS (CX)(SI*1), Y10
-	VFMADD231PS  Y14, Y10, Y8
-	VFMADD231PS  Y15, Y10, Y9
-	VBROADCASTSS (AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS (CX)(SI*2), Y10
-	VFMADD231PS  328(SP), Y10, Y8
-	VFMADD231PS  360(SP), Y10, Y9
-	VBROADCASTSS (AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS (CX)(R9*1), Y10
-	VFMADD231PS  392(SP), Y10, Y8
-	VFMADD231PS  424(SP), Y10, Y9
-	VBROADCASTSS (AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	ADDQ         DI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	JMP          rest43
-
-rows42:
-	SUBQ $0x02, R10
-	JL   odd45
-
-loop44:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (CX), Y10
-	VFMADD231PS  Y12, Y10, Y8
-	VFMADD231PS  Y13, Y10, Y9
-	VBROADCASTSS (AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS (CX)(SI*1), Y10
-	VFMADD231PS  Y14, Y10, Y8
-	VFMADD231PS  Y15, Y10, Y9
-	VBROADCASTSS (AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS (CX)(SI*2), Y10
-	VFMADD231PS  328(SP), Y10, Y8
-	VFMADD231PS  360(SP), Y10, Y9
-	VBROADCASTSS (AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS (CX)(R9*1), Y10
-	VFMADD231PS  392(SP), Y10, Y8
-	VFMADD231PS  424(SP), Y10, Y9
-	VBROADCASTSS (AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	VMOVUPS      (DX)(DI*1), Y8
-	VMOVUPS      32(DX)(DI*1), Y9
-	VBROADCASTSS 4(CX), Y10
-	VFMADD231PS  Y12, Y10, Y8
-	VFMADD231PS  Y13, Y10, Y9
-	VBROADCASTSS 4(AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS 4(CX)(SI*1), Y10
-	VFMADD231PS  Y14, Y10, Y8
-	VFMADD231PS  Y15, Y10, Y9
-	VBROADCASTSS 4(AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS 4(CX)(SI*2), Y10
-	VFMADD231PS  328(SP), Y10, Y8
-	VFMADD231PS  360(SP), Y10, Y9
-	VBROADCASTSS 4(AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS 4(CX)(R9*1), Y10
-	VFMADD231PS  392(SP), Y10, Y8
-	VFMADD231PS  424(SP), Y10, Y9
-	VBROADCASTSS 4(AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	VMOVUPS      Y8, (DX)(DI*1)
-	VMOVUPS      Y9, 32(DX)(DI*1)
-	LEAQ         (DX)(DI*2), DX
-	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
-	SUBQ         $0x02, R10
-	JGE          loop44
-
-odd45:
-	ADDQ         $0x02, R10
-	JZ           rest43
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (CX), Y10
-	VFMADD231PS  Y12, Y10, Y8
-	VFMADD231PS  Y13, Y10, Y9
-	VBROADCASTSS (AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS (CX)(SI*1), Y10
-	VFMADD231PS  Y14, Y10, Y8
-	VFMADD231PS  Y15, Y10, Y9
-	VBROADCASTSS (AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS (CX)(SI*2), Y10
-	VFMADD231PS  328(SP), Y10, Y8
-	VFMADD231PS  360(SP), Y10, Y9
-	VBROADCASTSS (AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS (CX)(R9*1), Y10
-	VFMADD231PS  392(SP), Y10, Y8
-	VFMADD231PS  424(SP), Y10, Y9
-	VBROADCASTSS (AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	ADDQ         DI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-
-rest43:
-	CMPQ         176(SP), $0x00
-	JG           segment40
-	MOVQ         24(SP), AX
-	MOVQ         56(SP), CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), BX
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMULPS       Y0, Y10, Y0
-	VMULPS       Y1, Y10, Y1
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMULPS       Y2, Y10, Y2
-	VMULPS       Y3, Y10, Y3
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMULPS       Y4, Y10, Y4
-	VMULPS       Y5, Y10, Y5
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMULPS       Y6, Y10, Y6
-	VMULPS       Y7, Y10, Y7
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds49
-	CMPQ         DX, $0x01
-	JEQ          streams50
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
-	JMP          written51
-
-streams50:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y6, (AX)
-	VMOVNTPS Y7, 32(AX)
-	ADDQ     CX, AX
-	JMP      written51
-
-adds49:
-	VMOVUPS (AX), Y10
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y1, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y2, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y3, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y4, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y5, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y6, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y7, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-
-written51:
-	MOVQ   AX, 24(SP)
-	MOVQ   32(SP), AX
-	IMUL3Q $0x00000004, AX, AX
-	ADDQ   AX, (SP)
-	MOVQ   40(SP), AX
-	IMUL3Q $0x00000004, AX, AX
-	ADDQ   AX, 8(SP)
-	MOVQ   96(SP), AX
-	IMUL3Q $0x00000004, AX, AX
-	ADDQ   AX, 88(SP)
-	MOVQ   104(SP), AX
-	MOVQ   p+0(FP), CX
-	MOVQ   256(CX), CX
-	SHLQ   $0x02, CX
-	TESTQ  AX, AX
-	JZ     noD52
-	IMUL3Q $0x00000004, CX, CX
-	ADDQ   CX, AX
-	MOVQ   AX, 104(SP)
-
-noD52:
-	SUBQ  $0x04, 80(SP)
-	MOVQ  152(SP), AX
-	TESTQ AX, AX
-	JL    off53
-	ADDQ  $0x04, AX
-	MOVQ  AX, 152(SP)
-
-off53:
-	JMP next37
-
-single38:
-	MOVQ         p+0(FP), AX
-	MOVQ         288(AX), AX
-	MOVQ         AX, 184(SP)
-	MOVQ         (SP), AX
-	MOVQ         24(SP), CX
-	MOVQ         AX, 712(SP)
-	MOVQ         CX, 720(SP)
-	CMPQ         184(SP), $0x01
-	JLE          heads56
-	CMPQ         184(SP), $0x02
-	JEQ          heads57
-	CMPQ         184(SP), $0x03
-	JEQ          heads58
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y10
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y12
-	VMULPS       Y12, Y10, Y12
-	VMOVUPS      32(AX), Y13
-	VMULPS       Y13, Y10, Y13
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	LEAQ         (BX)(BX*2), R8
-	MOVQ         104(SP), R9
-	MOVQ         $0x00000004, R10
-	TESTQ        R9, R9
-	JNZ          keys60
-	MOVQ         88(SP), R9
-	XORQ         R10, R10
-
-keys60:
-	MOVQ 88(SP), R11
-	CMPL (R11), $0x3f800000
-	JNE  decayed61
-	LEAQ one<>+0(SB), R9
-	XORQ R10, R10
-
-decayed61:
-	TESTQ DI, DI
-	JLE   rows63
-
-row62:
-	VBROADCASTSS (R9), Y11
-	ADDQ         R10, R9
-	VBROADCASTSS (CX), Y10
-	VMOVUPS      (DX), Y8
-	VMULPS       Y8, Y11, Y8
-	VFMADD231PS  Y12, Y10, Y8
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      32(DX), Y9
-	VMULPS       Y9, Y11, Y9
-	VFMADD231PS  Y13, Y10, Y9
-	VMOVUPS      Y9, 32(DX)
-	VBROADCASTSS (AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS (AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS (AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS (AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row62
-
-rows63:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y0, Y10, Y0
-	VMULPS       Y1, Y10, Y1
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y2, Y10, Y2
-	VMULPS       Y3, Y10, Y3
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y4, Y10, Y4
-	VMULPS       Y5, Y10, Y5
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y6, Y10, Y6
-	VMULPS       Y7, Y10, Y7
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds64
-	CMPQ         DX, $0x01
-	JEQ          streams65
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
-	JMP          written66
-
-streams65:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y6, (AX)
-	VMOVNTPS Y7, 32(AX)
-	ADDQ     CX, AX
-	JMP      written66
-
-adds64:
-	VMOVUPS (AX), Y10
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y1, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y2, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y3, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y4, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y5, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y6, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y7, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-
-written66:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x04, 184(SP)
-	JMP  out59
-
-heads58:
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y8
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y10
-	VMULPS       Y10, Y8, Y10
-	VMOVUPS      32(AX), Y11
-	VMULPS       Y11, Y8, Y11
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys67
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys67:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed68
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed68:
-	TESTQ DI, DI
-	JLE   rows70
-
-row69:
-	VBROADCASTSS (R8), Y9
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y8
-	VMOVUPS      (DX), Y6
-	VMULPS       Y6, Y9, Y6
-	VFMADD231PS  Y10, Y8, Y6
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      32(DX), Y7
-	VMULPS       Y7, Y9, Y7
-	VFMADD231PS  Y11, Y8, Y7
-	VMOVUPS      Y7, 32(DX)
-	VBROADCASTSS (AX), Y9
-	VFMADD231PS  Y6, Y9, Y0
-	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS (AX)(BX*1), Y9
-	VFMADD231PS  Y6, Y9, Y2
-	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS (AX)(BX*2), Y9
-	VFMADD231PS  Y6, Y9, Y4
-	VFMADD231PS  Y7, Y9, Y5
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row69
-
-rows70:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y0, Y8, Y0
-	VMULPS       Y1, Y8, Y1
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y2, Y8, Y2
-	VMULPS       Y3, Y8, Y3
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y4, Y8, Y4
-	VMULPS       Y5, Y8, Y5
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds71
-	CMPQ         DX, $0x01
-	JEQ          streams72
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	JMP          written73
-
-streams72:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	JMP      written73
-
-adds71:
-	VMOVUPS (AX), Y8
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
-	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
-	VADDPS  Y4, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y5, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-
-written73:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x03, 184(SP)
-	JMP  out59
-
-heads57:
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y6
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y8
-	VMULPS       Y8, Y6, Y8
-	VMOVUPS      32(AX), Y9
-	VMULPS       Y9, Y6, Y9
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys74
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys74:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed75
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed75:
-	TESTQ DI, DI
-	JLE   rows77
-
-row76:
-	VBROADCASTSS (R8), Y7
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y6
-	VMOVUPS      (DX), Y4
-	VMULPS       Y4, Y7, Y4
-	VFMADD231PS  Y8, Y6, Y4
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      32(DX), Y5
-	VMULPS       Y5, Y7, Y5
-	VFMADD231PS  Y9, Y6, Y5
-	VMOVUPS      Y5, 32(DX)
-	VBROADCASTSS (AX), Y7
-	VFMADD231PS  Y4, Y7, Y0
-	VFMADD231PS  Y5, Y7, Y1
-	VBROADCASTSS (AX)(BX*1), Y7
-	VFMADD231PS  Y4, Y7, Y2
-	VFMADD231PS  Y5, Y7, Y3
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row76
-
-rows77:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y6
-	ADDQ         SI, DX
-	VMULPS       Y0, Y6, Y0
-	VMULPS       Y1, Y6, Y1
-	VBROADCASTSS (DX), Y6
-	ADDQ         SI, DX
-	VMULPS       Y2, Y6, Y2
-	VMULPS       Y3, Y6, Y3
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds78
-	CMPQ         DX, $0x01
-	JEQ          streams79
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	JMP          written80
-
-streams79:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	JMP      written80
-
-adds78:
-	VMOVUPS (AX), Y6
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
-	VADDPS  Y1, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y6
-	VADDPS  Y2, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
-	VADDPS  Y3, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-
-written80:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x02, 184(SP)
-	JMP  out59
-
-heads56:
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y4
-	ADDQ         BX, DX
-	VMOVUPS      (AX), Y7
-	VMULPS       Y7, Y4, Y7
-	VMOVUPS      32(AX), Y8
-	VMULPS       Y8, Y4, Y8
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys81
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys81:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed82
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed82:
-	TESTQ DI, DI
-	JLE   rows84
-
-row83:
-	VBROADCASTSS (R8), Y6
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y4
-	VBROADCASTSS (AX), Y5
-	VMOVUPS      (DX), Y2
-	VMULPS       Y2, Y6, Y2
-	VFMADD231PS  Y7, Y4, Y2
-	VMOVUPS      Y2, (DX)
-	VFMADD231PS  Y2, Y5, Y0
-	VMOVUPS      32(DX), Y3
-	VMULPS       Y3, Y6, Y3
-	VFMADD231PS  Y8, Y4, Y3
-	VMOVUPS      Y3, 32(DX)
-	VFMADD231PS  Y3, Y5, Y1
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row83
-
-rows84:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y0, Y4, Y0
-	VMULPS       Y1, Y4, Y1
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds85
-	CMPQ         DX, $0x01
-	JEQ          streams86
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	JMP          written87
-
-streams86:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	JMP      written87
-
-adds85:
-	VMOVUPS (AX), Y4
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (AX)
-	VMOVUPS 32(AX), Y4
-	VADDPS  Y1, Y4, Y4
-	VMOVUPS Y4, 32(AX)
-	ADDQ    CX, AX
-
-written87:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x01, 184(SP)
-
-out59:
-heads88:
-	CMPQ   184(SP), $0x00
-	JLE    token54
-	CMPQ   184(SP), $0x01
-	JLE    heads89
-	CMPQ   184(SP), $0x02
-	JEQ    heads90
-	CMPQ   184(SP), $0x03
-	JEQ    heads91
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	LEAQ   (BX)(BX*2), R8
-	TESTQ  DI, DI
-	JLE    rows94
-
-row93:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (AX), Y11
-	VFMADD231PS  Y8, Y11, Y0
-	VFMADD231PS  Y9, Y11, Y1
-	VBROADCASTSS (AX)(BX*1), Y11
-	VFMADD231PS  Y8, Y11, Y2
-	VFMADD231PS  Y9, Y11, Y3
-	VBROADCASTSS (AX)(BX*2), Y11
-	VFMADD231PS  Y8, Y11, Y4
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTSS (AX)(R8*1), Y11
-	VFMADD231PS  Y8, Y11, Y6
-	VFMADD231PS  Y9, Y11, Y7
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row93
-
-rows94:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y0, Y10, Y0
-	VMULPS       Y1, Y10, Y1
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y2, Y10, Y2
-	VMULPS       Y3, Y10, Y3
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y4, Y10, Y4
-	VMULPS       Y5, Y10, Y5
-	VBROADCASTSS (DX), Y10
-	ADDQ         SI, DX
-	VMULPS       Y6, Y10, Y6
-	VMULPS       Y7, Y10, Y7
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds95
-	CMPQ         DX, $0x01
-	JEQ          streams96
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
-	JMP          written97
-
-streams96:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y6, (AX)
-	VMOVNTPS Y7, 32(AX)
-	ADDQ     CX, AX
-	JMP      written97
-
-adds95:
-	VMOVUPS (AX), Y10
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y1, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y2, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y3, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y4, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y5, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
-	VADDPS  Y6, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
-	VADDPS  Y7, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-
-written97:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x04, 184(SP)
-	JMP  out92
-
-heads91:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	TESTQ  DI, DI
-	JLE    rows99
-
-row98:
-	VMOVUPS      (DX), Y6
-	VMOVUPS      32(DX), Y7
-	VBROADCASTSS (AX), Y9
-	VFMADD231PS  Y6, Y9, Y0
-	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS (AX)(BX*1), Y9
-	VFMADD231PS  Y6, Y9, Y2
-	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS (AX)(BX*2), Y9
-	VFMADD231PS  Y6, Y9, Y4
-	VFMADD231PS  Y7, Y9, Y5
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row98
-
-rows99:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y0, Y8, Y0
-	VMULPS       Y1, Y8, Y1
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y2, Y8, Y2
-	VMULPS       Y3, Y8, Y3
-	VBROADCASTSS (DX), Y8
-	ADDQ         SI, DX
-	VMULPS       Y4, Y8, Y4
-	VMULPS       Y5, Y8, Y5
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds100
-	CMPQ         DX, $0x01
-	JEQ          streams101
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	JMP          written102
-
-streams101:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	JMP      written102
-
-adds100:
-	VMOVUPS (AX), Y8
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
-	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
-	VADDPS  Y4, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
-	VADDPS  Y5, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-
-written102:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x03, 184(SP)
-	JMP  out92
-
-heads90:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	TESTQ  DI, DI
-	JLE    rows104
-
-row103:
-	VMOVUPS      (DX), Y4
-	VMOVUPS      32(DX), Y5
-	VBROADCASTSS (AX), Y7
-	VFMADD231PS  Y4, Y7, Y0
-	VFMADD231PS  Y5, Y7, Y1
-	VBROADCASTSS (AX)(BX*1), Y7
-	VFMADD231PS  Y4, Y7, Y2
-	VFMADD231PS  Y5, Y7, Y3
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row103
-
-rows104:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y6
-	ADDQ         SI, DX
-	VMULPS       Y0, Y6, Y0
-	VMULPS       Y1, Y6, Y1
-	VBROADCASTSS (DX), Y6
-	ADDQ         SI, DX
-	VMULPS       Y2, Y6, Y2
-	VMULPS       Y3, Y6, Y3
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds105
-	CMPQ         DX, $0x01
-	JEQ          streams106
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	JMP          written107
-
-streams106:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	JMP      written107
-
-adds105:
-	VMOVUPS (AX), Y6
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
-	VADDPS  Y1, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y6
-	VADDPS  Y2, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
-	VADDPS  Y3, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-
-written107:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x02, 184(SP)
-	JMP  out92
-
-heads89:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	TESTQ  DI, DI
-	JLE    rows109
-
-row108:
-	VBROADCASTSS (AX), Y5
-	VMOVUPS      (DX), Y2
-	VFMADD231PS  Y2, Y5, Y0
-	VMOVUPS      32(DX), Y3
-	VFMADD231PS  Y3, Y5, Y1
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row108
-
-rows109:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y0, Y4, Y0
-	VMULPS       Y1, Y4, Y1
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds110
-	CMPQ         DX, $0x01
-	JEQ          streams111
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	JMP          written112
-
-streams111:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	JMP      written112
-
-adds110:
-	VMOVUPS (AX), Y4
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (AX)
-	VMOVUPS 32(AX), Y4
-	VADDPS  Y1, Y4, Y4
-	VMOVUPS Y4, 32(AX)
-	ADDQ    CX, AX
-
-written112:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x01, 184(SP)
-
-out92:
-	JMP heads88
-
-token54:
-	MOVQ  712(SP), AX
-	MOVQ  720(SP), CX
-	MOVQ  AX, (SP)
-	MOVQ  CX, 24(SP)
-	MOVQ  56(SP), AX
-	ADDQ  AX, 24(SP)
-	MOVQ  32(SP), AX
-	ADDQ  AX, (SP)
-	MOVQ  40(SP), AX
-	ADDQ  AX, 8(SP)
-	MOVQ  96(SP), AX
-	ADDQ  AX, 88(SP)
-	MOVQ  104(SP), AX
-	MOVQ  p+0(FP), CX
-	MOVQ  256(CX), CX
-	SHLQ  $0x02, CX
-	TESTQ AX, AX
-	JZ    noD113
-	ADDQ  CX, AX
-	MOVQ  AX, 104(SP)
-
-noD113:
-	SUBQ  $0x01, 80(SP)
-	MOVQ  152(SP), AX
-	TESTQ AX, AX
-	JL    off114
-	ADDQ  $0x01, AX
-	MOVQ  AX, 152(SP)
-
-off114:
-	JMP next37
-
-end39:
-	ADDQ $+64, 192(SP)
-	SUBQ $+16, 72(SP)
-	MOVQ $-1, AX
-	MOVQ AX, 152(SP)
-	MOVQ p+0(FP), AX
-	MOVQ 296(AX), AX
-	MOVQ AX, 168(SP)
-	JMP  main
-
-mainend:
-narrow:
-	MOVQ    72(SP), AX
-	TESTQ   AX, AX
-	JLE     finish
-	MOVQ    $0x00000008, CX
-	CMPQ    AX, CX
-	CMOVQLT AX, CX
-	LEAQ    leading<>+0(SB), AX
-	NEGQ    CX
-	VMOVUPS 32(AX)(CX*4), Y15
-	MOVQ    p+0(FP), AX
-	MOVQ    280(AX), AX
-	MOVQ    AX, 80(SP)
-	DECQ    AX
-	MOVQ    192(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVB    312(DX), DL
-	MOVQ    p+0(FP), BX
-	MOVQ    (BX), BX
-	MOVQ    p+0(FP), SI
-	MOVQ    216(SI), SI
-	SHLQ    $0x02, SI
-	TESTB   DL, DL
-	JZ      forward115
-	MOVQ    SI, DI
-	IMULQ   AX, DI
-	ADDQ    DI, BX
-	NEGQ    SI
-
-forward115:
-	MOVQ  BX, (SP)
-	MOVQ  SI, 32(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  24(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  224(SI), SI
-	SHLQ  $0x02, SI
-	TESTB DL, DL
-	JZ    forward116
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward116:
-	MOVQ  BX, 8(SP)
-	MOVQ  SI, 40(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  48(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  232(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward117
-	MOVQ  SI, DI
-	IMULQ AX, DI
-	ADDQ  DI, BX
-	NEGQ  SI
-
-forward117:
-	MOVQ  BX, 16(SP)
-	MOVQ  SI, 48(SP)
-	MOVQ  p+0(FP), BX
-	MOVQ  72(BX), BX
-	MOVQ  p+0(FP), SI
-	MOVQ  240(SI), SI
-	SHLQ  $0x02, SI
-	ADDQ  CX, BX
-	TESTB DL, DL
-	JZ    forward118
-	MOVQ  SI, DX
-	IMULQ AX, DX
-	ADDQ  DX, BX
-	NEGQ  SI
-
-forward118:
-	MOVQ    BX, 24(SP)
-	MOVQ    SI, 56(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    96(AX), AX
-	ADDQ    CX, AX
-	MOVQ    AX, 64(SP)
-	LEAQ    one<>+0(SB), AX
-	XORQ    CX, CX
-	MOVQ    p+0(FP), DX
-	MOVQ    144(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 88(SP)
-	MOVQ    BX, 96(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    168(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 112(SP)
-	MOVQ    BX, 120(SP)
-	MOVQ    p+0(FP), DX
-	MOVQ    192(DX), DX
-	MOVQ    $0x00000004, BX
-	TESTQ   DX, DX
-	CMOVQEQ CX, BX
-	CMOVQEQ AX, DX
-	MOVQ    DX, 128(SP)
-	MOVQ    BX, 136(SP)
-	MOVQ    p+0(FP), AX
-	MOVQ    120(AX), AX
-	MOVQ    AX, 104(SP)
-	MOVQ    24(SP), AX
-	XORQ    AX, AX
-	MOVQ    p+0(FP), CX
-	CMPB    313(CX), $0x00
-	JEQ     streams120
-	MOVQ    $0x00000002, AX
-	JMP     mode119
-
-streams120:
-mode119:
-	MOVQ AX, 144(SP)
-
-next121:
-	MOVQ         80(SP), AX
-	TESTQ        AX, AX
-	JLE          end123
-	CMPQ         AX, $0x04
-	JL           single122
-	MOVQ         p+0(FP), AX
-	CMPQ         288(AX), $0x01
-	JNE          single122
-	MOVQ         88(SP), AX
-	MOVQ         96(SP), CX
-	ADDQ         CX, AX
-	CMPL         (AX), $0x3f800000
-	JNE          single122
-	ADDQ         CX, AX
-	CMPL         (AX), $0x3f800000
-	JNE          single122
-	ADDQ         CX, AX
-	CMPL         (AX), $0x3f800000
-	JNE          single122
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y7
-	VMULPS       Y7, Y5, Y7
-	ADDQ         CX, AX
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y8
-	VMULPS       Y8, Y5, Y8
-	ADDQ         CX, AX
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y9
-	VMULPS       Y9, Y5, Y9
-	ADDQ         CX, AX
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y10
-	VMULPS       Y10, Y5, Y10
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         32(SP), BX
-	MOVQ         40(SP), SI
-	MOVQ         p+0(FP), DI
-	MOVQ         248(DI), DI
-	SHLQ         $0x02, DI
-	LEAQ         (BX)(BX*2), R8
-	LEAQ         (SI)(SI*2), R9
-	MOVQ         p+0(FP), R10
-	MOVQ         296(R10), R10
-	MOVQ         R10, 176(SP)
-	MOVQ         p+0(FP), R10
-	LEAQ         320(R10), R10
-	MOVQ         R10, 160(SP)
-
-segment124:
-	MOVQ  160(SP), R10
-	ADDQ  $0x28, 160(SP)
-	MOVQ  152(SP), R11
-	TESTQ R11, R11
-	JL    fetched130
-	MOVQ  32(R10), R12
-	TESTQ R12, R12
-	JLE   fetched130
-	MOVQ  24(R10), R13
-	SHLQ  $0x02, R13
-	IMULQ R13, R11
-	ADDQ  (R10), R11
-
-fetch131:
-	MOVQ       R11, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	PREFETCHT1 (R10)
-	ADDQ       R13, R10
-	ADDQ       $0x40, R11
-	DECQ       R12
-	JNZ        fetch131
-
-fetched130:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	MOVQ    88(SP), R12
-	CMPL    (R12), $0x3f800000
-	JEQ     rows126
-	MOVQ    104(SP), R12
-	MOVQ    $0x00000004, R13
-	TESTQ   R12, R12
-	JNZ     keys132
-	MOVQ    88(SP), R12
-	XORQ    R13, R13
-
-keys132:
-	MOVQ  p+0(FP), R14
-	MOVQ  296(R14), R14
-	SUBQ  R11, R14
-	SUBQ  R10, R14
-	IMULQ R13, R14
-	ADDQ  R14, R12
-	SUBQ  $0x02, R10
-	JL    odd129d
-
-loop128d:
-	VMASKMOVPS   (DX), Y15, Y4
-	VBROADCASTSS (R12), Y6
-	VMULPS       Y4, Y6, Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y7, Y5, Y4
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS (CX)(SI*1), Y5
-	VFMADD231PS  Y8, Y5, Y4
-	VBROADCASTSS (AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS (CX)(SI*2), Y5
-	VFMADD231PS  Y9, Y5, Y4
-	VBROADCASTSS (AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS (CX)(R9*1), Y5
-	VFMADD231PS  Y10, Y5, Y4
-	VBROADCASTSS (AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	VMASKMOVPS   Y4, Y15, (DX)
-	VMASKMOVPS   (DX)(DI*1), Y15, Y4
-	VBROADCASTSS (R12)(R13*1), Y6
-	VMULPS       Y4, Y6, Y4
-	VBROADCASTSS 4(CX), Y5
-	VFMADD231PS  Y7, Y5, Y4
-	VBROADCASTSS 4(AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS 4(CX)(SI*1), Y5
-	VFMADD231PS  Y8, Y5, Y4
-	VBROADCASTSS 4(AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS 4(CX)(SI*2), Y5
-	VFMADD231PS  Y9, Y5, Y4
-	VBROADCASTSS 4(AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS 4(CX)(R9*1), Y5
-	VFMADD231PS  Y10, Y5, Y4
-	VBROADCASTSS 4(AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	VMASKMOVPS   Y4, Y15, (DX)(DI*1)
-	LEAQ         (R12)(R13*2), R12
-	LEAQ         (DX)(DI*2), DX
-	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
-	SUBQ         $0x02, R10
-	JGE          loop128d
-
-odd129d:
-	ADDQ         $0x02, R10
-	JZ           rest127
-	VMASKMOVPS   (DX), Y15, Y4
-	VBROADCASTSS (R12), Y6
-	VMULPS       Y4, Y6, Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y7, Y5, Y4
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS (CX)(SI*1), Y5
-	VFMADD231PS  Y8, Y5, Y4
-	VBROADCASTSS (AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS (CX)(SI*2), Y5
-	VFMADD231PS  Y9, Y5, Y4
-	VBROADCASTSS (AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS (CX)(R9*1), Y5
-	VFMADD231PS  Y10, Y5, Y4
-	VBROADCASTSS (AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	VMASKMOVPS   Y4, Y15, (DX)
-	ADDQ         DI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	JMP          rest127
-
-rows126:
-	SUBQ $0x02, R10
-	JL   odd129
-
-loop128:
-	VMASKMOVPS   (DX), Y15, Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y7, Y5, Y4
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS (CX)(SI*1), Y5
-	VFMADD231PS  Y8, Y5, Y4
-	VBROADCASTSS (AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS (CX)(SI*2), Y5
-	VFMADD231PS  Y9, Y5, Y4
-	VBROADCASTSS (AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS (CX)(R9*1), Y5
-	VFMADD231PS  Y10, Y5, Y4
-	VBROADCASTSS (AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	VMASKMOVPS   Y4, Y15, (DX)
-	VMASKMOVPS   (DX)(DI*1), Y15, Y4
-	VBROADCASTSS 4(CX), Y5
-	VFMADD231PS  Y7, Y5, Y4
-	VBROADCASTSS 4(AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS 4(CX)(SI*1), Y5
-	VFMADD231PS  Y8, Y5, Y4
-	VBROADCASTSS 4(AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS 4(CX)(SI*2), Y5
-	VFMADD231PS  Y9, Y5, Y4
-	VBROADCASTSS 4(AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS 4(CX)(R9*1), Y5
-	VFMADD231PS  Y10, Y5, Y4
-	VBROADCASTSS 4(AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	VMASKMOVPS   Y4, Y15, (DX)(DI*1)
-	LEAQ         (DX)(DI*2), DX
-	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
-	SUBQ         $0x02, R10
-	JGE          loop128
-
-odd129:
-	ADDQ         $0x02, R10
-	JZ           rest127
-	VMASKMOVPS   (DX), Y15, Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y7, Y5, Y4
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS (CX)(SI*1), Y5
-	VFMADD231PS  Y8, Y5, Y4
-	VBROADCASTSS (AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS (CX)(SI*2), Y5
-	VFMADD231PS  Y9, Y5, Y4
-	VBROADCASTSS (AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS (CX)(R9*1), Y5
-	VFMADD231PS  Y10, Y5, Y4
-	VBROADCASTSS (AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	VMASKMOVPS   Y4, Y15, (DX)
-	ADDQ         DI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-
-rest127:
-	CMPQ         176(SP), $0x00
-	JG           segment124
-	MOVQ         24(SP), AX
-	MOVQ         56(SP), CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), BX
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMULPS       Y0, Y5, Y0
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMULPS       Y1, Y5, Y1
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMULPS       Y2, Y5, Y2
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMULPS       Y3, Y5, Y3
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds133
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y3, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written135
-
-adds133:
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y1, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y2, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y3, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-
-written135:
-	MOVQ   AX, 24(SP)
-	MOVQ   32(SP), AX
-	IMUL3Q $0x00000004, AX, AX
-	ADDQ   AX, (SP)
-	MOVQ   40(SP), AX
-	IMUL3Q $0x00000004, AX, AX
-	ADDQ   AX, 8(SP)
-	MOVQ   96(SP), AX
-	IMUL3Q $0x00000004, AX, AX
-	ADDQ   AX, 88(SP)
-	MOVQ   104(SP), AX
-	MOVQ   p+0(FP), CX
-	MOVQ   256(CX), CX
-	SHLQ   $0x02, CX
-	TESTQ  AX, AX
-	JZ     noD136
-	IMUL3Q $0x00000004, CX, CX
-	ADDQ   CX, AX
-	MOVQ   AX, 104(SP)
-
-noD136:
-	SUBQ  $0x04, 80(SP)
-	MOVQ  152(SP), AX
-	TESTQ AX, AX
-	JL    off137
-	ADDQ  $0x04, AX
-	MOVQ  AX, 152(SP)
-
-off137:
-	JMP next121
-
-single122:
-	MOVQ         p+0(FP), AX
-	MOVQ         288(AX), AX
-	MOVQ         AX, 184(SP)
-	MOVQ         (SP), AX
-	MOVQ         24(SP), CX
-	MOVQ         AX, 728(SP)
-	MOVQ         CX, 736(SP)
-	CMPQ         184(SP), $0x01
-	JLE          heads140
-	CMPQ         184(SP), $0x02
-	JEQ          heads141
-	CMPQ         184(SP), $0x03
-	JEQ          heads142
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y5
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y7
-	VMULPS       Y7, Y5, Y7
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	LEAQ         (BX)(BX*2), R8
-	MOVQ         104(SP), R9
-	MOVQ         $0x00000004, R10
-	TESTQ        R9, R9
-	JNZ          keys144
-	MOVQ         88(SP), R9
-	XORQ         R10, R10
-
-keys144:
-	MOVQ 88(SP), R11
-	CMPL (R11), $0x3f800000
-	JNE  decayed145
-	LEAQ one<>+0(SB), R9
-	XORQ R10, R10
-
-decayed145:
-	TESTQ DI, DI
-	JLE   rows147
-
-row146:
-	VBROADCASTSS (R9), Y6
-	ADDQ         R10, R9
-	VBROADCASTSS (CX), Y5
-	VMASKMOVPS   (DX), Y15, Y4
-	VMULPS       Y4, Y6, Y4
-	VFMADD231PS  Y7, Y5, Y4
-	VMASKMOVPS   Y4, Y15, (DX)
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS (AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS (AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS (AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row146
-
-rows147:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y0, Y5, Y0
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y1, Y5, Y1
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y2, Y5, Y2
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y3, Y5, Y3
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds148
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y3, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written150
-
-adds148:
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y1, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y2, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y3, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-
-written150:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x04, 184(SP)
-	JMP  out143
-
-heads142:
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y4
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y6
-	VMULPS       Y6, Y4, Y6
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys151
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys151:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed152
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed152:
-	TESTQ DI, DI
-	JLE   rows154
-
-row153:
-	VBROADCASTSS (R8), Y5
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y4
-	VMASKMOVPS   (DX), Y15, Y3
-	VMULPS       Y3, Y5, Y3
-	VFMADD231PS  Y6, Y4, Y3
-	VMASKMOVPS   Y3, Y15, (DX)
-	VBROADCASTSS (AX), Y5
-	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS (AX)(BX*1), Y5
-	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS (AX)(BX*2), Y5
-	VFMADD231PS  Y3, Y5, Y2
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row153
-
-rows154:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y0, Y4, Y0
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y1, Y4, Y1
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y2, Y4, Y2
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds155
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written157
-
-adds155:
-	VMASKMOVPS (AX), Y15, Y4
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
-	VADDPS     Y1, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
-	VADDPS     Y2, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-
-written157:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x03, 184(SP)
-	JMP  out143
-
-heads141:
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y3
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y5
-	VMULPS       Y5, Y3, Y5
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys158
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys158:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed159
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed159:
-	TESTQ DI, DI
-	JLE   rows161
-
-row160:
-	VBROADCASTSS (R8), Y4
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y3
-	VMASKMOVPS   (DX), Y15, Y2
-	VMULPS       Y2, Y4, Y2
-	VFMADD231PS  Y5, Y3, Y2
-	VMASKMOVPS   Y2, Y15, (DX)
-	VBROADCASTSS (AX), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS (AX)(BX*1), Y4
-	VFMADD231PS  Y2, Y4, Y1
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row160
-
-rows161:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y3
-	ADDQ         SI, DX
-	VMULPS       Y0, Y3, Y0
-	VBROADCASTSS (DX), Y3
-	ADDQ         SI, DX
-	VMULPS       Y1, Y3, Y1
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds162
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written164
-
-adds162:
-	VMASKMOVPS (AX), Y15, Y3
-	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y3
-	VADDPS     Y1, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
-
-written164:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x02, 184(SP)
-	JMP  out143
-
-heads140:
-	MOVQ         16(SP), AX
-	MOVQ         48(SP), CX
-	MOVQ         112(SP), DX
-	MOVQ         120(SP), BX
-	VBROADCASTSS (DX), Y2
-	ADDQ         BX, DX
-	VMASKMOVPS   (AX), Y15, Y5
-	VMULPS       Y5, Y2, Y5
-	ADDQ         CX, AX
-	MOVQ         AX, 16(SP)
-	MOVQ         DX, 112(SP)
-	VXORPS       Y0, Y0, Y0
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         p+0(FP), BX
-	MOVQ         264(BX), BX
-	SHLQ         $0x02, BX
-	MOVQ         p+0(FP), SI
-	MOVQ         248(SI), SI
-	SHLQ         $0x02, SI
-	MOVQ         p+0(FP), DI
-	MOVQ         296(DI), DI
-	MOVQ         104(SP), R8
-	MOVQ         $0x00000004, R9
-	TESTQ        R8, R8
-	JNZ          keys165
-	MOVQ         88(SP), R8
-	XORQ         R9, R9
-
-keys165:
-	MOVQ 88(SP), R10
-	CMPL (R10), $0x3f800000
-	JNE  decayed166
-	LEAQ one<>+0(SB), R8
-	XORQ R9, R9
-
-decayed166:
-	TESTQ DI, DI
-	JLE   rows168
-
-row167:
-	VBROADCASTSS (R8), Y4
-	ADDQ         R9, R8
-	VBROADCASTSS (CX), Y2
-	VBROADCASTSS (AX), Y3
-	VMASKMOVPS   (DX), Y15, Y1
-	VMULPS       Y1, Y4, Y1
-	VFMADD231PS  Y5, Y2, Y1
-	VMASKMOVPS   Y1, Y15, (DX)
-	VFMADD231PS  Y1, Y3, Y0
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row167
-
-rows168:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y2
-	ADDQ         SI, DX
-	VMULPS       Y0, Y2, Y0
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds169
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written171
-
-adds169:
-	VMASKMOVPS (AX), Y15, Y2
-	VADDPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
-
-written171:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x01, 184(SP)
-
-out143:
-heads172:
-	CMPQ   184(SP), $0x00
-	JLE    token138
-	CMPQ   184(SP), $0x01
-	JLE    heads173
-	CMPQ   184(SP), $0x02
-	JEQ    heads174
-	CMPQ   184(SP), $0x03
-	JEQ    heads175
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	LEAQ   (BX)(BX*2), R8
-	TESTQ  DI, DI
-	JLE    rows178
-
-row177:
-	VMASKMOVPS   (DX), Y15, Y4
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VBROADCASTSS (AX)(BX*1), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VBROADCASTSS (AX)(BX*2), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VBROADCASTSS (AX)(R8*1), Y6
-	VFMADD231PS  Y4, Y6, Y3
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row177
-
-rows178:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y0, Y5, Y0
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y1, Y5, Y1
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y2, Y5, Y2
-	VBROADCASTSS (DX), Y5
-	ADDQ         SI, DX
-	VMULPS       Y3, Y5, Y3
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds179
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y3, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written181
-
-adds179:
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y1, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y2, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
-	VADDPS     Y3, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-
-written181:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x04, 184(SP)
-	JMP  out176
-
-heads175:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	TESTQ  DI, DI
-	JLE    rows183
-
-row182:
-	VMASKMOVPS   (DX), Y15, Y3
-	VBROADCASTSS (AX), Y5
-	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS (AX)(BX*1), Y5
-	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS (AX)(BX*2), Y5
-	VFMADD231PS  Y3, Y5, Y2
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row182
-
-rows183:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y0, Y4, Y0
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y1, Y4, Y1
-	VBROADCASTSS (DX), Y4
-	ADDQ         SI, DX
-	VMULPS       Y2, Y4, Y2
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds184
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written186
-
-adds184:
-	VMASKMOVPS (AX), Y15, Y4
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
-	VADDPS     Y1, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
-	VADDPS     Y2, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-
-written186:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x03, 184(SP)
-	JMP  out176
-
-heads174:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	TESTQ  DI, DI
-	JLE    rows188
-
-row187:
-	VMASKMOVPS   (DX), Y15, Y2
-	VBROADCASTSS (AX), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS (AX)(BX*1), Y4
-	VFMADD231PS  Y2, Y4, Y1
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row187
-
-rows188:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y3
-	ADDQ         SI, DX
-	VMULPS       Y0, Y3, Y0
-	VBROADCASTSS (DX), Y3
-	ADDQ         SI, DX
-	VMULPS       Y1, Y3, Y1
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds189
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written191
-
-adds189:
-	VMASKMOVPS (AX), Y15, Y3
-	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y3
-	VADDPS     Y1, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
-
-written191:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x02, 184(SP)
-	JMP  out176
-
-heads173:
-	VXORPS Y0, Y0, Y0
-	MOVQ   (SP), AX
-	MOVQ   8(SP), CX
-	MOVQ   64(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   264(BX), BX
-	SHLQ   $0x02, BX
-	MOVQ   p+0(FP), SI
-	MOVQ   248(SI), SI
-	SHLQ   $0x02, SI
-	MOVQ   p+0(FP), DI
-	MOVQ   296(DI), DI
-	TESTQ  DI, DI
-	JLE    rows193
-
-row192:
-	VBROADCASTSS (AX), Y3
-	VMASKMOVPS   (DX), Y15, Y1
-	VFMADD231PS  Y1, Y3, Y0
-	ADDQ         SI, DX
-	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	DECQ         DI
-	JNZ          row192
-
-rows193:
-	MOVQ         24(SP), AX
-	MOVQ         p+0(FP), CX
-	MOVQ         272(CX), CX
-	SHLQ         $0x02, CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), SI
-	VBROADCASTSS (DX), Y2
-	ADDQ         SI, DX
-	VMULPS       Y0, Y2, Y0
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds194
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written196
-
-adds194:
-	VMASKMOVPS (AX), Y15, Y2
-	VADDPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
-
-written196:
-	MOVQ AX, 24(SP)
-	MOVQ (SP), AX
-	ADDQ BX, AX
-	MOVQ AX, (SP)
-	SUBQ $0x01, 184(SP)
-
-out176:
-	JMP heads172
-
-token138:
-	MOVQ  728(SP), AX
-	MOVQ  736(SP), CX
-	MOVQ  AX, (SP)
-	MOVQ  CX, 24(SP)
-	MOVQ  56(SP), AX
-	ADDQ  AX, 24(SP)
-	MOVQ  32(SP), AX
-	ADDQ  AX, (SP)
-	MOVQ  40(SP), AX
-	ADDQ  AX, 8(SP)
-	MOVQ  96(SP), AX
-	ADDQ  AX, 88(SP)
-	MOVQ  104(SP), AX
-	MOVQ  p+0(FP), CX
-	MOVQ  256(CX), CX
-	SHLQ  $0x02, CX
-	TESTQ AX, AX
-	JZ    noD197
-	ADDQ  CX, AX
-	MOVQ  AX, 104(SP)
-
-noD197:
-	SUBQ  $0x01, 80(SP)
-	MOVQ  152(SP), AX
-	TESTQ AX, AX
-	JL    off198
-	ADDQ  $0x01, AX
-	MOVQ  AX, 152(SP)
-
-off198:
-	JMP next121
-
-end123:
-	ADDQ $+32, 192(SP)
-	SUBQ $+8, 72(SP)
-	MOVQ $-1, AX
-	MOVQ AX, 152(SP)
-	MOVQ p+0(FP), AX
-	MOVQ 296(AX), AX
-	MOVQ AX, 168(SP)
-	JMP  narrow
-
-finish:
-	CMPQ 144(SP), $0x01
-	JNE  done
-	SFENCE
-
-done:
-	VZEROUPPER
-	RET
-
 // func recur3x16AVX2(p *tile.Recur)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·recur3x16AVX2(SB), NOSPLIT, $744-8
@@ -4033,57 +341,70 @@ rows10:
 	JEQ          adds11
 	CMPQ         DX, $0x01
 	JEQ          streams12
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, 128(AX)
-	VMOVUPS      Y5, 160(AX)
-	VMOVUPS      Y6, 192(AX)
-	VMOVUPS      Y7, 224(AX)
-	ADDQ         CX, AX
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	MOVQ         DX, 24(SP)
 	JMP          written13
 
 streams12:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	VMOVNTPS Y2, 64(AX)
-	VMOVNTPS Y3, 96(AX)
-	VMOVNTPS Y4, 128(AX)
-	VMOVNTPS Y5, 160(AX)
-	VMOVNTPS Y6, 192(AX)
-	VMOVNTPS Y7, 224(AX)
-	ADDQ     CX, AX
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	VMOVNTPS Y2, 64(DI)
+	VMOVNTPS Y3, 96(DI)
+	VMOVNTPS Y4, 128(DI)
+	VMOVNTPS Y5, 160(DI)
+	VMOVNTPS Y6, 192(DI)
+	VMOVNTPS Y7, 224(DI)
+	MOVQ     DX, 24(SP)
 	JMP      written13
 
 adds11:
-	VMOVUPS (AX), Y12
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y12
 	VADDPS  Y0, Y12, Y12
-	VMOVUPS Y12, (AX)
-	VMOVUPS 32(AX), Y12
+	VMOVUPS Y12, (DI)
+	VMOVUPS 32(DI), Y12
 	VADDPS  Y1, Y12, Y12
-	VMOVUPS Y12, 32(AX)
-	VMOVUPS 64(AX), Y12
+	VMOVUPS Y12, 32(DI)
+	VMOVUPS 64(DI), Y12
 	VADDPS  Y2, Y12, Y12
-	VMOVUPS Y12, 64(AX)
-	VMOVUPS 96(AX), Y12
+	VMOVUPS Y12, 64(DI)
+	VMOVUPS 96(DI), Y12
 	VADDPS  Y3, Y12, Y12
-	VMOVUPS Y12, 96(AX)
-	VMOVUPS 128(AX), Y12
+	VMOVUPS Y12, 96(DI)
+	VMOVUPS 128(DI), Y12
 	VADDPS  Y4, Y12, Y12
-	VMOVUPS Y12, 128(AX)
-	VMOVUPS 160(AX), Y12
+	VMOVUPS Y12, 128(DI)
+	VMOVUPS 160(DI), Y12
 	VADDPS  Y5, Y12, Y12
-	VMOVUPS Y12, 160(AX)
-	VMOVUPS 192(AX), Y12
+	VMOVUPS Y12, 160(DI)
+	VMOVUPS 192(DI), Y12
 	VADDPS  Y6, Y12, Y12
-	VMOVUPS Y12, 192(AX)
-	VMOVUPS 224(AX), Y12
+	VMOVUPS Y12, 192(DI)
+	VMOVUPS 224(DI), Y12
 	VADDPS  Y7, Y12, Y12
-	VMOVUPS Y12, 224(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y12, 224(DI)
+	MOVQ    DX, 24(SP)
 
 written13:
+	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
@@ -4353,37 +674,50 @@ rows25:
 	JEQ          adds26
 	CMPQ         DX, $0x01
 	JEQ          streams27
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         CX, AX
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	MOVQ         DX, 24(SP)
 	JMP          written28
 
 streams27:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	VMOVNTPS Y2, 64(AX)
-	VMOVNTPS Y3, 96(AX)
-	ADDQ     CX, AX
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	VMOVNTPS Y2, 64(DI)
+	VMOVNTPS Y3, 96(DI)
+	MOVQ     DX, 24(SP)
 	JMP      written28
 
 adds26:
-	VMOVUPS (AX), Y8
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y8
 	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	VMOVUPS 64(AX), Y8
+	VMOVUPS Y8, 32(DI)
+	VMOVUPS 64(DI), Y8
 	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, 64(AX)
-	VMOVUPS 96(AX), Y8
+	VMOVUPS Y8, 64(DI)
+	VMOVUPS 96(DI), Y8
 	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 96(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y8, 96(DI)
+	MOVQ    DX, 24(SP)
 
 written28:
+	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
@@ -4557,11 +891,11 @@ next37:
 	MOVQ         80(SP), AX
 	TESTQ        AX, AX
 	JLE          end39
-	CMPQ         AX, $0x03
-	JL           single38
 	MOVQ         p+0(FP), AX
 	CMPQ         288(AX), $0x01
-	JNE          single38
+	JNE          others40
+	CMPQ         80(SP), $0x03
+	JL           single38
 	MOVQ         88(SP), AX
 	MOVQ         96(SP), CX
 	ADDQ         CX, AX
@@ -4603,14 +937,14 @@ next37:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         32(SP), BX
-	MOVQ         40(SP), SI
-	MOVQ         p+0(FP), DI
-	MOVQ         248(DI), DI
-	SHLQ         $0x02, DI
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
 	MOVQ         p+0(FP), R8
 	MOVQ         296(R8), R8
 	MOVQ         R8, 176(SP)
@@ -4618,21 +952,21 @@ next37:
 	LEAQ         320(R8), R8
 	MOVQ         R8, 160(SP)
 
-segment40:
+segment41:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched46
+	JL    fetched47
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched46
+	JLE   fetched47
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch47:
+fetch48:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -4642,9 +976,9 @@ fetch47:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch47
+	JNZ        fetch48
 
-fetched46:
+fetched47:
 	MOVQ    168(SP), R8
 	MOVQ    176(SP), R9
 	CMPQ    R9, R8
@@ -4653,15 +987,15 @@ fetched46:
 	MOVQ    R9, 176(SP)
 	MOVQ    88(SP), R10
 	CMPL    (R10), $0x3f800000
-	JEQ     rows42
+	JEQ     rows43
 	MOVQ    104(SP), R10
 	MOVQ    $0x00000004, R11
 	TESTQ   R10, R10
-	JNZ     keys48
+	JNZ     keys49
 	MOVQ    88(SP), R10
 	XORQ    R11, R11
 
-keys48:
+keys49:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  R9, R12
@@ -4669,256 +1003,271 @@ keys48:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	SUBQ  $0x02, R8
-	JL    odd45d
+	JL    odd46d
 
-loop44d:
-	VMOVUPS      (DX), Y6
-	VMOVUPS      32(DX), Y7
+loop45d:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y6, Y9, Y6
 	VMULPS       Y7, Y9, Y7
-	VBROADCASTSS (CX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y11, Y8, Y7
-	VBROADCASTSS (AX), Y9
+	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS (CX)(SI*1), Y8
+	VBROADCASTSS (AX)(DX*1), Y8
 	VFMADD231PS  Y12, Y8, Y6
 	VFMADD231PS  Y13, Y8, Y7
-	VBROADCASTSS (AX)(BX*1), Y9
+	VBROADCASTSS (SI)(DI*1), Y9
 	VFMADD231PS  Y6, Y9, Y2
 	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS (CX)(SI*2), Y8
+	VBROADCASTSS (AX)(DX*2), Y8
 	VFMADD231PS  Y14, Y8, Y6
 	VFMADD231PS  Y15, Y8, Y7
-	VBROADCASTSS (AX)(BX*2), Y9
+	VBROADCASTSS (SI)(DI*2), Y9
 	VFMADD231PS  Y6, Y9, Y4
 	VFMADD231PS  Y7, Y9, Y5
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	VMOVUPS      (DX)(DI*1), Y6
-	VMOVUPS      32(DX)(DI*1), Y7
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y6
+	VMOVUPS      32(CX)(BX*1), Y7
 	VBROADCASTSS (R10)(R11*1), Y9
 	VMULPS       Y6, Y9, Y6
 	VMULPS       Y7, Y9, Y7
-	VBROADCASTSS 4(CX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y11, Y8, Y7
-	VBROADCASTSS 4(AX), Y9
+	VBROADCASTSS 4(SI), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS 4(CX)(SI*1), Y8
+	VBROADCASTSS 4(AX)(DX*1), Y8
 	VFMADD231PS  Y12, Y8, Y6
 	VFMADD231PS  Y13, Y8, Y7
-	VBROADCASTSS 4(AX)(BX*1), Y9
+	VBROADCASTSS 4(SI)(DI*1), Y9
 	VFMADD231PS  Y6, Y9, Y2
 	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS 4(CX)(SI*2), Y8
+	VBROADCASTSS 4(AX)(DX*2), Y8
 	VFMADD231PS  Y14, Y8, Y6
 	VFMADD231PS  Y15, Y8, Y7
-	VBROADCASTSS 4(AX)(BX*2), Y9
+	VBROADCASTSS 4(SI)(DI*2), Y9
 	VFMADD231PS  Y6, Y9, Y4
 	VFMADD231PS  Y7, Y9, Y5
-	VMOVUPS      Y6, (DX)(DI*1)
-	VMOVUPS      Y7, 32(DX)(DI*1)
+	VMOVUPS      Y6, (CX)(BX*1)
+	VMOVUPS      Y7, 32(CX)(BX*1)
 	LEAQ         (R10)(R11*2), R10
-	LEAQ         (DX)(DI*2), DX
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
 	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
 	SUBQ         $0x02, R8
-	JGE          loop44d
+	JGE          loop45d
 
-odd45d:
+odd46d:
 	ADDQ         $0x02, R8
-	JZ           rest43
-	VMOVUPS      (DX), Y6
-	VMOVUPS      32(DX), Y7
+	JZ           rest44
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y6, Y9, Y6
 	VMULPS       Y7, Y9, Y7
-	VBROADCASTSS (CX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y11, Y8, Y7
-	VBROADCASTSS (AX), Y9
+	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS (CX)(SI*1), Y8
+	VBROADCASTSS (AX)(DX*1), Y8
 	VFMADD231PS  Y12, Y8, Y6
 	VFMADD231PS  Y13, Y8, Y7
-	VBROADCASTSS (AX)(BX*1), Y9
+	VBROADCASTSS (SI)(DI*1), Y9
 	VFMADD231PS  Y6, Y9, Y2
 	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS (CX)(SI*2), Y8
+	VBROADCASTSS (AX)(DX*2), Y8
 	VFMADD231PS  Y14, Y8, Y6
 	VFMADD231PS  Y15, Y8, Y7
-	VBROADCASTSS (AX)(BX*2), Y9
+	VBROADCASTSS (SI)(DI*2), Y9
 	VFMADD231PS  Y6, Y9, Y4
 	VFMADD231PS  Y7, Y9, Y5
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	ADDQ         DI, DX
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	JMP          rest43
+	JMP          rest44
 
-rows42:
+rows43:
 	SUBQ $0x02, R8
-	JL   odd45
+	JL   odd46
 
-loop44:
-	VMOVUPS      (DX), Y6
-	VMOVUPS      32(DX), Y7
-	VBROADCASTSS (CX), Y8
+loop45:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y11, Y8, Y7
-	VBROADCASTSS (AX), Y9
+	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS (CX)(SI*1), Y8
+	VBROADCASTSS (AX)(DX*1), Y8
 	VFMADD231PS  Y12, Y8, Y6
 	VFMADD231PS  Y13, Y8, Y7
-	VBROADCASTSS (AX)(BX*1), Y9
+	VBROADCASTSS (SI)(DI*1), Y9
 	VFMADD231PS  Y6, Y9, Y2
 	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS (CX)(SI*2), Y8
+	VBROADCASTSS (AX)(DX*2), Y8
 	VFMADD231PS  Y14, Y8, Y6
 	VFMADD231PS  Y15, Y8, Y7
-	VBROADCASTSS (AX)(BX*2), Y9
+	VBROADCASTSS (SI)(DI*2), Y9
 	VFMADD231PS  Y6, Y9, Y4
 	VFMADD231PS  Y7, Y9, Y5
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	VMOVUPS      (DX)(DI*1), Y6
-	VMOVUPS      32(DX)(DI*1), Y7
-	VBROADCASTSS 4(CX), Y8
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y6
+	VMOVUPS      32(CX)(BX*1), Y7
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y11, Y8, Y7
-	VBROADCASTSS 4(AX), Y9
+	VBROADCASTSS 4(SI), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS 4(CX)(SI*1), Y8
+	VBROADCASTSS 4(AX)(DX*1), Y8
 	VFMADD231PS  Y12, Y8, Y6
 	VFMADD231PS  Y13, Y8, Y7
-	VBROADCASTSS 4(AX)(BX*1), Y9
+	VBROADCASTSS 4(SI)(DI*1), Y9
 	VFMADD231PS  Y6, Y9, Y2
 	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS 4(CX)(SI*2), Y8
+	VBROADCASTSS 4(AX)(DX*2), Y8
 	VFMADD231PS  Y14, Y8, Y6
 	VFMADD231PS  Y15, Y8, Y7
-	VBROADCASTSS 4(AX)(BX*2), Y9
+	VBROADCASTSS 4(SI)(DI*2), Y9
 	VFMADD231PS  Y6, Y9, Y4
 	VFMADD231PS  Y7, Y9, Y5
-	VMOVUPS      Y6, (DX)(DI*1)
-	VMOVUPS      Y7, 32(DX)(DI*1)
-	LEAQ         (DX)(DI*2), DX
+	VMOVUPS      Y6, (CX)(BX*1)
+	VMOVUPS      Y7, 32(CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
 	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
 	SUBQ         $0x02, R8
-	JGE          loop44
+	JGE          loop45
 
-odd45:
+odd46:
 	ADDQ         $0x02, R8
-	JZ           rest43
-	VMOVUPS      (DX), Y6
-	VMOVUPS      32(DX), Y7
-	VBROADCASTSS (CX), Y8
+	JZ           rest44
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y11, Y8, Y7
-	VBROADCASTSS (AX), Y9
+	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
-	VBROADCASTSS (CX)(SI*1), Y8
+	VBROADCASTSS (AX)(DX*1), Y8
 	VFMADD231PS  Y12, Y8, Y6
 	VFMADD231PS  Y13, Y8, Y7
-	VBROADCASTSS (AX)(BX*1), Y9
+	VBROADCASTSS (SI)(DI*1), Y9
 	VFMADD231PS  Y6, Y9, Y2
 	VFMADD231PS  Y7, Y9, Y3
-	VBROADCASTSS (CX)(SI*2), Y8
+	VBROADCASTSS (AX)(DX*2), Y8
 	VFMADD231PS  Y14, Y8, Y6
 	VFMADD231PS  Y15, Y8, Y7
-	VBROADCASTSS (AX)(BX*2), Y9
+	VBROADCASTSS (SI)(DI*2), Y9
 	VFMADD231PS  Y6, Y9, Y4
 	VFMADD231PS  Y7, Y9, Y5
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	ADDQ         DI, DX
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
 
-rest43:
+rest44:
 	CMPQ         176(SP), $0x00
-	JG           segment40
-	MOVQ         24(SP), AX
-	MOVQ         56(SP), CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), BX
-	VBROADCASTSS (DX), Y8
-	ADDQ         BX, DX
+	JG           segment41
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
-	VBROADCASTSS (DX), Y8
-	ADDQ         BX, DX
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
 	VMULPS       Y2, Y8, Y2
 	VMULPS       Y3, Y8, Y3
-	VBROADCASTSS (DX), Y8
-	ADDQ         BX, DX
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
 	VMULPS       Y4, Y8, Y4
 	VMULPS       Y5, Y8, Y5
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds49
-	CMPQ         DX, $0x01
-	JEQ          streams50
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds50
+	CMPQ         AX, $0x01
+	JEQ          streams51
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
 	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         AX, DX
 	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         AX, DX
 	ADDQ         CX, AX
-	JMP          written51
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written52
 
-streams50:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
+streams51:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
 	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     AX, DX
 	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     AX, DX
 	ADDQ     CX, AX
-	JMP      written51
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written52
 
-adds49:
-	VMOVUPS (AX), Y8
+adds50:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y8
 	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
 	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y8, 32(DX)
+	MOVQ    AX, DX
 	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
+	VMOVUPS (DX), Y8
 	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
 	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y8, 32(DX)
+	MOVQ    AX, DX
 	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
+	VMOVUPS (DX), Y8
 	VADDPS  Y4, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
 	VADDPS  Y5, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y8, 32(DX)
+	MOVQ    AX, 24(SP)
 
-written51:
-	MOVQ   AX, 24(SP)
+written52:
 	MOVQ   32(SP), AX
 	IMUL3Q $0x00000003, AX, AX
 	ADDQ   AX, (SP)
@@ -4933,22 +1282,1226 @@ written51:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD52
+	JZ     noD53
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD52:
+noD53:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off53
+	JL    off54
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off53:
+off54:
 	JMP next37
 
+others40:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x02
+	JNE          others55
+	CMPQ         80(SP), $0x02
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), CX
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single38
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y12
+	VMULPS       Y12, Y10, Y12
+	VMOVUPS      32(AX), Y13
+	VMULPS       Y13, Y10, Y13
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y14
+	VMULPS       Y14, Y10, Y14
+	VMOVUPS      32(AX), Y15
+	VMULPS       Y15, Y10, Y15
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         264(R8), R8
+	SHLQ         $0x02, R8
+	LEAQ         (SI)(DI*1), DI
+	MOVQ         p+0(FP), R9
+	MOVQ         296(R9), R9
+	MOVQ         R9, 176(SP)
+	MOVQ         p+0(FP), R9
+	LEAQ         320(R9), R9
+	MOVQ         R9, 160(SP)
+
+segment56:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched62
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched62
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch63:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch63
+
+fetched62:
+	MOVQ    168(SP), R9
+	MOVQ    176(SP), R10
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	MOVQ    R10, 176(SP)
+	MOVQ    88(SP), R11
+	CMPL    (R11), $0x3f800000
+	JEQ     rows58
+	MOVQ    104(SP), R11
+	MOVQ    $0x00000004, R12
+	TESTQ   R11, R11
+	JNZ     keys64
+	MOVQ    88(SP), R11
+	XORQ    R12, R12
+
+keys64:
+	MOVQ  p+0(FP), R13
+	MOVQ  296(R13), R13
+	SUBQ  R10, R13
+	SUBQ  R9, R13
+	IMULQ R12, R13
+	ADDQ  R13, R11
+	SUBQ  $0x02, R9
+	JL    odd61d
+
+loop60d:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R11), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y8
+	VMOVUPS      32(CX)(BX*1), Y9
+	VBROADCASTSS (R11)(R12*1), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(BX*1)
+	VMOVUPS      Y9, 32(CX)(BX*1)
+	LEAQ         (R11)(R12*2), R11
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop60d
+
+odd61d:
+	ADDQ         $0x02, R9
+	JZ           rest59
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R11), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+	JMP          rest59
+
+rows58:
+	SUBQ $0x02, R9
+	JL   odd61
+
+loop60:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y8
+	VMOVUPS      32(CX)(BX*1), Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(BX*1)
+	VMOVUPS      Y9, 32(CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop60
+
+odd61:
+	ADDQ         $0x02, R9
+	JZ           rest59
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+
+rest59:
+	CMPQ         176(SP), $0x00
+	JG           segment56
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds65
+	CMPQ         AX, $0x01
+	JEQ          streams66
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y7, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written67
+
+streams66:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     p+0(FP), BX
+	MOVQ     272(BX), BX
+	SHLQ     $0x02, BX
+	ADDQ     BX, DX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y6, (DX)
+	VMOVNTPS Y7, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written67
+
+adds65:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), BX
+	MOVQ    272(BX), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written67:
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD68
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD68:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off69
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off69:
+	JMP next37
+
+others55:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x03
+	JNE          others70
+	CMPQ         80(SP), $0x01
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y8
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y10
+	VMULPS       Y10, Y8, Y10
+	VMOVUPS      32(AX), Y11
+	VMULPS       Y11, Y8, Y11
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         DI, 176(SP)
+	MOVQ         p+0(FP), DI
+	LEAQ         320(DI), DI
+	MOVQ         DI, 160(SP)
+
+segment71:
+	MOVQ  160(SP), DI
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R8
+	TESTQ R8, R8
+	JL    fetched77
+	MOVQ  32(DI), R9
+	TESTQ R9, R9
+	JLE   fetched77
+	MOVQ  24(DI), R10
+	SHLQ  $0x02, R10
+	IMULQ R10, R8
+	ADDQ  (DI), R8
+
+fetch78:
+	MOVQ       R8, DI
+	PREFETCHT1 (DI)
+	ADDQ       R10, DI
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNZ        fetch78
+
+fetched77:
+	MOVQ    168(SP), DI
+	MOVQ    176(SP), R8
+	CMPQ    R8, DI
+	CMOVQLT R8, DI
+	SUBQ    DI, R8
+	MOVQ    R8, 176(SP)
+	MOVQ    88(SP), R9
+	CMPL    (R9), $0x3f800000
+	JEQ     rows73
+	MOVQ    104(SP), R9
+	MOVQ    $0x00000004, R10
+	TESTQ   R9, R9
+	JNZ     keys79
+	MOVQ    88(SP), R9
+	XORQ    R10, R10
+
+keys79:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  R8, R11
+	SUBQ  DI, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	SUBQ  $0x02, DI
+	JL    odd76d
+
+loop75d:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (R9), Y9
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y7, Y9, Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y6
+	VMOVUPS      32(CX)(DX*1), Y7
+	VBROADCASTSS (R9)(R10*1), Y9
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y7, Y9, Y7
+	VBROADCASTSS 4(AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS 4(BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)(DX*1)
+	VMOVUPS      Y7, 32(CX)(DX*1)
+	LEAQ         (R9)(R10*2), R9
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop75d
+
+odd76d:
+	ADDQ         $0x02, DI
+	JZ           rest74
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (R9), Y9
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y7, Y9, Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest74
+
+rows73:
+	SUBQ $0x02, DI
+	JL   odd76
+
+loop75:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y6
+	VMOVUPS      32(CX)(DX*1), Y7
+	VBROADCASTSS 4(AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS 4(BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)(DX*1)
+	VMOVUPS      Y7, 32(CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop75
+
+odd76:
+	ADDQ         $0x02, DI
+	JZ           rest74
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest74:
+	CMPQ         176(SP), $0x00
+	JG           segment71
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
+	VMULPS       Y2, Y8, Y2
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
+	VMULPS       Y4, Y8, Y4
+	VMULPS       Y5, Y8, Y5
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds80
+	CMPQ         AX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y8
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y1, Y8, Y8
+	VMOVUPS Y8, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y2, Y8, Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y3, Y8, Y8
+	VMOVUPS Y8, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y4, Y8, Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y5, Y8, Y8
+	VMOVUPS Y8, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written82:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD83
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD83:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off84
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off84:
+	JMP next37
+
+others70:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x04
+	JNE          others85
+	CMPQ         80(SP), $0x01
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y12
+	VMULPS       Y12, Y10, Y12
+	VMOVUPS      32(AX), Y13
+	VMULPS       Y13, Y10, Y13
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	LEAQ         (SI)(SI*2), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         296(R8), R8
+	MOVQ         R8, 176(SP)
+	MOVQ         p+0(FP), R8
+	LEAQ         320(R8), R8
+	MOVQ         R8, 160(SP)
+
+segment86:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched92
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched92
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch93:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch93
+
+fetched92:
+	MOVQ    168(SP), R8
+	MOVQ    176(SP), R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	MOVQ    R9, 176(SP)
+	MOVQ    88(SP), R10
+	CMPL    (R10), $0x3f800000
+	JEQ     rows88
+	MOVQ    104(SP), R10
+	MOVQ    $0x00000004, R11
+	TESTQ   R10, R10
+	JNZ     keys94
+	MOVQ    88(SP), R10
+	XORQ    R11, R11
+
+keys94:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  R9, R12
+	SUBQ  R8, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	SUBQ  $0x02, R8
+	JL    odd91d
+
+loop90d:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R10), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y8
+	VMOVUPS      32(CX)(DX*1), Y9
+	VBROADCASTSS (R10)(R11*1), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(DX*1)
+	VMOVUPS      Y9, 32(CX)(DX*1)
+	LEAQ         (R10)(R11*2), R10
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop90d
+
+odd91d:
+	ADDQ         $0x02, R8
+	JZ           rest89
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R10), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest89
+
+rows88:
+	SUBQ $0x02, R8
+	JL   odd91
+
+loop90:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y8
+	VMOVUPS      32(CX)(DX*1), Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(DX*1)
+	VMOVUPS      Y9, 32(CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop90
+
+odd91:
+	ADDQ         $0x02, R8
+	JZ           rest89
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest89:
+	CMPQ         176(SP), $0x00
+	JG           segment86
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds95
+	CMPQ         AX, $0x01
+	JEQ          streams96
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y7, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written97
+
+streams96:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y6, (DX)
+	VMOVNTPS Y7, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written97
+
+adds95:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written97:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD98
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD98:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off99
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off99:
+	JMP next37
+
+others85:
 single38:
 	MOVQ         p+0(FP), AX
 	MOVQ         288(AX), AX
@@ -4958,11 +2511,11 @@ single38:
 	MOVQ         AX, 712(SP)
 	MOVQ         CX, 720(SP)
 	CMPQ         184(SP), $0x01
-	JLE          heads56
+	JLE          heads102
 	CMPQ         184(SP), $0x02
-	JEQ          heads57
+	JEQ          heads103
 	CMPQ         184(SP), $0x03
-	JEQ          heads58
+	JEQ          heads104
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -4999,22 +2552,22 @@ single38:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys60
+	JNZ          keys106
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys60:
+keys106:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed61
+	JNE  decayed107
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed61:
+decayed107:
 	TESTQ DI, DI
-	JLE   rows63
+	JLE   rows109
 
-row62:
+row108:
 	VBROADCASTSS (R9), Y11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Y10
@@ -5042,9 +2595,9 @@ row62:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row62
+	JNZ          row108
 
-rows63:
+rows109:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5070,69 +2623,112 @@ rows63:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds64
+	JEQ          adds110
 	CMPQ         DX, $0x01
-	JEQ          streams65
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
-	JMP          written66
+	JEQ          streams111
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written112
 
-streams65:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y6, (AX)
-	VMOVNTPS Y7, 32(AX)
-	ADDQ     CX, AX
-	JMP      written66
+streams111:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y6, (DI)
+	VMOVNTPS Y7, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written112
 
-adds64:
-	VMOVUPS (AX), Y10
+adds110:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y10
 	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y1, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
 	VADDPS  Y2, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y3, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
 	VADDPS  Y4, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y5, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
 	VADDPS  Y6, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y7, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y10, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written66:
+written112:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -5141,9 +2737,9 @@ written66:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out59
+	JMP  out105
 
-heads58:
+heads104:
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -5177,22 +2773,22 @@ heads58:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys67
+	JNZ          keys113
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys67:
+keys113:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed68
+	JNE  decayed114
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed68:
+decayed114:
 	TESTQ DI, DI
-	JLE   rows70
+	JLE   rows116
 
-row69:
+row115:
 	VBROADCASTSS (R8), Y9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y8
@@ -5217,9 +2813,9 @@ row69:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row69
+	JNZ          row115
 
-rows70:
+rows116:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5241,56 +2837,89 @@ rows70:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds71
+	JEQ          adds117
 	CMPQ         DX, $0x01
-	JEQ          streams72
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	JMP          written73
+	JEQ          streams118
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written119
 
-streams72:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	JMP      written73
+streams118:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written119
 
-adds71:
-	VMOVUPS (AX), Y8
+adds117:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y8
 	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
 	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
 	VADDPS  Y4, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y5, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y8, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written73:
+written119:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -5298,9 +2927,9 @@ written73:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out59
+	JMP  out105
 
-heads57:
+heads103:
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -5332,22 +2961,22 @@ heads57:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys74
+	JNZ          keys120
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys74:
+keys120:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed75
+	JNE  decayed121
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed75:
+decayed121:
 	TESTQ DI, DI
-	JLE   rows77
+	JLE   rows123
 
-row76:
+row122:
 	VBROADCASTSS (R8), Y7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y6
@@ -5369,9 +2998,9 @@ row76:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row76
+	JNZ          row122
 
-rows77:
+rows123:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5389,52 +3018,75 @@ rows77:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds78
+	JEQ          adds124
 	CMPQ         DX, $0x01
-	JEQ          streams79
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	JMP          written80
+	JEQ          streams125
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written126
 
-streams79:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	JMP      written80
+streams125:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written126
 
-adds78:
-	VMOVUPS (AX), Y6
+adds124:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y6
 	VADDPS  Y0, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
 	VADDPS  Y1, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y6
+	VMOVUPS Y6, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y6
 	VADDPS  Y2, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
 	VADDPS  Y3, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y6, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written80:
+written126:
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out59
+	JMP  out105
 
-heads56:
+heads102:
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -5464,22 +3116,22 @@ heads56:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys81
+	JNZ          keys127
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys81:
+keys127:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed82
+	JNE  decayed128
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed82:
+decayed128:
 	TESTQ DI, DI
-	JLE   rows84
+	JLE   rows130
 
-row83:
+row129:
 	VBROADCASTSS (R8), Y6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y4
@@ -5498,9 +3150,9 @@ row83:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row83
+	JNZ          row129
 
-rows84:
+rows130:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5514,46 +3166,59 @@ rows84:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds85
+	JEQ          adds131
 	CMPQ         DX, $0x01
-	JEQ          streams86
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	JMP          written87
+	JEQ          streams132
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written133
 
-streams86:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	JMP      written87
+streams132:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written133
 
-adds85:
-	VMOVUPS (AX), Y4
+adds131:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y4
 	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (AX)
-	VMOVUPS 32(AX), Y4
+	VMOVUPS Y4, (DI)
+	VMOVUPS 32(DI), Y4
 	VADDPS  Y1, Y4, Y4
-	VMOVUPS Y4, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y4, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written87:
+written133:
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out59:
-heads88:
+out105:
+heads134:
 	CMPQ   184(SP), $0x00
-	JLE    token54
+	JLE    token100
 	CMPQ   184(SP), $0x01
-	JLE    heads89
+	JLE    heads135
 	CMPQ   184(SP), $0x02
-	JEQ    heads90
+	JEQ    heads136
 	CMPQ   184(SP), $0x03
-	JEQ    heads91
+	JEQ    heads137
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5575,9 +3240,9 @@ heads88:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows94
+	JLE    rows140
 
-row93:
+row139:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (AX), Y11
@@ -5596,9 +3261,9 @@ row93:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row93
+	JNZ          row139
 
-rows94:
+rows140:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5624,69 +3289,112 @@ rows94:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds95
+	JEQ          adds141
 	CMPQ         DX, $0x01
-	JEQ          streams96
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
-	JMP          written97
+	JEQ          streams142
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written143
 
-streams96:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y6, (AX)
-	VMOVNTPS Y7, 32(AX)
-	ADDQ     CX, AX
-	JMP      written97
+streams142:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y6, (DI)
+	VMOVNTPS Y7, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written143
 
-adds95:
-	VMOVUPS (AX), Y10
+adds141:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y10
 	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y1, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
 	VADDPS  Y2, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y3, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
 	VADDPS  Y4, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y5, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
 	VADDPS  Y6, Y10, Y10
-	VMOVUPS Y10, (AX)
-	VMOVUPS 32(AX), Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
 	VADDPS  Y7, Y10, Y10
-	VMOVUPS Y10, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y10, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written97:
+written143:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -5695,9 +3403,9 @@ written97:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out92
+	JMP  out138
 
-heads91:
+heads137:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5716,9 +3424,9 @@ heads91:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows99
+	JLE    rows145
 
-row98:
+row144:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (AX), Y9
@@ -5734,9 +3442,9 @@ row98:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row98
+	JNZ          row144
 
-rows99:
+rows145:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5758,56 +3466,89 @@ rows99:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds100
+	JEQ          adds146
 	CMPQ         DX, $0x01
-	JEQ          streams101
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	JMP          written102
+	JEQ          streams147
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written148
 
-streams101:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y4, (AX)
-	VMOVNTPS Y5, 32(AX)
-	ADDQ     CX, AX
-	JMP      written102
+streams147:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written148
 
-adds100:
-	VMOVUPS (AX), Y8
+adds146:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y8
 	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
 	VADDPS  Y2, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y3, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
 	VADDPS  Y4, Y8, Y8
-	VMOVUPS Y8, (AX)
-	VMOVUPS 32(AX), Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
 	VADDPS  Y5, Y8, Y8
-	VMOVUPS Y8, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y8, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written102:
+written148:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -5815,9 +3556,9 @@ written102:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out92
+	JMP  out138
 
-heads90:
+heads136:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5834,9 +3575,9 @@ heads90:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows104
+	JLE    rows150
 
-row103:
+row149:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (AX), Y7
@@ -5849,9 +3590,9 @@ row103:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row103
+	JNZ          row149
 
-rows104:
+rows150:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5869,52 +3610,75 @@ rows104:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds105
+	JEQ          adds151
 	CMPQ         DX, $0x01
-	JEQ          streams106
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	JMP          written107
+	JEQ          streams152
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written153
 
-streams106:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	VMOVNTPS Y2, (AX)
-	VMOVNTPS Y3, 32(AX)
-	ADDQ     CX, AX
-	JMP      written107
+streams152:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written153
 
-adds105:
-	VMOVUPS (AX), Y6
+adds151:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y6
 	VADDPS  Y0, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
 	VADDPS  Y1, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS (AX), Y6
+	VMOVUPS Y6, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y6
 	VADDPS  Y2, Y6, Y6
-	VMOVUPS Y6, (AX)
-	VMOVUPS 32(AX), Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
 	VADDPS  Y3, Y6, Y6
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y6, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written107:
+written153:
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out92
+	JMP  out138
 
-heads89:
+heads135:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (SP), AX
@@ -5929,9 +3693,9 @@ heads89:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows109
+	JLE    rows155
 
-row108:
+row154:
 	VBROADCASTSS (AX), Y5
 	VMOVUPS      (DX), Y2
 	VFMADD231PS  Y2, Y5, Y0
@@ -5941,9 +3705,9 @@ row108:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row108
+	JNZ          row154
 
-rows109:
+rows155:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5957,40 +3721,53 @@ rows109:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds110
+	JEQ          adds156
 	CMPQ         DX, $0x01
-	JEQ          streams111
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	JMP          written112
+	JEQ          streams157
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written158
 
-streams111:
-	VMOVNTPS Y0, (AX)
-	VMOVNTPS Y1, 32(AX)
-	ADDQ     CX, AX
-	JMP      written112
+streams157:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written158
 
-adds110:
-	VMOVUPS (AX), Y4
+adds156:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y4
 	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (AX)
-	VMOVUPS 32(AX), Y4
+	VMOVUPS Y4, (DI)
+	VMOVUPS 32(DI), Y4
 	VADDPS  Y1, Y4, Y4
-	VMOVUPS Y4, 32(AX)
-	ADDQ    CX, AX
+	VMOVUPS Y4, 32(DI)
+	MOVQ    DX, 24(SP)
 
-written112:
+written158:
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out92:
-	JMP heads88
+out138:
+	JMP heads134
 
-token54:
+token100:
 	MOVQ  712(SP), AX
 	MOVQ  720(SP), CX
 	MOVQ  AX, (SP)
@@ -6008,19 +3785,19 @@ token54:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD113
+	JZ    noD159
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD113:
+noD159:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off114
+	JL    off160
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off114:
+off160:
 	JMP next37
 
 end39:
@@ -6057,13 +3834,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward115
+	JZ      forward161
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward115:
+forward161:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -6072,13 +3849,13 @@ forward115:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward116
+	JZ    forward162
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward116:
+forward162:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -6088,13 +3865,13 @@ forward116:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward117
+	JZ    forward163
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward117:
+forward163:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -6104,13 +3881,13 @@ forward117:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward118
+	JZ    forward164
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward118:
+forward164:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -6150,31 +3927,31 @@ forward118:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), CX
 	CMPB    313(CX), $0x00
-	JEQ     streams120
+	JEQ     streams166
 	MOVQ    $0x00000002, AX
-	JMP     mode119
+	JMP     mode165
 
-streams120:
-mode119:
+streams166:
+mode165:
 	MOVQ AX, 144(SP)
 
-next121:
+next167:
 	MOVQ         80(SP), AX
 	TESTQ        AX, AX
-	JLE          end123
-	CMPQ         AX, $0x03
-	JL           single122
+	JLE          end169
 	MOVQ         p+0(FP), AX
 	CMPQ         288(AX), $0x01
-	JNE          single122
+	JNE          others170
+	CMPQ         80(SP), $0x03
+	JL           single168
 	MOVQ         88(SP), AX
 	MOVQ         96(SP), CX
 	ADDQ         CX, AX
 	CMPL         (AX), $0x3f800000
-	JNE          single122
+	JNE          single168
 	ADDQ         CX, AX
 	CMPL         (AX), $0x3f800000
-	JNE          single122
+	JNE          single168
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -6199,14 +3976,14 @@ next121:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
-	MOVQ         (SP), AX
-	MOVQ         8(SP), CX
-	MOVQ         64(SP), DX
-	MOVQ         32(SP), BX
-	MOVQ         40(SP), SI
-	MOVQ         p+0(FP), DI
-	MOVQ         248(DI), DI
-	SHLQ         $0x02, DI
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
 	MOVQ         p+0(FP), R8
 	MOVQ         296(R8), R8
 	MOVQ         R8, 176(SP)
@@ -6214,21 +3991,21 @@ next121:
 	LEAQ         320(R8), R8
 	MOVQ         R8, 160(SP)
 
-segment124:
+segment171:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched130
+	JL    fetched177
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched130
+	JLE   fetched177
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch131:
+fetch178:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -6238,9 +4015,9 @@ fetch131:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch131
+	JNZ        fetch178
 
-fetched130:
+fetched177:
 	MOVQ    168(SP), R8
 	MOVQ    176(SP), R9
 	CMPQ    R9, R8
@@ -6249,15 +4026,15 @@ fetched130:
 	MOVQ    R9, 176(SP)
 	MOVQ    88(SP), R10
 	CMPL    (R10), $0x3f800000
-	JEQ     rows126
+	JEQ     rows173
 	MOVQ    104(SP), R10
 	MOVQ    $0x00000004, R11
 	TESTQ   R10, R10
-	JNZ     keys132
+	JNZ     keys179
 	MOVQ    88(SP), R10
 	XORQ    R11, R11
 
-keys132:
+keys179:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  R9, R12
@@ -6265,176 +4042,185 @@ keys132:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	SUBQ  $0x02, R8
-	JL    odd129d
+	JL    odd176d
 
-loop128d:
-	VMASKMOVPS   (DX), Y15, Y3
+loop175d:
+	VMASKMOVPS   (CX), Y15, Y3
 	VBROADCASTSS (R10), Y5
 	VMULPS       Y3, Y5, Y3
-	VBROADCASTSS (CX), Y4
+	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y6, Y4, Y3
-	VBROADCASTSS (AX), Y5
+	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS (CX)(SI*1), Y4
+	VBROADCASTSS (AX)(DX*1), Y4
 	VFMADD231PS  Y7, Y4, Y3
-	VBROADCASTSS (AX)(BX*1), Y5
+	VBROADCASTSS (SI)(DI*1), Y5
 	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS (CX)(SI*2), Y4
+	VBROADCASTSS (AX)(DX*2), Y4
 	VFMADD231PS  Y8, Y4, Y3
-	VBROADCASTSS (AX)(BX*2), Y5
+	VBROADCASTSS (SI)(DI*2), Y5
 	VFMADD231PS  Y3, Y5, Y2
-	VMASKMOVPS   Y3, Y15, (DX)
-	VMASKMOVPS   (DX)(DI*1), Y15, Y3
+	VMASKMOVPS   Y3, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y3
 	VBROADCASTSS (R10)(R11*1), Y5
 	VMULPS       Y3, Y5, Y3
-	VBROADCASTSS 4(CX), Y4
+	VBROADCASTSS 4(AX), Y4
 	VFMADD231PS  Y6, Y4, Y3
-	VBROADCASTSS 4(AX), Y5
+	VBROADCASTSS 4(SI), Y5
 	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS 4(CX)(SI*1), Y4
+	VBROADCASTSS 4(AX)(DX*1), Y4
 	VFMADD231PS  Y7, Y4, Y3
-	VBROADCASTSS 4(AX)(BX*1), Y5
+	VBROADCASTSS 4(SI)(DI*1), Y5
 	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS 4(CX)(SI*2), Y4
+	VBROADCASTSS 4(AX)(DX*2), Y4
 	VFMADD231PS  Y8, Y4, Y3
-	VBROADCASTSS 4(AX)(BX*2), Y5
+	VBROADCASTSS 4(SI)(DI*2), Y5
 	VFMADD231PS  Y3, Y5, Y2
-	VMASKMOVPS   Y3, Y15, (DX)(DI*1)
+	VMASKMOVPS   Y3, Y15, (CX)(BX*1)
 	LEAQ         (R10)(R11*2), R10
-	LEAQ         (DX)(DI*2), DX
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
 	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
 	SUBQ         $0x02, R8
-	JGE          loop128d
+	JGE          loop175d
 
-odd129d:
+odd176d:
 	ADDQ         $0x02, R8
-	JZ           rest127
-	VMASKMOVPS   (DX), Y15, Y3
+	JZ           rest174
+	VMASKMOVPS   (CX), Y15, Y3
 	VBROADCASTSS (R10), Y5
 	VMULPS       Y3, Y5, Y3
-	VBROADCASTSS (CX), Y4
+	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y6, Y4, Y3
-	VBROADCASTSS (AX), Y5
+	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS (CX)(SI*1), Y4
+	VBROADCASTSS (AX)(DX*1), Y4
 	VFMADD231PS  Y7, Y4, Y3
-	VBROADCASTSS (AX)(BX*1), Y5
+	VBROADCASTSS (SI)(DI*1), Y5
 	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS (CX)(SI*2), Y4
+	VBROADCASTSS (AX)(DX*2), Y4
 	VFMADD231PS  Y8, Y4, Y3
-	VBROADCASTSS (AX)(BX*2), Y5
+	VBROADCASTSS (SI)(DI*2), Y5
 	VFMADD231PS  Y3, Y5, Y2
-	VMASKMOVPS   Y3, Y15, (DX)
-	ADDQ         DI, DX
+	VMASKMOVPS   Y3, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
-	JMP          rest127
+	JMP          rest174
 
-rows126:
+rows173:
 	SUBQ $0x02, R8
-	JL   odd129
+	JL   odd176
 
-loop128:
-	VMASKMOVPS   (DX), Y15, Y3
-	VBROADCASTSS (CX), Y4
+loop175:
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y6, Y4, Y3
-	VBROADCASTSS (AX), Y5
+	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS (CX)(SI*1), Y4
+	VBROADCASTSS (AX)(DX*1), Y4
 	VFMADD231PS  Y7, Y4, Y3
-	VBROADCASTSS (AX)(BX*1), Y5
+	VBROADCASTSS (SI)(DI*1), Y5
 	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS (CX)(SI*2), Y4
+	VBROADCASTSS (AX)(DX*2), Y4
 	VFMADD231PS  Y8, Y4, Y3
-	VBROADCASTSS (AX)(BX*2), Y5
+	VBROADCASTSS (SI)(DI*2), Y5
 	VFMADD231PS  Y3, Y5, Y2
-	VMASKMOVPS   Y3, Y15, (DX)
-	VMASKMOVPS   (DX)(DI*1), Y15, Y3
-	VBROADCASTSS 4(CX), Y4
+	VMASKMOVPS   Y3, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y3
+	VBROADCASTSS 4(AX), Y4
 	VFMADD231PS  Y6, Y4, Y3
-	VBROADCASTSS 4(AX), Y5
+	VBROADCASTSS 4(SI), Y5
 	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS 4(CX)(SI*1), Y4
+	VBROADCASTSS 4(AX)(DX*1), Y4
 	VFMADD231PS  Y7, Y4, Y3
-	VBROADCASTSS 4(AX)(BX*1), Y5
+	VBROADCASTSS 4(SI)(DI*1), Y5
 	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS 4(CX)(SI*2), Y4
+	VBROADCASTSS 4(AX)(DX*2), Y4
 	VFMADD231PS  Y8, Y4, Y3
-	VBROADCASTSS 4(AX)(BX*2), Y5
+	VBROADCASTSS 4(SI)(DI*2), Y5
 	VFMADD231PS  Y3, Y5, Y2
-	VMASKMOVPS   Y3, Y15, (DX)(DI*1)
-	LEAQ         (DX)(DI*2), DX
+	VMASKMOVPS   Y3, Y15, (CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
 	ADDQ         $0x08, AX
-	ADDQ         $0x08, CX
 	SUBQ         $0x02, R8
-	JGE          loop128
+	JGE          loop175
 
-odd129:
+odd176:
 	ADDQ         $0x02, R8
-	JZ           rest127
-	VMASKMOVPS   (DX), Y15, Y3
-	VBROADCASTSS (CX), Y4
+	JZ           rest174
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y6, Y4, Y3
-	VBROADCASTSS (AX), Y5
+	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y3, Y5, Y0
-	VBROADCASTSS (CX)(SI*1), Y4
+	VBROADCASTSS (AX)(DX*1), Y4
 	VFMADD231PS  Y7, Y4, Y3
-	VBROADCASTSS (AX)(BX*1), Y5
+	VBROADCASTSS (SI)(DI*1), Y5
 	VFMADD231PS  Y3, Y5, Y1
-	VBROADCASTSS (CX)(SI*2), Y4
+	VBROADCASTSS (AX)(DX*2), Y4
 	VFMADD231PS  Y8, Y4, Y3
-	VBROADCASTSS (AX)(BX*2), Y5
+	VBROADCASTSS (SI)(DI*2), Y5
 	VFMADD231PS  Y3, Y5, Y2
-	VMASKMOVPS   Y3, Y15, (DX)
-	ADDQ         DI, DX
+	VMASKMOVPS   Y3, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
-	ADDQ         $0x04, CX
 
-rest127:
+rest174:
 	CMPQ         176(SP), $0x00
-	JG           segment124
+	JG           segment171
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y2, Y4, Y2
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds180
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
-	MOVQ         128(SP), DX
-	MOVQ         136(SP), BX
-	VBROADCASTSS (DX), Y4
-	ADDQ         BX, DX
-	VMULPS       Y0, Y4, Y0
-	VBROADCASTSS (DX), Y4
-	ADDQ         BX, DX
-	VMULPS       Y1, Y4, Y1
-	VBROADCASTSS (DX), Y4
-	ADDQ         BX, DX
-	VMULPS       Y2, Y4, Y2
-	MOVQ         DX, 128(SP)
-	MOVQ         144(SP), DX
-	CMPQ         DX, $0x02
-	JEQ          adds133
-	VMASKMOVPS   Y0, Y15, (AX)
+	MOVQ         AX, DX
 	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         AX, DX
 	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         AX, DX
 	ADDQ         CX, AX
-	JMP          written135
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written182
 
-adds133:
-	VMASKMOVPS (AX), Y15, Y4
+adds180:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y4
 	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       AX, DX
 	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
+	VMASKMOVPS (DX), Y15, Y4
 	VADDPS     Y1, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       AX, DX
 	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
+	VMASKMOVPS (DX), Y15, Y4
 	VADDPS     Y2, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       AX, 24(SP)
 
-written135:
-	MOVQ   AX, 24(SP)
+written182:
 	MOVQ   32(SP), AX
 	IMUL3Q $0x00000003, AX, AX
 	ADDQ   AX, (SP)
@@ -6449,23 +4235,936 @@ written135:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD136
+	JZ     noD183
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD136:
+noD183:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off137
+	JL    off184
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off137:
-	JMP next121
+off184:
+	JMP next167
 
-single122:
+others170:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x02
+	JNE          others185
+	CMPQ         80(SP), $0x02
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), CX
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single168
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y7
+	VMULPS       Y7, Y5, Y7
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y8
+	VMULPS       Y8, Y5, Y8
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         264(R8), R8
+	SHLQ         $0x02, R8
+	LEAQ         (SI)(DI*1), DI
+	MOVQ         p+0(FP), R9
+	MOVQ         296(R9), R9
+	MOVQ         R9, 176(SP)
+	MOVQ         p+0(FP), R9
+	LEAQ         320(R9), R9
+	MOVQ         R9, 160(SP)
+
+segment186:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched192
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched192
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch193:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch193
+
+fetched192:
+	MOVQ    168(SP), R9
+	MOVQ    176(SP), R10
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	MOVQ    R10, 176(SP)
+	MOVQ    88(SP), R11
+	CMPL    (R11), $0x3f800000
+	JEQ     rows188
+	MOVQ    104(SP), R11
+	MOVQ    $0x00000004, R12
+	TESTQ   R11, R11
+	JNZ     keys194
+	MOVQ    88(SP), R11
+	XORQ    R12, R12
+
+keys194:
+	MOVQ  p+0(FP), R13
+	MOVQ  296(R13), R13
+	SUBQ  R10, R13
+	SUBQ  R9, R13
+	IMULQ R12, R13
+	ADDQ  R13, R11
+	SUBQ  $0x02, R9
+	JL    odd191d
+
+loop190d:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R11), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VBROADCASTSS (R11)(R12*1), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS 4(DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	LEAQ         (R11)(R12*2), R11
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop190d
+
+odd191d:
+	ADDQ         $0x02, R9
+	JZ           rest189
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R11), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+	JMP          rest189
+
+rows188:
+	SUBQ $0x02, R9
+	JL   odd191
+
+loop190:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS 4(DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop190
+
+odd191:
+	ADDQ         $0x02, R9
+	JZ           rest189
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+
+rest189:
+	CMPQ         176(SP), $0x00
+	JG           segment186
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds195
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y3, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written197
+
+adds195:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), BX
+	MOVQ       272(BX), BX
+	SHLQ       $0x02, BX
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written197:
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD198
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD198:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off199
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off199:
+	JMP next167
+
+others185:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x03
+	JNE          others200
+	CMPQ         80(SP), $0x01
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y4
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y6
+	VMULPS       Y6, Y4, Y6
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         DI, 176(SP)
+	MOVQ         p+0(FP), DI
+	LEAQ         320(DI), DI
+	MOVQ         DI, 160(SP)
+
+segment201:
+	MOVQ  160(SP), DI
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R8
+	TESTQ R8, R8
+	JL    fetched207
+	MOVQ  32(DI), R9
+	TESTQ R9, R9
+	JLE   fetched207
+	MOVQ  24(DI), R10
+	SHLQ  $0x02, R10
+	IMULQ R10, R8
+	ADDQ  (DI), R8
+
+fetch208:
+	MOVQ       R8, DI
+	PREFETCHT1 (DI)
+	ADDQ       R10, DI
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNZ        fetch208
+
+fetched207:
+	MOVQ    168(SP), DI
+	MOVQ    176(SP), R8
+	CMPQ    R8, DI
+	CMOVQLT R8, DI
+	SUBQ    DI, R8
+	MOVQ    R8, 176(SP)
+	MOVQ    88(SP), R9
+	CMPL    (R9), $0x3f800000
+	JEQ     rows203
+	MOVQ    104(SP), R9
+	MOVQ    $0x00000004, R10
+	TESTQ   R9, R9
+	JNZ     keys209
+	MOVQ    88(SP), R9
+	XORQ    R10, R10
+
+keys209:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  R8, R11
+	SUBQ  DI, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	SUBQ  $0x02, DI
+	JL    odd206d
+
+loop205d:
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (R9), Y5
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y3
+	VBROADCASTSS (R9)(R10*1), Y5
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS 4(AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)(DX*1)
+	LEAQ         (R9)(R10*2), R9
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop205d
+
+odd206d:
+	ADDQ         $0x02, DI
+	JZ           rest204
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (R9), Y5
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest204
+
+rows203:
+	SUBQ $0x02, DI
+	JL   odd206
+
+loop205:
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y3
+	VBROADCASTSS 4(AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop205
+
+odd206:
+	ADDQ         $0x02, DI
+	JZ           rest204
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest204:
+	CMPQ         176(SP), $0x00
+	JG           segment201
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y2, Y4, Y2
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds210
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written212
+
+adds210:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y4
+	VADDPS     Y0, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y4
+	VADDPS     Y1, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y4
+	VADDPS     Y2, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written212:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD213
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD213:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off214
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off214:
+	JMP next167
+
+others200:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x04
+	JNE          others215
+	CMPQ         80(SP), $0x01
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y7
+	VMULPS       Y7, Y5, Y7
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	LEAQ         (SI)(SI*2), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         296(R8), R8
+	MOVQ         R8, 176(SP)
+	MOVQ         p+0(FP), R8
+	LEAQ         320(R8), R8
+	MOVQ         R8, 160(SP)
+
+segment216:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched222
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched222
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch223:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch223
+
+fetched222:
+	MOVQ    168(SP), R8
+	MOVQ    176(SP), R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	MOVQ    R9, 176(SP)
+	MOVQ    88(SP), R10
+	CMPL    (R10), $0x3f800000
+	JEQ     rows218
+	MOVQ    104(SP), R10
+	MOVQ    $0x00000004, R11
+	TESTQ   R10, R10
+	JNZ     keys224
+	MOVQ    88(SP), R10
+	XORQ    R11, R11
+
+keys224:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  R9, R12
+	SUBQ  R8, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	SUBQ  $0x02, R8
+	JL    odd221d
+
+loop220d:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R10), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y4
+	VBROADCASTSS (R10)(R11*1), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(DX*1)
+	LEAQ         (R10)(R11*2), R10
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop220d
+
+odd221d:
+	ADDQ         $0x02, R8
+	JZ           rest219
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R10), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest219
+
+rows218:
+	SUBQ $0x02, R8
+	JL   odd221
+
+loop220:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop220
+
+odd221:
+	ADDQ         $0x02, R8
+	JZ           rest219
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest219:
+	CMPQ         176(SP), $0x00
+	JG           segment216
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds225
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y3, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written227
+
+adds225:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written227:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD228
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD228:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off229
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off229:
+	JMP next167
+
+others215:
+single168:
 	MOVQ         p+0(FP), AX
 	MOVQ         288(AX), AX
 	MOVQ         AX, 184(SP)
@@ -6474,11 +5173,11 @@ single122:
 	MOVQ         AX, 728(SP)
 	MOVQ         CX, 736(SP)
 	CMPQ         184(SP), $0x01
-	JLE          heads140
+	JLE          heads232
 	CMPQ         184(SP), $0x02
-	JEQ          heads141
+	JEQ          heads233
 	CMPQ         184(SP), $0x03
-	JEQ          heads142
+	JEQ          heads234
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -6509,22 +5208,22 @@ single122:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys144
+	JNZ          keys236
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys144:
+keys236:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed145
+	JNE  decayed237
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed145:
+decayed237:
 	TESTQ DI, DI
-	JLE   rows147
+	JLE   rows239
 
-row146:
+row238:
 	VBROADCASTSS (R9), Y6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Y5
@@ -6544,9 +5243,9 @@ row146:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row146
+	JNZ          row238
 
-rows147:
+rows239:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6568,36 +5267,66 @@ rows147:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds148
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y3, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written150
+	JEQ          adds240
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y3, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written242
 
-adds148:
-	VMASKMOVPS (AX), Y15, Y5
+adds240:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y1, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y2, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y3, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written150:
+written242:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -6606,9 +5335,9 @@ written150:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out143
+	JMP  out235
 
-heads142:
+heads234:
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -6637,22 +5366,22 @@ heads142:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys151
+	JNZ          keys243
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys151:
+keys243:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed152
+	JNE  decayed244
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed152:
+decayed244:
 	TESTQ DI, DI
-	JLE   rows154
+	JLE   rows246
 
-row153:
+row245:
 	VBROADCASTSS (R8), Y5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y4
@@ -6670,9 +5399,9 @@ row153:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row153
+	JNZ          row245
 
-rows154:
+rows246:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6691,30 +5420,53 @@ rows154:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds155
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written157
+	JEQ          adds247
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written249
 
-adds155:
-	VMASKMOVPS (AX), Y15, Y4
+adds247:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y4
 	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
 	VADDPS     Y1, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
 	VADDPS     Y2, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written157:
+written249:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -6722,9 +5474,9 @@ written157:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out143
+	JMP  out235
 
-heads141:
+heads233:
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -6752,22 +5504,22 @@ heads141:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys158
+	JNZ          keys250
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys158:
+keys250:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed159
+	JNE  decayed251
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed159:
+decayed251:
 	TESTQ DI, DI
-	JLE   rows161
+	JLE   rows253
 
-row160:
+row252:
 	VBROADCASTSS (R8), Y4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y3
@@ -6783,9 +5535,9 @@ row160:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row160
+	JNZ          row252
 
-rows161:
+rows253:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6801,33 +5553,49 @@ rows161:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds162
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written164
+	JEQ          adds254
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written256
 
-adds162:
-	VMASKMOVPS (AX), Y15, Y3
+adds254:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y3
 	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y3
 	VADDPS     Y1, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written164:
+written256:
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out143
+	JMP  out235
 
-heads140:
+heads232:
 	MOVQ         16(SP), AX
 	MOVQ         48(SP), CX
 	MOVQ         112(SP), DX
@@ -6854,22 +5622,22 @@ heads140:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys165
+	JNZ          keys257
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys165:
+keys257:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed166
+	JNE  decayed258
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed166:
+decayed258:
 	TESTQ DI, DI
-	JLE   rows168
+	JLE   rows260
 
-row167:
+row259:
 	VBROADCASTSS (R8), Y4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y2
@@ -6883,9 +5651,9 @@ row167:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row167
+	JNZ          row259
 
-rows168:
+rows260:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6898,34 +5666,43 @@ rows168:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds169
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written171
+	JEQ          adds261
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written263
 
-adds169:
-	VMASKMOVPS (AX), Y15, Y2
+adds261:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y2
 	VADDPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y2, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written171:
+written263:
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out143:
-heads172:
+out235:
+heads264:
 	CMPQ   184(SP), $0x00
-	JLE    token138
+	JLE    token230
 	CMPQ   184(SP), $0x01
-	JLE    heads173
+	JLE    heads265
 	CMPQ   184(SP), $0x02
-	JEQ    heads174
+	JEQ    heads266
 	CMPQ   184(SP), $0x03
-	JEQ    heads175
+	JEQ    heads267
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6943,9 +5720,9 @@ heads172:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows178
+	JLE    rows270
 
-row177:
+row269:
 	VMASKMOVPS   (DX), Y15, Y4
 	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y4, Y6, Y0
@@ -6959,9 +5736,9 @@ row177:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row177
+	JNZ          row269
 
-rows178:
+rows270:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6983,36 +5760,66 @@ rows178:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds179
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y3, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written181
+	JEQ          adds271
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y3, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written273
 
-adds179:
-	VMASKMOVPS (AX), Y15, Y5
+adds271:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y1, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y2, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
 	VADDPS     Y3, Y5, Y5
-	VMASKMOVPS Y5, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written181:
+written273:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -7021,9 +5828,9 @@ written181:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out176
+	JMP  out268
 
-heads175:
+heads267:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -7039,9 +5846,9 @@ heads175:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows183
+	JLE    rows275
 
-row182:
+row274:
 	VMASKMOVPS   (DX), Y15, Y3
 	VBROADCASTSS (AX), Y5
 	VFMADD231PS  Y3, Y5, Y0
@@ -7053,9 +5860,9 @@ row182:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row182
+	JNZ          row274
 
-rows183:
+rows275:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7074,30 +5881,53 @@ rows183:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds184
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y2, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written186
+	JEQ          adds276
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written278
 
-adds184:
-	VMASKMOVPS (AX), Y15, Y4
+adds276:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y4
 	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
 	VADDPS     Y1, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
 	VADDPS     Y2, Y4, Y4
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written186:
+written278:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
@@ -7105,9 +5935,9 @@ written186:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out176
+	JMP  out268
 
-heads174:
+heads266:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (SP), AX
@@ -7122,9 +5952,9 @@ heads174:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows188
+	JLE    rows280
 
-row187:
+row279:
 	VMASKMOVPS   (DX), Y15, Y2
 	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
@@ -7134,9 +5964,9 @@ row187:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row187
+	JNZ          row279
 
-rows188:
+rows280:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7152,33 +5982,49 @@ rows188:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds189
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	VMASKMOVPS   Y1, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written191
+	JEQ          adds281
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written283
 
-adds189:
-	VMASKMOVPS (AX), Y15, Y3
+adds281:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y3
 	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS (AX), Y15, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y3
 	VADDPS     Y1, Y3, Y3
-	VMASKMOVPS Y3, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written191:
+written283:
+	ADDQ CX, AX
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out176
+	JMP  out268
 
-heads173:
+heads265:
 	VXORPS Y0, Y0, Y0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -7192,9 +6038,9 @@ heads173:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows193
+	JLE    rows285
 
-row192:
+row284:
 	VBROADCASTSS (AX), Y3
 	VMASKMOVPS   (DX), Y15, Y1
 	VFMADD231PS  Y1, Y3, Y0
@@ -7202,9 +6048,9 @@ row192:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row192
+	JNZ          row284
 
-rows193:
+rows285:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7217,28 +6063,37 @@ rows193:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds194
-	VMASKMOVPS   Y0, Y15, (AX)
-	ADDQ         CX, AX
-	JMP          written196
+	JEQ          adds286
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written288
 
-adds194:
-	VMASKMOVPS (AX), Y15, Y2
+adds286:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y2
 	VADDPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
+	VMASKMOVPS Y2, Y15, (DI)
+	MOVQ       DX, 24(SP)
 
-written196:
+written288:
+	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out176:
-	JMP heads172
+out268:
+	JMP heads264
 
-token138:
+token230:
 	MOVQ  728(SP), AX
 	MOVQ  736(SP), CX
 	MOVQ  AX, (SP)
@@ -7256,22 +6111,6266 @@ token138:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD197
+	JZ    noD289
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD197:
+noD289:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off198
+	JL    off290
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off198:
-	JMP next121
+off290:
+	JMP next167
 
-end123:
+end169:
+	ADDQ $+32, 192(SP)
+	SUBQ $+8, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  narrow
+
+finish:
+	CMPQ 144(SP), $0x01
+	JNE  done
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
+// func recur4x16AVX2(p *tile.Recur)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·recur4x16AVX2(SB), NOSPLIT, $744-8
+	MOVQ    p+0(FP), AX
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x00
+	JLE     done
+	MOVQ    p+0(FP), AX
+	CMPQ    304(AX), $0x00
+	JLE     done
+	MOVQ    $0x00000000, 192(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    304(AX), AX
+	MOVQ    AX, 72(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    352(AX), AX
+	MOVQ    p+0(FP), CX
+	ORQ     392(CX), AX
+	MOVQ    p+0(FP), CX
+	ORQ     432(CX), AX
+	XORQ    CX, CX
+	MOVQ    $-1, DX
+	MOVQ    p+0(FP), BX
+	MOVQ    296(BX), BX
+	IMUL3Q  $0x000000ab, BX, SI
+	SHRQ    $0x09, SI
+	ADDQ    $0x02, SI
+	ANDQ    $-2, SI
+	TESTQ   AX, AX
+	CMOVQEQ DX, CX
+	CMOVQNE SI, BX
+	MOVQ    CX, 152(SP)
+	MOVQ    BX, 168(SP)
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x01
+	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    288(AX), $0x01
+	JNE     panels
+
+wide8:
+	CMPQ  72(SP), $+64
+	JL    wide8end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward1
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward1:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward2
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward2:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward3
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward3:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward4
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward4:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams6
+	MOVQ    $0x00000002, AX
+	JMP     mode5
+
+streams6:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode5
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode5
+	MOVQ  $0x00000001, AX
+
+mode5:
+	MOVQ         AX, 144(SP)
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y12
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y8
+	VMULPS       Y8, Y12, Y8
+	VMOVUPS      Y8, 200(SP)
+	VMOVUPS      32(AX), Y9
+	VMULPS       Y9, Y12, Y9
+	VMOVUPS      Y9, 232(SP)
+	VMOVUPS      64(AX), Y10
+	VMULPS       Y10, Y12, Y10
+	VMOVUPS      Y10, 264(SP)
+	VMOVUPS      96(AX), Y11
+	VMULPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 296(SP)
+	VMOVUPS      128(AX), Y8
+	VMULPS       Y8, Y12, Y8
+	VMOVUPS      Y8, 328(SP)
+	VMOVUPS      160(AX), Y9
+	VMULPS       Y9, Y12, Y9
+	VMOVUPS      Y9, 360(SP)
+	VMOVUPS      192(AX), Y10
+	VMULPS       Y10, Y12, Y10
+	VMOVUPS      Y10, 392(SP)
+	VMOVUPS      224(AX), Y11
+	VMULPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 424(SP)
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys7
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys7:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed8
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed8:
+	TESTQ DI, DI
+	JLE   rows10
+
+row9:
+	VBROADCASTSS (R8), Y14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y12
+	VBROADCASTSS (AX), Y13
+	PREFETCHT0   8192(DX)
+	VMOVUPS      (DX), Y8
+	VMULPS       Y8, Y14, Y8
+	VFMADD231PS  200(SP), Y12, Y8
+	VMOVUPS      Y8, (DX)
+	VFMADD231PS  Y8, Y13, Y0
+	VMOVUPS      32(DX), Y9
+	VMULPS       Y9, Y14, Y9
+	VFMADD231PS  232(SP), Y12, Y9
+	VMOVUPS      Y9, 32(DX)
+	VFMADD231PS  Y9, Y13, Y1
+	PREFETCHT0   8256(DX)
+	VMOVUPS      64(DX), Y10
+	VMULPS       Y10, Y14, Y10
+	VFMADD231PS  264(SP), Y12, Y10
+	VMOVUPS      Y10, 64(DX)
+	VFMADD231PS  Y10, Y13, Y2
+	VMOVUPS      96(DX), Y11
+	VMULPS       Y11, Y14, Y11
+	VFMADD231PS  296(SP), Y12, Y11
+	VMOVUPS      Y11, 96(DX)
+	VFMADD231PS  Y11, Y13, Y3
+	PREFETCHT0   8320(DX)
+	VMOVUPS      128(DX), Y8
+	VMULPS       Y8, Y14, Y8
+	VFMADD231PS  328(SP), Y12, Y8
+	VMOVUPS      Y8, 128(DX)
+	VFMADD231PS  Y8, Y13, Y4
+	VMOVUPS      160(DX), Y9
+	VMULPS       Y9, Y14, Y9
+	VFMADD231PS  360(SP), Y12, Y9
+	VMOVUPS      Y9, 160(DX)
+	VFMADD231PS  Y9, Y13, Y5
+	PREFETCHT0   8384(DX)
+	VMOVUPS      192(DX), Y10
+	VMULPS       Y10, Y14, Y10
+	VFMADD231PS  392(SP), Y12, Y10
+	VMOVUPS      Y10, 192(DX)
+	VFMADD231PS  Y10, Y13, Y6
+	VMOVUPS      224(DX), Y11
+	VMULPS       Y11, Y14, Y11
+	VFMADD231PS  424(SP), Y12, Y11
+	VMOVUPS      Y11, 224(DX)
+	VFMADD231PS  Y11, Y13, Y7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row9
+
+rows10:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y12
+	ADDQ         SI, DX
+	VMULPS       Y0, Y12, Y0
+	VMULPS       Y1, Y12, Y1
+	VMULPS       Y2, Y12, Y2
+	VMULPS       Y3, Y12, Y3
+	VMULPS       Y4, Y12, Y4
+	VMULPS       Y5, Y12, Y5
+	VMULPS       Y6, Y12, Y6
+	VMULPS       Y7, Y12, Y7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds11
+	CMPQ         DX, $0x01
+	JEQ          streams12
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written13
+
+streams12:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	VMOVNTPS Y2, 64(DI)
+	VMOVNTPS Y3, 96(DI)
+	VMOVNTPS Y4, 128(DI)
+	VMOVNTPS Y5, 160(DI)
+	VMOVNTPS Y6, 192(DI)
+	VMOVNTPS Y7, 224(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written13
+
+adds11:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y12
+	VADDPS  Y0, Y12, Y12
+	VMOVUPS Y12, (DI)
+	VMOVUPS 32(DI), Y12
+	VADDPS  Y1, Y12, Y12
+	VMOVUPS Y12, 32(DI)
+	VMOVUPS 64(DI), Y12
+	VADDPS  Y2, Y12, Y12
+	VMOVUPS Y12, 64(DI)
+	VMOVUPS 96(DI), Y12
+	VADDPS  Y3, Y12, Y12
+	VMOVUPS Y12, 96(DI)
+	VMOVUPS 128(DI), Y12
+	VADDPS  Y4, Y12, Y12
+	VMOVUPS Y12, 128(DI)
+	VMOVUPS 160(DI), Y12
+	VADDPS  Y5, Y12, Y12
+	VMOVUPS Y12, 160(DI)
+	VMOVUPS 192(DI), Y12
+	VADDPS  Y6, Y12, Y12
+	VMOVUPS Y12, 192(DI)
+	VMOVUPS 224(DI), Y12
+	VADDPS  Y7, Y12, Y12
+	VMOVUPS Y12, 224(DI)
+	MOVQ    DX, 24(SP)
+
+written13:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD14
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD14:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off15
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off15:
+	ADDQ $+256, 192(SP)
+	SUBQ $+64, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+32
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward16
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward16:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward17
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward17:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward18
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward18:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward19
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward19:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams21
+	MOVQ    $0x00000002, AX
+	JMP     mode20
+
+streams21:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode20
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode20
+	MOVQ  $0x00000001, AX
+
+mode20:
+	MOVQ         AX, 144(SP)
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y8
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y11
+	VMULPS       Y11, Y8, Y11
+	VMOVUPS      32(AX), Y12
+	VMULPS       Y12, Y8, Y12
+	VMOVUPS      64(AX), Y13
+	VMULPS       Y13, Y8, Y13
+	VMOVUPS      96(AX), Y14
+	VMULPS       Y14, Y8, Y14
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys22
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys22:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed23
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed23:
+	TESTQ DI, DI
+	JLE   rows25
+
+row24:
+	VBROADCASTSS (R8), Y10
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y8
+	VBROADCASTSS (AX), Y9
+	PREFETCHT0   8192(DX)
+	VMOVUPS      (DX), Y4
+	VMULPS       Y4, Y10, Y4
+	VFMADD231PS  Y11, Y8, Y4
+	VMOVUPS      Y4, (DX)
+	VFMADD231PS  Y4, Y9, Y0
+	VMOVUPS      32(DX), Y5
+	VMULPS       Y5, Y10, Y5
+	VFMADD231PS  Y12, Y8, Y5
+	VMOVUPS      Y5, 32(DX)
+	VFMADD231PS  Y5, Y9, Y1
+	PREFETCHT0   8256(DX)
+	VMOVUPS      64(DX), Y6
+	VMULPS       Y6, Y10, Y6
+	VFMADD231PS  Y13, Y8, Y6
+	VMOVUPS      Y6, 64(DX)
+	VFMADD231PS  Y6, Y9, Y2
+	VMOVUPS      96(DX), Y7
+	VMULPS       Y7, Y10, Y7
+	VFMADD231PS  Y14, Y8, Y7
+	VMOVUPS      Y7, 96(DX)
+	VFMADD231PS  Y7, Y9, Y3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row24
+
+rows25:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VMULPS       Y2, Y8, Y2
+	VMULPS       Y3, Y8, Y3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds26
+	CMPQ         DX, $0x01
+	JEQ          streams27
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written28
+
+streams27:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	VMOVNTPS Y2, 64(DI)
+	VMOVNTPS Y3, 96(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written28
+
+adds26:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y8
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y1, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	VMOVUPS 64(DI), Y8
+	VADDPS  Y2, Y8, Y8
+	VMOVUPS Y8, 64(DI)
+	VMOVUPS 96(DI), Y8
+	VADDPS  Y3, Y8, Y8
+	VMOVUPS Y8, 96(DI)
+	MOVQ    DX, 24(SP)
+
+written28:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD29
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD29:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off30
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off30:
+	ADDQ $+128, 192(SP)
+	SUBQ $+32, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide4
+
+wide4end:
+panels:
+main:
+	CMPQ  72(SP), $+16
+	JL    mainend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward31
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward31:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward32
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward32:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward33
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward33:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams36
+	MOVQ    $0x00000002, AX
+	JMP     mode35
+
+streams36:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode35
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode35
+	MOVQ  $0x00000001, AX
+
+mode35:
+	MOVQ AX, 144(SP)
+
+next37:
+	MOVQ         80(SP), AX
+	TESTQ        AX, AX
+	JLE          end39
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x01
+	JNE          others40
+	CMPQ         80(SP), $0x04
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), CX
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single38
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single38
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single38
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y12
+	VMULPS       Y12, Y10, Y12
+	VMOVUPS      32(AX), Y13
+	VMULPS       Y13, Y10, Y13
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y14
+	VMULPS       Y14, Y10, Y14
+	VMOVUPS      32(AX), Y15
+	VMULPS       Y15, Y10, Y15
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y8
+	VMULPS       Y8, Y10, Y8
+	VMOVUPS      Y8, 328(SP)
+	VMOVUPS      32(AX), Y9
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 360(SP)
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y8
+	VMULPS       Y8, Y10, Y8
+	VMOVUPS      Y8, 392(SP)
+	VMOVUPS      32(AX), Y9
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 424(SP)
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
+	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DX)(DX*2), R9
+	MOVQ         p+0(FP), R10
+	MOVQ         296(R10), R10
+	MOVQ         R10, 176(SP)
+	MOVQ         p+0(FP), R10
+	LEAQ         320(R10), R10
+	MOVQ         R10, 160(SP)
+
+segment41:
+	MOVQ  160(SP), R10
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R11
+	TESTQ R11, R11
+	JL    fetched47
+	MOVQ  32(R10), R12
+	TESTQ R12, R12
+	JLE   fetched47
+	MOVQ  24(R10), R13
+	SHLQ  $0x02, R13
+	IMULQ R13, R11
+	ADDQ  (R10), R11
+
+fetch48:
+	MOVQ       R11, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	ADDQ       $0x40, R11
+	DECQ       R12
+	JNZ        fetch48
+
+fetched47:
+	MOVQ    168(SP), R10
+	MOVQ    176(SP), R11
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	MOVQ    R11, 176(SP)
+	MOVQ    88(SP), R12
+	CMPL    (R12), $0x3f800000
+	JEQ     rows43
+	MOVQ    104(SP), R12
+	MOVQ    $0x00000004, R13
+	TESTQ   R12, R12
+	JNZ     keys49
+	MOVQ    88(SP), R12
+	XORQ    R13, R13
+
+keys49:
+	MOVQ  p+0(FP), R14
+	MOVQ  296(R14), R14
+	SUBQ  R11, R14
+	SUBQ  R10, R14
+	IMULQ R13, R14
+	ADDQ  R14, R12
+	SUBQ  $0x02, R10
+	JL    odd46d
+
+loop45d:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R12), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (SI)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*2), Y10
+	VFMADD231PS  328(SP), Y10, Y8
+	VFMADD231PS  360(SP), Y10, Y9
+	VBROADCASTSS (SI)(DI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (AX)(R9*1), Y10
+	VFMADD231PS  392(SP), Y10, Y8
+	VFMADD231PS  424(SP), Y10, Y9
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y8
+	VMOVUPS      32(CX)(BX*1), Y9
+	VBROADCASTSS (R12)(R13*1), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS 4(SI)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(AX)(DX*2), Y10
+	VFMADD231PS  328(SP), Y10, Y8
+	VFMADD231PS  360(SP), Y10, Y9
+	VBROADCASTSS 4(SI)(DI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(AX)(R9*1), Y10
+	VFMADD231PS  392(SP), Y10, Y8
+	VFMADD231PS  424(SP), Y10, Y9
+	VBROADCASTSS 4(SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(BX*1)
+	VMOVUPS      Y9, 32(CX)(BX*1)
+	LEAQ         (R12)(R13*2), R12
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R10
+	JGE          loop45d
+
+odd46d:
+	ADDQ         $0x02, R10
+	JZ           rest44
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R12), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (SI)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*2), Y10
+	VFMADD231PS  328(SP), Y10, Y8
+	VFMADD231PS  360(SP), Y10, Y9
+	VBROADCASTSS (SI)(DI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (AX)(R9*1), Y10
+	VFMADD231PS  392(SP), Y10, Y8
+	VFMADD231PS  424(SP), Y10, Y9
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, AX
+	JMP          rest44
+
+rows43:
+	SUBQ $0x02, R10
+	JL   odd46
+
+loop45:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (SI)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*2), Y10
+	VFMADD231PS  328(SP), Y10, Y8
+	VFMADD231PS  360(SP), Y10, Y9
+	VBROADCASTSS (SI)(DI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (AX)(R9*1), Y10
+	VFMADD231PS  392(SP), Y10, Y8
+	VFMADD231PS  424(SP), Y10, Y9
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y8
+	VMOVUPS      32(CX)(BX*1), Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS 4(SI)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(AX)(DX*2), Y10
+	VFMADD231PS  328(SP), Y10, Y8
+	VFMADD231PS  360(SP), Y10, Y9
+	VBROADCASTSS 4(SI)(DI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(AX)(R9*1), Y10
+	VFMADD231PS  392(SP), Y10, Y8
+	VFMADD231PS  424(SP), Y10, Y9
+	VBROADCASTSS 4(SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(BX*1)
+	VMOVUPS      Y9, 32(CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R10
+	JGE          loop45
+
+odd46:
+	ADDQ         $0x02, R10
+	JZ           rest44
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (SI)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*2), Y10
+	VFMADD231PS  328(SP), Y10, Y8
+	VFMADD231PS  360(SP), Y10, Y9
+	VBROADCASTSS (SI)(DI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (AX)(R9*1), Y10
+	VFMADD231PS  392(SP), Y10, Y8
+	VFMADD231PS  424(SP), Y10, Y9
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, AX
+
+rest44:
+	CMPQ         176(SP), $0x00
+	JG           segment41
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds50
+	CMPQ         AX, $0x01
+	JEQ          streams51
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y7, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written52
+
+streams51:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y6, (DX)
+	VMOVNTPS Y7, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written52
+
+adds50:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written52:
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000004, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000004, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000004, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD53
+	IMUL3Q $0x00000004, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD53:
+	SUBQ  $0x04, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off54
+	ADDQ  $0x04, AX
+	MOVQ  AX, 152(SP)
+
+off54:
+	JMP next37
+
+others40:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x02
+	JNE          others55
+	CMPQ         80(SP), $0x02
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), CX
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single38
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y12
+	VMULPS       Y12, Y10, Y12
+	VMOVUPS      32(AX), Y13
+	VMULPS       Y13, Y10, Y13
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y14
+	VMULPS       Y14, Y10, Y14
+	VMOVUPS      32(AX), Y15
+	VMULPS       Y15, Y10, Y15
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         264(R8), R8
+	SHLQ         $0x02, R8
+	LEAQ         (SI)(DI*1), DI
+	MOVQ         p+0(FP), R9
+	MOVQ         296(R9), R9
+	MOVQ         R9, 176(SP)
+	MOVQ         p+0(FP), R9
+	LEAQ         320(R9), R9
+	MOVQ         R9, 160(SP)
+
+segment56:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched62
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched62
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch63:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch63
+
+fetched62:
+	MOVQ    168(SP), R9
+	MOVQ    176(SP), R10
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	MOVQ    R10, 176(SP)
+	MOVQ    88(SP), R11
+	CMPL    (R11), $0x3f800000
+	JEQ     rows58
+	MOVQ    104(SP), R11
+	MOVQ    $0x00000004, R12
+	TESTQ   R11, R11
+	JNZ     keys64
+	MOVQ    88(SP), R11
+	XORQ    R12, R12
+
+keys64:
+	MOVQ  p+0(FP), R13
+	MOVQ  296(R13), R13
+	SUBQ  R10, R13
+	SUBQ  R9, R13
+	IMULQ R12, R13
+	ADDQ  R13, R11
+	SUBQ  $0x02, R9
+	JL    odd61d
+
+loop60d:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R11), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y8
+	VMOVUPS      32(CX)(BX*1), Y9
+	VBROADCASTSS (R11)(R12*1), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(BX*1)
+	VMOVUPS      Y9, 32(CX)(BX*1)
+	LEAQ         (R11)(R12*2), R11
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop60d
+
+odd61d:
+	ADDQ         $0x02, R9
+	JZ           rest59
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R11), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+	JMP          rest59
+
+rows58:
+	SUBQ $0x02, R9
+	JL   odd61
+
+loop60:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(BX*1), Y8
+	VMOVUPS      32(CX)(BX*1), Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(BX*1)
+	VMOVUPS      Y9, 32(CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop60
+
+odd61:
+	ADDQ         $0x02, R9
+	JZ           rest59
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (SI), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(DX*1), Y10
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (DI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+
+rest59:
+	CMPQ         176(SP), $0x00
+	JG           segment56
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds65
+	CMPQ         AX, $0x01
+	JEQ          streams66
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y7, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written67
+
+streams66:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     p+0(FP), BX
+	MOVQ     272(BX), BX
+	SHLQ     $0x02, BX
+	ADDQ     BX, DX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y6, (DX)
+	VMOVNTPS Y7, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written67
+
+adds65:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), BX
+	MOVQ    272(BX), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written67:
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD68
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD68:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off69
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off69:
+	JMP next37
+
+others55:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x03
+	JNE          others70
+	CMPQ         80(SP), $0x01
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y8
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y10
+	VMULPS       Y10, Y8, Y10
+	VMOVUPS      32(AX), Y11
+	VMULPS       Y11, Y8, Y11
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         DI, 176(SP)
+	MOVQ         p+0(FP), DI
+	LEAQ         320(DI), DI
+	MOVQ         DI, 160(SP)
+
+segment71:
+	MOVQ  160(SP), DI
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R8
+	TESTQ R8, R8
+	JL    fetched77
+	MOVQ  32(DI), R9
+	TESTQ R9, R9
+	JLE   fetched77
+	MOVQ  24(DI), R10
+	SHLQ  $0x02, R10
+	IMULQ R10, R8
+	ADDQ  (DI), R8
+
+fetch78:
+	MOVQ       R8, DI
+	PREFETCHT1 (DI)
+	ADDQ       R10, DI
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNZ        fetch78
+
+fetched77:
+	MOVQ    168(SP), DI
+	MOVQ    176(SP), R8
+	CMPQ    R8, DI
+	CMOVQLT R8, DI
+	SUBQ    DI, R8
+	MOVQ    R8, 176(SP)
+	MOVQ    88(SP), R9
+	CMPL    (R9), $0x3f800000
+	JEQ     rows73
+	MOVQ    104(SP), R9
+	MOVQ    $0x00000004, R10
+	TESTQ   R9, R9
+	JNZ     keys79
+	MOVQ    88(SP), R9
+	XORQ    R10, R10
+
+keys79:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  R8, R11
+	SUBQ  DI, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	SUBQ  $0x02, DI
+	JL    odd76d
+
+loop75d:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (R9), Y9
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y7, Y9, Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y6
+	VMOVUPS      32(CX)(DX*1), Y7
+	VBROADCASTSS (R9)(R10*1), Y9
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y7, Y9, Y7
+	VBROADCASTSS 4(AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS 4(BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)(DX*1)
+	VMOVUPS      Y7, 32(CX)(DX*1)
+	LEAQ         (R9)(R10*2), R9
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop75d
+
+odd76d:
+	ADDQ         $0x02, DI
+	JZ           rest74
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (R9), Y9
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y7, Y9, Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest74
+
+rows73:
+	SUBQ $0x02, DI
+	JL   odd76
+
+loop75:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y6
+	VMOVUPS      32(CX)(DX*1), Y7
+	VBROADCASTSS 4(AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS 4(BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)(DX*1)
+	VMOVUPS      Y7, 32(CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop75
+
+odd76:
+	ADDQ         $0x02, DI
+	JZ           rest74
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (BX)(SI*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (BX)(SI*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VMOVUPS      Y6, (CX)
+	VMOVUPS      Y7, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest74:
+	CMPQ         176(SP), $0x00
+	JG           segment71
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
+	VMULPS       Y2, Y8, Y2
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS (AX), Y8
+	ADDQ         CX, AX
+	VMULPS       Y4, Y8, Y4
+	VMULPS       Y5, Y8, Y5
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds80
+	CMPQ         AX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y8
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y1, Y8, Y8
+	VMOVUPS Y8, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y2, Y8, Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y3, Y8, Y8
+	VMOVUPS Y8, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y4, Y8, Y8
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y5, Y8, Y8
+	VMOVUPS Y8, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written82:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD83
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD83:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off84
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off84:
+	JMP next37
+
+others70:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x04
+	JNE          others85
+	CMPQ         80(SP), $0x01
+	JL           single38
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y12
+	VMULPS       Y12, Y10, Y12
+	VMOVUPS      32(AX), Y13
+	VMULPS       Y13, Y10, Y13
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	LEAQ         (SI)(SI*2), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         296(R8), R8
+	MOVQ         R8, 176(SP)
+	MOVQ         p+0(FP), R8
+	LEAQ         320(R8), R8
+	MOVQ         R8, 160(SP)
+
+segment86:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched92
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched92
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch93:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch93
+
+fetched92:
+	MOVQ    168(SP), R8
+	MOVQ    176(SP), R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	MOVQ    R9, 176(SP)
+	MOVQ    88(SP), R10
+	CMPL    (R10), $0x3f800000
+	JEQ     rows88
+	MOVQ    104(SP), R10
+	MOVQ    $0x00000004, R11
+	TESTQ   R10, R10
+	JNZ     keys94
+	MOVQ    88(SP), R10
+	XORQ    R11, R11
+
+keys94:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  R9, R12
+	SUBQ  R8, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	SUBQ  $0x02, R8
+	JL    odd91d
+
+loop90d:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R10), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y8
+	VMOVUPS      32(CX)(DX*1), Y9
+	VBROADCASTSS (R10)(R11*1), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(DX*1)
+	VMOVUPS      Y9, 32(CX)(DX*1)
+	LEAQ         (R10)(R11*2), R10
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop90d
+
+odd91d:
+	ADDQ         $0x02, R8
+	JZ           rest89
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (R10), Y11
+	VMULPS       Y8, Y11, Y8
+	VMULPS       Y9, Y11, Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest89
+
+rows88:
+	SUBQ $0x02, R8
+	JL   odd91
+
+loop90:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	VMOVUPS      (CX)(DX*1), Y8
+	VMOVUPS      32(CX)(DX*1), Y9
+	VBROADCASTSS 4(AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS 4(BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS 4(BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)(DX*1)
+	VMOVUPS      Y9, 32(CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop90
+
+odd91:
+	ADDQ         $0x02, R8
+	JZ           rest89
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y13, Y10, Y9
+	VBROADCASTSS (BX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (BX)(SI*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (BX)(SI*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (BX)(DI*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	VMOVUPS      Y8, (CX)
+	VMOVUPS      Y9, 32(CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest89:
+	CMPQ         176(SP), $0x00
+	JG           segment86
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (AX), Y10
+	ADDQ         CX, AX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds95
+	CMPQ         AX, $0x01
+	JEQ          streams96
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y5, 32(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y7, 32(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written97
+
+streams96:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Y0, (DX)
+	VMOVNTPS Y1, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y2, (DX)
+	VMOVNTPS Y3, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y4, (DX)
+	VMOVNTPS Y5, 32(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Y6, (DX)
+	VMOVNTPS Y7, 32(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written97
+
+adds95:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	MOVQ    AX, 24(SP)
+
+written97:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD98
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD98:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off99
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off99:
+	JMP next37
+
+others85:
+single38:
+	MOVQ         p+0(FP), AX
+	MOVQ         288(AX), AX
+	MOVQ         AX, 184(SP)
+	MOVQ         (SP), AX
+	MOVQ         24(SP), CX
+	MOVQ         AX, 712(SP)
+	MOVQ         CX, 720(SP)
+	CMPQ         184(SP), $0x01
+	JLE          heads102
+	CMPQ         184(SP), $0x02
+	JEQ          heads103
+	CMPQ         184(SP), $0x03
+	JEQ          heads104
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y10
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y12
+	VMULPS       Y12, Y10, Y12
+	VMOVUPS      32(AX), Y13
+	VMULPS       Y13, Y10, Y13
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys106
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys106:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed107
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed107:
+	TESTQ DI, DI
+	JLE   rows109
+
+row108:
+	VBROADCASTSS (R9), Y11
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Y10
+	VMOVUPS      (DX), Y8
+	VMULPS       Y8, Y11, Y8
+	VFMADD231PS  Y12, Y10, Y8
+	VMOVUPS      Y8, (DX)
+	VMOVUPS      32(DX), Y9
+	VMULPS       Y9, Y11, Y9
+	VFMADD231PS  Y13, Y10, Y9
+	VMOVUPS      Y9, 32(DX)
+	VBROADCASTSS (AX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (AX)(BX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (AX)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row108
+
+rows109:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds110
+	CMPQ         DX, $0x01
+	JEQ          streams111
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written112
+
+streams111:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y6, (DI)
+	VMOVNTPS Y7, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written112
+
+adds110:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written112:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out105
+
+heads104:
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y8
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y10
+	VMULPS       Y10, Y8, Y10
+	VMOVUPS      32(AX), Y11
+	VMULPS       Y11, Y8, Y11
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys113
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys113:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed114
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed114:
+	TESTQ DI, DI
+	JLE   rows116
+
+row115:
+	VBROADCASTSS (R8), Y9
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y8
+	VMOVUPS      (DX), Y6
+	VMULPS       Y6, Y9, Y6
+	VFMADD231PS  Y10, Y8, Y6
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      32(DX), Y7
+	VMULPS       Y7, Y9, Y7
+	VFMADD231PS  Y11, Y8, Y7
+	VMOVUPS      Y7, 32(DX)
+	VBROADCASTSS (AX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (AX)(BX*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (AX)(BX*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row115
+
+rows116:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y2, Y8, Y2
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y4, Y8, Y4
+	VMULPS       Y5, Y8, Y5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds117
+	CMPQ         DX, $0x01
+	JEQ          streams118
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written119
+
+streams118:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written119
+
+adds117:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y8
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y1, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
+	VADDPS  Y2, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y3, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
+	VADDPS  Y4, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y5, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written119:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out105
+
+heads103:
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y6
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y8
+	VMULPS       Y8, Y6, Y8
+	VMOVUPS      32(AX), Y9
+	VMULPS       Y9, Y6, Y9
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys120
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys120:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed121
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed121:
+	TESTQ DI, DI
+	JLE   rows123
+
+row122:
+	VBROADCASTSS (R8), Y7
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y6
+	VMOVUPS      (DX), Y4
+	VMULPS       Y4, Y7, Y4
+	VFMADD231PS  Y8, Y6, Y4
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      32(DX), Y5
+	VMULPS       Y5, Y7, Y5
+	VFMADD231PS  Y9, Y6, Y5
+	VMOVUPS      Y5, 32(DX)
+	VBROADCASTSS (AX), Y7
+	VFMADD231PS  Y4, Y7, Y0
+	VFMADD231PS  Y5, Y7, Y1
+	VBROADCASTSS (AX)(BX*1), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y5, Y7, Y3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row122
+
+rows123:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y6
+	ADDQ         SI, DX
+	VMULPS       Y0, Y6, Y0
+	VMULPS       Y1, Y6, Y1
+	VBROADCASTSS (DX), Y6
+	ADDQ         SI, DX
+	VMULPS       Y2, Y6, Y2
+	VMULPS       Y3, Y6, Y3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds124
+	CMPQ         DX, $0x01
+	JEQ          streams125
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written126
+
+streams125:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written126
+
+adds124:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y6
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
+	VADDPS  Y1, Y6, Y6
+	VMOVUPS Y6, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y6
+	VADDPS  Y2, Y6, Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
+	VADDPS  Y3, Y6, Y6
+	VMOVUPS Y6, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written126:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out105
+
+heads102:
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y4
+	ADDQ         BX, DX
+	VMOVUPS      (AX), Y7
+	VMULPS       Y7, Y4, Y7
+	VMOVUPS      32(AX), Y8
+	VMULPS       Y8, Y4, Y8
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys127
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys127:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed128
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed128:
+	TESTQ DI, DI
+	JLE   rows130
+
+row129:
+	VBROADCASTSS (R8), Y6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y4
+	VBROADCASTSS (AX), Y5
+	VMOVUPS      (DX), Y2
+	VMULPS       Y2, Y6, Y2
+	VFMADD231PS  Y7, Y4, Y2
+	VMOVUPS      Y2, (DX)
+	VFMADD231PS  Y2, Y5, Y0
+	VMOVUPS      32(DX), Y3
+	VMULPS       Y3, Y6, Y3
+	VFMADD231PS  Y8, Y4, Y3
+	VMOVUPS      Y3, 32(DX)
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row129
+
+rows130:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y0, Y4, Y0
+	VMULPS       Y1, Y4, Y1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds131
+	CMPQ         DX, $0x01
+	JEQ          streams132
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written133
+
+streams132:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written133
+
+adds131:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y4
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS Y4, (DI)
+	VMOVUPS 32(DI), Y4
+	VADDPS  Y1, Y4, Y4
+	VMOVUPS Y4, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written133:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out105:
+heads134:
+	CMPQ   184(SP), $0x00
+	JLE    token100
+	CMPQ   184(SP), $0x01
+	JLE    heads135
+	CMPQ   184(SP), $0x02
+	JEQ    heads136
+	CMPQ   184(SP), $0x03
+	JEQ    heads137
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows140
+
+row139:
+	VMOVUPS      (DX), Y8
+	VMOVUPS      32(DX), Y9
+	VBROADCASTSS (AX), Y11
+	VFMADD231PS  Y8, Y11, Y0
+	VFMADD231PS  Y9, Y11, Y1
+	VBROADCASTSS (AX)(BX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (AX)(BX*2), Y11
+	VFMADD231PS  Y8, Y11, Y4
+	VFMADD231PS  Y9, Y11, Y5
+	VBROADCASTSS (AX)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row139
+
+rows140:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y3, Y10, Y3
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y5, Y10, Y5
+	VBROADCASTSS (DX), Y10
+	ADDQ         SI, DX
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y7, Y10, Y7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds141
+	CMPQ         DX, $0x01
+	JEQ          streams142
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written143
+
+streams142:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y6, (DI)
+	VMOVNTPS Y7, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written143
+
+adds141:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y10
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y1, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y3, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y4, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y5, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y6, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VMOVUPS 32(DI), Y10
+	VADDPS  Y7, Y10, Y10
+	VMOVUPS Y10, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written143:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out138
+
+heads137:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows145
+
+row144:
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VBROADCASTSS (AX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (AX)(BX*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (AX)(BX*2), Y9
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row144
+
+rows145:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y1, Y8, Y1
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y2, Y8, Y2
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS (DX), Y8
+	ADDQ         SI, DX
+	VMULPS       Y4, Y8, Y4
+	VMULPS       Y5, Y8, Y5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds146
+	CMPQ         DX, $0x01
+	JEQ          streams147
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written148
+
+streams147:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y4, (DI)
+	VMOVNTPS Y5, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written148
+
+adds146:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y8
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y1, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
+	VADDPS  Y2, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y3, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y8
+	VADDPS  Y4, Y8, Y8
+	VMOVUPS Y8, (DI)
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y5, Y8, Y8
+	VMOVUPS Y8, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written148:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out138
+
+heads136:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows150
+
+row149:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VBROADCASTSS (AX), Y7
+	VFMADD231PS  Y4, Y7, Y0
+	VFMADD231PS  Y5, Y7, Y1
+	VBROADCASTSS (AX)(BX*1), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y5, Y7, Y3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row149
+
+rows150:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y6
+	ADDQ         SI, DX
+	VMULPS       Y0, Y6, Y0
+	VMULPS       Y1, Y6, Y1
+	VBROADCASTSS (DX), Y6
+	ADDQ         SI, DX
+	VMULPS       Y2, Y6, Y2
+	VMULPS       Y3, Y6, Y3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds151
+	CMPQ         DX, $0x01
+	JEQ          streams152
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written153
+
+streams152:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Y2, (DI)
+	VMOVNTPS Y3, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written153
+
+adds151:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y6
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
+	VADDPS  Y1, Y6, Y6
+	VMOVUPS Y6, 32(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Y6
+	VADDPS  Y2, Y6, Y6
+	VMOVUPS Y6, (DI)
+	VMOVUPS 32(DI), Y6
+	VADDPS  Y3, Y6, Y6
+	VMOVUPS Y6, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written153:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out138
+
+heads135:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows155
+
+row154:
+	VBROADCASTSS (AX), Y5
+	VMOVUPS      (DX), Y2
+	VFMADD231PS  Y2, Y5, Y0
+	VMOVUPS      32(DX), Y3
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row154
+
+rows155:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y0, Y4, Y0
+	VMULPS       Y1, Y4, Y1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds156
+	CMPQ         DX, $0x01
+	JEQ          streams157
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written158
+
+streams157:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written158
+
+adds156:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y4
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS Y4, (DI)
+	VMOVUPS 32(DI), Y4
+	VADDPS  Y1, Y4, Y4
+	VMOVUPS Y4, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written158:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out138:
+	JMP heads134
+
+token100:
+	MOVQ  712(SP), AX
+	MOVQ  720(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD159
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD159:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off160
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off160:
+	JMP next37
+
+end39:
+	ADDQ $+64, 192(SP)
+	SUBQ $+16, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  main
+
+mainend:
+narrow:
+	MOVQ    72(SP), AX
+	TESTQ   AX, AX
+	JLE     finish
+	MOVQ    $0x00000008, CX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	LEAQ    leading<>+0(SB), AX
+	NEGQ    CX
+	VMOVUPS 32(AX)(CX*4), Y15
+	MOVQ    p+0(FP), AX
+	MOVQ    280(AX), AX
+	MOVQ    AX, 80(SP)
+	DECQ    AX
+	MOVQ    192(SP), CX
+	MOVQ    p+0(FP), DX
+	MOVB    312(DX), DL
+	MOVQ    p+0(FP), BX
+	MOVQ    (BX), BX
+	MOVQ    p+0(FP), SI
+	MOVQ    216(SI), SI
+	SHLQ    $0x02, SI
+	TESTB   DL, DL
+	JZ      forward161
+	MOVQ    SI, DI
+	IMULQ   AX, DI
+	ADDQ    DI, BX
+	NEGQ    SI
+
+forward161:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward162
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward162:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward163
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward163:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward164
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward164:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), AX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), CX
+	CMPB    313(CX), $0x00
+	JEQ     streams166
+	MOVQ    $0x00000002, AX
+	JMP     mode165
+
+streams166:
+mode165:
+	MOVQ AX, 144(SP)
+
+next167:
+	MOVQ         80(SP), AX
+	TESTQ        AX, AX
+	JLE          end169
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x01
+	JNE          others170
+	CMPQ         80(SP), $0x04
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), CX
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single168
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single168
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single168
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y7
+	VMULPS       Y7, Y5, Y7
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y8
+	VMULPS       Y8, Y5, Y8
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y9
+	VMULPS       Y9, Y5, Y9
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y10
+	VMULPS       Y10, Y5, Y10
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
+	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DX)(DX*2), R9
+	MOVQ         p+0(FP), R10
+	MOVQ         296(R10), R10
+	MOVQ         R10, 176(SP)
+	MOVQ         p+0(FP), R10
+	LEAQ         320(R10), R10
+	MOVQ         R10, 160(SP)
+
+segment171:
+	MOVQ  160(SP), R10
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R11
+	TESTQ R11, R11
+	JL    fetched177
+	MOVQ  32(R10), R12
+	TESTQ R12, R12
+	JLE   fetched177
+	MOVQ  24(R10), R13
+	SHLQ  $0x02, R13
+	IMULQ R13, R11
+	ADDQ  (R10), R11
+
+fetch178:
+	MOVQ       R11, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	PREFETCHT1 (R10)
+	ADDQ       R13, R10
+	ADDQ       $0x40, R11
+	DECQ       R12
+	JNZ        fetch178
+
+fetched177:
+	MOVQ    168(SP), R10
+	MOVQ    176(SP), R11
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	MOVQ    R11, 176(SP)
+	MOVQ    88(SP), R12
+	CMPL    (R12), $0x3f800000
+	JEQ     rows173
+	MOVQ    104(SP), R12
+	MOVQ    $0x00000004, R13
+	TESTQ   R12, R12
+	JNZ     keys179
+	MOVQ    88(SP), R12
+	XORQ    R13, R13
+
+keys179:
+	MOVQ  p+0(FP), R14
+	MOVQ  296(R14), R14
+	SUBQ  R11, R14
+	SUBQ  R10, R14
+	IMULQ R13, R14
+	ADDQ  R14, R12
+	SUBQ  $0x02, R10
+	JL    odd176d
+
+loop175d:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R12), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (SI)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*2), Y5
+	VFMADD231PS  Y9, Y5, Y4
+	VBROADCASTSS (SI)(DI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (AX)(R9*1), Y5
+	VFMADD231PS  Y10, Y5, Y4
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VBROADCASTSS (R12)(R13*1), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS 4(SI)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(AX)(DX*2), Y5
+	VFMADD231PS  Y9, Y5, Y4
+	VBROADCASTSS 4(SI)(DI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(AX)(R9*1), Y5
+	VFMADD231PS  Y10, Y5, Y4
+	VBROADCASTSS 4(SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	LEAQ         (R12)(R13*2), R12
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R10
+	JGE          loop175d
+
+odd176d:
+	ADDQ         $0x02, R10
+	JZ           rest174
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R12), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (SI)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*2), Y5
+	VFMADD231PS  Y9, Y5, Y4
+	VBROADCASTSS (SI)(DI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (AX)(R9*1), Y5
+	VFMADD231PS  Y10, Y5, Y4
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, AX
+	JMP          rest174
+
+rows173:
+	SUBQ $0x02, R10
+	JL   odd176
+
+loop175:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (SI)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*2), Y5
+	VFMADD231PS  Y9, Y5, Y4
+	VBROADCASTSS (SI)(DI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (AX)(R9*1), Y5
+	VFMADD231PS  Y10, Y5, Y4
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS 4(SI)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(AX)(DX*2), Y5
+	VFMADD231PS  Y9, Y5, Y4
+	VBROADCASTSS 4(SI)(DI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(AX)(R9*1), Y5
+	VFMADD231PS  Y10, Y5, Y4
+	VBROADCASTSS 4(SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R10
+	JGE          loop175
+
+odd176:
+	ADDQ         $0x02, R10
+	JZ           rest174
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (SI)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*2), Y5
+	VFMADD231PS  Y9, Y5, Y4
+	VBROADCASTSS (SI)(DI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (AX)(R9*1), Y5
+	VFMADD231PS  Y10, Y5, Y4
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, AX
+
+rest174:
+	CMPQ         176(SP), $0x00
+	JG           segment171
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds180
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y3, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written182
+
+adds180:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written182:
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000004, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000004, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000004, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD183
+	IMUL3Q $0x00000004, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD183:
+	SUBQ  $0x04, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off184
+	ADDQ  $0x04, AX
+	MOVQ  AX, 152(SP)
+
+off184:
+	JMP next167
+
+others170:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x02
+	JNE          others185
+	CMPQ         80(SP), $0x02
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), CX
+	ADDQ         CX, AX
+	CMPL         (AX), $0x3f800000
+	JNE          single168
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y7
+	VMULPS       Y7, Y5, Y7
+	ADDQ         CX, AX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y8
+	VMULPS       Y8, Y5, Y8
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         248(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         (SP), SI
+	MOVQ         32(SP), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         264(R8), R8
+	SHLQ         $0x02, R8
+	LEAQ         (SI)(DI*1), DI
+	MOVQ         p+0(FP), R9
+	MOVQ         296(R9), R9
+	MOVQ         R9, 176(SP)
+	MOVQ         p+0(FP), R9
+	LEAQ         320(R9), R9
+	MOVQ         R9, 160(SP)
+
+segment186:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched192
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched192
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch193:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch193
+
+fetched192:
+	MOVQ    168(SP), R9
+	MOVQ    176(SP), R10
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	MOVQ    R10, 176(SP)
+	MOVQ    88(SP), R11
+	CMPL    (R11), $0x3f800000
+	JEQ     rows188
+	MOVQ    104(SP), R11
+	MOVQ    $0x00000004, R12
+	TESTQ   R11, R11
+	JNZ     keys194
+	MOVQ    88(SP), R11
+	XORQ    R12, R12
+
+keys194:
+	MOVQ  p+0(FP), R13
+	MOVQ  296(R13), R13
+	SUBQ  R10, R13
+	SUBQ  R9, R13
+	IMULQ R12, R13
+	ADDQ  R13, R11
+	SUBQ  $0x02, R9
+	JL    odd191d
+
+loop190d:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R11), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VBROADCASTSS (R11)(R12*1), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS 4(DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	LEAQ         (R11)(R12*2), R11
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop190d
+
+odd191d:
+	ADDQ         $0x02, R9
+	JZ           rest189
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R11), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+	JMP          rest189
+
+rows188:
+	SUBQ $0x02, R9
+	JL   odd191
+
+loop190:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS 4(DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	LEAQ         (CX)(BX*2), CX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop190
+
+odd191:
+	ADDQ         $0x02, R9
+	JZ           rest189
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(DX*1), Y5
+	VFMADD231PS  Y8, Y5, Y4
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (DI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         BX, CX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, AX
+
+rest189:
+	CMPQ         176(SP), $0x00
+	JG           segment186
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds195
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y3, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written197
+
+adds195:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), BX
+	MOVQ       272(BX), BX
+	SHLQ       $0x02, BX
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written197:
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD198
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD198:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off199
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off199:
+	JMP next167
+
+others185:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x03
+	JNE          others200
+	CMPQ         80(SP), $0x01
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y4
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y6
+	VMULPS       Y6, Y4, Y6
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         DI, 176(SP)
+	MOVQ         p+0(FP), DI
+	LEAQ         320(DI), DI
+	MOVQ         DI, 160(SP)
+
+segment201:
+	MOVQ  160(SP), DI
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R8
+	TESTQ R8, R8
+	JL    fetched207
+	MOVQ  32(DI), R9
+	TESTQ R9, R9
+	JLE   fetched207
+	MOVQ  24(DI), R10
+	SHLQ  $0x02, R10
+	IMULQ R10, R8
+	ADDQ  (DI), R8
+
+fetch208:
+	MOVQ       R8, DI
+	PREFETCHT1 (DI)
+	ADDQ       R10, DI
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNZ        fetch208
+
+fetched207:
+	MOVQ    168(SP), DI
+	MOVQ    176(SP), R8
+	CMPQ    R8, DI
+	CMOVQLT R8, DI
+	SUBQ    DI, R8
+	MOVQ    R8, 176(SP)
+	MOVQ    88(SP), R9
+	CMPL    (R9), $0x3f800000
+	JEQ     rows203
+	MOVQ    104(SP), R9
+	MOVQ    $0x00000004, R10
+	TESTQ   R9, R9
+	JNZ     keys209
+	MOVQ    88(SP), R9
+	XORQ    R10, R10
+
+keys209:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  R8, R11
+	SUBQ  DI, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	SUBQ  $0x02, DI
+	JL    odd206d
+
+loop205d:
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (R9), Y5
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y3
+	VBROADCASTSS (R9)(R10*1), Y5
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS 4(AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)(DX*1)
+	LEAQ         (R9)(R10*2), R9
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop205d
+
+odd206d:
+	ADDQ         $0x02, DI
+	JZ           rest204
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (R9), Y5
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest204
+
+rows203:
+	SUBQ $0x02, DI
+	JL   odd206
+
+loop205:
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y3
+	VBROADCASTSS 4(AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, DI
+	JGE          loop205
+
+odd206:
+	ADDQ         $0x02, DI
+	JZ           rest204
+	VMASKMOVPS   (CX), Y15, Y3
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (BX)(SI*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (BX)(SI*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	VMASKMOVPS   Y3, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest204:
+	CMPQ         176(SP), $0x00
+	JG           segment201
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS (AX), Y4
+	ADDQ         CX, AX
+	VMULPS       Y2, Y4, Y2
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds210
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written212
+
+adds210:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y4
+	VADDPS     Y0, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y4
+	VADDPS     Y1, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y4
+	VADDPS     Y2, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written212:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD213
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD213:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off214
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off214:
+	JMP next167
+
+others200:
+	MOVQ         p+0(FP), AX
+	CMPQ         288(AX), $0x04
+	JNE          others215
+	CMPQ         80(SP), $0x01
+	JL           single168
+	MOVQ         88(SP), AX
+	MOVQ         96(SP), AX
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y7
+	VMULPS       Y7, Y5, Y7
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         8(SP), AX
+	MOVQ         64(SP), CX
+	MOVQ         40(SP), DX
+	MOVQ         p+0(FP), DX
+	MOVQ         248(DX), DX
+	SHLQ         $0x02, DX
+	MOVQ         (SP), BX
+	MOVQ         32(SP), SI
+	MOVQ         p+0(FP), SI
+	MOVQ         264(SI), SI
+	SHLQ         $0x02, SI
+	LEAQ         (SI)(SI*2), DI
+	MOVQ         p+0(FP), R8
+	MOVQ         296(R8), R8
+	MOVQ         R8, 176(SP)
+	MOVQ         p+0(FP), R8
+	LEAQ         320(R8), R8
+	MOVQ         R8, 160(SP)
+
+segment216:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched222
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched222
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch223:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch223
+
+fetched222:
+	MOVQ    168(SP), R8
+	MOVQ    176(SP), R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	MOVQ    R9, 176(SP)
+	MOVQ    88(SP), R10
+	CMPL    (R10), $0x3f800000
+	JEQ     rows218
+	MOVQ    104(SP), R10
+	MOVQ    $0x00000004, R11
+	TESTQ   R10, R10
+	JNZ     keys224
+	MOVQ    88(SP), R10
+	XORQ    R11, R11
+
+keys224:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  R9, R12
+	SUBQ  R8, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	SUBQ  $0x02, R8
+	JL    odd221d
+
+loop220d:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R10), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y4
+	VBROADCASTSS (R10)(R11*1), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(DX*1)
+	LEAQ         (R10)(R11*2), R10
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop220d
+
+odd221d:
+	ADDQ         $0x02, R8
+	JZ           rest219
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (R10), Y6
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+	JMP          rest219
+
+rows218:
+	SUBQ $0x02, R8
+	JL   odd221
+
+loop220:
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	VMASKMOVPS   (CX)(DX*1), Y15, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 4(BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 4(BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop220
+
+odd221:
+	ADDQ         $0x02, R8
+	JZ           rest219
+	VMASKMOVPS   (CX), Y15, Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (BX)(SI*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (BX)(DI*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VMASKMOVPS   Y4, Y15, (CX)
+	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, AX
+
+rest219:
+	CMPQ         176(SP), $0x00
+	JG           segment216
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (AX), Y5
+	ADDQ         CX, AX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds225
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMASKMOVPS   Y0, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y1, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y2, Y15, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMASKMOVPS   Y3, Y15, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written227
+
+adds225:
+	MOVQ       24(SP), AX
+	MOVQ       56(SP), CX
+	MOVQ       AX, DX
+	ADDQ       CX, AX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       p+0(FP), CX
+	MOVQ       272(CX), CX
+	SHLQ       $0x02, CX
+	ADDQ       CX, DX
+	VMASKMOVPS (DX), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DX)
+	MOVQ       AX, 24(SP)
+
+written227:
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD228
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD228:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off229
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off229:
+	JMP next167
+
+others215:
+single168:
+	MOVQ         p+0(FP), AX
+	MOVQ         288(AX), AX
+	MOVQ         AX, 184(SP)
+	MOVQ         (SP), AX
+	MOVQ         24(SP), CX
+	MOVQ         AX, 728(SP)
+	MOVQ         CX, 736(SP)
+	CMPQ         184(SP), $0x01
+	JLE          heads232
+	CMPQ         184(SP), $0x02
+	JEQ          heads233
+	CMPQ         184(SP), $0x03
+	JEQ          heads234
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y5
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y7
+	VMULPS       Y7, Y5, Y7
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys236
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys236:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed237
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed237:
+	TESTQ DI, DI
+	JLE   rows239
+
+row238:
+	VBROADCASTSS (R9), Y6
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Y5
+	VMASKMOVPS   (DX), Y15, Y4
+	VMULPS       Y4, Y6, Y4
+	VFMADD231PS  Y7, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (DX)
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (AX)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(BX*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (AX)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row238
+
+rows239:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds240
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y3, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written242
+
+adds240:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written242:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out235
+
+heads234:
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y4
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y6
+	VMULPS       Y6, Y4, Y6
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys243
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys243:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed244
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed244:
+	TESTQ DI, DI
+	JLE   rows246
+
+row245:
+	VBROADCASTSS (R8), Y5
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y4
+	VMASKMOVPS   (DX), Y15, Y3
+	VMULPS       Y3, Y5, Y3
+	VFMADD231PS  Y6, Y4, Y3
+	VMASKMOVPS   Y3, Y15, (DX)
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (AX)(BX*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (AX)(BX*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row245
+
+rows246:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y2, Y4, Y2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds247
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written249
+
+adds247:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y4
+	VADDPS     Y0, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
+	VADDPS     Y1, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
+	VADDPS     Y2, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written249:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out235
+
+heads233:
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y3
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y5
+	VMULPS       Y5, Y3, Y5
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys250
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys250:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed251
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed251:
+	TESTQ DI, DI
+	JLE   rows253
+
+row252:
+	VBROADCASTSS (R8), Y4
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y3
+	VMASKMOVPS   (DX), Y15, Y2
+	VMULPS       Y2, Y4, Y2
+	VFMADD231PS  Y5, Y3, Y2
+	VMASKMOVPS   Y2, Y15, (DX)
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VBROADCASTSS (AX)(BX*1), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row252
+
+rows253:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y3
+	ADDQ         SI, DX
+	VMULPS       Y0, Y3, Y0
+	VBROADCASTSS (DX), Y3
+	ADDQ         SI, DX
+	VMULPS       Y1, Y3, Y1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds254
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written256
+
+adds254:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y0, Y3, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y1, Y3, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written256:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out235
+
+heads232:
+	MOVQ         16(SP), AX
+	MOVQ         48(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         120(SP), BX
+	VBROADCASTSS (DX), Y2
+	ADDQ         BX, DX
+	VMASKMOVPS   (AX), Y15, Y5
+	VMULPS       Y5, Y2, Y5
+	ADDQ         CX, AX
+	MOVQ         AX, 16(SP)
+	MOVQ         DX, 112(SP)
+	VXORPS       Y0, Y0, Y0
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys257
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys257:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed258
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed258:
+	TESTQ DI, DI
+	JLE   rows260
+
+row259:
+	VBROADCASTSS (R8), Y4
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y2
+	VBROADCASTSS (AX), Y3
+	VMASKMOVPS   (DX), Y15, Y1
+	VMULPS       Y1, Y4, Y1
+	VFMADD231PS  Y5, Y2, Y1
+	VMASKMOVPS   Y1, Y15, (DX)
+	VFMADD231PS  Y1, Y3, Y0
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row259
+
+rows260:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y2
+	ADDQ         SI, DX
+	VMULPS       Y0, Y2, Y0
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds261
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written263
+
+adds261:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y2
+	VADDPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written263:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out235:
+heads264:
+	CMPQ   184(SP), $0x00
+	JLE    token230
+	CMPQ   184(SP), $0x01
+	JLE    heads265
+	CMPQ   184(SP), $0x02
+	JEQ    heads266
+	CMPQ   184(SP), $0x03
+	JEQ    heads267
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows270
+
+row269:
+	VMASKMOVPS   (DX), Y15, Y4
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS (AX)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (AX)(BX*2), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS (AX)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row269
+
+rows270:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y1, Y5, Y1
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y2, Y5, Y2
+	VBROADCASTSS (DX), Y5
+	ADDQ         SI, DX
+	VMULPS       Y3, Y5, Y3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds271
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y3, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written273
+
+adds271:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y0, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y1, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y5
+	VADDPS     Y3, Y5, Y5
+	VMASKMOVPS Y5, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written273:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out268
+
+heads267:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows275
+
+row274:
+	VMASKMOVPS   (DX), Y15, Y3
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS (AX)(BX*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (AX)(BX*2), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row274
+
+rows275:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y0, Y4, Y0
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y2, Y4, Y2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds276
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y2, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written278
+
+adds276:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y4
+	VADDPS     Y0, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
+	VADDPS     Y1, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y4
+	VADDPS     Y2, Y4, Y4
+	VMASKMOVPS Y4, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written278:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out268
+
+heads266:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows280
+
+row279:
+	VMASKMOVPS   (DX), Y15, Y2
+	VBROADCASTSS (AX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VBROADCASTSS (AX)(BX*1), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row279
+
+rows280:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y3
+	ADDQ         SI, DX
+	VMULPS       Y0, Y3, Y0
+	VBROADCASTSS (DX), Y3
+	ADDQ         SI, DX
+	VMULPS       Y1, Y3, Y1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds281
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMASKMOVPS   Y1, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written283
+
+adds281:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y0, Y3, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       p+0(FP), SI
+	MOVQ       272(SI), SI
+	SHLQ       $0x02, SI
+	ADDQ       SI, DI
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y1, Y3, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written283:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out268
+
+heads265:
+	VXORPS Y0, Y0, Y0
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows285
+
+row284:
+	VBROADCASTSS (AX), Y3
+	VMASKMOVPS   (DX), Y15, Y1
+	VFMADD231PS  Y1, Y3, Y0
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row284
+
+rows285:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y2
+	ADDQ         SI, DX
+	VMULPS       Y0, Y2, Y0
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds286
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMASKMOVPS   Y0, Y15, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written288
+
+adds286:
+	MOVQ       24(SP), DX
+	MOVQ       56(SP), SI
+	MOVQ       DX, DI
+	ADDQ       SI, DX
+	VMASKMOVPS (DI), Y15, Y2
+	VADDPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y15, (DI)
+	MOVQ       DX, 24(SP)
+
+written288:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out268:
+	JMP heads264
+
+token230:
+	MOVQ  728(SP), AX
+	MOVQ  736(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD289
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD289:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off290
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off290:
+	JMP next167
+
+end169:
 	ADDQ $+32, 192(SP)
 	SUBQ $+8, 72(SP)
 	MOVQ $-1, AX

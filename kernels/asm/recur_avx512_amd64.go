@@ -10,13 +10,3 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //
 //go:noescape
 func recur4x32AVX512(p *tile.Recur)
-
-// recur6x32AVX512 is the recurrence of tile.Recur in blocks of 6 tokens against panels of 32 state columns.
-//
-//go:noescape
-func recur6x32AVX512(p *tile.Recur)
-
-// recur2x64AVX512 is the recurrence of tile.Recur in blocks of 2 tokens against panels of 64 state columns.
-//
-//go:noescape
-func recur2x64AVX512(p *tile.Recur)

@@ -16,7 +16,7 @@ func TestSourceFeatures(t *testing.T) {
 	// "MMX+" is how avo calls the prefetches that every amd64 CPU has.
 	allowed := map[string][]string{
 		"avx2":   {"MMX+", "SSE", "SSE2", "CMOV", "AVX", "AVX2", "FMA3", "F16C"},
-		"avx512": {"MMX+", "SSE", "SSE2", "CMOV", "AVX", "AVX2", "FMA3", "F16C", "AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL"},
+		"avx512": {"MMX+", "SSE", "SSE2", "CMOV", "AVX", "AVX2", "FMA3", "F16C", "AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL", "BMI2"},
 	}
 	for isa, features := range allowed {
 		eachSource(t, "*_"+isa+"_amd64.s", func(name, text string) {

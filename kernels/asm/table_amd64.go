@@ -16,7 +16,7 @@ func detect() []*tile.Primitives {
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
 		t = append(t, &avx2)
 	}
-	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.BMI2) {
 		t = append(t, &avx512)
 	}
 	return t
@@ -40,10 +40,10 @@ var avx2 = tile.Primitives{
 		{MR: 4, NR: 3, Run: productNT4x3AVX2},
 	},
 	Recur: []tile.RecurKernel{
-		{Tokens: 3, NR: 16, Run: recur3x16AVX2},
-		{Tokens: 4, NR: 16, Run: recur4x16AVX2},
+		{Tokens: 3, NR: 16, Shared: []int{2, 1, 1}, Run: recur3x16AVX2},
+		{Tokens: 4, NR: 16, Shared: []int{2, 1, 1}, Run: recur4x16AVX2},
 	},
-	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Gather: gatherAVX2,
+	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Gather: gatherAVX2,
 }
 
 var avx512 = tile.Primitives{
@@ -66,9 +66,7 @@ var avx512 = tile.Primitives{
 		{MR: 2, NR: 8, Run: productNT2x8AVX512},
 	},
 	Recur: []tile.RecurKernel{
-		{Tokens: 4, NR: 32, Run: recur4x32AVX512},
-		{Tokens: 6, NR: 32, Run: recur6x32AVX512},
-		{Tokens: 2, NR: 64, Run: recur2x64AVX512},
+		{Tokens: 4, NR: 32, Shared: []int{4, 3, 2, 1, 1, 1, 1}, Run: recur4x32AVX512},
 	},
-	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Gather: gatherAVX512,
+	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Gather: gatherAVX512,
 }

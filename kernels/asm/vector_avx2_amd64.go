@@ -22,6 +22,11 @@ func decayAVX2(p *tile.Decay)
 //go:noescape
 func expAVX2(p *tile.Exp)
 
+// foldAVX2 folds a block's per-key decay into its keys and queries, as tile.Fold says.
+//
+//go:noescape
+func foldAVX2(p *tile.Fold)
+
 // gatherAVX2 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

@@ -556,6 +556,291 @@ done:
 	VZEROUPPER
 	RET
 
+// func foldAVX2(p *tile.Fold)
+// Requires: AVX, AVX2
+TEXT ·foldAVX2(SB), NOSPLIT, $24-8
+	MOVQ         p+0(FP), AX
+	XORQ         AX, AX
+	MOVQ         AX, 8(SP)
+	MOVQ         AX, 16(SP)
+	MOVQ         p+0(FP), AX
+	MOVQ         208(AX), AX
+	MOVQ         AX, (SP)
+	MOVQ         p+0(FP), AX
+	MOVQ         200(AX), AX
+	CMPQ         AX, $0x00
+	JLE          done
+	MOVL         $0x3f800000, AX
+	VMOVD        AX, X3
+	VPBROADCASTD X3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVL         $0x2f800000, AX
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+
+vectors:
+	CMPQ    (SP), $0x08
+	JL      ragged
+	MOVQ    p+0(FP), AX
+	MOVQ    (AX), AX
+	MOVQ    p+0(FP), CX
+	MOVQ    144(CX), CX
+	SHLQ    $0x02, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    200(DX), DX
+	DECQ    DX
+	IMULQ   CX, DX
+	ADDQ    DX, AX
+	ADDQ    8(SP), AX
+	MOVQ    p+0(FP), DX
+	MOVQ    24(DX), DX
+	MOVQ    p+0(FP), BX
+	MOVQ    152(BX), BX
+	SHLQ    $0x02, BX
+	MOVQ    p+0(FP), SI
+	MOVQ    200(SI), SI
+	DECQ    SI
+	IMULQ   BX, SI
+	ADDQ    SI, DX
+	ADDQ    8(SP), DX
+	MOVQ    p+0(FP), SI
+	MOVQ    72(SI), SI
+	MOVQ    p+0(FP), DI
+	MOVQ    176(DI), DI
+	SHLQ    $0x02, DI
+	MOVQ    p+0(FP), R8
+	MOVQ    200(R8), R8
+	DECQ    R8
+	IMULQ   DI, R8
+	ADDQ    R8, SI
+	ADDQ    8(SP), SI
+	MOVQ    p+0(FP), R8
+	MOVQ    48(R8), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    160(R9), R9
+	SHLQ    $0x02, R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    8(SP), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    96(R9), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    184(R10), R10
+	SHLQ    $0x02, R10
+	MOVQ    p+0(FP), R11
+	MOVQ    200(R11), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    8(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	VMOVAPS Y3, Y0
+	VCMPPS  $0x1e, Y4, Y3, Y2
+
+token1:
+	VMOVUPS (DX), Y1
+	VMULPS  Y1, Y0, Y1
+	VMOVUPS Y1, (SI)
+	MOVQ    p+0(FP), R11
+	MOVQ    216(R11), R11
+	TESTQ   R11, R11
+	JLE     none4
+	MOVQ    R8, R12
+	MOVQ    R9, R13
+
+heads2:
+	VMOVUPS (R12), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R13)
+	MOVQ    p+0(FP), R14
+	MOVQ    168(R14), R14
+	SHLQ    $0x02, R14
+	ADDQ    R14, R12
+	MOVQ    p+0(FP), R14
+	MOVQ    192(R14), R14
+	SHLQ    $0x02, R14
+	ADDQ    R14, R13
+	DECQ    R11
+	JNZ     heads2
+
+none4:
+	VMOVUPS (AX), Y6
+	VMULPS  Y6, Y0, Y0
+	DECQ    R10
+	JZ      first3
+	VCMPPS  $0x1e, Y4, Y6, Y7
+	VANDPS  Y7, Y2, Y2
+	VCMPPS  $0x12, Y3, Y6, Y7
+	VANDPS  Y7, Y2, Y2
+	VCMPPS  $0x1d, Y5, Y0, Y7
+	VANDPS  Y7, Y2, Y2
+	SUBQ    CX, AX
+	SUBQ    BX, DX
+	SUBQ    DI, SI
+	MOVQ    p+0(FP), R11
+	MOVQ    160(R11), R11
+	SHLQ    $0x02, R11
+	SUBQ    R11, R8
+	MOVQ    p+0(FP), R11
+	MOVQ    184(R11), R11
+	SHLQ    $0x02, R11
+	SUBQ    R11, R9
+	JMP     token1
+
+first3:
+	MOVQ      p+0(FP), AX
+	MOVQ      120(AX), AX
+	ADDQ      8(SP), AX
+	VMOVUPS   Y0, (AX)
+	VMOVMSKPS Y2, AX
+	NOTL      AX
+	MOVL      $0x000000ff, CX
+	ANDL      CX, AX
+	ORQ       AX, 16(SP)
+	ADDQ      $0x20, 8(SP)
+	SUBQ      $0x08, (SP)
+	JMP       vectors
+
+ragged:
+	MOVQ    (SP), AX
+	TESTQ   AX, AX
+	JLE     done
+	LEAQ    leading<>+0(SB), CX
+	NEGQ    AX
+	VMOVUPS 32(CX)(AX*4), Y15
+	MOVQ    p+0(FP), AX
+	MOVQ    (AX), AX
+	MOVQ    p+0(FP), CX
+	MOVQ    144(CX), CX
+	SHLQ    $0x02, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    200(DX), DX
+	DECQ    DX
+	IMULQ   CX, DX
+	ADDQ    DX, AX
+	ADDQ    8(SP), AX
+	MOVQ    p+0(FP), DX
+	MOVQ    24(DX), DX
+	MOVQ    p+0(FP), BX
+	MOVQ    152(BX), BX
+	SHLQ    $0x02, BX
+	MOVQ    p+0(FP), SI
+	MOVQ    200(SI), SI
+	DECQ    SI
+	IMULQ   BX, SI
+	ADDQ    SI, DX
+	ADDQ    8(SP), DX
+	MOVQ    p+0(FP), SI
+	MOVQ    72(SI), SI
+	MOVQ    p+0(FP), DI
+	MOVQ    176(DI), DI
+	SHLQ    $0x02, DI
+	MOVQ    p+0(FP), R8
+	MOVQ    200(R8), R8
+	DECQ    R8
+	IMULQ   DI, R8
+	ADDQ    R8, SI
+	ADDQ    8(SP), SI
+	MOVQ    p+0(FP), R8
+	MOVQ    48(R8), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    160(R9), R9
+	SHLQ    $0x02, R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    8(SP), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    96(R9), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    184(R10), R10
+	SHLQ    $0x02, R10
+	MOVQ    p+0(FP), R11
+	MOVQ    200(R11), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    8(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	VMOVAPS Y3, Y0
+	VCMPPS  $0x1e, Y4, Y3, Y2
+
+token5:
+	VMASKMOVPS (DX), Y15, Y1
+	VMULPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y15, (SI)
+	MOVQ       p+0(FP), R11
+	MOVQ       216(R11), R11
+	TESTQ      R11, R11
+	JLE        none8
+	MOVQ       R8, R12
+	MOVQ       R9, R13
+
+heads6:
+	VMASKMOVPS (R12), Y15, Y1
+	VDIVPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, (R13)
+	MOVQ       p+0(FP), R14
+	MOVQ       168(R14), R14
+	SHLQ       $0x02, R14
+	ADDQ       R14, R12
+	MOVQ       p+0(FP), R14
+	MOVQ       192(R14), R14
+	SHLQ       $0x02, R14
+	ADDQ       R14, R13
+	DECQ       R11
+	JNZ        heads6
+
+none8:
+	VMASKMOVPS (AX), Y15, Y6
+	VMULPS     Y6, Y0, Y0
+	DECQ       R10
+	JZ         first7
+	VCMPPS     $0x1e, Y4, Y6, Y7
+	VANDPS     Y7, Y2, Y2
+	VCMPPS     $0x12, Y3, Y6, Y7
+	VANDPS     Y7, Y2, Y2
+	VCMPPS     $0x1d, Y5, Y0, Y7
+	VANDPS     Y7, Y2, Y2
+	SUBQ       CX, AX
+	SUBQ       BX, DX
+	SUBQ       DI, SI
+	MOVQ       p+0(FP), R11
+	MOVQ       160(R11), R11
+	SHLQ       $0x02, R11
+	SUBQ       R11, R8
+	MOVQ       p+0(FP), R11
+	MOVQ       184(R11), R11
+	SHLQ       $0x02, R11
+	SUBQ       R11, R9
+	JMP        token5
+
+first7:
+	MOVQ       p+0(FP), AX
+	MOVQ       120(AX), AX
+	ADDQ       8(SP), AX
+	VMASKMOVPS Y0, Y15, (AX)
+	VMOVMSKPS  Y2, AX
+	NOTL       AX
+	VMOVMSKPS  Y15, CX
+	ANDL       CX, AX
+	ORQ        AX, 16(SP)
+
+done:
+	MOVQ  16(SP), AX
+	MOVQ  p+0(FP), CX
+	TESTQ AX, AX
+	SETNE 224(CX)
+	VZEROUPPER
+	RET
+
 // func gatherAVX2(p *tile.Gather)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gatherAVX2(SB), NOSPLIT, $0-8

@@ -22,6 +22,11 @@ func decayAVX512(p *tile.Decay)
 //go:noescape
 func expAVX512(p *tile.Exp)
 
+// foldAVX512 folds a block's per-key decay into its keys and queries, as tile.Fold says.
+//
+//go:noescape
+func foldAVX512(p *tile.Fold)
+
 // gatherAVX512 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

@@ -611,6 +611,290 @@ done:
 	VZEROUPPER
 	RET
 
+// func foldAVX512(p *tile.Fold)
+// Requires: AVX, AVX512F
+TEXT ·foldAVX512(SB), NOSPLIT, $24-8
+	MOVQ         p+0(FP), AX
+	XORQ         AX, AX
+	MOVQ         AX, 8(SP)
+	MOVQ         AX, 16(SP)
+	MOVQ         p+0(FP), AX
+	MOVQ         208(AX), AX
+	MOVQ         AX, (SP)
+	MOVQ         p+0(FP), AX
+	MOVQ         200(AX), AX
+	CMPQ         AX, $0x00
+	JLE          done
+	MOVL         $0x3f800000, AX
+	VPBROADCASTD AX, Z3
+	VPXORD       Z4, Z4, Z4
+	MOVL         $0x2f800000, AX
+	VPBROADCASTD AX, Z5
+
+vectors:
+	CMPQ    (SP), $0x10
+	JL      ragged
+	MOVQ    p+0(FP), AX
+	MOVQ    (AX), AX
+	MOVQ    p+0(FP), CX
+	MOVQ    144(CX), CX
+	SHLQ    $0x02, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    200(DX), DX
+	DECQ    DX
+	IMULQ   CX, DX
+	ADDQ    DX, AX
+	ADDQ    8(SP), AX
+	MOVQ    p+0(FP), DX
+	MOVQ    24(DX), DX
+	MOVQ    p+0(FP), BX
+	MOVQ    152(BX), BX
+	SHLQ    $0x02, BX
+	MOVQ    p+0(FP), SI
+	MOVQ    200(SI), SI
+	DECQ    SI
+	IMULQ   BX, SI
+	ADDQ    SI, DX
+	ADDQ    8(SP), DX
+	MOVQ    p+0(FP), SI
+	MOVQ    72(SI), SI
+	MOVQ    p+0(FP), DI
+	MOVQ    176(DI), DI
+	SHLQ    $0x02, DI
+	MOVQ    p+0(FP), R8
+	MOVQ    200(R8), R8
+	DECQ    R8
+	IMULQ   DI, R8
+	ADDQ    R8, SI
+	ADDQ    8(SP), SI
+	MOVQ    p+0(FP), R8
+	MOVQ    48(R8), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    160(R9), R9
+	SHLQ    $0x02, R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    8(SP), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    96(R9), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    184(R10), R10
+	SHLQ    $0x02, R10
+	MOVQ    p+0(FP), R11
+	MOVQ    200(R11), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    8(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	VMOVAPS Z3, Z0
+	MOVL    $0x0000ffff, R11
+	KMOVW   R11, K4
+
+token1:
+	VMOVUPS (DX), Z1
+	VMULPS  Z1, Z0, Z1
+	VMOVUPS Z1, (SI)
+	MOVQ    p+0(FP), R11
+	MOVQ    216(R11), R11
+	TESTQ   R11, R11
+	JLE     none4
+	MOVQ    R8, R12
+	MOVQ    R9, R13
+
+heads2:
+	VMOVUPS (R12), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (R13)
+	MOVQ    p+0(FP), R14
+	MOVQ    168(R14), R14
+	SHLQ    $0x02, R14
+	ADDQ    R14, R12
+	MOVQ    p+0(FP), R14
+	MOVQ    192(R14), R14
+	SHLQ    $0x02, R14
+	ADDQ    R14, R13
+	DECQ    R11
+	JNZ     heads2
+
+none4:
+	VMOVUPS (AX), Z6
+	VMULPS  Z6, Z0, Z0
+	DECQ    R10
+	JZ      first3
+	VCMPPS  $0x1e, Z4, Z6, K2
+	KANDW   K2, K4, K4
+	VCMPPS  $0x12, Z3, Z6, K2
+	KANDW   K2, K4, K4
+	VCMPPS  $0x1d, Z5, Z0, K2
+	KANDW   K2, K4, K4
+	SUBQ    CX, AX
+	SUBQ    BX, DX
+	SUBQ    DI, SI
+	MOVQ    p+0(FP), R11
+	MOVQ    160(R11), R11
+	SHLQ    $0x02, R11
+	SUBQ    R11, R8
+	MOVQ    p+0(FP), R11
+	MOVQ    184(R11), R11
+	SHLQ    $0x02, R11
+	SUBQ    R11, R9
+	JMP     token1
+
+first3:
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	ADDQ    8(SP), AX
+	VMOVUPS Z0, (AX)
+	KMOVW   K4, AX
+	NOTL    AX
+	MOVL    $0x0000ffff, CX
+	ANDL    CX, AX
+	ORQ     AX, 16(SP)
+	ADDQ    $0x40, 8(SP)
+	SUBQ    $0x10, (SP)
+	JMP     vectors
+
+ragged:
+	MOVQ    (SP), AX
+	TESTQ   AX, AX
+	JLE     done
+	LEAQ    leading<>+0(SB), CX
+	KMOVW   (CX)(AX*2), K1
+	MOVQ    p+0(FP), AX
+	MOVQ    (AX), AX
+	MOVQ    p+0(FP), CX
+	MOVQ    144(CX), CX
+	SHLQ    $0x02, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    200(DX), DX
+	DECQ    DX
+	IMULQ   CX, DX
+	ADDQ    DX, AX
+	ADDQ    8(SP), AX
+	MOVQ    p+0(FP), DX
+	MOVQ    24(DX), DX
+	MOVQ    p+0(FP), BX
+	MOVQ    152(BX), BX
+	SHLQ    $0x02, BX
+	MOVQ    p+0(FP), SI
+	MOVQ    200(SI), SI
+	DECQ    SI
+	IMULQ   BX, SI
+	ADDQ    SI, DX
+	ADDQ    8(SP), DX
+	MOVQ    p+0(FP), SI
+	MOVQ    72(SI), SI
+	MOVQ    p+0(FP), DI
+	MOVQ    176(DI), DI
+	SHLQ    $0x02, DI
+	MOVQ    p+0(FP), R8
+	MOVQ    200(R8), R8
+	DECQ    R8
+	IMULQ   DI, R8
+	ADDQ    R8, SI
+	ADDQ    8(SP), SI
+	MOVQ    p+0(FP), R8
+	MOVQ    48(R8), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    160(R9), R9
+	SHLQ    $0x02, R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    8(SP), R8
+	MOVQ    p+0(FP), R9
+	MOVQ    96(R9), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    184(R10), R10
+	SHLQ    $0x02, R10
+	MOVQ    p+0(FP), R11
+	MOVQ    200(R11), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    8(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    200(R10), R10
+	VMOVAPS Z3, Z0
+	MOVL    $0x0000ffff, R11
+	KMOVW   R11, K4
+
+token5:
+	VMOVUPS.Z (DX), K1, Z1
+	VMULPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (SI)
+	MOVQ      p+0(FP), R11
+	MOVQ      216(R11), R11
+	TESTQ     R11, R11
+	JLE       none8
+	MOVQ      R8, R12
+	MOVQ      R9, R13
+
+heads6:
+	VMOVUPS.Z (R12), K1, Z1
+	VDIVPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (R13)
+	MOVQ      p+0(FP), R14
+	MOVQ      168(R14), R14
+	SHLQ      $0x02, R14
+	ADDQ      R14, R12
+	MOVQ      p+0(FP), R14
+	MOVQ      192(R14), R14
+	SHLQ      $0x02, R14
+	ADDQ      R14, R13
+	DECQ      R11
+	JNZ       heads6
+
+none8:
+	VMOVUPS.Z (AX), K1, Z6
+	VMULPS    Z6, Z0, Z0
+	DECQ      R10
+	JZ        first7
+	VCMPPS    $0x1e, Z4, Z6, K2
+	KANDW     K2, K4, K4
+	VCMPPS    $0x12, Z3, Z6, K2
+	KANDW     K2, K4, K4
+	VCMPPS    $0x1d, Z5, Z0, K2
+	KANDW     K2, K4, K4
+	SUBQ      CX, AX
+	SUBQ      BX, DX
+	SUBQ      DI, SI
+	MOVQ      p+0(FP), R11
+	MOVQ      160(R11), R11
+	SHLQ      $0x02, R11
+	SUBQ      R11, R8
+	MOVQ      p+0(FP), R11
+	MOVQ      184(R11), R11
+	SHLQ      $0x02, R11
+	SUBQ      R11, R9
+	JMP       token5
+
+first7:
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	ADDQ    8(SP), AX
+	VMOVUPS Z0, K1, (AX)
+	KMOVW   K4, AX
+	NOTL    AX
+	KMOVW   K1, CX
+	ANDL    CX, AX
+	ORQ     AX, 16(SP)
+
+done:
+	MOVQ  16(SP), AX
+	MOVQ  p+0(FP), CX
+	TESTQ AX, AX
+	SETNE 224(CX)
+	VZEROUPPER
+	RET
+
 // func gatherAVX512(p *tile.Gather)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gatherAVX512(SB), NOSPLIT, $0-8

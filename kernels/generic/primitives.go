@@ -19,6 +19,7 @@ func Primitives() *tile.Primitives {
 		Pack:   pack,
 		Decay:  decay,
 		Exp:    exp,
+		Fold:   fold,
 		Gather: gather,
 	}
 }

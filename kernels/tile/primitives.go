@@ -23,6 +23,7 @@ type Primitives struct {
 	Pack   func(*Pack)
 	Decay  func(*Decay)
 	Exp    func(*Exp)
+	Fold   func(*Fold)
 	Gather func(*Gather)
 }
 

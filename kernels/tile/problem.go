@@ -25,6 +25,7 @@ const (
 	DecayNone  = "none"  // rules linear and delta
 	DecayFixed = "fixed" // one log decay a head for all tokens (Lightning Attention-2, retention)
 	DecayHead  = "head"  // one log decay a token and head: input (B, T, Hkv)
+	DecayKey   = "key"   // one log decay a token, head and key: input (B, T, Hkv*dk)
 )
 
 // The weightings of a hash layer: the paper's p(z), or the released code's
@@ -79,8 +80,8 @@ func (p Problem) String() string {
 	if p.Rule != "" {
 		b.WriteString("/" + p.Rule)
 	}
-	if p.Decay == DecayFixed {
-		b.WriteString("(fixed)")
+	if p.Decay == DecayFixed || p.Decay == DecayKey {
+		b.WriteString("(" + p.Decay + ")")
 	}
 	if p.Weighting == WeightingReleased {
 		b.WriteString("(released)")

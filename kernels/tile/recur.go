@@ -4,7 +4,19 @@ package tile
 // NR state columns: a state row is read and written once a block.
 type RecurKernel struct {
 	Tokens, NR int
+	Shared     []int // tokens of a block where 2, 3 and so on heads share the state
 	Run        func(*Recur)
+}
+
+// Block is how many tokens a block has where some heads share the state.
+func (k RecurKernel) Block(heads int) int {
+	switch {
+	case heads <= 1:
+		return k.Tokens
+	case heads-2 < len(k.Shared):
+		return k.Shared[heads-2]
+	}
+	return 1
 }
 
 // FindRecur returns the kernel with this block.

@@ -108,7 +108,7 @@ func (g *generator) addValue(r registers, i, n int) {
 
 // rows returns operands for some rows from base on that are stride apart, making the registers that these need.
 func (g *generator) rows(base, stride reg.GPVirtual, count int) func(i, disp int) operand.Mem {
-	var three, five reg.GPVirtual
+	var three, five, seven reg.GPVirtual
 	if count > 3 {
 		three = g.GP64()
 		g.LEAQ(operand.Mem{Base: stride, Index: stride, Scale: 2}, three)
@@ -116,6 +116,10 @@ func (g *generator) rows(base, stride reg.GPVirtual, count int) func(i, disp int
 	if count > 5 {
 		five = g.GP64()
 		g.LEAQ(operand.Mem{Base: stride, Index: stride, Scale: 4}, five)
+	}
+	if count > 7 {
+		seven = g.GP64()
+		g.LEAQ(operand.Mem{Base: three, Index: stride, Scale: 4}, seven)
 	}
 	return func(i, disp int) operand.Mem {
 		m := operand.Mem{Base: base, Disp: disp}
@@ -127,6 +131,10 @@ func (g *generator) rows(base, stride reg.GPVirtual, count int) func(i, disp int
 			m.Index, m.Scale = three, 1
 		case 5:
 			m.Index, m.Scale = five, 1
+		case 6:
+			m.Index, m.Scale = three, 2
+		case 7:
+			m.Index, m.Scale = seven, 1
 		default:
 			panic("more rows than a block has")
 		}
@@ -148,18 +156,19 @@ func (g *generator) decayOf() (at, step reg.GPVirtual) {
 }
 
 // block is one sweep of the panel for a block of tokens: every state row is read once, takes every token's update and is
-// read by every token's query on the way, and is written once.
-func (g *generator) block(b block, tail emit.Tail) {
-	r := g.allot(b.tokens, b.tokens, b.vectors, tail)
+// read by the token's queries on the way, and is written once.
+func (g *generator) block(tokens, heads, vectors int, tail emit.Tail) {
+	r := g.allot(tokens*heads, tokens, vectors, tail)
 	g.loadValues(r, tail)
 	for _, acc := range r.acc {
 		for _, a := range acc {
 			g.Zero(a)
 		}
 	}
-	q, k, s := g.from(g.frame.q), g.from(g.frame.k), g.from(g.frame.s)
-	ldq, ldk, lds := g.from(g.frame.ldq), g.from(g.frame.ldk), g.Bytes(g.field(argLDS))
-	query, key := g.rows(q, ldq, b.tokens), g.rows(k, ldk, b.tokens)
+	k, s := g.from(g.frame.k), g.from(g.frame.s)
+	ldk, lds := g.from(g.frame.ldk), g.Bytes(g.field(argLDS))
+	query, moved := g.queries(tokens, heads)
+	key := g.rows(k, ldk, tokens)
 	dk := g.from(g.field(argDk))
 	g.to(g.frame.rows, dk)
 
@@ -177,14 +186,16 @@ func (g *generator) block(b block, tail emit.Tail) {
 				g.VMULPS(v, r.q, v)
 			}
 		}
-		for t := range b.tokens {
+		for t := range tokens {
 			g.VBROADCASTSS(key(t, 4*i), r.k)
 			for n := range r.s {
 				g.addValue(r, t, n)
 			}
-			g.VBROADCASTSS(query(t, 4*i), r.q)
-			for n := range r.s {
-				g.VFMADD231PS(r.s[n], r.q, r.acc[t][n])
+			for h := range heads {
+				g.VBROADCASTSS(query(t, h, 4*i), r.q)
+				for n := range r.s {
+					g.VFMADD231PS(r.s[n], r.q, r.acc[t*heads+h][n])
+				}
 			}
 		}
 		for n := range r.s {
@@ -193,12 +204,17 @@ func (g *generator) block(b block, tail emit.Tail) {
 	}
 
 	const unroll = 2
+	move := func(bytes int) {
+		for _, p := range append(moved, k) {
+			g.ADDQ(operand.U8(bytes), p)
+		}
+	}
 	segment, decays, rows, next, loop, odd := g.NewLabel("segment"), g.NewLabel("decays"), g.NewLabel("rows"), g.NewLabel("rest"), g.NewLabel("loop"), g.NewLabel("odd")
 	ahead := g.GP64()
 	g.LEAQ(g.field(argPrefetch), ahead)
 	g.to(g.frame.prefetch, ahead)
 	g.Label(segment)
-	g.prefetch(b.tokens)
+	g.prefetch(tokens)
 	count, left := g.GP64(), g.GP64()
 	g.MOVQ(g.frame.segment, count)
 	g.MOVQ(g.frame.rows, left)
@@ -225,8 +241,7 @@ func (g *generator) block(b block, tail emit.Tail) {
 	row(1, operand.Mem{Base: factor, Index: step, Scale: 1})
 	g.LEAQ(operand.Mem{Base: factor, Index: step, Scale: 2}, factor)
 	g.LEAQ(operand.Mem{Base: s, Index: lds, Scale: 2}, s)
-	g.ADDQ(operand.U8(4*unroll), q)
-	g.ADDQ(operand.U8(4*unroll), k)
+	move(4 * unroll)
 	g.SUBQ(operand.U8(unroll), count)
 	g.JGE(emit.Ref(loop + "d"))
 	g.Label(odd + "d")
@@ -234,8 +249,7 @@ func (g *generator) block(b block, tail emit.Tail) {
 	g.JZ(emit.Ref(next))
 	row(0, operand.Mem{Base: factor})
 	g.ADDQ(lds, s)
-	g.ADDQ(operand.U8(4), q)
-	g.ADDQ(operand.U8(4), k)
+	move(4)
 	g.JMP(emit.Ref(next))
 
 	g.Label(rows)
@@ -245,8 +259,7 @@ func (g *generator) block(b block, tail emit.Tail) {
 	row(0, operand.Mem{})
 	row(1, operand.Mem{})
 	g.LEAQ(operand.Mem{Base: s, Index: lds, Scale: 2}, s)
-	g.ADDQ(operand.U8(4*unroll), q)
-	g.ADDQ(operand.U8(4*unroll), k)
+	move(4 * unroll)
 	g.SUBQ(operand.U8(unroll), count)
 	g.JGE(emit.Ref(loop))
 	g.Label(odd)
@@ -254,18 +267,41 @@ func (g *generator) block(b block, tail emit.Tail) {
 	g.JZ(emit.Ref(next))
 	row(0, operand.Mem{})
 	g.ADDQ(lds, s)
-	g.ADDQ(operand.U8(4), q)
-	g.ADDQ(operand.U8(4), k)
+	move(4)
 	g.Label(next)
 	g.CMPQ(g.frame.rows, operand.U8(0))
 	g.JG(emit.Ref(segment))
 
-	o, ldo := g.from(g.frame.o), g.from(g.frame.ldo)
-	g.output(r, o, ldo, tail)
-	g.to(g.frame.o, o)
-	g.skip(g.frame.q, g.frame.ldq, b.tokens)
-	g.skip(g.frame.k, g.frame.ldk, b.tokens)
-	g.nextTokens(b.tokens)
+	g.output(r, heads, tail)
+	g.skip(g.frame.q, g.frame.ldq, tokens)
+	g.skip(g.frame.k, g.frame.ldk, tokens)
+	g.nextTokens(tokens)
+}
+
+// queries returns operands for the query rows of a block, and the pointers that go on from one state row to the next.
+func (g *generator) queries(tokens, heads int) (query func(t, h, disp int) operand.Mem, moved []reg.GPVirtual) {
+	q, ldq := g.from(g.frame.q), g.from(g.frame.ldq)
+	if heads == 1 {
+		row := g.rows(q, ldq, tokens)
+		return func(t, _, disp int) operand.Mem { return row(t, disp) }, []reg.GPVirtual{q}
+	}
+	head := g.Bytes(g.field(argHeadQ))
+	var rows []func(h, disp int) operand.Mem
+	first := g.rows(q, head, heads)
+	for t := range tokens {
+		p := q
+		if t > 0 {
+			p = g.GP64()
+			g.LEAQ(operand.Mem{Base: moved[t-1], Index: ldq, Scale: 1}, p)
+		}
+		moved = append(moved, p)
+		rows = append(rows, func(h, disp int) operand.Mem {
+			m := first(h, disp)
+			m.Base = p
+			return m
+		})
+	}
+	return func(t, h, disp int) operand.Mem { return rows[t](h, disp) }, moved
 }
 
 // skip advances a row pointer.
@@ -298,8 +334,8 @@ func (g *generator) nextTokens(tokens int) {
 	g.Label(off)
 }
 
-// output scales the accumulators and writes them as rows, ldo apart; o goes on by as many rows.
-func (g *generator) output(r registers, o, ldo reg.GPVirtual, tail emit.Tail) {
+// output scales the accumulators and writes them as the rows of the next tokens' heads. The output pointer goes on by as many tokens.
+func (g *generator) output(r registers, heads int, tail emit.Tail) {
 	row, step := g.from(g.frame.rowO), g.from(g.frame.rowOStep)
 	for _, acc := range r.acc {
 		g.VBROADCASTSS(operand.Mem{Base: row}, r.k)
@@ -319,12 +355,22 @@ func (g *generator) output(r registers, o, ldo reg.GPVirtual, tail emit.Tail) {
 		g.JEQ(emit.Ref(streams))
 	}
 	each := func(write func(a reg.VecPhysical, m operand.Mem)) {
-		for _, acc := range r.acc {
+		token, ldo := g.from(g.frame.o), g.from(g.frame.ldo)
+		o := g.GP64()
+		for i, acc := range r.acc {
+			if i%heads == 0 {
+				g.MOVQ(token, o)
+				g.ADDQ(ldo, token)
+			}
 			for n, a := range acc {
 				write(a, operand.Mem{Base: o, Disp: n * r.bytes})
 			}
-			g.ADDQ(ldo, o)
+			if (i+1)%heads != 0 {
+				head := g.Bytes(g.field(argHeadO))
+				g.ADDQ(head, o)
+			}
 		}
+		g.to(g.frame.o, token)
 	}
 	each(func(a reg.VecPhysical, m operand.Mem) { tail.Store(a, m) })
 	g.JMP(emit.Ref(end))

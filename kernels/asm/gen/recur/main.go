@@ -19,9 +19,9 @@ func main() {
 	flag.Parse()
 
 	f := emit.New("recur", "asm", *isa)
-	blocks := []block{{4, 2}, {3, 2}}
+	blocks := []block{{3, 2, []int{2, 1, 1}}, {4, 2, []int{2, 1, 1}}}
 	if f.Name == tile.AVX512 {
-		blocks = []block{{4, 2}, {6, 2}, {2, 4}}
+		blocks = []block{{4, 2, []int{4, 3, 2, 1, 1, 1, 1}}}
 	}
 	g := &generator{File: f}
 	if !f.Wide() {

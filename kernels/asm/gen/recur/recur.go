@@ -13,8 +13,20 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// A block is a number of tokens and of vectors of state columns that a sweep of the state takes.
-type block struct{ tokens, vectors int }
+// A block is a number of tokens and of vectors of state columns that a sweep of the state takes, and the tokens that it takes where
+// 2, 3 and so on heads share the state; beyond these tokens go one at a time.
+type block struct {
+	tokens, vectors int
+	shared          []int
+}
+
+// of gives the tokens of a block of some heads.
+func (b block) of(heads int) int {
+	if heads == 1 {
+		return b.tokens
+	}
+	return b.shared[heads-2]
+}
 
 // A generator writes the file of one instruction set.
 type generator struct {
@@ -162,7 +174,7 @@ func (g *generator) recur(b block) {
 	g.CMOVQLT(columns, width)
 	tail := g.mask(width)
 	g.start(1)
-	g.tokens(block{b.tokens, 1}, tail)
+	g.tokens(block{b.tokens, 1, b.shared}, tail)
 	g.advance(1)
 	g.JMP(emit.Ref("narrow"))
 
@@ -318,19 +330,21 @@ func (g *generator) tokens(b block, tail emit.Tail) {
 	left := g.from(g.frame.left)
 	g.TESTQ(left, left)
 	g.JLE(emit.Ref(end))
-	if b.tokens > 1 {
-		g.CMPQ(left, operand.U8(b.tokens))
+	for heads := 1; heads <= 1+len(b.shared); heads++ {
+		others, tokens := g.NewLabel("others"), b.of(heads)
+		g.CMPQ(g.field(argHeads), operand.U8(heads))
+		g.JNE(emit.Ref(others))
+		g.CMPQ(g.frame.left, operand.U8(tokens))
 		g.JL(emit.Ref(single))
-		g.CMPQ(g.field(argHeads), operand.U8(1))
-		g.JNE(emit.Ref(single))
 		decay, step := g.from(g.frame.decay), g.from(g.frame.decayStep)
-		for range b.tokens - 1 {
+		for range tokens - 1 {
 			g.ADDQ(step, decay)
 			g.CMPL(operand.Mem{Base: decay}, operand.U32(math.Float32bits(1)))
 			g.JNE(emit.Ref(single))
 		}
-		g.block(b, tail)
+		g.block(tokens, heads, b.vectors, tail)
 		g.JMP(emit.Ref(next))
+		g.Label(others)
 	}
 	g.Label(single)
 	g.oneToken(b, tail)

@@ -139,8 +139,11 @@ func (g *generator) token(heads int, update bool, vectors int, tail emit.Tail) {
 	g.JNZ(emit.Ref(loop))
 	g.Label(end)
 
-	o, ldo := g.from(g.frame.o), g.Bytes(g.field(argHeadO))
-	g.output(r, o, ldo, tail)
+	o, headO := g.from(g.frame.o), g.Bytes(g.field(argHeadO))
+	g.output(r, heads, tail)
+	for range heads {
+		g.ADDQ(headO, o)
+	}
 	g.to(g.frame.o, o)
 	g.MOVQ(g.frame.q, q)
 	for range heads {

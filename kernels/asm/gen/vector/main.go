@@ -36,6 +36,7 @@ func main() {
 	g.pack()
 	g.decay()
 	g.exp()
+	g.fold()
 	g.gather()
 	f.Write(*dir, "vector")
 }
