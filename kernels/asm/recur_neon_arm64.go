@@ -6,22 +6,22 @@ package asm
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
-// recur4x8NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 8 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// recur4x8NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 8 columns. Blocks with
+// more than 4 heads or a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
 //
 //go:noescape
 func recur4x8NEON(p *tile.Recur)
 
-// recur6x8NEON is the recurrence of tile.Recur in blocks of 6 tokens against panels of 8 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// recur6x8NEON is the recurrence of tile.Recur in blocks of 6 tokens against panels of 8 columns. Blocks with
+// more than 4 heads or a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
 //
 //go:noescape
 func recur6x8NEON(p *tile.Recur)
 
-// recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Blocks with
+// several heads or a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
 //
 //go:noescape

@@ -4,10 +4,10 @@
 
 #include "textflag.h"
 
-// recur4x8NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 8 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// recur4x8NEON is the recurrence of tile.Recur in blocks of 4 tokens against panels of 8 columns. Blocks with
+// more than 4 heads or a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
-TEXT ·recur4x8NEON(SB), NOSPLIT, $0-8
+TEXT ·recur4x8NEON(SB), NOSPLIT, $32-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R6
 	MOVD 248(R0), R8
@@ -21,11 +21,31 @@ panel1:
 	CMP $4, R15
 	BGE narrower2
 	MOVD 288(R0), R15
+	MOVD 280(R0), R16
 	CMP $1, R15
-	BNE alone3
-	MOVD 280(R0), R15
-	CMP $4, R15
+	BNE heads4
+	CMP $4, R16
 	BGE narrower2
+	B alone3
+heads4:
+	CMP $2, R15
+	BNE heads5
+	CMP $4, R16
+	BGE narrower2
+	B alone3
+heads5:
+	CMP $3, R15
+	BNE heads6
+	CMP $2, R16
+	BGE narrower2
+	B alone3
+heads6:
+	CMP $4, R15
+	BNE heads7
+	CMP $2, R16
+	BGE narrower2
+	B alone3
+heads7:
 alone3:
 	// 32 columns
 	MOVD 96(R0), R7
@@ -37,7 +57,7 @@ alone3:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards7
+	CBZ R15, forwards11
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -52,49 +72,20 @@ alone3:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards7:
+forwards11:
 	MOVD ZR, R5
-tokens4:
+tokens8:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked6
-	CBNZ R6, fetched8
+	BLE walked10
+one9:
+	CBNZ R6, fetched12
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip9
+	BLE skip13
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line10:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line10
-skip9:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip11
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line12:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line12
-skip11:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip13
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -104,27 +95,57 @@ line14:
 	SUBS $1, R20, R20
 	BNE line14
 skip13:
-fetched8:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip15
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line16:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line16
+skip15:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip17
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line18:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line18
+skip17:
+fetched12:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors15
+	CBZ R22, factors19
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors15:
-	CBNZ R19, some16
+factors19:
+	CBNZ R19, some20
 	MOVD R1, R20
-some16:
+some20:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	FLDPQ 64(R16), (F4, F5)
 	FLDPQ 96(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain22
+	CBZ R15, plain26
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -135,7 +156,7 @@ some16:
 	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
 	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
 	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
-plain22:
+plain26:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -150,25 +171,25 @@ plain22:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed24
+	CBZ R13, undecayed28
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed24
+	BEQ undecayed28
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar25
+	CBZ R15, scalar29
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar25:
-	B decayed23
-undecayed24:
+scalar29:
+	B decayed27
+undecayed28:
 	SUBS $4, R12, R12
-	BLT rest27
-rows26:
+	BLT rest31
+rows30:
 	FMOVQ.P 16(R23), F16
 	FMOVQ.P 16(R24), F17
 	FLDPQ 0(R9), (F19, F20)
@@ -272,11 +293,11 @@ rows26:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows26
-rest27:
+	BGE rows30
+rest31:
 	ADDS $4, R12, R12
-	BEQ end29
-row28:
+	BEQ end33
+row32:
 	FMOVS.P 4(R23), F16
 	FMOVS.P 4(R24), F17
 	FLDPQ 0(R9), (F19, F20)
@@ -305,21 +326,21 @@ row28:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row28
-end29:
-	B out21
-decayed23:
+	BNE row32
+end33:
+	B out25
+decayed27:
 	SUBS $4, R12, R12
-	BLT rest31
-rows30:
+	BLT rest35
+rows34:
 	FMOVQ.P 16(R23), F16
 	FMOVQ.P 16(R24), F17
-	CBZ R14, same34
+	CBZ R14, same38
 	FMOVQ.P 16(R13), F18
-	B loaded35
-same34:
+	B loaded39
+same38:
 	VLD1R (R13), [V18.S4]
-loaded35:
+loaded39:
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
 	FLDPQ 64(R9), (F23, F24)
@@ -453,11 +474,11 @@ loaded35:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows30
-rest31:
+	BGE rows34
+rest35:
 	ADDS $4, R12, R12
-	BEQ end33
-row32:
+	BEQ end37
+row36:
 	FMOVS.P 4(R23), F16
 	FMOVS.P 4(R24), F17
 	FMOVS (R13), F18
@@ -496,10 +517,10 @@ row32:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row32
-end33:
-	B out21
-heads19:
+	BNE row36
+end37:
+	B out25
+heads23:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -514,8 +535,8 @@ heads19:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest37
-rows36:
+	BLT rest41
+rows40:
 	FMOVQ.P 16(R24), F17
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
@@ -570,11 +591,11 @@ rows36:
 	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows36
-rest37:
+	BGE rows40
+rest41:
 	ADDS $4, R12, R12
-	BEQ end39
-row38:
+	BEQ end43
+row42:
 	FMOVS.P 4(R24), F17
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
@@ -590,11 +611,11 @@ row38:
 	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row38
-end39:
-out21:
-	CBZ R19, done20
-	CBZ R22, plain40
+	BNE row42
+end43:
+out25:
+	CBZ R19, done24
+	CBZ R22, plain44
 	FMOVS.P 4(R22), F18
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
@@ -604,9 +625,9 @@ out21:
 	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
 	WORD $0x4f9291ce // fmul v14.4s, v14.4s, v18.s[0]
 	WORD $0x4f9291ef // fmul v15.4s, v15.4s, v18.s[0]
-plain40:
+plain44:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite41
+	CBZ R15, overwrite45
 	FLDPQ 0(R21), (F19, F20)
 	FLDPQ 32(R21), (F21, F22)
 	FLDPQ 64(R21), (F23, F24)
@@ -619,7 +640,7 @@ plain40:
 	WORD $0x4e38d5ad // fadd v13.4s, v13.4s, v24.4s
 	WORD $0x4e39d5ce // fadd v14.4s, v14.4s, v25.4s
 	WORD $0x4e3ad5ef // fadd v15.4s, v15.4s, v26.4s
-overwrite41:
+overwrite45:
 	FSTPQ (F8, F9), 0(R21)
 	FSTPQ (F10, F11), 32(R21)
 	FSTPQ (F12, F13), 64(R21)
@@ -631,8 +652,8 @@ overwrite41:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads19
-done20:
+	CBNZ R19, heads23
+done24:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -658,23 +679,43 @@ done20:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens4
-walked6:
+	B tokens8
+walked10:
 	ADD $32, R6, R6
 	B panel1
 narrower2:
-panel42:
+panel46:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $16, R15
-	BLT narrower43
+	BLT narrower47
 	MOVD 288(R0), R15
+	MOVD 280(R0), R16
 	CMP $1, R15
-	BNE alone44
-	MOVD 280(R0), R15
+	BNE heads49
+	CMP $4, R16
+	BGE narrower47
+	B alone48
+heads49:
+	CMP $2, R15
+	BNE heads50
+	CMP $4, R16
+	BGE narrower47
+	B alone48
+heads50:
+	CMP $3, R15
+	BNE heads51
+	CMP $2, R16
+	BGE narrower47
+	B alone48
+heads51:
 	CMP $4, R15
-	BGE narrower43
-alone44:
+	BNE heads52
+	CMP $2, R16
+	BGE narrower47
+	B alone48
+heads52:
+alone48:
 	// 16 columns
 	MOVD 96(R0), R7
 	ADD R6<<2, R7, R7
@@ -685,7 +726,7 @@ alone44:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards48
+	CBZ R15, forwards56
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -700,86 +741,87 @@ alone44:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards48:
+forwards56:
 	MOVD ZR, R5
-tokens45:
+tokens53:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked47
-	CBNZ R6, fetched49
+	BLE walked55
+one54:
+	CBNZ R6, fetched57
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip50
+	BLE skip58
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line51:
+line59:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line51
-skip50:
+	BNE line59
+skip58:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip52
+	BLE skip60
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line53:
+line61:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line53
-skip52:
+	BNE line61
+skip60:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip54
+	BLE skip62
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line55:
+line63:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line55
-skip54:
-fetched49:
+	BNE line63
+skip62:
+fetched57:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors56
+	CBZ R22, factors64
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors56:
-	CBNZ R19, some57
+factors64:
+	CBNZ R19, some65
 	MOVD R1, R20
-some57:
+some65:
 	CMP $4, R19
-	BLT few58
+	BLT few66
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain64
+	CBZ R15, plain72
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain64:
+plain72:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -807,25 +849,25 @@ plain64:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed66
+	CBZ R13, undecayed74
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed66
+	BEQ undecayed74
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar67
+	CBZ R15, scalar75
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar67:
-	B decayed65
-undecayed66:
+scalar75:
+	B decayed73
+undecayed74:
 	SUBS $4, R12, R12
-	BLT rest69
-rows68:
+	BLT rest77
+rows76:
 	FMOVQ.P 16(R23), F20
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
@@ -932,11 +974,11 @@ rows68:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows68
-rest69:
+	BGE rows76
+rest77:
 	ADDS $4, R12, R12
-	BEQ end71
-row70:
+	BEQ end79
+row78:
 	FMOVS.P 4(R23), F20
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
@@ -968,24 +1010,24 @@ row70:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row70
-end71:
-	B out62
-decayed65:
+	BNE row78
+end79:
+	B out70
+decayed73:
 	SUBS $4, R12, R12
-	BLT rest73
-rows72:
+	BLT rest81
+rows80:
 	FMOVQ.P 16(R23), F20
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
 	FMOVQ.P 16(R26), F23
 	FMOVQ.P 16(R17), F24
-	CBZ R14, same76
+	CBZ R14, same84
 	FMOVQ.P 16(R13), F25
-	B loaded77
-same76:
+	B loaded85
+same84:
 	VLD1R (R13), [V25.S4]
-loaded77:
+loaded85:
 	FLDPQ 0(R9), (F26, F27)
 	FLDPQ 32(R9), (F28, F29)
 	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
@@ -1103,11 +1145,11 @@ loaded77:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows72
-rest73:
+	BGE rows80
+rest81:
 	ADDS $4, R12, R12
-	BEQ end75
-row74:
+	BEQ end83
+row82:
 	FMOVS.P 4(R23), F20
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
@@ -1145,12 +1187,12 @@ row74:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row74
-end75:
-	B out62
-heads63:
+	BNE row82
+end83:
+	B out70
+heads71:
 	CMP $4, R19
-	BLT rest59
+	BLT rest67
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -1178,8 +1220,8 @@ heads63:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest79
-rows78:
+	BLT rest87
+rows86:
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
 	FMOVQ.P 16(R26), F23
@@ -1261,11 +1303,11 @@ rows78:
 	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows78
-rest79:
+	BGE rows86
+rest87:
 	ADDS $4, R12, R12
-	BEQ end81
-row80:
+	BEQ end89
+row88:
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
 	FMOVS.P 4(R26), F23
@@ -1290,88 +1332,88 @@ row80:
 	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row80
-end81:
-out62:
-	CBZ R22, plain82
+	BNE row88
+end89:
+out70:
+	CBZ R22, plain90
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
 	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
 	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
 	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
-plain82:
+plain90:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite83
+	CBZ R15, overwrite91
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad484 // fadd v4.4s, v4.4s, v26.4s
 	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
 	WORD $0x4e3cd4c6 // fadd v6.4s, v6.4s, v28.4s
 	WORD $0x4e3dd4e7 // fadd v7.4s, v7.4s, v29.4s
-overwrite83:
+overwrite91:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain84
+	CBZ R22, plain92
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999108 // fmul v8.4s, v8.4s, v25.s[0]
 	WORD $0x4f999129 // fmul v9.4s, v9.4s, v25.s[0]
 	WORD $0x4f99914a // fmul v10.4s, v10.4s, v25.s[0]
 	WORD $0x4f99916b // fmul v11.4s, v11.4s, v25.s[0]
-plain84:
+plain92:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite85
+	CBZ R15, overwrite93
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad508 // fadd v8.4s, v8.4s, v26.4s
 	WORD $0x4e3bd529 // fadd v9.4s, v9.4s, v27.4s
 	WORD $0x4e3cd54a // fadd v10.4s, v10.4s, v28.4s
 	WORD $0x4e3dd56b // fadd v11.4s, v11.4s, v29.4s
-overwrite85:
+overwrite93:
 	FSTPQ (F8, F9), 0(R21)
 	FSTPQ (F10, F11), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain86
+	CBZ R22, plain94
 	FMOVS.P 4(R22), F25
 	WORD $0x4f99918c // fmul v12.4s, v12.4s, v25.s[0]
 	WORD $0x4f9991ad // fmul v13.4s, v13.4s, v25.s[0]
 	WORD $0x4f9991ce // fmul v14.4s, v14.4s, v25.s[0]
 	WORD $0x4f9991ef // fmul v15.4s, v15.4s, v25.s[0]
-plain86:
+plain94:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite87
+	CBZ R15, overwrite95
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad58c // fadd v12.4s, v12.4s, v26.4s
 	WORD $0x4e3bd5ad // fadd v13.4s, v13.4s, v27.4s
 	WORD $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-overwrite87:
+overwrite95:
 	FSTPQ (F12, F13), 0(R21)
 	FSTPQ (F14, F15), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain88
+	CBZ R22, plain96
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999210 // fmul v16.4s, v16.4s, v25.s[0]
 	WORD $0x4f999231 // fmul v17.4s, v17.4s, v25.s[0]
 	WORD $0x4f999252 // fmul v18.4s, v18.4s, v25.s[0]
 	WORD $0x4f999273 // fmul v19.4s, v19.4s, v25.s[0]
-plain88:
+plain96:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite89
+	CBZ R15, overwrite97
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
 	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
 	WORD $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-overwrite89:
+overwrite97:
 	FSTPQ (F16, F17), 0(R21)
 	FSTPQ (F18, F19), 32(R21)
 	MOVD 272(R0), R15
@@ -1384,23 +1426,23 @@ overwrite89:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads63
-rest59:
-	CBZ R19, done61
-	B heads60
-few58:
+	B heads71
+rest67:
+	CBZ R19, done69
+	B heads68
+few66:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain91
+	CBZ R15, plain99
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain91:
+plain99:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -1411,25 +1453,25 @@ plain91:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed93
+	CBZ R13, undecayed101
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed93
+	BEQ undecayed101
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar94
+	CBZ R15, scalar102
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar94:
-	B decayed92
-undecayed93:
+scalar102:
+	B decayed100
+undecayed101:
 	SUBS $4, R12, R12
-	BLT rest96
-rows95:
+	BLT rest104
+rows103:
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
 	FLDPQ 0(R9), (F11, F12)
@@ -1485,11 +1527,11 @@ rows95:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows95
-rest96:
+	BGE rows103
+rest104:
 	ADDS $4, R12, R12
-	BEQ end98
-row97:
+	BEQ end106
+row105:
 	FMOVS.P 4(R23), F8
 	FMOVS.P 4(R24), F9
 	FLDPQ 0(R9), (F11, F12)
@@ -1506,21 +1548,21 @@ row97:
 	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row97
-end98:
-	B out90
-decayed92:
+	BNE row105
+end106:
+	B out98
+decayed100:
 	SUBS $4, R12, R12
-	BLT rest100
-rows99:
+	BLT rest108
+rows107:
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
-	CBZ R14, same103
+	CBZ R14, same111
 	FMOVQ.P 16(R13), F10
-	B loaded104
-same103:
+	B loaded112
+same111:
 	VLD1R (R13), [V10.S4]
-loaded104:
+loaded112:
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
@@ -1590,11 +1632,11 @@ loaded104:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows99
-rest100:
+	BGE rows107
+rest108:
 	ADDS $4, R12, R12
-	BEQ end102
-row101:
+	BEQ end110
+row109:
 	FMOVS.P 4(R23), F8
 	FMOVS.P 4(R24), F9
 	FMOVS (R13), F10
@@ -1617,10 +1659,10 @@ row101:
 	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row101
-end102:
-	B out90
-heads60:
+	BNE row109
+end110:
+	B out98
+heads68:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -1631,8 +1673,8 @@ heads60:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest106
-rows105:
+	BLT rest114
+rows113:
 	FMOVQ.P 16(R24), F9
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
@@ -1663,11 +1705,11 @@ rows105:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows105
-rest106:
+	BGE rows113
+rest114:
 	ADDS $4, R12, R12
-	BEQ end108
-row107:
+	BEQ end116
+row115:
 	FMOVS.P 4(R24), F9
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
@@ -1677,26 +1719,26 @@ row107:
 	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row107
-end108:
-out90:
-	CBZ R19, done61
-	CBZ R22, plain109
+	BNE row115
+end116:
+out98:
+	CBZ R19, done69
+	CBZ R22, plain117
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
 	WORD $0x4f8a90c6 // fmul v6.4s, v6.4s, v10.s[0]
 	WORD $0x4f8a90e7 // fmul v7.4s, v7.4s, v10.s[0]
-plain109:
+plain117:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite110
+	CBZ R15, overwrite118
 	FLDPQ 0(R21), (F11, F12)
 	FLDPQ 32(R21), (F13, F14)
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
 	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
 	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
 	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
-overwrite110:
+overwrite118:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
 	MOVD 272(R0), R15
@@ -1706,8 +1748,8 @@ overwrite110:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads60
-done61:
+	CBNZ R19, heads68
+done69:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -1733,16 +1775,16 @@ done61:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens45
-walked47:
+	B tokens53
+walked55:
 	ADD $16, R6, R6
-	B panel42
-narrower43:
-panel111:
+	B panel46
+narrower47:
+panel119:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $8, R15
-	BLT narrower112
+	BLT narrower120
 
 	// 8 columns
 	MOVD 96(R0), R7
@@ -1754,7 +1796,7 @@ panel111:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards116
+	CBZ R15, forwards124
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -1769,117 +1811,47 @@ panel111:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards116:
+forwards124:
 	MOVD ZR, R5
-tokens113:
+tokens121:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked115
+	BLE walked123
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads125
 	CMP $4, R15
-	BLT one114
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one114
+	BLT one122
 	MOVD 144(R0), R15
-	CBZ R15, undecayed117
+	CBZ R15, undecayed126
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one114
+	BNE one122
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one114
+	BNE one122
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one114
-undecayed117:
-	CBNZ R6, fetched118
+	BNE one122
+undecayed126:
+	CBNZ R6, fetched127
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip119
+	BLE skip128
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line120:
+line129:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line120
+	BNE line129
 	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line121:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line121
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line122:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line122
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line123:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line123
-skip119:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip124
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line125:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line125
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line126:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line126
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line127:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line127
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line128:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line128
-skip124:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip129
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line130:
@@ -1903,17 +1875,87 @@ line132:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line132
-	ADD R15, R17, R17
+skip128:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip133
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line133:
+line134:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line133
-skip129:
-fetched118:
-	// 4 tokens
+	BNE line134
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line135:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line135
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line136:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line136
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line137:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line137
+skip133:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip138
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line139:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line139
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line140:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line140
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line141:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line141
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line142:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line142
+skip138:
+fetched127:
+	// 4 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -1928,7 +1970,7 @@ fetched118:
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain134
+	CBZ R15, plain143
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -1942,7 +1984,7 @@ fetched118:
 	FMOVS 12(R15), F14
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	WORD $0x4f8e90e7 // fmul v7.4s, v7.4s, v14.s[0]
-plain134:
+plain143:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -1974,25 +2016,25 @@ plain134:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed137
+	CBZ R13, undecayed146
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed137
+	BEQ undecayed146
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar138
+	CBZ R15, scalar147
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar138:
-	B decayed135
-undecayed137:
+scalar147:
+	B decayed144
+undecayed146:
 	SUBS $4, R12, R12
-	BLT rest140
-rows139:
+	BLT rest149
+rows148:
 	FMOVQ.P 16(R19), F20
 	FMOVQ.P 16(R20), F21
 	FMOVQ.P 16(R21), F22
@@ -2078,11 +2120,11 @@ rows139:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows139
-rest140:
+	BGE rows148
+rest149:
 	ADDS $4, R12, R12
-	BEQ end142
-row141:
+	BEQ end151
+row150:
 	FMOVS.P 4(R19), F20
 	FMOVS.P 4(R20), F21
 	FMOVS.P 4(R21), F22
@@ -2111,13 +2153,13 @@ row141:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row141
-end142:
-	B out136
-decayed135:
+	BNE row150
+end151:
+	B out145
+decayed144:
 	SUBS $4, R12, R12
-	BLT rest144
-rows143:
+	BLT rest153
+rows152:
 	FMOVQ.P 16(R19), F20
 	FMOVQ.P 16(R20), F21
 	FMOVQ.P 16(R21), F22
@@ -2126,12 +2168,12 @@ rows143:
 	FMOVQ.P 16(R24), F25
 	FMOVQ.P 16(R25), F26
 	FMOVQ.P 16(R26), F27
-	CBZ R14, same147
+	CBZ R14, same156
 	FMOVQ.P 16(R13), F28
-	B loaded148
-same147:
+	B loaded157
+same156:
 	VLD1R (R13), [V28.S4]
-loaded148:
+loaded157:
 	FLDPQ 0(R9), (F16, F17)
 	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
 	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
@@ -2217,11 +2259,11 @@ loaded148:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows143
-rest144:
+	BGE rows152
+rest153:
 	ADDS $4, R12, R12
-	BEQ end146
-row145:
+	BEQ end155
+row154:
 	FMOVS.P 4(R19), F20
 	FMOVS.P 4(R20), F21
 	FMOVS.P 4(R21), F22
@@ -2254,12 +2296,13 @@ row145:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row145
-end146:
-out136:
+	BNE row154
+end155:
+out145:
 	MOVD 192(R0), R15
-	CBZ R15, plain149
-	ADD R5<<2, R15, R15
+	CBZ R15, plain158
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
 	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
@@ -2272,40 +2315,50 @@ out136:
 	FMOVS 12(R15), F0
 	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
-plain149:
+plain158:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite150
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite159
+	MOVD R4, R9
+	MOVD R9, R16
 	FLDPQ 0(R16), (F0, F1)
 	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
 	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F2, F3)
-	WORD $0x4e22d54a // fadd v10.4s, v10.4s, v2.4s
-	WORD $0x4e23d56b // fadd v11.4s, v11.4s, v3.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F4, F5)
-	WORD $0x4e24d58c // fadd v12.4s, v12.4s, v4.4s
-	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F6, F7)
-	WORD $0x4e26d5ce // fadd v14.4s, v14.4s, v6.4s
-	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
-	ADD R15, R16, R16
-overwrite150:
-	FSTPQ (F8, F9), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F10, F11), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F12, F13), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F14, F15), 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R15, R9, R9
+overwrite159:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -2325,79 +2378,1773 @@ overwrite150:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens113
-one114:
-	CBNZ R6, fetched151
+	B tokens121
+heads125:
+	MOVD 288(R0), R16
+	CMP $2, R16
+	BNE heads160
+	CMP $4, R15
+	BLT one122
+	MOVD 144(R0), R15
+	CBZ R15, undecayed161
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one122
+	MOVWU 8(R15), R16
+	CMP R17, R16
+	BNE one122
+	MOVWU 12(R15), R16
+	CMP R17, R16
+	BNE one122
+undecayed161:
+	CBNZ R6, fetched162
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip152
+	BLE skip163
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line153:
+line164:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line153
-skip152:
+	BNE line164
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line165:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line165
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line166:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line166
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line167:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line167
+skip163:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip154
+	BLE skip168
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line155:
+line169:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line155
-skip154:
+	BNE line169
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line170:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line170
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line171:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line171
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line172:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line172
+skip168:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip156
+	BLE skip173
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line157:
+line174:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line157
-skip156:
-fetched151:
+	BNE line174
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line175:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line175
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line176:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line176
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line177:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line177
+skip173:
+fetched162:
+	// 4 tokens, 2 heads
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F2, F3)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F4, F5)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F6, F7)
+	MOVD 168(R0), R15
+	CBZ R15, plain178
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	FMOVS 4(R15), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+	FMOVS 8(R15), F12
+	WORD $0x4f8c9084 // fmul v4.4s, v4.4s, v12.s[0]
+	WORD $0x4f8c90a5 // fmul v5.4s, v5.4s, v12.s[0]
+	FMOVS 12(R15), F14
+	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
+	WORD $0x4f8e90e7 // fmul v7.4s, v7.4s, v14.s[0]
+plain178:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R23
+	ADD R15, R19, R20
+	ADD R15, R20, R21
+	ADD R15, R21, R22
+	MOVD 264(R0), R17
+	LSL $2, R17, R17
+	ADD R17, R23, R24
+	ADD R16, R23, R25
+	ADD R17, R25, R26
+	ADD R16, R25, R1
+	ADD R17, R1, R2
+	ADD R16, R1, R3
+	ADD R17, R3, R4
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed181
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed181
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar182
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar182:
+	B decayed179
+undecayed181:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest184
+rows183:
+	FLDPQ 0(R9), (F24, F25)
+	FLDPQ 0(R10), (F26, F27)
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R19)(R16<<2), F29
+	WORD $0x4f9d101a // fmla v26.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d103b // fmla v27.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R23)(R16<<2), F30
+	WORD $0x4f9e1348 // fmla v8.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1369 // fmla v9.4s, v27.4s, v30.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f134a // fmla v10.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f136b // fmla v11.4s, v27.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R20)(R16<<2), F28
+	WORD $0x4f9c105a // fmla v26.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c107b // fmla v27.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R25)(R16<<2), F29
+	WORD $0x4f9d134c // fmla v12.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d136d // fmla v13.4s, v27.4s, v29.s[0]
+	FMOVS (R26)(R16<<2), F30
+	WORD $0x4f9e134e // fmla v14.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e136f // fmla v15.4s, v27.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R21)(R16<<2), F31
+	WORD $0x4f9f109a // fmla v26.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10bb // fmla v27.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
+	FMOVS (R1)(R16<<2), F28
+	WORD $0x4f9c1350 // fmla v16.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1371 // fmla v17.4s, v27.4s, v28.s[0]
+	FMOVS (R2)(R16<<2), F29
+	WORD $0x4f9d1352 // fmla v18.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1373 // fmla v19.4s, v27.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
+	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
+	FMOVS (R22)(R16<<2), F30
+	WORD $0x4f9e10da // fmla v26.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10fb // fmla v27.4s, v7.4s, v30.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FMOVS (R3)(R16<<2), F31
+	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1375 // fmla v21.4s, v27.4s, v31.s[0]
+	FMOVS (R4)(R16<<2), F28
+	WORD $0x4f9c1356 // fmla v22.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1377 // fmla v23.4s, v27.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows183
+rest184:
+	ADDS $2, R12, R12
+	BEQ end186
+row185:
+	FLDPQ 0(R9), (F24, F25)
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
+	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row185
+end186:
+	B out180
+decayed179:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest188
+rows187:
+	FLDPQ 0(R9), (F24, F25)
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
+	FLDPQ 0(R10), (F26, F27)
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	WORD $0x4f9c935a // fmul v26.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c937b // fmul v27.4s, v27.4s, v28.s[0]
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R19)(R16<<2), F29
+	WORD $0x4f9d101a // fmla v26.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d103b // fmla v27.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R23)(R16<<2), F30
+	WORD $0x4f9e1348 // fmla v8.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1369 // fmla v9.4s, v27.4s, v30.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f134a // fmla v10.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f136b // fmla v11.4s, v27.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R20)(R16<<2), F28
+	WORD $0x4f9c105a // fmla v26.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c107b // fmla v27.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R25)(R16<<2), F29
+	WORD $0x4f9d134c // fmla v12.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d136d // fmla v13.4s, v27.4s, v29.s[0]
+	FMOVS (R26)(R16<<2), F30
+	WORD $0x4f9e134e // fmla v14.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e136f // fmla v15.4s, v27.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R21)(R16<<2), F31
+	WORD $0x4f9f109a // fmla v26.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10bb // fmla v27.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
+	FMOVS (R1)(R16<<2), F28
+	WORD $0x4f9c1350 // fmla v16.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1371 // fmla v17.4s, v27.4s, v28.s[0]
+	FMOVS (R2)(R16<<2), F29
+	WORD $0x4f9d1352 // fmla v18.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1373 // fmla v19.4s, v27.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
+	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
+	FMOVS (R22)(R16<<2), F30
+	WORD $0x4f9e10da // fmla v26.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10fb // fmla v27.4s, v7.4s, v30.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FMOVS (R3)(R16<<2), F31
+	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1375 // fmla v21.4s, v27.4s, v31.s[0]
+	FMOVS (R4)(R16<<2), F28
+	WORD $0x4f9c1356 // fmla v22.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1377 // fmla v23.4s, v27.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows187
+rest188:
+	ADDS $2, R12, R12
+	BEQ end190
+row189:
+	FLDPQ 0(R9), (F24, F25)
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
+	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
+	FMOVS (R22)(R15<<2), F30
+	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
+	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row189
+end190:
+out180:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
+	MOVD 192(R0), R15
+	CBZ R15, plain191
+	MOVD $8, R16
+	MADD R16, R15, R5, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
+	WORD $0x4f809231 // fmul v17.4s, v17.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
+	FMOVS 24(R15), F0
+	WORD $0x4f809294 // fmul v20.4s, v20.4s, v0.s[0]
+	WORD $0x4f8092b5 // fmul v21.4s, v21.4s, v0.s[0]
+	FMOVS 28(R15), F0
+	WORD $0x4f8092d6 // fmul v22.4s, v22.4s, v0.s[0]
+	WORD $0x4f8092f7 // fmul v23.4s, v23.4s, v0.s[0]
+plain191:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 272(R0), R17
+	LSL $2, R17, R17
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite192
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4e21d673 // fadd v19.4s, v19.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d694 // fadd v20.4s, v20.4s, v0.4s
+	WORD $0x4e21d6b5 // fadd v21.4s, v21.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d6d6 // fadd v22.4s, v22.4s, v0.4s
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	ADD R15, R9, R9
+overwrite192:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F16, F17), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F18, F19), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F20, F21), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F22, F23), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<2, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<2, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<2, R3, R3
+	ADD $4, R5, R5
+	B tokens121
+heads160:
+	MOVD 288(R0), R16
+	CMP $3, R16
+	BNE heads193
+	CMP $2, R15
+	BLT one122
+	MOVD 144(R0), R15
+	CBZ R15, undecayed194
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one122
+undecayed194:
+	CBNZ R6, fetched195
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip196
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line197:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line197
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line198:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line198
+skip196:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip199
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line200:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line200
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line201:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line201
+skip199:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip202
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line203:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line203
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line204:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line204
+skip202:
+fetched195:
+	// 2 tokens, 3 heads
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain205
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	FMOVS 4(R15), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain205:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R21
+	ADD R15, R19, R20
+	MOVD 264(R0), R17
+	LSL $2, R17, R17
+	ADD R17, R21, R22
+	ADD R17, R22, R23
+	ADD R16, R21, R24
+	ADD R17, R24, R25
+	ADD R17, R25, R26
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed208
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed208
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar209
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar209:
+	B decayed206
+undecayed208:
+	SUBS $4, R12, R12
+	BLT rest211
+rows210:
+	FMOVQ.P 16(R19), F20
+	FMOVQ.P 16(R20), F21
+	FMOVQ.P 16(R21), F22
+	FMOVQ.P 16(R22), F23
+	FMOVQ.P 16(R23), F24
+	FMOVQ.P 16(R24), F25
+	FMOVQ.P 16(R25), F26
+	FMOVQ.P 16(R26), F27
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4fb41012 // fmla v18.4s, v0.4s, v20.s[1]
+	WORD $0x4fb41033 // fmla v19.4s, v1.4s, v20.s[1]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4fb61244 // fmla v4.4s, v18.4s, v22.s[1]
+	WORD $0x4fb61265 // fmla v5.4s, v19.4s, v22.s[1]
+	WORD $0x4fb71246 // fmla v6.4s, v18.4s, v23.s[1]
+	WORD $0x4fb71267 // fmla v7.4s, v19.4s, v23.s[1]
+	WORD $0x4fb81248 // fmla v8.4s, v18.4s, v24.s[1]
+	WORD $0x4fb81269 // fmla v9.4s, v19.4s, v24.s[1]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4fb51052 // fmla v18.4s, v2.4s, v21.s[1]
+	WORD $0x4fb51073 // fmla v19.4s, v3.4s, v21.s[1]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	WORD $0x4fb9124a // fmla v10.4s, v18.4s, v25.s[1]
+	WORD $0x4fb9126b // fmla v11.4s, v19.4s, v25.s[1]
+	WORD $0x4fba124c // fmla v12.4s, v18.4s, v26.s[1]
+	WORD $0x4fba126d // fmla v13.4s, v19.4s, v26.s[1]
+	WORD $0x4fbb124e // fmla v14.4s, v18.4s, v27.s[1]
+	WORD $0x4fbb126f // fmla v15.4s, v19.4s, v27.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f941810 // fmla v16.4s, v0.4s, v20.s[2]
+	WORD $0x4f941831 // fmla v17.4s, v1.4s, v20.s[2]
+	WORD $0x4fb41812 // fmla v18.4s, v0.4s, v20.s[3]
+	WORD $0x4fb41833 // fmla v19.4s, v1.4s, v20.s[3]
+	WORD $0x4f961a04 // fmla v4.4s, v16.4s, v22.s[2]
+	WORD $0x4f961a25 // fmla v5.4s, v17.4s, v22.s[2]
+	WORD $0x4f971a06 // fmla v6.4s, v16.4s, v23.s[2]
+	WORD $0x4f971a27 // fmla v7.4s, v17.4s, v23.s[2]
+	WORD $0x4f981a08 // fmla v8.4s, v16.4s, v24.s[2]
+	WORD $0x4f981a29 // fmla v9.4s, v17.4s, v24.s[2]
+	WORD $0x4fb61a44 // fmla v4.4s, v18.4s, v22.s[3]
+	WORD $0x4fb61a65 // fmla v5.4s, v19.4s, v22.s[3]
+	WORD $0x4fb71a46 // fmla v6.4s, v18.4s, v23.s[3]
+	WORD $0x4fb71a67 // fmla v7.4s, v19.4s, v23.s[3]
+	WORD $0x4fb81a48 // fmla v8.4s, v18.4s, v24.s[3]
+	WORD $0x4fb81a69 // fmla v9.4s, v19.4s, v24.s[3]
+	WORD $0x4f951850 // fmla v16.4s, v2.4s, v21.s[2]
+	WORD $0x4f951871 // fmla v17.4s, v3.4s, v21.s[2]
+	WORD $0x4fb51852 // fmla v18.4s, v2.4s, v21.s[3]
+	WORD $0x4fb51873 // fmla v19.4s, v3.4s, v21.s[3]
+	WORD $0x4f991a0a // fmla v10.4s, v16.4s, v25.s[2]
+	WORD $0x4f991a2b // fmla v11.4s, v17.4s, v25.s[2]
+	WORD $0x4f9a1a0c // fmla v12.4s, v16.4s, v26.s[2]
+	WORD $0x4f9a1a2d // fmla v13.4s, v17.4s, v26.s[2]
+	WORD $0x4f9b1a0e // fmla v14.4s, v16.4s, v27.s[2]
+	WORD $0x4f9b1a2f // fmla v15.4s, v17.4s, v27.s[2]
+	WORD $0x4fb91a4a // fmla v10.4s, v18.4s, v25.s[3]
+	WORD $0x4fb91a6b // fmla v11.4s, v19.4s, v25.s[3]
+	WORD $0x4fba1a4c // fmla v12.4s, v18.4s, v26.s[3]
+	WORD $0x4fba1a6d // fmla v13.4s, v19.4s, v26.s[3]
+	WORD $0x4fbb1a4e // fmla v14.4s, v18.4s, v27.s[3]
+	WORD $0x4fbb1a6f // fmla v15.4s, v19.4s, v27.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows210
+rest211:
+	ADDS $4, R12, R12
+	BEQ end213
+row212:
+	FMOVS.P 4(R19), F20
+	FMOVS.P 4(R20), F21
+	FMOVS.P 4(R21), F22
+	FMOVS.P 4(R22), F23
+	FMOVS.P 4(R23), F24
+	FMOVS.P 4(R24), F25
+	FMOVS.P 4(R25), F26
+	FMOVS.P 4(R26), F27
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row212
+end213:
+	B out207
+decayed206:
+	SUBS $4, R12, R12
+	BLT rest215
+rows214:
+	FMOVQ.P 16(R19), F20
+	FMOVQ.P 16(R20), F21
+	FMOVQ.P 16(R21), F22
+	FMOVQ.P 16(R22), F23
+	FMOVQ.P 16(R23), F24
+	FMOVQ.P 16(R24), F25
+	FMOVQ.P 16(R25), F26
+	FMOVQ.P 16(R26), F27
+	CBZ R14, same218
+	FMOVQ.P 16(R13), F28
+	B loaded219
+same218:
+	VLD1R (R13), [V28.S4]
+loaded219:
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4fbc9252 // fmul v18.4s, v18.4s, v28.s[1]
+	WORD $0x4fbc9273 // fmul v19.4s, v19.4s, v28.s[1]
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4fb41012 // fmla v18.4s, v0.4s, v20.s[1]
+	WORD $0x4fb41033 // fmla v19.4s, v1.4s, v20.s[1]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4fb61244 // fmla v4.4s, v18.4s, v22.s[1]
+	WORD $0x4fb61265 // fmla v5.4s, v19.4s, v22.s[1]
+	WORD $0x4fb71246 // fmla v6.4s, v18.4s, v23.s[1]
+	WORD $0x4fb71267 // fmla v7.4s, v19.4s, v23.s[1]
+	WORD $0x4fb81248 // fmla v8.4s, v18.4s, v24.s[1]
+	WORD $0x4fb81269 // fmla v9.4s, v19.4s, v24.s[1]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4fb51052 // fmla v18.4s, v2.4s, v21.s[1]
+	WORD $0x4fb51073 // fmla v19.4s, v3.4s, v21.s[1]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	WORD $0x4fb9124a // fmla v10.4s, v18.4s, v25.s[1]
+	WORD $0x4fb9126b // fmla v11.4s, v19.4s, v25.s[1]
+	WORD $0x4fba124c // fmla v12.4s, v18.4s, v26.s[1]
+	WORD $0x4fba126d // fmla v13.4s, v19.4s, v26.s[1]
+	WORD $0x4fbb124e // fmla v14.4s, v18.4s, v27.s[1]
+	WORD $0x4fbb126f // fmla v15.4s, v19.4s, v27.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f9c9a10 // fmul v16.4s, v16.4s, v28.s[2]
+	WORD $0x4f9c9a31 // fmul v17.4s, v17.4s, v28.s[2]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4fbc9a52 // fmul v18.4s, v18.4s, v28.s[3]
+	WORD $0x4fbc9a73 // fmul v19.4s, v19.4s, v28.s[3]
+	WORD $0x4f941810 // fmla v16.4s, v0.4s, v20.s[2]
+	WORD $0x4f941831 // fmla v17.4s, v1.4s, v20.s[2]
+	WORD $0x4fb41812 // fmla v18.4s, v0.4s, v20.s[3]
+	WORD $0x4fb41833 // fmla v19.4s, v1.4s, v20.s[3]
+	WORD $0x4f961a04 // fmla v4.4s, v16.4s, v22.s[2]
+	WORD $0x4f961a25 // fmla v5.4s, v17.4s, v22.s[2]
+	WORD $0x4f971a06 // fmla v6.4s, v16.4s, v23.s[2]
+	WORD $0x4f971a27 // fmla v7.4s, v17.4s, v23.s[2]
+	WORD $0x4f981a08 // fmla v8.4s, v16.4s, v24.s[2]
+	WORD $0x4f981a29 // fmla v9.4s, v17.4s, v24.s[2]
+	WORD $0x4fb61a44 // fmla v4.4s, v18.4s, v22.s[3]
+	WORD $0x4fb61a65 // fmla v5.4s, v19.4s, v22.s[3]
+	WORD $0x4fb71a46 // fmla v6.4s, v18.4s, v23.s[3]
+	WORD $0x4fb71a67 // fmla v7.4s, v19.4s, v23.s[3]
+	WORD $0x4fb81a48 // fmla v8.4s, v18.4s, v24.s[3]
+	WORD $0x4fb81a69 // fmla v9.4s, v19.4s, v24.s[3]
+	WORD $0x4f951850 // fmla v16.4s, v2.4s, v21.s[2]
+	WORD $0x4f951871 // fmla v17.4s, v3.4s, v21.s[2]
+	WORD $0x4fb51852 // fmla v18.4s, v2.4s, v21.s[3]
+	WORD $0x4fb51873 // fmla v19.4s, v3.4s, v21.s[3]
+	WORD $0x4f991a0a // fmla v10.4s, v16.4s, v25.s[2]
+	WORD $0x4f991a2b // fmla v11.4s, v17.4s, v25.s[2]
+	WORD $0x4f9a1a0c // fmla v12.4s, v16.4s, v26.s[2]
+	WORD $0x4f9a1a2d // fmla v13.4s, v17.4s, v26.s[2]
+	WORD $0x4f9b1a0e // fmla v14.4s, v16.4s, v27.s[2]
+	WORD $0x4f9b1a2f // fmla v15.4s, v17.4s, v27.s[2]
+	WORD $0x4fb91a4a // fmla v10.4s, v18.4s, v25.s[3]
+	WORD $0x4fb91a6b // fmla v11.4s, v19.4s, v25.s[3]
+	WORD $0x4fba1a4c // fmla v12.4s, v18.4s, v26.s[3]
+	WORD $0x4fba1a6d // fmla v13.4s, v19.4s, v26.s[3]
+	WORD $0x4fbb1a4e // fmla v14.4s, v18.4s, v27.s[3]
+	WORD $0x4fbb1a6f // fmla v15.4s, v19.4s, v27.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows214
+rest215:
+	ADDS $4, R12, R12
+	BEQ end217
+row216:
+	FMOVS.P 4(R19), F20
+	FMOVS.P 4(R20), F21
+	FMOVS.P 4(R21), F22
+	FMOVS.P 4(R22), F23
+	FMOVS.P 4(R23), F24
+	FMOVS.P 4(R24), F25
+	FMOVS.P 4(R25), F26
+	FMOVS.P 4(R26), F27
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row216
+end217:
+out207:
+	MOVD 192(R0), R15
+	CBZ R15, plain220
+	MOVD $12, R16
+	MADD R16, R15, R5, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
+	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
+	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+plain220:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 272(R0), R17
+	LSL $2, R17, R17
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite221
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
+	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R15, R9, R9
+overwrite221:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F4, F5), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F6, F7), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R3, R3
+	ADD $2, R5, R5
+	B tokens121
+heads193:
+	MOVD 288(R0), R16
+	CMP $4, R16
+	BNE heads222
+	CMP $2, R15
+	BLT one122
+	MOVD 144(R0), R15
+	CBZ R15, undecayed223
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one122
+undecayed223:
+	CBNZ R6, fetched224
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip225
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line226:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line226
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line227:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line227
+skip225:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip228
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line229:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line229
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line230:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line230
+skip228:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip231
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line232:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line232
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line233:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line233
+skip231:
+fetched224:
+	// 2 tokens, 4 heads
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain234
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	FMOVS 4(R15), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain234:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R21
+	ADD R15, R19, R20
+	MOVD 264(R0), R17
+	LSL $2, R17, R17
+	ADD R17, R21, R22
+	ADD R17, R22, R23
+	ADD R17, R23, R24
+	ADD R16, R21, R25
+	ADD R17, R25, R26
+	ADD R17, R26, R1
+	ADD R17, R1, R2
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed237
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed237
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar238
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar238:
+	B decayed235
+undecayed237:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest240
+rows239:
+	FLDPQ 0(R9), (F20, F21)
+	FLDPQ 0(R10), (F22, F23)
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R19)(R16<<2), F25
+	WORD $0x4f991016 // fmla v22.4s, v0.4s, v25.s[0]
+	WORD $0x4f991037 // fmla v23.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R21)(R16<<2), F26
+	WORD $0x4f9a12c4 // fmla v4.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12e5 // fmla v5.4s, v23.4s, v26.s[0]
+	FMOVS (R22)(R16<<2), F27
+	WORD $0x4f9b12c6 // fmla v6.4s, v22.4s, v27.s[0]
+	WORD $0x4f9b12e7 // fmla v7.4s, v23.4s, v27.s[0]
+	FMOVS (R23)(R16<<2), F28
+	WORD $0x4f9c12c8 // fmla v8.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c12e9 // fmla v9.4s, v23.4s, v28.s[0]
+	FMOVS (R24)(R16<<2), F29
+	WORD $0x4f9d12ca // fmla v10.4s, v22.4s, v29.s[0]
+	WORD $0x4f9d12eb // fmla v11.4s, v23.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R20)(R16<<2), F30
+	WORD $0x4f9e1056 // fmla v22.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1077 // fmla v23.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FMOVS (R25)(R16<<2), F31
+	WORD $0x4f9f12cc // fmla v12.4s, v22.4s, v31.s[0]
+	WORD $0x4f9f12ed // fmla v13.4s, v23.4s, v31.s[0]
+	FMOVS (R26)(R16<<2), F24
+	WORD $0x4f9812ce // fmla v14.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812ef // fmla v15.4s, v23.4s, v24.s[0]
+	FMOVS (R1)(R16<<2), F25
+	WORD $0x4f9912d0 // fmla v16.4s, v22.4s, v25.s[0]
+	WORD $0x4f9912f1 // fmla v17.4s, v23.4s, v25.s[0]
+	FMOVS (R2)(R16<<2), F26
+	WORD $0x4f9a12d2 // fmla v18.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12f3 // fmla v19.4s, v23.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	FSTPQ (F22, F23), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows239
+rest240:
+	ADDS $2, R12, R12
+	BEQ end242
+row241:
+	FLDPQ 0(R9), (F20, F21)
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row241
+end242:
+	B out236
+decayed235:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest244
+rows243:
+	FLDPQ 0(R9), (F20, F21)
+	FMOVS (R13), F24
+	ADD R14, R13, R13
+	WORD $0x4f989294 // fmul v20.4s, v20.4s, v24.s[0]
+	WORD $0x4f9892b5 // fmul v21.4s, v21.4s, v24.s[0]
+	FLDPQ 0(R10), (F22, F23)
+	FMOVS (R13), F24
+	ADD R14, R13, R13
+	WORD $0x4f9892d6 // fmul v22.4s, v22.4s, v24.s[0]
+	WORD $0x4f9892f7 // fmul v23.4s, v23.4s, v24.s[0]
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R19)(R16<<2), F25
+	WORD $0x4f991016 // fmla v22.4s, v0.4s, v25.s[0]
+	WORD $0x4f991037 // fmla v23.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R21)(R16<<2), F26
+	WORD $0x4f9a12c4 // fmla v4.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12e5 // fmla v5.4s, v23.4s, v26.s[0]
+	FMOVS (R22)(R16<<2), F27
+	WORD $0x4f9b12c6 // fmla v6.4s, v22.4s, v27.s[0]
+	WORD $0x4f9b12e7 // fmla v7.4s, v23.4s, v27.s[0]
+	FMOVS (R23)(R16<<2), F28
+	WORD $0x4f9c12c8 // fmla v8.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c12e9 // fmla v9.4s, v23.4s, v28.s[0]
+	FMOVS (R24)(R16<<2), F29
+	WORD $0x4f9d12ca // fmla v10.4s, v22.4s, v29.s[0]
+	WORD $0x4f9d12eb // fmla v11.4s, v23.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R20)(R16<<2), F30
+	WORD $0x4f9e1056 // fmla v22.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1077 // fmla v23.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FMOVS (R25)(R16<<2), F31
+	WORD $0x4f9f12cc // fmla v12.4s, v22.4s, v31.s[0]
+	WORD $0x4f9f12ed // fmla v13.4s, v23.4s, v31.s[0]
+	FMOVS (R26)(R16<<2), F24
+	WORD $0x4f9812ce // fmla v14.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812ef // fmla v15.4s, v23.4s, v24.s[0]
+	FMOVS (R1)(R16<<2), F25
+	WORD $0x4f9912d0 // fmla v16.4s, v22.4s, v25.s[0]
+	WORD $0x4f9912f1 // fmla v17.4s, v23.4s, v25.s[0]
+	FMOVS (R2)(R16<<2), F26
+	WORD $0x4f9a12d2 // fmla v18.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12f3 // fmla v19.4s, v23.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	FSTPQ (F22, F23), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows243
+rest244:
+	ADDS $2, R12, R12
+	BEQ end246
+row245:
+	FLDPQ 0(R9), (F20, F21)
+	FMOVS (R13), F24
+	ADD R14, R13, R13
+	WORD $0x4f989294 // fmul v20.4s, v20.4s, v24.s[0]
+	WORD $0x4f9892b5 // fmul v21.4s, v21.4s, v24.s[0]
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row245
+end246:
+out236:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
+	MOVD 192(R0), R15
+	CBZ R15, plain247
+	MOVD $16, R16
+	MADD R16, R15, R5, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
+	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
+	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+	FMOVS 24(R15), F0
+	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
+	WORD $0x4f809231 // fmul v17.4s, v17.4s, v0.s[0]
+	FMOVS 28(R15), F0
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
+plain247:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 272(R0), R17
+	LSL $2, R17, R17
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite248
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
+	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4e21d673 // fadd v19.4s, v19.4s, v1.4s
+	ADD R15, R9, R9
+overwrite248:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F4, F5), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F6, F7), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F16, F17), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F18, F19), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R3, R3
+	ADD $2, R5, R5
+	B tokens121
+heads222:
+one122:
+	CBNZ R6, fetched249
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip250
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line251:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line251
+skip250:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip252
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line253:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line253
+skip252:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip254
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line255:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line255
+skip254:
+fetched249:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors158
+	CBZ R22, factors256
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors158:
-	CBNZ R19, some159
+factors256:
+	CBNZ R19, some257
 	MOVD R1, R20
-some159:
+some257:
 	CMP $4, R19
-	BLT few160
+	BLT few258
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	MOVD 168(R0), R15
-	CBZ R15, plain166
+	CBZ R15, plain264
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain166:
+plain264:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
@@ -2417,25 +4164,25 @@ plain166:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed168
+	CBZ R13, undecayed266
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed168
+	BEQ undecayed266
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar169
+	CBZ R15, scalar267
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar169:
-	B decayed167
-undecayed168:
+scalar267:
+	B decayed265
+undecayed266:
 	SUBS $4, R12, R12
-	BLT rest171
-rows170:
+	BLT rest269
+rows268:
 	FMOVQ.P 16(R23), F10
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
@@ -2494,11 +4241,11 @@ rows170:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows170
-rest171:
+	BGE rows268
+rest269:
 	ADDS $4, R12, R12
-	BEQ end173
-row172:
+	BEQ end271
+row270:
 	FMOVS.P 4(R23), F10
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
@@ -2518,24 +4265,24 @@ row172:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row172
-end173:
-	B out164
-decayed167:
+	BNE row270
+end271:
+	B out262
+decayed265:
 	SUBS $4, R12, R12
-	BLT rest175
-rows174:
+	BLT rest273
+rows272:
 	FMOVQ.P 16(R23), F10
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
 	FMOVQ.P 16(R26), F13
 	FMOVQ.P 16(R17), F14
-	CBZ R14, same178
+	CBZ R14, same276
 	FMOVQ.P 16(R13), F15
-	B loaded179
-same178:
+	B loaded277
+same276:
 	VLD1R (R13), [V15.S4]
-loaded179:
+loaded277:
 	FLDPQ 0(R9), (F16, F17)
 	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
 	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
@@ -2597,11 +4344,11 @@ loaded179:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows174
-rest175:
+	BGE rows272
+rest273:
 	ADDS $4, R12, R12
-	BEQ end177
-row176:
+	BEQ end275
+row274:
 	FMOVS.P 4(R23), F10
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
@@ -2625,12 +4372,12 @@ row176:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row176
-end177:
-	B out164
-heads165:
+	BNE row274
+end275:
+	B out262
+heads263:
 	CMP $4, R19
-	BLT rest161
+	BLT rest259
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
@@ -2650,8 +4397,8 @@ heads165:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest181
-rows180:
+	BLT rest279
+rows278:
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
 	FMOVQ.P 16(R26), F13
@@ -2697,11 +4444,11 @@ rows180:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows180
-rest181:
+	BGE rows278
+rest279:
 	ADDS $4, R12, R12
-	BEQ end183
-row182:
+	BEQ end281
+row280:
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
 	FMOVS.P 4(R26), F13
@@ -2717,65 +4464,65 @@ row182:
 	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row182
-end183:
-out164:
-	CBZ R22, plain184
+	BNE row280
+end281:
+out262:
+	CBZ R22, plain282
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9042 // fmul v2.4s, v2.4s, v15.s[0]
 	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
-plain184:
+plain282:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite185
+	CBZ R15, overwrite283
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
 	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-overwrite185:
+overwrite283:
 	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain186
+	CBZ R22, plain284
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
 	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
-plain186:
+plain284:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite187
+	CBZ R15, overwrite285
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
 	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-overwrite187:
+overwrite285:
 	FSTPQ (F4, F5), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain188
+	CBZ R22, plain286
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-plain188:
+plain286:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite189
+	CBZ R15, overwrite287
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
 	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
-overwrite189:
+overwrite287:
 	FSTPQ (F6, F7), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain190
+	CBZ R22, plain288
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
 	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
-plain190:
+plain288:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite191
+	CBZ R15, overwrite289
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
 	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
-overwrite191:
+overwrite289:
 	FSTPQ (F8, F9), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -2787,20 +4534,20 @@ overwrite191:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads165
-rest161:
-	CBZ R19, done163
-	B heads162
-few160:
+	B heads263
+rest259:
+	CBZ R19, done261
+	B heads260
+few258:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	MOVD 168(R0), R15
-	CBZ R15, plain193
+	CBZ R15, plain291
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain193:
+plain291:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -2809,25 +4556,25 @@ plain193:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed195
+	CBZ R13, undecayed293
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed195
+	BEQ undecayed293
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar196
+	CBZ R15, scalar294
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar196:
-	B decayed194
-undecayed195:
+scalar294:
+	B decayed292
+undecayed293:
 	SUBS $4, R12, R12
-	BLT rest198
-rows197:
+	BLT rest296
+rows295:
 	FMOVQ.P 16(R23), F4
 	FMOVQ.P 16(R24), F5
 	FLDPQ 0(R9), (F7, F8)
@@ -2859,11 +4606,11 @@ rows197:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows197
-rest198:
+	BGE rows295
+rest296:
 	ADDS $4, R12, R12
-	BEQ end200
-row199:
+	BEQ end298
+row297:
 	FMOVS.P 4(R23), F4
 	FMOVS.P 4(R24), F5
 	FLDPQ 0(R9), (F7, F8)
@@ -2874,21 +4621,21 @@ row199:
 	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row199
-end200:
-	B out192
-decayed194:
+	BNE row297
+end298:
+	B out290
+decayed292:
 	SUBS $4, R12, R12
-	BLT rest202
-rows201:
+	BLT rest300
+rows299:
 	FMOVQ.P 16(R23), F4
 	FMOVQ.P 16(R24), F5
-	CBZ R14, same205
+	CBZ R14, same303
 	FMOVQ.P 16(R13), F6
-	B loaded206
-same205:
+	B loaded304
+same303:
 	VLD1R (R13), [V6.S4]
-loaded206:
+loaded304:
 	FLDPQ 0(R9), (F7, F8)
 	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
 	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
@@ -2926,11 +4673,11 @@ loaded206:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows201
-rest202:
+	BGE rows299
+rest300:
 	ADDS $4, R12, R12
-	BEQ end204
-row203:
+	BEQ end302
+row301:
 	FMOVS.P 4(R23), F4
 	FMOVS.P 4(R24), F5
 	FMOVS (R13), F6
@@ -2945,10 +4692,10 @@ row203:
 	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row203
-end204:
-	B out192
-heads162:
+	BNE row301
+end302:
+	B out290
+heads260:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -2957,8 +4704,8 @@ heads162:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest208
-rows207:
+	BLT rest306
+rows305:
 	FMOVQ.P 16(R24), F5
 	FLDPQ 0(R9), (F7, F8)
 	FLDPQ 0(R10), (F9, F10)
@@ -2977,32 +4724,32 @@ rows207:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows207
-rest208:
+	BGE rows305
+rest306:
 	ADDS $4, R12, R12
-	BEQ end210
-row209:
+	BEQ end308
+row307:
 	FMOVS.P 4(R24), F5
 	FLDPQ 0(R9), (F7, F8)
 	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
 	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row209
-end210:
-out192:
-	CBZ R19, done163
-	CBZ R22, plain211
+	BNE row307
+end308:
+out290:
+	CBZ R19, done261
+	CBZ R22, plain309
 	FMOVS.P 4(R22), F6
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
-plain211:
+plain309:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite212
+	CBZ R15, overwrite310
 	FLDPQ 0(R21), (F7, F8)
 	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
 	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
-overwrite212:
+overwrite310:
 	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -3011,8 +4758,8 @@ overwrite212:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads162
-done163:
+	CBNZ R19, heads260
+done261:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -3038,16 +4785,16 @@ done163:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens113
-walked115:
+	B tokens121
+walked123:
 	ADD $8, R6, R6
-	B panel111
-narrower112:
-panel213:
+	B panel119
+narrower120:
+panel311:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower214
+	BLT narrower312
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -3059,7 +4806,7 @@ panel213:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards218
+	CBZ R15, forwards316
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -3074,151 +4821,151 @@ panel213:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards218:
+forwards316:
 	MOVD ZR, R5
-tokens215:
+tokens313:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked217
+	BLE walked315
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads317
 	CMP $4, R15
-	BLT one216
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one216
+	BLT one314
 	MOVD 144(R0), R15
-	CBZ R15, undecayed219
+	CBZ R15, undecayed318
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one216
+	BNE one314
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one216
+	BNE one314
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one216
-undecayed219:
-	CBNZ R6, fetched220
+	BNE one314
+undecayed318:
+	CBNZ R6, fetched319
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip221
+	BLE skip320
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line222:
+line321:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line222
+	BNE line321
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line223:
+line322:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line223
+	BNE line322
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line224:
+line323:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line224
+	BNE line323
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line225:
+line324:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line225
-skip221:
+	BNE line324
+skip320:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip226
+	BLE skip325
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line227:
+line326:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line227
+	BNE line326
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line228:
+line327:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line228
+	BNE line327
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line229:
+line328:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line229
+	BNE line328
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line230:
+line329:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line230
-skip226:
+	BNE line329
+skip325:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip231
+	BLE skip330
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line232:
+line331:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line232
+	BNE line331
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line233:
+line332:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line233
+	BNE line332
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line234:
+line333:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line234
+	BNE line333
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line235:
+line334:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line235
-skip231:
-fetched220:
-	// 4 tokens
+	BNE line334
+skip330:
+fetched319:
+	// 4 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -3233,7 +4980,7 @@ fetched220:
 	ADD R15, R16, R16
 	FMOVQ 0(R16), F3
 	MOVD 168(R0), R15
-	CBZ R15, plain236
+	CBZ R15, plain335
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -3243,7 +4990,7 @@ fetched220:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS 12(R15), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain236:
+plain335:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -3271,25 +5018,25 @@ plain236:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed239
+	CBZ R13, undecayed338
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed239
+	BEQ undecayed338
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar240
+	CBZ R15, scalar339
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar240:
-	B decayed237
-undecayed239:
+scalar339:
+	B decayed336
+undecayed338:
 	SUBS $4, R12, R12
-	BLT rest242
-rows241:
+	BLT rest341
+rows340:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -3343,11 +5090,11 @@ rows241:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows241
-rest242:
+	BGE rows340
+rest341:
 	ADDS $4, R12, R12
-	BEQ end244
-row243:
+	BEQ end343
+row342:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -3368,13 +5115,13 @@ row243:
 	FMOVQ F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row243
-end244:
-	B out238
-decayed237:
+	BNE row342
+end343:
+	B out337
+decayed336:
 	SUBS $4, R12, R12
-	BLT rest246
-rows245:
+	BLT rest345
+rows344:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -3383,12 +5130,12 @@ rows245:
 	FMOVQ.P 16(R24), F15
 	FMOVQ.P 16(R25), F16
 	FMOVQ.P 16(R26), F17
-	CBZ R14, same249
+	CBZ R14, same348
 	FMOVQ.P 16(R13), F18
-	B loaded250
-same249:
+	B loaded349
+same348:
 	VLD1R (R13), [V18.S4]
-loaded250:
+loaded349:
 	FMOVQ 0(R9), F8
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	FMOVQ 0(R10), F9
@@ -3438,11 +5185,11 @@ loaded250:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows245
-rest246:
+	BGE rows344
+rest345:
 	ADDS $4, R12, R12
-	BEQ end248
-row247:
+	BEQ end347
+row346:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -3466,12 +5213,13 @@ row247:
 	FMOVQ F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row247
-end248:
-out238:
+	BNE row346
+end347:
+out337:
 	MOVD 192(R0), R15
-	CBZ R15, plain251
-	ADD R5<<2, R15, R15
+	CBZ R15, plain350
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
 	FMOVS 4(R15), F0
@@ -3480,36 +5228,46 @@ out238:
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 12(R15), F0
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain251:
+plain350:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite252
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite351
+	MOVD R4, R9
+	MOVD R9, R16
 	FMOVQ 0(R16), F0
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F1
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F2
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F3
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite252:
-	FMOVQ F4, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F5, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F7, 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d4a5 // fadd v5.4s, v5.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d4e7 // fadd v7.4s, v7.4s, v0.4s
+	ADD R15, R9, R9
+overwrite351:
+	MOVD R4, R9
+	MOVD R9, R16
+	FMOVQ F4, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F5, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F6, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F7, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -3529,78 +5287,79 @@ overwrite252:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens215
-one216:
-	CBNZ R6, fetched253
+	B tokens313
+heads317:
+one314:
+	CBNZ R6, fetched352
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip254
+	BLE skip353
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line255:
+line354:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line255
-skip254:
+	BNE line354
+skip353:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip256
+	BLE skip355
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line257:
+line356:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line257
-skip256:
+	BNE line356
+skip355:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip258
+	BLE skip357
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line259:
+line358:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line259
-skip258:
-fetched253:
+	BNE line358
+skip357:
+fetched352:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors260
+	CBZ R22, factors359
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors260:
-	CBNZ R19, some261
+factors359:
+	CBNZ R19, some360
 	MOVD R1, R20
-some261:
+some360:
 	CMP $4, R19
-	BLT few262
+	BLT few361
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain268
+	CBZ R15, plain367
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain268:
+plain367:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -3616,25 +5375,25 @@ plain268:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed270
+	CBZ R13, undecayed369
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed270
+	BEQ undecayed369
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar271
+	CBZ R15, scalar370
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar271:
-	B decayed269
-undecayed270:
+scalar370:
+	B decayed368
+undecayed369:
 	SUBS $4, R12, R12
-	BLT rest273
-rows272:
+	BLT rest372
+rows371:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
@@ -3673,11 +5432,11 @@ rows272:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows272
-rest273:
+	BGE rows371
+rest372:
 	ADDS $4, R12, R12
-	BEQ end275
-row274:
+	BEQ end374
+row373:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -3692,24 +5451,24 @@ row274:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row274
-end275:
-	B out266
-decayed269:
+	BNE row373
+end374:
+	B out365
+decayed368:
 	SUBS $4, R12, R12
-	BLT rest277
-rows276:
+	BLT rest376
+rows375:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
 	FMOVQ.P 16(R17), F9
-	CBZ R14, same280
+	CBZ R14, same379
 	FMOVQ.P 16(R13), F10
-	B loaded281
-same280:
+	B loaded380
+same379:
 	VLD1R (R13), [V10.S4]
-loaded281:
+loaded380:
 	FMOVQ 0(R9), F11
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
 	FMOVQ 0(R10), F12
@@ -3747,11 +5506,11 @@ loaded281:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows276
-rest277:
+	BGE rows375
+rest376:
 	ADDS $4, R12, R12
-	BEQ end279
-row278:
+	BEQ end378
+row377:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -3769,12 +5528,12 @@ row278:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row278
-end279:
-	B out266
-heads267:
+	BNE row377
+end378:
+	B out365
+heads366:
 	CMP $4, R19
-	BLT rest263
+	BLT rest362
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -3790,8 +5549,8 @@ heads267:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest283
-rows282:
+	BLT rest382
+rows381:
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
@@ -3821,11 +5580,11 @@ rows282:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows282
-rest283:
+	BGE rows381
+rest382:
 	ADDS $4, R12, R12
-	BEQ end285
-row284:
+	BEQ end384
+row383:
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
 	FMOVS.P 4(R26), F8
@@ -3837,57 +5596,57 @@ row284:
 	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row284
-end285:
-out266:
-	CBZ R22, plain286
+	BNE row383
+end384:
+out365:
+	CBZ R22, plain385
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
-plain286:
+plain385:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite287
+	CBZ R15, overwrite386
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-overwrite287:
+overwrite386:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain288
+	CBZ R22, plain387
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
-plain288:
+plain387:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite289
+	CBZ R15, overwrite388
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
-overwrite289:
+overwrite388:
 	FMOVQ F2, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain290
+	CBZ R22, plain389
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
-plain290:
+plain389:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite291
+	CBZ R15, overwrite390
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
-overwrite291:
+overwrite390:
 	FMOVQ F3, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain292
+	CBZ R22, plain391
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
-plain292:
+plain391:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite293
+	CBZ R15, overwrite392
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
-overwrite293:
+overwrite392:
 	FMOVQ F4, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -3899,19 +5658,19 @@ overwrite293:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads267
-rest263:
-	CBZ R19, done265
-	B heads264
-few262:
+	B heads366
+rest362:
+	CBZ R19, done364
+	B heads363
+few361:
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain295
+	CBZ R15, plain394
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain295:
+plain394:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -3919,25 +5678,25 @@ plain295:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed297
+	CBZ R13, undecayed396
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed297
+	BEQ undecayed396
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar298
+	CBZ R15, scalar397
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar298:
-	B decayed296
-undecayed297:
+scalar397:
+	B decayed395
+undecayed396:
 	SUBS $4, R12, R12
-	BLT rest300
-rows299:
+	BLT rest399
+rows398:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
@@ -3961,11 +5720,11 @@ rows299:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows299
-rest300:
+	BGE rows398
+rest399:
 	ADDS $4, R12, R12
-	BEQ end302
-row301:
+	BEQ end401
+row400:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
@@ -3974,21 +5733,21 @@ row301:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row301
-end302:
-	B out294
-decayed296:
+	BNE row400
+end401:
+	B out393
+decayed395:
 	SUBS $4, R12, R12
-	BLT rest304
-rows303:
+	BLT rest403
+rows402:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same307
+	CBZ R14, same406
 	FMOVQ.P 16(R13), F4
-	B loaded308
-same307:
+	B loaded407
+same406:
 	VLD1R (R13), [V4.S4]
-loaded308:
+loaded407:
 	FMOVQ 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVQ 0(R10), F6
@@ -4014,11 +5773,11 @@ loaded308:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows303
-rest304:
+	BGE rows402
+rest403:
 	ADDS $4, R12, R12
-	BEQ end306
-row305:
+	BEQ end405
+row404:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -4030,10 +5789,10 @@ row305:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row305
-end306:
-	B out294
-heads264:
+	BNE row404
+end405:
+	B out393
+heads363:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -4041,8 +5800,8 @@ heads264:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest310
-rows309:
+	BLT rest409
+rows408:
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
 	FMOVQ 0(R10), F6
@@ -4057,29 +5816,29 @@ rows309:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows309
-rest310:
+	BGE rows408
+rest409:
 	ADDS $4, R12, R12
-	BEQ end312
-row311:
+	BEQ end411
+row410:
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row311
-end312:
-out294:
-	CBZ R19, done265
-	CBZ R22, plain313
+	BNE row410
+end411:
+out393:
+	CBZ R19, done364
+	CBZ R22, plain412
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain313:
+plain412:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite314
+	CBZ R15, overwrite413
 	FMOVQ 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite314:
+overwrite413:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -4088,8 +5847,8 @@ overwrite314:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads264
-done265:
+	CBNZ R19, heads363
+done364:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -4115,16 +5874,16 @@ done265:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens215
-walked217:
+	B tokens313
+walked315:
 	ADD $4, R6, R6
-	B panel213
-narrower214:
-panel315:
+	B panel311
+narrower312:
+panel414:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $1, R15
-	BLT narrower316
+	BLT narrower415
 
 	// 1 columns
 	MOVD 96(R0), R7
@@ -4136,7 +5895,7 @@ panel315:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards320
+	CBZ R15, forwards419
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -4151,151 +5910,151 @@ panel315:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards320:
+forwards419:
 	MOVD ZR, R5
-tokens317:
+tokens416:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked319
+	BLE walked418
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads420
 	CMP $4, R15
-	BLT one318
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one318
+	BLT one417
 	MOVD 144(R0), R15
-	CBZ R15, undecayed321
+	CBZ R15, undecayed421
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one318
+	BNE one417
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one318
+	BNE one417
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one318
-undecayed321:
-	CBNZ R6, fetched322
+	BNE one417
+undecayed421:
+	CBNZ R6, fetched422
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip323
+	BLE skip423
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line324:
+line424:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line324
+	BNE line424
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line325:
+line425:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line325
+	BNE line425
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line326:
+line426:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line326
+	BNE line426
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line327:
+line427:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line327
-skip323:
+	BNE line427
+skip423:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip328
+	BLE skip428
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line329:
+line429:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line329
+	BNE line429
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line330:
+line430:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line330
+	BNE line430
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line331:
+line431:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line331
+	BNE line431
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line332:
+line432:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line332
-skip328:
+	BNE line432
+skip428:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip333
+	BLE skip433
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line334:
+line434:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line334
+	BNE line434
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line335:
+line435:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line335
+	BNE line435
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line336:
+line436:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line336
+	BNE line436
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line337:
+line437:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line337
-skip333:
-fetched322:
-	// 4 tokens
+	BNE line437
+skip433:
+fetched422:
+	// 4 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -4310,7 +6069,7 @@ fetched322:
 	ADD R15, R16, R16
 	FMOVS 0(R16), F3
 	MOVD 168(R0), R15
-	CBZ R15, plain338
+	CBZ R15, plain438
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -4320,7 +6079,7 @@ fetched322:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS 12(R15), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-plain338:
+plain438:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -4348,25 +6107,25 @@ plain338:
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed341
+	CBZ R13, undecayed441
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed341
+	BEQ undecayed441
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar342
+	CBZ R15, scalar442
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar342:
-	B decayed339
-undecayed341:
+scalar442:
+	B decayed439
+undecayed441:
 	SUBS $4, R12, R12
-	BLT rest344
-rows343:
+	BLT rest444
+rows443:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -4420,11 +6179,11 @@ rows343:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows343
-rest344:
+	BGE rows443
+rest444:
 	ADDS $4, R12, R12
-	BEQ end346
-row345:
+	BEQ end446
+row445:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -4445,13 +6204,13 @@ row345:
 	FMOVS F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row345
-end346:
-	B out340
-decayed339:
+	BNE row445
+end446:
+	B out440
+decayed439:
 	SUBS $4, R12, R12
-	BLT rest348
-rows347:
+	BLT rest448
+rows447:
 	FMOVQ.P 16(R19), F10
 	FMOVQ.P 16(R20), F11
 	FMOVQ.P 16(R21), F12
@@ -4460,12 +6219,12 @@ rows347:
 	FMOVQ.P 16(R24), F15
 	FMOVQ.P 16(R25), F16
 	FMOVQ.P 16(R26), F17
-	CBZ R14, same351
+	CBZ R14, same451
 	FMOVQ.P 16(R13), F18
-	B loaded352
-same351:
+	B loaded452
+same451:
 	VLD1R (R13), [V18.S4]
-loaded352:
+loaded452:
 	FMOVS 0(R9), F8
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	FMOVS 0(R10), F9
@@ -4515,11 +6274,11 @@ loaded352:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows347
-rest348:
+	BGE rows447
+rest448:
 	ADDS $4, R12, R12
-	BEQ end350
-row349:
+	BEQ end450
+row449:
 	FMOVS.P 4(R19), F10
 	FMOVS.P 4(R20), F11
 	FMOVS.P 4(R21), F12
@@ -4543,12 +6302,13 @@ row349:
 	FMOVS F8, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row349
-end350:
-out340:
+	BNE row449
+end450:
+out440:
 	MOVD 192(R0), R15
-	CBZ R15, plain353
-	ADD R5<<2, R15, R15
+	CBZ R15, plain453
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
 	FMOVS 4(R15), F0
@@ -4557,36 +6317,46 @@ out340:
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 12(R15), F0
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain353:
+plain453:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite354
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite454
+	MOVD R4, R9
+	MOVD R9, R16
 	FMOVS 0(R16), F0
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F1
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F2
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F3
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite354:
-	FMOVS F4, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F5, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F7, 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d4a5 // fadd v5.4s, v5.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d4e7 // fadd v7.4s, v7.4s, v0.4s
+	ADD R15, R9, R9
+overwrite454:
+	MOVD R4, R9
+	MOVD R9, R16
+	FMOVS F4, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F5, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F6, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F7, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -4606,76 +6376,77 @@ overwrite354:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<2, R3, R3
 	ADD $4, R5, R5
-	B tokens317
-one318:
-	CBNZ R6, fetched355
+	B tokens416
+heads420:
+one417:
+	CBNZ R6, fetched455
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip356
+	BLE skip456
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line357:
+line457:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line357
-skip356:
+	BNE line457
+skip456:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip358
+	BLE skip458
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line359:
+line459:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line359
-skip358:
+	BNE line459
+skip458:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip360
+	BLE skip460
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line361:
+line461:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line361
-skip360:
-fetched355:
+	BNE line461
+skip460:
+fetched455:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors362
+	CBZ R22, factors462
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors362:
-	CBNZ R19, some363
+factors462:
+	CBNZ R19, some463
 	MOVD R1, R20
-some363:
+some463:
 	MOVD R3, R16
 	FMOVS 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain369
+	CBZ R15, plain469
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain369:
+plain469:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -4683,25 +6454,25 @@ plain369:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed371
+	CBZ R13, undecayed471
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed371
+	BEQ undecayed471
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar372
+	CBZ R15, scalar472
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar372:
-	B decayed370
-undecayed371:
+scalar472:
+	B decayed470
+undecayed471:
 	SUBS $4, R12, R12
-	BLT rest374
-rows373:
+	BLT rest474
+rows473:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
@@ -4725,11 +6496,11 @@ rows373:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows373
-rest374:
+	BGE rows473
+rest474:
 	ADDS $4, R12, R12
-	BEQ end376
-row375:
+	BEQ end476
+row475:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
@@ -4738,21 +6509,21 @@ row375:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row375
-end376:
-	B out368
-decayed370:
+	BNE row475
+end476:
+	B out468
+decayed470:
 	SUBS $4, R12, R12
-	BLT rest378
-rows377:
+	BLT rest478
+rows477:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same381
+	CBZ R14, same481
 	FMOVQ.P 16(R13), F4
-	B loaded382
-same381:
+	B loaded482
+same481:
 	VLD1R (R13), [V4.S4]
-loaded382:
+loaded482:
 	FMOVS 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVS 0(R10), F6
@@ -4778,11 +6549,11 @@ loaded382:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows377
-rest378:
+	BGE rows477
+rest478:
 	ADDS $4, R12, R12
-	BEQ end380
-row379:
+	BEQ end480
+row479:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -4794,10 +6565,10 @@ row379:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row379
-end380:
-	B out368
-heads366:
+	BNE row479
+end480:
+	B out468
+heads466:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -4805,8 +6576,8 @@ heads366:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest384
-rows383:
+	BLT rest484
+rows483:
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
 	FMOVS 0(R10), F6
@@ -4821,29 +6592,29 @@ rows383:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows383
-rest384:
+	BGE rows483
+rest484:
 	ADDS $4, R12, R12
-	BEQ end386
-row385:
+	BEQ end486
+row485:
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row385
-end386:
-out368:
-	CBZ R19, done367
-	CBZ R22, plain387
+	BNE row485
+end486:
+out468:
+	CBZ R19, done467
+	CBZ R22, plain487
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain387:
+plain487:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite388
+	CBZ R15, overwrite488
 	FMOVS 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite388:
+overwrite488:
 	FMOVS F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -4852,8 +6623,8 @@ overwrite388:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads366
-done367:
+	CBNZ R19, heads466
+done467:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -4879,15 +6650,15 @@ done367:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens317
-walked319:
+	B tokens416
+walked418:
 	ADD $1, R6, R6
-	B panel315
-narrower316:
+	B panel414
+narrower415:
 	RET
 
-// recur6x8NEON is the recurrence of tile.Recur in blocks of 6 tokens against panels of 8 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// recur6x8NEON is the recurrence of tile.Recur in blocks of 6 tokens against panels of 8 columns. Blocks with
+// more than 4 heads or a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
 TEXT ·recur6x8NEON(SB), NOSPLIT, $32-8
 	MOVD p+0(FP), R0
@@ -4903,11 +6674,31 @@ panel1:
 	CMP $4, R15
 	BGE narrower2
 	MOVD 288(R0), R15
+	MOVD 280(R0), R16
 	CMP $1, R15
-	BNE alone3
-	MOVD 280(R0), R15
-	CMP $6, R15
+	BNE heads4
+	CMP $6, R16
 	BGE narrower2
+	B alone3
+heads4:
+	CMP $2, R15
+	BNE heads5
+	CMP $4, R16
+	BGE narrower2
+	B alone3
+heads5:
+	CMP $3, R15
+	BNE heads6
+	CMP $2, R16
+	BGE narrower2
+	B alone3
+heads6:
+	CMP $4, R15
+	BNE heads7
+	CMP $2, R16
+	BGE narrower2
+	B alone3
+heads7:
 alone3:
 	// 32 columns
 	MOVD 96(R0), R7
@@ -4919,7 +6710,7 @@ alone3:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards7
+	CBZ R15, forwards11
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -4934,49 +6725,20 @@ alone3:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards7:
+forwards11:
 	MOVD ZR, R5
-tokens4:
+tokens8:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked6
-	CBNZ R6, fetched8
+	BLE walked10
+one9:
+	CBNZ R6, fetched12
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip9
+	BLE skip13
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line10:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line10
-skip9:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip11
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line12:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line12
-skip11:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip13
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -4986,27 +6748,57 @@ line14:
 	SUBS $1, R20, R20
 	BNE line14
 skip13:
-fetched8:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip15
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line16:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line16
+skip15:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip17
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line18:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line18
+skip17:
+fetched12:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors15
+	CBZ R22, factors19
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors15:
-	CBNZ R19, some16
+factors19:
+	CBNZ R19, some20
 	MOVD R1, R20
-some16:
+some20:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	FLDPQ 64(R16), (F4, F5)
 	FLDPQ 96(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain22
+	CBZ R15, plain26
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -5017,7 +6809,7 @@ some16:
 	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
 	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
 	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
-plain22:
+plain26:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -5032,25 +6824,25 @@ plain22:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed24
+	CBZ R13, undecayed28
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed24
+	BEQ undecayed28
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar25
+	CBZ R15, scalar29
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar25:
-	B decayed23
-undecayed24:
+scalar29:
+	B decayed27
+undecayed28:
 	SUBS $4, R12, R12
-	BLT rest27
-rows26:
+	BLT rest31
+rows30:
 	FMOVQ.P 16(R23), F16
 	FMOVQ.P 16(R24), F17
 	FLDPQ 0(R9), (F19, F20)
@@ -5154,11 +6946,11 @@ rows26:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows26
-rest27:
+	BGE rows30
+rest31:
 	ADDS $4, R12, R12
-	BEQ end29
-row28:
+	BEQ end33
+row32:
 	FMOVS.P 4(R23), F16
 	FMOVS.P 4(R24), F17
 	FLDPQ 0(R9), (F19, F20)
@@ -5187,21 +6979,21 @@ row28:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row28
-end29:
-	B out21
-decayed23:
+	BNE row32
+end33:
+	B out25
+decayed27:
 	SUBS $4, R12, R12
-	BLT rest31
-rows30:
+	BLT rest35
+rows34:
 	FMOVQ.P 16(R23), F16
 	FMOVQ.P 16(R24), F17
-	CBZ R14, same34
+	CBZ R14, same38
 	FMOVQ.P 16(R13), F18
-	B loaded35
-same34:
+	B loaded39
+same38:
 	VLD1R (R13), [V18.S4]
-loaded35:
+loaded39:
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
 	FLDPQ 64(R9), (F23, F24)
@@ -5335,11 +7127,11 @@ loaded35:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows30
-rest31:
+	BGE rows34
+rest35:
 	ADDS $4, R12, R12
-	BEQ end33
-row32:
+	BEQ end37
+row36:
 	FMOVS.P 4(R23), F16
 	FMOVS.P 4(R24), F17
 	FMOVS (R13), F18
@@ -5378,10 +7170,10 @@ row32:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row32
-end33:
-	B out21
-heads19:
+	BNE row36
+end37:
+	B out25
+heads23:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -5396,8 +7188,8 @@ heads19:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest37
-rows36:
+	BLT rest41
+rows40:
 	FMOVQ.P 16(R24), F17
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
@@ -5452,11 +7244,11 @@ rows36:
 	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows36
-rest37:
+	BGE rows40
+rest41:
 	ADDS $4, R12, R12
-	BEQ end39
-row38:
+	BEQ end43
+row42:
 	FMOVS.P 4(R24), F17
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
@@ -5472,11 +7264,11 @@ row38:
 	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row38
-end39:
-out21:
-	CBZ R19, done20
-	CBZ R22, plain40
+	BNE row42
+end43:
+out25:
+	CBZ R19, done24
+	CBZ R22, plain44
 	FMOVS.P 4(R22), F18
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
@@ -5486,9 +7278,9 @@ out21:
 	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
 	WORD $0x4f9291ce // fmul v14.4s, v14.4s, v18.s[0]
 	WORD $0x4f9291ef // fmul v15.4s, v15.4s, v18.s[0]
-plain40:
+plain44:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite41
+	CBZ R15, overwrite45
 	FLDPQ 0(R21), (F19, F20)
 	FLDPQ 32(R21), (F21, F22)
 	FLDPQ 64(R21), (F23, F24)
@@ -5501,7 +7293,7 @@ plain40:
 	WORD $0x4e38d5ad // fadd v13.4s, v13.4s, v24.4s
 	WORD $0x4e39d5ce // fadd v14.4s, v14.4s, v25.4s
 	WORD $0x4e3ad5ef // fadd v15.4s, v15.4s, v26.4s
-overwrite41:
+overwrite45:
 	FSTPQ (F8, F9), 0(R21)
 	FSTPQ (F10, F11), 32(R21)
 	FSTPQ (F12, F13), 64(R21)
@@ -5513,8 +7305,8 @@ overwrite41:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads19
-done20:
+	CBNZ R19, heads23
+done24:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -5540,23 +7332,43 @@ done20:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens4
-walked6:
+	B tokens8
+walked10:
 	ADD $32, R6, R6
 	B panel1
 narrower2:
-panel42:
+panel46:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $16, R15
-	BLT narrower43
+	BLT narrower47
 	MOVD 288(R0), R15
+	MOVD 280(R0), R16
 	CMP $1, R15
-	BNE alone44
-	MOVD 280(R0), R15
-	CMP $6, R15
-	BGE narrower43
-alone44:
+	BNE heads49
+	CMP $6, R16
+	BGE narrower47
+	B alone48
+heads49:
+	CMP $2, R15
+	BNE heads50
+	CMP $4, R16
+	BGE narrower47
+	B alone48
+heads50:
+	CMP $3, R15
+	BNE heads51
+	CMP $2, R16
+	BGE narrower47
+	B alone48
+heads51:
+	CMP $4, R15
+	BNE heads52
+	CMP $2, R16
+	BGE narrower47
+	B alone48
+heads52:
+alone48:
 	// 16 columns
 	MOVD 96(R0), R7
 	ADD R6<<2, R7, R7
@@ -5567,7 +7379,7 @@ alone44:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards48
+	CBZ R15, forwards56
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -5582,86 +7394,87 @@ alone44:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards48:
+forwards56:
 	MOVD ZR, R5
-tokens45:
+tokens53:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked47
-	CBNZ R6, fetched49
+	BLE walked55
+one54:
+	CBNZ R6, fetched57
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip50
+	BLE skip58
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line51:
+line59:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line51
-skip50:
+	BNE line59
+skip58:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip52
+	BLE skip60
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line53:
+line61:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line53
-skip52:
+	BNE line61
+skip60:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip54
+	BLE skip62
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line55:
+line63:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line55
-skip54:
-fetched49:
+	BNE line63
+skip62:
+fetched57:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors56
+	CBZ R22, factors64
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors56:
-	CBNZ R19, some57
+factors64:
+	CBNZ R19, some65
 	MOVD R1, R20
-some57:
+some65:
 	CMP $4, R19
-	BLT few58
+	BLT few66
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain64
+	CBZ R15, plain72
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain64:
+plain72:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -5689,25 +7502,25 @@ plain64:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed66
+	CBZ R13, undecayed74
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed66
+	BEQ undecayed74
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar67
+	CBZ R15, scalar75
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar67:
-	B decayed65
-undecayed66:
+scalar75:
+	B decayed73
+undecayed74:
 	SUBS $4, R12, R12
-	BLT rest69
-rows68:
+	BLT rest77
+rows76:
 	FMOVQ.P 16(R23), F20
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
@@ -5814,11 +7627,11 @@ rows68:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows68
-rest69:
+	BGE rows76
+rest77:
 	ADDS $4, R12, R12
-	BEQ end71
-row70:
+	BEQ end79
+row78:
 	FMOVS.P 4(R23), F20
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
@@ -5850,24 +7663,24 @@ row70:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row70
-end71:
-	B out62
-decayed65:
+	BNE row78
+end79:
+	B out70
+decayed73:
 	SUBS $4, R12, R12
-	BLT rest73
-rows72:
+	BLT rest81
+rows80:
 	FMOVQ.P 16(R23), F20
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
 	FMOVQ.P 16(R26), F23
 	FMOVQ.P 16(R17), F24
-	CBZ R14, same76
+	CBZ R14, same84
 	FMOVQ.P 16(R13), F25
-	B loaded77
-same76:
+	B loaded85
+same84:
 	VLD1R (R13), [V25.S4]
-loaded77:
+loaded85:
 	FLDPQ 0(R9), (F26, F27)
 	FLDPQ 32(R9), (F28, F29)
 	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
@@ -5985,11 +7798,11 @@ loaded77:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows72
-rest73:
+	BGE rows80
+rest81:
 	ADDS $4, R12, R12
-	BEQ end75
-row74:
+	BEQ end83
+row82:
 	FMOVS.P 4(R23), F20
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
@@ -6027,12 +7840,12 @@ row74:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row74
-end75:
-	B out62
-heads63:
+	BNE row82
+end83:
+	B out70
+heads71:
 	CMP $4, R19
-	BLT rest59
+	BLT rest67
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -6060,8 +7873,8 @@ heads63:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest79
-rows78:
+	BLT rest87
+rows86:
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
 	FMOVQ.P 16(R26), F23
@@ -6143,11 +7956,11 @@ rows78:
 	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows78
-rest79:
+	BGE rows86
+rest87:
 	ADDS $4, R12, R12
-	BEQ end81
-row80:
+	BEQ end89
+row88:
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
 	FMOVS.P 4(R26), F23
@@ -6172,88 +7985,88 @@ row80:
 	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row80
-end81:
-out62:
-	CBZ R22, plain82
+	BNE row88
+end89:
+out70:
+	CBZ R22, plain90
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
 	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
 	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
 	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
-plain82:
+plain90:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite83
+	CBZ R15, overwrite91
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad484 // fadd v4.4s, v4.4s, v26.4s
 	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
 	WORD $0x4e3cd4c6 // fadd v6.4s, v6.4s, v28.4s
 	WORD $0x4e3dd4e7 // fadd v7.4s, v7.4s, v29.4s
-overwrite83:
+overwrite91:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain84
+	CBZ R22, plain92
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999108 // fmul v8.4s, v8.4s, v25.s[0]
 	WORD $0x4f999129 // fmul v9.4s, v9.4s, v25.s[0]
 	WORD $0x4f99914a // fmul v10.4s, v10.4s, v25.s[0]
 	WORD $0x4f99916b // fmul v11.4s, v11.4s, v25.s[0]
-plain84:
+plain92:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite85
+	CBZ R15, overwrite93
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad508 // fadd v8.4s, v8.4s, v26.4s
 	WORD $0x4e3bd529 // fadd v9.4s, v9.4s, v27.4s
 	WORD $0x4e3cd54a // fadd v10.4s, v10.4s, v28.4s
 	WORD $0x4e3dd56b // fadd v11.4s, v11.4s, v29.4s
-overwrite85:
+overwrite93:
 	FSTPQ (F8, F9), 0(R21)
 	FSTPQ (F10, F11), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain86
+	CBZ R22, plain94
 	FMOVS.P 4(R22), F25
 	WORD $0x4f99918c // fmul v12.4s, v12.4s, v25.s[0]
 	WORD $0x4f9991ad // fmul v13.4s, v13.4s, v25.s[0]
 	WORD $0x4f9991ce // fmul v14.4s, v14.4s, v25.s[0]
 	WORD $0x4f9991ef // fmul v15.4s, v15.4s, v25.s[0]
-plain86:
+plain94:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite87
+	CBZ R15, overwrite95
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad58c // fadd v12.4s, v12.4s, v26.4s
 	WORD $0x4e3bd5ad // fadd v13.4s, v13.4s, v27.4s
 	WORD $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-overwrite87:
+overwrite95:
 	FSTPQ (F12, F13), 0(R21)
 	FSTPQ (F14, F15), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain88
+	CBZ R22, plain96
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999210 // fmul v16.4s, v16.4s, v25.s[0]
 	WORD $0x4f999231 // fmul v17.4s, v17.4s, v25.s[0]
 	WORD $0x4f999252 // fmul v18.4s, v18.4s, v25.s[0]
 	WORD $0x4f999273 // fmul v19.4s, v19.4s, v25.s[0]
-plain88:
+plain96:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite89
+	CBZ R15, overwrite97
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
 	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
 	WORD $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-overwrite89:
+overwrite97:
 	FSTPQ (F16, F17), 0(R21)
 	FSTPQ (F18, F19), 32(R21)
 	MOVD 272(R0), R15
@@ -6266,23 +8079,23 @@ overwrite89:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads63
-rest59:
-	CBZ R19, done61
-	B heads60
-few58:
+	B heads71
+rest67:
+	CBZ R19, done69
+	B heads68
+few66:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain91
+	CBZ R15, plain99
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain91:
+plain99:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -6293,25 +8106,25 @@ plain91:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed93
+	CBZ R13, undecayed101
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed93
+	BEQ undecayed101
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar94
+	CBZ R15, scalar102
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar94:
-	B decayed92
-undecayed93:
+scalar102:
+	B decayed100
+undecayed101:
 	SUBS $4, R12, R12
-	BLT rest96
-rows95:
+	BLT rest104
+rows103:
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
 	FLDPQ 0(R9), (F11, F12)
@@ -6367,11 +8180,11 @@ rows95:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows95
-rest96:
+	BGE rows103
+rest104:
 	ADDS $4, R12, R12
-	BEQ end98
-row97:
+	BEQ end106
+row105:
 	FMOVS.P 4(R23), F8
 	FMOVS.P 4(R24), F9
 	FLDPQ 0(R9), (F11, F12)
@@ -6388,21 +8201,21 @@ row97:
 	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row97
-end98:
-	B out90
-decayed92:
+	BNE row105
+end106:
+	B out98
+decayed100:
 	SUBS $4, R12, R12
-	BLT rest100
-rows99:
+	BLT rest108
+rows107:
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
-	CBZ R14, same103
+	CBZ R14, same111
 	FMOVQ.P 16(R13), F10
-	B loaded104
-same103:
+	B loaded112
+same111:
 	VLD1R (R13), [V10.S4]
-loaded104:
+loaded112:
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
@@ -6472,11 +8285,11 @@ loaded104:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows99
-rest100:
+	BGE rows107
+rest108:
 	ADDS $4, R12, R12
-	BEQ end102
-row101:
+	BEQ end110
+row109:
 	FMOVS.P 4(R23), F8
 	FMOVS.P 4(R24), F9
 	FMOVS (R13), F10
@@ -6499,10 +8312,10 @@ row101:
 	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row101
-end102:
-	B out90
-heads60:
+	BNE row109
+end110:
+	B out98
+heads68:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -6513,8 +8326,8 @@ heads60:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest106
-rows105:
+	BLT rest114
+rows113:
 	FMOVQ.P 16(R24), F9
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
@@ -6545,11 +8358,11 @@ rows105:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows105
-rest106:
+	BGE rows113
+rest114:
 	ADDS $4, R12, R12
-	BEQ end108
-row107:
+	BEQ end116
+row115:
 	FMOVS.P 4(R24), F9
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
@@ -6559,26 +8372,26 @@ row107:
 	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row107
-end108:
-out90:
-	CBZ R19, done61
-	CBZ R22, plain109
+	BNE row115
+end116:
+out98:
+	CBZ R19, done69
+	CBZ R22, plain117
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
 	WORD $0x4f8a90c6 // fmul v6.4s, v6.4s, v10.s[0]
 	WORD $0x4f8a90e7 // fmul v7.4s, v7.4s, v10.s[0]
-plain109:
+plain117:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite110
+	CBZ R15, overwrite118
 	FLDPQ 0(R21), (F11, F12)
 	FLDPQ 32(R21), (F13, F14)
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
 	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
 	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
 	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
-overwrite110:
+overwrite118:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
 	MOVD 272(R0), R15
@@ -6588,8 +8401,8 @@ overwrite110:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads60
-done61:
+	CBNZ R19, heads68
+done69:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -6615,16 +8428,16 @@ done61:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens45
-walked47:
+	B tokens53
+walked55:
 	ADD $16, R6, R6
-	B panel42
-narrower43:
-panel111:
+	B panel46
+narrower47:
+panel119:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $8, R15
-	BLT narrower112
+	BLT narrower120
 
 	// 8 columns
 	MOVD 96(R0), R7
@@ -6636,7 +8449,7 @@ panel111:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards116
+	CBZ R15, forwards124
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -6651,116 +8464,45 @@ panel111:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards116:
+forwards124:
 	MOVD ZR, R5
-tokens113:
+tokens121:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked115
+	BLE walked123
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads125
 	CMP $6, R15
-	BLT one114
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one114
+	BLT one122
 	MOVD 144(R0), R15
-	CBZ R15, undecayed117
+	CBZ R15, undecayed126
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one114
+	BNE one122
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one114
+	BNE one122
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one114
+	BNE one122
 	MOVWU 16(R15), R16
 	CMP R17, R16
-	BNE one114
+	BNE one122
 	MOVWU 20(R15), R16
 	CMP R17, R16
-	BNE one114
-undecayed117:
-	CBNZ R6, fetched118
+	BNE one122
+undecayed126:
+	CBNZ R6, fetched127
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip119
+	BLE skip128
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line120:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line120
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line121:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line121
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line122:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line122
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line123:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line123
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line124:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line124
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line125:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line125
-skip119:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip126
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line127:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line127
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line128:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line128
-	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line129:
@@ -6792,14 +8534,15 @@ line132:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line132
-skip126:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip133
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line133:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line133
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line134:
@@ -6807,15 +8550,14 @@ line134:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line134
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line135:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line135
-	ADD R15, R17, R17
+skip128:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip135
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line136:
@@ -6847,9 +8589,80 @@ line139:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line139
-skip133:
-fetched118:
-	// 6 tokens
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line140:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line140
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line141:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line141
+skip135:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip142
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line143:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line143
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line144:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line144
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line145:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line145
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line146:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line146
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line147:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line147
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line148:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line148
+skip142:
+fetched127:
+	// 6 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -6868,7 +8681,7 @@ fetched118:
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F10, F11)
 	MOVD 168(R0), R15
-	CBZ R15, plain140
+	CBZ R15, plain149
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -6888,7 +8701,631 @@ fetched118:
 	FMOVS 20(R15), F22
 	WORD $0x4f96914a // fmul v10.4s, v10.4s, v22.s[0]
 	WORD $0x4f96916b // fmul v11.4s, v11.4s, v22.s[0]
-plain140:
+plain149:
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R25
+	ADD R15, R19, R20
+	ADD R15, R20, R21
+	ADD R15, R21, R22
+	ADD R15, R22, R23
+	ADD R15, R23, R24
+	ADD R16, R25, R26
+	ADD R16, R26, R1
+	ADD R16, R1, R2
+	ADD R16, R2, R3
+	ADD R16, R3, R4
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed152
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed152
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar153
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar153:
+	B decayed150
+undecayed152:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest155
+rows154:
+	FLDPQ 0(R9), (F24, F25)
+	FLDPQ 0(R10), (F26, F27)
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R19)(R16<<2), F29
+	WORD $0x4f9d101a // fmla v26.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d103b // fmla v27.4s, v1.4s, v29.s[0]
+	FMOVS (R25)(R15<<2), F30
+	WORD $0x4f9e130c // fmla v12.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132d // fmla v13.4s, v25.4s, v30.s[0]
+	FMOVS (R25)(R16<<2), F30
+	WORD $0x4f9e134c // fmla v12.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e136d // fmla v13.4s, v27.4s, v30.s[0]
+	FMOVS (R20)(R15<<2), F31
+	WORD $0x4f9f1058 // fmla v24.4s, v2.4s, v31.s[0]
+	WORD $0x4f9f1079 // fmla v25.4s, v3.4s, v31.s[0]
+	FMOVS (R20)(R16<<2), F31
+	WORD $0x4f9f105a // fmla v26.4s, v2.4s, v31.s[0]
+	WORD $0x4f9f107b // fmla v27.4s, v3.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F28
+	WORD $0x4f9c130e // fmla v14.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c132f // fmla v15.4s, v25.4s, v28.s[0]
+	FMOVS (R26)(R16<<2), F28
+	WORD $0x4f9c134e // fmla v14.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c136f // fmla v15.4s, v27.4s, v28.s[0]
+	FMOVS (R21)(R15<<2), F29
+	WORD $0x4f9d1098 // fmla v24.4s, v4.4s, v29.s[0]
+	WORD $0x4f9d10b9 // fmla v25.4s, v5.4s, v29.s[0]
+	FMOVS (R21)(R16<<2), F29
+	WORD $0x4f9d109a // fmla v26.4s, v4.4s, v29.s[0]
+	WORD $0x4f9d10bb // fmla v27.4s, v5.4s, v29.s[0]
+	FMOVS (R1)(R15<<2), F30
+	WORD $0x4f9e1310 // fmla v16.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1331 // fmla v17.4s, v25.4s, v30.s[0]
+	FMOVS (R1)(R16<<2), F30
+	WORD $0x4f9e1350 // fmla v16.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1371 // fmla v17.4s, v27.4s, v30.s[0]
+	FMOVS (R22)(R15<<2), F31
+	WORD $0x4f9f10d8 // fmla v24.4s, v6.4s, v31.s[0]
+	WORD $0x4f9f10f9 // fmla v25.4s, v7.4s, v31.s[0]
+	FMOVS (R22)(R16<<2), F31
+	WORD $0x4f9f10da // fmla v26.4s, v6.4s, v31.s[0]
+	WORD $0x4f9f10fb // fmla v27.4s, v7.4s, v31.s[0]
+	FMOVS (R2)(R15<<2), F28
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R16<<2), F28
+	WORD $0x4f9c1352 // fmla v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1373 // fmla v19.4s, v27.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d1118 // fmla v24.4s, v8.4s, v29.s[0]
+	WORD $0x4f9d1139 // fmla v25.4s, v9.4s, v29.s[0]
+	FMOVS (R23)(R16<<2), F29
+	WORD $0x4f9d111a // fmla v26.4s, v8.4s, v29.s[0]
+	WORD $0x4f9d113b // fmla v27.4s, v9.4s, v29.s[0]
+	FMOVS (R3)(R15<<2), F30
+	WORD $0x4f9e1314 // fmla v20.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1335 // fmla v21.4s, v25.4s, v30.s[0]
+	FMOVS (R3)(R16<<2), F30
+	WORD $0x4f9e1354 // fmla v20.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1375 // fmla v21.4s, v27.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f1158 // fmla v24.4s, v10.4s, v31.s[0]
+	WORD $0x4f9f1179 // fmla v25.4s, v11.4s, v31.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f115a // fmla v26.4s, v10.4s, v31.s[0]
+	WORD $0x4f9f117b // fmla v27.4s, v11.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FMOVS (R4)(R16<<2), F28
+	WORD $0x4f9c1356 // fmla v22.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1377 // fmla v23.4s, v27.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows154
+rest155:
+	ADDS $2, R12, R12
+	BEQ end157
+row156:
+	FLDPQ 0(R9), (F24, F25)
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R25)(R15<<2), F30
+	WORD $0x4f9e130c // fmla v12.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132d // fmla v13.4s, v25.4s, v30.s[0]
+	FMOVS (R20)(R15<<2), F31
+	WORD $0x4f9f1058 // fmla v24.4s, v2.4s, v31.s[0]
+	WORD $0x4f9f1079 // fmla v25.4s, v3.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F28
+	WORD $0x4f9c130e // fmla v14.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c132f // fmla v15.4s, v25.4s, v28.s[0]
+	FMOVS (R21)(R15<<2), F29
+	WORD $0x4f9d1098 // fmla v24.4s, v4.4s, v29.s[0]
+	WORD $0x4f9d10b9 // fmla v25.4s, v5.4s, v29.s[0]
+	FMOVS (R1)(R15<<2), F30
+	WORD $0x4f9e1310 // fmla v16.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1331 // fmla v17.4s, v25.4s, v30.s[0]
+	FMOVS (R22)(R15<<2), F31
+	WORD $0x4f9f10d8 // fmla v24.4s, v6.4s, v31.s[0]
+	WORD $0x4f9f10f9 // fmla v25.4s, v7.4s, v31.s[0]
+	FMOVS (R2)(R15<<2), F28
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d1118 // fmla v24.4s, v8.4s, v29.s[0]
+	WORD $0x4f9d1139 // fmla v25.4s, v9.4s, v29.s[0]
+	FMOVS (R3)(R15<<2), F30
+	WORD $0x4f9e1314 // fmla v20.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1335 // fmla v21.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f1158 // fmla v24.4s, v10.4s, v31.s[0]
+	WORD $0x4f9f1179 // fmla v25.4s, v11.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row156
+end157:
+	B out151
+decayed150:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest159
+rows158:
+	FLDPQ 0(R9), (F24, F25)
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
+	FLDPQ 0(R10), (F26, F27)
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	WORD $0x4f9c935a // fmul v26.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c937b // fmul v27.4s, v27.4s, v28.s[0]
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R19)(R16<<2), F29
+	WORD $0x4f9d101a // fmla v26.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d103b // fmla v27.4s, v1.4s, v29.s[0]
+	FMOVS (R25)(R15<<2), F30
+	WORD $0x4f9e130c // fmla v12.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132d // fmla v13.4s, v25.4s, v30.s[0]
+	FMOVS (R25)(R16<<2), F30
+	WORD $0x4f9e134c // fmla v12.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e136d // fmla v13.4s, v27.4s, v30.s[0]
+	FMOVS (R20)(R15<<2), F31
+	WORD $0x4f9f1058 // fmla v24.4s, v2.4s, v31.s[0]
+	WORD $0x4f9f1079 // fmla v25.4s, v3.4s, v31.s[0]
+	FMOVS (R20)(R16<<2), F31
+	WORD $0x4f9f105a // fmla v26.4s, v2.4s, v31.s[0]
+	WORD $0x4f9f107b // fmla v27.4s, v3.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F28
+	WORD $0x4f9c130e // fmla v14.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c132f // fmla v15.4s, v25.4s, v28.s[0]
+	FMOVS (R26)(R16<<2), F28
+	WORD $0x4f9c134e // fmla v14.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c136f // fmla v15.4s, v27.4s, v28.s[0]
+	FMOVS (R21)(R15<<2), F29
+	WORD $0x4f9d1098 // fmla v24.4s, v4.4s, v29.s[0]
+	WORD $0x4f9d10b9 // fmla v25.4s, v5.4s, v29.s[0]
+	FMOVS (R21)(R16<<2), F29
+	WORD $0x4f9d109a // fmla v26.4s, v4.4s, v29.s[0]
+	WORD $0x4f9d10bb // fmla v27.4s, v5.4s, v29.s[0]
+	FMOVS (R1)(R15<<2), F30
+	WORD $0x4f9e1310 // fmla v16.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1331 // fmla v17.4s, v25.4s, v30.s[0]
+	FMOVS (R1)(R16<<2), F30
+	WORD $0x4f9e1350 // fmla v16.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1371 // fmla v17.4s, v27.4s, v30.s[0]
+	FMOVS (R22)(R15<<2), F31
+	WORD $0x4f9f10d8 // fmla v24.4s, v6.4s, v31.s[0]
+	WORD $0x4f9f10f9 // fmla v25.4s, v7.4s, v31.s[0]
+	FMOVS (R22)(R16<<2), F31
+	WORD $0x4f9f10da // fmla v26.4s, v6.4s, v31.s[0]
+	WORD $0x4f9f10fb // fmla v27.4s, v7.4s, v31.s[0]
+	FMOVS (R2)(R15<<2), F28
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R16<<2), F28
+	WORD $0x4f9c1352 // fmla v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1373 // fmla v19.4s, v27.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d1118 // fmla v24.4s, v8.4s, v29.s[0]
+	WORD $0x4f9d1139 // fmla v25.4s, v9.4s, v29.s[0]
+	FMOVS (R23)(R16<<2), F29
+	WORD $0x4f9d111a // fmla v26.4s, v8.4s, v29.s[0]
+	WORD $0x4f9d113b // fmla v27.4s, v9.4s, v29.s[0]
+	FMOVS (R3)(R15<<2), F30
+	WORD $0x4f9e1314 // fmla v20.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1335 // fmla v21.4s, v25.4s, v30.s[0]
+	FMOVS (R3)(R16<<2), F30
+	WORD $0x4f9e1354 // fmla v20.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1375 // fmla v21.4s, v27.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f1158 // fmla v24.4s, v10.4s, v31.s[0]
+	WORD $0x4f9f1179 // fmla v25.4s, v11.4s, v31.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f115a // fmla v26.4s, v10.4s, v31.s[0]
+	WORD $0x4f9f117b // fmla v27.4s, v11.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FMOVS (R4)(R16<<2), F28
+	WORD $0x4f9c1356 // fmla v22.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1377 // fmla v23.4s, v27.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows158
+rest159:
+	ADDS $2, R12, R12
+	BEQ end161
+row160:
+	FLDPQ 0(R9), (F24, F25)
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R25)(R15<<2), F30
+	WORD $0x4f9e130c // fmla v12.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132d // fmla v13.4s, v25.4s, v30.s[0]
+	FMOVS (R20)(R15<<2), F31
+	WORD $0x4f9f1058 // fmla v24.4s, v2.4s, v31.s[0]
+	WORD $0x4f9f1079 // fmla v25.4s, v3.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F28
+	WORD $0x4f9c130e // fmla v14.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c132f // fmla v15.4s, v25.4s, v28.s[0]
+	FMOVS (R21)(R15<<2), F29
+	WORD $0x4f9d1098 // fmla v24.4s, v4.4s, v29.s[0]
+	WORD $0x4f9d10b9 // fmla v25.4s, v5.4s, v29.s[0]
+	FMOVS (R1)(R15<<2), F30
+	WORD $0x4f9e1310 // fmla v16.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1331 // fmla v17.4s, v25.4s, v30.s[0]
+	FMOVS (R22)(R15<<2), F31
+	WORD $0x4f9f10d8 // fmla v24.4s, v6.4s, v31.s[0]
+	WORD $0x4f9f10f9 // fmla v25.4s, v7.4s, v31.s[0]
+	FMOVS (R2)(R15<<2), F28
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	FMOVS (R23)(R15<<2), F29
+	WORD $0x4f9d1118 // fmla v24.4s, v8.4s, v29.s[0]
+	WORD $0x4f9d1139 // fmla v25.4s, v9.4s, v29.s[0]
+	FMOVS (R3)(R15<<2), F30
+	WORD $0x4f9e1314 // fmla v20.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1335 // fmla v21.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f1158 // fmla v24.4s, v10.4s, v31.s[0]
+	WORD $0x4f9f1179 // fmla v25.4s, v11.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row160
+end161:
+out151:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
+	MOVD 192(R0), R15
+	CBZ R15, plain162
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
+	WORD $0x4f809231 // fmul v17.4s, v17.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f809294 // fmul v20.4s, v20.4s, v0.s[0]
+	WORD $0x4f8092b5 // fmul v21.4s, v21.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f8092d6 // fmul v22.4s, v22.4s, v0.s[0]
+	WORD $0x4f8092f7 // fmul v23.4s, v23.4s, v0.s[0]
+plain162:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite163
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4e21d673 // fadd v19.4s, v19.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d694 // fadd v20.4s, v20.4s, v0.4s
+	WORD $0x4e21d6b5 // fadd v21.4s, v21.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d6d6 // fadd v22.4s, v22.4s, v0.4s
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	ADD R15, R9, R9
+overwrite163:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F16, F17), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F18, F19), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F20, F21), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F22, F23), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R1, R16, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R2, R16, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD $6, R16
+	MADD R15, R3, R16, R3
+	ADD $6, R5, R5
+	B tokens121
+heads125:
+	MOVD 288(R0), R16
+	CMP $2, R16
+	BNE heads164
+	CMP $4, R15
+	BLT one122
+	MOVD 144(R0), R15
+	CBZ R15, undecayed165
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one122
+	MOVWU 8(R15), R16
+	CMP R17, R16
+	BNE one122
+	MOVWU 12(R15), R16
+	CMP R17, R16
+	BNE one122
+undecayed165:
+	CBNZ R6, fetched166
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip167
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line168:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line168
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line169:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line169
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line170:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line170
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line171:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line171
+skip167:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip172
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line173:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line173
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line174:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line174
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line175:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line175
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line176:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line176
+skip172:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip177
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line178:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line178
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line179:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line179
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line180:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line180
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line181:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line181
+skip177:
+fetched166:
+	// 4 tokens, 2 heads
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F2, F3)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F4, F5)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F6, F7)
+	MOVD 168(R0), R15
+	CBZ R15, plain182
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	FMOVS 4(R15), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+	FMOVS 8(R15), F12
+	WORD $0x4f8c9084 // fmul v4.4s, v4.4s, v12.s[0]
+	WORD $0x4f8c90a5 // fmul v5.4s, v5.4s, v12.s[0]
+	FMOVS 12(R15), F14
+	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
+	WORD $0x4f8e90e7 // fmul v7.4s, v7.4s, v14.s[0]
+plain182:
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
 	VMOVI $0, V12.B16
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
@@ -6920,113 +9357,115 @@ plain140:
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	ADD R15, R22, R1
-	ADD R15, R1, R2
-	ADD R16, R23, R24
-	ADD R16, R24, R25
-	ADD R16, R25, R26
-	ADD R16, R26, R3
-	ADD R16, R3, R4
+	MOVD 264(R0), R17
+	LSL $2, R17, R17
+	ADD R17, R23, R24
+	ADD R16, R23, R25
+	ADD R17, R25, R26
+	ADD R16, R25, R1
+	ADD R17, R1, R2
+	ADD R16, R1, R3
+	ADD R17, R3, R4
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed143
+	CBZ R13, undecayed185
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed143
+	BEQ undecayed185
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar144
+	CBZ R15, scalar186
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar144:
-	B decayed141
-undecayed143:
+scalar186:
+	B decayed183
+undecayed185:
 	MOVD ZR, R15
 	MOVD $1, R16
 	SUBS $2, R12, R12
-	BLT rest146
-rows145:
+	BLT rest188
+rows187:
 	FLDPQ 0(R9), (F24, F25)
 	FLDPQ 0(R10), (F26, F27)
-	FMOVS (R19)(R15<<2), F28
-	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
-	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
-	FMOVS (R19)(R16<<2), F28
-	WORD $0x4f9c101a // fmla v26.4s, v0.4s, v28.s[0]
-	WORD $0x4f9c103b // fmla v27.4s, v1.4s, v28.s[0]
-	FMOVS (R23)(R15<<2), F29
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R19)(R16<<2), F29
+	WORD $0x4f9d101a // fmla v26.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d103b // fmla v27.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R23)(R16<<2), F30
+	WORD $0x4f9e1348 // fmla v8.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1369 // fmla v9.4s, v27.4s, v30.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f134a // fmla v10.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f136b // fmla v11.4s, v27.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R20)(R16<<2), F28
+	WORD $0x4f9c105a // fmla v26.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c107b // fmla v27.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
 	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
-	FMOVS (R23)(R16<<2), F29
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R25)(R16<<2), F29
 	WORD $0x4f9d134c // fmla v12.4s, v26.4s, v29.s[0]
 	WORD $0x4f9d136d // fmla v13.4s, v27.4s, v29.s[0]
-	FMOVS (R20)(R15<<2), F30
-	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
-	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
-	FMOVS (R20)(R16<<2), F30
-	WORD $0x4f9e105a // fmla v26.4s, v2.4s, v30.s[0]
-	WORD $0x4f9e107b // fmla v27.4s, v3.4s, v30.s[0]
-	FMOVS (R24)(R15<<2), F31
-	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
-	FMOVS (R24)(R16<<2), F31
-	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
-	WORD $0x4f9f136f // fmla v15.4s, v27.4s, v31.s[0]
-	FMOVS (R21)(R15<<2), F28
-	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
-	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
-	FMOVS (R21)(R16<<2), F28
-	WORD $0x4f9c109a // fmla v26.4s, v4.4s, v28.s[0]
-	WORD $0x4f9c10bb // fmla v27.4s, v5.4s, v28.s[0]
-	FMOVS (R25)(R15<<2), F29
-	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
-	FMOVS (R25)(R16<<2), F29
-	WORD $0x4f9d1350 // fmla v16.4s, v26.4s, v29.s[0]
-	WORD $0x4f9d1371 // fmla v17.4s, v27.4s, v29.s[0]
+	FMOVS (R26)(R16<<2), F30
+	WORD $0x4f9e134e // fmla v14.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e136f // fmla v15.4s, v27.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R21)(R16<<2), F31
+	WORD $0x4f9f109a // fmla v26.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10bb // fmla v27.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
+	FMOVS (R1)(R16<<2), F28
+	WORD $0x4f9c1350 // fmla v16.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1371 // fmla v17.4s, v27.4s, v28.s[0]
+	FMOVS (R2)(R16<<2), F29
+	WORD $0x4f9d1352 // fmla v18.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1373 // fmla v19.4s, v27.4s, v29.s[0]
 	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
 	FMOVS (R22)(R16<<2), F30
 	WORD $0x4f9e10da // fmla v26.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10fb // fmla v27.4s, v7.4s, v30.s[0]
-	FMOVS (R26)(R15<<2), F31
-	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	FMOVS (R26)(R16<<2), F31
-	WORD $0x4f9f1352 // fmla v18.4s, v26.4s, v31.s[0]
-	WORD $0x4f9f1373 // fmla v19.4s, v27.4s, v31.s[0]
-	FMOVS (R1)(R15<<2), F28
-	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
-	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
-	FMOVS (R1)(R16<<2), F28
-	WORD $0x4f9c111a // fmla v26.4s, v8.4s, v28.s[0]
-	WORD $0x4f9c113b // fmla v27.4s, v9.4s, v28.s[0]
-	FMOVS (R3)(R15<<2), F29
-	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
-	FMOVS (R3)(R16<<2), F29
-	WORD $0x4f9d1354 // fmla v20.4s, v26.4s, v29.s[0]
-	WORD $0x4f9d1375 // fmla v21.4s, v27.4s, v29.s[0]
-	FMOVS (R2)(R15<<2), F30
-	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
-	FMOVS (R2)(R16<<2), F30
-	WORD $0x4f9e115a // fmla v26.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117b // fmla v27.4s, v11.4s, v30.s[0]
-	FMOVS (R4)(R15<<2), F31
-	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
-	FMOVS (R4)(R16<<2), F31
-	WORD $0x4f9f1356 // fmla v22.4s, v26.4s, v31.s[0]
-	WORD $0x4f9f1377 // fmla v23.4s, v27.4s, v31.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FMOVS (R3)(R16<<2), F31
+	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1375 // fmla v21.4s, v27.4s, v31.s[0]
+	FMOVS (R4)(R16<<2), F28
+	WORD $0x4f9c1356 // fmla v22.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1377 // fmla v23.4s, v27.4s, v28.s[0]
 	FSTPQ (F24, F25), 0(R9)
 	FSTPQ (F26, F27), 0(R10)
 	ADD R11, R9, R9
@@ -7034,61 +9473,61 @@ rows145:
 	ADD $2, R15, R15
 	ADD $2, R16, R16
 	SUBS $2, R12, R12
-	BGE rows145
-rest146:
+	BGE rows187
+rest188:
 	ADDS $2, R12, R12
-	BEQ end148
-row147:
+	BEQ end190
+row189:
 	FLDPQ 0(R9), (F24, F25)
-	FMOVS (R19)(R15<<2), F28
-	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
-	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
-	FMOVS (R23)(R15<<2), F29
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
 	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
-	FMOVS (R20)(R15<<2), F30
-	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
-	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
-	FMOVS (R24)(R15<<2), F31
-	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
-	FMOVS (R21)(R15<<2), F28
-	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
-	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
-	FMOVS (R25)(R15<<2), F29
-	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
 	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
-	FMOVS (R26)(R15<<2), F31
-	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	FMOVS (R1)(R15<<2), F28
-	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
-	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
-	FMOVS (R3)(R15<<2), F29
-	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
-	FMOVS (R2)(R15<<2), F30
-	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
-	FMOVS (R4)(R15<<2), F31
-	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
 	FSTPQ (F24, F25), 0(R9)
 	ADD $1, R15, R15
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row147
-end148:
-	B out142
-decayed141:
+	BNE row189
+end190:
+	B out184
+decayed183:
 	MOVD ZR, R15
 	MOVD $1, R16
 	SUBS $2, R12, R12
-	BLT rest150
-rows149:
+	BLT rest192
+rows191:
 	FLDPQ 0(R9), (F24, F25)
 	FMOVS (R13), F28
 	ADD R14, R13, R13
@@ -7099,78 +9538,78 @@ rows149:
 	ADD R14, R13, R13
 	WORD $0x4f9c935a // fmul v26.4s, v26.4s, v28.s[0]
 	WORD $0x4f9c937b // fmul v27.4s, v27.4s, v28.s[0]
-	FMOVS (R19)(R15<<2), F28
-	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
-	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
-	FMOVS (R19)(R16<<2), F28
-	WORD $0x4f9c101a // fmla v26.4s, v0.4s, v28.s[0]
-	WORD $0x4f9c103b // fmla v27.4s, v1.4s, v28.s[0]
-	FMOVS (R23)(R15<<2), F29
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R19)(R16<<2), F29
+	WORD $0x4f9d101a // fmla v26.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d103b // fmla v27.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R23)(R16<<2), F30
+	WORD $0x4f9e1348 // fmla v8.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e1369 // fmla v9.4s, v27.4s, v30.s[0]
+	FMOVS (R24)(R16<<2), F31
+	WORD $0x4f9f134a // fmla v10.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f136b // fmla v11.4s, v27.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R20)(R16<<2), F28
+	WORD $0x4f9c105a // fmla v26.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c107b // fmla v27.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
 	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
-	FMOVS (R23)(R16<<2), F29
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R25)(R16<<2), F29
 	WORD $0x4f9d134c // fmla v12.4s, v26.4s, v29.s[0]
 	WORD $0x4f9d136d // fmla v13.4s, v27.4s, v29.s[0]
-	FMOVS (R20)(R15<<2), F30
-	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
-	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
-	FMOVS (R20)(R16<<2), F30
-	WORD $0x4f9e105a // fmla v26.4s, v2.4s, v30.s[0]
-	WORD $0x4f9e107b // fmla v27.4s, v3.4s, v30.s[0]
-	FMOVS (R24)(R15<<2), F31
-	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
-	FMOVS (R24)(R16<<2), F31
-	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
-	WORD $0x4f9f136f // fmla v15.4s, v27.4s, v31.s[0]
-	FMOVS (R21)(R15<<2), F28
-	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
-	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
-	FMOVS (R21)(R16<<2), F28
-	WORD $0x4f9c109a // fmla v26.4s, v4.4s, v28.s[0]
-	WORD $0x4f9c10bb // fmla v27.4s, v5.4s, v28.s[0]
-	FMOVS (R25)(R15<<2), F29
-	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
-	FMOVS (R25)(R16<<2), F29
-	WORD $0x4f9d1350 // fmla v16.4s, v26.4s, v29.s[0]
-	WORD $0x4f9d1371 // fmla v17.4s, v27.4s, v29.s[0]
+	FMOVS (R26)(R16<<2), F30
+	WORD $0x4f9e134e // fmla v14.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e136f // fmla v15.4s, v27.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R21)(R16<<2), F31
+	WORD $0x4f9f109a // fmla v26.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10bb // fmla v27.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
+	FMOVS (R1)(R16<<2), F28
+	WORD $0x4f9c1350 // fmla v16.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1371 // fmla v17.4s, v27.4s, v28.s[0]
+	FMOVS (R2)(R16<<2), F29
+	WORD $0x4f9d1352 // fmla v18.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d1373 // fmla v19.4s, v27.4s, v29.s[0]
 	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
 	FMOVS (R22)(R16<<2), F30
 	WORD $0x4f9e10da // fmla v26.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10fb // fmla v27.4s, v7.4s, v30.s[0]
-	FMOVS (R26)(R15<<2), F31
-	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	FMOVS (R26)(R16<<2), F31
-	WORD $0x4f9f1352 // fmla v18.4s, v26.4s, v31.s[0]
-	WORD $0x4f9f1373 // fmla v19.4s, v27.4s, v31.s[0]
-	FMOVS (R1)(R15<<2), F28
-	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
-	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
-	FMOVS (R1)(R16<<2), F28
-	WORD $0x4f9c111a // fmla v26.4s, v8.4s, v28.s[0]
-	WORD $0x4f9c113b // fmla v27.4s, v9.4s, v28.s[0]
-	FMOVS (R3)(R15<<2), F29
-	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
-	FMOVS (R3)(R16<<2), F29
-	WORD $0x4f9d1354 // fmla v20.4s, v26.4s, v29.s[0]
-	WORD $0x4f9d1375 // fmla v21.4s, v27.4s, v29.s[0]
-	FMOVS (R2)(R15<<2), F30
-	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
-	FMOVS (R2)(R16<<2), F30
-	WORD $0x4f9e115a // fmla v26.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e117b // fmla v27.4s, v11.4s, v30.s[0]
-	FMOVS (R4)(R15<<2), F31
-	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
-	FMOVS (R4)(R16<<2), F31
-	WORD $0x4f9f1356 // fmla v22.4s, v26.4s, v31.s[0]
-	WORD $0x4f9f1377 // fmla v23.4s, v27.4s, v31.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
+	FMOVS (R3)(R16<<2), F31
+	WORD $0x4f9f1354 // fmla v20.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f1375 // fmla v21.4s, v27.4s, v31.s[0]
+	FMOVS (R4)(R16<<2), F28
+	WORD $0x4f9c1356 // fmla v22.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1377 // fmla v23.4s, v27.4s, v28.s[0]
 	FSTPQ (F24, F25), 0(R9)
 	FSTPQ (F26, F27), 0(R10)
 	ADD R11, R9, R9
@@ -7178,225 +9617,1308 @@ rows149:
 	ADD $2, R15, R15
 	ADD $2, R16, R16
 	SUBS $2, R12, R12
-	BGE rows149
-rest150:
+	BGE rows191
+rest192:
 	ADDS $2, R12, R12
-	BEQ end152
-row151:
+	BEQ end194
+row193:
 	FLDPQ 0(R9), (F24, F25)
 	FMOVS (R13), F28
 	ADD R14, R13, R13
 	WORD $0x4f9c9318 // fmul v24.4s, v24.4s, v28.s[0]
 	WORD $0x4f9c9339 // fmul v25.4s, v25.4s, v28.s[0]
-	FMOVS (R19)(R15<<2), F28
-	WORD $0x4f9c1018 // fmla v24.4s, v0.4s, v28.s[0]
-	WORD $0x4f9c1039 // fmla v25.4s, v1.4s, v28.s[0]
-	FMOVS (R23)(R15<<2), F29
+	FMOVS (R19)(R15<<2), F29
+	WORD $0x4f9d1018 // fmla v24.4s, v0.4s, v29.s[0]
+	WORD $0x4f9d1039 // fmla v25.4s, v1.4s, v29.s[0]
+	FMOVS (R23)(R15<<2), F30
+	WORD $0x4f9e1308 // fmla v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e1329 // fmla v9.4s, v25.4s, v30.s[0]
+	FMOVS (R24)(R15<<2), F31
+	WORD $0x4f9f130a // fmla v10.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132b // fmla v11.4s, v25.4s, v31.s[0]
+	FMOVS (R20)(R15<<2), F28
+	WORD $0x4f9c1058 // fmla v24.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c1079 // fmla v25.4s, v3.4s, v28.s[0]
+	FMOVS (R25)(R15<<2), F29
 	WORD $0x4f9d130c // fmla v12.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d132d // fmla v13.4s, v25.4s, v29.s[0]
-	FMOVS (R20)(R15<<2), F30
-	WORD $0x4f9e1058 // fmla v24.4s, v2.4s, v30.s[0]
-	WORD $0x4f9e1079 // fmla v25.4s, v3.4s, v30.s[0]
-	FMOVS (R24)(R15<<2), F31
-	WORD $0x4f9f130e // fmla v14.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f132f // fmla v15.4s, v25.4s, v31.s[0]
-	FMOVS (R21)(R15<<2), F28
-	WORD $0x4f9c1098 // fmla v24.4s, v4.4s, v28.s[0]
-	WORD $0x4f9c10b9 // fmla v25.4s, v5.4s, v28.s[0]
-	FMOVS (R25)(R15<<2), F29
-	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	FMOVS (R26)(R15<<2), F30
+	WORD $0x4f9e130e // fmla v14.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132f // fmla v15.4s, v25.4s, v30.s[0]
+	FMOVS (R21)(R15<<2), F31
+	WORD $0x4f9f1098 // fmla v24.4s, v4.4s, v31.s[0]
+	WORD $0x4f9f10b9 // fmla v25.4s, v5.4s, v31.s[0]
+	FMOVS (R1)(R15<<2), F28
+	WORD $0x4f9c1310 // fmla v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1331 // fmla v17.4s, v25.4s, v28.s[0]
+	FMOVS (R2)(R15<<2), F29
+	WORD $0x4f9d1312 // fmla v18.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1333 // fmla v19.4s, v25.4s, v29.s[0]
 	FMOVS (R22)(R15<<2), F30
 	WORD $0x4f9e10d8 // fmla v24.4s, v6.4s, v30.s[0]
 	WORD $0x4f9e10f9 // fmla v25.4s, v7.4s, v30.s[0]
-	FMOVS (R26)(R15<<2), F31
-	WORD $0x4f9f1312 // fmla v18.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1333 // fmla v19.4s, v25.4s, v31.s[0]
-	FMOVS (R1)(R15<<2), F28
-	WORD $0x4f9c1118 // fmla v24.4s, v8.4s, v28.s[0]
-	WORD $0x4f9c1139 // fmla v25.4s, v9.4s, v28.s[0]
-	FMOVS (R3)(R15<<2), F29
-	WORD $0x4f9d1314 // fmla v20.4s, v24.4s, v29.s[0]
-	WORD $0x4f9d1335 // fmla v21.4s, v25.4s, v29.s[0]
-	FMOVS (R2)(R15<<2), F30
-	WORD $0x4f9e1158 // fmla v24.4s, v10.4s, v30.s[0]
-	WORD $0x4f9e1179 // fmla v25.4s, v11.4s, v30.s[0]
-	FMOVS (R4)(R15<<2), F31
-	WORD $0x4f9f1316 // fmla v22.4s, v24.4s, v31.s[0]
-	WORD $0x4f9f1337 // fmla v23.4s, v25.4s, v31.s[0]
+	FMOVS (R3)(R15<<2), F31
+	WORD $0x4f9f1314 // fmla v20.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f1335 // fmla v21.4s, v25.4s, v31.s[0]
+	FMOVS (R4)(R15<<2), F28
+	WORD $0x4f9c1316 // fmla v22.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1337 // fmla v23.4s, v25.4s, v28.s[0]
 	FSTPQ (F24, F25), 0(R9)
 	ADD $1, R15, R15
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row151
-end152:
-out142:
+	BNE row193
+end194:
+out184:
 	MOVD token-8(SP), R1
 	MOVD token-16(SP), R2
 	MOVD token-24(SP), R3
 	MOVD token-32(SP), R4
 	MOVD 192(R0), R15
-	CBZ R15, plain153
-	ADD R5<<2, R15, R15
+	CBZ R15, plain195
+	MOVD $8, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	FMOVS 8(R15), F0
 	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
 	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
-	FMOVS 4(R15), F0
+	FMOVS 12(R15), F0
 	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
-	FMOVS 8(R15), F0
+	FMOVS 16(R15), F0
 	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
 	WORD $0x4f809231 // fmul v17.4s, v17.4s, v0.s[0]
-	FMOVS 12(R15), F0
+	FMOVS 20(R15), F0
 	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
 	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
-	FMOVS 16(R15), F0
+	FMOVS 24(R15), F0
 	WORD $0x4f809294 // fmul v20.4s, v20.4s, v0.s[0]
 	WORD $0x4f8092b5 // fmul v21.4s, v21.4s, v0.s[0]
-	FMOVS 20(R15), F0
+	FMOVS 28(R15), F0
 	WORD $0x4f8092d6 // fmul v22.4s, v22.4s, v0.s[0]
 	WORD $0x4f8092f7 // fmul v23.4s, v23.4s, v0.s[0]
-plain153:
+plain195:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite154
-	MOVD R4, R16
+	MOVD 272(R0), R17
+	LSL $2, R17, R17
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite196
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
 	FLDPQ 0(R16), (F0, F1)
 	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
 	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F2, F3)
-	WORD $0x4e22d5ce // fadd v14.4s, v14.4s, v2.4s
-	WORD $0x4e23d5ef // fadd v15.4s, v15.4s, v3.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F4, F5)
-	WORD $0x4e24d610 // fadd v16.4s, v16.4s, v4.4s
-	WORD $0x4e25d631 // fadd v17.4s, v17.4s, v5.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F6, F7)
-	WORD $0x4e26d652 // fadd v18.4s, v18.4s, v6.4s
-	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F8, F9)
-	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
-	WORD $0x4e29d6b5 // fadd v21.4s, v21.4s, v9.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F10, F11)
-	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
-	WORD $0x4e2bd6f7 // fadd v23.4s, v23.4s, v11.4s
-	ADD R15, R16, R16
-overwrite154:
-	FSTPQ (F12, F13), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F14, F15), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F16, F17), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F18, F19), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F20, F21), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F22, F23), 0(R4)
-	ADD R15, R4, R4
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4e21d673 // fadd v19.4s, v19.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d694 // fadd v20.4s, v20.4s, v0.4s
+	WORD $0x4e21d6b5 // fadd v21.4s, v21.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d6d6 // fadd v22.4s, v22.4s, v0.4s
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	ADD R15, R9, R9
+overwrite196:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F16, F17), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F18, F19), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F20, F21), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F22, F23), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD $6, R16
-	MADD R15, R1, R16, R1
+	ADD R15<<2, R1, R1
 	MOVD 216(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD $6, R16
-	MADD R15, R2, R16, R2
+	ADD R15<<2, R2, R2
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVD $6, R16
-	MADD R15, R3, R16, R3
-	ADD $6, R5, R5
-	B tokens113
-one114:
-	CBNZ R6, fetched155
+	ADD R15<<2, R3, R3
+	ADD $4, R5, R5
+	B tokens121
+heads164:
+	MOVD 288(R0), R16
+	CMP $3, R16
+	BNE heads197
+	CMP $2, R15
+	BLT one122
+	MOVD 144(R0), R15
+	CBZ R15, undecayed198
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one122
+undecayed198:
+	CBNZ R6, fetched199
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip156
+	BLE skip200
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line157:
+line201:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line157
-skip156:
+	BNE line201
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line202:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line202
+skip200:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip158
+	BLE skip203
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line159:
+line204:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line159
-skip158:
+	BNE line204
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line205:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line205
+skip203:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip160
+	BLE skip206
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line161:
+line207:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line161
-skip160:
-fetched155:
+	BNE line207
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line208:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line208
+skip206:
+fetched199:
+	// 2 tokens, 3 heads
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain209
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	FMOVS 4(R15), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain209:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R21
+	ADD R15, R19, R20
+	MOVD 264(R0), R17
+	LSL $2, R17, R17
+	ADD R17, R21, R22
+	ADD R17, R22, R23
+	ADD R16, R21, R24
+	ADD R17, R24, R25
+	ADD R17, R25, R26
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed212
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed212
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar213
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar213:
+	B decayed210
+undecayed212:
+	SUBS $4, R12, R12
+	BLT rest215
+rows214:
+	FMOVQ.P 16(R19), F20
+	FMOVQ.P 16(R20), F21
+	FMOVQ.P 16(R21), F22
+	FMOVQ.P 16(R22), F23
+	FMOVQ.P 16(R23), F24
+	FMOVQ.P 16(R24), F25
+	FMOVQ.P 16(R25), F26
+	FMOVQ.P 16(R26), F27
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4fb41012 // fmla v18.4s, v0.4s, v20.s[1]
+	WORD $0x4fb41033 // fmla v19.4s, v1.4s, v20.s[1]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4fb61244 // fmla v4.4s, v18.4s, v22.s[1]
+	WORD $0x4fb61265 // fmla v5.4s, v19.4s, v22.s[1]
+	WORD $0x4fb71246 // fmla v6.4s, v18.4s, v23.s[1]
+	WORD $0x4fb71267 // fmla v7.4s, v19.4s, v23.s[1]
+	WORD $0x4fb81248 // fmla v8.4s, v18.4s, v24.s[1]
+	WORD $0x4fb81269 // fmla v9.4s, v19.4s, v24.s[1]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4fb51052 // fmla v18.4s, v2.4s, v21.s[1]
+	WORD $0x4fb51073 // fmla v19.4s, v3.4s, v21.s[1]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	WORD $0x4fb9124a // fmla v10.4s, v18.4s, v25.s[1]
+	WORD $0x4fb9126b // fmla v11.4s, v19.4s, v25.s[1]
+	WORD $0x4fba124c // fmla v12.4s, v18.4s, v26.s[1]
+	WORD $0x4fba126d // fmla v13.4s, v19.4s, v26.s[1]
+	WORD $0x4fbb124e // fmla v14.4s, v18.4s, v27.s[1]
+	WORD $0x4fbb126f // fmla v15.4s, v19.4s, v27.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4f941810 // fmla v16.4s, v0.4s, v20.s[2]
+	WORD $0x4f941831 // fmla v17.4s, v1.4s, v20.s[2]
+	WORD $0x4fb41812 // fmla v18.4s, v0.4s, v20.s[3]
+	WORD $0x4fb41833 // fmla v19.4s, v1.4s, v20.s[3]
+	WORD $0x4f961a04 // fmla v4.4s, v16.4s, v22.s[2]
+	WORD $0x4f961a25 // fmla v5.4s, v17.4s, v22.s[2]
+	WORD $0x4f971a06 // fmla v6.4s, v16.4s, v23.s[2]
+	WORD $0x4f971a27 // fmla v7.4s, v17.4s, v23.s[2]
+	WORD $0x4f981a08 // fmla v8.4s, v16.4s, v24.s[2]
+	WORD $0x4f981a29 // fmla v9.4s, v17.4s, v24.s[2]
+	WORD $0x4fb61a44 // fmla v4.4s, v18.4s, v22.s[3]
+	WORD $0x4fb61a65 // fmla v5.4s, v19.4s, v22.s[3]
+	WORD $0x4fb71a46 // fmla v6.4s, v18.4s, v23.s[3]
+	WORD $0x4fb71a67 // fmla v7.4s, v19.4s, v23.s[3]
+	WORD $0x4fb81a48 // fmla v8.4s, v18.4s, v24.s[3]
+	WORD $0x4fb81a69 // fmla v9.4s, v19.4s, v24.s[3]
+	WORD $0x4f951850 // fmla v16.4s, v2.4s, v21.s[2]
+	WORD $0x4f951871 // fmla v17.4s, v3.4s, v21.s[2]
+	WORD $0x4fb51852 // fmla v18.4s, v2.4s, v21.s[3]
+	WORD $0x4fb51873 // fmla v19.4s, v3.4s, v21.s[3]
+	WORD $0x4f991a0a // fmla v10.4s, v16.4s, v25.s[2]
+	WORD $0x4f991a2b // fmla v11.4s, v17.4s, v25.s[2]
+	WORD $0x4f9a1a0c // fmla v12.4s, v16.4s, v26.s[2]
+	WORD $0x4f9a1a2d // fmla v13.4s, v17.4s, v26.s[2]
+	WORD $0x4f9b1a0e // fmla v14.4s, v16.4s, v27.s[2]
+	WORD $0x4f9b1a2f // fmla v15.4s, v17.4s, v27.s[2]
+	WORD $0x4fb91a4a // fmla v10.4s, v18.4s, v25.s[3]
+	WORD $0x4fb91a6b // fmla v11.4s, v19.4s, v25.s[3]
+	WORD $0x4fba1a4c // fmla v12.4s, v18.4s, v26.s[3]
+	WORD $0x4fba1a6d // fmla v13.4s, v19.4s, v26.s[3]
+	WORD $0x4fbb1a4e // fmla v14.4s, v18.4s, v27.s[3]
+	WORD $0x4fbb1a6f // fmla v15.4s, v19.4s, v27.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows214
+rest215:
+	ADDS $4, R12, R12
+	BEQ end217
+row216:
+	FMOVS.P 4(R19), F20
+	FMOVS.P 4(R20), F21
+	FMOVS.P 4(R21), F22
+	FMOVS.P 4(R22), F23
+	FMOVS.P 4(R23), F24
+	FMOVS.P 4(R24), F25
+	FMOVS.P 4(R25), F26
+	FMOVS.P 4(R26), F27
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row216
+end217:
+	B out211
+decayed210:
+	SUBS $4, R12, R12
+	BLT rest219
+rows218:
+	FMOVQ.P 16(R19), F20
+	FMOVQ.P 16(R20), F21
+	FMOVQ.P 16(R21), F22
+	FMOVQ.P 16(R22), F23
+	FMOVQ.P 16(R23), F24
+	FMOVQ.P 16(R24), F25
+	FMOVQ.P 16(R25), F26
+	FMOVQ.P 16(R26), F27
+	CBZ R14, same222
+	FMOVQ.P 16(R13), F28
+	B loaded223
+same222:
+	VLD1R (R13), [V28.S4]
+loaded223:
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4fbc9252 // fmul v18.4s, v18.4s, v28.s[1]
+	WORD $0x4fbc9273 // fmul v19.4s, v19.4s, v28.s[1]
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4fb41012 // fmla v18.4s, v0.4s, v20.s[1]
+	WORD $0x4fb41033 // fmla v19.4s, v1.4s, v20.s[1]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4fb61244 // fmla v4.4s, v18.4s, v22.s[1]
+	WORD $0x4fb61265 // fmla v5.4s, v19.4s, v22.s[1]
+	WORD $0x4fb71246 // fmla v6.4s, v18.4s, v23.s[1]
+	WORD $0x4fb71267 // fmla v7.4s, v19.4s, v23.s[1]
+	WORD $0x4fb81248 // fmla v8.4s, v18.4s, v24.s[1]
+	WORD $0x4fb81269 // fmla v9.4s, v19.4s, v24.s[1]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4fb51052 // fmla v18.4s, v2.4s, v21.s[1]
+	WORD $0x4fb51073 // fmla v19.4s, v3.4s, v21.s[1]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	WORD $0x4fb9124a // fmla v10.4s, v18.4s, v25.s[1]
+	WORD $0x4fb9126b // fmla v11.4s, v19.4s, v25.s[1]
+	WORD $0x4fba124c // fmla v12.4s, v18.4s, v26.s[1]
+	WORD $0x4fba126d // fmla v13.4s, v19.4s, v26.s[1]
+	WORD $0x4fbb124e // fmla v14.4s, v18.4s, v27.s[1]
+	WORD $0x4fbb126f // fmla v15.4s, v19.4s, v27.s[1]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f9c9a10 // fmul v16.4s, v16.4s, v28.s[2]
+	WORD $0x4f9c9a31 // fmul v17.4s, v17.4s, v28.s[2]
+	FLDPQ 0(R10), (F18, F19)
+	WORD $0x4fbc9a52 // fmul v18.4s, v18.4s, v28.s[3]
+	WORD $0x4fbc9a73 // fmul v19.4s, v19.4s, v28.s[3]
+	WORD $0x4f941810 // fmla v16.4s, v0.4s, v20.s[2]
+	WORD $0x4f941831 // fmla v17.4s, v1.4s, v20.s[2]
+	WORD $0x4fb41812 // fmla v18.4s, v0.4s, v20.s[3]
+	WORD $0x4fb41833 // fmla v19.4s, v1.4s, v20.s[3]
+	WORD $0x4f961a04 // fmla v4.4s, v16.4s, v22.s[2]
+	WORD $0x4f961a25 // fmla v5.4s, v17.4s, v22.s[2]
+	WORD $0x4f971a06 // fmla v6.4s, v16.4s, v23.s[2]
+	WORD $0x4f971a27 // fmla v7.4s, v17.4s, v23.s[2]
+	WORD $0x4f981a08 // fmla v8.4s, v16.4s, v24.s[2]
+	WORD $0x4f981a29 // fmla v9.4s, v17.4s, v24.s[2]
+	WORD $0x4fb61a44 // fmla v4.4s, v18.4s, v22.s[3]
+	WORD $0x4fb61a65 // fmla v5.4s, v19.4s, v22.s[3]
+	WORD $0x4fb71a46 // fmla v6.4s, v18.4s, v23.s[3]
+	WORD $0x4fb71a67 // fmla v7.4s, v19.4s, v23.s[3]
+	WORD $0x4fb81a48 // fmla v8.4s, v18.4s, v24.s[3]
+	WORD $0x4fb81a69 // fmla v9.4s, v19.4s, v24.s[3]
+	WORD $0x4f951850 // fmla v16.4s, v2.4s, v21.s[2]
+	WORD $0x4f951871 // fmla v17.4s, v3.4s, v21.s[2]
+	WORD $0x4fb51852 // fmla v18.4s, v2.4s, v21.s[3]
+	WORD $0x4fb51873 // fmla v19.4s, v3.4s, v21.s[3]
+	WORD $0x4f991a0a // fmla v10.4s, v16.4s, v25.s[2]
+	WORD $0x4f991a2b // fmla v11.4s, v17.4s, v25.s[2]
+	WORD $0x4f9a1a0c // fmla v12.4s, v16.4s, v26.s[2]
+	WORD $0x4f9a1a2d // fmla v13.4s, v17.4s, v26.s[2]
+	WORD $0x4f9b1a0e // fmla v14.4s, v16.4s, v27.s[2]
+	WORD $0x4f9b1a2f // fmla v15.4s, v17.4s, v27.s[2]
+	WORD $0x4fb91a4a // fmla v10.4s, v18.4s, v25.s[3]
+	WORD $0x4fb91a6b // fmla v11.4s, v19.4s, v25.s[3]
+	WORD $0x4fba1a4c // fmla v12.4s, v18.4s, v26.s[3]
+	WORD $0x4fba1a6d // fmla v13.4s, v19.4s, v26.s[3]
+	WORD $0x4fbb1a4e // fmla v14.4s, v18.4s, v27.s[3]
+	WORD $0x4fbb1a6f // fmla v15.4s, v19.4s, v27.s[3]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	SUBS $4, R12, R12
+	BGE rows218
+rest219:
+	ADDS $4, R12, R12
+	BEQ end221
+row220:
+	FMOVS.P 4(R19), F20
+	FMOVS.P 4(R20), F21
+	FMOVS.P 4(R21), F22
+	FMOVS.P 4(R22), F23
+	FMOVS.P 4(R23), F24
+	FMOVS.P 4(R24), F25
+	FMOVS.P 4(R25), F26
+	FMOVS.P 4(R26), F27
+	FMOVS (R13), F28
+	ADD R14, R13, R13
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
+	WORD $0x4f941010 // fmla v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f941031 // fmla v17.4s, v1.4s, v20.s[0]
+	WORD $0x4f961204 // fmla v4.4s, v16.4s, v22.s[0]
+	WORD $0x4f961225 // fmla v5.4s, v17.4s, v22.s[0]
+	WORD $0x4f971206 // fmla v6.4s, v16.4s, v23.s[0]
+	WORD $0x4f971227 // fmla v7.4s, v17.4s, v23.s[0]
+	WORD $0x4f981208 // fmla v8.4s, v16.4s, v24.s[0]
+	WORD $0x4f981229 // fmla v9.4s, v17.4s, v24.s[0]
+	WORD $0x4f951050 // fmla v16.4s, v2.4s, v21.s[0]
+	WORD $0x4f951071 // fmla v17.4s, v3.4s, v21.s[0]
+	WORD $0x4f99120a // fmla v10.4s, v16.4s, v25.s[0]
+	WORD $0x4f99122b // fmla v11.4s, v17.4s, v25.s[0]
+	WORD $0x4f9a120c // fmla v12.4s, v16.4s, v26.s[0]
+	WORD $0x4f9a122d // fmla v13.4s, v17.4s, v26.s[0]
+	WORD $0x4f9b120e // fmla v14.4s, v16.4s, v27.s[0]
+	WORD $0x4f9b122f // fmla v15.4s, v17.4s, v27.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row220
+end221:
+out211:
+	MOVD 192(R0), R15
+	CBZ R15, plain224
+	MOVD $12, R16
+	MADD R16, R15, R5, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
+	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
+	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+plain224:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 272(R0), R17
+	LSL $2, R17, R17
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite225
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
+	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R15, R9, R9
+overwrite225:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F4, F5), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F6, F7), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R3, R3
+	ADD $2, R5, R5
+	B tokens121
+heads197:
+	MOVD 288(R0), R16
+	CMP $4, R16
+	BNE heads226
+	CMP $2, R15
+	BLT one122
+	MOVD 144(R0), R15
+	CBZ R15, undecayed227
+	ADD R5<<2, R15, R15
+	MOVD $0x3f800000, R17
+	MOVWU 4(R15), R16
+	CMP R17, R16
+	BNE one122
+undecayed227:
+	CBNZ R6, fetched228
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip229
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line230:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line230
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line231:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line231
+skip229:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip232
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line233:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line233
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line234:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line234
+skip232:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip235
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line236:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line236
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line237:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line237
+skip235:
+fetched228:
+	// 2 tokens, 4 heads
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD R3, R16
+	FLDPQ 0(R16), (F0, F1)
+	ADD R15, R16, R16
+	FLDPQ 0(R16), (F2, F3)
+	MOVD 168(R0), R15
+	CBZ R15, plain238
+	ADD R5<<2, R15, R15
+	FMOVS 0(R15), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	FMOVS 4(R15), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
+plain238:
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	MOVD R1, token-8(SP)
+	MOVD R2, token-16(SP)
+	MOVD R3, token-24(SP)
+	MOVD R4, token-32(SP)
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 216(R0), R16
+	LSL $2, R16, R16
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R16, R16, R16
+	MOVD R1, R19
+	MOVD R2, R21
+	ADD R15, R19, R20
+	MOVD 264(R0), R17
+	LSL $2, R17, R17
+	ADD R17, R21, R22
+	ADD R17, R22, R23
+	ADD R17, R23, R24
+	ADD R16, R21, R25
+	ADD R17, R25, R26
+	ADD R17, R26, R1
+	ADD R17, R1, R2
+	MOVD R7, R9
+	ADD R8, R9, R10
+	LSL $1, R8, R11
+	MOVD 296(R0), R12
+	MOVD 144(R0), R13
+	CBZ R13, undecayed241
+	ADD R5<<2, R13, R13
+	MOVWU (R13), R15
+	MOVD $0x3f800000, R16
+	CMP R16, R15
+	BEQ undecayed241
+	MOVD ZR, R14
+	MOVD 120(R0), R15
+	CBZ R15, scalar242
+	MOVD 256(R0), R16
+	LSL $2, R16, R16
+	MADD R16, R15, R5, R13
+	MOVD $4, R14
+scalar242:
+	B decayed239
+undecayed241:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest244
+rows243:
+	FLDPQ 0(R9), (F20, F21)
+	FLDPQ 0(R10), (F22, F23)
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R19)(R16<<2), F25
+	WORD $0x4f991016 // fmla v22.4s, v0.4s, v25.s[0]
+	WORD $0x4f991037 // fmla v23.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R21)(R16<<2), F26
+	WORD $0x4f9a12c4 // fmla v4.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12e5 // fmla v5.4s, v23.4s, v26.s[0]
+	FMOVS (R22)(R16<<2), F27
+	WORD $0x4f9b12c6 // fmla v6.4s, v22.4s, v27.s[0]
+	WORD $0x4f9b12e7 // fmla v7.4s, v23.4s, v27.s[0]
+	FMOVS (R23)(R16<<2), F28
+	WORD $0x4f9c12c8 // fmla v8.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c12e9 // fmla v9.4s, v23.4s, v28.s[0]
+	FMOVS (R24)(R16<<2), F29
+	WORD $0x4f9d12ca // fmla v10.4s, v22.4s, v29.s[0]
+	WORD $0x4f9d12eb // fmla v11.4s, v23.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R20)(R16<<2), F30
+	WORD $0x4f9e1056 // fmla v22.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1077 // fmla v23.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FMOVS (R25)(R16<<2), F31
+	WORD $0x4f9f12cc // fmla v12.4s, v22.4s, v31.s[0]
+	WORD $0x4f9f12ed // fmla v13.4s, v23.4s, v31.s[0]
+	FMOVS (R26)(R16<<2), F24
+	WORD $0x4f9812ce // fmla v14.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812ef // fmla v15.4s, v23.4s, v24.s[0]
+	FMOVS (R1)(R16<<2), F25
+	WORD $0x4f9912d0 // fmla v16.4s, v22.4s, v25.s[0]
+	WORD $0x4f9912f1 // fmla v17.4s, v23.4s, v25.s[0]
+	FMOVS (R2)(R16<<2), F26
+	WORD $0x4f9a12d2 // fmla v18.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12f3 // fmla v19.4s, v23.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	FSTPQ (F22, F23), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows243
+rest244:
+	ADDS $2, R12, R12
+	BEQ end246
+row245:
+	FLDPQ 0(R9), (F20, F21)
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row245
+end246:
+	B out240
+decayed239:
+	MOVD ZR, R15
+	MOVD $1, R16
+	SUBS $2, R12, R12
+	BLT rest248
+rows247:
+	FLDPQ 0(R9), (F20, F21)
+	FMOVS (R13), F24
+	ADD R14, R13, R13
+	WORD $0x4f989294 // fmul v20.4s, v20.4s, v24.s[0]
+	WORD $0x4f9892b5 // fmul v21.4s, v21.4s, v24.s[0]
+	FLDPQ 0(R10), (F22, F23)
+	FMOVS (R13), F24
+	ADD R14, R13, R13
+	WORD $0x4f9892d6 // fmul v22.4s, v22.4s, v24.s[0]
+	WORD $0x4f9892f7 // fmul v23.4s, v23.4s, v24.s[0]
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R19)(R16<<2), F25
+	WORD $0x4f991016 // fmla v22.4s, v0.4s, v25.s[0]
+	WORD $0x4f991037 // fmla v23.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R21)(R16<<2), F26
+	WORD $0x4f9a12c4 // fmla v4.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12e5 // fmla v5.4s, v23.4s, v26.s[0]
+	FMOVS (R22)(R16<<2), F27
+	WORD $0x4f9b12c6 // fmla v6.4s, v22.4s, v27.s[0]
+	WORD $0x4f9b12e7 // fmla v7.4s, v23.4s, v27.s[0]
+	FMOVS (R23)(R16<<2), F28
+	WORD $0x4f9c12c8 // fmla v8.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c12e9 // fmla v9.4s, v23.4s, v28.s[0]
+	FMOVS (R24)(R16<<2), F29
+	WORD $0x4f9d12ca // fmla v10.4s, v22.4s, v29.s[0]
+	WORD $0x4f9d12eb // fmla v11.4s, v23.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R20)(R16<<2), F30
+	WORD $0x4f9e1056 // fmla v22.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1077 // fmla v23.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FMOVS (R25)(R16<<2), F31
+	WORD $0x4f9f12cc // fmla v12.4s, v22.4s, v31.s[0]
+	WORD $0x4f9f12ed // fmla v13.4s, v23.4s, v31.s[0]
+	FMOVS (R26)(R16<<2), F24
+	WORD $0x4f9812ce // fmla v14.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812ef // fmla v15.4s, v23.4s, v24.s[0]
+	FMOVS (R1)(R16<<2), F25
+	WORD $0x4f9912d0 // fmla v16.4s, v22.4s, v25.s[0]
+	WORD $0x4f9912f1 // fmla v17.4s, v23.4s, v25.s[0]
+	FMOVS (R2)(R16<<2), F26
+	WORD $0x4f9a12d2 // fmla v18.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12f3 // fmla v19.4s, v23.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	FSTPQ (F22, F23), 0(R10)
+	ADD R11, R9, R9
+	ADD R11, R10, R10
+	ADD $2, R15, R15
+	ADD $2, R16, R16
+	SUBS $2, R12, R12
+	BGE rows247
+rest248:
+	ADDS $2, R12, R12
+	BEQ end250
+row249:
+	FLDPQ 0(R9), (F20, F21)
+	FMOVS (R13), F24
+	ADD R14, R13, R13
+	WORD $0x4f989294 // fmul v20.4s, v20.4s, v24.s[0]
+	WORD $0x4f9892b5 // fmul v21.4s, v21.4s, v24.s[0]
+	FMOVS (R19)(R15<<2), F25
+	WORD $0x4f991014 // fmla v20.4s, v0.4s, v25.s[0]
+	WORD $0x4f991035 // fmla v21.4s, v1.4s, v25.s[0]
+	FMOVS (R21)(R15<<2), F26
+	WORD $0x4f9a1284 // fmla v4.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12a5 // fmla v5.4s, v21.4s, v26.s[0]
+	FMOVS (R22)(R15<<2), F27
+	WORD $0x4f9b1286 // fmla v6.4s, v20.4s, v27.s[0]
+	WORD $0x4f9b12a7 // fmla v7.4s, v21.4s, v27.s[0]
+	FMOVS (R23)(R15<<2), F28
+	WORD $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	FMOVS (R24)(R15<<2), F29
+	WORD $0x4f9d128a // fmla v10.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d12ab // fmla v11.4s, v21.4s, v29.s[0]
+	FMOVS (R20)(R15<<2), F30
+	WORD $0x4f9e1054 // fmla v20.4s, v2.4s, v30.s[0]
+	WORD $0x4f9e1075 // fmla v21.4s, v3.4s, v30.s[0]
+	FMOVS (R25)(R15<<2), F31
+	WORD $0x4f9f128c // fmla v12.4s, v20.4s, v31.s[0]
+	WORD $0x4f9f12ad // fmla v13.4s, v21.4s, v31.s[0]
+	FMOVS (R26)(R15<<2), F24
+	WORD $0x4f98128e // fmla v14.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	FMOVS (R1)(R15<<2), F25
+	WORD $0x4f991290 // fmla v16.4s, v20.4s, v25.s[0]
+	WORD $0x4f9912b1 // fmla v17.4s, v21.4s, v25.s[0]
+	FMOVS (R2)(R15<<2), F26
+	WORD $0x4f9a1292 // fmla v18.4s, v20.4s, v26.s[0]
+	WORD $0x4f9a12b3 // fmla v19.4s, v21.4s, v26.s[0]
+	FSTPQ (F20, F21), 0(R9)
+	ADD $1, R15, R15
+	ADD R8, R9, R9
+	SUBS $1, R12, R12
+	BNE row249
+end250:
+out240:
+	MOVD token-8(SP), R1
+	MOVD token-16(SP), R2
+	MOVD token-24(SP), R3
+	MOVD token-32(SP), R4
+	MOVD 192(R0), R15
+	CBZ R15, plain251
+	MOVD $16, R16
+	MADD R16, R15, R5, R15
+	FMOVS 0(R15), F0
+	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
+	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
+	FMOVS 4(R15), F0
+	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
+	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
+	FMOVS 8(R15), F0
+	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	FMOVS 12(R15), F0
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	FMOVS 16(R15), F0
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	FMOVS 20(R15), F0
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
+	FMOVS 24(R15), F0
+	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
+	WORD $0x4f809231 // fmul v17.4s, v17.4s, v0.s[0]
+	FMOVS 28(R15), F0
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
+plain251:
+	MOVD 240(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	MOVD 272(R0), R17
+	LSL $2, R17, R17
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite252
+	MOVD R4, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
+	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	WORD $0x4e21d56b // fadd v11.4s, v11.4s, v1.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	ADD R17, R16, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4e21d673 // fadd v19.4s, v19.4s, v1.4s
+	ADD R15, R9, R9
+overwrite252:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F4, F5), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F6, F7), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F8, F9), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F10, F11), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F14, F15), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F16, F17), 0(R16)
+	ADD R17, R16, R16
+	FSTPQ (F18, F19), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
+	MOVD 224(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R1, R1
+	MOVD 216(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R2, R2
+	MOVD 232(R0), R15
+	LSL $2, R15, R15
+	MOVBU 312(R0), R17
+	CMP $0, R17
+	CSNEG EQ, R15, R15, R15
+	ADD R15<<1, R3, R3
+	ADD $2, R5, R5
+	B tokens121
+heads226:
+one122:
+	CBNZ R6, fetched253
+	MOVD 352(R0), R16
+	CMP $0, R16
+	BLE skip254
+	MOVD 344(R0), R15
+	LSL $2, R15, R15
+	MOVD 320(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line255:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line255
+skip254:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip256
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line257:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line257
+skip256:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip258
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line259:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line259
+skip258:
+fetched253:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors162
+	CBZ R22, factors260
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors162:
-	CBNZ R19, some163
+factors260:
+	CBNZ R19, some261
 	MOVD R1, R20
-some163:
+some261:
 	CMP $4, R19
-	BLT few164
+	BLT few262
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	MOVD 168(R0), R15
-	CBZ R15, plain170
+	CBZ R15, plain268
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain170:
+plain268:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
@@ -7416,25 +10938,25 @@ plain170:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed172
+	CBZ R13, undecayed270
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed172
+	BEQ undecayed270
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar173
+	CBZ R15, scalar271
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar173:
-	B decayed171
-undecayed172:
+scalar271:
+	B decayed269
+undecayed270:
 	SUBS $4, R12, R12
-	BLT rest175
-rows174:
+	BLT rest273
+rows272:
 	FMOVQ.P 16(R23), F10
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
@@ -7493,11 +11015,11 @@ rows174:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows174
-rest175:
+	BGE rows272
+rest273:
 	ADDS $4, R12, R12
-	BEQ end177
-row176:
+	BEQ end275
+row274:
 	FMOVS.P 4(R23), F10
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
@@ -7517,24 +11039,24 @@ row176:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row176
-end177:
-	B out168
-decayed171:
+	BNE row274
+end275:
+	B out266
+decayed269:
 	SUBS $4, R12, R12
-	BLT rest179
-rows178:
+	BLT rest277
+rows276:
 	FMOVQ.P 16(R23), F10
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
 	FMOVQ.P 16(R26), F13
 	FMOVQ.P 16(R17), F14
-	CBZ R14, same182
+	CBZ R14, same280
 	FMOVQ.P 16(R13), F15
-	B loaded183
-same182:
+	B loaded281
+same280:
 	VLD1R (R13), [V15.S4]
-loaded183:
+loaded281:
 	FLDPQ 0(R9), (F16, F17)
 	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
 	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
@@ -7596,11 +11118,11 @@ loaded183:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows178
-rest179:
+	BGE rows276
+rest277:
 	ADDS $4, R12, R12
-	BEQ end181
-row180:
+	BEQ end279
+row278:
 	FMOVS.P 4(R23), F10
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
@@ -7624,12 +11146,12 @@ row180:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row180
-end181:
-	B out168
-heads169:
+	BNE row278
+end279:
+	B out266
+heads267:
 	CMP $4, R19
-	BLT rest165
+	BLT rest263
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
@@ -7649,8 +11171,8 @@ heads169:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest185
-rows184:
+	BLT rest283
+rows282:
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
 	FMOVQ.P 16(R26), F13
@@ -7696,11 +11218,11 @@ rows184:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows184
-rest185:
+	BGE rows282
+rest283:
 	ADDS $4, R12, R12
-	BEQ end187
-row186:
+	BEQ end285
+row284:
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
 	FMOVS.P 4(R26), F13
@@ -7716,65 +11238,65 @@ row186:
 	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row186
-end187:
-out168:
-	CBZ R22, plain188
+	BNE row284
+end285:
+out266:
+	CBZ R22, plain286
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9042 // fmul v2.4s, v2.4s, v15.s[0]
 	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
-plain188:
+plain286:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite189
+	CBZ R15, overwrite287
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
 	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-overwrite189:
+overwrite287:
 	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain190
+	CBZ R22, plain288
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
 	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
-plain190:
+plain288:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite191
+	CBZ R15, overwrite289
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
 	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-overwrite191:
+overwrite289:
 	FSTPQ (F4, F5), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain192
+	CBZ R22, plain290
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-plain192:
+plain290:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite193
+	CBZ R15, overwrite291
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
 	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
-overwrite193:
+overwrite291:
 	FSTPQ (F6, F7), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain194
+	CBZ R22, plain292
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
 	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
-plain194:
+plain292:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite195
+	CBZ R15, overwrite293
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
 	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
-overwrite195:
+overwrite293:
 	FSTPQ (F8, F9), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -7786,20 +11308,20 @@ overwrite195:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads169
-rest165:
-	CBZ R19, done167
-	B heads166
-few164:
+	B heads267
+rest263:
+	CBZ R19, done265
+	B heads264
+few262:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	MOVD 168(R0), R15
-	CBZ R15, plain197
+	CBZ R15, plain295
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain197:
+plain295:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -7808,25 +11330,25 @@ plain197:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed199
+	CBZ R13, undecayed297
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed199
+	BEQ undecayed297
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar200
+	CBZ R15, scalar298
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar200:
-	B decayed198
-undecayed199:
+scalar298:
+	B decayed296
+undecayed297:
 	SUBS $4, R12, R12
-	BLT rest202
-rows201:
+	BLT rest300
+rows299:
 	FMOVQ.P 16(R23), F4
 	FMOVQ.P 16(R24), F5
 	FLDPQ 0(R9), (F7, F8)
@@ -7858,11 +11380,11 @@ rows201:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows201
-rest202:
+	BGE rows299
+rest300:
 	ADDS $4, R12, R12
-	BEQ end204
-row203:
+	BEQ end302
+row301:
 	FMOVS.P 4(R23), F4
 	FMOVS.P 4(R24), F5
 	FLDPQ 0(R9), (F7, F8)
@@ -7873,21 +11395,21 @@ row203:
 	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row203
-end204:
-	B out196
-decayed198:
+	BNE row301
+end302:
+	B out294
+decayed296:
 	SUBS $4, R12, R12
-	BLT rest206
-rows205:
+	BLT rest304
+rows303:
 	FMOVQ.P 16(R23), F4
 	FMOVQ.P 16(R24), F5
-	CBZ R14, same209
+	CBZ R14, same307
 	FMOVQ.P 16(R13), F6
-	B loaded210
-same209:
+	B loaded308
+same307:
 	VLD1R (R13), [V6.S4]
-loaded210:
+loaded308:
 	FLDPQ 0(R9), (F7, F8)
 	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
 	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
@@ -7925,11 +11447,11 @@ loaded210:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows205
-rest206:
+	BGE rows303
+rest304:
 	ADDS $4, R12, R12
-	BEQ end208
-row207:
+	BEQ end306
+row305:
 	FMOVS.P 4(R23), F4
 	FMOVS.P 4(R24), F5
 	FMOVS (R13), F6
@@ -7944,10 +11466,10 @@ row207:
 	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row207
-end208:
-	B out196
-heads166:
+	BNE row305
+end306:
+	B out294
+heads264:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -7956,8 +11478,8 @@ heads166:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest212
-rows211:
+	BLT rest310
+rows309:
 	FMOVQ.P 16(R24), F5
 	FLDPQ 0(R9), (F7, F8)
 	FLDPQ 0(R10), (F9, F10)
@@ -7976,32 +11498,32 @@ rows211:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows211
-rest212:
+	BGE rows309
+rest310:
 	ADDS $4, R12, R12
-	BEQ end214
-row213:
+	BEQ end312
+row311:
 	FMOVS.P 4(R24), F5
 	FLDPQ 0(R9), (F7, F8)
 	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
 	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row213
-end214:
-out196:
-	CBZ R19, done167
-	CBZ R22, plain215
+	BNE row311
+end312:
+out294:
+	CBZ R19, done265
+	CBZ R22, plain313
 	FMOVS.P 4(R22), F6
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
-plain215:
+plain313:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite216
+	CBZ R15, overwrite314
 	FLDPQ 0(R21), (F7, F8)
 	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
 	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
-overwrite216:
+overwrite314:
 	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -8010,8 +11532,8 @@ overwrite216:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads166
-done167:
+	CBNZ R19, heads264
+done265:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -8037,16 +11559,16 @@ done167:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens113
-walked115:
+	B tokens121
+walked123:
 	ADD $8, R6, R6
-	B panel111
-narrower112:
-panel217:
+	B panel119
+narrower120:
+panel315:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower218
+	BLT narrower316
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -8058,7 +11580,7 @@ panel217:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards222
+	CBZ R15, forwards320
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -8073,205 +11595,205 @@ panel217:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards222:
+forwards320:
 	MOVD ZR, R5
-tokens219:
+tokens317:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked221
+	BLE walked319
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads321
 	CMP $6, R15
-	BLT one220
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one220
+	BLT one318
 	MOVD 144(R0), R15
-	CBZ R15, undecayed223
+	CBZ R15, undecayed322
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one220
+	BNE one318
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one220
+	BNE one318
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one220
+	BNE one318
 	MOVWU 16(R15), R16
 	CMP R17, R16
-	BNE one220
+	BNE one318
 	MOVWU 20(R15), R16
 	CMP R17, R16
-	BNE one220
-undecayed223:
-	CBNZ R6, fetched224
+	BNE one318
+undecayed322:
+	CBNZ R6, fetched323
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip225
+	BLE skip324
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line226:
+line325:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line226
+	BNE line325
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line227:
+line326:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line227
+	BNE line326
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line228:
+line327:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line228
+	BNE line327
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line229:
+line328:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line229
+	BNE line328
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line230:
+line329:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line230
+	BNE line329
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line231:
+line330:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line231
-skip225:
+	BNE line330
+skip324:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip232
+	BLE skip331
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line233:
+line332:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line233
+	BNE line332
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line234:
+line333:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line234
+	BNE line333
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line235:
+line334:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line235
+	BNE line334
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line236:
+line335:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line236
+	BNE line335
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line237:
+line336:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line237
+	BNE line336
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line238:
+line337:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line238
-skip232:
+	BNE line337
+skip331:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip239
+	BLE skip338
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line240:
+line339:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line240
+	BNE line339
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line241:
+line340:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line241
+	BNE line340
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line242:
+line341:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line242
+	BNE line341
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line243:
+line342:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line243
+	BNE line342
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line244:
+line343:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line244
+	BNE line343
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line245:
+line344:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line245
-skip239:
-fetched224:
-	// 6 tokens
+	BNE line344
+skip338:
+fetched323:
+	// 6 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -8290,7 +11812,7 @@ fetched224:
 	ADD R15, R16, R16
 	FMOVQ 0(R16), F5
 	MOVD 168(R0), R15
-	CBZ R15, plain246
+	CBZ R15, plain345
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F6
 	WORD $0x4f869000 // fmul v0.4s, v0.4s, v6.s[0]
@@ -8304,7 +11826,7 @@ fetched224:
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	FMOVS 20(R15), F11
 	WORD $0x4f8b90a5 // fmul v5.4s, v5.4s, v11.s[0]
-plain246:
+plain345:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	VMOVI $0, V8.B16
@@ -8326,51 +11848,51 @@ plain246:
 	CMP $0, R17
 	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
-	MOVD R2, R23
+	MOVD R2, R25
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	ADD R15, R22, R1
-	ADD R15, R1, R2
-	ADD R16, R23, R24
-	ADD R16, R24, R25
+	ADD R15, R22, R23
+	ADD R15, R23, R24
 	ADD R16, R25, R26
-	ADD R16, R26, R3
+	ADD R16, R26, R1
+	ADD R16, R1, R2
+	ADD R16, R2, R3
 	ADD R16, R3, R4
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed249
+	CBZ R13, undecayed348
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed249
+	BEQ undecayed348
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar250
+	CBZ R15, scalar349
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar250:
-	B decayed247
-undecayed249:
+scalar349:
+	B decayed346
+undecayed348:
 	SUBS $4, R12, R12
-	BLT rest252
-rows251:
+	BLT rest351
+rows350:
 	FMOVQ.P 16(R19), F14
 	FMOVQ.P 16(R20), F15
 	FMOVQ.P 16(R21), F16
 	FMOVQ.P 16(R22), F17
-	FMOVQ.P 16(R1), F18
-	FMOVQ.P 16(R2), F19
-	FMOVQ.P 16(R23), F20
-	FMOVQ.P 16(R24), F21
-	FMOVQ.P 16(R25), F22
-	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R23), F18
+	FMOVQ.P 16(R24), F19
+	FMOVQ.P 16(R25), F20
+	FMOVQ.P 16(R26), F21
+	FMOVQ.P 16(R1), F22
+	FMOVQ.P 16(R2), F23
 	FMOVQ.P 16(R3), F24
 	FMOVQ.P 16(R4), F25
 	FMOVQ 0(R9), F12
@@ -8434,21 +11956,21 @@ rows251:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows251
-rest252:
+	BGE rows350
+rest351:
 	ADDS $4, R12, R12
-	BEQ end254
-row253:
+	BEQ end353
+row352:
 	FMOVS.P 4(R19), F14
 	FMOVS.P 4(R20), F15
 	FMOVS.P 4(R21), F16
 	FMOVS.P 4(R22), F17
-	FMOVS.P 4(R1), F18
-	FMOVS.P 4(R2), F19
-	FMOVS.P 4(R23), F20
-	FMOVS.P 4(R24), F21
-	FMOVS.P 4(R25), F22
-	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R23), F18
+	FMOVS.P 4(R24), F19
+	FMOVS.P 4(R25), F20
+	FMOVS.P 4(R26), F21
+	FMOVS.P 4(R1), F22
+	FMOVS.P 4(R2), F23
 	FMOVS.P 4(R3), F24
 	FMOVS.P 4(R4), F25
 	FMOVQ 0(R9), F12
@@ -8467,31 +11989,31 @@ row253:
 	FMOVQ F12, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row253
-end254:
-	B out248
-decayed247:
+	BNE row352
+end353:
+	B out347
+decayed346:
 	SUBS $4, R12, R12
-	BLT rest256
-rows255:
+	BLT rest355
+rows354:
 	FMOVQ.P 16(R19), F14
 	FMOVQ.P 16(R20), F15
 	FMOVQ.P 16(R21), F16
 	FMOVQ.P 16(R22), F17
-	FMOVQ.P 16(R1), F18
-	FMOVQ.P 16(R2), F19
-	FMOVQ.P 16(R23), F20
-	FMOVQ.P 16(R24), F21
-	FMOVQ.P 16(R25), F22
-	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R23), F18
+	FMOVQ.P 16(R24), F19
+	FMOVQ.P 16(R25), F20
+	FMOVQ.P 16(R26), F21
+	FMOVQ.P 16(R1), F22
+	FMOVQ.P 16(R2), F23
 	FMOVQ.P 16(R3), F24
 	FMOVQ.P 16(R4), F25
-	CBZ R14, same259
+	CBZ R14, same358
 	FMOVQ.P 16(R13), F26
-	B loaded260
-same259:
+	B loaded359
+same358:
 	VLD1R (R13), [V26.S4]
-loaded260:
+loaded359:
 	FMOVQ 0(R9), F12
 	WORD $0x4f9a918c // fmul v12.4s, v12.4s, v26.s[0]
 	FMOVQ 0(R10), F13
@@ -8557,21 +12079,21 @@ loaded260:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows255
-rest256:
+	BGE rows354
+rest355:
 	ADDS $4, R12, R12
-	BEQ end258
-row257:
+	BEQ end357
+row356:
 	FMOVS.P 4(R19), F14
 	FMOVS.P 4(R20), F15
 	FMOVS.P 4(R21), F16
 	FMOVS.P 4(R22), F17
-	FMOVS.P 4(R1), F18
-	FMOVS.P 4(R2), F19
-	FMOVS.P 4(R23), F20
-	FMOVS.P 4(R24), F21
-	FMOVS.P 4(R25), F22
-	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R23), F18
+	FMOVS.P 4(R24), F19
+	FMOVS.P 4(R25), F20
+	FMOVS.P 4(R26), F21
+	FMOVS.P 4(R1), F22
+	FMOVS.P 4(R2), F23
 	FMOVS.P 4(R3), F24
 	FMOVS.P 4(R4), F25
 	FMOVS (R13), F26
@@ -8593,16 +12115,17 @@ row257:
 	FMOVQ F12, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row257
-end258:
-out248:
+	BNE row356
+end357:
+out347:
 	MOVD token-8(SP), R1
 	MOVD token-16(SP), R2
 	MOVD token-24(SP), R3
 	MOVD token-32(SP), R4
 	MOVD 192(R0), R15
-	CBZ R15, plain261
-	ADD R5<<2, R15, R15
+	CBZ R15, plain360
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 4(R15), F0
@@ -8615,46 +12138,60 @@ out248:
 	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
 	FMOVS 20(R15), F0
 	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
-plain261:
+plain360:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite262
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite361
+	MOVD R4, R9
+	MOVD R9, R16
 	FMOVQ 0(R16), F0
 	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F1
-	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F2
-	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F3
-	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F4
-	WORD $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F5
-	WORD $0x4e25d56b // fadd v11.4s, v11.4s, v5.4s
-	ADD R15, R16, R16
-overwrite262:
-	FMOVQ F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F7, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F8, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F9, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F10, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F11, 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d4e7 // fadd v7.4s, v7.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d529 // fadd v9.4s, v9.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d56b // fadd v11.4s, v11.4s, v0.4s
+	ADD R15, R9, R9
+overwrite361:
+	MOVD R4, R9
+	MOVD R9, R16
+	FMOVQ F6, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F7, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F8, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F9, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F10, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F11, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -8677,78 +12214,79 @@ overwrite262:
 	MOVD $6, R16
 	MADD R15, R3, R16, R3
 	ADD $6, R5, R5
-	B tokens219
-one220:
-	CBNZ R6, fetched263
+	B tokens317
+heads321:
+one318:
+	CBNZ R6, fetched362
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip264
+	BLE skip363
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line265:
+line364:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line265
-skip264:
+	BNE line364
+skip363:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip266
+	BLE skip365
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line267:
+line366:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line267
-skip266:
+	BNE line366
+skip365:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip268
+	BLE skip367
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line269:
+line368:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line269
-skip268:
-fetched263:
+	BNE line368
+skip367:
+fetched362:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors270
+	CBZ R22, factors369
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors270:
-	CBNZ R19, some271
+factors369:
+	CBNZ R19, some370
 	MOVD R1, R20
-some271:
+some370:
 	CMP $4, R19
-	BLT few272
+	BLT few371
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain278
+	CBZ R15, plain377
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain278:
+plain377:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -8764,25 +12302,25 @@ plain278:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed280
+	CBZ R13, undecayed379
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed280
+	BEQ undecayed379
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar281
+	CBZ R15, scalar380
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar281:
-	B decayed279
-undecayed280:
+scalar380:
+	B decayed378
+undecayed379:
 	SUBS $4, R12, R12
-	BLT rest283
-rows282:
+	BLT rest382
+rows381:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
@@ -8821,11 +12359,11 @@ rows282:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows282
-rest283:
+	BGE rows381
+rest382:
 	ADDS $4, R12, R12
-	BEQ end285
-row284:
+	BEQ end384
+row383:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -8840,24 +12378,24 @@ row284:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row284
-end285:
-	B out276
-decayed279:
+	BNE row383
+end384:
+	B out375
+decayed378:
 	SUBS $4, R12, R12
-	BLT rest287
-rows286:
+	BLT rest386
+rows385:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
 	FMOVQ.P 16(R17), F9
-	CBZ R14, same290
+	CBZ R14, same389
 	FMOVQ.P 16(R13), F10
-	B loaded291
-same290:
+	B loaded390
+same389:
 	VLD1R (R13), [V10.S4]
-loaded291:
+loaded390:
 	FMOVQ 0(R9), F11
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
 	FMOVQ 0(R10), F12
@@ -8895,11 +12433,11 @@ loaded291:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows286
-rest287:
+	BGE rows385
+rest386:
 	ADDS $4, R12, R12
-	BEQ end289
-row288:
+	BEQ end388
+row387:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -8917,12 +12455,12 @@ row288:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row288
-end289:
-	B out276
-heads277:
+	BNE row387
+end388:
+	B out375
+heads376:
 	CMP $4, R19
-	BLT rest273
+	BLT rest372
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -8938,8 +12476,8 @@ heads277:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest293
-rows292:
+	BLT rest392
+rows391:
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
@@ -8969,11 +12507,11 @@ rows292:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows292
-rest293:
+	BGE rows391
+rest392:
 	ADDS $4, R12, R12
-	BEQ end295
-row294:
+	BEQ end394
+row393:
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
 	FMOVS.P 4(R26), F8
@@ -8985,57 +12523,57 @@ row294:
 	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row294
-end295:
-out276:
-	CBZ R22, plain296
+	BNE row393
+end394:
+out375:
+	CBZ R22, plain395
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
-plain296:
+plain395:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite297
+	CBZ R15, overwrite396
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-overwrite297:
+overwrite396:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain298
+	CBZ R22, plain397
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
-plain298:
+plain397:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite299
+	CBZ R15, overwrite398
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
-overwrite299:
+overwrite398:
 	FMOVQ F2, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain300
+	CBZ R22, plain399
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
-plain300:
+plain399:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite301
+	CBZ R15, overwrite400
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
-overwrite301:
+overwrite400:
 	FMOVQ F3, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain302
+	CBZ R22, plain401
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
-plain302:
+plain401:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite303
+	CBZ R15, overwrite402
 	FMOVQ 0(R21), F11
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
-overwrite303:
+overwrite402:
 	FMOVQ F4, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -9047,19 +12585,19 @@ overwrite303:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads277
-rest273:
-	CBZ R19, done275
-	B heads274
-few272:
+	B heads376
+rest372:
+	CBZ R19, done374
+	B heads373
+few371:
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain305
+	CBZ R15, plain404
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain305:
+plain404:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9067,25 +12605,25 @@ plain305:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed307
+	CBZ R13, undecayed406
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed307
+	BEQ undecayed406
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar308
+	CBZ R15, scalar407
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar308:
-	B decayed306
-undecayed307:
+scalar407:
+	B decayed405
+undecayed406:
 	SUBS $4, R12, R12
-	BLT rest310
-rows309:
+	BLT rest409
+rows408:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
@@ -9109,11 +12647,11 @@ rows309:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows309
-rest310:
+	BGE rows408
+rest409:
 	ADDS $4, R12, R12
-	BEQ end312
-row311:
+	BEQ end411
+row410:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
@@ -9122,21 +12660,21 @@ row311:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row311
-end312:
-	B out304
-decayed306:
+	BNE row410
+end411:
+	B out403
+decayed405:
 	SUBS $4, R12, R12
-	BLT rest314
-rows313:
+	BLT rest413
+rows412:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same317
+	CBZ R14, same416
 	FMOVQ.P 16(R13), F4
-	B loaded318
-same317:
+	B loaded417
+same416:
 	VLD1R (R13), [V4.S4]
-loaded318:
+loaded417:
 	FMOVQ 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVQ 0(R10), F6
@@ -9162,11 +12700,11 @@ loaded318:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows313
-rest314:
+	BGE rows412
+rest413:
 	ADDS $4, R12, R12
-	BEQ end316
-row315:
+	BEQ end415
+row414:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -9178,10 +12716,10 @@ row315:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row315
-end316:
-	B out304
-heads274:
+	BNE row414
+end415:
+	B out403
+heads373:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9189,8 +12727,8 @@ heads274:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest320
-rows319:
+	BLT rest419
+rows418:
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
 	FMOVQ 0(R10), F6
@@ -9205,29 +12743,29 @@ rows319:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows319
-rest320:
+	BGE rows418
+rest419:
 	ADDS $4, R12, R12
-	BEQ end322
-row321:
+	BEQ end421
+row420:
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row321
-end322:
-out304:
-	CBZ R19, done275
-	CBZ R22, plain323
+	BNE row420
+end421:
+out403:
+	CBZ R19, done374
+	CBZ R22, plain422
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain323:
+plain422:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite324
+	CBZ R15, overwrite423
 	FMOVQ 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite324:
+overwrite423:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -9236,8 +12774,8 @@ overwrite324:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads274
-done275:
+	CBNZ R19, heads373
+done374:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -9263,16 +12801,16 @@ done275:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens219
-walked221:
+	B tokens317
+walked319:
 	ADD $4, R6, R6
-	B panel217
-narrower218:
-panel325:
+	B panel315
+narrower316:
+panel424:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $1, R15
-	BLT narrower326
+	BLT narrower425
 
 	// 1 columns
 	MOVD 96(R0), R7
@@ -9284,7 +12822,7 @@ panel325:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards330
+	CBZ R15, forwards429
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -9299,205 +12837,205 @@ panel325:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards330:
+forwards429:
 	MOVD ZR, R5
-tokens327:
+tokens426:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked329
+	BLE walked428
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads430
 	CMP $6, R15
-	BLT one328
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one328
+	BLT one427
 	MOVD 144(R0), R15
-	CBZ R15, undecayed331
+	CBZ R15, undecayed431
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one328
+	BNE one427
 	MOVWU 8(R15), R16
 	CMP R17, R16
-	BNE one328
+	BNE one427
 	MOVWU 12(R15), R16
 	CMP R17, R16
-	BNE one328
+	BNE one427
 	MOVWU 16(R15), R16
 	CMP R17, R16
-	BNE one328
+	BNE one427
 	MOVWU 20(R15), R16
 	CMP R17, R16
-	BNE one328
-undecayed331:
-	CBNZ R6, fetched332
+	BNE one427
+undecayed431:
+	CBNZ R6, fetched432
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip333
+	BLE skip433
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line334:
+line434:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line334
+	BNE line434
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line335:
+line435:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line335
+	BNE line435
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line336:
+line436:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line336
+	BNE line436
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line337:
+line437:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line337
+	BNE line437
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line338:
+line438:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line338
+	BNE line438
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line339:
+line439:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line339
-skip333:
+	BNE line439
+skip433:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip340
+	BLE skip440
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line341:
+line441:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line341
+	BNE line441
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line342:
+line442:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line342
+	BNE line442
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line343:
+line443:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line343
+	BNE line443
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line344:
+line444:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line344
+	BNE line444
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line345:
+line445:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line345
+	BNE line445
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line346:
+line446:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line346
-skip340:
+	BNE line446
+skip440:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip347
+	BLE skip447
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line348:
+line448:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line348
+	BNE line448
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line349:
+line449:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line349
+	BNE line449
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line350:
+line450:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line350
+	BNE line450
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line351:
+line451:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line351
+	BNE line451
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line352:
+line452:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line352
+	BNE line452
 	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line353:
+line453:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line353
-skip347:
-fetched332:
-	// 6 tokens
+	BNE line453
+skip447:
+fetched432:
+	// 6 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -9516,7 +13054,7 @@ fetched332:
 	ADD R15, R16, R16
 	FMOVS 0(R16), F5
 	MOVD 168(R0), R15
-	CBZ R15, plain354
+	CBZ R15, plain454
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F6
 	WORD $0x4f869000 // fmul v0.4s, v0.4s, v6.s[0]
@@ -9530,7 +13068,7 @@ fetched332:
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	FMOVS 20(R15), F11
 	WORD $0x4f8b90a5 // fmul v5.4s, v5.4s, v11.s[0]
-plain354:
+plain454:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	VMOVI $0, V8.B16
@@ -9552,51 +13090,51 @@ plain354:
 	CMP $0, R17
 	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
-	MOVD R2, R23
+	MOVD R2, R25
 	ADD R15, R19, R20
 	ADD R15, R20, R21
 	ADD R15, R21, R22
-	ADD R15, R22, R1
-	ADD R15, R1, R2
-	ADD R16, R23, R24
-	ADD R16, R24, R25
+	ADD R15, R22, R23
+	ADD R15, R23, R24
 	ADD R16, R25, R26
-	ADD R16, R26, R3
+	ADD R16, R26, R1
+	ADD R16, R1, R2
+	ADD R16, R2, R3
 	ADD R16, R3, R4
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed357
+	CBZ R13, undecayed457
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed357
+	BEQ undecayed457
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar358
+	CBZ R15, scalar458
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar358:
-	B decayed355
-undecayed357:
+scalar458:
+	B decayed455
+undecayed457:
 	SUBS $4, R12, R12
-	BLT rest360
-rows359:
+	BLT rest460
+rows459:
 	FMOVQ.P 16(R19), F14
 	FMOVQ.P 16(R20), F15
 	FMOVQ.P 16(R21), F16
 	FMOVQ.P 16(R22), F17
-	FMOVQ.P 16(R1), F18
-	FMOVQ.P 16(R2), F19
-	FMOVQ.P 16(R23), F20
-	FMOVQ.P 16(R24), F21
-	FMOVQ.P 16(R25), F22
-	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R23), F18
+	FMOVQ.P 16(R24), F19
+	FMOVQ.P 16(R25), F20
+	FMOVQ.P 16(R26), F21
+	FMOVQ.P 16(R1), F22
+	FMOVQ.P 16(R2), F23
 	FMOVQ.P 16(R3), F24
 	FMOVQ.P 16(R4), F25
 	FMOVS 0(R9), F12
@@ -9660,21 +13198,21 @@ rows359:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows359
-rest360:
+	BGE rows459
+rest460:
 	ADDS $4, R12, R12
-	BEQ end362
-row361:
+	BEQ end462
+row461:
 	FMOVS.P 4(R19), F14
 	FMOVS.P 4(R20), F15
 	FMOVS.P 4(R21), F16
 	FMOVS.P 4(R22), F17
-	FMOVS.P 4(R1), F18
-	FMOVS.P 4(R2), F19
-	FMOVS.P 4(R23), F20
-	FMOVS.P 4(R24), F21
-	FMOVS.P 4(R25), F22
-	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R23), F18
+	FMOVS.P 4(R24), F19
+	FMOVS.P 4(R25), F20
+	FMOVS.P 4(R26), F21
+	FMOVS.P 4(R1), F22
+	FMOVS.P 4(R2), F23
 	FMOVS.P 4(R3), F24
 	FMOVS.P 4(R4), F25
 	FMOVS 0(R9), F12
@@ -9693,31 +13231,31 @@ row361:
 	FMOVS F12, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row361
-end362:
-	B out356
-decayed355:
+	BNE row461
+end462:
+	B out456
+decayed455:
 	SUBS $4, R12, R12
-	BLT rest364
-rows363:
+	BLT rest464
+rows463:
 	FMOVQ.P 16(R19), F14
 	FMOVQ.P 16(R20), F15
 	FMOVQ.P 16(R21), F16
 	FMOVQ.P 16(R22), F17
-	FMOVQ.P 16(R1), F18
-	FMOVQ.P 16(R2), F19
-	FMOVQ.P 16(R23), F20
-	FMOVQ.P 16(R24), F21
-	FMOVQ.P 16(R25), F22
-	FMOVQ.P 16(R26), F23
+	FMOVQ.P 16(R23), F18
+	FMOVQ.P 16(R24), F19
+	FMOVQ.P 16(R25), F20
+	FMOVQ.P 16(R26), F21
+	FMOVQ.P 16(R1), F22
+	FMOVQ.P 16(R2), F23
 	FMOVQ.P 16(R3), F24
 	FMOVQ.P 16(R4), F25
-	CBZ R14, same367
+	CBZ R14, same467
 	FMOVQ.P 16(R13), F26
-	B loaded368
-same367:
+	B loaded468
+same467:
 	VLD1R (R13), [V26.S4]
-loaded368:
+loaded468:
 	FMOVS 0(R9), F12
 	WORD $0x4f9a918c // fmul v12.4s, v12.4s, v26.s[0]
 	FMOVS 0(R10), F13
@@ -9783,21 +13321,21 @@ loaded368:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows363
-rest364:
+	BGE rows463
+rest464:
 	ADDS $4, R12, R12
-	BEQ end366
-row365:
+	BEQ end466
+row465:
 	FMOVS.P 4(R19), F14
 	FMOVS.P 4(R20), F15
 	FMOVS.P 4(R21), F16
 	FMOVS.P 4(R22), F17
-	FMOVS.P 4(R1), F18
-	FMOVS.P 4(R2), F19
-	FMOVS.P 4(R23), F20
-	FMOVS.P 4(R24), F21
-	FMOVS.P 4(R25), F22
-	FMOVS.P 4(R26), F23
+	FMOVS.P 4(R23), F18
+	FMOVS.P 4(R24), F19
+	FMOVS.P 4(R25), F20
+	FMOVS.P 4(R26), F21
+	FMOVS.P 4(R1), F22
+	FMOVS.P 4(R2), F23
 	FMOVS.P 4(R3), F24
 	FMOVS.P 4(R4), F25
 	FMOVS (R13), F26
@@ -9819,16 +13357,17 @@ row365:
 	FMOVS F12, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row365
-end366:
-out356:
+	BNE row465
+end466:
+out456:
 	MOVD token-8(SP), R1
 	MOVD token-16(SP), R2
 	MOVD token-24(SP), R3
 	MOVD token-32(SP), R4
 	MOVD 192(R0), R15
-	CBZ R15, plain369
-	ADD R5<<2, R15, R15
+	CBZ R15, plain469
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	FMOVS 4(R15), F0
@@ -9841,46 +13380,60 @@ out356:
 	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
 	FMOVS 20(R15), F0
 	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
-plain369:
+plain469:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite370
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite470
+	MOVD R4, R9
+	MOVD R9, R16
 	FMOVS 0(R16), F0
 	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F1
-	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F2
-	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F3
-	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F4
-	WORD $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F5
-	WORD $0x4e25d56b // fadd v11.4s, v11.4s, v5.4s
-	ADD R15, R16, R16
-overwrite370:
-	FMOVS F6, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F7, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F8, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F9, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F10, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F11, 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d4e7 // fadd v7.4s, v7.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d529 // fadd v9.4s, v9.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d54a // fadd v10.4s, v10.4s, v0.4s
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d56b // fadd v11.4s, v11.4s, v0.4s
+	ADD R15, R9, R9
+overwrite470:
+	MOVD R4, R9
+	MOVD R9, R16
+	FMOVS F6, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F7, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F8, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F9, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F10, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F11, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -9903,76 +13456,77 @@ overwrite370:
 	MOVD $6, R16
 	MADD R15, R3, R16, R3
 	ADD $6, R5, R5
-	B tokens327
-one328:
-	CBNZ R6, fetched371
+	B tokens426
+heads430:
+one427:
+	CBNZ R6, fetched471
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip372
+	BLE skip472
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line373:
+line473:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line373
-skip372:
+	BNE line473
+skip472:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip374
+	BLE skip474
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line375:
+line475:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line375
-skip374:
+	BNE line475
+skip474:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip376
+	BLE skip476
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line377:
+line477:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line377
-skip376:
-fetched371:
+	BNE line477
+skip476:
+fetched471:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors378
+	CBZ R22, factors478
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors378:
-	CBNZ R19, some379
+factors478:
+	CBNZ R19, some479
 	MOVD R1, R20
-some379:
+some479:
 	MOVD R3, R16
 	FMOVS 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain385
+	CBZ R15, plain485
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain385:
+plain485:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -9980,25 +13534,25 @@ plain385:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed387
+	CBZ R13, undecayed487
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed387
+	BEQ undecayed487
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar388
+	CBZ R15, scalar488
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar388:
-	B decayed386
-undecayed387:
+scalar488:
+	B decayed486
+undecayed487:
 	SUBS $4, R12, R12
-	BLT rest390
-rows389:
+	BLT rest490
+rows489:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
@@ -10022,11 +13576,11 @@ rows389:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows389
-rest390:
+	BGE rows489
+rest490:
 	ADDS $4, R12, R12
-	BEQ end392
-row391:
+	BEQ end492
+row491:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
@@ -10035,21 +13589,21 @@ row391:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row391
-end392:
-	B out384
-decayed386:
+	BNE row491
+end492:
+	B out484
+decayed486:
 	SUBS $4, R12, R12
-	BLT rest394
-rows393:
+	BLT rest494
+rows493:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same397
+	CBZ R14, same497
 	FMOVQ.P 16(R13), F4
-	B loaded398
-same397:
+	B loaded498
+same497:
 	VLD1R (R13), [V4.S4]
-loaded398:
+loaded498:
 	FMOVS 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVS 0(R10), F6
@@ -10075,11 +13629,11 @@ loaded398:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows393
-rest394:
+	BGE rows493
+rest494:
 	ADDS $4, R12, R12
-	BEQ end396
-row395:
+	BEQ end496
+row495:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -10091,10 +13645,10 @@ row395:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row395
-end396:
-	B out384
-heads382:
+	BNE row495
+end496:
+	B out484
+heads482:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -10102,8 +13656,8 @@ heads382:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest400
-rows399:
+	BLT rest500
+rows499:
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
 	FMOVS 0(R10), F6
@@ -10118,29 +13672,29 @@ rows399:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows399
-rest400:
+	BGE rows499
+rest500:
 	ADDS $4, R12, R12
-	BEQ end402
-row401:
+	BEQ end502
+row501:
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row401
-end402:
-out384:
-	CBZ R19, done383
-	CBZ R22, plain403
+	BNE row501
+end502:
+out484:
+	CBZ R19, done483
+	CBZ R22, plain503
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain403:
+plain503:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite404
+	CBZ R15, overwrite504
 	FMOVS 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite404:
+overwrite504:
 	FMOVS F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -10149,8 +13703,8 @@ overwrite404:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads382
-done383:
+	CBNZ R19, heads482
+done483:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -10176,15 +13730,15 @@ done383:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens327
-walked329:
+	B tokens426
+walked428:
 	ADD $1, R6, R6
-	B panel325
-narrower326:
+	B panel424
+narrower425:
 	RET
 
-// recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Tokens with
-// several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:
+// recur2x16NEON is the recurrence of tile.Recur in blocks of 2 tokens against panels of 16 columns. Blocks with
+// several heads or a decay inside and what is left of the tokens are walked one by one. Stream is not used:
 // arm64 cores find out by themselves that lines are written whole.
 TEXT ·recur2x16NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -10200,11 +13754,13 @@ panel1:
 	CMP $4, R15
 	BGE narrower2
 	MOVD 288(R0), R15
+	MOVD 280(R0), R16
 	CMP $1, R15
-	BNE alone3
-	MOVD 280(R0), R15
-	CMP $2, R15
+	BNE heads4
+	CMP $2, R16
 	BGE narrower2
+	B alone3
+heads4:
 alone3:
 	// 32 columns
 	MOVD 96(R0), R7
@@ -10216,7 +13772,7 @@ alone3:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards7
+	CBZ R15, forwards8
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -10231,79 +13787,80 @@ alone3:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards7:
+forwards8:
 	MOVD ZR, R5
-tokens4:
+tokens5:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked6
-	CBNZ R6, fetched8
+	BLE walked7
+one6:
+	CBNZ R6, fetched9
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip9
+	BLE skip10
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line10:
+line11:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line10
-skip9:
+	BNE line11
+skip10:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip11
+	BLE skip12
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line12:
+line13:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line12
-skip11:
+	BNE line13
+skip12:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip13
+	BLE skip14
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line14:
+line15:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line14
-skip13:
-fetched8:
+	BNE line15
+skip14:
+fetched9:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors15
+	CBZ R22, factors16
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors15:
-	CBNZ R19, some16
+factors16:
+	CBNZ R19, some17
 	MOVD R1, R20
-some16:
+some17:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	FLDPQ 64(R16), (F4, F5)
 	FLDPQ 96(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain22
+	CBZ R15, plain23
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -10314,7 +13871,7 @@ some16:
 	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
 	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
 	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
-plain22:
+plain23:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -10329,25 +13886,25 @@ plain22:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed24
+	CBZ R13, undecayed25
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed24
+	BEQ undecayed25
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar25
+	CBZ R15, scalar26
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar25:
-	B decayed23
-undecayed24:
+scalar26:
+	B decayed24
+undecayed25:
 	SUBS $4, R12, R12
-	BLT rest27
-rows26:
+	BLT rest28
+rows27:
 	FMOVQ.P 16(R23), F16
 	FMOVQ.P 16(R24), F17
 	FLDPQ 0(R9), (F19, F20)
@@ -10451,11 +14008,11 @@ rows26:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows26
-rest27:
+	BGE rows27
+rest28:
 	ADDS $4, R12, R12
-	BEQ end29
-row28:
+	BEQ end30
+row29:
 	FMOVS.P 4(R23), F16
 	FMOVS.P 4(R24), F17
 	FLDPQ 0(R9), (F19, F20)
@@ -10484,21 +14041,21 @@ row28:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row28
-end29:
-	B out21
-decayed23:
+	BNE row29
+end30:
+	B out22
+decayed24:
 	SUBS $4, R12, R12
-	BLT rest31
-rows30:
+	BLT rest32
+rows31:
 	FMOVQ.P 16(R23), F16
 	FMOVQ.P 16(R24), F17
-	CBZ R14, same34
+	CBZ R14, same35
 	FMOVQ.P 16(R13), F18
-	B loaded35
-same34:
+	B loaded36
+same35:
 	VLD1R (R13), [V18.S4]
-loaded35:
+loaded36:
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
 	FLDPQ 64(R9), (F23, F24)
@@ -10632,11 +14189,11 @@ loaded35:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows30
-rest31:
+	BGE rows31
+rest32:
 	ADDS $4, R12, R12
-	BEQ end33
-row32:
+	BEQ end34
+row33:
 	FMOVS.P 4(R23), F16
 	FMOVS.P 4(R24), F17
 	FMOVS (R13), F18
@@ -10675,10 +14232,10 @@ row32:
 	FSTPQ (F25, F26), 96(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row32
-end33:
-	B out21
-heads19:
+	BNE row33
+end34:
+	B out22
+heads20:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -10693,8 +14250,8 @@ heads19:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest37
-rows36:
+	BLT rest38
+rows37:
 	FMOVQ.P 16(R24), F17
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
@@ -10749,11 +14306,11 @@ rows36:
 	WORD $0x4fb11b4f // fmla v15.4s, v26.4s, v17.s[3]
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows36
-rest37:
+	BGE rows37
+rest38:
 	ADDS $4, R12, R12
-	BEQ end39
-row38:
+	BEQ end40
+row39:
 	FMOVS.P 4(R24), F17
 	FLDPQ 0(R9), (F19, F20)
 	FLDPQ 32(R9), (F21, F22)
@@ -10769,11 +14326,11 @@ row38:
 	WORD $0x4f91134f // fmla v15.4s, v26.4s, v17.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row38
-end39:
-out21:
-	CBZ R19, done20
-	CBZ R22, plain40
+	BNE row39
+end40:
+out22:
+	CBZ R19, done21
+	CBZ R22, plain41
 	FMOVS.P 4(R22), F18
 	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
 	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
@@ -10783,9 +14340,9 @@ out21:
 	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
 	WORD $0x4f9291ce // fmul v14.4s, v14.4s, v18.s[0]
 	WORD $0x4f9291ef // fmul v15.4s, v15.4s, v18.s[0]
-plain40:
+plain41:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite41
+	CBZ R15, overwrite42
 	FLDPQ 0(R21), (F19, F20)
 	FLDPQ 32(R21), (F21, F22)
 	FLDPQ 64(R21), (F23, F24)
@@ -10798,7 +14355,7 @@ plain40:
 	WORD $0x4e38d5ad // fadd v13.4s, v13.4s, v24.4s
 	WORD $0x4e39d5ce // fadd v14.4s, v14.4s, v25.4s
 	WORD $0x4e3ad5ef // fadd v15.4s, v15.4s, v26.4s
-overwrite41:
+overwrite42:
 	FSTPQ (F8, F9), 0(R21)
 	FSTPQ (F10, F11), 32(R21)
 	FSTPQ (F12, F13), 64(R21)
@@ -10810,8 +14367,8 @@ overwrite41:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads19
-done20:
+	CBNZ R19, heads20
+done21:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -10837,16 +14394,16 @@ done20:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens4
-walked6:
+	B tokens5
+walked7:
 	ADD $32, R6, R6
 	B panel1
 narrower2:
-panel42:
+panel43:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $16, R15
-	BLT narrower43
+	BLT narrower44
 
 	// 16 columns
 	MOVD 96(R0), R7
@@ -10858,7 +14415,7 @@ panel42:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards47
+	CBZ R15, forwards48
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -10873,56 +14430,41 @@ panel42:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards47:
+forwards48:
 	MOVD ZR, R5
-tokens44:
+tokens45:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked46
+	BLE walked47
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads49
 	CMP $2, R15
-	BLT one45
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one45
+	BLT one46
 	MOVD 144(R0), R15
-	CBZ R15, undecayed48
+	CBZ R15, undecayed50
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one45
-undecayed48:
-	CBNZ R6, fetched49
+	BNE one46
+undecayed50:
+	CBNZ R6, fetched51
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip50
+	BLE skip52
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line51:
+line53:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line51
+	BNE line53
 	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line52:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line52
-skip50:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip53
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line54:
@@ -10930,22 +14472,22 @@ line54:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line54
-	ADD R15, R17, R17
+skip52:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip55
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line55:
+line56:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line55
-skip53:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip56
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
+	BNE line56
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line57:
@@ -10953,17 +14495,32 @@ line57:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line57
-	ADD R15, R17, R17
+skip55:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip58
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line58:
+line59:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line58
-skip56:
-fetched49:
-	// 2 tokens
+	BNE line59
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line60:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line60
+skip58:
+fetched51:
+	// 2 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -10976,7 +14533,7 @@ fetched49:
 	FLDPQ 0(R16), (F4, F5)
 	FLDPQ 32(R16), (F6, F7)
 	MOVD 168(R0), R15
-	CBZ R15, plain59
+	CBZ R15, plain61
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -10988,7 +14545,7 @@ fetched49:
 	WORD $0x4f8c90a5 // fmul v5.4s, v5.4s, v12.s[0]
 	WORD $0x4f8c90c6 // fmul v6.4s, v6.4s, v12.s[0]
 	WORD $0x4f8c90e7 // fmul v7.4s, v7.4s, v12.s[0]
-plain59:
+plain61:
 	VMOVI $0, V8.B16
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
@@ -11008,37 +14565,37 @@ plain59:
 	CMP $0, R17
 	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
-	MOVD R2, R23
+	MOVD R2, R21
 	ADD R15, R19, R20
-	ADD R16, R23, R24
+	ADD R16, R21, R22
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed62
+	CBZ R13, undecayed64
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed62
+	BEQ undecayed64
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar63
+	CBZ R15, scalar65
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar63:
-	B decayed60
-undecayed62:
+scalar65:
+	B decayed62
+undecayed64:
 	SUBS $4, R12, R12
-	BLT rest65
-rows64:
+	BLT rest67
+rows66:
 	FMOVQ.P 16(R19), F24
 	FMOVQ.P 16(R20), F25
-	FMOVQ.P 16(R23), F26
-	FMOVQ.P 16(R24), F27
+	FMOVQ.P 16(R21), F26
+	FMOVQ.P 16(R22), F27
 	FLDPQ 0(R9), (F16, F17)
 	FLDPQ 32(R9), (F18, F19)
 	FLDPQ 0(R10), (F20, F21)
@@ -11124,15 +14681,15 @@ rows64:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows64
-rest65:
+	BGE rows66
+rest67:
 	ADDS $4, R12, R12
-	BEQ end67
-row66:
+	BEQ end69
+row68:
 	FMOVS.P 4(R19), F24
 	FMOVS.P 4(R20), F25
-	FMOVS.P 4(R23), F26
-	FMOVS.P 4(R24), F27
+	FMOVS.P 4(R21), F26
+	FMOVS.P 4(R22), F27
 	FLDPQ 0(R9), (F16, F17)
 	FLDPQ 32(R9), (F18, F19)
 	WORD $0x4f981010 // fmla v16.4s, v0.4s, v24.s[0]
@@ -11155,23 +14712,23 @@ row66:
 	FSTPQ (F18, F19), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row66
-end67:
-	B out61
-decayed60:
+	BNE row68
+end69:
+	B out63
+decayed62:
 	SUBS $4, R12, R12
-	BLT rest69
-rows68:
+	BLT rest71
+rows70:
 	FMOVQ.P 16(R19), F24
 	FMOVQ.P 16(R20), F25
-	FMOVQ.P 16(R23), F26
-	FMOVQ.P 16(R24), F27
-	CBZ R14, same72
+	FMOVQ.P 16(R21), F26
+	FMOVQ.P 16(R22), F27
+	CBZ R14, same74
 	FMOVQ.P 16(R13), F28
-	B loaded73
-same72:
+	B loaded75
+same74:
 	VLD1R (R13), [V28.S4]
-loaded73:
+loaded75:
 	FLDPQ 0(R9), (F16, F17)
 	FLDPQ 32(R9), (F18, F19)
 	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
@@ -11273,15 +14830,15 @@ loaded73:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows68
-rest69:
+	BGE rows70
+rest71:
 	ADDS $4, R12, R12
-	BEQ end71
-row70:
+	BEQ end73
+row72:
 	FMOVS.P 4(R19), F24
 	FMOVS.P 4(R20), F25
-	FMOVS.P 4(R23), F26
-	FMOVS.P 4(R24), F27
+	FMOVS.P 4(R21), F26
+	FMOVS.P 4(R22), F27
 	FMOVS (R13), F28
 	ADD R14, R13, R13
 	FLDPQ 0(R9), (F16, F17)
@@ -11310,12 +14867,13 @@ row70:
 	FSTPQ (F18, F19), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row70
-end71:
-out61:
+	BNE row72
+end73:
+out63:
 	MOVD 192(R0), R15
-	CBZ R15, plain74
-	ADD R5<<2, R15, R15
+	CBZ R15, plain76
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809108 // fmul v8.4s, v8.4s, v0.s[0]
 	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
@@ -11326,36 +14884,42 @@ out61:
 	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
 	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
 	WORD $0x4f8091ef // fmul v15.4s, v15.4s, v0.s[0]
-plain74:
+plain76:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite75
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite77
+	MOVD R4, R9
+	MOVD R9, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
 	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
 	WORD $0x4e22d54a // fadd v10.4s, v10.4s, v2.4s
 	WORD $0x4e23d56b // fadd v11.4s, v11.4s, v3.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F4, F5)
-	FLDPQ 32(R16), (F6, F7)
-	WORD $0x4e24d58c // fadd v12.4s, v12.4s, v4.4s
-	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
-	WORD $0x4e26d5ce // fadd v14.4s, v14.4s, v6.4s
-	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
-	ADD R15, R16, R16
-overwrite75:
-	FSTPQ (F8, F9), 0(R4)
-	FSTPQ (F10, F11), 32(R4)
-	ADD R15, R4, R4
-	FSTPQ (F12, F13), 0(R4)
-	FSTPQ (F14, F15), 32(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	FLDPQ 32(R16), (F2, F3)
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e21d5ad // fadd v13.4s, v13.4s, v1.4s
+	WORD $0x4e22d5ce // fadd v14.4s, v14.4s, v2.4s
+	WORD $0x4e23d5ef // fadd v15.4s, v15.4s, v3.4s
+	ADD R15, R9, R9
+overwrite77:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F8, F9), 0(R16)
+	FSTPQ (F10, F11), 32(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F12, F13), 0(R16)
+	FSTPQ (F14, F15), 32(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -11375,30 +14939,16 @@ overwrite75:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens44
-one45:
-	CBNZ R6, fetched76
+	B tokens45
+heads49:
+one46:
+	CBNZ R6, fetched78
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip77
+	BLE skip79
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line78:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line78
-skip77:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip79
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -11408,12 +14958,12 @@ line80:
 	SUBS $1, R20, R20
 	BNE line80
 skip79:
-	MOVD 432(R0), R16
+	MOVD 392(R0), R16
 	CMP $0, R16
 	BLE skip81
-	MOVD 424(R0), R15
+	MOVD 384(R0), R15
 	LSL $2, R15, R15
-	MOVD 400(R0), R17
+	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -11423,34 +14973,49 @@ line82:
 	SUBS $1, R20, R20
 	BNE line82
 skip81:
-fetched76:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip83
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line84:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line84
+skip83:
+fetched78:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors83
+	CBZ R22, factors85
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors83:
-	CBNZ R19, some84
+factors85:
+	CBNZ R19, some86
 	MOVD R1, R20
-some84:
+some86:
 	CMP $4, R19
-	BLT few85
+	BLT few87
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain91
+	CBZ R15, plain93
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain91:
+plain93:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -11478,25 +15043,25 @@ plain91:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed93
+	CBZ R13, undecayed95
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed93
+	BEQ undecayed95
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar94
+	CBZ R15, scalar96
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar94:
-	B decayed92
-undecayed93:
+scalar96:
+	B decayed94
+undecayed95:
 	SUBS $4, R12, R12
-	BLT rest96
-rows95:
+	BLT rest98
+rows97:
 	FMOVQ.P 16(R23), F20
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
@@ -11603,11 +15168,11 @@ rows95:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows95
-rest96:
+	BGE rows97
+rest98:
 	ADDS $4, R12, R12
-	BEQ end98
-row97:
+	BEQ end100
+row99:
 	FMOVS.P 4(R23), F20
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
@@ -11639,24 +15204,24 @@ row97:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row97
-end98:
-	B out89
-decayed92:
+	BNE row99
+end100:
+	B out91
+decayed94:
 	SUBS $4, R12, R12
-	BLT rest100
-rows99:
+	BLT rest102
+rows101:
 	FMOVQ.P 16(R23), F20
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
 	FMOVQ.P 16(R26), F23
 	FMOVQ.P 16(R17), F24
-	CBZ R14, same103
+	CBZ R14, same105
 	FMOVQ.P 16(R13), F25
-	B loaded104
-same103:
+	B loaded106
+same105:
 	VLD1R (R13), [V25.S4]
-loaded104:
+loaded106:
 	FLDPQ 0(R9), (F26, F27)
 	FLDPQ 32(R9), (F28, F29)
 	WORD $0x4f99935a // fmul v26.4s, v26.4s, v25.s[0]
@@ -11774,11 +15339,11 @@ loaded104:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows99
-rest100:
+	BGE rows101
+rest102:
 	ADDS $4, R12, R12
-	BEQ end102
-row101:
+	BEQ end104
+row103:
 	FMOVS.P 4(R23), F20
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
@@ -11816,12 +15381,12 @@ row101:
 	FSTPQ (F28, F29), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row101
-end102:
-	B out89
-heads90:
+	BNE row103
+end104:
+	B out91
+heads92:
 	CMP $4, R19
-	BLT rest86
+	BLT rest88
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -11849,8 +15414,8 @@ heads90:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest106
-rows105:
+	BLT rest108
+rows107:
 	FMOVQ.P 16(R24), F21
 	FMOVQ.P 16(R25), F22
 	FMOVQ.P 16(R26), F23
@@ -11932,11 +15497,11 @@ rows105:
 	WORD $0x4fb81bb3 // fmla v19.4s, v29.4s, v24.s[3]
 	ADD R8, R9, R9
 	SUBS $4, R12, R12
-	BGE rows105
-rest106:
+	BGE rows107
+rest108:
 	ADDS $4, R12, R12
-	BEQ end108
-row107:
+	BEQ end110
+row109:
 	FMOVS.P 4(R24), F21
 	FMOVS.P 4(R25), F22
 	FMOVS.P 4(R26), F23
@@ -11961,88 +15526,88 @@ row107:
 	WORD $0x4f9813b3 // fmla v19.4s, v29.4s, v24.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row107
-end108:
-out89:
-	CBZ R22, plain109
+	BNE row109
+end110:
+out91:
+	CBZ R22, plain111
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
 	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
 	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
 	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
-plain109:
+plain111:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite110
+	CBZ R15, overwrite112
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad484 // fadd v4.4s, v4.4s, v26.4s
 	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
 	WORD $0x4e3cd4c6 // fadd v6.4s, v6.4s, v28.4s
 	WORD $0x4e3dd4e7 // fadd v7.4s, v7.4s, v29.4s
-overwrite110:
+overwrite112:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain111
+	CBZ R22, plain113
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999108 // fmul v8.4s, v8.4s, v25.s[0]
 	WORD $0x4f999129 // fmul v9.4s, v9.4s, v25.s[0]
 	WORD $0x4f99914a // fmul v10.4s, v10.4s, v25.s[0]
 	WORD $0x4f99916b // fmul v11.4s, v11.4s, v25.s[0]
-plain111:
+plain113:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite112
+	CBZ R15, overwrite114
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad508 // fadd v8.4s, v8.4s, v26.4s
 	WORD $0x4e3bd529 // fadd v9.4s, v9.4s, v27.4s
 	WORD $0x4e3cd54a // fadd v10.4s, v10.4s, v28.4s
 	WORD $0x4e3dd56b // fadd v11.4s, v11.4s, v29.4s
-overwrite112:
+overwrite114:
 	FSTPQ (F8, F9), 0(R21)
 	FSTPQ (F10, F11), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain113
+	CBZ R22, plain115
 	FMOVS.P 4(R22), F25
 	WORD $0x4f99918c // fmul v12.4s, v12.4s, v25.s[0]
 	WORD $0x4f9991ad // fmul v13.4s, v13.4s, v25.s[0]
 	WORD $0x4f9991ce // fmul v14.4s, v14.4s, v25.s[0]
 	WORD $0x4f9991ef // fmul v15.4s, v15.4s, v25.s[0]
-plain113:
+plain115:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite114
+	CBZ R15, overwrite116
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad58c // fadd v12.4s, v12.4s, v26.4s
 	WORD $0x4e3bd5ad // fadd v13.4s, v13.4s, v27.4s
 	WORD $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-overwrite114:
+overwrite116:
 	FSTPQ (F12, F13), 0(R21)
 	FSTPQ (F14, F15), 32(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain115
+	CBZ R22, plain117
 	FMOVS.P 4(R22), F25
 	WORD $0x4f999210 // fmul v16.4s, v16.4s, v25.s[0]
 	WORD $0x4f999231 // fmul v17.4s, v17.4s, v25.s[0]
 	WORD $0x4f999252 // fmul v18.4s, v18.4s, v25.s[0]
 	WORD $0x4f999273 // fmul v19.4s, v19.4s, v25.s[0]
-plain115:
+plain117:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite116
+	CBZ R15, overwrite118
 	FLDPQ 0(R21), (F26, F27)
 	FLDPQ 32(R21), (F28, F29)
 	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
 	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
 	WORD $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-overwrite116:
+overwrite118:
 	FSTPQ (F16, F17), 0(R21)
 	FSTPQ (F18, F19), 32(R21)
 	MOVD 272(R0), R15
@@ -12055,23 +15620,23 @@ overwrite116:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads90
-rest86:
-	CBZ R19, done88
-	B heads87
-few85:
+	B heads92
+rest88:
+	CBZ R19, done90
+	B heads89
+few87:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	FLDPQ 32(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain118
+	CBZ R15, plain120
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-plain118:
+plain120:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -12082,25 +15647,25 @@ plain118:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed120
+	CBZ R13, undecayed122
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed120
+	BEQ undecayed122
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar121
+	CBZ R15, scalar123
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar121:
-	B decayed119
-undecayed120:
+scalar123:
+	B decayed121
+undecayed122:
 	SUBS $4, R12, R12
-	BLT rest123
-rows122:
+	BLT rest125
+rows124:
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
 	FLDPQ 0(R9), (F11, F12)
@@ -12156,11 +15721,11 @@ rows122:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows122
-rest123:
+	BGE rows124
+rest125:
 	ADDS $4, R12, R12
-	BEQ end125
-row124:
+	BEQ end127
+row126:
 	FMOVS.P 4(R23), F8
 	FMOVS.P 4(R24), F9
 	FLDPQ 0(R9), (F11, F12)
@@ -12177,21 +15742,21 @@ row124:
 	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row124
-end125:
-	B out117
-decayed119:
+	BNE row126
+end127:
+	B out119
+decayed121:
 	SUBS $4, R12, R12
-	BLT rest127
-rows126:
+	BLT rest129
+rows128:
 	FMOVQ.P 16(R23), F8
 	FMOVQ.P 16(R24), F9
-	CBZ R14, same130
+	CBZ R14, same132
 	FMOVQ.P 16(R13), F10
-	B loaded131
-same130:
+	B loaded133
+same132:
 	VLD1R (R13), [V10.S4]
-loaded131:
+loaded133:
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
@@ -12261,11 +15826,11 @@ loaded131:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows126
-rest127:
+	BGE rows128
+rest129:
 	ADDS $4, R12, R12
-	BEQ end129
-row128:
+	BEQ end131
+row130:
 	FMOVS.P 4(R23), F8
 	FMOVS.P 4(R24), F9
 	FMOVS (R13), F10
@@ -12288,10 +15853,10 @@ row128:
 	FSTPQ (F13, F14), 32(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row128
-end129:
-	B out117
-heads87:
+	BNE row130
+end131:
+	B out119
+heads89:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -12302,8 +15867,8 @@ heads87:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest133
-rows132:
+	BLT rest135
+rows134:
 	FMOVQ.P 16(R24), F9
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
@@ -12334,11 +15899,11 @@ rows132:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows132
-rest133:
+	BGE rows134
+rest135:
 	ADDS $4, R12, R12
-	BEQ end135
-row134:
+	BEQ end137
+row136:
 	FMOVS.P 4(R24), F9
 	FLDPQ 0(R9), (F11, F12)
 	FLDPQ 32(R9), (F13, F14)
@@ -12348,26 +15913,26 @@ row134:
 	WORD $0x4f8911c7 // fmla v7.4s, v14.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row134
-end135:
-out117:
-	CBZ R19, done88
-	CBZ R22, plain136
+	BNE row136
+end137:
+out119:
+	CBZ R19, done90
+	CBZ R22, plain138
 	FMOVS.P 4(R22), F10
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
 	WORD $0x4f8a90c6 // fmul v6.4s, v6.4s, v10.s[0]
 	WORD $0x4f8a90e7 // fmul v7.4s, v7.4s, v10.s[0]
-plain136:
+plain138:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite137
+	CBZ R15, overwrite139
 	FLDPQ 0(R21), (F11, F12)
 	FLDPQ 32(R21), (F13, F14)
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
 	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
 	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
 	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
-overwrite137:
+overwrite139:
 	FSTPQ (F4, F5), 0(R21)
 	FSTPQ (F6, F7), 32(R21)
 	MOVD 272(R0), R15
@@ -12377,8 +15942,8 @@ overwrite137:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads87
-done88:
+	CBNZ R19, heads89
+done90:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -12404,16 +15969,16 @@ done88:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens44
-walked46:
+	B tokens45
+walked47:
 	ADD $16, R6, R6
-	B panel42
-narrower43:
-panel138:
+	B panel43
+narrower44:
+panel140:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $8, R15
-	BLT narrower139
+	BLT narrower141
 
 	// 8 columns
 	MOVD 96(R0), R7
@@ -12425,7 +15990,7 @@ panel138:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards143
+	CBZ R15, forwards145
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -12440,55 +16005,32 @@ panel138:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards143:
+forwards145:
 	MOVD ZR, R5
-tokens140:
+tokens142:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked142
+	BLE walked144
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads146
 	CMP $2, R15
-	BLT one141
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one141
+	BLT one143
 	MOVD 144(R0), R15
-	CBZ R15, undecayed144
+	CBZ R15, undecayed147
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one141
-undecayed144:
-	CBNZ R6, fetched145
+	BNE one143
+undecayed147:
+	CBNZ R6, fetched148
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip146
+	BLE skip149
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line147:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line147
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line148:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line148
-skip146:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip149
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -12506,12 +16048,12 @@ line151:
 	SUBS $1, R20, R20
 	BNE line151
 skip149:
-	MOVD 432(R0), R16
+	MOVD 392(R0), R16
 	CMP $0, R16
 	BLE skip152
-	MOVD 424(R0), R15
+	MOVD 384(R0), R15
 	LSL $2, R15, R15
-	MOVD 400(R0), R17
+	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -12529,8 +16071,31 @@ line154:
 	SUBS $1, R20, R20
 	BNE line154
 skip152:
-fetched145:
-	// 2 tokens
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip155
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line156:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line156
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line157:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line157
+skip155:
+fetched148:
+	// 2 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -12541,7 +16106,7 @@ fetched145:
 	ADD R15, R16, R16
 	FLDPQ 0(R16), (F2, F3)
 	MOVD 168(R0), R15
-	CBZ R15, plain155
+	CBZ R15, plain158
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -12549,7 +16114,7 @@ fetched145:
 	FMOVS 4(R15), F6
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
-plain155:
+plain158:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
@@ -12565,37 +16130,37 @@ plain155:
 	CMP $0, R17
 	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
-	MOVD R2, R23
+	MOVD R2, R21
 	ADD R15, R19, R20
-	ADD R16, R23, R24
+	ADD R16, R21, R22
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed158
+	CBZ R13, undecayed161
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed158
+	BEQ undecayed161
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar159
+	CBZ R15, scalar162
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar159:
-	B decayed156
-undecayed158:
+scalar162:
+	B decayed159
+undecayed161:
 	SUBS $4, R12, R12
-	BLT rest161
-rows160:
+	BLT rest164
+rows163:
 	FMOVQ.P 16(R19), F12
 	FMOVQ.P 16(R20), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
+	FMOVQ.P 16(R21), F14
+	FMOVQ.P 16(R22), F15
 	FLDPQ 0(R9), (F8, F9)
 	FLDPQ 0(R10), (F10, F11)
 	WORD $0x4f8c1008 // fmla v8.4s, v0.4s, v12.s[0]
@@ -12641,15 +16206,15 @@ rows160:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows160
-rest161:
+	BGE rows163
+rest164:
 	ADDS $4, R12, R12
-	BEQ end163
-row162:
+	BEQ end166
+row165:
 	FMOVS.P 4(R19), F12
 	FMOVS.P 4(R20), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
+	FMOVS.P 4(R21), F14
+	FMOVS.P 4(R22), F15
 	FLDPQ 0(R9), (F8, F9)
 	WORD $0x4f8c1008 // fmla v8.4s, v0.4s, v12.s[0]
 	WORD $0x4f8c1029 // fmla v9.4s, v1.4s, v12.s[0]
@@ -12662,23 +16227,23 @@ row162:
 	FSTPQ (F8, F9), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row162
-end163:
-	B out157
-decayed156:
+	BNE row165
+end166:
+	B out160
+decayed159:
 	SUBS $4, R12, R12
-	BLT rest165
-rows164:
+	BLT rest168
+rows167:
 	FMOVQ.P 16(R19), F12
 	FMOVQ.P 16(R20), F13
-	FMOVQ.P 16(R23), F14
-	FMOVQ.P 16(R24), F15
-	CBZ R14, same168
+	FMOVQ.P 16(R21), F14
+	FMOVQ.P 16(R22), F15
+	CBZ R14, same171
 	FMOVQ.P 16(R13), F16
-	B loaded169
-same168:
+	B loaded172
+same171:
 	VLD1R (R13), [V16.S4]
-loaded169:
+loaded172:
 	FLDPQ 0(R9), (F8, F9)
 	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
 	WORD $0x4f909129 // fmul v9.4s, v9.4s, v16.s[0]
@@ -12732,15 +16297,15 @@ loaded169:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows164
-rest165:
+	BGE rows167
+rest168:
 	ADDS $4, R12, R12
-	BEQ end167
-row166:
+	BEQ end170
+row169:
 	FMOVS.P 4(R19), F12
 	FMOVS.P 4(R20), F13
-	FMOVS.P 4(R23), F14
-	FMOVS.P 4(R24), F15
+	FMOVS.P 4(R21), F14
+	FMOVS.P 4(R22), F15
 	FMOVS (R13), F16
 	ADD R14, R13, R13
 	FLDPQ 0(R9), (F8, F9)
@@ -12757,40 +16322,47 @@ row166:
 	FSTPQ (F8, F9), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row166
-end167:
-out157:
+	BNE row169
+end170:
+out160:
 	MOVD 192(R0), R15
-	CBZ R15, plain170
-	ADD R5<<2, R15, R15
+	CBZ R15, plain173
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809084 // fmul v4.4s, v4.4s, v0.s[0]
 	WORD $0x4f8090a5 // fmul v5.4s, v5.4s, v0.s[0]
 	FMOVS 4(R15), F0
 	WORD $0x4f8090c6 // fmul v6.4s, v6.4s, v0.s[0]
 	WORD $0x4f8090e7 // fmul v7.4s, v7.4s, v0.s[0]
-plain170:
+plain173:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite171
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite174
+	MOVD R4, R9
+	MOVD R9, R16
 	FLDPQ 0(R16), (F0, F1)
 	WORD $0x4e20d484 // fadd v4.4s, v4.4s, v0.4s
 	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	ADD R15, R16, R16
-	FLDPQ 0(R16), (F2, F3)
-	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
-	WORD $0x4e23d4e7 // fadd v7.4s, v7.4s, v3.4s
-	ADD R15, R16, R16
-overwrite171:
-	FSTPQ (F4, F5), 0(R4)
-	ADD R15, R4, R4
-	FSTPQ (F6, F7), 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FLDPQ 0(R16), (F0, F1)
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	ADD R15, R9, R9
+overwrite174:
+	MOVD R4, R9
+	MOVD R9, R16
+	FSTPQ (F4, F5), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FSTPQ (F6, F7), 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -12810,79 +16382,80 @@ overwrite171:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens140
-one141:
-	CBNZ R6, fetched172
+	B tokens142
+heads146:
+one143:
+	CBNZ R6, fetched175
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip173
+	BLE skip176
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line174:
+line177:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line174
-skip173:
+	BNE line177
+skip176:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip175
+	BLE skip178
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line176:
+line179:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line176
-skip175:
+	BNE line179
+skip178:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip177
+	BLE skip180
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line178:
+line181:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line178
-skip177:
-fetched172:
+	BNE line181
+skip180:
+fetched175:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors179
+	CBZ R22, factors182
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors179:
-	CBNZ R19, some180
+factors182:
+	CBNZ R19, some183
 	MOVD R1, R20
-some180:
+some183:
 	CMP $4, R19
-	BLT few181
+	BLT few184
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	MOVD 168(R0), R15
-	CBZ R15, plain187
+	CBZ R15, plain190
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain187:
+plain190:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
@@ -12902,25 +16475,25 @@ plain187:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed189
+	CBZ R13, undecayed192
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed189
+	BEQ undecayed192
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar190
+	CBZ R15, scalar193
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar190:
-	B decayed188
-undecayed189:
+scalar193:
+	B decayed191
+undecayed192:
 	SUBS $4, R12, R12
-	BLT rest192
-rows191:
+	BLT rest195
+rows194:
 	FMOVQ.P 16(R23), F10
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
@@ -12979,11 +16552,11 @@ rows191:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows191
-rest192:
+	BGE rows194
+rest195:
 	ADDS $4, R12, R12
-	BEQ end194
-row193:
+	BEQ end197
+row196:
 	FMOVS.P 4(R23), F10
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
@@ -13003,24 +16576,24 @@ row193:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row193
-end194:
-	B out185
-decayed188:
+	BNE row196
+end197:
+	B out188
+decayed191:
 	SUBS $4, R12, R12
-	BLT rest196
-rows195:
+	BLT rest199
+rows198:
 	FMOVQ.P 16(R23), F10
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
 	FMOVQ.P 16(R26), F13
 	FMOVQ.P 16(R17), F14
-	CBZ R14, same199
+	CBZ R14, same202
 	FMOVQ.P 16(R13), F15
-	B loaded200
-same199:
+	B loaded203
+same202:
 	VLD1R (R13), [V15.S4]
-loaded200:
+loaded203:
 	FLDPQ 0(R9), (F16, F17)
 	WORD $0x4f8f9210 // fmul v16.4s, v16.4s, v15.s[0]
 	WORD $0x4f8f9231 // fmul v17.4s, v17.4s, v15.s[0]
@@ -13082,11 +16655,11 @@ loaded200:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows195
-rest196:
+	BGE rows198
+rest199:
 	ADDS $4, R12, R12
-	BEQ end198
-row197:
+	BEQ end201
+row200:
 	FMOVS.P 4(R23), F10
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
@@ -13110,12 +16683,12 @@ row197:
 	FSTPQ (F16, F17), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row197
-end198:
-	B out185
-heads186:
+	BNE row200
+end201:
+	B out188
+heads189:
 	CMP $4, R19
-	BLT rest182
+	BLT rest185
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	VMOVI $0, V4.B16
@@ -13135,8 +16708,8 @@ heads186:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest202
-rows201:
+	BLT rest205
+rows204:
 	FMOVQ.P 16(R24), F11
 	FMOVQ.P 16(R25), F12
 	FMOVQ.P 16(R26), F13
@@ -13182,11 +16755,11 @@ rows201:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows201
-rest202:
+	BGE rows204
+rest205:
 	ADDS $4, R12, R12
-	BEQ end204
-row203:
+	BEQ end207
+row206:
 	FMOVS.P 4(R24), F11
 	FMOVS.P 4(R25), F12
 	FMOVS.P 4(R26), F13
@@ -13202,65 +16775,65 @@ row203:
 	WORD $0x4f8e1229 // fmla v9.4s, v17.4s, v14.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row203
-end204:
-out185:
-	CBZ R22, plain205
+	BNE row206
+end207:
+out188:
+	CBZ R22, plain208
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9042 // fmul v2.4s, v2.4s, v15.s[0]
 	WORD $0x4f8f9063 // fmul v3.4s, v3.4s, v15.s[0]
-plain205:
+plain208:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite206
+	CBZ R15, overwrite209
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
 	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-overwrite206:
+overwrite209:
 	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain207
+	CBZ R22, plain210
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9084 // fmul v4.4s, v4.4s, v15.s[0]
 	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
-plain207:
+plain210:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite208
+	CBZ R15, overwrite211
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
 	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-overwrite208:
+overwrite211:
 	FSTPQ (F4, F5), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain209
+	CBZ R22, plain212
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-plain209:
+plain212:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite210
+	CBZ R15, overwrite213
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
 	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
-overwrite210:
+overwrite213:
 	FSTPQ (F6, F7), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
-	CBZ R22, plain211
+	CBZ R22, plain214
 	FMOVS.P 4(R22), F15
 	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
 	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
-plain211:
+plain214:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite212
+	CBZ R15, overwrite215
 	FLDPQ 0(R21), (F16, F17)
 	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
 	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
-overwrite212:
+overwrite215:
 	FSTPQ (F8, F9), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -13272,20 +16845,20 @@ overwrite212:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
+	B heads189
+rest185:
+	CBZ R19, done187
 	B heads186
-rest182:
-	CBZ R19, done184
-	B heads183
-few181:
+few184:
 	MOVD R3, R16
 	FLDPQ 0(R16), (F0, F1)
 	MOVD 168(R0), R15
-	CBZ R15, plain214
+	CBZ R15, plain217
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-plain214:
+plain217:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -13294,25 +16867,25 @@ plain214:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed216
+	CBZ R13, undecayed219
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed216
+	BEQ undecayed219
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar217
+	CBZ R15, scalar220
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar217:
-	B decayed215
-undecayed216:
+scalar220:
+	B decayed218
+undecayed219:
 	SUBS $4, R12, R12
-	BLT rest219
-rows218:
+	BLT rest222
+rows221:
 	FMOVQ.P 16(R23), F4
 	FMOVQ.P 16(R24), F5
 	FLDPQ 0(R9), (F7, F8)
@@ -13344,11 +16917,11 @@ rows218:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows218
-rest219:
+	BGE rows221
+rest222:
 	ADDS $4, R12, R12
-	BEQ end221
-row220:
+	BEQ end224
+row223:
 	FMOVS.P 4(R23), F4
 	FMOVS.P 4(R24), F5
 	FLDPQ 0(R9), (F7, F8)
@@ -13359,21 +16932,21 @@ row220:
 	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row220
-end221:
-	B out213
-decayed215:
+	BNE row223
+end224:
+	B out216
+decayed218:
 	SUBS $4, R12, R12
-	BLT rest223
-rows222:
+	BLT rest226
+rows225:
 	FMOVQ.P 16(R23), F4
 	FMOVQ.P 16(R24), F5
-	CBZ R14, same226
+	CBZ R14, same229
 	FMOVQ.P 16(R13), F6
-	B loaded227
-same226:
+	B loaded230
+same229:
 	VLD1R (R13), [V6.S4]
-loaded227:
+loaded230:
 	FLDPQ 0(R9), (F7, F8)
 	WORD $0x4f8690e7 // fmul v7.4s, v7.4s, v6.s[0]
 	WORD $0x4f869108 // fmul v8.4s, v8.4s, v6.s[0]
@@ -13411,11 +16984,11 @@ loaded227:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows222
-rest223:
+	BGE rows225
+rest226:
 	ADDS $4, R12, R12
-	BEQ end225
-row224:
+	BEQ end228
+row227:
 	FMOVS.P 4(R23), F4
 	FMOVS.P 4(R24), F5
 	FMOVS (R13), F6
@@ -13430,10 +17003,10 @@ row224:
 	FSTPQ (F7, F8), 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row224
-end225:
-	B out213
-heads183:
+	BNE row227
+end228:
+	B out216
+heads186:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD R7, R9
@@ -13442,8 +17015,8 @@ heads183:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest229
-rows228:
+	BLT rest232
+rows231:
 	FMOVQ.P 16(R24), F5
 	FLDPQ 0(R9), (F7, F8)
 	FLDPQ 0(R10), (F9, F10)
@@ -13462,32 +17035,32 @@ rows228:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows228
-rest229:
+	BGE rows231
+rest232:
 	ADDS $4, R12, R12
-	BEQ end231
-row230:
+	BEQ end234
+row233:
 	FMOVS.P 4(R24), F5
 	FLDPQ 0(R9), (F7, F8)
 	WORD $0x4f8510e2 // fmla v2.4s, v7.4s, v5.s[0]
 	WORD $0x4f851103 // fmla v3.4s, v8.4s, v5.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row230
-end231:
-out213:
-	CBZ R19, done184
-	CBZ R22, plain232
+	BNE row233
+end234:
+out216:
+	CBZ R19, done187
+	CBZ R22, plain235
 	FMOVS.P 4(R22), F6
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	WORD $0x4f869063 // fmul v3.4s, v3.4s, v6.s[0]
-plain232:
+plain235:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite233
+	CBZ R15, overwrite236
 	FLDPQ 0(R21), (F7, F8)
 	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
 	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
-overwrite233:
+overwrite236:
 	FSTPQ (F2, F3), 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -13496,8 +17069,8 @@ overwrite233:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads183
-done184:
+	CBNZ R19, heads186
+done187:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -13523,16 +17096,16 @@ done184:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens140
-walked142:
+	B tokens142
+walked144:
 	ADD $8, R6, R6
-	B panel138
-narrower139:
-panel234:
+	B panel140
+narrower141:
+panel237:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $4, R15
-	BLT narrower235
+	BLT narrower238
 
 	// 4 columns
 	MOVD 96(R0), R7
@@ -13544,7 +17117,7 @@ panel234:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards239
+	CBZ R15, forwards242
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -13559,64 +17132,33 @@ panel234:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards239:
+forwards242:
 	MOVD ZR, R5
-tokens236:
+tokens239:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked238
+	BLE walked241
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads243
 	CMP $2, R15
-	BLT one237
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one237
+	BLT one240
 	MOVD 144(R0), R15
-	CBZ R15, undecayed240
+	CBZ R15, undecayed244
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one237
-undecayed240:
-	CBNZ R6, fetched241
+	BNE one240
+undecayed244:
+	CBNZ R6, fetched245
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip242
+	BLE skip246
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line243:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line243
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line244:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line244
-skip242:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip245
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line246:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line246
-	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line247:
@@ -13624,22 +17166,22 @@ line247:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line247
-skip245:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip248
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
+	ADD R15, R17, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line249:
+line248:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line249
-	ADD R15, R17, R17
+	BNE line248
+skip246:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip249
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line250:
@@ -13647,9 +17189,40 @@ line250:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line250
-skip248:
-fetched241:
-	// 2 tokens
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line251:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line251
+skip249:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip252
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line253:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line253
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line254:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line254
+skip252:
+fetched245:
+	// 2 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -13660,13 +17233,13 @@ fetched241:
 	ADD R15, R16, R16
 	FMOVQ 0(R16), F1
 	MOVD 168(R0), R15
-	CBZ R15, plain251
+	CBZ R15, plain255
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS 4(R15), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-plain251:
+plain255:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD 224(R0), R15
@@ -13680,37 +17253,37 @@ plain251:
 	CMP $0, R17
 	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
-	MOVD R2, R23
+	MOVD R2, R21
 	ADD R15, R19, R20
-	ADD R16, R23, R24
+	ADD R16, R21, R22
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed254
+	CBZ R13, undecayed258
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed254
+	BEQ undecayed258
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar255
+	CBZ R15, scalar259
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar255:
-	B decayed252
-undecayed254:
+scalar259:
+	B decayed256
+undecayed258:
 	SUBS $4, R12, R12
-	BLT rest257
-rows256:
+	BLT rest261
+rows260:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
-	FMOVQ.P 16(R23), F8
-	FMOVQ.P 16(R24), F9
+	FMOVQ.P 16(R21), F8
+	FMOVQ.P 16(R22), F9
 	FMOVQ 0(R9), F4
 	FMOVQ 0(R10), F5
 	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
@@ -13740,15 +17313,15 @@ rows256:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows256
-rest257:
+	BGE rows260
+rest261:
 	ADDS $4, R12, R12
-	BEQ end259
-row258:
+	BEQ end263
+row262:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
-	FMOVS.P 4(R23), F8
-	FMOVS.P 4(R24), F9
+	FMOVS.P 4(R21), F8
+	FMOVS.P 4(R22), F9
 	FMOVQ 0(R9), F4
 	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
 	WORD $0x4f881082 // fmla v2.4s, v4.4s, v8.s[0]
@@ -13757,23 +17330,23 @@ row258:
 	FMOVQ F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row258
-end259:
-	B out253
-decayed252:
+	BNE row262
+end263:
+	B out257
+decayed256:
 	SUBS $4, R12, R12
-	BLT rest261
-rows260:
+	BLT rest265
+rows264:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
-	FMOVQ.P 16(R23), F8
-	FMOVQ.P 16(R24), F9
-	CBZ R14, same264
+	FMOVQ.P 16(R21), F8
+	FMOVQ.P 16(R22), F9
+	CBZ R14, same268
 	FMOVQ.P 16(R13), F10
-	B loaded265
-same264:
+	B loaded269
+same268:
 	VLD1R (R13), [V10.S4]
-loaded265:
+loaded269:
 	FMOVQ 0(R9), F4
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	FMOVQ 0(R10), F5
@@ -13807,15 +17380,15 @@ loaded265:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows260
-rest261:
+	BGE rows264
+rest265:
 	ADDS $4, R12, R12
-	BEQ end263
-row262:
+	BEQ end267
+row266:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
-	FMOVS.P 4(R23), F8
-	FMOVS.P 4(R24), F9
+	FMOVS.P 4(R21), F8
+	FMOVS.P 4(R22), F9
 	FMOVS (R13), F10
 	ADD R14, R13, R13
 	FMOVQ 0(R9), F4
@@ -13827,36 +17400,43 @@ row262:
 	FMOVQ F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row262
-end263:
-out253:
+	BNE row266
+end267:
+out257:
 	MOVD 192(R0), R15
-	CBZ R15, plain266
-	ADD R5<<2, R15, R15
+	CBZ R15, plain270
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809042 // fmul v2.4s, v2.4s, v0.s[0]
 	FMOVS 4(R15), F0
 	WORD $0x4f809063 // fmul v3.4s, v3.4s, v0.s[0]
-plain266:
+plain270:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite267
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite271
+	MOVD R4, R9
+	MOVD R9, R16
 	FMOVQ 0(R16), F0
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVQ 0(R16), F1
-	WORD $0x4e21d463 // fadd v3.4s, v3.4s, v1.4s
-	ADD R15, R16, R16
-overwrite267:
-	FMOVQ F2, 0(R4)
-	ADD R15, R4, R4
-	FMOVQ F3, 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ 0(R16), F0
+	WORD $0x4e20d463 // fadd v3.4s, v3.4s, v0.4s
+	ADD R15, R9, R9
+overwrite271:
+	MOVD R4, R9
+	MOVD R9, R16
+	FMOVQ F2, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVQ F3, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -13876,45 +17456,16 @@ overwrite267:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens236
-one237:
-	CBNZ R6, fetched268
+	B tokens239
+heads243:
+one240:
+	CBNZ R6, fetched272
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip269
+	BLE skip273
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line270:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line270
-skip269:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip271
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line272:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line272
-skip271:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip273
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
@@ -13924,30 +17475,60 @@ line274:
 	SUBS $1, R20, R20
 	BNE line274
 skip273:
-fetched268:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip275
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line276:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line276
+skip275:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip277
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line278:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line278
+skip277:
+fetched272:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors275
+	CBZ R22, factors279
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors275:
-	CBNZ R19, some276
+factors279:
+	CBNZ R19, some280
 	MOVD R1, R20
-some276:
+some280:
 	CMP $4, R19
-	BLT few277
+	BLT few281
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain283
+	CBZ R15, plain287
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain283:
+plain287:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -13963,25 +17544,25 @@ plain283:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	MOVD 144(R0), R13
-	CBZ R13, undecayed285
+	CBZ R13, undecayed289
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed285
+	BEQ undecayed289
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar286
+	CBZ R15, scalar290
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar286:
-	B decayed284
-undecayed285:
+scalar290:
+	B decayed288
+undecayed289:
 	SUBS $4, R12, R12
-	BLT rest288
-rows287:
+	BLT rest292
+rows291:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
@@ -14020,11 +17601,11 @@ rows287:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows287
-rest288:
+	BGE rows291
+rest292:
 	ADDS $4, R12, R12
-	BEQ end290
-row289:
+	BEQ end294
+row293:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -14039,24 +17620,24 @@ row289:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row289
-end290:
-	B out281
-decayed284:
+	BNE row293
+end294:
+	B out285
+decayed288:
 	SUBS $4, R12, R12
-	BLT rest292
-rows291:
+	BLT rest296
+rows295:
 	FMOVQ.P 16(R23), F5
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
 	FMOVQ.P 16(R17), F9
-	CBZ R14, same295
+	CBZ R14, same299
 	FMOVQ.P 16(R13), F10
-	B loaded296
-same295:
+	B loaded300
+same299:
 	VLD1R (R13), [V10.S4]
-loaded296:
+loaded300:
 	FMOVQ 0(R9), F11
 	WORD $0x4f8a916b // fmul v11.4s, v11.4s, v10.s[0]
 	FMOVQ 0(R10), F12
@@ -14094,11 +17675,11 @@ loaded296:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows291
-rest292:
+	BGE rows295
+rest296:
 	ADDS $4, R12, R12
-	BEQ end294
-row293:
+	BEQ end298
+row297:
 	FMOVS.P 4(R23), F5
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
@@ -14116,12 +17697,12 @@ row293:
 	FMOVQ F11, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row293
-end294:
-	B out281
-heads282:
+	BNE row297
+end298:
+	B out285
+heads286:
 	CMP $4, R19
-	BLT rest278
+	BLT rest282
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
@@ -14137,8 +17718,8 @@ heads282:
 	ADD R15, R25, R26
 	ADD R15, R26, R17
 	SUBS $4, R12, R12
-	BLT rest298
-rows297:
+	BLT rest302
+rows301:
 	FMOVQ.P 16(R24), F6
 	FMOVQ.P 16(R25), F7
 	FMOVQ.P 16(R26), F8
@@ -14168,11 +17749,11 @@ rows297:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows297
-rest298:
+	BGE rows301
+rest302:
 	ADDS $4, R12, R12
-	BEQ end300
-row299:
+	BEQ end304
+row303:
 	FMOVS.P 4(R24), F6
 	FMOVS.P 4(R25), F7
 	FMOVS.P 4(R26), F8
@@ -14184,57 +17765,57 @@ row299:
 	WORD $0x4f891164 // fmla v4.4s, v11.4s, v9.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row299
-end300:
-out281:
-	CBZ R22, plain301
-	FMOVS.P 4(R22), F10
-	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
-plain301:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite302
-	FMOVQ 0(R21), F11
-	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-overwrite302:
-	FMOVQ F1, 0(R21)
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
-	CBZ R22, plain303
-	FMOVS.P 4(R22), F10
-	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
-plain303:
-	MOVBU 313(R0), R15
-	CBZ R15, overwrite304
-	FMOVQ 0(R21), F11
-	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
-overwrite304:
-	FMOVQ F2, 0(R21)
-	MOVD 272(R0), R15
-	LSL $2, R15, R15
-	ADD R15, R21, R21
+	BNE row303
+end304:
+out285:
 	CBZ R22, plain305
 	FMOVS.P 4(R22), F10
-	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+	WORD $0x4f8a9021 // fmul v1.4s, v1.4s, v10.s[0]
 plain305:
 	MOVBU 313(R0), R15
 	CBZ R15, overwrite306
 	FMOVQ 0(R21), F11
-	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
 overwrite306:
-	FMOVQ F3, 0(R21)
+	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
 	ADD R15, R21, R21
 	CBZ R22, plain307
 	FMOVS.P 4(R22), F10
-	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
 plain307:
 	MOVBU 313(R0), R15
 	CBZ R15, overwrite308
 	FMOVQ 0(R21), F11
-	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
 overwrite308:
+	FMOVQ F2, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain309
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+plain309:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite310
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+overwrite310:
+	FMOVQ F3, 0(R21)
+	MOVD 272(R0), R15
+	LSL $2, R15, R15
+	ADD R15, R21, R21
+	CBZ R22, plain311
+	FMOVS.P 4(R22), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+plain311:
+	MOVBU 313(R0), R15
+	CBZ R15, overwrite312
+	FMOVQ 0(R21), F11
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+overwrite312:
 	FMOVQ F4, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -14246,19 +17827,19 @@ overwrite308:
 	ADD R15, R20, R20
 	ADD R15, R20, R20
 	SUB $4, R19, R19
-	B heads282
-rest278:
-	CBZ R19, done280
-	B heads279
-few277:
+	B heads286
+rest282:
+	CBZ R19, done284
+	B heads283
+few281:
 	MOVD R3, R16
 	FMOVQ 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain310
+	CBZ R15, plain314
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain310:
+plain314:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -14266,25 +17847,25 @@ plain310:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed312
+	CBZ R13, undecayed316
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed312
+	BEQ undecayed316
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar313
+	CBZ R15, scalar317
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar313:
-	B decayed311
-undecayed312:
+scalar317:
+	B decayed315
+undecayed316:
 	SUBS $4, R12, R12
-	BLT rest315
-rows314:
+	BLT rest319
+rows318:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
@@ -14308,11 +17889,11 @@ rows314:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows314
-rest315:
+	BGE rows318
+rest319:
 	ADDS $4, R12, R12
-	BEQ end317
-row316:
+	BEQ end321
+row320:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
@@ -14321,21 +17902,21 @@ row316:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row316
-end317:
-	B out309
-decayed311:
+	BNE row320
+end321:
+	B out313
+decayed315:
 	SUBS $4, R12, R12
-	BLT rest319
-rows318:
+	BLT rest323
+rows322:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same322
+	CBZ R14, same326
 	FMOVQ.P 16(R13), F4
-	B loaded323
-same322:
+	B loaded327
+same326:
 	VLD1R (R13), [V4.S4]
-loaded323:
+loaded327:
 	FMOVQ 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVQ 0(R10), F6
@@ -14361,11 +17942,11 @@ loaded323:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows318
-rest319:
+	BGE rows322
+rest323:
 	ADDS $4, R12, R12
-	BEQ end321
-row320:
+	BEQ end325
+row324:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -14377,10 +17958,10 @@ row320:
 	FMOVQ F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row320
-end321:
-	B out309
-heads279:
+	BNE row324
+end325:
+	B out313
+heads283:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -14388,8 +17969,8 @@ heads279:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest325
-rows324:
+	BLT rest329
+rows328:
 	FMOVQ.P 16(R24), F3
 	FMOVQ 0(R9), F5
 	FMOVQ 0(R10), F6
@@ -14404,29 +17985,29 @@ rows324:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows324
-rest325:
+	BGE rows328
+rest329:
 	ADDS $4, R12, R12
-	BEQ end327
-row326:
+	BEQ end331
+row330:
 	FMOVS.P 4(R24), F3
 	FMOVQ 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row326
-end327:
-out309:
-	CBZ R19, done280
-	CBZ R22, plain328
+	BNE row330
+end331:
+out313:
+	CBZ R19, done284
+	CBZ R22, plain332
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain328:
+plain332:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite329
+	CBZ R15, overwrite333
 	FMOVQ 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite329:
+overwrite333:
 	FMOVQ F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -14435,8 +18016,8 @@ overwrite329:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads279
-done280:
+	CBNZ R19, heads283
+done284:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -14462,16 +18043,16 @@ done280:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens236
-walked238:
+	B tokens239
+walked241:
 	ADD $4, R6, R6
-	B panel234
-narrower235:
-panel330:
+	B panel237
+narrower238:
+panel334:
 	MOVD 304(R0), R15
 	SUB R6, R15, R15
 	CMP $1, R15
-	BLT narrower331
+	BLT narrower335
 
 	// 1 columns
 	MOVD 96(R0), R7
@@ -14483,7 +18064,7 @@ panel330:
 	MOVD 72(R0), R4
 	ADD R6<<2, R4, R4
 	MOVBU 312(R0), R15
-	CBZ R15, forwards335
+	CBZ R15, forwards339
 	MOVD 280(R0), R15
 	SUB $1, R15, R15
 	MOVD 224(R0), R16
@@ -14498,79 +18079,41 @@ panel330:
 	MOVD 240(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R4, R15, R4
-forwards335:
+forwards339:
 	MOVD ZR, R5
-tokens332:
+tokens336:
 	MOVD 280(R0), R15
 	SUBS R5, R15, R15
-	BLE walked334
+	BLE walked338
+	MOVD 288(R0), R16
+	CMP $1, R16
+	BNE heads340
 	CMP $2, R15
-	BLT one333
-	MOVD 288(R0), R15
-	CMP $1, R15
-	BNE one333
+	BLT one337
 	MOVD 144(R0), R15
-	CBZ R15, undecayed336
+	CBZ R15, undecayed341
 	ADD R5<<2, R15, R15
 	MOVD $0x3f800000, R17
 	MOVWU 4(R15), R16
 	CMP R17, R16
-	BNE one333
-undecayed336:
-	CBNZ R6, fetched337
+	BNE one337
+undecayed341:
+	CBNZ R6, fetched342
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip338
+	BLE skip343
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line339:
+line344:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line339
+	BNE line344
 	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line340:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line340
-skip338:
-	MOVD 392(R0), R16
-	CMP $0, R16
-	BLE skip341
-	MOVD 384(R0), R15
-	LSL $2, R15, R15
-	MOVD 360(R0), R17
-	MADD R15, R17, R5, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line342:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line342
-	ADD R15, R17, R17
-	MOVD R17, R19
-	MOVD R16, R20
-line343:
-	PRFM (R19), PLDL2KEEP
-	ADD $64, R19, R19
-	SUBS $1, R20, R20
-	BNE line343
-skip341:
-	MOVD 432(R0), R16
-	CMP $0, R16
-	BLE skip344
-	MOVD 424(R0), R15
-	LSL $2, R15, R15
-	MOVD 400(R0), R17
-	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
 line345:
@@ -14578,17 +18121,55 @@ line345:
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
 	BNE line345
-	ADD R15, R17, R17
+skip343:
+	MOVD 392(R0), R16
+	CMP $0, R16
+	BLE skip346
+	MOVD 384(R0), R15
+	LSL $2, R15, R15
+	MOVD 360(R0), R17
+	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line346:
+line347:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line346
-skip344:
-fetched337:
-	// 2 tokens
+	BNE line347
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line348:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line348
+skip346:
+	MOVD 432(R0), R16
+	CMP $0, R16
+	BLE skip349
+	MOVD 424(R0), R15
+	LSL $2, R15, R15
+	MOVD 400(R0), R17
+	MADD R15, R17, R5, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line350:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line350
+	ADD R15, R17, R17
+	MOVD R17, R19
+	MOVD R16, R20
+line351:
+	PRFM (R19), PLDL2KEEP
+	ADD $64, R19, R19
+	SUBS $1, R20, R20
+	BNE line351
+skip349:
+fetched342:
+	// 2 tokens, 1 heads
 	MOVD 232(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -14599,13 +18180,13 @@ fetched337:
 	ADD R15, R16, R16
 	FMOVS 0(R16), F1
 	MOVD 168(R0), R15
-	CBZ R15, plain347
+	CBZ R15, plain352
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS 4(R15), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-plain347:
+plain352:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	MOVD 224(R0), R15
@@ -14619,37 +18200,37 @@ plain347:
 	CMP $0, R17
 	CSNEG EQ, R16, R16, R16
 	MOVD R1, R19
-	MOVD R2, R23
+	MOVD R2, R21
 	ADD R15, R19, R20
-	ADD R16, R23, R24
+	ADD R16, R21, R22
 	MOVD R7, R9
 	ADD R8, R9, R10
 	LSL $1, R8, R11
 	MOVD 296(R0), R12
 	MOVD 144(R0), R13
-	CBZ R13, undecayed350
+	CBZ R13, undecayed355
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed350
+	BEQ undecayed355
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar351
+	CBZ R15, scalar356
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar351:
-	B decayed348
-undecayed350:
+scalar356:
+	B decayed353
+undecayed355:
 	SUBS $4, R12, R12
-	BLT rest353
-rows352:
+	BLT rest358
+rows357:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
-	FMOVQ.P 16(R23), F8
-	FMOVQ.P 16(R24), F9
+	FMOVQ.P 16(R21), F8
+	FMOVQ.P 16(R22), F9
 	FMOVS 0(R9), F4
 	FMOVS 0(R10), F5
 	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
@@ -14679,15 +18260,15 @@ rows352:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows352
-rest353:
+	BGE rows357
+rest358:
 	ADDS $4, R12, R12
-	BEQ end355
-row354:
+	BEQ end360
+row359:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
-	FMOVS.P 4(R23), F8
-	FMOVS.P 4(R24), F9
+	FMOVS.P 4(R21), F8
+	FMOVS.P 4(R22), F9
 	FMOVS 0(R9), F4
 	WORD $0x4f861004 // fmla v4.4s, v0.4s, v6.s[0]
 	WORD $0x4f881082 // fmla v2.4s, v4.4s, v8.s[0]
@@ -14696,23 +18277,23 @@ row354:
 	FMOVS F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row354
-end355:
-	B out349
-decayed348:
+	BNE row359
+end360:
+	B out354
+decayed353:
 	SUBS $4, R12, R12
-	BLT rest357
-rows356:
+	BLT rest362
+rows361:
 	FMOVQ.P 16(R19), F6
 	FMOVQ.P 16(R20), F7
-	FMOVQ.P 16(R23), F8
-	FMOVQ.P 16(R24), F9
-	CBZ R14, same360
+	FMOVQ.P 16(R21), F8
+	FMOVQ.P 16(R22), F9
+	CBZ R14, same365
 	FMOVQ.P 16(R13), F10
-	B loaded361
-same360:
+	B loaded366
+same365:
 	VLD1R (R13), [V10.S4]
-loaded361:
+loaded366:
 	FMOVS 0(R9), F4
 	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
 	FMOVS 0(R10), F5
@@ -14746,15 +18327,15 @@ loaded361:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows356
-rest357:
+	BGE rows361
+rest362:
 	ADDS $4, R12, R12
-	BEQ end359
-row358:
+	BEQ end364
+row363:
 	FMOVS.P 4(R19), F6
 	FMOVS.P 4(R20), F7
-	FMOVS.P 4(R23), F8
-	FMOVS.P 4(R24), F9
+	FMOVS.P 4(R21), F8
+	FMOVS.P 4(R22), F9
 	FMOVS (R13), F10
 	ADD R14, R13, R13
 	FMOVS 0(R9), F4
@@ -14766,36 +18347,43 @@ row358:
 	FMOVS F4, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row358
-end359:
-out349:
+	BNE row363
+end364:
+out354:
 	MOVD 192(R0), R15
-	CBZ R15, plain362
-	ADD R5<<2, R15, R15
+	CBZ R15, plain367
+	MOVD $4, R16
+	MADD R16, R15, R5, R15
 	FMOVS 0(R15), F0
 	WORD $0x4f809042 // fmul v2.4s, v2.4s, v0.s[0]
 	FMOVS 4(R15), F0
 	WORD $0x4f809063 // fmul v3.4s, v3.4s, v0.s[0]
-plain362:
+plain367:
 	MOVD 240(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
 	CMP $0, R17
 	CSNEG EQ, R15, R15, R15
-	MOVBU 313(R0), R16
-	CBZ R16, overwrite363
-	MOVD R4, R16
+	MOVBU 313(R0), R12
+	CBZ R12, overwrite368
+	MOVD R4, R9
+	MOVD R9, R16
 	FMOVS 0(R16), F0
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	ADD R15, R16, R16
-	FMOVS 0(R16), F1
-	WORD $0x4e21d463 // fadd v3.4s, v3.4s, v1.4s
-	ADD R15, R16, R16
-overwrite363:
-	FMOVS F2, 0(R4)
-	ADD R15, R4, R4
-	FMOVS F3, 0(R4)
-	ADD R15, R4, R4
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS 0(R16), F0
+	WORD $0x4e20d463 // fadd v3.4s, v3.4s, v0.4s
+	ADD R15, R9, R9
+overwrite368:
+	MOVD R4, R9
+	MOVD R9, R16
+	FMOVS F2, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R16
+	FMOVS F3, 0(R16)
+	ADD R15, R9, R9
+	MOVD R9, R4
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -14815,76 +18403,77 @@ overwrite363:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<1, R3, R3
 	ADD $2, R5, R5
-	B tokens332
-one333:
-	CBNZ R6, fetched364
+	B tokens336
+heads340:
+one337:
+	CBNZ R6, fetched369
 	MOVD 352(R0), R16
 	CMP $0, R16
-	BLE skip365
+	BLE skip370
 	MOVD 344(R0), R15
 	LSL $2, R15, R15
 	MOVD 320(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line366:
+line371:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line366
-skip365:
+	BNE line371
+skip370:
 	MOVD 392(R0), R16
 	CMP $0, R16
-	BLE skip367
+	BLE skip372
 	MOVD 384(R0), R15
 	LSL $2, R15, R15
 	MOVD 360(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line368:
+line373:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line368
-skip367:
+	BNE line373
+skip372:
 	MOVD 432(R0), R16
 	CMP $0, R16
-	BLE skip369
+	BLE skip374
 	MOVD 424(R0), R15
 	LSL $2, R15, R15
 	MOVD 400(R0), R17
 	MADD R15, R17, R5, R17
 	MOVD R17, R19
 	MOVD R16, R20
-line370:
+line375:
 	PRFM (R19), PLDL2KEEP
 	ADD $64, R19, R19
 	SUBS $1, R20, R20
-	BNE line370
-skip369:
-fetched364:
+	BNE line375
+skip374:
+fetched369:
 	// one token
 	MOVD R1, R23
 	MOVD R2, R20
 	MOVD R4, R21
 	MOVD 288(R0), R19
 	MOVD 192(R0), R22
-	CBZ R22, factors371
+	CBZ R22, factors376
 	MUL R5, R19, R15
 	ADD R15<<2, R22, R22
-factors371:
-	CBNZ R19, some372
+factors376:
+	CBNZ R19, some377
 	MOVD R1, R20
-some372:
+some377:
 	MOVD R3, R16
 	FMOVS 0(R16), F0
 	MOVD 168(R0), R15
-	CBZ R15, plain378
+	CBZ R15, plain383
 	ADD R5<<2, R15, R15
 	FMOVS 0(R15), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-plain378:
+plain383:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -14892,25 +18481,25 @@ plain378:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	MOVD 144(R0), R13
-	CBZ R13, undecayed380
+	CBZ R13, undecayed385
 	ADD R5<<2, R13, R13
 	MOVWU (R13), R15
 	MOVD $0x3f800000, R16
 	CMP R16, R15
-	BEQ undecayed380
+	BEQ undecayed385
 	MOVD ZR, R14
 	MOVD 120(R0), R15
-	CBZ R15, scalar381
+	CBZ R15, scalar386
 	MOVD 256(R0), R16
 	LSL $2, R16, R16
 	MADD R16, R15, R5, R13
 	MOVD $4, R14
-scalar381:
-	B decayed379
-undecayed380:
+scalar386:
+	B decayed384
+undecayed385:
 	SUBS $4, R12, R12
-	BLT rest383
-rows382:
+	BLT rest388
+rows387:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
@@ -14934,11 +18523,11 @@ rows382:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows382
-rest383:
+	BGE rows387
+rest388:
 	ADDS $4, R12, R12
-	BEQ end385
-row384:
+	BEQ end390
+row389:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
@@ -14947,21 +18536,21 @@ row384:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row384
-end385:
-	B out377
-decayed379:
+	BNE row389
+end390:
+	B out382
+decayed384:
 	SUBS $4, R12, R12
-	BLT rest387
-rows386:
+	BLT rest392
+rows391:
 	FMOVQ.P 16(R23), F2
 	FMOVQ.P 16(R24), F3
-	CBZ R14, same390
+	CBZ R14, same395
 	FMOVQ.P 16(R13), F4
-	B loaded391
-same390:
+	B loaded396
+same395:
 	VLD1R (R13), [V4.S4]
-loaded391:
+loaded396:
 	FMOVS 0(R9), F5
 	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
 	FMOVS 0(R10), F6
@@ -14987,11 +18576,11 @@ loaded391:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows386
-rest387:
+	BGE rows391
+rest392:
 	ADDS $4, R12, R12
-	BEQ end389
-row388:
+	BEQ end394
+row393:
 	FMOVS.P 4(R23), F2
 	FMOVS.P 4(R24), F3
 	FMOVS (R13), F4
@@ -15003,10 +18592,10 @@ row388:
 	FMOVS F5, 0(R9)
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row388
-end389:
-	B out377
-heads375:
+	BNE row393
+end394:
+	B out382
+heads380:
 	VMOVI $0, V1.B16
 	MOVD R7, R9
 	ADD R8, R9, R10
@@ -15014,8 +18603,8 @@ heads375:
 	MOVD 296(R0), R12
 	MOVD R20, R24
 	SUBS $4, R12, R12
-	BLT rest393
-rows392:
+	BLT rest398
+rows397:
 	FMOVQ.P 16(R24), F3
 	FMOVS 0(R9), F5
 	FMOVS 0(R10), F6
@@ -15030,29 +18619,29 @@ rows392:
 	ADD R11, R9, R9
 	ADD R11, R10, R10
 	SUBS $4, R12, R12
-	BGE rows392
-rest393:
+	BGE rows397
+rest398:
 	ADDS $4, R12, R12
-	BEQ end395
-row394:
+	BEQ end400
+row399:
 	FMOVS.P 4(R24), F3
 	FMOVS 0(R9), F5
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	ADD R8, R9, R9
 	SUBS $1, R12, R12
-	BNE row394
-end395:
-out377:
-	CBZ R19, done376
-	CBZ R22, plain396
+	BNE row399
+end400:
+out382:
+	CBZ R19, done381
+	CBZ R22, plain401
 	FMOVS.P 4(R22), F4
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-plain396:
+plain401:
 	MOVBU 313(R0), R15
-	CBZ R15, overwrite397
+	CBZ R15, overwrite402
 	FMOVS 0(R21), F5
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-overwrite397:
+overwrite402:
 	FMOVS F1, 0(R21)
 	MOVD 272(R0), R15
 	LSL $2, R15, R15
@@ -15061,8 +18650,8 @@ overwrite397:
 	LSL $2, R15, R15
 	ADD R15, R20, R20
 	SUB $1, R19, R19
-	CBNZ R19, heads375
-done376:
+	CBNZ R19, heads380
+done381:
 	MOVD 224(R0), R15
 	LSL $2, R15, R15
 	MOVBU 312(R0), R17
@@ -15088,9 +18677,9 @@ done376:
 	CSNEG EQ, R15, R15, R15
 	ADD R15<<0, R4, R4
 	ADD $1, R5, R5
-	B tokens332
-walked334:
+	B tokens336
+walked338:
 	ADD $1, R6, R6
-	B panel330
-narrower331:
+	B panel334
+narrower335:
 	RET

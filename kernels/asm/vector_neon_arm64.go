@@ -22,6 +22,11 @@ func decayNEON(p *tile.Decay)
 //go:noescape
 func expNEON(p *tile.Exp)
 
+// foldNEON folds a block's per-key decay into its keys and queries, as tile.Fold says.
+//
+//go:noescape
+func foldNEON(p *tile.Fold)
+
 // gatherNEON adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

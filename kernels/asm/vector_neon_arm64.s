@@ -690,6 +690,257 @@ end10:
 done:
 	RET
 
+// foldNEON folds a block's per-key decay into its keys and queries, as tile.Fold says.
+TEXT ·foldNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	VMOVI $0, V19.B16
+	MOVD 200(R0), R15
+	CMP $0, R15
+	BLE done
+	MOVD 208(R0), R1
+	MOVD $0x3f800000, R21
+	VDUP R21, V16.S4
+	MOVD $0x2f800000, R21
+	VDUP R21, V18.S4
+	MOVD $0xffffffff, R21
+	VDUP R21, V21.S4
+	VMOVI $0, V17.B16
+	MOVD 144(R0), R8
+	LSL $2, R8, R8
+	MOVD 152(R0), R9
+	LSL $2, R9, R9
+	MOVD 176(R0), R10
+	LSL $2, R10, R10
+	MOVD 160(R0), R11
+	LSL $2, R11, R11
+	MOVD 184(R0), R12
+	LSL $2, R12, R12
+	MOVD 168(R0), R13
+	LSL $2, R13, R13
+	MOVD 192(R0), R14
+	LSL $2, R14, R14
+	MOVD ZR, R2
+keys1:
+	CMP $8, R1
+	BLT narrower2
+	MOVD 200(R0), R15
+	SUB $1, R15, R20
+	MOVD 0(R0), R3
+	ADD R2, R3, R3
+	MADD R20, R3, R8, R3
+	MOVD 24(R0), R4
+	ADD R2, R4, R4
+	MADD R20, R4, R9, R4
+	MOVD 72(R0), R5
+	ADD R2, R5, R5
+	MADD R20, R5, R10, R5
+	MOVD 48(R0), R6
+	ADD R2, R6, R6
+	MADD R20, R6, R11, R6
+	MOVD 96(R0), R7
+	ADD R2, R7, R7
+	MADD R20, R7, R12, R7
+	VMOV V16.B16, V0.B16
+	VMOV V21.B16, V6.B16
+	VMOV V16.B16, V1.B16
+	VMOV V21.B16, V7.B16
+token3:
+	FLDPQ 0(R4), (F2, F3)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FSTPQ (F2, F3), 0(R5)
+	MOVD 216(R0), R16
+	CMP $0, R16
+	BLE none5
+	MOVD R6, R17
+	MOVD R7, R19
+heads4:
+	FLDPQ 0(R17), (F2, F3)
+	WORD $0x6e20fc42 // fdiv v2.4s, v2.4s, v0.4s
+	WORD $0x6e21fc63 // fdiv v3.4s, v3.4s, v1.4s
+	FSTPQ (F2, F3), 0(R19)
+	ADD R13, R17, R17
+	ADD R14, R19, R19
+	SUBS $1, R16, R16
+	BNE heads4
+none5:
+	FLDPQ 0(R3), (F4, F5)
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	WORD $0x6e25dc21 // fmul v1.4s, v1.4s, v5.4s
+	SUBS $1, R15, R15
+	BEQ first6
+	WORD $0x6eb1e494 // fcmgt v20.4s, v4.4s, v17.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6e24e614 // fcmge v20.4s, v16.4s, v4.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6e32e414 // fcmge v20.4s, v0.4s, v18.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6eb1e4b4 // fcmgt v20.4s, v5.4s, v17.4s
+	VAND V20.B16, V7.B16, V7.B16
+	WORD $0x6e25e614 // fcmge v20.4s, v16.4s, v5.4s
+	VAND V20.B16, V7.B16, V7.B16
+	WORD $0x6e32e434 // fcmge v20.4s, v1.4s, v18.4s
+	VAND V20.B16, V7.B16, V7.B16
+	SUB R8, R3, R3
+	SUB R9, R4, R4
+	SUB R10, R5, R5
+	SUB R11, R6, R6
+	SUB R12, R7, R7
+	B token3
+first6:
+	MOVD 120(R0), R21
+	ADD R2, R21, R21
+	FSTPQ (F0, F1), 0(R21)
+	VEOR V21.B16, V6.B16, V6.B16
+	VORR V6.B16, V19.B16, V19.B16
+	VEOR V21.B16, V7.B16, V7.B16
+	VORR V7.B16, V19.B16, V19.B16
+	ADD $32, R2, R2
+	SUB $8, R1, R1
+	B keys1
+narrower2:
+keys7:
+	CMP $4, R1
+	BLT narrower8
+	MOVD 200(R0), R15
+	SUB $1, R15, R20
+	MOVD 0(R0), R3
+	ADD R2, R3, R3
+	MADD R20, R3, R8, R3
+	MOVD 24(R0), R4
+	ADD R2, R4, R4
+	MADD R20, R4, R9, R4
+	MOVD 72(R0), R5
+	ADD R2, R5, R5
+	MADD R20, R5, R10, R5
+	MOVD 48(R0), R6
+	ADD R2, R6, R6
+	MADD R20, R6, R11, R6
+	MOVD 96(R0), R7
+	ADD R2, R7, R7
+	MADD R20, R7, R12, R7
+	VMOV V16.B16, V0.B16
+	VMOV V21.B16, V6.B16
+token9:
+	FMOVQ 0(R4), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 0(R5)
+	MOVD 216(R0), R16
+	CMP $0, R16
+	BLE none11
+	MOVD R6, R17
+	MOVD R7, R19
+heads10:
+	FMOVQ 0(R17), F2
+	WORD $0x6e20fc42 // fdiv v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 0(R19)
+	ADD R13, R17, R17
+	ADD R14, R19, R19
+	SUBS $1, R16, R16
+	BNE heads10
+none11:
+	FMOVQ 0(R3), F4
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	SUBS $1, R15, R15
+	BEQ first12
+	WORD $0x6eb1e494 // fcmgt v20.4s, v4.4s, v17.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6e24e614 // fcmge v20.4s, v16.4s, v4.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6e32e414 // fcmge v20.4s, v0.4s, v18.4s
+	VAND V20.B16, V6.B16, V6.B16
+	SUB R8, R3, R3
+	SUB R9, R4, R4
+	SUB R10, R5, R5
+	SUB R11, R6, R6
+	SUB R12, R7, R7
+	B token9
+first12:
+	MOVD 120(R0), R21
+	ADD R2, R21, R21
+	FMOVQ F0, 0(R21)
+	VEOR V21.B16, V6.B16, V6.B16
+	VORR V6.B16, V19.B16, V19.B16
+	ADD $16, R2, R2
+	SUB $4, R1, R1
+	B keys7
+narrower8:
+keys13:
+	CMP $1, R1
+	BLT narrower14
+	MOVD 200(R0), R15
+	SUB $1, R15, R20
+	MOVD 0(R0), R3
+	ADD R2, R3, R3
+	MADD R20, R3, R8, R3
+	MOVD 24(R0), R4
+	ADD R2, R4, R4
+	MADD R20, R4, R9, R4
+	MOVD 72(R0), R5
+	ADD R2, R5, R5
+	MADD R20, R5, R10, R5
+	MOVD 48(R0), R6
+	ADD R2, R6, R6
+	MADD R20, R6, R11, R6
+	MOVD 96(R0), R7
+	ADD R2, R7, R7
+	MADD R20, R7, R12, R7
+	VMOV V16.B16, V0.B16
+	VMOV V21.B16, V6.B16
+token15:
+	FMOVS 0(R4), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS F2, 0(R5)
+	MOVD 216(R0), R16
+	CMP $0, R16
+	BLE none17
+	MOVD R6, R17
+	MOVD R7, R19
+heads16:
+	FMOVS 0(R17), F2
+	WORD $0x6e20fc42 // fdiv v2.4s, v2.4s, v0.4s
+	FMOVS F2, 0(R19)
+	ADD R13, R17, R17
+	ADD R14, R19, R19
+	SUBS $1, R16, R16
+	BNE heads16
+none17:
+	FMOVS 0(R3), F4
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	SUBS $1, R15, R15
+	BEQ first18
+	WORD $0x6eb1e494 // fcmgt v20.4s, v4.4s, v17.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6e24e614 // fcmge v20.4s, v16.4s, v4.4s
+	VAND V20.B16, V6.B16, V6.B16
+	WORD $0x6e32e414 // fcmge v20.4s, v0.4s, v18.4s
+	VAND V20.B16, V6.B16, V6.B16
+	SUB R8, R3, R3
+	SUB R9, R4, R4
+	SUB R10, R5, R5
+	SUB R11, R6, R6
+	SUB R12, R7, R7
+	B token15
+first18:
+	MOVD 120(R0), R21
+	ADD R2, R21, R21
+	FMOVS F0, 0(R21)
+	VEOR V21.B16, V6.B16, V6.B16
+	WORD $0x5e0404c6 // mov s6, v6.s[0]
+	VORR V6.B16, V19.B16, V19.B16
+	ADD $4, R2, R2
+	SUB $1, R1, R1
+	B keys13
+narrower14:
+done:
+	VMOV V19.D[0], R17
+	VMOV V19.D[1], R19
+	ORR R17, R19, R19
+	CMP $0, R19
+	CSET NE, R19
+	MOVB R19, 224(R0)
+	RET
+
 // gatherNEON adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 TEXT ·gatherNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

@@ -66,8 +66,11 @@ var (
 	fadd  = three("fadd", 0x4e20d400)
 	fsub  = three("fsub", 0x4ea0d400)
 	fmul  = three("fmul", 0x6e20dc00)
+	fdiv  = three("fdiv", 0x6e20fc00)
 	fmax  = three("fmax", 0x4e20f400)
 	fmin  = three("fmin", 0x4ea0f400)
+	fcmge = three("fcmge", 0x6e20e400) // all ones where n >= m, which is not so of NaN
+	fcmgt = three("fcmgt", 0x6ea0e400)
 	faddp = three("faddp", 0x6e20d400) // the sums of pairs, those of n first
 )
 

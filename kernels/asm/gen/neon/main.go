@@ -37,6 +37,7 @@ func main() {
 	vectors.pack()
 	vectors.decay()
 	vectors.exp()
+	vectors.fold()
 	vectors.gather()
 	vectors.write(*dir, "vector")
 

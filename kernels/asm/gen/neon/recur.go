@@ -72,14 +72,30 @@ const (
 	query0    R = 24 // to 26 and 17 in the walk of one token
 )
 
-// The pointers to the keys and queries of a block's tokens. Those of a fifth token and more take the registers
-// of the next tokens' rows, which wait in memory meanwhile.
+// A tokenBlock is how many tokens are walked together, each with so many heads.
+type tokenBlock struct{ tokens, heads int }
+
+// pointers is how many keys and queries a block has.
+func (b tokenBlock) pointers() int { return b.tokens * (1 + b.heads) }
+
+// spills says whether the pointers to them take the registers of the next tokens' rows, which wait in memory meanwhile.
+func (b tokenBlock) spills() bool { return b.pointers() > len(rowPointers) }
+
 var (
-	keyPointers   = []R{19, 20, 21, 22}
-	queryPointers = []R{23, 24, 25, 26}
-	tokenRows     = []R{tokenK, tokenQ, tokenV, tokenO}
-	headPointers  = []R{query0, 25, 26, tmp3} // the queries of one token's heads
+	rowPointers  = []R{19, 20, 21, 22, 23, 24, 25, 26}
+	tokenRows    = []R{tokenK, tokenQ, tokenV, tokenO}
+	headPointers = []R{query0, 25, 26, tmp3} // the queries of one token's heads
 )
+
+// blocksOf are the blocks of a kernel: the first for one head, then one for each number of heads that share the state
+// and have registers for more than one token.
+func blocksOf(t registerTile) []tokenBlock {
+	blocks := []tokenBlock{{t.rows, 1}}
+	if t.cols == 8 {
+		blocks = append(blocks, tokenBlock{4, 2}, tokenBlock{2, 3}, tokenBlock{2, 4})
+	}
+	return blocks
+}
 
 // A sweep is what the registers of a pass over the state hold.
 type sweep struct {
@@ -101,11 +117,15 @@ type sweep struct {
 // rows go side by side, as the updates of one are a chain.
 func (f *file) recur(t registerTile) {
 	name := fmt.Sprintf("recur%dx%dNEON", t.rows, t.cols)
-	if t.rows > len(keyPointers) {
+	blocks, several := blocksOf(t), "several heads or "
+	if len(blocks) > 1 {
+		several = fmt.Sprintf("more than %d heads or ", blocks[len(blocks)-1].heads)
+	}
+	if slices.ContainsFunc(blocks, tokenBlock.spills) {
 		f.frame = 8 * len(tokenRows)
 	}
-	f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d columns. Tokens with", t.rows, t.cols),
-		"several heads, blocks with a decay inside and what is left of the tokens are walked one by one. Stream is not used:",
+	f.tileFunction(name, "Recur", fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d columns. Blocks with", t.rows, t.cols),
+		several+"a decay inside and what is left of the tokens are walked one by one. Stream is not used:",
 		"arm64 cores find out by themselves that lines are written whole.")
 	f.ins("MOVD ZR, %v", column)
 	f.getBytes(recurLDS, stepS)
@@ -131,19 +151,27 @@ func (f *file) recur(t registerTile) {
 			f.ins("CMP $%d, %v", headsTogether, tmp1)
 			f.ins("BGE %s", next)
 		}
-		tokens := t.rows
+		together := blocks
+		if w.columns() < t.cols {
+			together = blocks[:1]
+		}
 		if single {
-			tokens = 1
+			together = nil
 			alone := f.newLabel("alone")
 			f.get(recurHeads, tmp1)
-			f.ins("CMP $1, %v", tmp1)
-			f.ins("BNE %s", alone)
-			f.get(recurT, tmp1)
-			f.ins("CMP $%d, %v", t.rows, tmp1)
-			f.ins("BGE %s", next)
+			f.get(recurT, tmp2)
+			for _, b := range blocks {
+				other := f.newLabel("heads")
+				f.ins("CMP $%d, %v", b.heads, tmp1)
+				f.ins("BNE %s", other)
+				f.ins("CMP $%d, %v", b.tokens, tmp2)
+				f.ins("BGE %s", next)
+				f.ins("B %s", alone)
+				f.label(other)
+			}
 			f.label(alone)
 		}
-		f.panel(tokens, w)
+		f.panel(together, w)
 		f.ins("ADD $%d, %v, %v", w.columns(), column, column)
 		f.ins("B %s", panel)
 		f.label(next)
@@ -155,7 +183,7 @@ func (f *file) recur(t registerTile) {
 const headsTogether = 4
 
 // panel walks all tokens against one panel of the state.
-func (f *file) panel(tokens int, w width) {
+func (f *file) panel(blocks []tokenBlock, w width) {
 	f.comment("%d columns", w.columns())
 	next, one, end := f.newLabel("tokens"), f.newLabel("one"), f.newLabel("walked")
 	f.get(recurS, panelS)
@@ -185,28 +213,30 @@ func (f *file) panel(tokens int, w width) {
 	f.get(recurT, tmp1)
 	f.ins("SUBS %v, %v, %v", walked, tmp1, tmp1)
 	f.ins("BLE %s", end)
-	if tokens > 1 {
-		f.ins("CMP $%d, %v", tokens, tmp1)
+	for _, b := range blocks {
+		other := f.newLabel("heads")
+		f.get(recurHeads, tmp2)
+		f.ins("CMP $%d, %v", b.heads, tmp2)
+		f.ins("BNE %s", other)
+		f.ins("CMP $%d, %v", b.tokens, tmp1)
 		f.ins("BLT %s", one)
-		f.get(recurHeads, tmp1)
-		f.ins("CMP $1, %v", tmp1)
-		f.ins("BNE %s", one)
 		free := f.newLabel("undecayed")
 		f.get(recurDecay, tmp1)
 		f.ins("CBZ %v, %s", tmp1, free)
 		f.ins("ADD %v<<2, %v, %v", walked, tmp1, tmp1)
 		f.ins("MOVD $0x3f800000, %v", tmp3) // 1
-		for i := 1; i < tokens; i++ {
+		for i := 1; i < b.tokens; i++ {
 			f.ins("MOVWU %d(%v), %v", 4*i, tmp1, tmp2)
 			f.ins("CMP %v, %v", tmp3, tmp2)
 			f.ins("BNE %s", one)
 		}
 		f.label(free)
-		f.prefetch(tokens)
-		f.tokenBlock(tokens, w)
+		f.prefetch(b.tokens)
+		f.tokenBlock(b, w)
 		f.ins("B %s", next)
-		f.label(one)
+		f.label(other)
 	}
+	f.label(one)
 	f.prefetch(1)
 	f.token(w)
 	f.ins("B %s", next)
@@ -236,12 +266,12 @@ func (f *file) prefetch(tokens int) {
 		f.ins("MADD %v, %v, %v, %v", tmp1, tmp3, walked, tmp3)
 		for t := range tokens {
 			line := f.newLabel("line")
-			f.ins("MOVD %v, %v", tmp3, keyPointers[0])
-			f.ins("MOVD %v, %v", tmp2, keyPointers[1])
+			f.ins("MOVD %v, %v", tmp3, rowPointers[0])
+			f.ins("MOVD %v, %v", tmp2, rowPointers[1])
 			f.label(line)
-			f.ins("PRFM (%v), PLDL2KEEP", keyPointers[0])
-			f.ins("ADD $64, %v, %v", keyPointers[0], keyPointers[0])
-			f.ins("SUBS $1, %v, %v", keyPointers[1], keyPointers[1])
+			f.ins("PRFM (%v), PLDL2KEEP", rowPointers[0])
+			f.ins("ADD $64, %v, %v", rowPointers[0], rowPointers[0])
+			f.ins("SUBS $1, %v, %v", rowPointers[1], rowPointers[1])
 			f.ins("BNE %s", line)
 			if t < tokens-1 {
 				f.ins("ADD %v, %v, %v", tmp1, tmp3, tmp3)
@@ -303,56 +333,64 @@ func (f *file) decayOf(decayed string) {
 }
 
 // tokenBlock walks the next tokens together.
-func (f *file) tokenBlock(tokens int, w width) {
-	s := sweep{tokens: tokens, heads: 1, width: w}
+func (f *file) tokenBlock(b tokenBlock, w width) {
+	s := sweep{tokens: b.tokens, heads: b.heads, width: w}
 	used := 0
 	take := func(n int) []V {
 		v := span(used, n)
 		used += n
 		return v
 	}
-	for range tokens {
+	for range b.tokens {
 		s.value = append(s.value, take(w.vectors))
 	}
-	for range tokens {
+	for range b.tokens * b.heads {
 		s.acc = append(s.acc, take(w.vectors))
 	}
 	s.rows = [2][]V{take(w.vectors), take(w.vectors)}
-	free := 32 - used
-	if free > 2*tokens {
+	if free := 32 - used; free > b.pointers() {
 		s.quads = true
-		s.k, s.q = take(tokens), take(tokens)
+		s.k, s.q = take(b.tokens), take(b.tokens*b.heads)
 		s.d = take(1)[0]
 	} else {
 		// No room for the keys and queries of several rows: they take turns in what is left.
-		few := take(free)
-		for i := range tokens {
-			s.k, s.q = append(s.k, few[2*i%free]), append(s.q, few[(2*i+1)%free])
+		few, n := take(free), 0
+		turn := func() V {
+			n++
+			return few[n%free]
+		}
+		for range b.tokens {
+			s.k = append(s.k, turn())
+			for range b.heads {
+				s.q = append(s.q, turn())
+			}
 		}
 		s.d = few[0]
 	}
-	f.comment("%d tokens", tokens)
+	f.comment("%d tokens, %d heads", b.tokens, b.heads)
 	f.values(s)
 
-	few := min(tokens, len(keyPointers))
-	keys, queries := keyPointers[:few:few], queryPointers[:few:few]
-	spilled := tokens > few
-	if spilled {
+	pool := append(rowPointers[:len(rowPointers):len(rowPointers)], tokenRows...)[:b.pointers()]
+	keys, queries := pool[:b.tokens:b.tokens], pool[b.tokens:]
+	if b.spills() {
 		for i, r := range tokenRows {
 			f.ins("MOVD %v, token-%d(SP)", r, 8*(i+1))
 		}
-		// The first two become the further keys, the others the further queries.
-		if tokens > few+2 {
-			panic("no registers for the block's pointers")
-		}
-		keys, queries = append(keys, tokenRows[:tokens-few]...), append(queries, tokenRows[2:][:tokens-few]...)
 	}
 	f.stride(recurLDK, tmp1)
 	f.stride(recurLDQ, tmp2)
 	f.ins("MOVD %v, %v", tokenK, keys[0])
 	f.ins("MOVD %v, %v", tokenQ, queries[0])
 	f.pointers(keys, tmp1)
-	f.pointers(queries, tmp2)
+	if b.heads > 1 {
+		f.getBytes(recurHeadQ, tmp3)
+	}
+	for t := range b.tokens {
+		if t > 0 {
+			f.ins("ADD %v, %v, %v", tmp2, queries[(t-1)*b.heads], queries[t*b.heads])
+		}
+		f.pointers(queries[t*b.heads:][:b.heads], tmp3)
+	}
 	f.start()
 	decayed, out := f.newLabel("decayed"), f.newLabel("out")
 	f.decayOf(decayed)
@@ -361,16 +399,17 @@ func (f *file) tokenBlock(tokens int, w width) {
 	f.label(decayed)
 	f.sweepRows(s, keys, queries, true, true)
 	f.label(out)
-
-	if spilled {
+	if b.spills() {
 		for i, r := range tokenRows {
 			f.ins("MOVD token-%d(SP), %v", 8*(i+1), r)
 		}
 	}
+
 	plain := f.newLabel("plain")
 	f.get(recurRowO, tmp1)
 	f.ins("CBZ %v, %s", tmp1, plain)
-	f.ins("ADD %v<<2, %v, %v", walked, tmp1, tmp1)
+	f.ins("MOVD $%d, %v", 4*b.heads, tmp2)
+	f.ins("MADD %v, %v, %v, %v", tmp2, tmp1, walked, tmp1)
 	for i, a := range s.acc {
 		r := s.value[0][0]
 		f.ins("FMOVS %d(%v), %s", 4*i, tmp1, r.F())
@@ -379,27 +418,40 @@ func (f *file) tokenBlock(tokens int, w width) {
 		}
 	}
 	f.label(plain)
-	add := f.newLabel("overwrite")
 	f.stride(recurLDO, tmp1)
-	f.ins("MOVBU %d(%v), %v", recurAccumulate, p, tmp2)
-	f.ins("CBZ %v, %s", tmp2, add)
-	f.ins("MOVD %v, %v", tokenO, tmp2)
-	for i, a := range s.acc {
-		f.load(w, s.value[i], tmp2, 0)
-		for n, v := range a {
-			f.word(fadd(v, v, s.value[i][n]))
+	if b.heads > 1 {
+		f.getBytes(recurHeadO, tmp3)
+	}
+	// eachOutput does something with each head's outputs, at tmp2; rowS goes from token to token.
+	eachOutput := func(do func(a []V)) {
+		f.ins("MOVD %v, %v", tokenO, rowS)
+		for t := range b.tokens {
+			f.ins("MOVD %v, %v", rowS, tmp2)
+			for h := range b.heads {
+				do(s.acc[t*b.heads+h])
+				if h < b.heads-1 {
+					f.ins("ADD %v, %v, %v", tmp3, tmp2, tmp2)
+				}
+			}
+			f.ins("ADD %v, %v, %v", tmp1, rowS, rowS)
 		}
-		f.ins("ADD %v, %v, %v", tmp1, tmp2, tmp2)
 	}
-	f.label(add)
-	for _, a := range s.acc {
-		f.store(w, a, tokenO, 0)
-		f.ins("ADD %v, %v, %v", tmp1, tokenO, tokenO)
-	}
-	f.advance(tokens, recurLDK, tokenK)
-	f.advance(tokens, recurLDQ, tokenQ)
-	f.advance(tokens, recurLDV, tokenV)
-	f.ins("ADD $%d, %v, %v", tokens, walked, walked)
+	overwrite := f.newLabel("overwrite")
+	f.ins("MOVBU %d(%v), %v", recurAccumulate, p, left)
+	f.ins("CBZ %v, %s", left, overwrite)
+	eachOutput(func(a []V) {
+		f.load(w, s.value[0], tmp2, 0)
+		for n, v := range a {
+			f.word(fadd(v, v, s.value[0][n]))
+		}
+	})
+	f.label(overwrite)
+	eachOutput(func(a []V) { f.store(w, a, tmp2, 0) })
+	f.ins("MOVD %v, %v", rowS, tokenO)
+	f.advance(b.tokens, recurLDK, tokenK)
+	f.advance(b.tokens, recurLDQ, tokenQ)
+	f.advance(b.tokens, recurLDV, tokenV)
+	f.ins("ADD $%d, %v, %v", b.tokens, walked, walked)
 }
 
 // advance moves a pointer past some tokens.
