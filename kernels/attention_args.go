@@ -76,6 +76,7 @@ type attentionOp struct {
 	mapEps         float32
 	normalize      bool
 	normEps        float32
+	precision      string
 }
 
 // check turns arguments into views, or says which one is wrong.
@@ -175,6 +176,12 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	}
 	a.pastNorm, a.norm = in.PastNormalizer.Data, out.PresentNormalizer.Data
 	a.featureMap, a.mapEps, a.normalize, a.normEps = o.featureMap, o.mapEps, o.normalize, o.normEps
+	p.Precision = o.precision
+	if o.precision != "" {
+		if err := checkPrecision(p); err != nil {
+			return a, refuse("Precision", "empty (float32), or bfloat16 where the op has it", "%q: %v", o.precision, err)
+		}
+	}
 	a.problem = p
 	a.scale = o.scale
 	if a.scale == 0 {

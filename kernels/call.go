@@ -28,6 +28,8 @@ func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) 
 		return newBackward(p, prim, cfg)
 	case p.Full:
 		return newFull(p, prim, cfg)
+	case p.Precision == tile.BFloat16:
+		return newPairAttention(p, prim, cfg)
 	}
 	if hasForms(p) && cfg["form"] == formRecurrence {
 		return newRecurrence(p, prim, cfg)

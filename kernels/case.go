@@ -355,6 +355,9 @@ func ErrorBound(p tile.Problem) float64 {
 	if p.Dir == tile.Backward {
 		return backwardBound(s)
 	}
+	if p.Precision == tile.BFloat16 {
+		return pairBound(p)
+	}
 	n := 4*s.T + s.Dk + 16
 	if p.FeatureMap != tile.MapNone {
 		n += s.Dk + 16

@@ -14,6 +14,10 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		return c
 	}
 	full := func(p *tile.Product) { add(2 * p.M * p.N * p.K) }
+	var pair *tile.PairPrimitives
+	if prim.Pair != nil {
+		pair = countingPairs(prim.Pair, add)
+	}
 	var recurs []tile.RecurKernel
 	for _, k := range prim.Recur {
 		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(r *tile.Recur) {
@@ -56,6 +60,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Map:    func(*tile.Map) {},
 		Widen:  func(*tile.Widen) {},
 		Narrow: func(*tile.Narrow) {},
+		Pair:   pair,
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}
 }

@@ -32,7 +32,10 @@ type LinearAttention struct {
 	// InverseGQA allows QHeads < KVHeads, QHeads dividing it, as ONNX Runtime's contrib operator does: state head h reads query head
 	// floor(h QHeads/KVHeads), output is (B, T, KVHeads*dv), and key may have any number of heads that divides KVHeads.
 	InverseGQA bool
-	Threads    int // workers, 0 for all that this process may use
+	// Precision is that of the products: "" for float32, or tile.BFloat16 for operands rounded to bfloat16 and sums in float32, with
+	// the error that ErrorBound gives for it. Forward alone has it, without decay per key, Full, FeatureMap and Normalize.
+	Precision string
+	Threads   int // workers, 0 for all that this process may use
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
 }
@@ -48,6 +51,7 @@ func (o *LinearAttention) Forward(out *Outputs, in *Inputs) error {
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
 		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, inverse: o.InverseGQA,
 		full: o.Full, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, normalize: o.Normalize, normEps: o.NormalizeEps,
+		precision: o.Precision,
 	}, out, in)
 }
 

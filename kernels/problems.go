@@ -26,6 +26,9 @@ func CheckProblem(p tile.Problem) error {
 	if p.StateDType != "" && (!attention || p.Dir != tile.Forward || p.StateDType != tile.BFloat16 && p.StateDType != tile.Float16) {
 		return bad("state_dtype %q must be empty (float32), or bfloat16 or float16 in a forward attention op", p.StateDType)
 	}
+	if err := checkPrecision(p); err != nil {
+		return bad("%v", err)
+	}
 	switch {
 	case p.Dir != tile.Forward && p.Dir != tile.Backward:
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)

@@ -31,6 +31,11 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 		return backwardParams(p, prim), nil
 	case p.Full:
 		return slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "nt_mr" || q.Name == "nt_nr" }), nil
+	case p.Precision == tile.BFloat16:
+		if prim.Pair == nil {
+			return nil, lacksPairs(isa)
+		}
+		return pairParams(p, prim), nil
 	case p.Op == tile.LinearAttention:
 		return linearParams(p, prim), nil
 	}
@@ -39,7 +44,7 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 
 // hasForms says whether a problem has the tunable form.
 func hasForms(p tile.Problem) bool {
-	return p.Op == tile.LinearAttention && p.Dir != tile.Backward && !p.Full
+	return p.Op == tile.LinearAttention && p.Dir != tile.Backward && !p.Full && p.Precision == ""
 }
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
@@ -158,6 +163,9 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if p.Dir == tile.Backward {
 		return defaultBackward(p, prim)
 	}
+	if p.Precision == tile.BFloat16 {
+		return defaultPairs(p, prim)
+	}
 	if hasForms(p) && (isa != tile.Generic || needsRecurrence(p)) {
 		return defaultRecurrence(p, prim)
 	}
@@ -225,6 +233,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	}
 	if p.Dir == tile.Backward {
 		return checkBackwardConfig(p, c, prim)
+	}
+	if p.Precision == tile.BFloat16 {
+		return checkPairConfig(p, c, prim)
 	}
 	want := names(p, prim, c.Config["form"])
 	if p.Op == tile.HashLayer {

@@ -181,6 +181,9 @@ func specs(isas []tile.ISA, threads []int) []Spec {
 	for _, n := range threads {
 		for _, isa := range isas {
 			list = append(list, Spec{Kind: machine.KindFlops, ISA: isa, Threads: n})
+			if l, ok := loopsFor(isa); ok && l.DotBF16 != nil {
+				list = append(list, Spec{Kind: machine.KindDotBF16, ISA: isa, Threads: n})
+			}
 			for _, level := range levels {
 				list = append(list, Spec{Kind: machine.KindRead, ISA: isa, Level: level, Threads: n})
 				if isa != tile.Generic || level == levelL1 || level == levelDRAM {
@@ -238,7 +241,7 @@ func MeasureFlops(isa tile.ISA, threads int, d time.Duration) (machine.Ceiling, 
 // MeasureBandwidth measures one ceiling of bytes per second in about d, plus the time
 // to allocate its buffer: 7 samples. measured may be nil; it guides the sizes of buffers as for OpenProbe.
 func MeasureBandwidth(m *machine.Machine, measured *machine.Measured, s Spec, d time.Duration) (machine.Ceiling, error) {
-	if s.Kind == machine.KindFlops {
+	if s.Kind == machine.KindFlops || s.Kind == machine.KindDotBF16 {
 		return machine.Ceiling{}, fmt.Errorf("roofline: %s is no bandwidth", s.Kind)
 	}
 	return sampleSpec(m, measured, s, d)

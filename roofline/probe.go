@@ -136,14 +136,14 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 	}
 	p := &Probe{spec: s, gang: g}
 	if s.Kind == machine.KindFlops {
-		iters := boundedIters(l)
-		p.variants = []variant{{
-			warm: func(int) { l.FMA(iters) },
-			work: func(int) float64 {
-				l.FMA(iters)
-				return float64(iters) * float64(l.FMAFlops)
-			},
-		}}
+		p.variants = []variant{arithmetic(l.FMA, l.FMAFlops)}
+		return p, nil
+	}
+	if s.Kind == machine.KindDotBF16 {
+		if l.DotBF16 == nil {
+			return nil, fmt.Errorf("roofline: %s has no bfloat16 products on this CPU", s.ISA)
+		}
+		p.variants = []variant{arithmetic(l.DotBF16, l.DotFlops)}
 		return p, nil
 	}
 	if !slices.Contains(levels, s.Level) {
@@ -181,6 +181,18 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 		return nil, fmt.Errorf("roofline: unknown kind of ceiling %q", s.Kind)
 	}
 	return p, nil
+}
+
+// arithmetic does flops in each iteration of a loop.
+func arithmetic(loop func(iters int), flops int) variant {
+	iters := boundedIters(loop)
+	return variant{
+		warm: func(int) { loop(iters) },
+		work: func(int) float64 {
+			loop(iters)
+			return float64(iters) * float64(flops)
+		},
+	}
 }
 
 // piece is how many elements one call of a loop covers, at most: 64 KiB take about 100 µs even
@@ -289,11 +301,11 @@ func warmUp(step func(member int) float64, elements int, level string) func(memb
 }
 
 // boundedIters finds how many iterations of the arithmetic loop take about 40 µs.
-func boundedIters(l *loops) int {
+func boundedIters(loop func(iters int)) int {
 	iters := 64
 	for {
 		start := time.Now()
-		l.FMA(iters)
+		loop(iters)
 		took := time.Since(start)
 		if took >= 10*time.Microsecond || iters >= 1<<20 {
 			return max(1, int(float64(iters)*40e-6/max(took.Seconds(), 1e-9)))

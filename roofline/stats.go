@@ -26,5 +26,8 @@ func summarize(s Spec, samples []float64) machine.Ceiling {
 	if s.Kind == machine.KindFlops {
 		c.DType, c.Unit = "float32", "FLOP/s"
 	}
+	if s.Kind == machine.KindDotBF16 {
+		c.DType, c.Unit = "bfloat16", "FLOP/s"
+	}
 	return c
 }

@@ -245,7 +245,7 @@ func wrap(text string, separator byte, width int) string {
 }
 
 func rowOrder(s Spec) int {
-	kind := slices.Index([]string{machine.KindFlops, machine.KindRead, machine.KindCopy, machine.KindGather}, s.Kind)
+	kind := slices.Index([]string{machine.KindFlops, machine.KindDotBF16, machine.KindRead, machine.KindCopy, machine.KindGather}, s.Kind)
 	return kind<<40 + slices.Index(levels, s.Level)<<32 + s.RowBytes
 }
 
@@ -253,6 +253,8 @@ func rowName(s Spec) string {
 	switch s.Kind {
 	case machine.KindFlops:
 		return "FMA float32, GFLOP/s"
+	case machine.KindDotBF16:
+		return "products bfloat16, GFLOP/s"
 	case machine.KindGather:
 		return "rows of " + bytesText(float64(s.RowBytes))
 	}

@@ -76,6 +76,16 @@ func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads i
 	d.Rates = map[string]float64{pathFMA: flops.rate}
 	d.Peaks = map[string]float64{pathFMA: flops.peak}
 
+	dot := ceilings(measured, machine.KindDotBF16, "", threads, threads, isa)
+	if dot.rate == 0 { // not measured: twice the float32 rate with an instruction for it, else the same
+		times := 1.0
+		if isa == tile.AVX512 {
+			times = 2
+		}
+		dot.rate, dot.peak = times*flops.rate, times*flops.peak
+	}
+	d.Rates[pathDot], d.Peaks[pathDot] = dot.rate, dot.peak
+
 	bytesAClock := []float64{core.l1, core.l2, core.l3}
 	for n := 1; n <= 3; n++ {
 		l, ok := cacheLevel(m, measured, n, threads)

@@ -66,6 +66,9 @@ type Device struct {
 // pathFMA is a CPU's rate of float32 fused multiply-adds.
 const pathFMA = "fma.float32"
 
+// pathDot is its rate of bfloat16 products summed in float32.
+const pathDot = "dot.bfloat16"
+
 // Check says what a device lacks to be simulated, or nil.
 func (d *Device) Check() error {
 	var errs []error

@@ -128,8 +128,13 @@ func (r *Recorder) Primitives() *tile.Primitives {
 	for _, k := range r.source.Recur {
 		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(p *tile.Recur) { r.recur(k, p) }})
 	}
+	var pair *tile.PairPrimitives
+	if r.source.Pair != nil {
+		pair = r.pairPrimitives()
+	}
 	return &tile.Primitives{
 		ISA:    r.source.ISA,
+		Pair:   pair,
 		NN:     kernels(r.source.NN, r.nn),
 		NT:     kernels(r.source.NT, r.nt),
 		TN:     kernels(r.source.TN, r.tn),
@@ -161,7 +166,7 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 }
 
 // touchElements is touch for elements of any width.
-func touchElements[E float32 | uint16](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
+func touchElements[E float32 | uint16 | uint32](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}

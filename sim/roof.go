@@ -37,7 +37,11 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 		return Bound{}, err
 	}
 	b := Bound{Flops: UsefulFlops(p), Bytes: map[string]int64{}}
-	times := map[string]float64{PartCompute: float64(b.Flops) / d.Peaks[pathFMA] * 1e9}
+	path := pathFMA
+	if p.Precision == tile.BFloat16 && d.Peaks[pathDot] > 0 {
+		path = pathDot
+	}
+	times := map[string]float64{PartCompute: float64(b.Flops) / d.Peaks[path] * 1e9}
 	for i, l := range d.Levels {
 		bytes := n.beyond(d, i, false)
 		if s := p.Shape; i == 0 && p.Op == tile.HashLayer {

@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,11 @@ type Block struct {
 
 // Problem is the problem that was timed.
 func (s *Sample) Problem() tile.Problem {
-	return tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting}
+	p := tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting}
+	if s.Precision != tile.Float32 {
+		p.Precision = s.Precision
+	}
+	return p
 }
 
 // Bench verifies a choice's candidate, then times it in turns with the ceilings of its ISA and thread count. A sample under its roof is
@@ -94,7 +99,7 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 	p, c := choice.Problem, choice.Candidate
 	s := &Sample{
 		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
-		Weighting: p.Weighting, Precision: p.DType, ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+		Weighting: p.Weighting, Precision: cmp.Or(p.Precision, tile.Float32), ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
 	}
 	b, err := newBench(m, choice)
 	if err != nil {
@@ -171,6 +176,9 @@ func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
 		}
 	}
 	specs := []roofline.Spec{{Kind: machine.KindFlops}}
+	if p.Precision == tile.BFloat16 && c.ISA != tile.Generic { // portable Go has float32 products alone
+		specs = append([]roofline.Spec{{Kind: machine.KindDotBF16}}, specs...)
+	}
 	for _, level := range []string{"L1", "L2", "L3", "DRAM"} {
 		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
 	}
@@ -181,7 +189,7 @@ func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
 		s.ISA, s.Threads = c.ISA, p.Threads
 		probe, err := roofline.OpenProbe(m, &b.known, s)
 		if err != nil {
-			if s.Kind == machine.KindFlops {
+			if s.Level == "" {
 				b.close()
 				return nil, err
 			}

@@ -17,8 +17,8 @@ import (
 
 // problemFlags are the flags that say what is computed.
 type problemFlags struct {
-	op, rule, shape, decay, weighting, dir string
-	threads                                int
+	op, rule, shape, decay, weighting, dir, precision string
+	threads                                           int
 }
 
 func (f *problemFlags) add(fs *pflag.FlagSet) {
@@ -27,6 +27,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }
@@ -58,6 +59,9 @@ func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
 		return p, fmt.Errorf("--shape is missing: such as %s", shapeExample(f.op))
 	}
 	var err error
+	if p.Precision, err = parsePrecision(f.precision); err != nil {
+		return p, err
+	}
 	if p.Threads, err = threads(m, f.threads); err != nil {
 		return p, err
 	}
@@ -85,6 +89,17 @@ func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
 		}
 	}
 	return p, checkProblem(p)
+}
+
+// parsePrecision reads --precision.
+func parsePrecision(text string) (string, error) {
+	switch text {
+	case "", tile.Float32:
+		return "", nil
+	case "bf16", tile.BFloat16:
+		return tile.BFloat16, nil
+	}
+	return "", fmt.Errorf("--precision %q: must be float32 or bf16", text)
 }
 
 // maxProblemBytes keeps a mistyped shape from taking the machine's memory.

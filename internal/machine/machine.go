@@ -36,10 +36,11 @@ type Cache struct {
 
 // Kinds of ceiling.
 const (
-	KindFlops  = "flops"  // FLOP/s: fused multiply-adds, two flops each
-	KindRead   = "read"   // B/s loaded
-	KindCopy   = "copy"   // B/s loaded plus stored
-	KindGather = "gather" // B/s of table rows at random places in DRAM
+	KindFlops   = "flops"      // FLOP/s: fused multiply-adds, two flops each
+	KindDotBF16 = "flops_bf16" // FLOP/s: products of bfloat16 pairs summed in float32, four flops each
+	KindRead    = "read"       // B/s loaded
+	KindCopy    = "copy"       // B/s loaded plus stored
+	KindGather  = "gather"     // B/s of table rows at random places in DRAM
 )
 
 // Ceiling is a peak that this machine was measured to reach.

@@ -78,3 +78,27 @@ func productNT2x8AVX512(p *tile.Product)
 //
 //go:noescape
 func solveAVX512(p *tile.Solve)
+
+// pairNN8x32AVX512 is the NN product of tile.PairProduct on register tiles of 8 x 32:
+// C = Beta C + diag(Row) A B.
+//
+//go:noescape
+func pairNN8x32AVX512(p *tile.PairProduct)
+
+// pairTN8x32AVX512 is the TN product of tile.PairProduct on register tiles of 8 x 32:
+// C = Beta C + diag(Row) Aᵀ B.
+//
+//go:noescape
+func pairTN8x32AVX512(p *tile.PairProduct)
+
+// pairNN12x32AVX512 is the NN product of tile.PairProduct on register tiles of 12 x 32:
+// C = Beta C + diag(Row) A B.
+//
+//go:noescape
+func pairNN12x32AVX512(p *tile.PairProduct)
+
+// pairTN12x32AVX512 is the TN product of tile.PairProduct on register tiles of 12 x 32:
+// C = Beta C + diag(Row) Aᵀ B.
+//
+//go:noescape
+func pairTN12x32AVX512(p *tile.PairProduct)

@@ -337,11 +337,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer14
 
 	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -353,13 +353,13 @@ rows12:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full14
+	JGE   full15
 	MOVQ  R9, R8
 
-full14:
+full15:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -373,9 +373,9 @@ full14:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -394,12 +394,12 @@ step16:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -413,7 +413,7 @@ store15:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -424,7 +424,7 @@ unscaled17:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -435,7 +435,7 @@ unscaled17:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write18:
+write19:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -445,14 +445,14 @@ write18:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer22
 
 	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -462,13 +462,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full21
+	JGE   full23
 	MOVQ  R8, DI
 
-full21:
+full23:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -478,9 +478,9 @@ full21:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -492,12 +492,12 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -505,7 +505,7 @@ store22:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -514,27 +514,27 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write25:
+write27:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
-rows26:
+fewer22:
+rows29:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer30
 
 	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -544,13 +544,13 @@ rows26:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full28
+	JEQ   full31
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full28
+	JGE   full31
 	MOVQ  DI, BX
 
-full28:
+full31:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -558,9 +558,9 @@ full28:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store29
+	JEQ    store32
 
-step30:
+step33:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -569,17 +569,17 @@ step30:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step30
+	JNE          step33
 
-store29:
+store32:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled31
+	JEQ          unscaled34
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled31:
+unscaled34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -588,40 +588,40 @@ unscaled31:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write32
+	JEQ          write35
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write32:
+write35:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows29
 
-fewer27:
+fewer30:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel33:
+panel37:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower34
+	JLE  narrower38
 	CMPQ CX, $+16
-	JLE  masked35
+	JLE  masked39
 	MOVQ $+16, CX
 
-masked35:
+masked39:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows36:
+rows40:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer37
+	JLT  fewer41
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -635,13 +635,13 @@ rows36:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full38
+	JEQ   full42
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full38
+	JGE   full42
 	MOVQ  R10, R9
 
-full38:
+full42:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -655,9 +655,9 @@ full38:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store39
+	JEQ    store43
 
-step40:
+step44:
 	VMOVUPS.Z        (R10), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
@@ -672,12 +672,12 @@ step40:
 	ADDQ             $+4, DI
 	ADDQ             $+4, R8
 	DECQ             R9
-	JNE              step40
+	JNE              step44
 
-store39:
+store43:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled45
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -695,7 +695,7 @@ store39:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled41:
+unscaled45:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -708,7 +708,7 @@ unscaled41:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write42
+	JEQ          write46
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -727,7 +727,7 @@ unscaled41:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write42:
+write46:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -737,14 +737,14 @@ write42:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows36
+	JMP     rows40
 
-fewer37:
-rows43:
+fewer41:
+rows48:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer44
+	JLT  fewer49
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -756,13 +756,13 @@ rows43:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full45
+	JEQ   full50
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full45
+	JGE   full50
 	MOVQ  R9, R8
 
-full45:
+full50:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -772,9 +772,9 @@ full45:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store46
+	JEQ    store51
 
-step47:
+step52:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -784,12 +784,12 @@ step47:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step47
+	JNE              step52
 
-store46:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -799,7 +799,7 @@ store46:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled48:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -810,7 +810,7 @@ unscaled48:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write49
+	JEQ          write54
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -821,20 +821,20 @@ unscaled48:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write49:
+write54:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows43
+	JMP     rows48
 
-fewer44:
-rows50:
+fewer49:
+rows56:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer51
+	JLT  fewer57
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -844,13 +844,13 @@ rows50:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full52
+	JEQ   full58
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full52
+	JGE   full58
 	MOVQ  R8, DI
 
-full52:
+full58:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -858,27 +858,27 @@ full52:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store53
+	JEQ    store59
 
-step54:
+step60:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step54
+	JNE              step60
 
-store53:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled55
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled55:
+unscaled61:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -887,25 +887,25 @@ unscaled55:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write56
+	JEQ          write62
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write56:
+write62:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows50
+	JMP     rows56
 
-fewer51:
-rows57:
+fewer57:
+rows64:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer58
+	JLT  fewer65
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -915,37 +915,37 @@ rows57:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full59
+	JEQ   full66
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full59
+	JGE   full66
 	MOVQ  DI, BX
 
-full59:
+full66:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store60
+	JEQ    store67
 
-step61:
+step68:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step61
+	JNE              step68
 
-store60:
+store67:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled69
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled62:
+unscaled69:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -954,21 +954,21 @@ unscaled62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write63
+	JEQ          write70
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write63:
+write70:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows57
+	JMP     rows64
 
-fewer58:
+fewer65:
 	ADDQ $+16, DX
-	JMP  panel33
+	JMP  panel37
 
-narrower34:
+narrower38:
 	VZEROUPPER
 	RET
 
@@ -1254,11 +1254,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer12
+	JLT  fewer13
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1279,9 +1279,9 @@ rows11:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -1299,12 +1299,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -1318,7 +1318,7 @@ store13:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1329,7 +1329,7 @@ unscaled15:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -1340,7 +1340,7 @@ unscaled15:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write16:
+write17:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -1350,14 +1350,14 @@ write16:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer18
+	JLT  fewer20
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1374,9 +1374,9 @@ rows17:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -1388,12 +1388,12 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -1401,7 +1401,7 @@ store19:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1410,27 +1410,27 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write22:
+write24:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
-rows23:
+fewer20:
+rows26:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer24
+	JLT  fewer27
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1445,9 +1445,9 @@ rows23:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store28
 
-step26:
+step29:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -1456,17 +1456,17 @@ step26:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step26
+	JNE          step29
 
-store25:
+store28:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled27
+	JEQ          unscaled30
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled27:
+unscaled30:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1475,40 +1475,40 @@ unscaled27:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write28
+	JEQ          write31
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write28:
+write31:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows23
+	JMP     rows26
 
-fewer24:
+fewer27:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel29:
+panel33:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower30
+	JLE  narrower34
 	CMPQ CX, $+16
-	JLE  masked31
+	JLE  masked35
 	MOVQ $+16, CX
 
-masked31:
+masked35:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows32:
+rows36:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer33
+	JLT  fewer37
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1529,9 +1529,9 @@ rows32:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store38
 
-step35:
+step39:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -1544,12 +1544,12 @@ step35:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step35
+	JNE              step39
 
-store34:
+store38:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled36
+	JEQ          unscaled40
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -1567,7 +1567,7 @@ store34:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled36:
+unscaled40:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1580,7 +1580,7 @@ unscaled36:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write37
+	JEQ          write41
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -1599,7 +1599,7 @@ unscaled36:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write37:
+write41:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -1609,14 +1609,14 @@ write37:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows32
+	JMP     rows36
 
-fewer33:
-rows38:
+fewer37:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer39
+	JLT  fewer44
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1633,9 +1633,9 @@ rows38:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store45
 
-step41:
+step46:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -1644,12 +1644,12 @@ step41:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step41
+	JNE              step46
 
-store40:
+store45:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled42
+	JEQ          unscaled47
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -1659,7 +1659,7 @@ store40:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled42:
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1670,7 +1670,7 @@ unscaled42:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write43
+	JEQ          write48
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -1681,20 +1681,20 @@ unscaled42:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write43:
+write48:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows38
+	JMP     rows43
 
-fewer39:
-rows44:
+fewer44:
+rows50:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer45
+	JLT  fewer51
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1709,27 +1709,27 @@ rows44:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store46
+	JEQ    store52
 
-step47:
+step53:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step47
+	JNE              step53
 
-store46:
+store52:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled54
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled48:
+unscaled54:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1738,25 +1738,25 @@ unscaled48:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write49
+	JEQ          write55
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write49:
+write55:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows44
+	JMP     rows50
 
-fewer45:
-rows50:
+fewer51:
+rows57:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer51
+	JLT  fewer58
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1770,24 +1770,24 @@ rows50:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store59
 
-step53:
+step60:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step53
+	JNE              step60
 
-store52:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled54:
+unscaled61:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1796,21 +1796,21 @@ unscaled54:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write55
+	JEQ          write62
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write55:
+write62:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows50
+	JMP     rows57
 
-fewer51:
+fewer58:
 	ADDQ $+16, DX
-	JMP  panel29
+	JMP  panel33
 
-narrower30:
+narrower34:
 	VZEROUPPER
 	RET
 
@@ -2212,11 +2212,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer14
 
 	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -2228,13 +2228,13 @@ rows12:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full14
+	JGE   full15
 	MOVQ  R9, R8
 
-full14:
+full15:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -2248,9 +2248,9 @@ full14:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -2269,12 +2269,12 @@ step16:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -2288,7 +2288,7 @@ store15:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2299,7 +2299,7 @@ unscaled17:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -2310,7 +2310,7 @@ unscaled17:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write18:
+write19:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -2320,14 +2320,14 @@ write18:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer22
 
 	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -2337,13 +2337,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full21
+	JGE   full23
 	MOVQ  R8, DI
 
-full21:
+full23:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -2353,9 +2353,9 @@ full21:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -2367,12 +2367,12 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -2380,7 +2380,7 @@ store22:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2389,27 +2389,27 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write25:
+write27:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
-rows26:
+fewer22:
+rows29:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer30
 
 	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -2419,13 +2419,13 @@ rows26:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full28
+	JEQ   full31
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full28
+	JGE   full31
 	MOVQ  DI, BX
 
-full28:
+full31:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -2433,9 +2433,9 @@ full28:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store29
+	JEQ    store32
 
-step30:
+step33:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -2444,17 +2444,17 @@ step30:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step30
+	JNE          step33
 
-store29:
+store32:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled31
+	JEQ          unscaled34
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled31:
+unscaled34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2463,40 +2463,40 @@ unscaled31:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write32
+	JEQ          write35
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write32:
+write35:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows29
 
-fewer27:
+fewer30:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel33:
+panel37:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower34
+	JLE  narrower38
 	CMPQ CX, $+16
-	JLE  masked35
+	JLE  masked39
 	MOVQ $+16, CX
 
-masked35:
+masked39:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows36:
+rows40:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer37
+	JLT  fewer41
 
 	// 12 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -2512,13 +2512,13 @@ rows36:
 	ADDQ  BX, R9
 	MOVQ  168(AX), R10
 	CMPB  180(AX), $0x00
-	JEQ   full38
+	JEQ   full42
 	LEAQ  12(CX), R11
 	CMPQ  R11, R10
-	JGE   full38
+	JGE   full42
 	MOVQ  R11, R10
 
-full38:
+full42:
 	MOVQ   24(AX), R11
 	LEAQ   (R11)(DX*4), R11
 	MOVQ   128(AX), R12
@@ -2536,9 +2536,9 @@ full38:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  R10, R10
-	JEQ    store39
+	JEQ    store43
 
-step40:
+step44:
 	VMOVUPS.Z        (R11), K1, Z12
 	VFMADD231PS.BCST (SI), Z12, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z12, Z1
@@ -2558,12 +2558,12 @@ step40:
 	ADDQ             $+4, R8
 	ADDQ             $+4, R9
 	DECQ             R10
-	JNE              step40
+	JNE              step44
 
-store39:
+store43:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled45
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z13
@@ -2589,7 +2589,7 @@ store39:
 	VBROADCASTSS 44(BX)(CX*4), Z13
 	VMULPS       Z11, Z13, Z11
 
-unscaled41:
+unscaled45:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2604,7 +2604,7 @@ unscaled41:
 	ADDQ         BX, R9
 	MOVL         176(AX), R10
 	ADDL         R10, R10
-	JEQ          write42
+	JEQ          write46
 	VBROADCASTSS 176(AX), Z12
 	VMOVUPS.Z    (SI), K1, Z13
 	VFMADD231PS  Z13, Z12, Z0
@@ -2631,7 +2631,7 @@ unscaled41:
 	VMOVUPS.Z    (R9)(BX*2), K1, Z24
 	VFMADD231PS  Z24, Z12, Z11
 
-write42:
+write46:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -2645,14 +2645,14 @@ write42:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows36
+	JMP     rows40
 
-fewer37:
-rows43:
+fewer41:
+rows48:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer44
+	JLT  fewer49
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -2664,13 +2664,13 @@ rows43:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full45
+	JEQ   full50
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full45
+	JGE   full50
 	MOVQ  R9, R8
 
-full45:
+full50:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -2680,9 +2680,9 @@ full45:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store46
+	JEQ    store51
 
-step47:
+step52:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -2692,12 +2692,12 @@ step47:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step47
+	JNE              step52
 
-store46:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -2707,7 +2707,7 @@ store46:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled48:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2718,7 +2718,7 @@ unscaled48:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write49
+	JEQ          write54
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -2729,20 +2729,20 @@ unscaled48:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write49:
+write54:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows43
+	JMP     rows48
 
-fewer44:
-rows50:
+fewer49:
+rows56:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer51
+	JLT  fewer57
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -2752,13 +2752,13 @@ rows50:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full52
+	JEQ   full58
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full52
+	JGE   full58
 	MOVQ  R8, DI
 
-full52:
+full58:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -2766,27 +2766,27 @@ full52:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store53
+	JEQ    store59
 
-step54:
+step60:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step54
+	JNE              step60
 
-store53:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled55
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled55:
+unscaled61:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2795,25 +2795,25 @@ unscaled55:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write56
+	JEQ          write62
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write56:
+write62:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows50
+	JMP     rows56
 
-fewer51:
-rows57:
+fewer57:
+rows64:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer58
+	JLT  fewer65
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -2823,37 +2823,37 @@ rows57:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full59
+	JEQ   full66
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full59
+	JGE   full66
 	MOVQ  DI, BX
 
-full59:
+full66:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store60
+	JEQ    store67
 
-step61:
+step68:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step61
+	JNE              step68
 
-store60:
+store67:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled69
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled62:
+unscaled69:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2862,21 +2862,21 @@ unscaled62:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write63
+	JEQ          write70
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write63:
+write70:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows57
+	JMP     rows64
 
-fewer58:
+fewer65:
 	ADDQ $+16, DX
-	JMP  panel33
+	JMP  panel37
 
-narrower34:
+narrower38:
 	VZEROUPPER
 	RET
 
@@ -3260,11 +3260,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer12
+	JLT  fewer13
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -3285,9 +3285,9 @@ rows11:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -3305,12 +3305,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -3324,7 +3324,7 @@ store13:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3335,7 +3335,7 @@ unscaled15:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -3346,7 +3346,7 @@ unscaled15:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write16:
+write17:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -3356,14 +3356,14 @@ write16:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer18
+	JLT  fewer20
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -3380,9 +3380,9 @@ rows17:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -3394,12 +3394,12 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -3407,7 +3407,7 @@ store19:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3416,27 +3416,27 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write22:
+write24:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
-rows23:
+fewer20:
+rows26:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer24
+	JLT  fewer27
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -3451,9 +3451,9 @@ rows23:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store28
 
-step26:
+step29:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -3462,17 +3462,17 @@ step26:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step26
+	JNE          step29
 
-store25:
+store28:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled27
+	JEQ          unscaled30
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled27:
+unscaled30:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3481,40 +3481,40 @@ unscaled27:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write28
+	JEQ          write31
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write28:
+write31:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows23
+	JMP     rows26
 
-fewer24:
+fewer27:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel29:
+panel33:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower30
+	JLE  narrower34
 	CMPQ CX, $+16
-	JLE  masked31
+	JLE  masked35
 	MOVQ $+16, CX
 
-masked31:
+masked35:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows32:
+rows36:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer33
+	JLT  fewer37
 
 	// 12 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3539,9 +3539,9 @@ rows32:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store38
 
-step35:
+step39:
 	VMOVUPS.Z        (R8), K1, Z12
 	VFMADD231PS.BCST (SI), Z12, Z0
 	VFMADD231PS.BCST 4(SI), Z12, Z1
@@ -3558,12 +3558,12 @@ step35:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step35
+	JNE              step39
 
-store34:
+store38:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled36
+	JEQ          unscaled40
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z13
@@ -3589,7 +3589,7 @@ store34:
 	VBROADCASTSS 44(BX)(CX*4), Z13
 	VMULPS       Z11, Z13, Z11
 
-unscaled36:
+unscaled40:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3604,7 +3604,7 @@ unscaled36:
 	ADDQ         BX, R9
 	MOVL         176(AX), R10
 	ADDL         R10, R10
-	JEQ          write37
+	JEQ          write41
 	VBROADCASTSS 176(AX), Z12
 	VMOVUPS.Z    (SI), K1, Z13
 	VFMADD231PS  Z13, Z12, Z0
@@ -3631,7 +3631,7 @@ unscaled36:
 	VMOVUPS.Z    (R9)(BX*2), K1, Z24
 	VFMADD231PS  Z24, Z12, Z11
 
-write37:
+write41:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -3645,14 +3645,14 @@ write37:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows32
+	JMP     rows36
 
-fewer33:
-rows38:
+fewer37:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer39
+	JLT  fewer44
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3669,9 +3669,9 @@ rows38:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store45
 
-step41:
+step46:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -3680,12 +3680,12 @@ step41:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step41
+	JNE              step46
 
-store40:
+store45:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled42
+	JEQ          unscaled47
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -3695,7 +3695,7 @@ store40:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled42:
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3706,7 +3706,7 @@ unscaled42:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write43
+	JEQ          write48
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -3717,20 +3717,20 @@ unscaled42:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write43:
+write48:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows38
+	JMP     rows43
 
-fewer39:
-rows44:
+fewer44:
+rows50:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer45
+	JLT  fewer51
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3745,27 +3745,27 @@ rows44:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store46
+	JEQ    store52
 
-step47:
+step53:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step47
+	JNE              step53
 
-store46:
+store52:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled54
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled48:
+unscaled54:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3774,25 +3774,25 @@ unscaled48:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write49
+	JEQ          write55
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write49:
+write55:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows44
+	JMP     rows50
 
-fewer45:
-rows50:
+fewer51:
+rows57:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer51
+	JLT  fewer58
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3806,24 +3806,24 @@ rows50:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store59
 
-step53:
+step60:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step53
+	JNE              step60
 
-store52:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled54:
+unscaled61:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3832,21 +3832,21 @@ unscaled54:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write55
+	JEQ          write62
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write55:
+write62:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows50
+	JMP     rows57
 
-fewer51:
+fewer58:
 	ADDQ $+16, DX
-	JMP  panel29
+	JMP  panel33
 
-narrower30:
+narrower34:
 	VZEROUPPER
 	RET
 
@@ -4210,11 +4210,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer14
 
 	// 4 rows x 4 vectors
 	MOVQ  120(AX), BX
@@ -4226,13 +4226,13 @@ rows12:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full14
+	JGE   full15
 	MOVQ  R9, R8
 
-full14:
+full15:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -4254,9 +4254,9 @@ full14:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	TESTQ  R8, R8
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VMOVUPS      128(R9), Z18
@@ -4285,12 +4285,12 @@ step16:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -4312,7 +4312,7 @@ store15:
 	VMULPS       Z14, Z19, Z14
 	VMULPS       Z15, Z19, Z15
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4323,7 +4323,7 @@ unscaled17:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Z16
 	VFMADD231PS  (SI), Z16, Z0
 	VFMADD231PS  64(SI), Z16, Z1
@@ -4342,7 +4342,7 @@ unscaled17:
 	VFMADD231PS  128(DI), Z16, Z14
 	VFMADD231PS  192(DI), Z16, Z15
 
-write18:
+write19:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -4360,14 +4360,14 @@ write18:
 	VMOVUPS Z14, 128(DI)
 	VMOVUPS Z15, 192(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer22
 
 	// 2 rows x 4 vectors
 	MOVQ  120(AX), BX
@@ -4377,13 +4377,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full21
+	JGE   full23
 	MOVQ  R8, DI
 
-full21:
+full23:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -4397,9 +4397,9 @@ full21:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VMOVUPS      128(R8), Z10
@@ -4417,12 +4417,12 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -4434,7 +4434,7 @@ store22:
 	VMULPS       Z6, Z9, Z6
 	VMULPS       Z7, Z9, Z7
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4443,7 +4443,7 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -4454,7 +4454,7 @@ unscaled24:
 	VFMADD231PS  128(SI)(BX*1), Z8, Z6
 	VFMADD231PS  192(SI)(BX*1), Z8, Z7
 
-write25:
+write27:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -4464,14 +4464,14 @@ write25:
 	VMOVUPS Z6, 128(SI)(BX*1)
 	VMOVUPS Z7, 192(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
-rows26:
+fewer22:
+rows29:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer30
 
 	// 1 rows x 4 vectors
 	MOVQ  120(AX), BX
@@ -4481,13 +4481,13 @@ rows26:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full28
+	JEQ   full31
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full28
+	JGE   full31
 	MOVQ  DI, BX
 
-full28:
+full31:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -4497,9 +4497,9 @@ full28:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  BX, BX
-	JEQ    store29
+	JEQ    store32
 
-step30:
+step33:
 	VMOVUPS      (DI), Z4
 	VMOVUPS      64(DI), Z5
 	VMOVUPS      128(DI), Z6
@@ -4512,19 +4512,19 @@ step30:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step30
+	JNE          step33
 
-store29:
+store32:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled31
+	JEQ          unscaled34
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
 	VMULPS       Z2, Z4, Z2
 	VMULPS       Z3, Z4, Z3
 
-unscaled31:
+unscaled34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4533,38 +4533,38 @@ unscaled31:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write32
+	JEQ          write35
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  128(SI), Z4, Z2
 	VFMADD231PS  192(SI), Z4, Z3
 
-write32:
+write35:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, 192(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows29
 
-fewer27:
+fewer30:
 	ADDQ $+64, DX
 	JMP  panel1
 
 narrower2:
-panel33:
+panel37:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
-	JLT  narrower34
+	JLT  narrower38
 	XORQ CX, CX
 
-rows35:
+rows39:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
-	JLT  fewer36
+	JLT  fewer40
 
 	// 6 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -4576,13 +4576,13 @@ rows35:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full37
+	JEQ   full41
 	LEAQ  6(CX), R9
 	CMPQ  R9, R8
-	JGE   full37
+	JGE   full41
 	MOVQ  R9, R8
 
-full37:
+full41:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -4600,9 +4600,9 @@ full37:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  R8, R8
-	JEQ    store38
+	JEQ    store42
 
-step39:
+step43:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (SI), Z14
@@ -4627,12 +4627,12 @@ step39:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step39
+	JNE          step43
 
-store38:
+store42:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled44
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VMULPS       Z1, Z12, Z1
@@ -4652,7 +4652,7 @@ store38:
 	VMULPS       Z10, Z14, Z10
 	VMULPS       Z11, Z14, Z11
 
-unscaled40:
+unscaled44:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4663,7 +4663,7 @@ unscaled40:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write41
+	JEQ          write45
 	VBROADCASTSS 176(AX), Z12
 	VFMADD231PS  (SI), Z12, Z0
 	VFMADD231PS  64(SI), Z12, Z1
@@ -4678,7 +4678,7 @@ unscaled40:
 	VFMADD231PS  (DI)(BX*2), Z12, Z10
 	VFMADD231PS  64(DI)(BX*2), Z12, Z11
 
-write41:
+write45:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -4692,14 +4692,14 @@ write41:
 	VMOVUPS Z10, (DI)(BX*2)
 	VMOVUPS Z11, 64(DI)(BX*2)
 	ADDQ    $+6, CX
-	JMP     rows35
+	JMP     rows39
 
-fewer36:
-rows42:
+fewer40:
+rows47:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer43
+	JLT  fewer48
 
 	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -4711,13 +4711,13 @@ rows42:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full44
+	JEQ   full49
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full44
+	JGE   full49
 	MOVQ  R9, R8
 
-full44:
+full49:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -4731,9 +4731,9 @@ full44:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store45
+	JEQ    store50
 
-step46:
+step51:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -4752,12 +4752,12 @@ step46:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step46
+	JNE          step51
 
-store45:
+store50:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled52
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -4771,7 +4771,7 @@ store45:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled47:
+unscaled52:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4782,7 +4782,7 @@ unscaled47:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write48
+	JEQ          write53
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -4793,7 +4793,7 @@ unscaled47:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write48:
+write53:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -4803,14 +4803,14 @@ write48:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows42
+	JMP     rows47
 
-fewer43:
-rows49:
+fewer48:
+rows55:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer50
+	JLT  fewer56
 
 	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -4820,13 +4820,13 @@ rows49:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full51
+	JEQ   full57
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full51
+	JGE   full57
 	MOVQ  R8, DI
 
-full51:
+full57:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -4836,9 +4836,9 @@ full51:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store58
 
-step53:
+step59:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -4850,12 +4850,12 @@ step53:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step53
+	JNE          step59
 
-store52:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -4863,7 +4863,7 @@ store52:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled54:
+unscaled60:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4872,27 +4872,27 @@ unscaled54:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write55
+	JEQ          write61
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write55:
+write61:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows49
+	JMP     rows55
 
-fewer50:
-rows56:
+fewer56:
+rows63:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer57
+	JLT  fewer64
 
 	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -4902,13 +4902,13 @@ rows56:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full58
+	JEQ   full65
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full58
+	JGE   full65
 	MOVQ  DI, BX
 
-full58:
+full65:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -4916,9 +4916,9 @@ full58:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store59
+	JEQ    store66
 
-step60:
+step67:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -4927,17 +4927,17 @@ step60:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step60
+	JNE          step67
 
-store59:
+store66:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled68
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled61:
+unscaled68:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4946,40 +4946,40 @@ unscaled61:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write62
+	JEQ          write69
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write62:
+write69:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows56
+	JMP     rows63
 
-fewer57:
+fewer64:
 	ADDQ $+32, DX
-	JMP  panel33
+	JMP  panel37
 
-narrower34:
-panel63:
+narrower38:
+panel71:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower64
+	JLE  narrower72
 	CMPQ CX, $+16
-	JLE  masked65
+	JLE  masked73
 	MOVQ $+16, CX
 
-masked65:
+masked73:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows66:
+rows74:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer67
+	JLT  fewer75
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -4993,13 +4993,13 @@ rows66:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full68
+	JEQ   full76
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full68
+	JGE   full76
 	MOVQ  R10, R9
 
-full68:
+full76:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -5013,9 +5013,9 @@ full68:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store69
+	JEQ    store77
 
-step70:
+step78:
 	VMOVUPS.Z        (R10), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
@@ -5030,12 +5030,12 @@ step70:
 	ADDQ             $+4, DI
 	ADDQ             $+4, R8
 	DECQ             R9
-	JNE              step70
+	JNE              step78
 
-store69:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled71
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -5053,7 +5053,7 @@ store69:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled71:
+unscaled79:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5066,7 +5066,7 @@ unscaled71:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write72
+	JEQ          write80
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -5085,7 +5085,7 @@ unscaled71:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write72:
+write80:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -5095,14 +5095,14 @@ write72:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows66
+	JMP     rows74
 
-fewer67:
-rows73:
+fewer75:
+rows82:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer74
+	JLT  fewer83
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5114,13 +5114,13 @@ rows73:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full75
+	JEQ   full84
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full75
+	JGE   full84
 	MOVQ  R9, R8
 
-full75:
+full84:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -5130,9 +5130,9 @@ full75:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store76
+	JEQ    store85
 
-step77:
+step86:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -5142,12 +5142,12 @@ step77:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step77
+	JNE              step86
 
-store76:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled78
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -5157,7 +5157,7 @@ store76:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled78:
+unscaled87:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5168,7 +5168,7 @@ unscaled78:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write79
+	JEQ          write88
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -5179,20 +5179,20 @@ unscaled78:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write79:
+write88:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows73
+	JMP     rows82
 
-fewer74:
-rows80:
+fewer83:
+rows90:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer81
+	JLT  fewer91
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5202,13 +5202,13 @@ rows80:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full82
+	JEQ   full92
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full82
+	JGE   full92
 	MOVQ  R8, DI
 
-full82:
+full92:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -5216,27 +5216,27 @@ full82:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store83
+	JEQ    store93
 
-step84:
+step94:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step84
+	JNE              step94
 
-store83:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled85
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled85:
+unscaled95:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5245,25 +5245,25 @@ unscaled85:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write86
+	JEQ          write96
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write86:
+write96:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows80
+	JMP     rows90
 
-fewer81:
-rows87:
+fewer91:
+rows98:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer88
+	JLT  fewer99
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5273,37 +5273,37 @@ rows87:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full89
+	JEQ   full100
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full89
+	JGE   full100
 	MOVQ  DI, BX
 
-full89:
+full100:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store90
+	JEQ    store101
 
-step91:
+step102:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step91
+	JNE              step102
 
-store90:
+store101:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled92
+	JEQ          unscaled103
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled92:
+unscaled103:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5312,21 +5312,21 @@ unscaled92:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write93
+	JEQ          write104
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write93:
+write104:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows87
+	JMP     rows98
 
-fewer88:
+fewer99:
 	ADDQ $+16, DX
-	JMP  panel63
+	JMP  panel71
 
-narrower64:
+narrower72:
 	VZEROUPPER
 	RET
 
@@ -5680,11 +5680,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer12
+	JLT  fewer13
 
 	// 4 rows x 4 vectors
 	MOVQ   120(AX), BX
@@ -5713,9 +5713,9 @@ rows11:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VMOVUPS      128(R8), Z18
@@ -5743,12 +5743,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -5770,7 +5770,7 @@ store13:
 	VMULPS       Z14, Z19, Z14
 	VMULPS       Z15, Z19, Z15
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5781,7 +5781,7 @@ unscaled15:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Z16
 	VFMADD231PS  (SI), Z16, Z0
 	VFMADD231PS  64(SI), Z16, Z1
@@ -5800,7 +5800,7 @@ unscaled15:
 	VFMADD231PS  128(DI), Z16, Z14
 	VFMADD231PS  192(DI), Z16, Z15
 
-write16:
+write17:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5818,14 +5818,14 @@ write16:
 	VMOVUPS Z14, 128(DI)
 	VMOVUPS Z15, 192(DI)
 	ADDQ    $+4, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer18
+	JLT  fewer20
 
 	// 2 rows x 4 vectors
 	MOVQ   120(AX), BX
@@ -5846,9 +5846,9 @@ rows17:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VMOVUPS      128(R8), Z10
@@ -5866,12 +5866,12 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -5883,7 +5883,7 @@ store19:
 	VMULPS       Z6, Z9, Z6
 	VMULPS       Z7, Z9, Z7
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5892,7 +5892,7 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -5903,7 +5903,7 @@ unscaled21:
 	VFMADD231PS  128(SI)(BX*1), Z8, Z6
 	VFMADD231PS  192(SI)(BX*1), Z8, Z7
 
-write22:
+write24:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5913,14 +5913,14 @@ write22:
 	VMOVUPS Z6, 128(SI)(BX*1)
 	VMOVUPS Z7, 192(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
-rows23:
+fewer20:
+rows26:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer24
+	JLT  fewer27
 
 	// 1 rows x 4 vectors
 	MOVQ   120(AX), BX
@@ -5937,9 +5937,9 @@ rows23:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store28
 
-step26:
+step29:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VMOVUPS      128(R8), Z6
@@ -5952,19 +5952,19 @@ step26:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step26
+	JNE          step29
 
-store25:
+store28:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled27
+	JEQ          unscaled30
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
 	VMULPS       Z2, Z4, Z2
 	VMULPS       Z3, Z4, Z3
 
-unscaled27:
+unscaled30:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5973,38 +5973,38 @@ unscaled27:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write28
+	JEQ          write31
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  128(SI), Z4, Z2
 	VFMADD231PS  192(SI), Z4, Z3
 
-write28:
+write31:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, 192(SI)
 	ADDQ    $+1, CX
-	JMP     rows23
+	JMP     rows26
 
-fewer24:
+fewer27:
 	ADDQ $+64, DX
 	JMP  panel1
 
 narrower2:
-panel29:
+panel33:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
-	JLT  narrower30
+	JLT  narrower34
 	XORQ CX, CX
 
-rows31:
+rows35:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
-	JLT  fewer32
+	JLT  fewer36
 
 	// 6 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -6029,9 +6029,9 @@ rows31:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store33
+	JEQ    store37
 
-step34:
+step38:
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VBROADCASTSS (SI), Z14
@@ -6055,12 +6055,12 @@ step34:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step34
+	JNE          step38
 
-store33:
+store37:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled35
+	JEQ          unscaled39
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VMULPS       Z1, Z12, Z1
@@ -6080,7 +6080,7 @@ store33:
 	VMULPS       Z10, Z14, Z10
 	VMULPS       Z11, Z14, Z11
 
-unscaled35:
+unscaled39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6091,7 +6091,7 @@ unscaled35:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write36
+	JEQ          write40
 	VBROADCASTSS 176(AX), Z12
 	VFMADD231PS  (SI), Z12, Z0
 	VFMADD231PS  64(SI), Z12, Z1
@@ -6106,7 +6106,7 @@ unscaled35:
 	VFMADD231PS  (DI)(BX*2), Z12, Z10
 	VFMADD231PS  64(DI)(BX*2), Z12, Z11
 
-write36:
+write40:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -6120,14 +6120,14 @@ write36:
 	VMOVUPS Z10, (DI)(BX*2)
 	VMOVUPS Z11, 64(DI)(BX*2)
 	ADDQ    $+6, CX
-	JMP     rows31
+	JMP     rows35
 
-fewer32:
-rows37:
+fewer36:
+rows42:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer38
+	JLT  fewer43
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -6148,9 +6148,9 @@ rows37:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store44
 
-step40:
+step45:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -6168,12 +6168,12 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step45
 
-store39:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -6187,7 +6187,7 @@ store39:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled41:
+unscaled46:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6198,7 +6198,7 @@ unscaled41:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write42
+	JEQ          write47
 	VBROADCASTSS 176(AX), Z8
 	VFMADD231PS  (SI), Z8, Z0
 	VFMADD231PS  64(SI), Z8, Z1
@@ -6209,7 +6209,7 @@ unscaled41:
 	VFMADD231PS  (DI), Z8, Z6
 	VFMADD231PS  64(DI), Z8, Z7
 
-write42:
+write47:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -6219,14 +6219,14 @@ write42:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows37
+	JMP     rows42
 
-fewer38:
-rows43:
+fewer43:
+rows49:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer44
+	JLT  fewer50
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -6243,9 +6243,9 @@ rows43:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store51
 
-step46:
+step52:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -6257,12 +6257,12 @@ step46:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step52
 
-store45:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -6270,7 +6270,7 @@ store45:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled47:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6279,27 +6279,27 @@ unscaled47:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write48
+	JEQ          write54
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write48:
+write54:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows43
+	JMP     rows49
 
-fewer44:
-rows49:
+fewer50:
+rows56:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer50
+	JLT  fewer57
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -6314,9 +6314,9 @@ rows49:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store58
 
-step52:
+step59:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -6325,17 +6325,17 @@ step52:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step52
+	JNE          step59
 
-store51:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled53:
+unscaled60:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6344,40 +6344,40 @@ unscaled53:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write54
+	JEQ          write61
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write54:
+write61:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows49
+	JMP     rows56
 
-fewer50:
+fewer57:
 	ADDQ $+32, DX
-	JMP  panel29
+	JMP  panel33
 
-narrower30:
-panel55:
+narrower34:
+panel63:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower56
+	JLE  narrower64
 	CMPQ CX, $+16
-	JLE  masked57
+	JLE  masked65
 	MOVQ $+16, CX
 
-masked57:
+masked65:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows58:
+rows66:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer59
+	JLT  fewer67
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6398,9 +6398,9 @@ rows58:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store60
+	JEQ    store68
 
-step61:
+step69:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -6413,12 +6413,12 @@ step61:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step61
+	JNE              step69
 
-store60:
+store68:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled70
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -6436,7 +6436,7 @@ store60:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled62:
+unscaled70:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6449,7 +6449,7 @@ unscaled62:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write63
+	JEQ          write71
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -6468,7 +6468,7 @@ unscaled62:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write63:
+write71:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -6478,14 +6478,14 @@ write63:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows58
+	JMP     rows66
 
-fewer59:
-rows64:
+fewer67:
+rows73:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer65
+	JLT  fewer74
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6502,9 +6502,9 @@ rows64:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store66
+	JEQ    store75
 
-step67:
+step76:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -6513,12 +6513,12 @@ step67:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step67
+	JNE              step76
 
-store66:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled68
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -6528,7 +6528,7 @@ store66:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled68:
+unscaled77:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6539,7 +6539,7 @@ unscaled68:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write69
+	JEQ          write78
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -6550,20 +6550,20 @@ unscaled68:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write69:
+write78:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows64
+	JMP     rows73
 
-fewer65:
-rows70:
+fewer74:
+rows80:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer71
+	JLT  fewer81
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6578,27 +6578,27 @@ rows70:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store72
+	JEQ    store82
 
-step73:
+step83:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step73
+	JNE              step83
 
-store72:
+store82:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled74
+	JEQ          unscaled84
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled74:
+unscaled84:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6607,25 +6607,25 @@ unscaled74:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write75
+	JEQ          write85
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write75:
+write85:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows70
+	JMP     rows80
 
-fewer71:
-rows76:
+fewer81:
+rows87:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer77
+	JLT  fewer88
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6639,24 +6639,24 @@ rows76:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store78
+	JEQ    store89
 
-step79:
+step90:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step79
+	JNE              step90
 
-store78:
+store89:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled80
+	JEQ          unscaled91
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled80:
+unscaled91:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6665,21 +6665,21 @@ unscaled80:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write81
+	JEQ          write92
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write81:
+write92:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows76
+	JMP     rows87
 
-fewer77:
+fewer88:
 	ADDQ $+16, DX
-	JMP  panel55
+	JMP  panel63
 
-narrower56:
+narrower64:
 	VZEROUPPER
 	RET
 
@@ -6877,11 +6877,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer13
+	JLT  fewer14
 
 	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -6891,13 +6891,13 @@ rows12:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full14
+	JGE   full15
 	MOVQ  R8, DI
 
-full14:
+full15:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -6907,9 +6907,9 @@ full14:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -6921,12 +6921,12 @@ step16:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -6934,7 +6934,7 @@ store15:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6943,27 +6943,27 @@ unscaled17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write18:
+write19:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer20
+	JLT  fewer22
 
 	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -6973,13 +6973,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full21
+	JGE   full23
 	MOVQ  DI, BX
 
-full21:
+full23:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -6987,9 +6987,9 @@ full21:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -6998,17 +6998,17 @@ step23:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7017,40 +7017,40 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write25:
+write27:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
+fewer22:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel26:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower27
+	JLE  narrower30
 	CMPQ CX, $+16
-	JLE  masked28
+	JLE  masked31
 	MOVQ $+16, CX
 
-masked28:
+masked31:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows29:
+rows32:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer30
+	JLT  fewer33
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -7064,13 +7064,13 @@ rows29:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full31
+	JEQ   full34
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full31
+	JGE   full34
 	MOVQ  R10, R9
 
-full31:
+full34:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -7084,9 +7084,9 @@ full31:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store32
+	JEQ    store35
 
-step33:
+step36:
 	VMOVUPS.Z        (R10), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
@@ -7101,12 +7101,12 @@ step33:
 	ADDQ             $+4, DI
 	ADDQ             $+4, R8
 	DECQ             R9
-	JNE              step33
+	JNE              step36
 
-store32:
+store35:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled37
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -7124,7 +7124,7 @@ store32:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled34:
+unscaled37:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7137,7 +7137,7 @@ unscaled34:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write35
+	JEQ          write38
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -7156,7 +7156,7 @@ unscaled34:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write35:
+write38:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -7166,14 +7166,14 @@ write35:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows29
+	JMP     rows32
 
-fewer30:
-rows36:
+fewer33:
+rows40:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer37
+	JLT  fewer41
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -7185,13 +7185,13 @@ rows36:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full38
+	JEQ   full42
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full38
+	JGE   full42
 	MOVQ  R9, R8
 
-full38:
+full42:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -7201,9 +7201,9 @@ full38:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store39
+	JEQ    store43
 
-step40:
+step44:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -7213,12 +7213,12 @@ step40:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step40
+	JNE              step44
 
-store39:
+store43:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled45
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -7228,7 +7228,7 @@ store39:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled41:
+unscaled45:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7239,7 +7239,7 @@ unscaled41:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write42
+	JEQ          write46
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -7250,20 +7250,20 @@ unscaled41:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write42:
+write46:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows36
+	JMP     rows40
 
-fewer37:
-rows43:
+fewer41:
+rows48:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer44
+	JLT  fewer49
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -7273,13 +7273,13 @@ rows43:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full45
+	JEQ   full50
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full45
+	JGE   full50
 	MOVQ  R8, DI
 
-full45:
+full50:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -7287,27 +7287,27 @@ full45:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store46
+	JEQ    store51
 
-step47:
+step52:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step47
+	JNE              step52
 
-store46:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled48:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7316,25 +7316,25 @@ unscaled48:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write49
+	JEQ          write54
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write49:
+write54:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows43
+	JMP     rows48
 
-fewer44:
-rows50:
+fewer49:
+rows56:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer51
+	JLT  fewer57
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -7344,37 +7344,37 @@ rows50:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full52
+	JEQ   full58
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full52
+	JGE   full58
 	MOVQ  DI, BX
 
-full52:
+full58:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store53
+	JEQ    store59
 
-step54:
+step60:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step54
+	JNE              step60
 
-store53:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled55
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled55:
+unscaled61:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7383,21 +7383,21 @@ unscaled55:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write56
+	JEQ          write62
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write56:
+write62:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows50
+	JMP     rows56
 
-fewer51:
+fewer57:
 	ADDQ $+16, DX
-	JMP  panel26
+	JMP  panel29
 
-narrower27:
+narrower30:
 	VZEROUPPER
 	RET
 
@@ -7585,11 +7585,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer12
+	JLT  fewer13
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -7606,9 +7606,9 @@ rows11:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -7620,12 +7620,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -7633,7 +7633,7 @@ store13:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7642,27 +7642,27 @@ unscaled15:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  64(SI), Z4, Z1
 	VFMADD231PS  (SI)(BX*1), Z4, Z2
 	VFMADD231PS  64(SI)(BX*1), Z4, Z3
 
-write16:
+write17:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer18
+	JLT  fewer20
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -7677,9 +7677,9 @@ rows17:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -7688,17 +7688,17 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7707,40 +7707,40 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Z2
 	VFMADD231PS  (SI), Z2, Z0
 	VFMADD231PS  64(SI), Z2, Z1
 
-write22:
+write24:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
+fewer20:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel23:
+panel26:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower24
+	JLE  narrower27
 	CMPQ CX, $+16
-	JLE  masked25
+	JLE  masked28
 	MOVQ $+16, CX
 
-masked25:
+masked28:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows26:
+rows29:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer27
+	JLT  fewer30
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7761,9 +7761,9 @@ rows26:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store28
+	JEQ    store31
 
-step29:
+step32:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -7776,12 +7776,12 @@ step29:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step29
+	JNE              step32
 
-store28:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled30
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -7799,7 +7799,7 @@ store28:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled30:
+unscaled33:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7812,7 +7812,7 @@ unscaled30:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write31
+	JEQ          write34
 	VBROADCASTSS 176(AX), Z8
 	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -7831,7 +7831,7 @@ unscaled30:
 	VMOVUPS.Z    (R8)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write31:
+write34:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -7841,14 +7841,14 @@ write31:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows26
+	JMP     rows29
 
-fewer27:
-rows32:
+fewer30:
+rows36:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer33
+	JLT  fewer37
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7865,9 +7865,9 @@ rows32:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store34
+	JEQ    store38
 
-step35:
+step39:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -7876,12 +7876,12 @@ step35:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step35
+	JNE              step39
 
-store34:
+store38:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled36
+	JEQ          unscaled40
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -7891,7 +7891,7 @@ store34:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled36:
+unscaled40:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7902,7 +7902,7 @@ unscaled36:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write37
+	JEQ          write41
 	VBROADCASTSS 176(AX), Z4
 	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -7913,20 +7913,20 @@ unscaled36:
 	VMOVUPS.Z    (DI), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write37:
+write41:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows32
+	JMP     rows36
 
-fewer33:
-rows38:
+fewer37:
+rows43:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer39
+	JLT  fewer44
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -7941,27 +7941,27 @@ rows38:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store40
+	JEQ    store45
 
-step41:
+step46:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step41
+	JNE              step46
 
-store40:
+store45:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled42
+	JEQ          unscaled47
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled42:
+unscaled47:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -7970,25 +7970,25 @@ unscaled42:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write43
+	JEQ          write48
 	VBROADCASTSS 176(AX), Z2
 	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VMOVUPS.Z    (SI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write43:
+write48:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows38
+	JMP     rows43
 
-fewer39:
-rows44:
+fewer44:
+rows50:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer45
+	JLT  fewer51
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -8002,24 +8002,24 @@ rows44:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store46
+	JEQ    store52
 
-step47:
+step53:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step47
+	JNE              step53
 
-store46:
+store52:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled48
+	JEQ          unscaled54
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled48:
+unscaled54:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -8028,21 +8028,21 @@ unscaled48:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write49
+	JEQ          write55
 	VBROADCASTSS 176(AX), Z1
 	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write49:
+write55:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows44
+	JMP     rows50
 
-fewer45:
+fewer51:
 	ADDQ $+16, DX
-	JMP  panel23
+	JMP  panel26
 
-narrower24:
+narrower27:
 	VZEROUPPER
 	RET
 
@@ -11688,5 +11688,7546 @@ fewer37:
 	JMP  panel21
 
 narrower22:
+	VZEROUPPER
+	RET
+
+// func pairNN8x32AVX512(p *tile.PairProduct)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·pairNN8x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ DX, DX
+
+panel1:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+32
+	JLT  narrower2
+	XORQ CX, CX
+
+rows3:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer4
+
+	// 8 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line7:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line7
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line9:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line9
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line10:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line10
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line12:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line12
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line13:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line13
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line14:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line14
+	ADDQ       SI, DI
+
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing15
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line16:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line16
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line17:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line17
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line18:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line18
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line19:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line19
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line20:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line20
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line21:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line21
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line22:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line22
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line23:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line23
+	ADDQ       SI, DI
+
+nothing15:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line27:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line27
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line30:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line30
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line31:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line31
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line32:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line32
+	ADDQ       SI, DI
+
+nothing24:
+asked5:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  136(AX), R9
+	CMPB  148(AX), $0x00
+	JEQ   full33
+	LEAQ  8(CX), R10
+	INCQ  R10
+	SHRQ  $0x01, R10
+	ADDQ  152(AX), R10
+	CMPQ  R10, R9
+	JGE   full33
+	MOVQ  R10, R9
+
+full33:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   104(AX), R11
+	SHLQ   $0x02, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	SUBQ   $0x04, R9
+	JLT    rest35
+
+steps36:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (SI)(BX*1), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (SI)(BX*2), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (DI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     (DI)(BX*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (DI)(BX*2), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (R8), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (R8)(BX*1), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R11, R10
+	VMOVUPS                                                          (R10), Z16
+	VMOVUPS                                                          64(R10), Z17
+	VBROADCASTSS                                                     4(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI)(BX*1), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     4(SI)(BX*2), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     4(DI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     4(DI)(BX*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(DI)(BX*2), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     4(R8), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     4(R8)(BX*1), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R11, R10
+	VMOVUPS                                                          (R10), Z16
+	VMOVUPS                                                          64(R10), Z17
+	VBROADCASTSS                                                     8(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     8(SI)(BX*1), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI)(BX*2), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     8(DI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     8(DI)(BX*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     8(DI)(BX*2), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(R8), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     8(R8)(BX*1), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R11, R10
+	VMOVUPS                                                          (R10), Z16
+	VMOVUPS                                                          64(R10), Z17
+	VBROADCASTSS                                                     12(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     12(SI)(BX*1), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     12(SI)(BX*2), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(DI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     12(DI)(BX*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     12(DI)(BX*2), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     12(R8), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(R8)(BX*1), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R11, R10
+	ADDQ                                                             $+16, SI
+	ADDQ                                                             $+16, DI
+	ADDQ                                                             $+16, R8
+	SUBQ                                                             $0x04, R9
+	JGE                                                              steps36
+
+rest35:
+	ADDQ $0x04, R9
+	JEQ  store34
+
+step37:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (SI)(BX*1), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (SI)(BX*2), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (DI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     (DI)(BX*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (DI)(BX*2), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (R8), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (R8)(BX*1), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R11, R10
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	ADDQ                                                             $+4, R8
+	DECQ                                                             R9
+	JNE                                                              step37
+
+store34:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled38
+	VBROADCASTSS (BX)(CX*4), Z16
+	VMULPS       Z0, Z16, Z0
+	VMULPS       Z1, Z16, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z17
+	VMULPS       Z2, Z17, Z2
+	VMULPS       Z3, Z17, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z18
+	VMULPS       Z4, Z18, Z4
+	VMULPS       Z5, Z18, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z16
+	VMULPS       Z6, Z16, Z6
+	VMULPS       Z7, Z16, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z17
+	VMULPS       Z8, Z17, Z8
+	VMULPS       Z9, Z17, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z18
+	VMULPS       Z10, Z18, Z10
+	VMULPS       Z11, Z18, Z11
+	VBROADCASTSS 24(BX)(CX*4), Z16
+	VMULPS       Z12, Z16, Z12
+	VMULPS       Z13, Z16, Z13
+	VBROADCASTSS 28(BX)(CX*4), Z17
+	VMULPS       Z14, Z17, Z14
+	VMULPS       Z15, Z17, Z15
+
+unscaled38:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         144(AX), R9
+	ADDL         R9, R9
+	JEQ          write39
+	VBROADCASTSS 144(AX), Z16
+	VFMADD231PS  (SI), Z16, Z0
+	VFMADD231PS  64(SI), Z16, Z1
+	VFMADD231PS  (SI)(BX*1), Z16, Z2
+	VFMADD231PS  64(SI)(BX*1), Z16, Z3
+	VFMADD231PS  (SI)(BX*2), Z16, Z4
+	VFMADD231PS  64(SI)(BX*2), Z16, Z5
+	VFMADD231PS  (DI), Z16, Z6
+	VFMADD231PS  64(DI), Z16, Z7
+	VFMADD231PS  (DI)(BX*1), Z16, Z8
+	VFMADD231PS  64(DI)(BX*1), Z16, Z9
+	VFMADD231PS  (DI)(BX*2), Z16, Z10
+	VFMADD231PS  64(DI)(BX*2), Z16, Z11
+	VFMADD231PS  (R8), Z16, Z12
+	VFMADD231PS  64(R8), Z16, Z13
+	VFMADD231PS  (R8)(BX*1), Z16, Z14
+	VFMADD231PS  64(R8)(BX*1), Z16, Z15
+
+write39:
+	CMPB     149(AX), $0x00
+	JEQ      cached41
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, (DI)(BX*1)
+	VMOVNTPS Z9, 64(DI)(BX*1)
+	VMOVNTPS Z10, (DI)(BX*2)
+	VMOVNTPS Z11, 64(DI)(BX*2)
+	VMOVNTPS Z12, (R8)
+	VMOVNTPS Z13, 64(R8)
+	VMOVNTPS Z14, (R8)(BX*1)
+	VMOVNTPS Z15, 64(R8)(BX*1)
+	JMP      stored40
+
+cached41:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+	VMOVUPS Z8, (DI)(BX*1)
+	VMOVUPS Z9, 64(DI)(BX*1)
+	VMOVUPS Z10, (DI)(BX*2)
+	VMOVUPS Z11, 64(DI)(BX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, (R8)(BX*1)
+	VMOVUPS Z15, 64(R8)(BX*1)
+
+stored40:
+	ADDQ $+8, CX
+	JMP  rows3
+
+fewer4:
+rows42:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer43
+
+	// 4 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked44
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing45
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line46:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line46
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line47:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line47
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line48:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line48
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line49:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line49
+	ADDQ       SI, DI
+
+nothing45:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing50
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line51:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line51
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line52:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line52
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line53:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line53
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line54:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line54
+	ADDQ       SI, DI
+
+nothing50:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing55
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line56:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line56
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line57:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line57
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line59:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line59
+	ADDQ       SI, DI
+
+nothing55:
+asked44:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  136(AX), R8
+	CMPB  148(AX), $0x00
+	JEQ   full60
+	LEAQ  4(CX), R9
+	INCQ  R9
+	SHRQ  $0x01, R9
+	ADDQ  152(AX), R9
+	CMPQ  R9, R8
+	JGE   full60
+	MOVQ  R9, R8
+
+full60:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   104(AX), R10
+	SHLQ   $0x02, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  R8, R8
+	JEQ    store61
+
+step62:
+	VMOVUPS      (R9), Z8
+	VMOVUPS      64(R9), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z9, Z10, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (SI)(BX*1), Z11
+
+	// VDPBF16PS Z8, Z11, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z9, Z11, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (SI)(BX*2), Z12
+
+	// VDPBF16PS Z8, Z12, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z9, Z12, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (DI), Z13
+
+	// VDPBF16PS Z8, Z13, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z9, Z13, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R10, R9
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	DECQ                                                             R8
+	JNE                                                              step62
+
+store61:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled63
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled63:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write64
+	VBROADCASTSS 144(AX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, Z1
+	VFMADD231PS  (SI)(BX*1), Z8, Z2
+	VFMADD231PS  64(SI)(BX*1), Z8, Z3
+	VFMADD231PS  (SI)(BX*2), Z8, Z4
+	VFMADD231PS  64(SI)(BX*2), Z8, Z5
+	VFMADD231PS  (DI), Z8, Z6
+	VFMADD231PS  64(DI), Z8, Z7
+
+write64:
+	CMPB     149(AX), $0x00
+	JEQ      cached66
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	JMP      stored65
+
+cached66:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+
+stored65:
+	ADDQ $+4, CX
+	JMP  rows42
+
+fewer43:
+rows67:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer68
+
+	// 2 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked69
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing70
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line71:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line71
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line72:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line72
+	ADDQ       SI, DI
+
+nothing70:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing73
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line74:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line74
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line75:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line75
+	ADDQ       SI, DI
+
+nothing73:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing76
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line77:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line77
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line78:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line78
+	ADDQ       SI, DI
+
+nothing76:
+asked69:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), DI
+	CMPB  148(AX), $0x00
+	JEQ   full79
+	LEAQ  2(CX), R8
+	INCQ  R8
+	SHRQ  $0x01, R8
+	ADDQ  152(AX), R8
+	CMPQ  R8, DI
+	JGE   full79
+	MOVQ  R8, DI
+
+full79:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JEQ    store80
+
+step81:
+	VMOVUPS      (R8), Z4
+	VMOVUPS      64(R8), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+
+	// VDPBF16PS Z5, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd
+	VBROADCASTSS                                                     (SI)(BX*1), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+
+	// VDPBF16PS Z5, Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xdd
+	ADDQ                                                             R9, R8
+	ADDQ                                                             $+4, SI
+	DECQ                                                             DI
+	JNE                                                              step81
+
+store80:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled82
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled82:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write83
+	VBROADCASTSS 144(AX), Z4
+	VFMADD231PS  (SI), Z4, Z0
+	VFMADD231PS  64(SI), Z4, Z1
+	VFMADD231PS  (SI)(BX*1), Z4, Z2
+	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+
+write83:
+	CMPB     149(AX), $0x00
+	JEQ      cached85
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	JMP      stored84
+
+cached85:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+
+stored84:
+	ADDQ $+2, CX
+	JMP  rows67
+
+fewer68:
+rows86:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer87
+
+	// 1 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked88
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing89
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+
+line90:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line90
+	ADDQ       SI, DI
+
+nothing89:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing91
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+
+line92:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line92
+	ADDQ       SI, DI
+
+nothing91:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing93
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+
+line94:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line94
+	ADDQ       SI, DI
+
+nothing93:
+asked88:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), BX
+	CMPB  148(AX), $0x00
+	JEQ   full95
+	LEAQ  1(CX), DI
+	INCQ  DI
+	SHRQ  $0x01, DI
+	ADDQ  152(AX), DI
+	CMPQ  DI, BX
+	JGE   full95
+	MOVQ  DI, BX
+
+full95:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   104(AX), R8
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  BX, BX
+	JEQ    store96
+
+step97:
+	VMOVUPS      (DI), Z2
+	VMOVUPS      64(DI), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+
+	// VDPBF16PS Z3, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb
+	ADDQ                                                             R8, DI
+	ADDQ                                                             $+4, SI
+	DECQ                                                             BX
+	JNE                                                              step97
+
+store96:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled98
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled98:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write99
+	VBROADCASTSS 144(AX), Z2
+	VFMADD231PS  (SI), Z2, Z0
+	VFMADD231PS  64(SI), Z2, Z1
+
+write99:
+	CMPB     149(AX), $0x00
+	JEQ      cached101
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	JMP      stored100
+
+cached101:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+
+stored100:
+	ADDQ $+1, CX
+	JMP  rows86
+
+fewer87:
+	ADDQ $+32, DX
+	JMP  panel1
+
+narrower2:
+panel102:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower103
+	CMPQ CX, $+16
+	JLE  masked104
+	MOVQ $+16, CX
+
+masked104:
+	LEAQ  bits<>+0(SB), BX
+	KMOVW (BX)(CX*2), K1
+	XORQ  CX, CX
+
+rows105:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer106
+
+	// 8 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	MOVQ  136(AX), R9
+	CMPB  148(AX), $0x00
+	JEQ   full107
+	LEAQ  8(CX), R10
+	INCQ  R10
+	SHRQ  $0x01, R10
+	ADDQ  152(AX), R10
+	CMPQ  R10, R9
+	JGE   full107
+	MOVQ  R10, R9
+
+full107:
+	MOVQ   24(AX), R10
+	LEAQ   (R10)(DX*4), R10
+	MOVQ   104(AX), R11
+	SHLQ   $0x02, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  R9, R9
+	JEQ    store108
+
+step109:
+	VMOVUPS.Z    (R10), K1, Z8
+	VBROADCASTSS (SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0
+	VBROADCASTSS                                                     (SI)(BX*1), Z10
+
+	// VDPBF16PS Z8, Z10, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc8
+	VBROADCASTSS                                                     (SI)(BX*2), Z11
+
+	// VDPBF16PS Z8, Z11, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0
+	VBROADCASTSS                                                     (DI), Z12
+
+	// VDPBF16PS Z8, Z12, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xd8
+	VBROADCASTSS                                                     (DI)(BX*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0
+	VBROADCASTSS                                                     (DI)(BX*2), Z10
+
+	// VDPBF16PS Z8, Z10, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe8
+	VBROADCASTSS                                                     (R8), Z11
+
+	// VDPBF16PS Z8, Z11, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xf0
+	VBROADCASTSS                                                     (R8)(BX*1), Z12
+
+	// VDPBF16PS Z8, Z12, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xf8
+	ADDQ                                                             R11, R10
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	ADDQ                                                             $+4, R8
+	DECQ                                                             R9
+	JNE                                                              step109
+
+store108:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled110
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
+
+unscaled110:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         144(AX), R9
+	ADDL         R9, R9
+	JEQ          write111
+	VBROADCASTSS 144(AX), Z8
+	VMOVUPS.Z    (SI), K1, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VMOVUPS.Z    (DI), K1, Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VMOVUPS.Z    (R8), K1, Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VFMADD231PS  Z16, Z8, Z7
+
+write111:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	VMOVUPS Z4, K1, (DI)(BX*1)
+	VMOVUPS Z5, K1, (DI)(BX*2)
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows105
+
+fewer106:
+rows113:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer114
+
+	// 4 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  136(AX), R8
+	CMPB  148(AX), $0x00
+	JEQ   full115
+	LEAQ  4(CX), R9
+	INCQ  R9
+	SHRQ  $0x01, R9
+	ADDQ  152(AX), R9
+	CMPQ  R9, R8
+	JGE   full115
+	MOVQ  R9, R8
+
+full115:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   104(AX), R10
+	SHLQ   $0x02, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  R8, R8
+	JEQ    store116
+
+step117:
+	VMOVUPS.Z    (R9), K1, Z4
+	VBROADCASTSS (SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     (SI)(BX*1), Z6
+
+	// VDPBF16PS Z4, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     (SI)(BX*2), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     (DI), Z8
+
+	// VDPBF16PS Z4, Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xdc
+	ADDQ                                                             R10, R9
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	DECQ                                                             R8
+	JNE                                                              step117
+
+store116:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled118
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled118:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write119
+	VBROADCASTSS 144(AX), Z4
+	VMOVUPS.Z    (SI), K1, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS.Z    (DI), K1, Z8
+	VFMADD231PS  Z8, Z4, Z3
+
+write119:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    $+4, CX
+	JMP     rows113
+
+fewer114:
+rows121:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer122
+
+	// 2 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), DI
+	CMPB  148(AX), $0x00
+	JEQ   full123
+	LEAQ  2(CX), R8
+	INCQ  R8
+	SHRQ  $0x01, R8
+	ADDQ  152(AX), R8
+	CMPQ  R8, DI
+	JGE   full123
+	MOVQ  R8, DI
+
+full123:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  DI, DI
+	JEQ    store124
+
+step125:
+	VMOVUPS.Z    (R8), K1, Z2
+	VBROADCASTSS (SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+	VBROADCASTSS                                                     (SI)(BX*1), Z4
+
+	// VDPBF16PS Z2, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xca
+	ADDQ                                                             R9, R8
+	ADDQ                                                             $+4, SI
+	DECQ                                                             DI
+	JNE                                                              step125
+
+store124:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled126
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled126:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write127
+	VBROADCASTSS 144(AX), Z2
+	VMOVUPS.Z    (SI), K1, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VFMADD231PS  Z4, Z2, Z1
+
+write127:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows121
+
+fewer122:
+rows129:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer130
+
+	// 1 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), BX
+	CMPB  148(AX), $0x00
+	JEQ   full131
+	LEAQ  1(CX), DI
+	INCQ  DI
+	SHRQ  $0x01, DI
+	ADDQ  152(AX), DI
+	CMPQ  DI, BX
+	JGE   full131
+	MOVQ  DI, BX
+
+full131:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   104(AX), R8
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	TESTQ  BX, BX
+	JEQ    store132
+
+step133:
+	VMOVUPS.Z    (DI), K1, Z1
+	VBROADCASTSS (SI), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1
+	ADDQ                                                             R8, DI
+	ADDQ                                                             $+4, SI
+	DECQ                                                             BX
+	JNE                                                              step133
+
+store132:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled134
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled134:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write135
+	VBROADCASTSS 144(AX), Z1
+	VMOVUPS.Z    (SI), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+
+write135:
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    $+1, CX
+	JMP     rows129
+
+fewer130:
+	ADDQ $+16, DX
+	JMP  panel102
+
+narrower103:
+	SFENCE
+	VZEROUPPER
+	RET
+
+// func pairTN8x32AVX512(p *tile.PairProduct)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·pairTN8x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ DX, DX
+
+panel1:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+32
+	JLT  narrower2
+	XORQ CX, CX
+
+rows3:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer4
+
+	// 8 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line7:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line7
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line9:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line9
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line10:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line10
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line12:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line12
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line13:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line13
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line14:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line14
+	ADDQ       SI, DI
+
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing15
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line16:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line16
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line17:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line17
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line18:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line18
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line19:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line19
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line20:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line20
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line21:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line21
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line22:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line22
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line23:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line23
+	ADDQ       SI, DI
+
+nothing15:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line27:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line27
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line30:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line30
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line31:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line31
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line32:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line32
+	ADDQ       SI, DI
+
+nothing24:
+asked5:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	SUBQ   $0x04, DI
+	JLT    rest34
+
+steps35:
+	VMOVUPS      (R8), Z16
+	VMOVUPS      64(R8), Z17
+	VBROADCASTSS (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	VMOVUPS                                                          (R8), Z16
+	VMOVUPS                                                          64(R8), Z17
+	VBROADCASTSS                                                     (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	VMOVUPS                                                          (R8), Z16
+	VMOVUPS                                                          64(R8), Z17
+	VBROADCASTSS                                                     (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	VMOVUPS                                                          (R8), Z16
+	VMOVUPS                                                          64(R8), Z17
+	VBROADCASTSS                                                     (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	SUBQ                                                             $0x04, DI
+	JGE                                                              steps35
+
+rest34:
+	ADDQ $0x04, DI
+	JEQ  store33
+
+step36:
+	VMOVUPS      (R8), Z16
+	VMOVUPS      64(R8), Z17
+	VBROADCASTSS (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z1
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z3
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z5
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z7
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z17, Z18, Z9
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z19
+
+	// VDPBF16PS Z16, Z19, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z17, Z19, Z11
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z20
+
+	// VDPBF16PS Z16, Z20, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z17, Z20, Z13
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z21
+
+	// VDPBF16PS Z16, Z21, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z17, Z21, Z15
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step36
+
+store33:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled37
+	VBROADCASTSS (BX)(CX*4), Z16
+	VMULPS       Z0, Z16, Z0
+	VMULPS       Z1, Z16, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z17
+	VMULPS       Z2, Z17, Z2
+	VMULPS       Z3, Z17, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z18
+	VMULPS       Z4, Z18, Z4
+	VMULPS       Z5, Z18, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z16
+	VMULPS       Z6, Z16, Z6
+	VMULPS       Z7, Z16, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z17
+	VMULPS       Z8, Z17, Z8
+	VMULPS       Z9, Z17, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z18
+	VMULPS       Z10, Z18, Z10
+	VMULPS       Z11, Z18, Z11
+	VBROADCASTSS 24(BX)(CX*4), Z16
+	VMULPS       Z12, Z16, Z12
+	VMULPS       Z13, Z16, Z13
+	VBROADCASTSS 28(BX)(CX*4), Z17
+	VMULPS       Z14, Z17, Z14
+	VMULPS       Z15, Z17, Z15
+
+unscaled37:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         144(AX), R9
+	ADDL         R9, R9
+	JEQ          write38
+	VBROADCASTSS 144(AX), Z16
+	VFMADD231PS  (SI), Z16, Z0
+	VFMADD231PS  64(SI), Z16, Z1
+	VFMADD231PS  (SI)(BX*1), Z16, Z2
+	VFMADD231PS  64(SI)(BX*1), Z16, Z3
+	VFMADD231PS  (SI)(BX*2), Z16, Z4
+	VFMADD231PS  64(SI)(BX*2), Z16, Z5
+	VFMADD231PS  (DI), Z16, Z6
+	VFMADD231PS  64(DI), Z16, Z7
+	VFMADD231PS  (DI)(BX*1), Z16, Z8
+	VFMADD231PS  64(DI)(BX*1), Z16, Z9
+	VFMADD231PS  (DI)(BX*2), Z16, Z10
+	VFMADD231PS  64(DI)(BX*2), Z16, Z11
+	VFMADD231PS  (R8), Z16, Z12
+	VFMADD231PS  64(R8), Z16, Z13
+	VFMADD231PS  (R8)(BX*1), Z16, Z14
+	VFMADD231PS  64(R8)(BX*1), Z16, Z15
+
+write38:
+	CMPB     149(AX), $0x00
+	JEQ      cached40
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, (DI)(BX*1)
+	VMOVNTPS Z9, 64(DI)(BX*1)
+	VMOVNTPS Z10, (DI)(BX*2)
+	VMOVNTPS Z11, 64(DI)(BX*2)
+	VMOVNTPS Z12, (R8)
+	VMOVNTPS Z13, 64(R8)
+	VMOVNTPS Z14, (R8)(BX*1)
+	VMOVNTPS Z15, 64(R8)(BX*1)
+	JMP      stored39
+
+cached40:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+	VMOVUPS Z8, (DI)(BX*1)
+	VMOVUPS Z9, 64(DI)(BX*1)
+	VMOVUPS Z10, (DI)(BX*2)
+	VMOVUPS Z11, 64(DI)(BX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, (R8)(BX*1)
+	VMOVUPS Z15, 64(R8)(BX*1)
+
+stored39:
+	ADDQ $+8, CX
+	JMP  rows3
+
+fewer4:
+rows41:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer42
+
+	// 4 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked43
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing44
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line46:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line46
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line47:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line47
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line48:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line48
+	ADDQ       SI, DI
+
+nothing44:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing49
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line50:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line50
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line51:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line51
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line52:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line52
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line53:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line53
+	ADDQ       SI, DI
+
+nothing49:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing54
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line55:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line55
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line56:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line56
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line57:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line57
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line58
+	ADDQ       SI, DI
+
+nothing54:
+asked43:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  DI, DI
+	JEQ    store59
+
+step60:
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z9, Z10, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z11
+
+	// VDPBF16PS Z8, Z11, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z9, Z11, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z12
+
+	// VDPBF16PS Z8, Z12, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z9, Z12, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z13
+
+	// VDPBF16PS Z8, Z13, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z9, Z13, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step60
+
+store59:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled61
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled61:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write62
+	VBROADCASTSS 144(AX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, Z1
+	VFMADD231PS  (SI)(BX*1), Z8, Z2
+	VFMADD231PS  64(SI)(BX*1), Z8, Z3
+	VFMADD231PS  (SI)(BX*2), Z8, Z4
+	VFMADD231PS  64(SI)(BX*2), Z8, Z5
+	VFMADD231PS  (DI), Z8, Z6
+	VFMADD231PS  64(DI), Z8, Z7
+
+write62:
+	CMPB     149(AX), $0x00
+	JEQ      cached64
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	JMP      stored63
+
+cached64:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+
+stored63:
+	ADDQ $+4, CX
+	JMP  rows41
+
+fewer42:
+rows65:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer66
+
+	// 2 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked67
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing68
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line69:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line69
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line70:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line70
+	ADDQ       SI, DI
+
+nothing68:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing71
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line72:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line72
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line73:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line73
+	ADDQ       SI, DI
+
+nothing71:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing74
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line75:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line75
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line76:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line76
+	ADDQ       SI, DI
+
+nothing74:
+asked67:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JEQ    store77
+
+step78:
+	VMOVUPS      (R8), Z4
+	VMOVUPS      64(R8), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+
+	// VDPBF16PS Z5, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd
+	VBROADCASTSS                                                     4(SI), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+
+	// VDPBF16PS Z5, Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xdd
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step78
+
+store77:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled79
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled79:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write80
+	VBROADCASTSS 144(AX), Z4
+	VFMADD231PS  (SI), Z4, Z0
+	VFMADD231PS  64(SI), Z4, Z1
+	VFMADD231PS  (SI)(BX*1), Z4, Z2
+	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+
+write80:
+	CMPB     149(AX), $0x00
+	JEQ      cached82
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	JMP      stored81
+
+cached82:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+
+stored81:
+	ADDQ $+2, CX
+	JMP  rows65
+
+fewer66:
+rows83:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer84
+
+	// 1 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked85
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing86
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+
+line87:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line87
+	ADDQ       SI, DI
+
+nothing86:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing88
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+
+line89:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line89
+	ADDQ       SI, DI
+
+nothing88:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing90
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+
+line91:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line91
+	ADDQ       SI, DI
+
+nothing90:
+asked85:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  DI, DI
+	JEQ    store92
+
+step93:
+	VMOVUPS      (R8), Z2
+	VMOVUPS      64(R8), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+
+	// VDPBF16PS Z3, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step93
+
+store92:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled94
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled94:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write95
+	VBROADCASTSS 144(AX), Z2
+	VFMADD231PS  (SI), Z2, Z0
+	VFMADD231PS  64(SI), Z2, Z1
+
+write95:
+	CMPB     149(AX), $0x00
+	JEQ      cached97
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	JMP      stored96
+
+cached97:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+
+stored96:
+	ADDQ $+1, CX
+	JMP  rows83
+
+fewer84:
+	ADDQ $+32, DX
+	JMP  panel1
+
+narrower2:
+panel98:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower99
+	CMPQ CX, $+16
+	JLE  masked100
+	MOVQ $+16, CX
+
+masked100:
+	LEAQ  bits<>+0(SB), BX
+	KMOVW (BX)(CX*2), K1
+	XORQ  CX, CX
+
+rows101:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer102
+
+	// 8 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  DI, DI
+	JEQ    store103
+
+step104:
+	VMOVUPS.Z    (R8), K1, Z8
+	VBROADCASTSS (SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0
+	VBROADCASTSS                                                     4(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc8
+	VBROADCASTSS                                                     8(SI), Z11
+
+	// VDPBF16PS Z8, Z11, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0
+	VBROADCASTSS                                                     12(SI), Z12
+
+	// VDPBF16PS Z8, Z12, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xd8
+	VBROADCASTSS                                                     16(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0
+	VBROADCASTSS                                                     20(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe8
+	VBROADCASTSS                                                     24(SI), Z11
+
+	// VDPBF16PS Z8, Z11, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xf0
+	VBROADCASTSS                                                     28(SI), Z12
+
+	// VDPBF16PS Z8, Z12, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xf8
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step104
+
+store103:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled105
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z1, Z9, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z8
+	VMULPS       Z2, Z8, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z9
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z8
+	VMULPS       Z4, Z8, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z9
+	VMULPS       Z5, Z9, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z9
+	VMULPS       Z7, Z9, Z7
+
+unscaled105:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	MOVL         144(AX), R9
+	ADDL         R9, R9
+	JEQ          write106
+	VBROADCASTSS 144(AX), Z8
+	VMOVUPS.Z    (SI), K1, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VMOVUPS.Z    (DI), K1, Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VMOVUPS.Z    (R8), K1, Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VFMADD231PS  Z16, Z8, Z7
+
+write106:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	VMOVUPS Z4, K1, (DI)(BX*1)
+	VMOVUPS Z5, K1, (DI)(BX*2)
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	ADDQ    $+8, CX
+	JMP     rows101
+
+fewer102:
+rows108:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer109
+
+	// 4 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JEQ    store110
+
+step111:
+	VMOVUPS.Z    (R8), K1, Z4
+	VBROADCASTSS (SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     4(SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     8(SI), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     12(SI), Z8
+
+	// VDPBF16PS Z4, Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xdc
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step111
+
+store110:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled112
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled112:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write113
+	VBROADCASTSS 144(AX), Z4
+	VMOVUPS.Z    (SI), K1, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS.Z    (DI), K1, Z8
+	VFMADD231PS  Z8, Z4, Z3
+
+write113:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    $+4, CX
+	JMP     rows108
+
+fewer109:
+rows115:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer116
+
+	// 2 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  DI, DI
+	JEQ    store117
+
+step118:
+	VMOVUPS.Z    (R8), K1, Z2
+	VBROADCASTSS (SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+	VBROADCASTSS                                                     4(SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xca
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step118
+
+store117:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled119
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled119:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write120
+	VBROADCASTSS 144(AX), Z2
+	VMOVUPS.Z    (SI), K1, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VFMADD231PS  Z4, Z2, Z1
+
+write120:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows115
+
+fewer116:
+rows122:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer123
+
+	// 1 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	TESTQ  DI, DI
+	JEQ    store124
+
+step125:
+	VMOVUPS.Z    (R8), K1, Z1
+	VBROADCASTSS (SI), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step125
+
+store124:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled126
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled126:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write127
+	VBROADCASTSS 144(AX), Z1
+	VMOVUPS.Z    (SI), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+
+write127:
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    $+1, CX
+	JMP     rows122
+
+fewer123:
+	ADDQ $+16, DX
+	JMP  panel98
+
+narrower99:
+	SFENCE
+	VZEROUPPER
+	RET
+
+// func pairNN12x32AVX512(p *tile.PairProduct)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·pairNN12x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ DX, DX
+
+panel1:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+32
+	JLT  narrower2
+	XORQ CX, CX
+
+rows3:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer4
+
+	// 12 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line7:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line7
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line9:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line9
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line10:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line10
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line12:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line12
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line13:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line13
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line14:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line14
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line15:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line15
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line16:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line16
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line17:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line17
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line18:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line18
+	ADDQ       SI, DI
+
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing19
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line20:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line20
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line21:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line21
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line22:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line22
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line23:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line23
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line24:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line24
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line27:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line27
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line30:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line30
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line31:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line31
+	ADDQ       SI, DI
+
+nothing19:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing32
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line33:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line33
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line34:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line34
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line35:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line35
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line36:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line36
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line37:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line37
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line38:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line38
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line39:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line39
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line41:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line41
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line44:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line44
+	ADDQ       SI, DI
+
+nothing32:
+asked5:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	LEAQ  (R8)(BX*2), R9
+	ADDQ  BX, R9
+	MOVQ  136(AX), R10
+	CMPB  148(AX), $0x00
+	JEQ   full45
+	LEAQ  12(CX), R11
+	INCQ  R11
+	SHRQ  $0x01, R11
+	ADDQ  152(AX), R11
+	CMPQ  R11, R10
+	JGE   full45
+	MOVQ  R11, R10
+
+full45:
+	MOVQ   24(AX), R11
+	LEAQ   (R11)(DX*4), R11
+	MOVQ   104(AX), R12
+	SHLQ   $0x02, R12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	SUBQ   $0x04, R10
+	JLT    rest47
+
+steps48:
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VBROADCASTSS (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (SI)(BX*1), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (SI)(BX*2), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (DI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     (DI)(BX*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (DI)(BX*2), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (R8), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (R8)(BX*1), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     (R8)(BX*2), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (R9), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (R9)(BX*1), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (R9)(BX*2), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R12, R11
+	VMOVUPS                                                          (R11), Z24
+	VMOVUPS                                                          64(R11), Z25
+	VBROADCASTSS                                                     4(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI)(BX*1), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     4(SI)(BX*2), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     4(DI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     4(DI)(BX*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(DI)(BX*2), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     4(R8), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     4(R8)(BX*1), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     4(R8)(BX*2), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(R9), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     4(R9)(BX*1), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     4(R9)(BX*2), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R12, R11
+	VMOVUPS                                                          (R11), Z24
+	VMOVUPS                                                          64(R11), Z25
+	VBROADCASTSS                                                     8(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     8(SI)(BX*1), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI)(BX*2), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     8(DI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     8(DI)(BX*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     8(DI)(BX*2), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(R8), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     8(R8)(BX*1), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     8(R8)(BX*2), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     8(R9), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(R9)(BX*1), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     8(R9)(BX*2), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R12, R11
+	VMOVUPS                                                          (R11), Z24
+	VMOVUPS                                                          64(R11), Z25
+	VBROADCASTSS                                                     12(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     12(SI)(BX*1), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     12(SI)(BX*2), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(DI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     12(DI)(BX*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     12(DI)(BX*2), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     12(R8), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(R8)(BX*1), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     12(R8)(BX*2), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     12(R9), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     12(R9)(BX*1), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(R9)(BX*2), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R12, R11
+	ADDQ                                                             $+16, SI
+	ADDQ                                                             $+16, DI
+	ADDQ                                                             $+16, R8
+	ADDQ                                                             $+16, R9
+	SUBQ                                                             $0x04, R10
+	JGE                                                              steps48
+
+rest47:
+	ADDQ $0x04, R10
+	JEQ  store46
+
+step49:
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VBROADCASTSS (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (SI)(BX*1), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (SI)(BX*2), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (DI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     (DI)(BX*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (DI)(BX*2), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (R8), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (R8)(BX*1), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     (R8)(BX*2), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (R9), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (R9)(BX*1), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (R9)(BX*2), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R12, R11
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	ADDQ                                                             $+4, R8
+	ADDQ                                                             $+4, R9
+	DECQ                                                             R10
+	JNE                                                              step49
+
+store46:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled50
+	VBROADCASTSS (BX)(CX*4), Z24
+	VMULPS       Z0, Z24, Z0
+	VMULPS       Z1, Z24, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z25
+	VMULPS       Z2, Z25, Z2
+	VMULPS       Z3, Z25, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z26
+	VMULPS       Z4, Z26, Z4
+	VMULPS       Z5, Z26, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z24
+	VMULPS       Z6, Z24, Z6
+	VMULPS       Z7, Z24, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z25
+	VMULPS       Z8, Z25, Z8
+	VMULPS       Z9, Z25, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z26
+	VMULPS       Z10, Z26, Z10
+	VMULPS       Z11, Z26, Z11
+	VBROADCASTSS 24(BX)(CX*4), Z24
+	VMULPS       Z12, Z24, Z12
+	VMULPS       Z13, Z24, Z13
+	VBROADCASTSS 28(BX)(CX*4), Z25
+	VMULPS       Z14, Z25, Z14
+	VMULPS       Z15, Z25, Z15
+	VBROADCASTSS 32(BX)(CX*4), Z26
+	VMULPS       Z16, Z26, Z16
+	VMULPS       Z17, Z26, Z17
+	VBROADCASTSS 36(BX)(CX*4), Z24
+	VMULPS       Z18, Z24, Z18
+	VMULPS       Z19, Z24, Z19
+	VBROADCASTSS 40(BX)(CX*4), Z25
+	VMULPS       Z20, Z25, Z20
+	VMULPS       Z21, Z25, Z21
+	VBROADCASTSS 44(BX)(CX*4), Z26
+	VMULPS       Z22, Z26, Z22
+	VMULPS       Z23, Z26, Z23
+
+unscaled50:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	MOVL         144(AX), R10
+	ADDL         R10, R10
+	JEQ          write51
+	VBROADCASTSS 144(AX), Z24
+	VFMADD231PS  (SI), Z24, Z0
+	VFMADD231PS  64(SI), Z24, Z1
+	VFMADD231PS  (SI)(BX*1), Z24, Z2
+	VFMADD231PS  64(SI)(BX*1), Z24, Z3
+	VFMADD231PS  (SI)(BX*2), Z24, Z4
+	VFMADD231PS  64(SI)(BX*2), Z24, Z5
+	VFMADD231PS  (DI), Z24, Z6
+	VFMADD231PS  64(DI), Z24, Z7
+	VFMADD231PS  (DI)(BX*1), Z24, Z8
+	VFMADD231PS  64(DI)(BX*1), Z24, Z9
+	VFMADD231PS  (DI)(BX*2), Z24, Z10
+	VFMADD231PS  64(DI)(BX*2), Z24, Z11
+	VFMADD231PS  (R8), Z24, Z12
+	VFMADD231PS  64(R8), Z24, Z13
+	VFMADD231PS  (R8)(BX*1), Z24, Z14
+	VFMADD231PS  64(R8)(BX*1), Z24, Z15
+	VFMADD231PS  (R8)(BX*2), Z24, Z16
+	VFMADD231PS  64(R8)(BX*2), Z24, Z17
+	VFMADD231PS  (R9), Z24, Z18
+	VFMADD231PS  64(R9), Z24, Z19
+	VFMADD231PS  (R9)(BX*1), Z24, Z20
+	VFMADD231PS  64(R9)(BX*1), Z24, Z21
+	VFMADD231PS  (R9)(BX*2), Z24, Z22
+	VFMADD231PS  64(R9)(BX*2), Z24, Z23
+
+write51:
+	CMPB     149(AX), $0x00
+	JEQ      cached53
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, (DI)(BX*1)
+	VMOVNTPS Z9, 64(DI)(BX*1)
+	VMOVNTPS Z10, (DI)(BX*2)
+	VMOVNTPS Z11, 64(DI)(BX*2)
+	VMOVNTPS Z12, (R8)
+	VMOVNTPS Z13, 64(R8)
+	VMOVNTPS Z14, (R8)(BX*1)
+	VMOVNTPS Z15, 64(R8)(BX*1)
+	VMOVNTPS Z16, (R8)(BX*2)
+	VMOVNTPS Z17, 64(R8)(BX*2)
+	VMOVNTPS Z18, (R9)
+	VMOVNTPS Z19, 64(R9)
+	VMOVNTPS Z20, (R9)(BX*1)
+	VMOVNTPS Z21, 64(R9)(BX*1)
+	VMOVNTPS Z22, (R9)(BX*2)
+	VMOVNTPS Z23, 64(R9)(BX*2)
+	JMP      stored52
+
+cached53:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+	VMOVUPS Z8, (DI)(BX*1)
+	VMOVUPS Z9, 64(DI)(BX*1)
+	VMOVUPS Z10, (DI)(BX*2)
+	VMOVUPS Z11, 64(DI)(BX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, (R8)(BX*1)
+	VMOVUPS Z15, 64(R8)(BX*1)
+	VMOVUPS Z16, (R8)(BX*2)
+	VMOVUPS Z17, 64(R8)(BX*2)
+	VMOVUPS Z18, (R9)
+	VMOVUPS Z19, 64(R9)
+	VMOVUPS Z20, (R9)(BX*1)
+	VMOVUPS Z21, 64(R9)(BX*1)
+	VMOVUPS Z22, (R9)(BX*2)
+	VMOVUPS Z23, 64(R9)(BX*2)
+
+stored52:
+	ADDQ $+12, CX
+	JMP  rows3
+
+fewer4:
+rows54:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer55
+
+	// 4 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked56
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing57
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line59:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line59
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line60:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line60
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line61:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line61
+	ADDQ       SI, DI
+
+nothing57:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing62
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line63:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line63
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line64:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line64
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line65:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line65
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line66:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line66
+	ADDQ       SI, DI
+
+nothing62:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing67
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line68:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line68
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line69:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line69
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line70:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line70
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line71:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line71
+	ADDQ       SI, DI
+
+nothing67:
+asked56:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  136(AX), R8
+	CMPB  148(AX), $0x00
+	JEQ   full72
+	LEAQ  4(CX), R9
+	INCQ  R9
+	SHRQ  $0x01, R9
+	ADDQ  152(AX), R9
+	CMPQ  R9, R8
+	JGE   full72
+	MOVQ  R9, R8
+
+full72:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   104(AX), R10
+	SHLQ   $0x02, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  R8, R8
+	JEQ    store73
+
+step74:
+	VMOVUPS      (R9), Z8
+	VMOVUPS      64(R9), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z9, Z10, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     (SI)(BX*1), Z11
+
+	// VDPBF16PS Z8, Z11, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z9, Z11, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     (SI)(BX*2), Z12
+
+	// VDPBF16PS Z8, Z12, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z9, Z12, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     (DI), Z13
+
+	// VDPBF16PS Z8, Z13, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z9, Z13, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R10, R9
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	DECQ                                                             R8
+	JNE                                                              step74
+
+store73:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled75
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled75:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write76
+	VBROADCASTSS 144(AX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, Z1
+	VFMADD231PS  (SI)(BX*1), Z8, Z2
+	VFMADD231PS  64(SI)(BX*1), Z8, Z3
+	VFMADD231PS  (SI)(BX*2), Z8, Z4
+	VFMADD231PS  64(SI)(BX*2), Z8, Z5
+	VFMADD231PS  (DI), Z8, Z6
+	VFMADD231PS  64(DI), Z8, Z7
+
+write76:
+	CMPB     149(AX), $0x00
+	JEQ      cached78
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	JMP      stored77
+
+cached78:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+
+stored77:
+	ADDQ $+4, CX
+	JMP  rows54
+
+fewer55:
+rows79:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer80
+
+	// 2 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked81
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing82
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line83:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line83
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line84:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line84
+	ADDQ       SI, DI
+
+nothing82:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing85
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line86:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line86
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line87:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line87
+	ADDQ       SI, DI
+
+nothing85:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing88
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line89:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line89
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line90:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line90
+	ADDQ       SI, DI
+
+nothing88:
+asked81:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), DI
+	CMPB  148(AX), $0x00
+	JEQ   full91
+	LEAQ  2(CX), R8
+	INCQ  R8
+	SHRQ  $0x01, R8
+	ADDQ  152(AX), R8
+	CMPQ  R8, DI
+	JGE   full91
+	MOVQ  R8, DI
+
+full91:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JEQ    store92
+
+step93:
+	VMOVUPS      (R8), Z4
+	VMOVUPS      64(R8), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+
+	// VDPBF16PS Z5, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd
+	VBROADCASTSS                                                     (SI)(BX*1), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+
+	// VDPBF16PS Z5, Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xdd
+	ADDQ                                                             R9, R8
+	ADDQ                                                             $+4, SI
+	DECQ                                                             DI
+	JNE                                                              step93
+
+store92:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled94
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled94:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write95
+	VBROADCASTSS 144(AX), Z4
+	VFMADD231PS  (SI), Z4, Z0
+	VFMADD231PS  64(SI), Z4, Z1
+	VFMADD231PS  (SI)(BX*1), Z4, Z2
+	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+
+write95:
+	CMPB     149(AX), $0x00
+	JEQ      cached97
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	JMP      stored96
+
+cached97:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+
+stored96:
+	ADDQ $+2, CX
+	JMP  rows79
+
+fewer80:
+rows98:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer99
+
+	// 1 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked100
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing101
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+
+line102:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line102
+	ADDQ       SI, DI
+
+nothing101:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing103
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+
+line104:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line104
+	ADDQ       SI, DI
+
+nothing103:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing105
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+
+line106:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line106
+	ADDQ       SI, DI
+
+nothing105:
+asked100:
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), BX
+	CMPB  148(AX), $0x00
+	JEQ   full107
+	LEAQ  1(CX), DI
+	INCQ  DI
+	SHRQ  $0x01, DI
+	ADDQ  152(AX), DI
+	CMPQ  DI, BX
+	JGE   full107
+	MOVQ  DI, BX
+
+full107:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   104(AX), R8
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  BX, BX
+	JEQ    store108
+
+step109:
+	VMOVUPS      (DI), Z2
+	VMOVUPS      64(DI), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+
+	// VDPBF16PS Z3, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb
+	ADDQ                                                             R8, DI
+	ADDQ                                                             $+4, SI
+	DECQ                                                             BX
+	JNE                                                              step109
+
+store108:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled110
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled110:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write111
+	VBROADCASTSS 144(AX), Z2
+	VFMADD231PS  (SI), Z2, Z0
+	VFMADD231PS  64(SI), Z2, Z1
+
+write111:
+	CMPB     149(AX), $0x00
+	JEQ      cached113
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	JMP      stored112
+
+cached113:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+
+stored112:
+	ADDQ $+1, CX
+	JMP  rows98
+
+fewer99:
+	ADDQ $+32, DX
+	JMP  panel1
+
+narrower2:
+panel114:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower115
+	CMPQ CX, $+16
+	JLE  masked116
+	MOVQ $+16, CX
+
+masked116:
+	LEAQ  bits<>+0(SB), BX
+	KMOVW (BX)(CX*2), K1
+	XORQ  CX, CX
+
+rows117:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer118
+
+	// 12 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	LEAQ  (DI)(BX*2), R8
+	ADDQ  BX, R8
+	LEAQ  (R8)(BX*2), R9
+	ADDQ  BX, R9
+	MOVQ  136(AX), R10
+	CMPB  148(AX), $0x00
+	JEQ   full119
+	LEAQ  12(CX), R11
+	INCQ  R11
+	SHRQ  $0x01, R11
+	ADDQ  152(AX), R11
+	CMPQ  R11, R10
+	JGE   full119
+	MOVQ  R11, R10
+
+full119:
+	MOVQ   24(AX), R11
+	LEAQ   (R11)(DX*4), R11
+	MOVQ   104(AX), R12
+	SHLQ   $0x02, R12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	TESTQ  R10, R10
+	JEQ    store120
+
+step121:
+	VMOVUPS.Z    (R11), K1, Z12
+	VBROADCASTSS (SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     (SI)(BX*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     (SI)(BX*2), Z15
+
+	// VDPBF16PS Z12, Z15, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     (DI), Z16
+
+	// VDPBF16PS Z12, Z16, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xdc
+	VBROADCASTSS                                                     (DI)(BX*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4
+	VBROADCASTSS                                                     (DI)(BX*2), Z14
+
+	// VDPBF16PS Z12, Z14, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xec
+	VBROADCASTSS                                                     (R8), Z15
+
+	// VDPBF16PS Z12, Z15, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xf4
+	VBROADCASTSS                                                     (R8)(BX*1), Z16
+
+	// VDPBF16PS Z12, Z16, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xfc
+	VBROADCASTSS                                                     (R8)(BX*2), Z13
+
+	// VDPBF16PS Z12, Z13, Z8
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     (R9), Z14
+
+	// VDPBF16PS Z12, Z14, Z9
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     (R9)(BX*1), Z15
+
+	// VDPBF16PS Z12, Z15, Z10
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     (R9)(BX*2), Z16
+
+	// VDPBF16PS Z12, Z16, Z11
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xdc
+	ADDQ                                                             R12, R11
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	ADDQ                                                             $+4, R8
+	ADDQ                                                             $+4, R9
+	DECQ                                                             R10
+	JNE                                                              step121
+
+store120:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled122
+	VBROADCASTSS (BX)(CX*4), Z12
+	VMULPS       Z0, Z12, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z13
+	VMULPS       Z1, Z13, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z12
+	VMULPS       Z2, Z12, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z13
+	VMULPS       Z3, Z13, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z12
+	VMULPS       Z4, Z12, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z13
+	VMULPS       Z5, Z13, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z12
+	VMULPS       Z6, Z12, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z13
+	VMULPS       Z7, Z13, Z7
+	VBROADCASTSS 32(BX)(CX*4), Z12
+	VMULPS       Z8, Z12, Z8
+	VBROADCASTSS 36(BX)(CX*4), Z13
+	VMULPS       Z9, Z13, Z9
+	VBROADCASTSS 40(BX)(CX*4), Z12
+	VMULPS       Z10, Z12, Z10
+	VBROADCASTSS 44(BX)(CX*4), Z13
+	VMULPS       Z11, Z13, Z11
+
+unscaled122:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	MOVL         144(AX), R10
+	ADDL         R10, R10
+	JEQ          write123
+	VBROADCASTSS 144(AX), Z12
+	VMOVUPS.Z    (SI), K1, Z13
+	VFMADD231PS  Z13, Z12, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z14
+	VFMADD231PS  Z14, Z12, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VMOVUPS.Z    (DI), K1, Z16
+	VFMADD231PS  Z16, Z12, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z17
+	VFMADD231PS  Z17, Z12, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z18
+	VFMADD231PS  Z18, Z12, Z5
+	VMOVUPS.Z    (R8), K1, Z19
+	VFMADD231PS  Z19, Z12, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z20
+	VFMADD231PS  Z20, Z12, Z7
+	VMOVUPS.Z    (R8)(BX*2), K1, Z21
+	VFMADD231PS  Z21, Z12, Z8
+	VMOVUPS.Z    (R9), K1, Z22
+	VFMADD231PS  Z22, Z12, Z9
+	VMOVUPS.Z    (R9)(BX*1), K1, Z23
+	VFMADD231PS  Z23, Z12, Z10
+	VMOVUPS.Z    (R9)(BX*2), K1, Z24
+	VFMADD231PS  Z24, Z12, Z11
+
+write123:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	VMOVUPS Z4, K1, (DI)(BX*1)
+	VMOVUPS Z5, K1, (DI)(BX*2)
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	VMOVUPS Z8, K1, (R8)(BX*2)
+	VMOVUPS Z9, K1, (R9)
+	VMOVUPS Z10, K1, (R9)(BX*1)
+	VMOVUPS Z11, K1, (R9)(BX*2)
+	ADDQ    $+12, CX
+	JMP     rows117
+
+fewer118:
+rows125:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer126
+
+	// 4 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	LEAQ  (SI)(BX*2), DI
+	ADDQ  BX, DI
+	MOVQ  136(AX), R8
+	CMPB  148(AX), $0x00
+	JEQ   full127
+	LEAQ  4(CX), R9
+	INCQ  R9
+	SHRQ  $0x01, R9
+	ADDQ  152(AX), R9
+	CMPQ  R9, R8
+	JGE   full127
+	MOVQ  R9, R8
+
+full127:
+	MOVQ   24(AX), R9
+	LEAQ   (R9)(DX*4), R9
+	MOVQ   104(AX), R10
+	SHLQ   $0x02, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  R8, R8
+	JEQ    store128
+
+step129:
+	VMOVUPS.Z    (R9), K1, Z4
+	VBROADCASTSS (SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     (SI)(BX*1), Z6
+
+	// VDPBF16PS Z4, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     (SI)(BX*2), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     (DI), Z8
+
+	// VDPBF16PS Z4, Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xdc
+	ADDQ                                                             R10, R9
+	ADDQ                                                             $+4, SI
+	ADDQ                                                             $+4, DI
+	DECQ                                                             R8
+	JNE                                                              step129
+
+store128:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled130
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled130:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write131
+	VBROADCASTSS 144(AX), Z4
+	VMOVUPS.Z    (SI), K1, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS.Z    (DI), K1, Z8
+	VFMADD231PS  Z8, Z4, Z3
+
+write131:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    $+4, CX
+	JMP     rows125
+
+fewer126:
+rows133:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer134
+
+	// 2 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), DI
+	CMPB  148(AX), $0x00
+	JEQ   full135
+	LEAQ  2(CX), R8
+	INCQ  R8
+	SHRQ  $0x01, R8
+	ADDQ  152(AX), R8
+	CMPQ  R8, DI
+	JGE   full135
+	MOVQ  R8, DI
+
+full135:
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  DI, DI
+	JEQ    store136
+
+step137:
+	VMOVUPS.Z    (R8), K1, Z2
+	VBROADCASTSS (SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+	VBROADCASTSS                                                     (SI)(BX*1), Z4
+
+	// VDPBF16PS Z2, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xca
+	ADDQ                                                             R9, R8
+	ADDQ                                                             $+4, SI
+	DECQ                                                             DI
+	JNE                                                              step137
+
+store136:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled138
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled138:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write139
+	VBROADCASTSS 144(AX), Z2
+	VMOVUPS.Z    (SI), K1, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VFMADD231PS  Z4, Z2, Z1
+
+write139:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows133
+
+fewer134:
+rows141:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer142
+
+	// 1 rows x 1 vectors
+	MOVQ  96(AX), BX
+	SHLQ  $0x02, BX
+	MOVQ  CX, SI
+	IMULQ BX, SI
+	ADDQ  (AX), SI
+	MOVQ  136(AX), BX
+	CMPB  148(AX), $0x00
+	JEQ   full143
+	LEAQ  1(CX), DI
+	INCQ  DI
+	SHRQ  $0x01, DI
+	ADDQ  152(AX), DI
+	CMPQ  DI, BX
+	JGE   full143
+	MOVQ  DI, BX
+
+full143:
+	MOVQ   24(AX), DI
+	LEAQ   (DI)(DX*4), DI
+	MOVQ   104(AX), R8
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	TESTQ  BX, BX
+	JEQ    store144
+
+step145:
+	VMOVUPS.Z    (DI), K1, Z1
+	VBROADCASTSS (SI), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1
+	ADDQ                                                             R8, DI
+	ADDQ                                                             $+4, SI
+	DECQ                                                             BX
+	JNE                                                              step145
+
+store144:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled146
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled146:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write147
+	VBROADCASTSS 144(AX), Z1
+	VMOVUPS.Z    (SI), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+
+write147:
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    $+1, CX
+	JMP     rows141
+
+fewer142:
+	ADDQ $+16, DX
+	JMP  panel114
+
+narrower115:
+	SFENCE
+	VZEROUPPER
+	RET
+
+// func pairTN12x32AVX512(p *tile.PairProduct)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·pairTN12x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	XORQ DX, DX
+
+panel1:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+32
+	JLT  narrower2
+	XORQ CX, CX
+
+rows3:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer4
+
+	// 12 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line7:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line7
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line9:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line9
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line10:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line10
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line12:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line12
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line13:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line13
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line14:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line14
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line15:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line15
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line16:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line16
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line17:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line17
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line18:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line18
+	ADDQ       SI, DI
+
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing19
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line20:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line20
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line21:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line21
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line22:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line22
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line23:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line23
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line24:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line24
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line27:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line27
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line30:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line30
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line31:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line31
+	ADDQ       SI, DI
+
+nothing19:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing32
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line33:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line33
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line34:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line34
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line35:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line35
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line36:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line36
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line37:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line37
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line38:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line38
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line39:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line39
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line41:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line41
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line44:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line44
+	ADDQ       SI, DI
+
+nothing32:
+asked5:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	SUBQ   $0x04, DI
+	JLT    rest46
+
+steps47:
+	VMOVUPS      (R8), Z24
+	VMOVUPS      64(R8), Z25
+	VBROADCASTSS (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     36(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     40(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     44(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	VMOVUPS                                                          (R8), Z24
+	VMOVUPS                                                          64(R8), Z25
+	VBROADCASTSS                                                     (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     36(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     40(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     44(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	VMOVUPS                                                          (R8), Z24
+	VMOVUPS                                                          64(R8), Z25
+	VBROADCASTSS                                                     (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     36(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     40(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     44(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	VMOVUPS                                                          (R8), Z24
+	VMOVUPS                                                          64(R8), Z25
+	VBROADCASTSS                                                     (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     36(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     40(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     44(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	SUBQ                                                             $0x04, DI
+	JGE                                                              steps47
+
+rest46:
+	ADDQ $0x04, DI
+	JEQ  store45
+
+step48:
+	VMOVUPS      (R8), Z24
+	VMOVUPS      64(R8), Z25
+	VBROADCASTSS (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z1
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z3
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z5
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z7
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z9
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     20(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z11
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     24(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z13
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     28(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z15
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	VBROADCASTSS                                                     32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z25, Z26, Z17
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     36(SI), Z27
+
+	// VDPBF16PS Z24, Z27, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z25, Z27, Z19
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     40(SI), Z28
+
+	// VDPBF16PS Z24, Z28, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z25, Z28, Z21
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     44(SI), Z29
+
+	// VDPBF16PS Z24, Z29, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z25, Z29, Z23
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step48
+
+store45:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled49
+	VBROADCASTSS (BX)(CX*4), Z24
+	VMULPS       Z0, Z24, Z0
+	VMULPS       Z1, Z24, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z25
+	VMULPS       Z2, Z25, Z2
+	VMULPS       Z3, Z25, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z26
+	VMULPS       Z4, Z26, Z4
+	VMULPS       Z5, Z26, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z24
+	VMULPS       Z6, Z24, Z6
+	VMULPS       Z7, Z24, Z7
+	VBROADCASTSS 16(BX)(CX*4), Z25
+	VMULPS       Z8, Z25, Z8
+	VMULPS       Z9, Z25, Z9
+	VBROADCASTSS 20(BX)(CX*4), Z26
+	VMULPS       Z10, Z26, Z10
+	VMULPS       Z11, Z26, Z11
+	VBROADCASTSS 24(BX)(CX*4), Z24
+	VMULPS       Z12, Z24, Z12
+	VMULPS       Z13, Z24, Z13
+	VBROADCASTSS 28(BX)(CX*4), Z25
+	VMULPS       Z14, Z25, Z14
+	VMULPS       Z15, Z25, Z15
+	VBROADCASTSS 32(BX)(CX*4), Z26
+	VMULPS       Z16, Z26, Z16
+	VMULPS       Z17, Z26, Z17
+	VBROADCASTSS 36(BX)(CX*4), Z24
+	VMULPS       Z18, Z24, Z18
+	VMULPS       Z19, Z24, Z19
+	VBROADCASTSS 40(BX)(CX*4), Z25
+	VMULPS       Z20, Z25, Z20
+	VMULPS       Z21, Z25, Z21
+	VBROADCASTSS 44(BX)(CX*4), Z26
+	VMULPS       Z22, Z26, Z22
+	VMULPS       Z23, Z26, Z23
+
+unscaled49:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	MOVL         144(AX), R10
+	ADDL         R10, R10
+	JEQ          write50
+	VBROADCASTSS 144(AX), Z24
+	VFMADD231PS  (SI), Z24, Z0
+	VFMADD231PS  64(SI), Z24, Z1
+	VFMADD231PS  (SI)(BX*1), Z24, Z2
+	VFMADD231PS  64(SI)(BX*1), Z24, Z3
+	VFMADD231PS  (SI)(BX*2), Z24, Z4
+	VFMADD231PS  64(SI)(BX*2), Z24, Z5
+	VFMADD231PS  (DI), Z24, Z6
+	VFMADD231PS  64(DI), Z24, Z7
+	VFMADD231PS  (DI)(BX*1), Z24, Z8
+	VFMADD231PS  64(DI)(BX*1), Z24, Z9
+	VFMADD231PS  (DI)(BX*2), Z24, Z10
+	VFMADD231PS  64(DI)(BX*2), Z24, Z11
+	VFMADD231PS  (R8), Z24, Z12
+	VFMADD231PS  64(R8), Z24, Z13
+	VFMADD231PS  (R8)(BX*1), Z24, Z14
+	VFMADD231PS  64(R8)(BX*1), Z24, Z15
+	VFMADD231PS  (R8)(BX*2), Z24, Z16
+	VFMADD231PS  64(R8)(BX*2), Z24, Z17
+	VFMADD231PS  (R9), Z24, Z18
+	VFMADD231PS  64(R9), Z24, Z19
+	VFMADD231PS  (R9)(BX*1), Z24, Z20
+	VFMADD231PS  64(R9)(BX*1), Z24, Z21
+	VFMADD231PS  (R9)(BX*2), Z24, Z22
+	VFMADD231PS  64(R9)(BX*2), Z24, Z23
+
+write50:
+	CMPB     149(AX), $0x00
+	JEQ      cached52
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, (DI)(BX*1)
+	VMOVNTPS Z9, 64(DI)(BX*1)
+	VMOVNTPS Z10, (DI)(BX*2)
+	VMOVNTPS Z11, 64(DI)(BX*2)
+	VMOVNTPS Z12, (R8)
+	VMOVNTPS Z13, 64(R8)
+	VMOVNTPS Z14, (R8)(BX*1)
+	VMOVNTPS Z15, 64(R8)(BX*1)
+	VMOVNTPS Z16, (R8)(BX*2)
+	VMOVNTPS Z17, 64(R8)(BX*2)
+	VMOVNTPS Z18, (R9)
+	VMOVNTPS Z19, 64(R9)
+	VMOVNTPS Z20, (R9)(BX*1)
+	VMOVNTPS Z21, 64(R9)(BX*1)
+	VMOVNTPS Z22, (R9)(BX*2)
+	VMOVNTPS Z23, 64(R9)(BX*2)
+	JMP      stored51
+
+cached52:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+	VMOVUPS Z8, (DI)(BX*1)
+	VMOVUPS Z9, 64(DI)(BX*1)
+	VMOVUPS Z10, (DI)(BX*2)
+	VMOVUPS Z11, 64(DI)(BX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, (R8)(BX*1)
+	VMOVUPS Z15, 64(R8)(BX*1)
+	VMOVUPS Z16, (R8)(BX*2)
+	VMOVUPS Z17, 64(R8)(BX*2)
+	VMOVUPS Z18, (R9)
+	VMOVUPS Z19, 64(R9)
+	VMOVUPS Z20, (R9)(BX*1)
+	VMOVUPS Z21, 64(R9)(BX*1)
+	VMOVUPS Z22, (R9)(BX*2)
+	VMOVUPS Z23, 64(R9)(BX*2)
+
+stored51:
+	ADDQ $+12, CX
+	JMP  rows3
+
+fewer4:
+rows53:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer54
+
+	// 4 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked55
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line57:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line57
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line59:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line59
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line60:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line60
+	ADDQ       SI, DI
+
+nothing56:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing61
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line62:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line62
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line63:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line63
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line64:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line64
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line65:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line65
+	ADDQ       SI, DI
+
+nothing61:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing66
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line67:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line67
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line68:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line68
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+	MOVQ       BX, R9
+
+line69:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line69
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line70:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line70
+	ADDQ       SI, DI
+
+nothing66:
+asked55:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	TESTQ  DI, DI
+	JEQ    store71
+
+step72:
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0
+
+	// VDPBF16PS Z9, Z10, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9
+	VBROADCASTSS                                                     4(SI), Z11
+
+	// VDPBF16PS Z8, Z11, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0
+
+	// VDPBF16PS Z9, Z11, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd9
+	VBROADCASTSS                                                     8(SI), Z12
+
+	// VDPBF16PS Z8, Z12, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe0
+
+	// VDPBF16PS Z9, Z12, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe9
+	VBROADCASTSS                                                     12(SI), Z13
+
+	// VDPBF16PS Z8, Z13, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf0
+
+	// VDPBF16PS Z9, Z13, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf9
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step72
+
+store71:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled73
+	VBROADCASTSS (BX)(CX*4), Z8
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z9
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	VBROADCASTSS 8(BX)(CX*4), Z10
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS 12(BX)(CX*4), Z8
+	VMULPS       Z6, Z8, Z6
+	VMULPS       Z7, Z8, Z7
+
+unscaled73:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write74
+	VBROADCASTSS 144(AX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, Z1
+	VFMADD231PS  (SI)(BX*1), Z8, Z2
+	VFMADD231PS  64(SI)(BX*1), Z8, Z3
+	VFMADD231PS  (SI)(BX*2), Z8, Z4
+	VFMADD231PS  64(SI)(BX*2), Z8, Z5
+	VFMADD231PS  (DI), Z8, Z6
+	VFMADD231PS  64(DI), Z8, Z7
+
+write74:
+	CMPB     149(AX), $0x00
+	JEQ      cached76
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	VMOVNTPS Z4, (SI)(BX*2)
+	VMOVNTPS Z5, 64(SI)(BX*2)
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	JMP      stored75
+
+cached76:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+	VMOVUPS Z4, (SI)(BX*2)
+	VMOVUPS Z5, 64(SI)(BX*2)
+	VMOVUPS Z6, (DI)
+	VMOVUPS Z7, 64(DI)
+
+stored75:
+	ADDQ $+4, CX
+	JMP  rows53
+
+fewer54:
+rows77:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer78
+
+	// 2 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked79
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing80
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line81:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line81
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line82:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line82
+	ADDQ       SI, DI
+
+nothing80:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing83
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line84:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line84
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line85:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line85
+	ADDQ       SI, DI
+
+nothing83:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing86
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+	MOVQ  BX, R9
+
+line87:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line87
+	ADDQ       SI, DI
+	MOVQ       DI, R8
+
+line88:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line88
+	ADDQ       SI, DI
+
+nothing86:
+asked79:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JEQ    store89
+
+step90:
+	VMOVUPS      (R8), Z4
+	VMOVUPS      64(R8), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+
+	// VDPBF16PS Z5, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd
+	VBROADCASTSS                                                     4(SI), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+
+	// VDPBF16PS Z5, Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xdd
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step90
+
+store89:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled91
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z2, Z5, Z2
+	VMULPS       Z3, Z5, Z3
+
+unscaled91:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write92
+	VBROADCASTSS 144(AX), Z4
+	VFMADD231PS  (SI), Z4, Z0
+	VFMADD231PS  64(SI), Z4, Z1
+	VFMADD231PS  (SI)(BX*1), Z4, Z2
+	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+
+write92:
+	CMPB     149(AX), $0x00
+	JEQ      cached94
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	VMOVNTPS Z2, (SI)(BX*1)
+	VMOVNTPS Z3, 64(SI)(BX*1)
+	JMP      stored93
+
+cached94:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, (SI)(BX*1)
+	VMOVUPS Z3, 64(SI)(BX*1)
+
+stored93:
+	ADDQ $+2, CX
+	JMP  rows77
+
+fewer78:
+rows95:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer96
+
+	// 1 rows x 2 vectors
+	TESTQ DX, DX
+	JNE   asked97
+	MOVQ  192(AX), BX
+	TESTQ BX, BX
+	JLE   nothing98
+	MOVQ  184(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  160(AX), DI
+	MOVQ  DI, R8
+
+line99:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line99
+	ADDQ       SI, DI
+
+nothing98:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing100
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  DI, R8
+
+line101:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line101
+	ADDQ       SI, DI
+
+nothing100:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing102
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  DI, R8
+
+line103:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       BX
+	JNE        line103
+	ADDQ       SI, DI
+
+nothing102:
+asked97:
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  DI, DI
+	JEQ    store104
+
+step105:
+	VMOVUPS      (R8), Z2
+	VMOVUPS      64(R8), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+
+	// VDPBF16PS Z3, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step105
+
+store104:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled106
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VMULPS       Z1, Z2, Z1
+
+unscaled106:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write107
+	VBROADCASTSS 144(AX), Z2
+	VFMADD231PS  (SI), Z2, Z0
+	VFMADD231PS  64(SI), Z2, Z1
+
+write107:
+	CMPB     149(AX), $0x00
+	JEQ      cached109
+	VMOVNTPS Z0, (SI)
+	VMOVNTPS Z1, 64(SI)
+	JMP      stored108
+
+cached109:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+
+stored108:
+	ADDQ $+1, CX
+	JMP  rows95
+
+fewer96:
+	ADDQ $+32, DX
+	JMP  panel1
+
+narrower2:
+panel110:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower111
+	CMPQ CX, $+16
+	JLE  masked112
+	MOVQ $+16, CX
+
+masked112:
+	LEAQ  bits<>+0(SB), BX
+	KMOVW (BX)(CX*2), K1
+	XORQ  CX, CX
+
+rows113:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+12
+	JLT  fewer114
+
+	// 12 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	TESTQ  DI, DI
+	JEQ    store115
+
+step116:
+	VMOVUPS.Z    (R8), K1, Z12
+	VBROADCASTSS (SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     4(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z1
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     8(SI), Z15
+
+	// VDPBF16PS Z12, Z15, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     12(SI), Z16
+
+	// VDPBF16PS Z12, Z16, Z3
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xdc
+	VBROADCASTSS                                                     16(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4
+	VBROADCASTSS                                                     20(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z5
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xec
+	VBROADCASTSS                                                     24(SI), Z15
+
+	// VDPBF16PS Z12, Z15, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xf4
+	VBROADCASTSS                                                     28(SI), Z16
+
+	// VDPBF16PS Z12, Z16, Z7
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xfc
+	VBROADCASTSS                                                     32(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z8
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     36(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z9
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     40(SI), Z15
+
+	// VDPBF16PS Z12, Z15, Z10
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     44(SI), Z16
+
+	// VDPBF16PS Z12, Z16, Z11
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xdc
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step116
+
+store115:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled117
+	VBROADCASTSS (BX)(CX*4), Z12
+	VMULPS       Z0, Z12, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z13
+	VMULPS       Z1, Z13, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z12
+	VMULPS       Z2, Z12, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z13
+	VMULPS       Z3, Z13, Z3
+	VBROADCASTSS 16(BX)(CX*4), Z12
+	VMULPS       Z4, Z12, Z4
+	VBROADCASTSS 20(BX)(CX*4), Z13
+	VMULPS       Z5, Z13, Z5
+	VBROADCASTSS 24(BX)(CX*4), Z12
+	VMULPS       Z6, Z12, Z6
+	VBROADCASTSS 28(BX)(CX*4), Z13
+	VMULPS       Z7, Z13, Z7
+	VBROADCASTSS 32(BX)(CX*4), Z12
+	VMULPS       Z8, Z12, Z8
+	VBROADCASTSS 36(BX)(CX*4), Z13
+	VMULPS       Z9, Z13, Z9
+	VBROADCASTSS 40(BX)(CX*4), Z12
+	VMULPS       Z10, Z12, Z10
+	VBROADCASTSS 44(BX)(CX*4), Z13
+	VMULPS       Z11, Z13, Z11
+
+unscaled117:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	MOVL         144(AX), R10
+	ADDL         R10, R10
+	JEQ          write118
+	VBROADCASTSS 144(AX), Z12
+	VMOVUPS.Z    (SI), K1, Z13
+	VFMADD231PS  Z13, Z12, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z14
+	VFMADD231PS  Z14, Z12, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VMOVUPS.Z    (DI), K1, Z16
+	VFMADD231PS  Z16, Z12, Z3
+	VMOVUPS.Z    (DI)(BX*1), K1, Z17
+	VFMADD231PS  Z17, Z12, Z4
+	VMOVUPS.Z    (DI)(BX*2), K1, Z18
+	VFMADD231PS  Z18, Z12, Z5
+	VMOVUPS.Z    (R8), K1, Z19
+	VFMADD231PS  Z19, Z12, Z6
+	VMOVUPS.Z    (R8)(BX*1), K1, Z20
+	VFMADD231PS  Z20, Z12, Z7
+	VMOVUPS.Z    (R8)(BX*2), K1, Z21
+	VFMADD231PS  Z21, Z12, Z8
+	VMOVUPS.Z    (R9), K1, Z22
+	VFMADD231PS  Z22, Z12, Z9
+	VMOVUPS.Z    (R9)(BX*1), K1, Z23
+	VFMADD231PS  Z23, Z12, Z10
+	VMOVUPS.Z    (R9)(BX*2), K1, Z24
+	VFMADD231PS  Z24, Z12, Z11
+
+write118:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	VMOVUPS Z4, K1, (DI)(BX*1)
+	VMOVUPS Z5, K1, (DI)(BX*2)
+	VMOVUPS Z6, K1, (R8)
+	VMOVUPS Z7, K1, (R8)(BX*1)
+	VMOVUPS Z8, K1, (R8)(BX*2)
+	VMOVUPS Z9, K1, (R9)
+	VMOVUPS Z10, K1, (R9)(BX*1)
+	VMOVUPS Z11, K1, (R9)(BX*2)
+	ADDQ    $+12, CX
+	JMP     rows113
+
+fewer114:
+rows120:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer121
+
+	// 4 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JEQ    store122
+
+step123:
+	VMOVUPS.Z    (R8), K1, Z4
+	VBROADCASTSS (SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4
+	VBROADCASTSS                                                     4(SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcc
+	VBROADCASTSS                                                     8(SI), Z7
+
+	// VDPBF16PS Z4, Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4
+	VBROADCASTSS                                                     12(SI), Z8
+
+	// VDPBF16PS Z4, Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xdc
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step123
+
+store122:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled124
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z5
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS 8(BX)(CX*4), Z4
+	VMULPS       Z2, Z4, Z2
+	VBROADCASTSS 12(BX)(CX*4), Z5
+	VMULPS       Z3, Z5, Z3
+
+unscaled124:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	MOVL         144(AX), R8
+	ADDL         R8, R8
+	JEQ          write125
+	VBROADCASTSS 144(AX), Z4
+	VMOVUPS.Z    (SI), K1, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS.Z    (DI), K1, Z8
+	VFMADD231PS  Z8, Z4, Z3
+
+write125:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	VMOVUPS Z2, K1, (SI)(BX*2)
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    $+4, CX
+	JMP     rows120
+
+fewer121:
+rows127:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer128
+
+	// 2 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  DI, DI
+	JEQ    store129
+
+step130:
+	VMOVUPS.Z    (R8), K1, Z2
+	VBROADCASTSS (SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2
+	VBROADCASTSS                                                     4(SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xca
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step130
+
+store129:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled131
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z0
+	VBROADCASTSS 4(BX)(CX*4), Z3
+	VMULPS       Z1, Z3, Z1
+
+unscaled131:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write132
+	VBROADCASTSS 144(AX), Z2
+	VMOVUPS.Z    (SI), K1, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VFMADD231PS  Z4, Z2, Z1
+
+write132:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z1, K1, (SI)(BX*1)
+	ADDQ    $+2, CX
+	JMP     rows127
+
+fewer128:
+rows134:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer135
+
+	// 1 rows x 1 vectors
+	MOVQ   96(AX), BX
+	SHLQ   $0x02, BX
+	MOVQ   (AX), SI
+	LEAQ   (SI)(CX*4), SI
+	MOVQ   136(AX), DI
+	MOVQ   24(AX), R8
+	LEAQ   (R8)(DX*4), R8
+	MOVQ   104(AX), R9
+	SHLQ   $0x02, R9
+	VPXORD Z0, Z0, Z0
+	TESTQ  DI, DI
+	JEQ    store136
+
+step137:
+	VMOVUPS.Z    (R8), K1, Z1
+	VBROADCASTSS (SI), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1
+	ADDQ                                                             R9, R8
+	ADDQ                                                             BX, SI
+	DECQ                                                             DI
+	JNE                                                              step137
+
+store136:
+	MOVQ         72(AX), BX
+	TESTQ        BX, BX
+	JEQ          unscaled138
+	VBROADCASTSS (BX)(CX*4), Z1
+	VMULPS       Z0, Z1, Z0
+
+unscaled138:
+	MOVQ         112(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         48(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVL         144(AX), BX
+	ADDL         BX, BX
+	JEQ          write139
+	VBROADCASTSS 144(AX), Z1
+	VMOVUPS.Z    (SI), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+
+write139:
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    $+1, CX
+	JMP     rows134
+
+fewer135:
+	ADDQ $+16, DX
+	JMP  panel110
+
+narrower111:
+	SFENCE
 	VZEROUPPER
 	RET

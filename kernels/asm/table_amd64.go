@@ -17,6 +17,9 @@ func detect() []*tile.Primitives {
 		t = append(t, &avx2)
 	}
 	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.BMI2) {
+		if cpuid.CPU.Supports(cpuid.AVX512BF16) {
+			avx512.Pair = &pairs
+		}
 		t = append(t, &avx512)
 	}
 	return t
@@ -44,6 +47,19 @@ var avx2 = tile.Primitives{
 		{Tokens: 4, NR: 16, Shared: []int{2, 1, 1}, Run: recur4x16AVX2},
 	},
 	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Gather: gatherAVX2,
+}
+
+// pairs are AVX-512's primitives of bfloat16 products, on a CPU with AVX512_BF16.
+var pairs = tile.PairPrimitives{
+	NN: []tile.PairKernel{
+		{MR: 8, NR: 32, Run: pairNN8x32AVX512},
+		{MR: 12, NR: 32, Run: pairNN12x32AVX512},
+	},
+	TN: []tile.PairKernel{
+		{MR: 8, NR: 32, Run: pairTN8x32AVX512},
+		{MR: 12, NR: 32, Run: pairTN12x32AVX512},
+	},
+	Pack: pairPackAVX512, Turn: pairTurnAVX512,
 }
 
 var avx512 = tile.Primitives{

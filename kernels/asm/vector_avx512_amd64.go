@@ -46,3 +46,13 @@ func narrowAVX512(p *tile.Narrow)
 //
 //go:noescape
 func gatherAVX512(p *tile.Gather)
+
+// pairPackAVX512 rounds a block to pairs of bfloat16 as tile.PairPack says.
+//
+//go:noescape
+func pairPackAVX512(p *tile.PairPack)
+
+// pairTurnAVX512 transposes a block of pairs as tile.PairTurn says.
+//
+//go:noescape
+func pairTurnAVX512(p *tile.PairTurn)

@@ -1655,3 +1655,487 @@ end1:
 done:
 	VZEROUPPER
 	RET
+
+DATA interleave<>+0(SB)/4, $0x00100000
+DATA interleave<>+4(SB)/4, $0x00110001
+DATA interleave<>+8(SB)/4, $0x00120002
+DATA interleave<>+12(SB)/4, $0x00130003
+DATA interleave<>+16(SB)/4, $0x00140004
+DATA interleave<>+20(SB)/4, $0x00150005
+DATA interleave<>+24(SB)/4, $0x00160006
+DATA interleave<>+28(SB)/4, $0x00170007
+DATA interleave<>+32(SB)/4, $0x00180008
+DATA interleave<>+36(SB)/4, $0x00190009
+DATA interleave<>+40(SB)/4, $0x001a000a
+DATA interleave<>+44(SB)/4, $0x001b000b
+DATA interleave<>+48(SB)/4, $0x001c000c
+DATA interleave<>+52(SB)/4, $0x001d000d
+DATA interleave<>+56(SB)/4, $0x001e000e
+DATA interleave<>+60(SB)/4, $0x001f000f
+GLOBL interleave<>(SB), RODATA|NOPTR, $64
+
+// func pairPackAVX512(p *tile.PairPack)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·pairPackAVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	VPXORD       Z6, Z6, Z6
+	MOVQ         120(AX), CX
+	MOVQ         128(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	MOVL         $0x7fff7fff, BX
+	VPBROADCASTD BX, Z7
+	VMOVUPS      interleave<>+0(SB), Z8
+	MOVQ         (AX), BX
+	MOVQ         72(AX), SI
+	MOVQ         96(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         112(AX), R8
+	SHLQ         $0x02, R8
+	MOVQ         24(AX), R9
+	MOVQ         48(AX), R10
+	MOVL         $0x3f800000, R11
+	VPBROADCASTD R11, Z4
+	MOVL         $0x3f800000, R11
+	VPBROADCASTD R11, Z5
+	LEAQ         leading<>+0(SB), R11
+	CMPB         136(AX), $0x00
+	JEQ          along
+	MOVQ         DX, R12
+	ANDQ         $0x0f, R12
+	CMPQ         R12, $0x10
+	MOVQ         $0x0000ffff, R10
+	JGE          lanes1
+	MOVWQZX      (R11)(R12*2), R10
+
+lanes1:
+	KMOVW R10, K1
+
+pair2:
+	CMPQ         CX, $0x02
+	JLT          odd3
+	TESTQ        R9, R9
+	JEQ          unscaled4
+	VBROADCASTSS (R9), Z4
+	VBROADCASTSS 4(R9), Z5
+	ADDQ         $0x08, R9
+
+unscaled4:
+	MOVQ BX, R10
+	LEAQ (BX)(DI*1), R11
+	MOVQ SI, R12
+	MOVQ DX, R13
+	SUBQ $0x10, R13
+	JL   ragged5
+
+loop6:
+	VMOVUPS (R10), Z0
+	VMULPS  Z4, Z0, Z0
+	VMOVUPS (R11), Z1
+	VMULPS  Z5, Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VPERMW                                                           Z3, Z8, Z3
+	VMOVUPS                                                          Z3, (R12)
+	ADDQ                                                             $0x40, R10
+	ADDQ                                                             $0x40, R11
+	ADDQ                                                             $0x40, R12
+	SUBQ                                                             $0x10, R13
+	JGE                                                              loop6
+
+ragged5:
+	ADDQ      $0x10, R13
+	JEQ       ended7
+	VMOVUPS.Z (R10), K1, Z0
+	VMULPS    Z4, Z0, Z0
+	VMOVUPS.Z (R11), K1, Z1
+	VMULPS    Z5, Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VPERMW                                                           Z3, Z8, Z3
+	VMOVUPS                                                          Z3, K1, (R12)
+
+ended7:
+	LEAQ (BX)(DI*2), BX
+	ADDQ R8, SI
+	SUBQ $0x02, CX
+	JMP  pair2
+
+odd3:
+	TESTQ        CX, CX
+	JLE          done
+	VPXORD       Z1, Z1, Z1
+	TESTQ        R9, R9
+	JEQ          unscaled10
+	VBROADCASTSS (R9), Z4
+
+unscaled10:
+	MOVQ BX, CX
+	LEAQ (BX)(DI*1), BX
+	MOVQ DX, DX
+	SUBQ $0x10, DX
+	JL   ragged11
+
+loop12:
+	VMOVUPS (CX), Z0
+	VMULPS  Z4, Z0, Z0
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VPERMW                                                           Z3, Z8, Z3
+	VMOVUPS                                                          Z3, (SI)
+	ADDQ                                                             $0x40, CX
+	ADDQ                                                             $0x40, BX
+	ADDQ                                                             $0x40, SI
+	SUBQ                                                             $0x10, DX
+	JGE                                                              loop12
+
+ragged11:
+	ADDQ      $0x10, DX
+	JEQ       ended13
+	VMOVUPS.Z (CX), K1, Z0
+	VMULPS    Z4, Z0, Z0
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VPERMW                                                           Z3, Z8, Z3
+	VMOVUPS                                                          Z3, K1, (SI)
+
+ended13:
+	JMP done
+
+along:
+	MOVQ    DX, R12
+	ANDQ    $0x1f, R12
+	MOVQ    R12, R13
+	CMPQ    R13, $0x10
+	MOVQ    $0x0000ffff, R14
+	JGE     lanes14
+	MOVWQZX (R11)(R13*2), R14
+
+lanes14:
+	KMOVW R14, K1
+	MOVQ  R12, R13
+	SUBQ  $0x10, R13
+	JGE   second15
+	XORQ  R13, R13
+
+second15:
+	CMPQ    R13, $0x10
+	MOVQ    $0x0000ffff, R14
+	JGE     lanes16
+	MOVWQZX (R11)(R13*2), R14
+
+lanes16:
+	KMOVW   R14, K2
+	LEAQ    1(R12), R13
+	SHRQ    $0x01, R13
+	CMPQ    R13, $0x10
+	MOVQ    $0x0000ffff, R12
+	JGE     lanes17
+	MOVWQZX (R11)(R13*2), R12
+
+lanes17:
+	KMOVW R12, K3
+	MOVQ  104(AX), R11
+	SHLQ  $0x02, R11
+	TESTQ R10, R10
+	JEQ   unmasked22
+
+row18:
+	TESTQ        R9, R9
+	JEQ          unscaled23
+	VBROADCASTSS (R9), Z4
+	ADDQ         $0x04, R9
+
+unscaled23:
+	MOVQ BX, R12
+	MOVQ R10, R13
+	MOVQ SI, R14
+	MOVQ DX, R15
+	SUBQ $0x20, R15
+	JL   ragged20
+
+loop19:
+	VMOVUPS (R12), Z0
+	VMOVUPS 64(R12), Z1
+	VMULPS  Z4, Z0, Z0
+	VMULPS  Z4, Z1, Z1
+	VMOVUPS (R13), Z2
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS 64(R13), Z2
+	VMULPS  Z2, Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VMOVUPS                                                          Z3, (R14)
+	ADDQ                                                             $0x80, R12
+	ADDQ                                                             $0x80, R13
+	ADDQ                                                             $0x40, R14
+	SUBQ                                                             $0x20, R15
+	JGE                                                              loop19
+
+ragged20:
+	ADDQ      $0x20, R15
+	JEQ       ended21
+	VMOVUPS.Z (R12), K1, Z0
+	VMOVUPS.Z 64(R12), K2, Z1
+	VMULPS    Z4, Z0, Z0
+	VMULPS    Z4, Z1, Z1
+	VMOVUPS.Z (R13), K1, Z2
+	VMULPS    Z2, Z0, Z0
+	VMOVUPS.Z 64(R13), K2, Z2
+	VMULPS    Z2, Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VMOVUPS                                                          Z3, K3, (R14)
+
+ended21:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  row18
+	JMP  done
+
+unmasked22:
+row24:
+	TESTQ        R9, R9
+	JEQ          unscaled29
+	VBROADCASTSS (R9), Z4
+	ADDQ         $0x04, R9
+
+unscaled29:
+	MOVQ BX, R11
+	MOVQ R10, R12
+	MOVQ SI, R12
+	MOVQ DX, R13
+	SUBQ $0x20, R13
+	JL   ragged26
+
+loop25:
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMULPS  Z4, Z0, Z0
+	VMULPS  Z4, Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VMOVUPS                                                          Z3, (R12)
+	ADDQ                                                             $0x80, R11
+	ADDQ                                                             $0x40, R12
+	SUBQ                                                             $0x20, R13
+	JGE                                                              loop25
+
+ragged26:
+	ADDQ      $0x20, R13
+	JEQ       ended27
+	VMOVUPS.Z (R11), K1, Z0
+	VMOVUPS.Z 64(R11), K2, Z1
+	VMULPS    Z4, Z0, Z0
+	VMULPS    Z4, Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd8
+	VPANDD                                                           Z7, Z3, Z2
+	VPMAXUW                                                          Z2, Z6, Z6
+	VMOVUPS                                                          Z3, K3, (R12)
+
+ended27:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row24
+
+done:
+	MOVL         $0x7f807f80, CX
+	VPBROADCASTD CX, Z0
+	VPCMPUW      $0x05, Z0, Z6, K1
+	KORTESTD     K1, K1
+	SETNE        137(AX)
+	VZEROUPPER
+	RET
+
+// func pairTurnAVX512(p *tile.PairTurn)
+// Requires: AVX, AVX512F
+TEXT ·pairTurnAVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ 64(AX), CX
+	MOVQ (AX), DX
+	MOVQ 24(AX), BX
+	MOVQ 48(AX), SI
+	SHLQ $0x02, SI
+	MOVQ 56(AX), DI
+	SHLQ $0x02, DI
+
+rows:
+	SUBQ $0x10, CX
+	JL   done
+	MOVQ DX, R8
+	MOVQ BX, R9
+	MOVQ 72(AX), R10
+
+block:
+	SUBQ        $0x10, R10
+	JL          next
+	MOVQ        R8, R11
+	VMOVUPS     (R11), Z0
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z1
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z2
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z3
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z4
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z5
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z7
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z8
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z9
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z10
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z11
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z12
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z13
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z14
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z15
+	ADDQ        SI, R11
+	VPUNPCKLDQ  Z1, Z0, Z16
+	VPUNPCKHDQ  Z1, Z0, Z17
+	VPUNPCKLDQ  Z3, Z2, Z18
+	VPUNPCKHDQ  Z3, Z2, Z19
+	VPUNPCKLDQ  Z5, Z4, Z20
+	VPUNPCKHDQ  Z5, Z4, Z21
+	VPUNPCKLDQ  Z7, Z6, Z22
+	VPUNPCKHDQ  Z7, Z6, Z23
+	VPUNPCKLDQ  Z9, Z8, Z24
+	VPUNPCKHDQ  Z9, Z8, Z25
+	VPUNPCKLDQ  Z11, Z10, Z26
+	VPUNPCKHDQ  Z11, Z10, Z27
+	VPUNPCKLDQ  Z13, Z12, Z28
+	VPUNPCKHDQ  Z13, Z12, Z29
+	VPUNPCKLDQ  Z15, Z14, Z30
+	VPUNPCKHDQ  Z15, Z14, Z31
+	VPUNPCKLQDQ Z18, Z16, Z0
+	VPUNPCKHQDQ Z18, Z16, Z1
+	VPUNPCKLQDQ Z19, Z17, Z2
+	VPUNPCKHQDQ Z19, Z17, Z3
+	VPUNPCKLQDQ Z22, Z20, Z4
+	VPUNPCKHQDQ Z22, Z20, Z5
+	VPUNPCKLQDQ Z23, Z21, Z6
+	VPUNPCKHQDQ Z23, Z21, Z7
+	VPUNPCKLQDQ Z26, Z24, Z8
+	VPUNPCKHQDQ Z26, Z24, Z9
+	VPUNPCKLQDQ Z27, Z25, Z10
+	VPUNPCKHQDQ Z27, Z25, Z11
+	VPUNPCKLQDQ Z30, Z28, Z12
+	VPUNPCKHQDQ Z30, Z28, Z13
+	VPUNPCKLQDQ Z31, Z29, Z14
+	VPUNPCKHQDQ Z31, Z29, Z15
+	VSHUFI32X4  $0x88, Z4, Z0, Z16
+	VSHUFI32X4  $0xdd, Z4, Z0, Z20
+	VSHUFI32X4  $0x88, Z12, Z8, Z24
+	VSHUFI32X4  $0xdd, Z12, Z8, Z28
+	VSHUFI32X4  $0x88, Z5, Z1, Z17
+	VSHUFI32X4  $0xdd, Z5, Z1, Z21
+	VSHUFI32X4  $0x88, Z13, Z9, Z25
+	VSHUFI32X4  $0xdd, Z13, Z9, Z29
+	VSHUFI32X4  $0x88, Z6, Z2, Z18
+	VSHUFI32X4  $0xdd, Z6, Z2, Z22
+	VSHUFI32X4  $0x88, Z14, Z10, Z26
+	VSHUFI32X4  $0xdd, Z14, Z10, Z30
+	VSHUFI32X4  $0x88, Z7, Z3, Z19
+	VSHUFI32X4  $0xdd, Z7, Z3, Z23
+	VSHUFI32X4  $0x88, Z15, Z11, Z27
+	VSHUFI32X4  $0xdd, Z15, Z11, Z31
+	VSHUFI32X4  $0x88, Z24, Z16, Z0
+	VSHUFI32X4  $0xdd, Z24, Z16, Z8
+	VSHUFI32X4  $0x88, Z28, Z20, Z4
+	VSHUFI32X4  $0xdd, Z28, Z20, Z12
+	VSHUFI32X4  $0x88, Z25, Z17, Z1
+	VSHUFI32X4  $0xdd, Z25, Z17, Z9
+	VSHUFI32X4  $0x88, Z29, Z21, Z5
+	VSHUFI32X4  $0xdd, Z29, Z21, Z13
+	VSHUFI32X4  $0x88, Z26, Z18, Z2
+	VSHUFI32X4  $0xdd, Z26, Z18, Z10
+	VSHUFI32X4  $0x88, Z30, Z22, Z6
+	VSHUFI32X4  $0xdd, Z30, Z22, Z14
+	VSHUFI32X4  $0x88, Z27, Z19, Z3
+	VSHUFI32X4  $0xdd, Z27, Z19, Z11
+	VSHUFI32X4  $0x88, Z31, Z23, Z7
+	VSHUFI32X4  $0xdd, Z31, Z23, Z15
+	VMOVUPS     Z0, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z1, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z2, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z3, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z4, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z5, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z6, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z7, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z8, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z9, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z10, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z11, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z12, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z13, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z14, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     Z15, (R9)
+	ADDQ        DI, R9
+	ADDQ        $0x40, R8
+	JMP         block
+
+next:
+	MOVQ SI, R8
+	SHLQ $0x04, R8
+	ADDQ R8, DX
+	ADDQ $0x40, BX
+	JMP  rows
+
+done:
+	VZEROUPPER
+	RET

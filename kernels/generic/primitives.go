@@ -24,5 +24,6 @@ func Primitives() *tile.Primitives {
 		Widen:  widen,
 		Narrow: narrow,
 		Gather: gather,
+		Pair:   &pairs,
 	}
 }

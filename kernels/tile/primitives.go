@@ -28,6 +28,8 @@ type Primitives struct {
 	Widen  func(*Widen)
 	Narrow func(*Narrow)
 	Gather func(*Gather)
+
+	Pair *PairPrimitives // nil where the instruction set or the CPU has no bfloat16 products
 }
 
 // ProductKernel is a product on one register tile: MR rows and NR columns of

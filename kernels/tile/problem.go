@@ -100,6 +100,10 @@ type Problem struct {
 	// StateDType is the attention ops' type of past and present state, "" for float32.
 	StateDType string `json:"state_dtype,omitempty"`
 
+	// Precision is that of products: "" for float32, or BFloat16 for operands rounded to bfloat16 with sums and states in float32
+	// (linear-attention, forward, decay not per key).
+	Precision string `json:"precision,omitempty"`
+
 	// Options of linear-attention.
 	Full       bool   `json:"full,omitempty"`        // not causal
 	Normalize  bool   `json:"normalize,omitempty"`   // outputs are divided by q . (sum of keys)
@@ -121,6 +125,9 @@ func (p Problem) String() string {
 	}
 	if p.StateDType != "" {
 		b.WriteString(" (state " + p.StateDType + ")")
+	}
+	if p.Precision != "" {
+		b.WriteString(" (products " + p.Precision + ")")
 	}
 	if p.Full {
 		b.WriteString("(full)")

@@ -32,13 +32,19 @@ var avx512 = Loops{
 // For returns the loops of an instruction set, or false if this CPU or build cannot run them.
 func For(isa tile.ISA) (*Loops, bool) {
 	hasAVX2 := cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C)
+	hasAVX512 := hasAVX2 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL)
 	switch isa {
 	case tile.Generic:
 		return &portable, true
 	case tile.AVX2:
 		return &avx2, hasAVX2
 	case tile.AVX512:
-		return &avx512, hasAVX2 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL)
+		if cpuid.CPU.Supports(cpuid.AVX512BF16) {
+			l := avx512
+			l.DotBF16, l.DotFlops = dotBF16AVX512, 2*l.FMAFlops
+			return &l, hasAVX512
+		}
+		return &avx512, hasAVX512
 	}
 	return nil, false
 }

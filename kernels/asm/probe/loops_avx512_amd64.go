@@ -9,6 +9,11 @@ package probe
 //go:noescape
 func fmaAVX512(iters int)
 
+// dotBF16AVX512 does 4 rounds of 12 independent VDPBF16PS for each of iters iterations.
+//
+//go:noescape
+func dotBF16AVX512(iters int)
+
 // readAVX512 loads p, whole steps of 8 vectors.
 //
 //go:noescape

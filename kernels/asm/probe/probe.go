@@ -11,6 +11,9 @@ type Loops struct {
 	// FMA does iters iterations of FMAFlops flops each, as independent multiply-adds in registers.
 	FMA      func(iters int)
 	FMAFlops int
+	// DotBF16 is FMA for products of bfloat16 pairs summed in float32, DotFlops each iteration; nil where the CPU lacks them.
+	DotBF16  func(iters int)
+	DotFlops int
 	// Read loads p once, Copy loads src and stores it to dst, CopyNT does so past the caches (dst
 	// must start at a cache line). All take whole steps of Step floats and leave a rest alone; dst must be as long as src.
 	Read         func(p []float32)

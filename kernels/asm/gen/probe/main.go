@@ -32,6 +32,9 @@ func main() {
 
 	g := generator{emit.New("probe", "probe", *isa)}
 	g.fma()
+	if g.Wide() {
+		g.dotBF16()
+	}
 	g.read()
 	g.copy("copy", "loads src and stores it to dst, whole steps of 8 vectors.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVUPS(from, to) }, func() {})
 	g.copy("copyNT", "is copy with stores that go past the caches; dst starts at a cache line.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVNTPS(from, to) }, g.SFENCE)
@@ -56,6 +59,27 @@ func (g generator) fma() {
 	for range rounds {
 		for i := range accumulators {
 			g.VFMADD231PS(g.Vec[accumulators], g.Vec[accumulators+1], g.Vec[i])
+		}
+	}
+	g.DECQ(n)
+	g.JNZ(emit.Ref("loop"))
+	g.Label("done")
+	g.Done()
+}
+
+func (g generator) dotBF16() {
+	g.Function("dotBF16", "(iters int)", "does 4 rounds of 12 independent VDPBF16PS for each of iters iterations.")
+	n := g.GP64()
+	g.Load(g.Param("iters"), n)
+	for i := range accumulators + 2 {
+		g.Zero(g.Vec[i])
+	}
+	g.TESTQ(n, n)
+	g.JLE(emit.Ref("done"))
+	g.Label("loop")
+	for range rounds {
+		for i := range accumulators {
+			emit.VDPBF16PS(g.Context, g.Vec[accumulators], g.Vec[accumulators+1], g.Vec[i])
 		}
 	}
 	g.DECQ(n)

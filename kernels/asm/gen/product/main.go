@@ -32,7 +32,7 @@ func main() {
 	dir := flag.String("dir", "..", "folder to write into")
 	flag.Parse()
 
-	g := &generator{ctx: build.NewContext()}
+	g := &generator{ctx: build.NewContext(), at: productOffsets}
 	switch tile.ISA(*name) {
 	case tile.AVX2:
 		g.isa = avx2
@@ -44,6 +44,7 @@ func main() {
 		g.products([]registerTile{{8, 32}, {12, 32}, {6, 64}, {4, 32}})
 		g.dots([]registerTile{{4, 4}, {6, 4}, {2, 8}})
 		g.solve(registerTile{8, 32})
+		g.pairProducts([]registerTile{{8, pairColumns}, {12, pairColumns}})
 	default:
 		log.Fatalf("unknown -isa %q", *name)
 	}
@@ -81,6 +82,9 @@ func declarations(command string, file *ir.File) ([]byte, error) {
 		argument := "Product"
 		if strings.HasPrefix(f.Name, "solve") {
 			argument = "Solve"
+		}
+		if strings.HasPrefix(f.Name, "pair") {
+			argument = "PairProduct"
 		}
 		fmt.Fprintf(&b, "//\n//go:noescape\nfunc %s(p *tile.%s)\n", f.Name, argument)
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
 )
 
 // A form says which product a function computes.
@@ -51,7 +53,7 @@ func (g *generator) solve(t registerTile) {
 // over are done in blocks of 4, 2 and 1.
 func (g *generator) panels(f form, t registerTile) {
 	c := g.ctx
-	m, n := offM, offN
+	m, n := g.at.m, g.at.n
 	if f == formSolve {
 		m, n = offSolveN, offSolveW
 	}
@@ -131,40 +133,48 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 	bytes := g.isa.lanes * 4
 
 	c.Commentf("%d rows x %d vectors", mr, v)
+	if g.pairs && v*g.isa.lanes == pairColumns {
+		g.prefetchAhead(mr, row, col)
+	}
 	// The addresses of A's rows (NN: along k; TN: one row of A a step) and of B's.
 	var a rows
 	var lda, k reg.GPVirtual
 	switch f {
 	case formNN:
-		lda = g.leadingDimension(offLDA)
-		a = g.rows(g.element(offA, lda, row, nil), lda, mr)
-		k = g.loadField(offK)
+		lda = g.leadingDimension(g.at.lda)
+		a = g.rows(g.element(g.at.a, lda, row, nil), lda, mr)
+		k = g.loadField(g.at.k)
 		all := g.label("full")
-		c.CMPB(g.field(offLower), operand.U8(0))
+		c.CMPB(g.field(g.at.lower), operand.U8(0))
 		c.JEQ(ref(all))
 		// Columns of A beyond this tile's diagonal are zeros.
 		triangle := c.GP64()
 		c.LEAQ(operand.Mem{Base: row, Disp: mr}, triangle)
+		if g.pairs {
+			c.INCQ(triangle)
+			c.SHRQ(operand.U8(1), triangle)
+			c.ADDQ(g.field(offPairLead), triangle)
+		}
 		c.CMPQ(triangle, k)
 		c.JGE(ref(all))
 		c.MOVQ(triangle, k)
 		c.Label(all)
 	case formTN:
-		lda = g.leadingDimension(offLDA)
-		a = rows{[]reg.GPVirtual{g.element(offA, nil, nil, row)}, lda}
-		k = g.loadField(offK)
+		lda = g.leadingDimension(g.at.lda)
+		a = rows{[]reg.GPVirtual{g.element(g.at.a, nil, nil, row)}, lda}
+		k = g.loadField(g.at.k)
 	case formSolve:
 		lda = g.leadingDimension(offSolveLDL)
 		a = g.rows(g.element(offSolveL, lda, row, nil), lda, mr)
 		k = c.GP64()
 		c.MOVQ(row, k)
 	}
-	offB, offLDB := offB, offLDB
+	atB, atLDB := g.at.b, g.at.ldb
 	if f == formSolve {
-		offB, offLDB = offSolveX, offSolveLDX
+		atB, atLDB = offSolveX, offSolveLDX
 	}
-	bp := g.element(offB, nil, nil, col)
-	ldb := g.leadingDimension(offLDB)
+	bp := g.element(atB, nil, nil, col)
+	ldb := g.leadingDimension(atLDB)
 
 	if f == formSolve {
 		x := g.rows(g.element(offSolveX, ldb, row, col), ldb, mr)
@@ -254,7 +264,7 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 		return
 	}
 	plain := g.label("unscaled")
-	scale := g.loadField(offRow)
+	scale := g.loadField(g.at.row)
 	c.TESTQ(scale, scale)
 	c.JEQ(ref(plain))
 	for i := range mr {
@@ -265,13 +275,13 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 		}
 	}
 	c.Label(plain)
-	ldc := g.leadingDimension(offLDC)
-	out := g.rows(g.element(offC, ldc, row, col), ldc, mr)
+	ldc := g.leadingDimension(g.at.ldc)
+	out := g.rows(g.element(g.at.c, ldc, row, col), ldc, mr)
 	write := g.label("write")
 	g.testBeta()
 	c.JEQ(ref(write))
 	s := b(0)
-	c.VBROADCASTSS(g.field(offBeta), s)
+	c.VBROADCASTSS(g.field(g.at.beta), s)
 	for i := range mr {
 		for j := range v {
 			at := out.at(i, j*bytes)
@@ -286,23 +296,46 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 		}
 	}
 	c.Label(write)
+	done := g.label("stored")
+	if g.pairs && !masked {
+		plain := g.label("cached")
+		c.CMPB(g.field(offPairStream), operand.U8(0))
+		c.JEQ(ref(plain))
+		for i := range mr {
+			for j := range v {
+				c.VMOVNTPS(acc(i, j), out.at(i, j*bytes))
+			}
+		}
+		c.JMP(ref(done))
+		c.Label(plain)
+	}
 	for i := range mr {
 		for j := range v {
 			g.store(acc(i, j), out.at(i, j*bytes), masked)
 		}
+	}
+	if g.pairs && !masked {
+		c.Label(done)
 	}
 }
 
 // testBeta sets the zero flag if Beta is 0 or -0, which both leave C unread.
 func (g *generator) testBeta() {
 	beta := g.ctx.GP32()
-	g.ctx.MOVL(g.field(offBeta), beta)
+	g.ctx.MOVL(g.field(g.at.beta), beta)
 	g.ctx.ADDL(beta, beta) // drops the sign
 }
 
 // multiply adds value*b to v accumulators, or subtracts it.
 func (g *generator) multiply(value operand.Mem, v int, b, acc func(j int) reg.VecPhysical, t reg.VecPhysical, subtract bool) {
 	c := g.ctx
+	if g.pairs {
+		c.VBROADCASTSS(value, t)
+		for j := range v {
+			emit.VDPBF16PS(c, b(j), t, acc(j))
+		}
+		return
+	}
 	if v == 1 && g.isa == avx512 {
 		if subtract {
 			c.VFNMADD231PS_BCST(value, b(0), acc(0))

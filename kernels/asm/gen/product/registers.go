@@ -75,7 +75,14 @@ type generator struct {
 	tail    reg.Register // mask of a ragged vector: an opmask, or a vector with AVX2
 	leading operand.Mem  // table of vectors of leading ones, then zeros
 	bits    operand.Mem  // table of opmasks of leading ones (AVX-512)
+	pairs   bool         // of bfloat16
+	at      offsets
 }
+
+// offsets are those of the argument fields that both kinds of products have.
+type offsets struct{ a, b, c, row, lda, ldb, ldc, m, n, k, beta, lower int }
+
+var productOffsets = offsets{offA, offB, offC, offRow, offLDA, offLDB, offLDC, offM, offN, offK, offBeta, offLower}
 
 // function starts a function of one argument, *tile.<argument>.
 func (g *generator) function(name, argument string, doc ...string) {

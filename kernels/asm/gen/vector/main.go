@@ -41,5 +41,9 @@ func main() {
 	g.widen()
 	g.narrow()
 	g.gather()
+	if f.Wide() {
+		g.pairPack()
+		g.pairTurn()
+	}
 	f.Write(*dir, "vector")
 }

@@ -1,0 +1,468 @@
+package kernels
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// pairAttention is a prepared call of linear-attention with bfloat16 products: the chunk form of attention, its
+// operands rounded to bfloat16 and its sums and states in float32. With c and D the decays of a chunk as there, a chunk of n tokens takes
+//
+//	P = scale D (Q Kᵀ)                          rounded to bfloat16 after the factors
+//	O = [scale c Q, P] [S; V]                   one product
+//	S = c_n S + (d_n K)ᵀ V                      c_n S in float32
+//
+// and S is rounded once a chunk to the copy that the next O reads. Operands are pairs along the summed dimension: those over keys lie side by
+// side in a row of Q or K, those over tokens are made of two rows. States and copies are kept as panels of columns.
+//
+// A chunk that holds anything beyond the finite bfloat16 is walked token by token in float32.
+type pairAttention struct {
+	attentionArgs
+	prim          *tile.Primitives
+	nn, tn        func(*tile.PairProduct)
+	chunk, panel  int
+	headOuter     bool
+	stream, ahead bool
+	group         int // query heads of a state head
+	keys          int // pairs of keys
+	ld            int // of the decays and of P
+	width         int // columns of the widest unit
+	split         int // units that a state head's columns are cut into
+	units         int // B * Hkv * split
+	workers       int
+	work          []*pairWork
+	factor        []float32 // exp(headDecay)
+	states        []float32 // of each unit, in panels
+	copies        []uint32  // of each unit, in panels: pairs of rows of S, then room for those of a chunk's values
+	bad           []bool    // of each unit: its copy is not finite
+}
+
+// pairWork is one worker's scratch, kept between calls.
+type pairWork struct {
+	q, k, turned, across, a []uint32 // chunk's queries and keys, keys turned, keys as pairs of tokens, left factor of O
+	p, d, lower             []float32
+	g, c, rowO, scale, ones []float32
+	product                 tile.PairProduct
+	pack                    tile.PairPack
+	turn                    tile.PairTurn
+	copying                 tile.Pack
+	decay                   tile.Decay
+	exp                     tile.Exp
+	recur                   tile.Recur
+}
+
+// pairBlock is the side that tile.PairTurn's blocks have.
+const pairBlock = 16
+
+func newPairAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *pairAttention {
+	s := p.Shape
+	nn, _ := tile.FindPair(prim.Pair.NN, cfg["mr"], cfg["nr"])
+	tn, _ := tile.FindPair(prim.Pair.TN, cfg["mr"], cfg["nr"])
+	a := &pairAttention{
+		prim: prim, nn: nn.Run, tn: tn.Run, headOuter: cfg["order"] == 1, stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1,
+		group: max(1, s.Hq/s.Hkv), keys: (s.Dk + 1) / 2, chunk: max(1, min(cfg["chunk"], s.T)), split: 1, factor: make([]float32, s.Hkv),
+	}
+	a.ld = roundUp(a.chunk, pairBlock)
+	heads := s.B * s.Hkv
+	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
+	if heads > 0 && heads < threads {
+		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
+	}
+	a.units = heads * a.split
+	a.workers = max(1, min(threads, a.units))
+	for u := range a.split {
+		_, j0, j1 := columnUnit(s, a.split, u)
+		a.width = max(a.width, roundUp(j1-j0, cacheLine/4))
+	}
+	a.panel = min(roundUp(cfg["panel"], cacheLine/4), a.width)
+	a.states, a.copies = aligned(a.units*s.Dk*a.width), alignedPairs(a.units*(a.keys+a.ld/2)*a.width)
+	a.bad = make([]bool, a.units)
+	for range a.workers {
+		deep := roundUp(a.keys, pairBlock)
+		w := &pairWork{
+			q: alignedPairs(a.chunk * a.keys), k: alignedPairs(a.ld * deep), turned: alignedPairs(deep * a.ld),
+			across: alignedPairs(a.ld / 2 * s.Dk), a: alignedPairs(a.chunk * (a.keys + a.ld/2)),
+			p: aligned(a.chunk * a.ld), d: aligned(a.chunk * a.ld), lower: aligned(a.chunk * a.ld),
+			g: aligned(a.chunk), c: aligned(a.chunk), rowO: aligned(a.chunk), scale: aligned(max(a.chunk, a.group)), ones: aligned(a.chunk),
+		}
+		for i := range a.chunk {
+			w.c[i], w.ones[i] = 1, 1 // recording tables leave c alone
+			for j := range i + 1 {
+				w.lower[i*a.ld+j] = 1
+			}
+		}
+		a.work = append(a.work, w)
+	}
+	return a
+}
+
+// alignedPairs is aligned for pairs.
+func alignedPairs(n int) []uint32 {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*uint32)(unsafe.Pointer(&aligned(n)[0])), n)
+}
+
+// set points the call at checked arguments of its problem.
+func (a *pairAttention) set(args attentionArgs) {
+	a.attentionArgs = args
+	for h, g := range args.headDecay {
+		a.factor[h] = float32(math.Exp(float64(g)))
+	}
+	for _, w := range a.work {
+		for i := range w.scale {
+			w.scale[i] = a.scale
+		}
+	}
+}
+
+// release drops the caller's arrays.
+func (a *pairAttention) release() {
+	a.attentionArgs = attentionArgs{}
+	for _, w := range a.work {
+		w.product, w.pack, w.copying, w.exp, w.recur = tile.PairProduct{}, tile.PairPack{}, tile.Pack{}, tile.Exp{}, tile.Recur{}
+	}
+}
+
+func (a *pairAttention) parts() int { return a.workers }
+
+// part walks one worker's share of the units.
+func (a *pairAttention) part(i int) {
+	w := a.work[i]
+	perBatch := a.problem.Shape.Hkv * a.split
+	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
+	for first < last {
+		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
+		a.walk(w, first, end)
+		first = end
+	}
+}
+
+func (a *pairAttention) walk(w *pairWork, first, last int) {
+	if first == last {
+		return
+	}
+	b := a.unit(first).b
+	_, tokens := a.span(b)
+	for u := first; u < last; u++ {
+		a.load(w, u)
+	}
+	if a.headOuter {
+		for u := first; u < last; u++ {
+			for t := 0; t < tokens; {
+				n := a.cut(b, t, a.chunk)
+				a.step(w, u, t, n, first, last)
+				t += n
+			}
+		}
+	} else {
+		for t := 0; t < tokens; {
+			n := a.cut(b, t, a.chunk)
+			for u := first; u < last; u++ {
+				a.step(w, u, t, n, first, last)
+			}
+			t += n
+		}
+	}
+	for u := first; u < last; u++ {
+		a.store(w, u, a.state, a.unit(u).head)
+	}
+}
+
+// pairUnit is a state head and a range of its value columns.
+type pairUnit struct {
+	b, h, head int
+	j0, width  int
+	state      []float32
+	copy       []uint32
+}
+
+func (a *pairAttention) unit(i int) pairUnit {
+	s := a.problem.Shape
+	head, j0, j1 := columnUnit(s, a.split, i)
+	size, pairs := s.Dk*a.width, (a.keys+a.ld/2)*a.width
+	return pairUnit{b: head / s.Hkv, h: head % s.Hkv, head: head, j0: j0, width: j1 - j0, state: a.states[i*size:][:size], copy: a.copies[i*pairs:][:pairs]}
+}
+
+// at gives a panel of a unit's state and of its copy, both cols wide, from column j.
+func (a *pairAttention) at(u pairUnit, j int) (state []float32, pairs []uint32, cols int) {
+	return u.state[j*a.problem.Shape.Dk:], u.copy[j*(a.keys+a.ld/2):], min(a.panel, u.width-j)
+}
+
+// load sets a unit's state to the past state.
+func (a *pairAttention) load(w *pairWork, i int) {
+	s, u := a.problem.Shape, a.unit(i)
+	if a.past == nil {
+		clear(u.state)
+	}
+	for j := 0; j < u.width && a.past != nil; j += a.panel {
+		state, _, cols := a.at(u, j)
+		a.copyRows(w, state, cols, a.past[u.head*s.Dk*s.Dv+u.j0+j:], s.Dv, s.Dk, cols)
+	}
+	a.refresh(w, i)
+}
+
+// store copies a unit's columns of the state to one of the caller's states, if there are any.
+func (a *pairAttention) store(w *pairWork, i int, to []float32, head int) {
+	s, u := a.problem.Shape, a.unit(i)
+	for j := 0; j < u.width && to != nil; j += a.panel {
+		state, _, cols := a.at(u, j)
+		a.copyRows(w, to[head*s.Dk*s.Dv+u.j0+j:], s.Dv, state, cols, s.Dk, cols)
+	}
+}
+
+// copyRows copies n rows of some width, in calls that are short enough.
+func (a *pairAttention) copyRows(w *pairWork, dst []float32, ldd int, src []float32, lds, n, width int) {
+	rows := max(1, maxCallFlops/4/max(1, width))
+	for i := 0; i < n; i += rows {
+		w.copying = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
+		a.prim.Pack(&w.copying)
+	}
+}
+
+// round rounds n rows of some width to pairs, in calls that are short enough, and says whether all are finite.
+func (a *pairAttention) round(w *pairWork, dst []uint32, ldd int, src []float32, lds int, row []float32, n, width int, across bool) bool {
+	rows, finite := max(2, maxCallFlops/8/max(1, width)&^1), true
+	for i := 0; i < n; i += rows {
+		to := i
+		if across {
+			to = i / 2
+		}
+		w.pack = tile.PairPack{Src: src[i*lds:], Dst: dst[to*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width, Across: across}
+		if row != nil {
+			w.pack.Row = row[i:]
+		}
+		a.prim.Pair.Pack(&w.pack)
+		finite = finite && !w.pack.NonFinite
+	}
+	return finite
+}
+
+// refresh rounds a unit's state to its copy.
+func (a *pairAttention) refresh(w *pairWork, i int) {
+	u := a.unit(i)
+	a.bad[i] = false
+	for j := 0; j < u.width; j += a.panel {
+		state, pairs, cols := a.at(u, j)
+		if !a.round(w, pairs, cols, state, cols, nil, a.problem.Shape.Dk, cols, true) {
+			a.bad[i] = true
+		}
+	}
+}
+
+// step takes the n tokens from token t of a unit; first and last are the units that are walked together.
+func (a *pairAttention) step(w *pairWork, i, t, n, first, last int) {
+	s, u := a.problem.Shape, a.unit(i)
+	row, _ := a.span(u.b)
+	row += t
+	var next upcoming
+	if a.ahead {
+		next = a.next(i, t, n, first, last)
+	}
+	finite := a.gates(w, u, row, n)
+	if !finite || a.bad[i] || !a.block(w, u, row, n, &next) {
+		a.walkTokens(w, u, row, n)
+		clear(w.p) // what lies above the diagonal is multiplied by 0
+	}
+	a.refresh(w, i)
+	if place, ok := a.kept(u.b, s.B, t+n); ok {
+		a.store(w, i, a.keptStates, place*s.Hkv+u.h)
+	}
+}
+
+// block takes n tokens from a row of memory. It returns false, with the state untouched, if it meets anything that is not finite.
+func (a *pairAttention) block(w *pairWork, u pairUnit, row, n int, next *upcoming) bool {
+	s := a.problem.Shape
+	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
+	key, deep, tokens := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], roundUp(a.keys, pairBlock), (n+1)/2
+	mask, last, decay := w.lower, w.ones, float32(1)
+	if a.problem.Decay != tile.DecayNone {
+		mask, last, decay = w.d, w.d[(n-1)*a.ld:], w.c[n-1]
+	}
+	if !a.round(w, w.k, deep, key, ldk, nil, n, s.Dk, false) || !a.round(w, w.across, s.Dk, key, ldk, last, n, s.Dk, true) {
+		return false
+	}
+	w.turn = tile.PairTurn{Src: w.k, Dst: w.turned, LDS: deep, LDD: a.ld, M: roundUp(n, pairBlock), N: deep}
+	a.prim.Pair.Turn(&w.turn)
+	for j := 0; j < u.width; j += a.panel {
+		_, pairs, cols := a.at(u, j)
+		if !a.round(w, pairs[a.keys*cols:], cols, a.value[row*ldv+u.h*s.Dv+u.j0+j:], ldv, nil, n, cols, true) {
+			return false
+		}
+	}
+	lda, panels := a.keys+a.ld/2, (u.width+a.panel-1)/a.panel
+	head, group := a.queryHeads(u.h)
+	for g := range group {
+		query := a.query[row*ldq+(head+g)*s.Dk:]
+		if !a.round(w, w.a, lda, query, ldq, w.rowO, n, s.Dk, false) {
+			return false
+		}
+		left, ldl, scale := w.a, lda, []float32(nil)
+		if a.problem.Decay != tile.DecayNone {
+			left, ldl, scale = w.q, a.keys, w.scale
+			if !a.round(w, w.q, a.keys, query, ldq, nil, n, s.Dk, false) {
+				return false
+			}
+		}
+		const rows = 32
+		for i := 0; i < n; i += rows {
+			m := min(rows, n-i)
+			w.product = tile.PairProduct{A: left[i*ldl:], B: w.turned, C: w.p[i*a.ld:], Row: scale, LDA: ldl, LDB: a.ld, LDC: a.ld, M: m, N: i + m, K: a.keys}
+			a.nn(&w.product)
+		}
+		w.pack = tile.PairPack{Src: w.p, Mask: mask, Dst: w.a[a.keys:], LDS: a.ld, LDM: a.ld, LDD: lda, M: n, N: n}
+		a.prim.Pair.Pack(&w.pack)
+		if w.pack.NonFinite {
+			return false
+		}
+		output := a.output[row*ldo+(u.h*group+g)*s.Dv+u.j0:]
+		for j := 0; j < u.width; j += a.panel {
+			_, pairs, cols := a.at(u, j)
+			short := max(32, maxCallFlops/(2*cols*lda)&^1)
+			for i := 0; i < n; i += short {
+				c := output[i*ldo+j:]
+				w.product = tile.PairProduct{
+					A: w.a[i*lda:], B: pairs, C: c, LDA: lda, LDB: cols, LDC: ldo, M: min(short, n-i), N: cols, K: a.keys + tokens,
+					Lower: true, Lead: a.keys + i/2, Stream: a.stream && ldo%(cacheLine/4) == 0 && uintptr(unsafe.Pointer(&c[0]))%cacheLine == 0,
+				}
+				if g == 0 {
+					w.product.Ahead = next.share(j/a.panel, panels, i)
+				}
+				a.nn(&w.product)
+			}
+		}
+	}
+	for j := 0; j < u.width; j += a.panel {
+		state, pairs, cols := a.at(u, j)
+		short := max(32, maxCallFlops/(2*cols*tokens))
+		for i := 0; i < s.Dk; i += short {
+			w.product = tile.PairProduct{
+				A: w.across[i:], B: pairs[a.keys*cols:], C: state[i*cols:], LDA: s.Dk, LDB: cols, LDC: cols,
+				M: min(short, s.Dk-i), N: cols, K: tokens, Beta: decay,
+			}
+			a.tn(&w.product)
+		}
+	}
+	return true
+}
+
+// gates fills a chunk's decays and the row factors of its outputs, and says whether they are finite.
+func (a *pairAttention) gates(w *pairWork, u pairUnit, row, n int) bool {
+	s := a.problem.Shape
+	c, sum := w.ones, float32(0) // stays 0 unless something is not finite
+	switch a.problem.Decay {
+	case tile.DecayFixed:
+		for i := range n {
+			w.g[i] = a.factor[u.h]
+		}
+	case tile.DecayHead:
+		w.exp = tile.Exp{Src: a.decay[row*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+	if a.problem.Decay != tile.DecayNone {
+		c = w.c
+		w.decay = tile.Decay{G: w.g, C: w.c, D: w.d, LDD: a.ld, N: n}
+		a.prim.Decay(&w.decay)
+		for _, g := range w.c[:n] {
+			sum += g * 0
+		}
+		sum += w.d[(n-1)*a.ld] * 0
+	}
+	for i := range n {
+		w.rowO[i] = a.scale * c[i]
+	}
+	return sum == 0
+}
+
+// walkTokens takes n tokens in float32.
+func (a *pairAttention) walkTokens(w *pairWork, u pairUnit, row, n int) {
+	s := a.problem.Shape
+	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
+	head, group := a.queryHeads(u.h)
+	for j := 0; j < u.width; j += a.panel {
+		state, _, cols := a.at(u, j)
+		short := max(1, maxCallFlops/(2*(1+group)*s.Dk*cols))
+		for i := 0; i < n; i += short {
+			at, r := row+i, &w.recur
+			*r = tile.Recur{
+				Q: a.query[at*ldq+head*s.Dk:], LDQ: ldq, HeadQ: s.Dk, K: a.key[at*ldk+a.keyHead(u.h)*s.Dk:], LDK: ldk,
+				V: a.value[at*ldv+u.h*s.Dv+u.j0+j:], LDV: ldv, O: a.output[at*ldo+u.h*group*s.Dv+u.j0+j:], LDO: ldo, HeadO: s.Dv,
+				S: state, LDS: cols, T: 1, Heads: group, Dk: s.Dk, N: cols,
+			}
+			m := min(short, n-i)
+			if a.problem.Decay != tile.DecayNone {
+				r.Decay = w.g[i:]
+			}
+			for x := range m { // one by one: a NaN of a later token must not reach an earlier one of its block
+				r.RowO = w.scale
+				a.prim.Recur[0].Run(r)
+				if x+1 < m {
+					r.Q, r.K, r.V, r.O = r.Q[ldq:], r.K[ldk:], r.V[ldv:], r.O[ldo:]
+					if r.Decay != nil {
+						r.Decay = r.Decay[1:]
+					}
+				}
+			}
+		}
+	}
+}
+
+// next says what comes after the chunk of some tokens from t of a unit.
+func (a *pairAttention) next(i, t, tokens, first, last int) (n upcoming) {
+	s := a.problem.Shape
+	row, all := a.span(a.unit(i).b)
+	switch {
+	case !a.headOuter && i+1 < last:
+		i++
+	case !a.headOuter:
+		i, t = first, t+tokens
+	case t+tokens < all:
+		t += tokens
+	default:
+		i, t = i+1, 0
+	}
+	if i >= last || t >= all {
+		return n
+	}
+	u := a.unit(i)
+	row += t
+	head, group := a.queryHeads(u.h)
+	const per = cacheLine / 4
+	n.ld = [3]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
+	n.rows[0] = a.query[row*n.ld[0]+head*s.Dk:]
+	n.rows[1] = a.key[row*n.ld[1]+a.keyHead(u.h)*s.Dk:]
+	n.rows[2] = a.value[row*n.ld[2]+u.h*s.Dv+u.j0:]
+	n.lines = [3]int{(group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (u.width + per - 1) / per}
+	return n
+}
+
+func (a *pairAttention) share() (units, perBatch, workers, chunk int, headOuter bool) {
+	return (a.units + a.workers - 1) / a.workers, len(a.factor) * a.split, a.workers, a.chunk, a.headOuter
+}
+
+func (a *pairAttention) walkSteps(units int, trip func()) {
+	for t := 0; t < a.problem.Shape.T; t += a.chunk {
+		for u := range units {
+			a.step(a.work[0], u, t, a.cut(0, t, a.chunk), 0, units)
+		}
+		trip()
+	}
+}
+
+func (a *pairAttention) scratchBuffers() map[string][]float32 {
+	w := a.work[0]
+	shown := func(v []uint32) []float32 {
+		if len(v) == 0 {
+			return nil
+		}
+		return unsafe.Slice((*float32)(unsafe.Pointer(&v[0])), len(v))
+	}
+	return map[string][]float32{
+		"q pairs": shown(w.q), "k pairs": shown(w.k), "k turned": shown(w.turned), "k across": shown(w.across), "left": shown(w.a), "p": w.p, "d": w.d,
+		"lower": w.lower, "g": w.g, "c": w.c, "row o": w.rowO, "scale": w.scale, "ones": w.ones, "states": a.states, "copies": shown(a.copies),
+	}
+}

@@ -1,0 +1,188 @@
+package kernels
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+func pairProblem(t, hq, hkv, dk, dv, threads int, decay string) tile.Problem {
+	rule := tile.RuleGated
+	if decay == tile.DecayNone {
+		rule = tile.RuleLinear
+	}
+	return tile.Problem{Op: tile.LinearAttention, Rule: rule, Decay: decay, DType: tile.Float32, Dir: tile.Forward, Precision: tile.BFloat16,
+		Threads: threads, Shape: tile.Shape{B: 2, T: t, Hq: hq, Hkv: hkv, Dk: dk, Dv: dv}}
+}
+
+// eachPairISA runs a test on each ISA that has bfloat16 products here.
+func eachPairISA(t *testing.T, run func(t *testing.T, isa tile.ISA)) {
+	for _, isa := range executable() {
+		if prim, _ := primitives(isa); prim.Pair != nil {
+			t.Run(string(isa), func(t *testing.T) { run(t, isa) })
+		}
+	}
+}
+
+// TestBFloat16Products compares ragged shapes, configs and decays with the oracle.
+func TestBFloat16Products(t *testing.T) {
+	eachPairISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(5, 1))
+		trials, worst := 60, 0.0
+		if isa == tile.Generic {
+			trials = 12
+		}
+		for range trials {
+			group := 1 + r.IntN(3)
+			p := pairProblem(1+r.IntN(200), group, 1, 1+r.IntN(140), 1+r.IntN(140), 1+r.IntN(3), []string{tile.DecayNone, tile.DecayFixed, tile.DecayHead}[r.IntN(3)])
+			p.Shape.Hq, p.Shape.Hkv = 2*group, 2
+			params, err := Params(p, isa)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := tile.Candidate{ISA: isa, Config: tile.Config{}}
+			for _, q := range params {
+				c.Config[q.Name] = q.Values[r.IntN(len(q.Values))]
+			}
+			got, bound, err := Verify(p, c, r.Uint64())
+			if err != nil || !(got <= bound) {
+				t.Fatalf("%s %s: error %.3g, bound %.3g (%v)", p, c, got, bound, err)
+			}
+			worst = max(worst, got/bound)
+		}
+		t.Logf("at most %.2f of the bound", worst)
+	})
+}
+
+// TestBFloat16NonFinite puts single numbers that bfloat16 or float32 cannot hold into each input.
+func TestBFloat16NonFinite(t *testing.T) {
+	eachPairISA(t, func(t *testing.T, isa tile.ISA) {
+		p := pairProblem(40, 2, 2, 17, 35, 1, tile.DecayHead)
+		const large = 3.4e38 // rounds to Inf in bfloat16
+		for _, x := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), large} {
+			for which := range 5 {
+				cs, err := NewCase(p, uint64(which))
+				if err != nil {
+					t.Fatal(err)
+				}
+				a := &cs.attention
+				v := [][]float32{a.query, a.key, a.value, a.past, a.decay}[which]
+				if which == 4 && x > 0 {
+					continue // no decay
+				}
+				if x == large { // no product of it overflows float32
+					for i, other := range [][]float32{a.query, a.key, a.value, a.past} {
+						for j := range other {
+							if i != which {
+								other[j] *= 0x1p-20
+							}
+						}
+					}
+				}
+				v[len(v)/3] = x
+				want := oracleCase(p, *a).Oracle(a.query, a.key, a.value, a.past, a.decay, nil)
+				cfg := Default(p, isa)
+				cfg["chunk"] = 16
+				call, err := cs.Prepare(tile.Candidate{ISA: isa, Config: cfg})
+				if err != nil {
+					t.Fatal(err)
+				}
+				call.Run()
+				if e := max(relativeError(a.output, want.Output, want.OutputAbs), relativeError(a.state, want.State, want.StateAbs)); !(e <= ErrorBound(p)) {
+					t.Errorf("%v in input %d: error %.3g, bound %.3g", x, which, e, ErrorBound(p))
+				}
+			}
+		}
+	})
+}
+
+// TestBFloat16Decays takes decays from none to so strong that products of them underflow.
+func TestBFloat16Decays(t *testing.T) {
+	eachPairISA(t, func(t *testing.T, isa tile.ISA) {
+		p := pairProblem(70, 2, 2, 16, 32, 1, tile.DecayHead)
+		for _, strength := range []float32{0, 1, 30, 200, float32(math.Inf(1))} {
+			cs, err := NewCase(p, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &cs.attention
+			for i := range a.decay {
+				if i%3 == 0 {
+					a.decay[i] = -strength
+				}
+			}
+			want := oracleCase(p, *a).Oracle(a.query, a.key, a.value, a.past, a.decay, nil)
+			call, err := cs.Prepare(tile.Candidate{ISA: isa, Config: Default(p, isa)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.Run()
+			if e := max(relativeError(a.output, want.Output, want.OutputAbs), relativeError(a.state, want.State, want.StateAbs)); !(e <= ErrorBound(p)) {
+				t.Errorf("decay %v: error %.3g, bound %.3g", -strength, e, ErrorBound(p))
+			}
+			if n := testing.AllocsPerRun(3, call.Run); n != 0 {
+				t.Errorf("%v allocations a run", n)
+			}
+		}
+	})
+}
+
+// TestBFloat16Refused names what has no bfloat16 products.
+func TestBFloat16Refused(t *testing.T) {
+	good := pairProblem(4, 1, 1, 8, 8, 1, tile.DecayHead)
+	if err := CheckProblem(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*tile.Problem){
+		"op":        func(p *tile.Problem) { p.Op, p.Rule = tile.DeltaRule, tile.RuleGatedDelta },
+		"direction": func(p *tile.Problem) { p.Dir = tile.Backward },
+		"decay":     func(p *tile.Problem) { p.Decay = tile.DecayKey },
+		"normalize": func(p *tile.Problem) { p.Normalize = true },
+		"precision": func(p *tile.Problem) { p.Precision = "bf16" },
+	} {
+		p := good
+		change(&p)
+		if CheckProblem(p) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, isa := range executable() {
+		prim, _ := primitives(isa)
+		if err := CheckConfig(good, tile.Candidate{ISA: isa, Config: Default(good, isa)}); (err == nil) != (prim.Pair != nil) {
+			t.Errorf("%s: %v", isa, err)
+		}
+	}
+}
+
+// BenchmarkBFloat16 times bfloat16 and float32 products in turns.
+func BenchmarkBFloat16(b *testing.B) {
+	p := pairProblem(4096, 8, 8, 128, 128, 1, tile.DecayHead)
+	p.Shape.B = 1
+	for _, isa := range executable() {
+		if prim, _ := primitives(isa); prim.Pair == nil || isa == tile.Generic {
+			continue
+		}
+		for _, precision := range []string{"", tile.BFloat16} {
+			for _, chunk := range []int{32, 64, 128} {
+				p.Precision = precision
+				cfg := Default(p, isa)
+				cfg["chunk"] = chunk
+				b.Run(p.Precision+"/"+cfg.String(), func(b *testing.B) {
+					c, err := NewCase(p, 1)
+					if err != nil {
+						b.Fatal(err)
+					}
+					x, err := c.Prepare(tile.Candidate{ISA: isa, Config: cfg})
+					if err != nil {
+						b.Fatal(err)
+					}
+					for b.Loop() {
+						x.Run()
+					}
+				})
+			}
+		}
+	}
+}
