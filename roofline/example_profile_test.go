@@ -35,6 +35,9 @@ func exampleProfile() *profile.Profile {
 	for _, threads := range []int{1, 2} {
 		n := float64(threads)
 		for _, s := range specs(p.Machine.ISAs, []int{threads}) {
+			if s.Kind == machine.KindDotBF16 { // of the CPU that this test runs on, not of the example
+				continue
+			}
 			rate := flops[s.ISA] * n
 			if s.Kind != machine.KindFlops {
 				for i, level := range levels {
