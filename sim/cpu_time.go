@@ -75,7 +75,7 @@ func (c core) sweep(updates, reads, v, rows int) float64 {
 func (c core) clocks(op *Op) float64 {
 	var t float64
 	switch op.Name {
-	case "nn", "tn":
+	case "nn", "tn", "pair nn", "pair tn": // a pair is a step too
 		for j := 0; j < op.N; j += op.NR {
 			cols := min(op.NR, op.N-j)
 			for i := 0; i < op.M; i += op.MR {
