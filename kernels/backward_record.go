@@ -65,7 +65,7 @@ func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, revers
 		{"query copy", w.q, sim.Scratch}, {"key copy", w.k, sim.Scratch}, {"value copy", w.v, sim.Scratch}, {"output copy", w.o, sim.Scratch},
 		{"g", w.g, sim.Scratch}, {"decays", w.decay, sim.Scratch}, {"row v", w.rowV, sim.Scratch}, {"row o", w.rowO, sim.Scratch},
 		{"scale", w.scale, sim.Scratch}, {"c", w.c, sim.Scratch}, {"folded q", w.foldedQ, sim.Scratch}, {"folded k", w.foldedK, sim.Scratch},
-		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch},
+		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch}, {"ones", w.ones, sim.Scratch}, {"row", w.row, sim.Scratch},
 	} {
 		r.Buffer(b.name, b.data, b.kind)
 	}

@@ -149,6 +149,9 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}
+	if b.ld == 0 { // one row for all
+		b.rows = 1
+	}
 	if b.row < 0 || b.col < 0 || b.rows > 1 && b.ld < b.cols {
 		r.fail("%s: %s has rows of %d elements %d apart", op.Name, what, b.cols, b.ld)
 		return
