@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -111,7 +112,7 @@ func (a *backward) newWork() *backwardWork {
 	}
 	if a.problem.Decay == tile.DecayKey {
 		w.g, w.c, w.foldedQ, w.foldedK = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*a.group*s.Dk), aligned(n*s.Dk)
-		w.large, w.scrap = []float32{largeFactor}, aligned(a.group*max(s.Dk, s.Dv))
+		w.large, w.scrap = slices.Repeat([]float32{largeFactor}, n), aligned(a.group*max(s.Dk, s.Dv))
 	} else {
 		w.g = aligned(n + 1)
 	}
@@ -512,6 +513,9 @@ func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
 		s := a.problem.Shape
 		n.first.add(0, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk)
 		n.first.add(1, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
+		if a.problem.Decay == tile.DecayKey {
+			n.first.add(2, a.decay, row, s.Hkv, u.h, 1, s.Dk)
+		}
 		n.second.add(0, a.key, row, s.Hkv, u.h, 1, s.Dk)
 		n.second.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
 		if a.gradDecay != nil {

@@ -16,13 +16,16 @@ const largeFactor = 0x1p96
 
 // large says whether a chunk's operand has such a number. One that is not finite counts as such: the result is the same.
 func (a *backward) large(w *backwardWork, o operand, n, width int) bool {
-	found := false
-	for i := 0; i < n && !found; i++ {
-		w.pack = tile.Pack{Src: o.from(i), Dst: w.scrap, Row: w.large, LDS: o.ld, LDD: width, M: 1, N: width}
+	rows := max(1, maxCallFlops/4/width)
+	for i := 0; i < n; i += rows {
+		// The products are of no use: all rows go to the same place.
+		w.pack = tile.Pack{Src: o.from(i), Dst: w.scrap, Row: w.large, LDS: o.ld, M: min(rows, n-i), N: width}
 		a.prim.Pack(&w.pack)
-		found = w.pack.NonFinite
+		if w.pack.NonFinite {
+			return true
+		}
 	}
-	return found
+	return false
 }
 
 // keyFactors fills g with the decay factors of n tokens from token t.
