@@ -182,11 +182,7 @@ type unit struct {
 
 func (a *attention) unit(u int) unit {
 	s := a.problem.Shape
-	head, part := u/a.split, u%a.split
-	// Cut at whole cache lines, so that two workers never write one line.
-	lines := (s.Dv + cacheLine/4 - 1) / (cacheLine / 4)
-	j0 := min(s.Dv, part*lines/a.split*(cacheLine/4))
-	j1 := min(s.Dv, (part+1)*lines/a.split*(cacheLine/4))
+	head, j0, j1 := columnUnit(s, a.split, u)
 	return unit{b: head / s.Hkv, h: head % s.Hkv, j0: j0, j1: j1, state: a.state[head*s.Dk*s.Dv+j0 : (head+1)*s.Dk*s.Dv]}
 }
 

@@ -1,7 +1,9 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -13,8 +15,10 @@ type Inputs struct {
 	Key       Tensor // (B, T, Hkv*dk)
 	Value     Tensor // (B, T, Hkv*dv)
 	PastState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
-	Decay     Tensor // (B, T, Hkv), natural logarithm, rules gated and gated_delta; or (B, T, Hkv*dk), rule gated
-	Beta      Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
+	// PastNormalizer is the sum of the past's (decayed) key features, (B, Hkv, dk); optional, with LinearAttention.Normalize.
+	PastNormalizer Tensor
+	Decay          Tensor // (B, T, Hkv), natural logarithm, rules gated and gated_delta; or (B, T, Hkv*dk), rule gated
+	Beta           Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
 	// Offsets packs sequences of different lengths in one batch item (B = 1): sequence i has rows Offsets[i] to Offsets[i+1] of
 	// every array of tokens, and its own state: past and present state are (len(Offsets)-1, Hkv, dk, dv). Nil for none.
 	Offsets []int
@@ -27,7 +31,9 @@ type Inputs struct {
 type Outputs struct {
 	Output       Tensor // (B, T, Hq*dv)
 	PresentState Tensor // (B, Hkv, dk, dv), optional; may be the very memory of PastState (in place)
-	KeptStates   Tensor // (len(Keep), B, Hkv, dk, dv), B = 1 with Offsets
+	// PresentNormalizer is the sum of key features after the last token, (B, Hkv, dk); optional, with LinearAttention.Normalize.
+	PresentNormalizer Tensor
+	KeptStates        Tensor // (len(Keep), B, Hkv, dk, dv), B = 1 with Offsets
 }
 
 // attentionArgs are checked arguments.
@@ -39,6 +45,11 @@ type attentionArgs struct {
 	query, key, value, past, decay, beta []float32
 	output, state, keptStates            []float32
 	keyHeads                             int
+	featureMap                           string // of queries and keys
+	mapEps                               float32
+	normalize                            bool
+	normEps                              float32
+	pastNorm, norm                       []float32 // (B, Hkv, dk)
 	headDecay                            []float32
 	betaHeads                            int
 	gradientArgs
@@ -58,6 +69,11 @@ type attentionOp struct {
 	gated, hasBeta bool
 	backward       bool
 	inverse        bool // fewer query than state heads are allowed
+	full           bool
+	featureMap     string
+	mapEps         float32
+	normalize      bool
+	normEps        float32
 }
 
 // check turns arguments into views, or says which one is wrong.
@@ -116,7 +132,11 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if err := checkTensor("output", "(B,T,Hq*dv)", out.Output, s.B, s.T, max(s.Hq, s.Hkv)*s.Dv); err != nil {
 		return a, err
 	}
-	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: "float32", Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone}
+	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: "float32", Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone,
+		Full: o.full, FeatureMap: o.featureMap, Normalize: o.normalize}
+	if err := o.checkOptions(in); err != nil {
+		return a, err
+	}
 	if err := o.checkGates(&a, &p, in); err != nil {
 		return a, err
 	}
@@ -134,6 +154,22 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 			return a, err
 		}
 	}
+	for _, n := range []struct {
+		name string
+		t    Tensor
+	}{{"past_normalizer", in.PastNormalizer}, {"present_normalizer", out.PresentNormalizer}} {
+		if !n.t.present() {
+			continue
+		}
+		if !o.normalize {
+			return a, refuse(n.name, "absent without Normalize", "given")
+		}
+		if err := checkTensor(n.name, "(B,Hkv,dk)", n.t, s.B, s.Hkv, s.Dk); err != nil {
+			return a, err
+		}
+	}
+	a.pastNorm, a.norm = in.PastNormalizer.Data, out.PresentNormalizer.Data
+	a.featureMap, a.mapEps, a.normalize, a.normEps = o.featureMap, o.mapEps, o.normalize, o.normEps
 	a.problem = p
 	a.scale = o.scale
 	if a.scale == 0 {
@@ -146,6 +182,28 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 		return a, nil
 	}
 	return a, a.checkAliases()
+}
+
+// checkOptions refuses options that do not go together.
+func (o attentionOp) checkOptions(in *Inputs) error {
+	if !slices.Contains(tile.FeatureMaps(), o.featureMap) {
+		return refuse("FeatureMap", fmt.Sprintf("one of %q", tile.FeatureMaps()), "%q", o.featureMap)
+	}
+	if o.full && o.rule != tile.RuleLinear {
+		return refuse("Full", "false with a decay", "true with rule %q", o.rule)
+	}
+	if o.full && len(in.Keep) > 0 {
+		return refuse("Keep", "absent with Full", "%d places", len(in.Keep))
+	}
+	for _, e := range []struct {
+		name string
+		eps  float32
+	}{{"NormalizeEps", o.normEps}, {"FeatureMapEps", o.mapEps}} {
+		if !(e.eps >= 0) || math.IsInf(float64(e.eps), 1) {
+			return refuse(e.name, "finite and not negative", "%v", e.eps)
+		}
+	}
+	return nil
 }
 
 // queryHeads gives the query heads of state head h: how many, and the first. With fewer query than state heads, some state heads
@@ -227,6 +285,9 @@ func (a *attentionArgs) checkAliases() error {
 	if overlaps(a.output, a.state) {
 		return refuse("output", "apart from present_state", "overlapping memory")
 	}
+	if overlaps(a.norm, a.output) || overlaps(a.norm, a.state) || overlaps(a.norm, a.keptStates) {
+		return refuse("present_normalizer", "apart from the other outputs", "overlapping memory")
+	}
 	if overlaps(a.keptStates, a.output) || overlaps(a.keptStates, a.state) {
 		return refuse("kept_states", "apart from the other outputs", "overlapping memory")
 	}
@@ -235,7 +296,11 @@ func (a *attentionArgs) checkAliases() error {
 		data []float32
 	}{
 		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
+		{"past_normalizer", a.pastNorm},
 	} {
+		if overlaps(a.norm, in.data) && !(in.name == "past_normalizer" && same(a.norm, in.data)) {
+			return refuse("present_normalizer", "apart from "+in.name, "overlapping memory")
+		}
 		if overlaps(a.keptStates, in.data) {
 			return refuse("kept_states", "apart from "+in.name, "overlapping memory")
 		}

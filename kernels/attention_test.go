@@ -44,7 +44,7 @@ func compare(t testing.TB, c *Case, cand tile.Candidate) {
 	}
 	past := slices.Clone(c.attention.past) // a decode step updates it
 	x.Run()
-	s, a := p.Shape, c.attention
+	s := p.Shape
 	if p.Op == tile.HashLayer {
 		want := generic.Hash{N: s.N, D: s.D, H: s.H, Tau: s.Tau, Released: p.Weighting == tile.WeightingReleased}.
 			Oracle(c.hash.input, c.hash.tables, c.hash.bias)
@@ -59,15 +59,25 @@ func compare(t testing.TB, c *Case, cand tile.Candidate) {
 		}
 		return
 	}
-	want := generic.Attention{
-		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
-		Scale: float64(a.scale), HeadDecay: a.headDecay, KeyDecay: c.Problem.Decay == tile.DecayKey, BetaHeads: a.betaHeads,
-	}.Oracle(a.query, a.key, a.value, past, a.decay, a.beta)
-	if e := relativeError(a.output, want.Output, want.OutputAbs); e > ErrorBound(p) {
-		t.Fatalf("%s %s: output error %.3g above %.3g", p, cand, e, ErrorBound(p))
-	}
-	if e := relativeError(a.state, want.State, want.StateAbs); e > ErrorBound(p) {
-		t.Fatalf("%s %s: state error %.3g above %.3g", p, cand, e, ErrorBound(p))
+	wantOracle(t, c, past, cand.String())
+}
+
+// wantOracle compares all that a call on a case has written with the oracle.
+func wantOracle(t testing.TB, c *Case, past []float32, what string) {
+	t.Helper()
+	p, a := c.Problem, c.attention
+	want := oracleCase(p, a).Oracle(a.query, a.key, a.value, past, a.decay, a.beta)
+	for _, o := range []struct {
+		name      string
+		got       []float32
+		want, abs []float64
+	}{{"output", a.output, want.Output, want.OutputAbs}, {"state", a.state, want.State, want.StateAbs}, {"normalizer", a.norm, want.Norm, want.Norm}} {
+		if len(o.got) != len(o.want) {
+			t.Fatalf("%s %s: %d values of %s, want %d", p, what, len(o.got), o.name, len(o.want))
+		}
+		if e := relativeError(o.got, o.want, o.abs); e > ErrorBound(p) {
+			t.Fatalf("%s %s: %s error %.3g above %.3g", p, what, o.name, e, ErrorBound(p))
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) 
 	if p.Dir == tile.Backward {
 		return newBackward(p, prim, cfg)
 	}
+	if p.Full {
+		return newFull(p, prim, cfg)
+	}
 	if cfg["form"] == formRecurrence {
 		return newRecurrence(p, prim, cfg)
 	}

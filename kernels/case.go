@@ -35,7 +35,7 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	}
 	width := 1 / math.Sqrt(float64(s.Dk))
 	a := attentionArgs{
-		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv,
+		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv, featureMap: p.FeatureMap, mapEps: caseMapEps, normalize: p.Normalize, normEps: caseNormEps,
 		problem: p, scale: float32(width),
 		query: g.normal(s.B*s.T*s.Hq*s.Dk, 1), key: g.normal(s.B*s.T*s.Hkv*s.Dk, width), value: g.normal(s.B*s.T*s.Hkv*s.Dv, 1),
 		past:   g.normal(s.B*s.Hkv*s.Dk*s.Dv, width),
@@ -43,6 +43,16 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	}
 	if s.T == 1 && p.Dir != tile.Backward {
 		a.state = a.past
+	}
+	if p.Normalize {
+		// Sums of features of one sign, as maps like elu+1 make them: others may be next to nothing and their quotient anything.
+		for _, v := range [][]float32{a.query, a.key} {
+			for i := range v {
+				v[i] = float32(math.Abs(float64(v[i])))
+			}
+		}
+		a.pastNorm = g.uniform(s.B*s.Hkv*s.Dk, 0, 1)
+		a.norm = aligned(s.B * s.Hkv * s.Dk)
 	}
 	switch p.Decay {
 	case tile.DecayHead:
@@ -61,6 +71,12 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 	}
 	return &Case{Problem: p, attention: a}, nil
 }
+
+// Epsilons of cases.
+const (
+	caseMapEps  = 1e-6
+	caseNormEps = 1e-6
+)
 
 type generator struct{ *rand.Rand }
 
@@ -196,16 +212,23 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 		a.gradients = c.attention.oracleBackward()
 	} else {
 		in := c.attention
-		a.attention = generic.Attention{
-			B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
-			Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
-		}.Oracle(in.query, in.key, in.value, in.past, in.decay, in.beta)
+		a.attention = oracleCase(p, in).Oracle(in.query, in.key, in.value, in.past, in.decay, in.beta)
 	}
 	if len(oracles.answers) >= maxOracles || oracles.answers == nil {
 		oracles.answers = map[oracleKey]*oracleAnswer{}
 	}
 	oracles.answers[key] = a
 	return a, nil
+}
+
+// oracleCase is the oracle of a case.
+func oracleCase(p tile.Problem, in attentionArgs) generic.Attention {
+	s := p.Shape
+	return generic.Attention{
+		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
+		Full: p.Full, FeatureMap: p.FeatureMap, MapEps: float64(in.mapEps), Normalize: p.Normalize, NormEps: float64(in.normEps), PastNorm: in.pastNorm,
+		Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
+	}
 }
 
 // Verify runs a candidate on generated inputs of the problem's widths (with fewer tokens and heads, a past state and a ragged last
@@ -235,7 +258,7 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		args.attention.newGradients()
 	} else {
 		a := &args.attention
-		a.problem, a.output, a.state = small, aligned(len(a.output)), aligned(len(a.state))
+		a.problem, a.output, a.state, a.norm = small, aligned(len(a.output)), aligned(len(a.state)), aligned(len(a.norm))
 	}
 	args.set(x)
 	x.run()
@@ -253,7 +276,8 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 			relativeError(args.hash.weights, want.hash.Weights, want.hash.Weights)), bound, nil
 	}
 	return max(relativeError(args.attention.output, want.attention.Output, want.attention.OutputAbs),
-		relativeError(args.attention.state, want.attention.State, want.attention.StateAbs)), bound, nil
+		relativeError(args.attention.state, want.attention.State, want.attention.StateAbs),
+		relativeError(args.attention.norm, want.attention.Norm, want.attention.Norm)), bound, nil
 }
 
 // eps is the largest relative error of one rounding to float32.
@@ -264,7 +288,9 @@ const eps = 1.0 / (1 << 24)
 //
 // Attention ops: eps (4T + dk + 16). A token's term passes through at most T state updates or masked products, each an
 // addition and a multiplication by a decay factor that is itself within 2 ulp, and one
-// dot product of length dk. Backward: eps (4T + dk + dv + Hq/Hkv + 16), see LinearAttention.Backward. Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
+// dot product of length dk; a feature map of both operands adds dk + 16, for a sum of squares of length dk or exponentials. A quotient's
+// bound is that of both its parts (the oracle adds their scales). Backward: eps (4T + dk + dv + Hq/Hkv + 16), see
+// LinearAttention.Backward. Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
 	if p.Op == tile.HashLayer {
@@ -273,7 +299,11 @@ func ErrorBound(p tile.Problem) float64 {
 	if p.Dir == tile.Backward {
 		return backwardBound(s)
 	}
-	return eps * float64(4*s.T+s.Dk+16)
+	n := 4*s.T + s.Dk + 16
+	if p.FeatureMap != tile.MapNone {
+		n += s.Dk + 16
+	}
+	return eps * float64(n)
 }
 
 // relativeError is the largest |got-want| over the scale of its rounding errors. Non-finite values must be the same;

@@ -53,6 +53,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Exp:    func(e *tile.Exp) {},
 		Fold:   func(f *tile.Fold) { f.Unsafe = false },
 		Recur:  recurs,
+		Map:    func(*tile.Map) {},
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}
 }

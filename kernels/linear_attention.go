@@ -19,6 +19,16 @@ type LinearAttention struct {
 	// HeadDecay is a fixed log decay for each state head, for rule gated without a decay input: Lightning
 	// Attention-2's -slope, retention's log(1-2^(-5-h)).
 	HeadDecay []float32
+	// Full lets every token read the state after the last one (not causal), as LiT and SLAB do; rule linear.
+	Full bool
+	// FeatureMap is applied to queries and keys as they are loaded: tile.MapNone (""), MapReLU, MapELU, MapExp or MapL2.
+	FeatureMap string
+	// FeatureMapEps is added to the sum of squares inside the root of MapL2.
+	FeatureMapEps float32
+	// Normalize divides a token's output by scale q . z + NormalizeEps, z being the sum of the key features that the state holds, decayed as it
+	// is (Katharopoulos et al. 2020, eq. 5; flash-linear-attention adds 1e-10, SLAB 1e-6).
+	Normalize    bool
+	NormalizeEps float32
 	// InverseGQA allows QHeads < KVHeads, QHeads dividing it, as ONNX Runtime's contrib operator does: state head h reads query head
 	// floor(h QHeads/KVHeads), output is (B, T, KVHeads*dv), and key may have any number of heads that divides KVHeads.
 	InverseGQA bool
@@ -37,6 +47,7 @@ func (o *LinearAttention) Forward(out *Outputs, in *Inputs) error {
 	return forwardAttention(attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
 		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, inverse: o.InverseGQA,
+		full: o.Full, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, normalize: o.Normalize, normEps: o.NormalizeEps,
 	}, out, in)
 }
 

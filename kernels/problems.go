@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -26,6 +27,15 @@ func CheckProblem(p tile.Problem) error {
 	}
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
+		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
+			return bad("it has no full, normalize or feature_map")
+		}
+		if p.Full && p.Rule != tile.RuleLinear {
+			return bad("full goes with rule linear, not %q", p.Rule)
+		}
+		if !slices.Contains(tile.FeatureMaps(), p.FeatureMap) {
+			return bad("feature_map %q must be one of %q", p.FeatureMap, tile.FeatureMaps())
+		}
 		rules := map[string]string{tile.RuleLinear: tile.LinearAttention, tile.RuleGated: tile.LinearAttention,
 			tile.RuleDelta: tile.DeltaRule, tile.RuleGatedDelta: tile.DeltaRule}
 		if rules[p.Rule] != p.Op {
@@ -44,8 +54,8 @@ func CheckProblem(p tile.Problem) error {
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 {
 			return bad("shape must not give n, d, h or tau")
 		}
-		if p.Dir == tile.Backward && s.Hq < s.Hkv {
-			return bad("shape %s: fewer query than state heads have no backward pass", s)
+		if p.Dir == tile.Backward && (s.Hq < s.Hkv || p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
+			return bad("%s: full, normalize, feature_map and fewer query than state heads have no backward pass", p)
 		}
 		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {

@@ -154,7 +154,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 			output: aligned(s.N * s.H)}}, nil
 	}
 	a := attentionArgs{
-		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv,
+		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv, featureMap: p.FeatureMap, normalize: p.Normalize,
 		problem: p, scale: 1, betaHeads: s.Hkv,
 		query: aligned(s.B * s.T * s.Hq * s.Dk), key: aligned(s.B * s.T * s.Hkv * s.Dk), value: aligned(s.B * s.T * s.Hkv * s.Dv),
 		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),

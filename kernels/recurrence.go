@@ -30,12 +30,16 @@ type recurrence struct {
 	work            []*recurrenceWork
 	factor          []float32 // exp(headDecay)
 	states, scratch []float32 // panels; states of a caller who wants none
+	norms           []float32 // sums of keys of each unit
 }
 
 // recurrenceWork is one worker's scratch, kept between calls.
 type recurrenceWork struct {
 	q, k, g, decay, rowV, rowO []float32
 	scale                      []float32 // rowO without decay per head
+	den, ones                  []float32 // of the normaliser
+	mapped                     []float32 // features of a chunk's queries, then keys
+	mapping                    mapping
 	factors, d                 []float32 // per key, of a chunk, and those of its blocks
 	fold                       tile.Fold
 	recur                      tile.Recur
@@ -80,7 +84,19 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		if a.copies > 0 || p.Decay == tile.DecayKey {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
 		}
+		if p.FeatureMap != tile.MapNone {
+			w.mapped = aligned(a.chunk * (a.group + 1) * s.Dk)
+		}
+		if p.Normalize {
+			w.den, w.ones = aligned(a.chunk*a.group), aligned(a.chunk)
+			for i := range w.ones {
+				w.ones[i] = 1
+			}
+		}
 		a.work = append(a.work, w)
+	}
+	if p.Normalize {
+		a.norms = aligned(a.units * s.Dk)
 	}
 	if !a.inPlace {
 		a.states = aligned(heads * s.Dk * s.Dv)
@@ -112,6 +128,7 @@ func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
 		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
+		w.mapping = mapping{}
 	}
 }
 
@@ -137,6 +154,7 @@ func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
+		a.loadNorm(u)
 	}
 	if a.headOuter {
 		for u := first; u < last; u++ {
@@ -155,8 +173,14 @@ func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 			t += n
 		}
 	}
-	for i := first; i < last && !a.inPlace && a.state != nil; i++ {
+	for i := first; i < last; i++ {
 		u := a.unit(i)
+		if dk := a.problem.Shape.Dk; a.norm != nil && u.p0 == 0 {
+			copy(a.norm[u.head*dk:][:dk], a.norms[i*dk:])
+		}
+		if a.inPlace || a.state == nil {
+			continue
+		}
 		a.store(w, u, a.state[u.head*a.problem.Shape.Dk*a.problem.Shape.Dv:])
 	}
 }
@@ -232,10 +256,18 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	a.gates(w, u, row, n)
 	query, lq := a.query[row*ldq+hq*s.Dk:], ldq
 	key, lk := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], ldk
+	if wide := a.group * s.Dk; a.featureMap != tile.MapNone {
+		for h := range a.group {
+			mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[h*s.Dk:], wide, query[h*s.Dk:], ldq, n, s.Dk)
+		}
+		mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[n*wide:], s.Dk, key, ldk, n, s.Dk)
+		query, lq, key, lk = w.mapped, wide, w.mapped[n*wide:], s.Dk
+	}
 	switch {
 	case a.problem.Decay == tile.DecayKey:
 		a.foldKeys(w, u, row, n, query, lq, key, lk)
 		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
+	case a.featureMap != tile.MapNone: // copied already
 	case a.copies > 1:
 		wide := a.group * s.Dk
 		a.copyRows(w, w.q, wide, query, ldq, n, wide)
@@ -251,21 +283,26 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	if a.ahead {
 		next = a.next(ui, t, n, first, last)
 	}
+	gates := tile.Recur{RowO: w.scale}
+	switch a.problem.Decay {
+	case tile.DecayNone:
+	case tile.DecayKey:
+		gates.Decay, gates.D, gates.LDD = w.decay, w.d, s.Dk
+	default:
+		gates.Decay, gates.RowV, gates.RowO = w.decay, w.rowV, w.rowO
+	}
+	if a.normalize {
+		a.divide(w, &gates, a.norms[ui*s.Dk:(ui+1)*s.Dk], query, lq, key, lk, n)
+	}
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
 		for i := 0; i < n; i += a.callTokens {
 			r := &w.recur
+			*r = tile.Recur{}
 			r.Q, r.LDQ, r.HeadQ, r.K, r.LDK = query[i*lq:], lq, s.Dk, key[i*lk:], lk
 			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*ldv+j:], ldv, output[i*ldo+j:], ldo, s.Dv
 			r.S, r.LDS = state, ld
-			switch a.problem.Decay {
-			case tile.DecayNone:
-				r.RowO = w.scale
-			case tile.DecayKey:
-				r.Decay, r.D, r.LDD, r.RowO = w.decay[i:], w.d[i*s.Dk:], s.Dk, w.scale
-			default:
-				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
-			}
+			setGates(r, &gates, i, a.group)
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream
 			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
 			a.run(r)
@@ -273,6 +310,52 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	}
 	if place, ok := a.kept(u.b, s.B, t+n); ok {
 		a.store(w, u, a.keptStates[(place*s.Hkv+u.h)*s.Dk*s.Dv:])
+	}
+}
+
+// setGates gives a call the gates of a chunk from token i on.
+func setGates(r, gates *tile.Recur, i, group int) {
+	if gates.Decay != nil {
+		r.Decay = gates.Decay[i:]
+	}
+	if gates.D != nil {
+		r.D, r.LDD = gates.D[i*gates.LDD:], gates.LDD
+	}
+	if gates.RowV != nil {
+		r.RowV = gates.RowV[i:]
+	}
+	r.RowO = gates.RowO[i*group:]
+}
+
+// divide sums up the keys as the state does, one column of ones as values, and divides the chunk's row factors by what the queries
+// read of it.
+func (a *recurrence) divide(w *recurrenceWork, gates *tile.Recur, norm, query []float32, lq int, key []float32, lk, n int) {
+	dk := a.problem.Shape.Dk
+	for i := 0; i < n; i += a.callTokens {
+		r := &w.recur
+		*r = tile.Recur{
+			Q: query[i*lq:], LDQ: lq, HeadQ: dk, K: key[i*lk:], LDK: lk, V: w.ones, LDV: 1, O: w.den[i*a.group:], LDO: a.group, HeadO: 1,
+			S: norm, LDS: 1, T: min(a.callTokens, n-i), Heads: a.group, Dk: dk, N: 1,
+		}
+		setGates(r, gates, i, a.group)
+		a.run(r)
+	}
+	for i, row := range gates.RowO[:n*a.group] {
+		w.rowO[i] = row / (w.den[i] + a.normEps)
+	}
+	gates.RowO = w.rowO
+}
+
+// loadNorm sets a unit's sum of keys to the past one.
+func (a *recurrence) loadNorm(ui int) {
+	if !a.normalize {
+		return
+	}
+	dk := a.problem.Shape.Dk
+	norm := a.norms[ui*dk : (ui+1)*dk]
+	clear(norm)
+	if a.pastNorm != nil {
+		copy(norm, a.pastNorm[a.unit(ui).head*dk:])
 	}
 }
 
@@ -393,6 +476,6 @@ func (a *recurrence) walkSteps(units int, trip func()) {
 func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
-		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "panels": a.states,
+		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
 	}
 }

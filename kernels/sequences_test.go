@@ -191,7 +191,7 @@ func TestSequencesRefused(t *testing.T) {
 		argument string
 		spoil    func(in *Inputs, out *Outputs)
 	}{
-		"two batch items":    {"query", func(in *Inputs, out *Outputs) {
+		"two batch items": {"query", func(in *Inputs, out *Outputs) {
 			in.Query.Shape, in.Key.Shape, in.Value.Shape, out.Output.Shape = []int{2, 5, 8}, []int{2, 5, 8}, []int{2, 5, 8}, []int{2, 5, 8}
 		}},
 		"no offsets":         {"Offsets", func(in *Inputs, out *Outputs) { in.Offsets = []int{} }},

@@ -26,13 +26,23 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
 		}, nil
 	}
-	if p.Dir == tile.Backward {
+	switch {
+	case p.Dir == tile.Backward:
 		return backwardParams(p, prim), nil
-	}
-	if p.Op == tile.LinearAttention {
+	case p.Full:
+		return slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "nt_mr" || q.Name == "nt_nr" }), nil
+	case p.Op == tile.LinearAttention:
 		return linearParams(p, prim), nil
 	}
 	return chunkParams(p, prim), nil
+}
+
+// hasForms says whether a problem has the tunable form.
+func hasForms(p tile.Problem) bool { return p.Op == tile.LinearAttention && !p.Full }
+
+// needsRecurrence says whether the chunk form lacks what a problem asks for.
+func needsRecurrence(p tile.Problem) bool {
+	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone)
 }
 
 // Values of the tunable form: how linear-attention is computed.
@@ -45,7 +55,7 @@ const (
 func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	s := p.Shape
 	forms := []int{formChunk, formRecurrence}
-	if p.Decay == tile.DecayKey {
+	if needsRecurrence(p) {
 		forms = forms[1:]
 	}
 	params := []tile.Param{{Name: "form", Values: forms, Doc: "0: chunks of masked products, 1: recurrence in blocks of tokens"}}
@@ -146,7 +156,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if p.Dir == tile.Backward {
 		return defaultBackward(p, prim)
 	}
-	if p.Op == tile.LinearAttention && (isa != tile.Generic || p.Decay == tile.DecayKey) {
+	if hasForms(p) && (isa != tile.Generic || needsRecurrence(p)) {
 		return defaultRecurrence(p, prim)
 	}
 	return defaultChunks(p, prim)
@@ -175,7 +185,11 @@ func defaultChunks(p tile.Problem, prim *tile.Primitives) tile.Config {
 		"chunk": chunk, "panel": slices.Max(panels(s)), "mr": prim.NN[0].MR, "nr": prim.NN[0].NR,
 		"nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR, "order": 0,
 	}
-	if p.Op == tile.LinearAttention {
+	switch {
+	case p.Full:
+		delete(cfg, "nt_mr")
+		delete(cfg, "nt_nr")
+	case hasForms(p):
 		cfg["form"] = formChunk
 	}
 	return cfg
@@ -186,7 +200,7 @@ var recurrenceNames = []string{"form", "chunk", "order", "block", "cols", "copy"
 
 // names lists the tunables that a config of a problem must have.
 func names(p tile.Problem, prim *tile.Primitives, form int) []string {
-	if p.Op == tile.LinearAttention && form == formRecurrence {
+	if hasForms(p) && form == formRecurrence {
 		return slices.Clone(recurrenceNames)
 	}
 	return slices.Collect(maps.Keys(defaultChunks(p, prim)))
@@ -245,12 +259,12 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		lo, hi int
 	}
 	limits := []limit{{"chunk", 1, maxChunk}, {"panel", 1, maxPanel}, {"order", 0, 1}}
-	recurrence := p.Op == tile.LinearAttention && c.Config["form"] == formRecurrence
+	recurrence := hasForms(p) && c.Config["form"] == formRecurrence
 	if recurrence {
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, 1}}
-	} else if p.Decay == tile.DecayKey {
-		return fmt.Errorf("kernels: form=%d cannot decay per key", c.Config["form"])
-	} else if p.Op == tile.LinearAttention {
+	} else if needsRecurrence(p) {
+		return fmt.Errorf("kernels: form=%d cannot decay per key, map features or normalize", c.Config["form"])
+	} else if hasForms(p) {
 		limits = append(limits, limit{"form", 0, 1})
 	}
 	for _, l := range limits {
@@ -271,6 +285,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		mr, nr string
 		ks     [][]tile.ProductKernel
 	}{{"mr", "nr", [][]tile.ProductKernel{prim.NN, prim.TN}}, {"nt_mr", "nt_nr", [][]tile.ProductKernel{prim.NT}}} {
+		if p.Full && t.mr == "nt_mr" {
+			continue
+		}
 		for _, ks := range t.ks {
 			if _, ok := tile.Find(ks, c.Config[t.mr], c.Config[t.nr]); !ok {
 				return fmt.Errorf("kernels: %s has no register tile %s=%d,%s=%d", c.ISA, t.mr, c.Config[t.mr], t.nr, c.Config[t.nr])
@@ -282,7 +299,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 
 // ofForm says which form a message is about, where an op has several.
 func ofForm(p tile.Problem, c tile.Config) string {
-	if p.Op != tile.LinearAttention {
+	if !hasForms(p) {
 		return ""
 	}
 	return fmt.Sprintf(" (form=%d)", c["form"])
@@ -291,7 +308,7 @@ func ofForm(p tile.Problem, c tile.Config) string {
 // Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
-	if form, given := cfg["form"]; given && p.Op == tile.LinearAttention && p.Dir != tile.Backward && form != full["form"] {
+	if form, given := cfg["form"]; given && hasForms(p) && p.Dir != tile.Backward && form != full["form"] {
 		if prim, ok := primitives(isa); ok && form == formChunk {
 			full = defaultChunks(p, prim)
 		} else if ok && form == formRecurrence {

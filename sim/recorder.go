@@ -131,6 +131,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Decay:  r.decay,
 		Exp:    r.exp,
 		Fold:   r.fold,
+		Map:    r.elementwise,
 		Gather: r.gather,
 	}
 }
@@ -370,6 +371,14 @@ func (r *Recorder) fold(p *tile.Fold) {
 	}
 	r.touch(&op, "D", p.D, block{0, 0, 1, p.N, p.N}, Write)
 	p.Unsafe = false
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) elementwise(p *tile.Map) {
+	op := Op{Name: "map", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
+	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Update)
 	r.ops = append(r.ops, op)
 }
 

@@ -95,16 +95,17 @@ const (
 	penaltyRule      = 2 // the same op with another rule
 	penaltyDecay     = 1
 	penaltyWeighting = 0.5
+	penaltyOption    = 0.25
 )
 
 // Distance says how little an answer for b is worth to a: 0 for the same
-// problem, +Inf if the op, dtype or direction differs. Extents count by the
+// problem, +Inf if the op, dtype, direction or causality differs. Extents count by the
 // logarithm of their ratio.
 func Distance(a, b tile.Problem) float64 {
 	if a == b {
 		return 0
 	}
-	if a.Op != b.Op || a.DType != b.DType || a.Dir != b.Dir {
+	if a.Op != b.Op || a.DType != b.DType || a.Dir != b.Dir || a.Full != b.Full {
 		return math.Inf(1)
 	}
 	d := weightThreads * octaves(a.Threads, b.Threads)
@@ -123,6 +124,12 @@ func Distance(a, b tile.Problem) float64 {
 	}
 	if a.Decay != b.Decay {
 		d += penaltyDecay
+	}
+	if a.Normalize != b.Normalize {
+		d += penaltyOption
+	}
+	if a.FeatureMap != b.FeatureMap {
+		d += penaltyOption
 	}
 	if (x.T == 1) != (y.T == 1) {
 		d += penaltyDecode

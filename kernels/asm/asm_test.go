@@ -24,7 +24,7 @@ func TestTables(t *testing.T) {
 				}
 			}
 		}
-		if p.Solve == nil || p.Pack == nil || p.Decay == nil || p.Exp == nil || p.Fold == nil || p.Gather == nil {
+		if p.Solve == nil || p.Pack == nil || p.Decay == nil || p.Exp == nil || p.Fold == nil || p.Map == nil || p.Gather == nil {
 			t.Error("the table has an empty entry")
 		}
 	})

@@ -27,6 +27,11 @@ func expAVX2(p *tile.Exp)
 //go:noescape
 func foldAVX2(p *tile.Fold)
 
+// mapAVX2 maps a block element by element as tile.Map says.
+//
+//go:noescape
+func mapAVX2(p *tile.Map)
+
 // gatherAVX2 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

@@ -841,6 +841,104 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapAVX2(p *tile.Map)
+// Requires: AVX, AVX2
+TEXT ·mapAVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         64(AX), CX
+	MOVQ         72(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	VXORPS       Y2, Y2, Y2
+	MOVL         $0x3f800000, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         (AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         48(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         56(AX), R8
+	SHLQ         $0x02, R8
+	MOVQ         DX, R9
+	ANDQ         $0x07, R9
+	LEAQ         leading<>+0(SB), R10
+	NEGQ         R9
+	VMOVUPS      32(R10)(R9*4), Y15
+	CMPQ         80(AX), $0x00
+	JNE          steps
+
+row1:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged3
+
+loop2:
+	VMOVUPS (AX), Y0
+	VMAXPS  Y0, Y2, Y0
+	VMOVUPS Y0, (R9)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R10
+	JGE     loop2
+
+ragged3:
+	ADDQ       $0x08, R10
+	JZ         next4
+	VMASKMOVPS (AX), Y15, Y0
+	VMAXPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y15, (R9)
+
+next4:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row1
+	JMP  done
+
+steps:
+row5:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged7
+
+loop6:
+	VMOVUPS   (AX), Y0
+	VMOVUPS   (R9), Y1
+	VCMPPS    $0x1d, Y2, Y0, Y4
+	VADDPS    Y3, Y0, Y0
+	VBLENDVPS Y4, Y0, Y1, Y1
+	VMOVUPS   Y1, (R9)
+	ADDQ      $0x20, AX
+	ADDQ      $0x20, R9
+	SUBQ      $0x08, R10
+	JGE       loop6
+
+ragged7:
+	ADDQ       $0x08, R10
+	JZ         next8
+	VMASKMOVPS (AX), Y15, Y0
+	VMASKMOVPS (R9), Y15, Y1
+	VCMPPS     $0x1d, Y2, Y0, Y4
+	VADDPS     Y3, Y0, Y0
+	VBLENDVPS  Y4, Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, (R9)
+
+next8:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row5
+
+done:
+	VZEROUPPER
+	RET
+
 // func gatherAVX2(p *tile.Gather)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gatherAVX2(SB), NOSPLIT, $0-8

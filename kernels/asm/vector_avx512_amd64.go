@@ -27,6 +27,11 @@ func expAVX512(p *tile.Exp)
 //go:noescape
 func foldAVX512(p *tile.Fold)
 
+// mapAVX512 maps a block element by element as tile.Map says.
+//
+//go:noescape
+func mapAVX512(p *tile.Map)
+
 // gatherAVX512 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

@@ -895,6 +895,100 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapAVX512(p *tile.Map)
+// Requires: AVX, AVX512F
+TEXT ·mapAVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         64(AX), CX
+	MOVQ         72(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	VPXORD       Z2, Z2, Z2
+	MOVL         $0x3f800000, BX
+	VPBROADCASTD BX, Z3
+	MOVQ         (AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         48(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         56(AX), R8
+	SHLQ         $0x02, R8
+	MOVQ         DX, R9
+	ANDQ         $0x0f, R9
+	LEAQ         leading<>+0(SB), R10
+	KMOVW        (R10)(R9*2), K1
+	CMPQ         80(AX), $0x00
+	JNE          steps
+
+row1:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged3
+
+loop2:
+	VMOVUPS (AX), Z0
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS Z0, (R9)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R10
+	JGE     loop2
+
+ragged3:
+	ADDQ      $0x10, R10
+	JZ        next4
+	VMOVUPS.Z (AX), K1, Z0
+	VMAXPS    Z0, Z2, Z0
+	VMOVUPS   Z0, K1, (R9)
+
+next4:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row1
+	JMP  done
+
+steps:
+row5:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged7
+
+loop6:
+	VMOVUPS (AX), Z0
+	VMOVUPS (R9), Z1
+	VCMPPS  $0x1d, Z2, Z0, K2
+	VADDPS  Z3, Z0, K2, Z1
+	VMOVUPS Z1, (R9)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R10
+	JGE     loop6
+
+ragged7:
+	ADDQ      $0x10, R10
+	JZ        next8
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (R9), K1, Z1
+	VCMPPS    $0x1d, Z2, Z0, K2
+	VADDPS    Z3, Z0, K2, Z1
+	VMOVUPS   Z1, K1, (R9)
+
+next8:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row5
+
+done:
+	VZEROUPPER
+	RET
+
 // func gatherAVX512(p *tile.Gather)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gatherAVX512(SB), NOSPLIT, $0-8

@@ -1,6 +1,10 @@
 package generic
 
-import "math"
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // Attention is the shape of a sequential float64 evaluation of the recurrence
 // of ONNX LinearAttention, the oracle that every kernel of linear-attention and
@@ -17,7 +21,13 @@ type Attention struct {
 	Scale                 float64
 	HeadDecay             []float32 // log decay of each state head for all tokens, or nil
 	KeyDecay              bool      // decay is (B,T,Hkv*Dk): row i of S decays by its own factor
-	BetaHeads             int       // width of beta: Hkv, or 1 where it is shared
+	Full                  bool      // every token reads the state after the last one
+	FeatureMap            string    // of queries and keys, tile.MapNone to MapL2
+	MapEps                float64
+	Normalize             bool // outputs are divided by Scale q.z + NormEps, z the decayed sum of keys from PastNorm (B,Hkv,Dk; nil for 0) on
+	NormEps               float64
+	PastNorm              []float32
+	BetaHeads             int // width of beta: Hkv, or 1 where it is shared
 }
 
 // AttentionResult is what the oracle gives. Output is (B,T,Ho*Dv) with Ho the larger of Hq and Hkv, State
@@ -27,6 +37,7 @@ type Attention struct {
 // rules' contraction keeps them from growing without bound).
 type AttentionResult struct {
 	Output, State, OutputAbs, StateAbs []float64
+	Norm                               []float64 // the sum of keys after the last token, (B,Hkv,Dk), with Normalize
 }
 
 // Oracle evaluates the recurrence token by token. Layouts are ONNX's: query (B,T,Hq*Dk), key
@@ -44,64 +55,145 @@ func (a Attention) Oracle(query, key, value, past, decay, beta []float32) Attent
 	}
 	heads := max(a.Hq, a.Hkv) // of the output
 	group := heads / a.Hkv
-	u, uAbs := make([]float64, a.Dv), make([]float64, a.Dv)
+	queries, keys := a.features(query), a.features(key)
+	if a.Normalize {
+		r.Norm = make([]float64, a.B*a.Hkv*a.Dk)
+		for i, x := range a.PastNorm {
+			r.Norm[i] = float64(x)
+		}
+	}
 	for b := range a.B {
 		for h := range a.Hkv {
-			at := (b*a.Hkv + h) * a.Dk * a.Dv
-			s, sAbs := r.State[at:at+a.Dk*a.Dv], r.StateAbs[at:at+a.Dk*a.Dv]
+			at := b*a.Hkv + h
+			st := oracleState{
+				s: r.State[at*a.Dk*a.Dv : (at+1)*a.Dk*a.Dv], abs: r.StateAbs[at*a.Dk*a.Dv : (at+1)*a.Dk*a.Dv],
+				u: make([]float64, a.Dv), uAbs: make([]float64, a.Dv),
+			}
+			if a.Normalize {
+				st.norm = r.Norm[at*a.Dk : (at+1)*a.Dk]
+			}
+			read := func(t int) {
+				for ho := h * group; ho < (h+1)*group; ho++ {
+					row := (b*a.T+t)*heads + ho
+					q := queries[((b*a.T+t)*a.Hq+ho*a.Hq/heads)*a.Dk:][:a.Dk]
+					a.read(st, q, r.Output[row*a.Dv:][:a.Dv], r.OutputAbs[row*a.Dv:][:a.Dv])
+				}
+			}
 			for t := range a.T {
 				row := b*a.T + t
-				k := key[(row*a.Hkv+h)*a.Dk:][:a.Dk]
-				v := value[(row*a.Hkv+h)*a.Dv:][:a.Dv]
 				for i := range a.Dk {
 					if g, gated := a.logDecay(decay, row, h, i); gated {
-						f := math.Exp(g)
-						for j := range a.Dv {
-							s[i*a.Dv+j] *= f
-							sAbs[i*a.Dv+j] *= f
-						}
+						st.decay(i, math.Exp(g))
 					}
 				}
-				for j := range u {
-					u[j], uAbs[j] = float64(v[j]), math.Abs(float64(v[j]))
-				}
+				beta64 := 1.0
 				if a.Delta {
-					for i, ki := range k {
-						kf := float64(ki)
-						for j := range u {
-							u[j] -= kf * s[i*a.Dv+j]
-							uAbs[j] += math.Abs(kf * s[i*a.Dv+j])
-						}
-					}
-					bt := float64(beta[row*a.BetaHeads+h%a.BetaHeads])
-					for j := range u {
-						u[j] *= bt
-						uAbs[j] *= math.Abs(bt)
-					}
+					beta64 = float64(beta[row*a.BetaHeads+h%a.BetaHeads])
 				}
-				for i, ki := range k {
-					kf := float64(ki)
-					for j := range u {
-						s[i*a.Dv+j] += kf * u[j]
-						sAbs[i*a.Dv+j] += math.Abs(kf) * uAbs[j]
-					}
+				a.update(st, keys[(row*a.Hkv+h)*a.Dk:][:a.Dk], value[(row*a.Hkv+h)*a.Dv:][:a.Dv], beta64)
+				if !a.Full {
+					read(t)
 				}
-				for ho := h * group; ho < (h+1)*group; ho++ {
-					q := query[(row*a.Hq+ho*a.Hq/heads)*a.Dk:][:a.Dk]
-					o := r.Output[(row*heads+ho)*a.Dv:][:a.Dv]
-					oAbs := r.OutputAbs[(row*heads+ho)*a.Dv:][:a.Dv]
-					for i, qi := range q {
-						qf := a.Scale * float64(qi)
-						for j := range o {
-							o[j] += qf * s[i*a.Dv+j]
-							oAbs[j] += math.Abs(qf) * sAbs[i*a.Dv+j]
-						}
-					}
-				}
+			}
+			for t := 0; a.Full && t < a.T; t++ {
+				read(t)
 			}
 		}
 	}
 	return r
+}
+
+// oracleState is the state of one head with the scale of its errors, and room for an update.
+type oracleState struct {
+	s, abs, norm []float64
+	u, uAbs      []float64
+}
+
+func (st oracleState) decay(key int, f float64) {
+	dv := len(st.u)
+	for j := range dv {
+		st.s[key*dv+j] *= f
+		st.abs[key*dv+j] *= f
+	}
+	if st.norm != nil {
+		st.norm[key] *= f
+	}
+}
+
+func (a Attention) update(st oracleState, k []float64, v []float32, beta float64) {
+	for j, x := range v {
+		st.u[j], st.uAbs[j] = float64(x), math.Abs(float64(x))
+	}
+	if a.Delta {
+		for i, ki := range k {
+			for j := range v {
+				st.u[j] -= ki * st.s[i*a.Dv+j]
+				st.uAbs[j] += math.Abs(ki * st.s[i*a.Dv+j])
+			}
+		}
+		for j := range v {
+			st.u[j] *= beta
+			st.uAbs[j] *= math.Abs(beta)
+		}
+	}
+	for i, ki := range k {
+		for j := range v {
+			st.s[i*a.Dv+j] += ki * st.u[j]
+			st.abs[i*a.Dv+j] += math.Abs(ki) * st.uAbs[j]
+		}
+		if st.norm != nil {
+			st.norm[i] += ki
+		}
+	}
+}
+
+func (a Attention) read(st oracleState, q, o, oAbs []float64) {
+	for i, qi := range q {
+		x := a.Scale * qi
+		for j := range o {
+			o[j] += x * st.s[i*a.Dv+j]
+			oAbs[j] += math.Abs(x) * st.abs[i*a.Dv+j]
+		}
+	}
+	if st.norm == nil {
+		return
+	}
+	den, denAbs := a.NormEps, a.NormEps
+	for i, qi := range q {
+		den += a.Scale * qi * st.norm[i]
+		denAbs += math.Abs(a.Scale * qi * st.norm[i])
+	}
+	for j := range o {
+		o[j] /= den
+		// The quotient's relative error is the sum of both parts'.
+		oAbs[j] = oAbs[j]/math.Abs(den) + math.Abs(o[j])*denAbs/math.Abs(den)
+	}
+}
+
+// features applies the feature map to rows of Dk.
+func (a Attention) features(x []float32) []float64 {
+	f := make([]float64, len(x))
+	for i, v := range x {
+		f[i] = float64(v)
+		switch {
+		case a.FeatureMap == tile.MapReLU && v < 0:
+			f[i] = 0
+		case a.FeatureMap == tile.MapELU && v >= 0:
+			f[i]++
+		case a.FeatureMap == tile.MapELU, a.FeatureMap == tile.MapExp:
+			f[i] = math.Exp(f[i])
+		}
+	}
+	for i := 0; a.FeatureMap == tile.MapL2 && i < len(f); i += a.Dk {
+		sum := a.MapEps
+		for _, v := range f[i : i+a.Dk] {
+			sum += v * v
+		}
+		for j := range a.Dk {
+			f[i+j] /= math.Sqrt(sum)
+		}
+	}
+	return f
 }
 
 func (a Attention) logDecay(decay []float32, row, h, key int) (float64, bool) {

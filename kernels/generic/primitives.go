@@ -20,6 +20,7 @@ func Primitives() *tile.Primitives {
 		Decay:  decay,
 		Exp:    exp,
 		Fold:   fold,
+		Map:    elementwise,
 		Gather: gather,
 	}
 }

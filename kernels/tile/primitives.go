@@ -24,6 +24,7 @@ type Primitives struct {
 	Decay  func(*Decay)
 	Exp    func(*Exp)
 	Fold   func(*Fold)
+	Map    func(*Map)
 	Gather func(*Gather)
 }
 

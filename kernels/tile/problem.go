@@ -34,6 +34,18 @@ const (
 	Backward = "bwd" // gradients of the inputs from those of the outputs
 )
 
+// The feature maps of linear attention.
+const (
+	MapNone = ""
+	MapReLU = "relu"   // max(x, 0)
+	MapELU  = "elu1"   // elu(x)+1: x+1 for x >= 0, exp(x) else
+	MapExp  = "exp"    // exp(x)
+	MapL2   = "l2norm" // x / sqrt(sum of squares + eps)
+)
+
+// FeatureMaps lists them.
+func FeatureMaps() []string { return []string{MapNone, MapReLU, MapELU, MapExp, MapL2} }
+
 // The weightings of a hash layer: the paper's p(z), or the released code's
 // |z|_1 p(z).
 const (
@@ -77,6 +89,11 @@ type Problem struct {
 	Threads   int    `json:"threads"`             // workers, at least 1
 	Decay     string `json:"decay,omitempty"`     // attention ops
 	Weighting string `json:"weighting,omitempty"` // hash layers
+
+	// Options of linear-attention.
+	Full       bool   `json:"full,omitempty"`        // not causal
+	Normalize  bool   `json:"normalize,omitempty"`   // outputs are divided by q . (sum of keys)
+	FeatureMap string `json:"feature_map,omitempty"` // of queries and keys
 }
 
 // String names the problem on one line, for tables and messages.
@@ -91,6 +108,15 @@ func (p Problem) String() string {
 	}
 	if p.Dir == Backward {
 		b.WriteString(" backward")
+	}
+	if p.Full {
+		b.WriteString("(full)")
+	}
+	if p.Normalize {
+		b.WriteString("(normalized)")
+	}
+	if p.FeatureMap != MapNone {
+		b.WriteString("(" + p.FeatureMap + ")")
 	}
 	if p.Weighting == WeightingReleased {
 		b.WriteString("(released)")

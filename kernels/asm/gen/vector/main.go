@@ -37,6 +37,7 @@ func main() {
 	g.decay()
 	g.exp()
 	g.fold()
+	g.elementwise()
 	g.gather()
 	f.Write(*dir, "vector")
 }
