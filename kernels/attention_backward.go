@@ -43,6 +43,14 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	if err != nil {
 		return err
 	}
+	for _, option := range []struct {
+		name string
+		set  bool
+	}{{"Full", o.Full}, {"FeatureMap", o.FeatureMap != tile.MapNone}, {"Normalize", o.Normalize}, {"InverseGQA", o.InverseGQA && o.QHeads < o.KVHeads}} {
+		if option.set {
+			return refuse(option.name, "unset: it has no backward pass", "set")
+		}
+	}
 	args, err := attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
 		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, backward: true,

@@ -23,10 +23,10 @@ type attentionDriver interface {
 
 // newAttentionDriver makes the form that a config asks for.
 func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
-	if p.Dir == tile.Backward {
+	switch {
+	case p.Dir == tile.Backward:
 		return newBackward(p, prim, cfg)
-	}
-	if p.Full {
+	case p.Full:
 		return newFull(p, prim, cfg)
 	}
 	if cfg["form"] == formRecurrence {

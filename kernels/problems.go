@@ -30,6 +30,9 @@ func CheckProblem(p tile.Problem) error {
 		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
 			return bad("it has no full, normalize or feature_map")
 		}
+		if p.Dir == tile.Backward && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
+			return bad("full, normalize and feature_map have no direction %q", p.Dir)
+		}
 		if p.Full && p.Rule != tile.RuleLinear {
 			return bad("full goes with rule linear, not %q", p.Rule)
 		}

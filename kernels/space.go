@@ -38,7 +38,9 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 }
 
 // hasForms says whether a problem has the tunable form.
-func hasForms(p tile.Problem) bool { return p.Op == tile.LinearAttention && !p.Full }
+func hasForms(p tile.Problem) bool {
+	return p.Op == tile.LinearAttention && p.Dir != tile.Backward && !p.Full
+}
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
 func needsRecurrence(p tile.Problem) bool {
@@ -308,7 +310,7 @@ func ofForm(p tile.Problem, c tile.Config) string {
 // Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
-	if form, given := cfg["form"]; given && hasForms(p) && p.Dir != tile.Backward && form != full["form"] {
+	if form, given := cfg["form"]; given && hasForms(p) && form != full["form"] {
 		if prim, ok := primitives(isa); ok && form == formChunk {
 			full = defaultChunks(p, prim)
 		} else if ok && form == formRecurrence {

@@ -99,12 +99,26 @@ func apply(t *testing.T, inputs []npz.Array, flags ...string) arrays {
 	if err := npz.Write(in, inputs); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command("tune", append(append([]string{"apply"}, flags...), in, out)...)
+	command := append(emulator(t, "tune"), append(append([]string{"apply"}, flags...), in, out)...)
+	c := exec.Command(command[0], command[1:]...)
 	c.Env = append(os.Environ(), kernels.EnvProfile+"=off")
 	if text, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", strings.Join(c.Args, " "), err, text)
 	}
 	return openArrays(t, out)
+}
+
+// emulator is the command that runs a program: ROOFTUNE_TEST_EXEC, as go test's -exec, before its path.
+func emulator(t *testing.T, program string) []string {
+	command := strings.Fields(os.Getenv("ROOFTUNE_TEST_EXEC"))
+	if len(command) == 0 {
+		return []string{program}
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(command, path)
 }
 
 // eachISA runs a test on every ISA of this machine.

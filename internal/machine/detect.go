@@ -92,6 +92,9 @@ func isas(arch string, features []string) []tile.ISA {
 		return true
 	}
 	list := []tile.ISA{tile.Generic}
+	if arch == "arm64" { // Advanced SIMD is part of what Go asks of arm64, whether or not the system says so
+		return append(list, tile.NEON)
+	}
 	if arch != "amd64" || !has(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
 		return list
 	}

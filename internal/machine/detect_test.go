@@ -51,7 +51,9 @@ func TestISAs(t *testing.T) {
 		{"amd64", full, []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512}},
 		{"amd64", full[:len(full)-1], []tile.ISA{tile.Generic, tile.AVX2}},
 		{"amd64", full[3:], []tile.ISA{tile.Generic}},
-		{"arm64", full, []tile.ISA{tile.Generic}},
+		{"arm64", full, []tile.ISA{tile.Generic, tile.NEON}},
+		{"arm64", nil, []tile.ISA{tile.Generic, tile.NEON}},
+		{"riscv64", full, []tile.ISA{tile.Generic}},
 	}
 	for _, tt := range tests {
 		if got := isas(tt.arch, tt.features); !slices.Equal(got, tt.want) {

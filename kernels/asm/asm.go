@@ -1,11 +1,11 @@
 // Package asm fills the table of primitives in assembly, for each instruction
 // set that this CPU has.
 //
-// The amd64 files are written by the avo programs in gen, a module of its own;
-// "go generate" in this folder writes them again, byte for byte. Each
-// function takes one pointer to its arguments and works by the scalar loop in that
-// type's doc comment in package tile. With the build tag noasm, and on other
-// architectures, there is no table here.
+// The files are written by the programs in gen, a module of its own: those of amd64 by
+// avo, those of arm64 by an emitter of text. "go generate" in this folder writes them
+// again, byte for byte. Each function takes one pointer to its arguments and works by the scalar
+// loop in that type's doc comment in package tile. With the build tag noasm, and on
+// other architectures, there is no table here.
 package asm
 
 //go:generate go run -C gen ./product -isa avx2
@@ -14,6 +14,7 @@ package asm
 //go:generate go run -C gen ./recur -isa avx512
 //go:generate go run -C gen ./vector -isa avx2
 //go:generate go run -C gen ./vector -isa avx512
+//go:generate go run -C gen ./neon
 
 import "github.com/rooftune/rooftune/kernels/tile"
 

@@ -24,6 +24,19 @@ func TestTables(t *testing.T) {
 				}
 			}
 		}
+		if len(p.Recur) == 0 {
+			t.Error("no recurrence")
+		}
+		for i, k := range p.Recur {
+			if found, ok := tile.FindRecur(p.Recur, k.Tokens, k.NR); !ok || found.Run == nil {
+				t.Errorf("no recurrence for %d x %d", k.Tokens, k.NR)
+			}
+			for _, other := range p.Recur[:i] {
+				if other.Tokens == k.Tokens && other.NR == k.NR {
+					t.Errorf("two recurrences for %d x %d", k.Tokens, k.NR)
+				}
+			}
+		}
 		if p.Solve == nil || p.Pack == nil || p.Decay == nil || p.Exp == nil || p.Fold == nil || p.Map == nil || p.Gather == nil {
 			t.Error("the table has an empty entry")
 		}
@@ -31,9 +44,14 @@ func TestTables(t *testing.T) {
 }
 
 func TestSourceHash(t *testing.T) {
-	avx2, avx512 := SourceHash(tile.AVX2), SourceHash(tile.AVX512)
-	if len(avx2) != 64 || len(avx512) != 64 || avx2 == avx512 {
-		t.Errorf("hashes %q and %q, want two different ones", avx2, avx512)
+	// On any machine: the sources are embedded whatever it can run.
+	seen := map[string]tile.ISA{}
+	for _, isa := range []tile.ISA{tile.AVX2, tile.AVX512, tile.NEON} {
+		h := SourceHash(isa)
+		if other, twice := seen[h]; len(h) != 64 || twice {
+			t.Errorf("%s: hash %q, another than for %q wanted", isa, h, other)
+		}
+		seen[h] = isa
 	}
 	if h := SourceHash(tile.Generic); h != "" {
 		t.Errorf("hash %q for generic, which has no sources here", h)

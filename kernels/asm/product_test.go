@@ -17,7 +17,7 @@ import (
 // eachISA runs a test for each instruction set of this package. Those that
 // the CPU lacks are skipped, or fail if ROOFTUNE_TEST_REQUIRE_ISA names them.
 func eachISA(t *testing.T, run func(t *testing.T, p *tile.Primitives)) {
-	for _, isa := range []tile.ISA{tile.AVX2, tile.AVX512} {
+	for _, isa := range []tile.ISA{tile.AVX2, tile.AVX512, tile.NEON} {
 		t.Run(string(isa), func(t *testing.T) {
 			p, ok := Primitives(isa)
 			if !ok {

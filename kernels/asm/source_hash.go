@@ -8,14 +8,14 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-//go:embed *_amd64.s
+//go:embed *_amd64.s *_arm64.s
 var sources embed.FS
 
 // SourceHash returns a hash of the assembly sources of an instruction set's
 // table, or "" if there are none: a result measured with one hash says
 // nothing of the kernels of another.
 func SourceHash(isa tile.ISA) string {
-	names, err := fs.Glob(sources, "*_"+string(isa)+"_amd64.s")
+	names, err := fs.Glob(sources, "*_"+string(isa)+"_*.s")
 	if err != nil || len(names) == 0 {
 		return ""
 	}

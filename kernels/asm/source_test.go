@@ -57,3 +57,16 @@ func eachSource(t *testing.T, pattern string, check func(name, text string)) {
 		check(name, string(text))
 	}
 }
+
+// TestSourceWords checks that every word in the place of an instruction says what it is.
+func TestSourceWords(t *testing.T) {
+	eachSource(t, "*_arm64.s", func(name, text string) {
+		for i, line := range strings.Split(text, "\n") {
+			if strings.Contains(line, "WORD") && !word.MatchString(line) {
+				t.Errorf("%s:%d: %s", name, i+1, line)
+			}
+		}
+	})
+}
+
+var word = regexp.MustCompile(`^\tWORD \$0x[0-9a-f]{8} // [a-z0-9]+ .+$`)

@@ -11,4 +11,5 @@ const (
 	Generic ISA = "generic" // portable Go, runs everywhere
 	AVX2    ISA = "avx2"    // AVX2, FMA3 and F16C
 	AVX512  ISA = "avx512"  // AVX-512 F, BW, DQ and VL
+	NEON    ISA = "neon"    // arm64's Advanced SIMD: 128-bit vectors
 )

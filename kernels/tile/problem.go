@@ -28,12 +28,6 @@ const (
 	DecayKey   = "key"   // one log decay a token, head and key: input (B, T, Hkv*dk)
 )
 
-// The directions.
-const (
-	Forward  = "fwd"
-	Backward = "bwd" // gradients of the inputs from those of the outputs
-)
-
 // The feature maps of linear attention.
 const (
 	MapNone = ""
@@ -45,6 +39,12 @@ const (
 
 // FeatureMaps lists them.
 func FeatureMaps() []string { return []string{MapNone, MapReLU, MapELU, MapExp, MapL2} }
+
+// The directions.
+const (
+	Forward  = "fwd"
+	Backward = "bwd" // gradients of the inputs from those of the outputs
+)
 
 // The weightings of a hash layer: the paper's p(z), or the released code's
 // |z|_1 p(z).
@@ -106,9 +106,6 @@ func (p Problem) String() string {
 	if p.Decay == DecayFixed || p.Decay == DecayKey {
 		b.WriteString("(" + p.Decay + ")")
 	}
-	if p.Dir == Backward {
-		b.WriteString(" backward")
-	}
 	if p.Full {
 		b.WriteString("(full)")
 	}
@@ -117,6 +114,9 @@ func (p Problem) String() string {
 	}
 	if p.FeatureMap != MapNone {
 		b.WriteString("(" + p.FeatureMap + ")")
+	}
+	if p.Dir == Backward {
+		b.WriteString(" backward")
 	}
 	if p.Weighting == WeightingReleased {
 		b.WriteString("(released)")

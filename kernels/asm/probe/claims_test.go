@@ -12,7 +12,11 @@ import (
 // body returns the lines of the innermost loop of a generated function, from its label to the jump back.
 func body(t *testing.T, isa tile.ISA, function string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(".", "loops_"+string(isa)+"_amd64.s"))
+	arch := "amd64"
+	if isa == tile.NEON {
+		arch = "arm64"
+	}
+	text, err := os.ReadFile(filepath.Join(".", "loops_"+string(isa)+"_"+arch+".s"))
 	if err != nil {
 		t.Skipf("the sources are not here: %v", err)
 	}
@@ -65,5 +69,24 @@ func TestClaims(t *testing.T) {
 		if l, ok := For(c.isa); ok && (l.FMAFlops != c.flops || l.Step != c.step || l.Rows != c.rows || l.Lanes != c.lanes) {
 			t.Errorf("%s claims %d flops, steps of %d, %d rows, %d lanes", c.isa, l.FMAFlops, l.Step, l.Rows, l.Lanes)
 		}
+	}
+}
+
+// TestClaimsNEON counts on arm64, where a load or store moves two vectors and some instructions are words that say what they are.
+func TestClaimsNEON(t *testing.T) {
+	count := func(function, instruction string) int {
+		return strings.Count(strings.Join(body(t, tile.NEON, function+"NEON"), "\n"), instruction+" ")
+	}
+	flops, step, rows := 2*4*count("fma", "VFMLA"), 4*2*count("read", "FLDPQ"), count("readRows", "// fadd")
+	if flops != 384 || step != 64 || rows != 8 || count("readRows", "FMOVQ.P") != rows {
+		t.Errorf("%d flops, %d floats and %d rows in the loops, want 384, 64 and 8", flops, step, rows)
+	}
+	for name, store := range map[string]string{"copy": "FSTPQ", "copyNT": "// stnp"} {
+		if in, out := 4*2*count(name, "FLDPQ"), 4*2*count(name, store); in != step || out != step {
+			t.Errorf("%s: %d floats loaded and %d stored in the loop, want %d", name, in, out, step)
+		}
+	}
+	if l, ok := For(tile.NEON); ok && (l.FMAFlops != flops || l.Step != step || l.Rows != rows || l.Lanes != 4) {
+		t.Errorf("claims %d flops, steps of %d, %d rows, %d lanes", l.FMAFlops, l.Step, l.Rows, l.Lanes)
 	}
 }

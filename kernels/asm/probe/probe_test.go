@@ -13,7 +13,7 @@ import (
 )
 
 func each(t *testing.T, f func(t *testing.T, l *Loops)) {
-	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512} {
+	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512, tile.NEON} {
 		t.Run(string(isa), func(t *testing.T) {
 			l, ok := For(isa)
 			if !ok {
@@ -90,7 +90,7 @@ func TestChase(t *testing.T) {
 }
 
 func BenchmarkFMA(b *testing.B) {
-	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512} {
+	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512, tile.NEON} {
 		l, ok := For(isa)
 		if !ok {
 			continue
@@ -106,7 +106,7 @@ func BenchmarkFMA(b *testing.B) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512} {
+	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512, tile.NEON} {
 		l, ok := For(isa)
 		if !ok {
 			continue
@@ -127,7 +127,7 @@ func BenchmarkReadRows(b *testing.B) {
 	for i := range table {
 		table[i] = 1
 	}
-	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512} {
+	for _, isa := range []tile.ISA{tile.Generic, tile.AVX2, tile.AVX512, tile.NEON} {
 		l, ok := For(isa)
 		if !ok {
 			continue

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+const (
+	gatherTable   = int(unsafe.Offsetof(tile.Gather{}.Table))
+	gatherRows    = int(unsafe.Offsetof(tile.Gather{}.Rows))
+	gatherRowsLen = gatherRows + 8
+	gatherWeight  = int(unsafe.Offsetof(tile.Gather{}.Weight))
+	gatherOut     = int(unsafe.Offsetof(tile.Gather{}.Out))
+	gatherLD      = int(unsafe.Offsetof(tile.Gather{}.LD))
+	gatherN       = int(unsafe.Offsetof(tile.Gather{}.N))
+	gatherGroup   = int(unsafe.Offsetof(tile.Gather{}.Group))
+)
+
+// gather reads a group of rows side by side, so that as many misses are
+// under way, and adds them to a few vectors of Out at a time; Out itself
+// stays in the first-level cache. Rows that are left go in smaller groups.
+func (f *file) gather() {
+	f.tileFunction("gatherNEON", "Gather", "adds weighted table rows to Out as tile.Gather says, Group rows side by side.")
+	const (
+		rows, weight, left, group, table, ld, out, column, next R = 1, 2, 3, 4, 5, 6, 7, 8, 9
+		row0                                                    R = 10 // to 17
+	)
+	// The last of eight pointers is 19, as 18 is not for use.
+	row := []R{row0, 11, 12, 13, 14, 15, 16, 19}
+	sums, weights, loaded := span(0, 4), span(4, 2), span(8, 8)
+
+	f.get(gatherN, column)
+	f.ins("CMP $0, %v", column)
+	f.ins("BLE done")
+	f.get(gatherRows, rows)
+	f.get(gatherWeight, weight)
+	f.get(gatherRowsLen, left)
+	f.get(gatherTable, table)
+	f.getBytes(gatherLD, ld)
+	f.get(gatherGroup, group)
+	for _, n := range []int{8, 2, 1} {
+		f.ins("CMP $%d, %v", n, group)
+		f.ins("BEQ group%d", n)
+	}
+	f.ins("B group4")
+
+	for _, n := range []int{8, 4, 2, 1} {
+		start, end := fmt.Sprintf("group%d", n), fmt.Sprintf("fewer%d", n)
+		f.label(start)
+		f.ins("CMP $%d, %v", n, left)
+		f.ins("BLT %s", end)
+		for _, r := range row[:n] {
+			f.ins("MOVW.P 4(%v), %v", rows, r)
+			f.ins("MADD %v, %v, %v, %v", ld, table, r, r)
+		}
+		for i := 0; i < n; i += 4 {
+			f.loadNext(min(n, 4), weights[i/4], weight)
+		}
+		if n >= 4 {
+			// No hardware prefetcher foresees where the next rows start.
+			fetched := f.newLabel("fetched")
+			f.ins("CMP $%d, %v", 2*n, left)
+			f.ins("BLT %s", fetched)
+			for i := range n {
+				f.ins("MOVW %d(%v), %v", 4*i, rows, next)
+				f.ins("MADD %v, %v, %v, %v", ld, table, next, next)
+				f.ins("PRFM (%v), PLDL1KEEP", next)
+				f.ins("PRFM 64(%v), PLDL1KEEP", next)
+			}
+			f.label(fetched)
+		}
+		f.get(gatherOut, out)
+		f.get(gatherN, column)
+		for _, w := range []width{{4, 4}, {1, 4}, {1, 1}} {
+			again, over := f.newLabel("columns"), f.newLabel("over")
+			f.ins("SUBS $%d, %v, %v", w.columns(), column, column)
+			f.ins("BLT %s", over)
+			f.label(again)
+			s := sums[:w.vectors]
+			f.load(w, s, out, 0)
+			for i, r := range row[:n] {
+				t := loaded[i%2*4:][:w.vectors]
+				f.load(w, t, r, 0)
+				f.ins("ADD $%d, %v, %v", w.bytes(), r, r)
+				for j := range s {
+					f.word(fmlaElement(s[j], t[j], weights[i/4], uint(i%4)))
+				}
+			}
+			f.store(w, s, out, 0)
+			f.ins("ADD $%d, %v, %v", w.bytes(), out, out)
+			f.ins("SUBS $%d, %v, %v", w.columns(), column, column)
+			f.ins("BGE %s", again)
+			f.label(over)
+			f.ins("ADD $%d, %v, %v", w.columns(), column, column)
+		}
+		f.ins("SUB $%d, %v, %v", n, left, left)
+		f.ins("B %s", start)
+		f.label(end)
+	}
+	f.label("done")
+	f.ins("RET")
+}

@@ -1,0 +1,383 @@
+package main
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+const (
+	productA      = int(unsafe.Offsetof(tile.Product{}.A))
+	productB      = int(unsafe.Offsetof(tile.Product{}.B))
+	productC      = int(unsafe.Offsetof(tile.Product{}.C))
+	productRow    = int(unsafe.Offsetof(tile.Product{}.Row))
+	productMask   = int(unsafe.Offsetof(tile.Product{}.Mask))
+	productLDA    = int(unsafe.Offsetof(tile.Product{}.LDA))
+	productLDB    = int(unsafe.Offsetof(tile.Product{}.LDB))
+	productLDC    = int(unsafe.Offsetof(tile.Product{}.LDC))
+	productLDM    = int(unsafe.Offsetof(tile.Product{}.LDM))
+	productM      = int(unsafe.Offsetof(tile.Product{}.M))
+	productN      = int(unsafe.Offsetof(tile.Product{}.N))
+	productK      = int(unsafe.Offsetof(tile.Product{}.K))
+	productBeta   = int(unsafe.Offsetof(tile.Product{}.Beta))
+	productLower  = int(unsafe.Offsetof(tile.Product{}.Lower))
+	productStrict = int(unsafe.Offsetof(tile.Product{}.Strict))
+
+	solveL   = int(unsafe.Offsetof(tile.Solve{}.L))
+	solveX   = int(unsafe.Offsetof(tile.Solve{}.X))
+	solveLDL = int(unsafe.Offsetof(tile.Solve{}.LDL))
+	solveLDX = int(unsafe.Offsetof(tile.Solve{}.LDX))
+	solveN   = int(unsafe.Offsetof(tile.Solve{}.N))
+	solveW   = int(unsafe.Offsetof(tile.Solve{}.W))
+)
+
+// A registerTile is how many rows and columns are summed up in registers.
+type registerTile struct{ rows, cols int }
+
+// A form is what a walk over tiles computes.
+type form int
+
+const (
+	formNN form = iota
+	formTN
+	formSolve // as NN, but subtracting from what is there, and with a triangle at the end
+)
+
+// The registers of the products. A's rows, or the one row of TN that is being read, are from aRow on.
+const (
+	aRow     R = 1 // to 8
+	bRow     R = 9
+	bStep    R = 10
+	depth    R = 11
+	tileRow  R = 12
+	tileCol  R = 13
+	aStep    R = 14
+	cRow     R = 15
+	cStep    R = 16
+	scratch  R = 17
+	scratch2 R = 19
+	factors  R = 20
+)
+
+// product writes NN or TN on a register tile.
+func (f *file) product(form form, t registerTile) {
+	name, what := fmt.Sprintf("productNN%dx%dNEON", t.rows, t.cols), "A B"
+	if form == formTN {
+		name, what = fmt.Sprintf("productTN%dx%dNEON", t.rows, t.cols), "Aᵀ B"
+	}
+	f.tileFunction(name, "Product", fmt.Sprintf("is the %s product of tile.Product on register tiles of %d x %d:", name[7:9], t.rows, t.cols), "C = Beta C + diag(Row) "+what+".")
+	f.walk(form, t, productM, productN)
+	f.label("done")
+	f.ins("RET")
+}
+
+// solve writes the substitution in blocks of rows.
+func (f *file) solve(t registerTile) {
+	f.tileFunction("solveNEON", "Solve", fmt.Sprintf("is the substitution of tile.Solve in blocks of %d rows and panels of %d columns:", t.rows, t.cols),
+		"the rows above are subtracted as a product, then the block's own triangle is", "substituted in registers.")
+	f.walk(formSolve, t, solveN, solveW)
+	f.label("done")
+	f.ins("RET")
+}
+
+// walk goes over panels of columns and, in each, over blocks of rows: B's panel stays in the first-level cache.
+func (f *file) walk(form form, t registerTile, rows, cols int) {
+	f.ins("MOVD ZR, %v", tileCol)
+	for _, w := range widths(t.cols / 4) {
+		panel, next := f.newLabel("panel"), f.newLabel("narrower")
+		f.label(panel)
+		f.get(cols, scratch)
+		f.ins("SUB %v, %v, %v", tileCol, scratch, scratch)
+		f.ins("CMP $%d, %v", w.columns(), scratch)
+		f.ins("BLT %s", next)
+		f.ins("MOVD ZR, %v", tileRow)
+		for _, mr := range heights(t.rows, w) {
+			block, fewer := f.newLabel("rows"), f.newLabel("fewer")
+			f.label(block)
+			f.get(rows, scratch)
+			f.ins("SUB %v, %v, %v", tileRow, scratch, scratch)
+			f.ins("CMP $%d, %v", mr, scratch)
+			f.ins("BLT %s", fewer)
+			f.block(form, mr, w, w.columns() == t.cols)
+			f.ins("ADD $%d, %v, %v", mr, tileRow, tileRow)
+			f.ins("B %s", block)
+			f.label(fewer)
+		}
+		f.ins("ADD $%d, %v, %v", w.columns(), tileCol, tileCol)
+		f.ins("B %s", panel)
+		f.label(next)
+	}
+}
+
+// heights returns the rows of the blocks in a panel, largest first. One vector wide, a tile takes 8 rows, to
+// have enough sums in flight.
+func heights(rows int, w width) []int {
+	switch {
+	case w.lanes < 4:
+		return []int{4, 1}
+	case w.vectors == 1:
+		rows = max(rows, 8)
+	}
+	h := []int{rows}
+	for _, mr := range []int{4, 2, 1} {
+		if mr < rows {
+			h = append(h, mr)
+		}
+	}
+	return h
+}
+
+// A block is one register tile: its sums, registers for A and registers for B.
+type block struct {
+	form    form
+	rows    int
+	width   width
+	acc     [][]V
+	a, b    []V
+	aRows   []R
+	quarter bool // A is read four k at a time
+}
+
+// block writes one register tile of C at (tileRow, tileCol).
+//
+// Multiplication by an element needs no broadcast. A's rows lie along k in NN: where registers are left for a
+// vector of each row, one load serves four steps; else each step loads a float of each row. In TN a step's row of A
+// lies in one or two vectors.
+func (f *file) block(form form, mr int, w width, whole bool) {
+	t := block{form: form, rows: mr, width: w}
+	used := 0
+	take := func(n int) []V {
+		v := span(used, n)
+		used += n
+		return v
+	}
+	for range mr {
+		t.acc = append(t.acc, take(w.vectors))
+	}
+	free := 32 - used
+	switch {
+	case form == formTN:
+		t.a = take((mr + 3) / 4)
+	case whole && free >= mr+min(2, w.vectors):
+		t.quarter = true
+		t.a = take(mr)
+	default: // one at a time
+		t.a = take(min(mr, free-w.vectors, 8))
+	}
+	t.b = take(min(w.vectors, 32-used))
+	if t.quarter && len(t.b) < w.vectors && len(t.b)%2 == 1 {
+		t.b = t.b[:len(t.b)-1] // pairs
+	}
+
+	f.comment("%d rows x %d columns", mr, w.columns())
+	switch form {
+	case formNN:
+		f.get(productK, depth)
+		all := f.newLabel("full")
+		f.ins("MOVBU %d(%v), %v", productLower, p, scratch)
+		f.ins("CBZ %v, %s", scratch, all)
+		// Columns of A beyond this tile's diagonal are zeros.
+		f.ins("ADD $%d, %v, %v", mr, tileRow, scratch)
+		f.ins("CMP %v, %v", depth, scratch)
+		f.ins("CSEL LT, %v, %v, %v", scratch, depth, depth)
+		f.label(all)
+		f.element(productA, productLDA, tileRow, 0, aRow, aStep)
+	case formTN:
+		f.get(productK, depth)
+		f.getBytes(productLDA, aStep)
+		f.get(productA, aRow)
+		f.ins("ADD %v<<2, %v, %v", tileRow, aRow, aRow)
+	case formSolve:
+		f.ins("MOVD %v, %v", tileRow, depth)
+		f.element(solveL, solveLDL, tileRow, 0, aRow, aStep)
+	}
+	t.aRows = []R{aRow}
+	if form != formTN {
+		for i := 1; i < mr; i++ {
+			t.aRows = append(t.aRows, aRow+R(i))
+		}
+		f.pointers(t.aRows, aStep)
+	}
+	b, ldb := productB, productLDB
+	if form == formSolve {
+		b, ldb = solveX, solveLDX
+	}
+	f.getBytes(ldb, bStep)
+	f.get(b, bRow)
+	f.ins("ADD %v<<2, %v, %v", tileCol, bRow, bRow)
+
+	if form == formSolve {
+		f.element(solveX, solveLDX, tileRow, tileCol, cRow, cStep)
+		for i, row := range t.acc {
+			f.load(w, row, cRow, 0)
+			if i < mr-1 {
+				f.ins("ADD %v, %v, %v", cStep, cRow, cRow)
+			}
+		}
+	} else {
+		for _, row := range t.acc {
+			f.zero(row...)
+		}
+	}
+
+	end := f.newLabel("store")
+	if whole {
+		unrolled := 2
+		if t.quarter {
+			unrolled = 4
+		}
+		rest, again := f.newLabel("rest"), f.newLabel("steps")
+		f.ins("SUBS $%d, %v, %v", unrolled, depth, depth)
+		f.ins("BLT %s", rest)
+		f.label(again)
+		if t.quarter {
+			for i, v := range t.a {
+				f.loadNext(4, v, t.aRows[i])
+			}
+		}
+		for u := range unrolled {
+			f.step(t, u)
+		}
+		f.ins("SUBS $%d, %v, %v", unrolled, depth, depth)
+		f.ins("BGE %s", again)
+		f.label(rest)
+		f.ins("ADDS $%d, %v, %v", unrolled, depth, depth)
+		f.ins("BEQ %s", end)
+	} else {
+		f.ins("CBZ %v, %s", depth, end)
+	}
+	again := f.newLabel("step")
+	f.label(again)
+	if t.quarter {
+		for i, v := range t.a {
+			f.loadNext(1, v, t.aRows[i])
+		}
+	}
+	f.step(t, 0)
+	f.ins("SUBS $1, %v, %v", depth, depth)
+	f.ins("BNE %s", again)
+	f.label(end)
+	if form == formSolve {
+		f.triangle(t)
+		return
+	}
+	f.finish(t)
+}
+
+// step adds one k to the sums: a row of B times a column of A. With quarter set, A is in registers already, and k is
+// their element u.
+func (f *file) step(t block, u int) {
+	if t.form == formTN {
+		for i, v := range t.a {
+			n := min(4, t.rows-4*i)
+			if n == 3 {
+				panic("no load of three floats")
+			}
+			f.ins("%s %d(%v), %s", move(n), 16*i, aRow, v.F())
+		}
+		f.ins("ADD %v, %v, %v", aStep, aRow, aRow)
+	}
+	for j := 0; j < t.width.vectors; j += len(t.b) {
+		b := t.b[:min(len(t.b), t.width.vectors-j)]
+		f.load(t.width, b, bRow, 16*j)
+		for i := range t.rows {
+			a, index := t.a[i%len(t.a)], uint(u)
+			switch {
+			case t.form == formTN:
+				a, index = t.a[i/4], uint(i%4)
+			case !t.quarter:
+				index = 0
+				f.loadNext(1, a, t.aRows[i])
+			}
+			for c, v := range b {
+				if t.form == formSolve {
+					f.word(fmlsElement(t.acc[i][j+c], v, a, index))
+				} else {
+					f.word(fmlaElement(t.acc[i][j+c], v, a, index))
+				}
+			}
+		}
+	}
+	f.ins("ADD %v, %v, %v", bStep, bRow, bRow)
+}
+
+// triangle substitutes within a block: row r is final once the rows above it are subtracted. A's rows
+// are at the diagonal now, and C's row is the last one.
+func (f *file) triangle(t block) {
+	n := 0
+	for r := range t.rows {
+		for i := r + 1; i < t.rows; i++ {
+			a := t.a[n%len(t.a)]
+			n++
+			f.ins("FMOVS %d(%v), %s", 4*r, t.aRows[i], a.F())
+			for j := range t.width.vectors {
+				f.word(fmlsElement(t.acc[i][j], t.acc[r][j], a, 0))
+			}
+		}
+	}
+	for i := t.rows - 1; i >= 0; i-- {
+		f.store(t.width, t.acc[i], cRow, 0)
+		if i > 0 {
+			f.ins("SUB %v, %v, %v", cStep, cRow, cRow)
+		}
+	}
+}
+
+// finish scales the sums of a tile and stores them.
+func (f *file) finish(t block) {
+	free := span(t.rows*t.width.vectors, 32-t.rows*t.width.vectors)
+	plain := f.newLabel("unscaled")
+	f.get(productRow, factors)
+	f.ins("CBZ %v, %s", factors, plain)
+	f.ins("ADD %v<<2, %v, %v", tileRow, factors, factors)
+	for i, row := range t.acc {
+		s := free[i%len(free)]
+		f.loadNext(1, s, factors)
+		for _, v := range row {
+			f.word(fmulElement(v, v, s, 0))
+		}
+	}
+	f.label(plain)
+	f.element(productC, productLDC, tileRow, tileCol, cRow, cStep)
+	write := f.newLabel("write")
+	f.testBeta(write)
+	beta, old := free[0], free[1:]
+	f.ins("FMOVS %d(%v), %s", productBeta, p, beta.F())
+	f.ins("MOVD %v, %v", cRow, scratch)
+	for _, row := range t.acc {
+		for j := 0; j < len(row); j += len(old) {
+			part := old[:min(len(old), len(row)-j)]
+			f.load(t.width, part, scratch, 16*j)
+			for c, v := range part {
+				f.word(fmlaElement(row[j+c], v, beta, 0))
+			}
+		}
+		f.ins("ADD %v, %v, %v", cStep, scratch, scratch)
+	}
+	f.label(write)
+	for i, row := range t.acc {
+		f.store(t.width, row, cRow, 0)
+		if i < t.rows-1 {
+			f.ins("ADD %v, %v, %v", cStep, cRow, cRow)
+		}
+	}
+}
+
+// testBeta jumps to zero if Beta is 0 or -0, which both leave C unread.
+func (f *file) testBeta(zero string) {
+	f.ins("MOVWU %d(%v), %v", productBeta, p, scratch)
+	f.ins("LSL $33, %v, %v", scratch, scratch) // drops the sign
+	f.ins("CBZ %v, %s", scratch, zero)
+}
+
+// element sets at to a matrix's element at (row, col), or at the row's start if col is p, and step to the bytes
+// between rows.
+func (f *file) element(matrix, ld int, row, col, at, step R) {
+	f.getBytes(ld, step)
+	f.get(matrix, at)
+	f.ins("MADD %v, %v, %v, %v", step, at, row, at)
+	if col != p {
+		f.ins("ADD %v<<2, %v, %v", col, at, at)
+	}
+}

@@ -1,0 +1,29 @@
+//go:build arm64 && !noasm
+
+package probe
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// The shapes of the assembly loops.
+const (
+	accumulators = 24
+	rounds       = 2
+	streamed     = 16
+	sideBySide   = 8
+)
+
+var neon = Loops{
+	ISA: tile.NEON, FMA: fmaNEON, FMAFlops: 2 * 4 * accumulators * rounds, Read: readNEON, Copy: copyNEON, CopyNT: copyNTNEON,
+	Step: 4 * streamed, ReadRows: readRowsNEON, Rows: sideBySide, Lanes: 4,
+}
+
+// For returns the loops of an instruction set, or false if this CPU or build cannot run them.
+func For(isa tile.ISA) (*Loops, bool) {
+	switch isa {
+	case tile.Generic:
+		return &portable, true
+	case tile.NEON:
+		return &neon, true
+	}
+	return nil, false
+}
