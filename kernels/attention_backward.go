@@ -28,8 +28,7 @@ type gradientArgs struct {
 }
 
 // Backward computes the gradients of the inputs of Forward from those of its outputs. The decay may be one a head (B,T,Hkv) or one a
-// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. Full, FeatureMap, Normalize, InverseGQA, packed
-// sequences and kept states are refused. It returns an *ArgumentError that names the argument if
+// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. Packed sequences, kept states and InverseGQA are refused. It returns an *ArgumentError that names the argument if
 // one is wrong, before anything is written.
 //
 // Errors: those of gradients of query, key, value and past state are within ErrorBound of the same sums over absolute values. The
@@ -54,7 +53,6 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	args, err := attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
 		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, backward: true,
-		full: o.Full, featureMap: o.FeatureMap, normalize: o.Normalize,
 	}.checkBackward(grads, gout, in)
 	if err != nil {
 		return err
@@ -69,14 +67,6 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 	}
 	if gout == nil {
 		return a, refuse("gout", "non-nil", "nil")
-	}
-	switch {
-	case o.full:
-		return a, refuse("Full", "false in a backward pass", "true")
-	case o.normalize:
-		return a, refuse("Normalize", "false in a backward pass", "true")
-	case o.featureMap != tile.MapNone:
-		return a, refuse("FeatureMap", "empty in a backward pass", "%q", o.featureMap)
 	}
 	if in != nil && in.Offsets != nil {
 		return a, refuse("Offsets", "absent: packed sequences have no backward pass", "given")

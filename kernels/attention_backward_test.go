@@ -448,7 +448,7 @@ func TestBackwardRefuses(t *testing.T) {
 		"not causal":  {"Full", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Full = true }},
 		"normalized":  {"Normalize", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Normalize = true }},
 		"feature map": {"FeatureMap", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.FeatureMap = tile.MapReLU }},
-		"fewer query heads": {"QHeads", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) {
+		"fewer query heads": {"InverseGQA", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) {
 			o.QHeads, o.KVHeads, o.InverseGQA = 1, 2, true
 		}},
 		"delta rule": {"Rule", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Rule = tile.RuleDelta }},
