@@ -39,5 +39,6 @@ var neon = tile.Primitives{
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
 	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Gather: gatherNEON,
-	Map: generic.Primitives().Map, // a few instructions to an element: not worth assembly of its own
+	// In portable Go: they pass over data once, beside the recurrence's many times.
+	Map: generic.Primitives().Map, Widen: generic.Primitives().Widen, Narrow: generic.Primitives().Narrow,
 }
