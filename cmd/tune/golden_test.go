@@ -65,6 +65,21 @@ func (a arrays) values(t *testing.T, name string) []float64 {
 		}
 		return v
 	}
+	if h.DType == "f2" || h.DType == "u2" {
+		bits, err := npz.Read[uint16](a.Archive, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := kernels.Tensor{Bits: bits, DType: tile.Float16, Shape: []int{len(bits)}}
+		if h.DType == "u2" {
+			half.DType = tile.BFloat16
+		}
+		wide := make([]float64, len(bits))
+		for i, x := range half.As(tile.Float32).Data {
+			wide[i] = float64(x)
+		}
+		return wide
+	}
 	v, err := npz.Read[float32](a.Archive, name)
 	if err != nil {
 		t.Fatal(err)
@@ -82,12 +97,19 @@ func (a arrays) input(t *testing.T, from, to string, shape ...int) (npz.Array, b
 	if !ok {
 		return npz.Array{}, false
 	}
+	if shape == nil {
+		shape = h.Shape
+	}
+	if h.DType == "f2" || h.DType == "u2" {
+		bits, err := npz.Read[uint16](a.Archive, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return npz.Array{Name: to, Shape: shape, Data: bits, Float16: h.DType == "f2"}, true
+	}
 	v, err := npz.Read[float32](a.Archive, from)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if shape == nil {
-		shape = h.Shape
 	}
 	return npz.Array{Name: to, Shape: shape, Data: v}, true
 }
@@ -286,11 +308,6 @@ type onnxCase struct {
 func (c onnxCase) ours() bool {
 	if c.Op != "LinearAttention" {
 		return false
-	}
-	for _, in := range c.Inputs {
-		if in.DType != "float32" {
-			return false
-		}
 	}
 	d, ok := c.Inputs["decay"]
 	return !ok || d.Shape[2] == c.Attributes.KVHeads || c.Attributes.Rule == tile.RuleGated
