@@ -160,6 +160,7 @@ type paperCase struct {
 type paperParams struct {
 	Scale         float64
 	Gamma, Slopes []float64
+	LogDecay      []float64 `json:"log_decay"`
 	Weighting     string
 }
 
@@ -172,9 +173,14 @@ func (c paperCase) params(t *testing.T) (p paperParams) {
 
 // paperRules gives the op and rule of each operator that apply runs.
 var paperRules = map[string][2]string{
-	"linear_attn":      {tile.LinearAttention, tile.RuleLinear},
-	"retention":        {tile.LinearAttention, tile.RuleGated},
-	"simple_gla":       {tile.LinearAttention, tile.RuleGated},
+	"linear_attn": {tile.LinearAttention, tile.RuleLinear},
+	"retention":   {tile.LinearAttention, tile.RuleGated},
+	"simple_gla":  {tile.LinearAttention, tile.RuleGated},
+	"slab_sla":    {tile.LinearAttention, tile.RuleLinear},
+
+	"linear_attn_normalized":  {tile.LinearAttention, tile.RuleLinear},
+	"decay_linear_attn_state": {tile.LinearAttention, tile.RuleGated},
+
 	"gla":              {tile.LinearAttention, tile.RuleGated},
 	"lightning_attn2":  {tile.LinearAttention, tile.RuleGated},
 	"delta_rule":       {tile.DeltaRule, tile.RuleDelta},
@@ -226,6 +232,17 @@ func (c paperCase) attention(t *testing.T, a arrays, isa tile.ISA) {
 	for _, s := range params.Slopes {
 		decay = append(decay, strconv.FormatFloat(-s, 'g', -1, 64))
 	}
+	for _, g := range params.LogDecay {
+		decay = append(decay, strconv.FormatFloat(g, 'g', -1, 64))
+	}
+	output := "out_o"
+	switch c.Op {
+	case "linear_attn_normalized":
+		flags = append(flags, "--normalize", "--normalize-eps", "1e-10")
+	case "slab_sla": // without its convolution
+		flags = append(flags, "--full", "--feature-map", "relu", "--normalize", "--normalize-eps", "1e-6", "--scale", "1")
+		output = "out_o_attn"
+	}
 	if decay != nil {
 		flags = append(flags, "--head-decay="+strings.Join(decay, ","))
 	}
@@ -242,7 +259,7 @@ func (c paperCase) attention(t *testing.T, a arrays, isa tile.ISA) {
 		}
 	}
 	got := apply(t, inputs, flags...)
-	normalised(t, "output", got.values(t, "output"), a.values(t, "out_o"), c.RTol)
+	normalised(t, "output", got.values(t, "output"), a.values(t, output), c.RTol)
 	if want := a.values(t, "out_sT"); want != nil {
 		normalised(t, "present_state", got.values(t, "present_state"), want, c.RTol)
 	}
