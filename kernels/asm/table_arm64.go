@@ -38,6 +38,6 @@ var neon = tile.Primitives{
 		{Tokens: 6, NR: 8, Shared: []int{4, 2, 2}, Run: recur6x8NEON},
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
-	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Gather: gatherNEON,
+	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Gather: gatherNEON,
 	Map: generic.Primitives().Map, // a few instructions to an element: not worth assembly of its own
 }

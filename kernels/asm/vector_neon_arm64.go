@@ -27,6 +27,11 @@ func expNEON(p *tile.Exp)
 //go:noescape
 func foldNEON(p *tile.Fold)
 
+// mapNEON maps a block element by element as tile.Map says.
+//
+//go:noescape
+func mapNEON(p *tile.Map)
+
 // gatherNEON adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

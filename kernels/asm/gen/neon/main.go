@@ -38,6 +38,7 @@ func main() {
 	vectors.decay()
 	vectors.exp()
 	vectors.fold()
+	vectors.elementwise()
 	vectors.gather()
 	vectors.write(*dir, "vector")
 
