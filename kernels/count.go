@@ -54,6 +54,8 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Fold:   func(f *tile.Fold) { f.Unsafe = false },
 		Recur:  recurs,
 		Map:    func(*tile.Map) {},
+		Widen:  func(*tile.Widen) {},
+		Narrow: func(*tile.Narrow) {},
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}
 }

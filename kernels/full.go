@@ -96,7 +96,7 @@ func (a *full) walk(w *fullWork, first, last int) {
 		}
 	}
 	for i := first; i < last; i++ {
-		if u, s := a.unit(i), a.problem.Shape; u.j0 == 0 && a.norm != nil {
+		if u, s := a.unit(i), a.problem.Shape; u.j0 == 0 && len(a.norm) > 0 {
 			copy(a.norm[(u.b*s.Hkv+u.h)*s.Dk:][:s.Dk], u.norm)
 		}
 	}
@@ -128,7 +128,7 @@ func (a *full) begin(ui int) {
 		}
 	}
 	clear(u.norm)
-	if a.pastNorm != nil {
+	if len(a.pastNorm) > 0 {
 		copy(u.norm, a.pastNorm[head*s.Dk:])
 	}
 }

@@ -175,7 +175,7 @@ func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 	}
 	for i := first; i < last; i++ {
 		u := a.unit(i)
-		if dk := a.problem.Shape.Dk; a.norm != nil && u.p0 == 0 {
+		if dk := a.problem.Shape.Dk; len(a.norm) > 0 && u.p0 == 0 {
 			copy(a.norm[u.head*dk:][:dk], a.norms[i*dk:])
 		}
 		if a.inPlace || a.state == nil {
@@ -354,7 +354,7 @@ func (a *recurrence) loadNorm(ui int) {
 	dk := a.problem.Shape.Dk
 	norm := a.norms[ui*dk : (ui+1)*dk]
 	clear(norm)
-	if a.pastNorm != nil {
+	if len(a.pastNorm) > 0 {
 		copy(norm, a.pastNorm[a.unit(ui).head*dk:])
 	}
 }

@@ -28,6 +28,7 @@ type recorded struct {
 	start  uintptr
 	floats []float32
 	ints   []int32
+	halves []uint16
 }
 
 // NewRecorder returns a recorder that offers the register tiles of p.
@@ -37,7 +38,14 @@ func NewRecorder(p *tile.Primitives) *Recorder { return &Recorder{source: p} }
 // ranges must not overlap, and empty arrays are ignored.
 func (r *Recorder) Buffer(name string, data []float32, kind BufferKind) {
 	if len(data) > 0 {
-		r.add(recorded{Buffer{name, kind, int64(len(data)) * 4}, uintptr(unsafe.Pointer(&data[0])), data, nil})
+		r.add(recorded{Buffer: Buffer{name, kind, int64(len(data)) * 4}, start: uintptr(unsafe.Pointer(&data[0])), floats: data})
+	}
+}
+
+// Halves names an array of 16-bit numbers, as Buffer does for float32.
+func (r *Recorder) Halves(name string, data []uint16, kind BufferKind) {
+	if len(data) > 0 {
+		r.add(recorded{Buffer: Buffer{name, kind, int64(len(data)) * 2}, start: uintptr(unsafe.Pointer(&data[0])), halves: data})
 	}
 }
 
@@ -45,7 +53,7 @@ func (r *Recorder) Buffer(name string, data []float32, kind BufferKind) {
 // named array are left out of the traffic: they are 4 bytes to a table row.
 func (r *Recorder) Indices(name string, data []int32, kind BufferKind) {
 	if len(data) > 0 {
-		r.add(recorded{Buffer{name, kind, int64(len(data)) * 4}, uintptr(unsafe.Pointer(&data[0])), nil, data})
+		r.add(recorded{Buffer: Buffer{name, kind, int64(len(data)) * 4}, start: uintptr(unsafe.Pointer(&data[0])), ints: data})
 	}
 }
 
@@ -132,6 +140,8 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Exp:    r.exp,
 		Fold:   r.fold,
 		Map:    r.elementwise,
+		Widen:  r.widen,
+		Narrow: r.narrow,
 		Gather: r.gather,
 	}
 }
@@ -147,6 +157,11 @@ type block struct{ row, col, rows, cols, ld int }
 
 // touch adds a pass over a block of the slice that was given for the operand called what.
 func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
+	touchElements(r, op, what, s, b, mode)
+}
+
+// touchElements is touch for elements of any width.
+func touchElements[E float32 | uint16](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}
@@ -158,8 +173,9 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 		r.fail("%s: %s is read or written to element %d but has %d", op.Name, what, need, len(s))
 		return
 	}
-	first := uintptr(unsafe.Pointer(&s[0])) + uintptr(b.row*b.ld+b.col)*4
-	t := Touch{Rows: b.rows, RowBytes: int64(b.cols) * 4, Stride: int64(b.ld) * 4, Mode: mode}
+	size := unsafe.Sizeof(s[0])
+	first := uintptr(unsafe.Pointer(&s[0])) + uintptr(b.row*b.ld+b.col)*size
+	t := Touch{Rows: b.rows, RowBytes: int64(b.cols) * int64(size), Stride: int64(b.ld) * int64(size), Mode: mode}
 	if t.Rows == 1 {
 		t.Stride = t.RowBytes
 	}
@@ -368,6 +384,22 @@ func (r *Recorder) fold(p *tile.Fold) {
 	}
 	r.touch(&op, "D", p.D, block{0, 0, 1, p.N, p.N}, Write)
 	p.Unsafe = false
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) widen(p *tile.Widen) {
+	op := Op{Name: "widen", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 2*op.Elements, 4*op.Elements
+	touchElements(r, &op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Write)
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) narrow(p *tile.Narrow) {
+	op := Op{Name: "narrow", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 4*op.Elements, 2*op.Elements
+	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+	touchElements(r, &op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Write)
 	r.ops = append(r.ops, op)
 }
 

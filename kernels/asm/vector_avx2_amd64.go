@@ -32,6 +32,16 @@ func foldAVX2(p *tile.Fold)
 //go:noescape
 func mapAVX2(p *tile.Map)
 
+// widenAVX2 copies 16-bit numbers to float32 as tile.Widen says.
+//
+//go:noescape
+func widenAVX2(p *tile.Widen)
+
+// narrowAVX2 rounds float32 to 16-bit numbers as tile.Narrow says.
+//
+//go:noescape
+func narrowAVX2(p *tile.Narrow)
+
 // gatherAVX2 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

@@ -939,6 +939,222 @@ done:
 	VZEROUPPER
 	RET
 
+// func widenAVX2(p *tile.Widen)
+// Requires: AVX, AVX2, F16C
+TEXT ·widenAVX2(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  64(AX), CX
+	MOVQ  72(AX), DX
+	TESTQ CX, CX
+	JLE   done
+	TESTQ DX, DX
+	JLE   done
+	MOVQ  (AX), BX
+	MOVQ  24(AX), SI
+	MOVQ  48(AX), DI
+	MOVQ  56(AX), R8
+	SHLQ  $0x01, DI
+	SHLQ  $0x02, R8
+	CMPB  80(AX), $0x00
+	JEQ   float16
+
+row1:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged3
+
+loop2:
+	VPMOVZXWD (AX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (R9)
+	ADDQ      $0x10, AX
+	ADDQ      $0x20, R9
+	SUBQ      $0x08, R10
+	JGE       loop2
+
+ragged3:
+	ADDQ $0x08, R10
+	JZ   next5
+
+rest4:
+	MOVWLZX (AX), R11
+	SHLL    $0x10, R11
+	MOVL    R11, (R9)
+	ADDQ    $0x02, AX
+	ADDQ    $0x04, R9
+	DECQ    R10
+	JNZ     rest4
+
+next5:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row1
+	JMP  done
+
+float16:
+row6:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged8
+
+loop7:
+	VCVTPH2PS (AX), Y0
+	VMOVUPS   Y0, (R9)
+	ADDQ      $0x10, AX
+	ADDQ      $0x20, R9
+	SUBQ      $0x08, R10
+	JGE       loop7
+
+ragged8:
+	ADDQ $0x08, R10
+	JZ   next10
+
+rest9:
+	MOVWLZX   (AX), R11
+	VMOVD     R11, X0
+	VCVTPH2PS X0, X0
+	VMOVSS    X0, (R9)
+	ADDQ      $0x02, AX
+	ADDQ      $0x04, R9
+	DECQ      R10
+	JNZ       rest9
+
+next10:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row6
+
+done:
+	VZEROUPPER
+	RET
+
+// func narrowAVX2(p *tile.Narrow)
+// Requires: AVX, AVX2, F16C
+TEXT ·narrowAVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         64(AX), CX
+	MOVQ         72(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	MOVQ         (AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         48(AX), DI
+	MOVQ         56(AX), R8
+	SHLQ         $0x02, DI
+	SHLQ         $0x01, R8
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0x00000040, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Y5
+	CMPB         80(AX), $0x00
+	JEQ          float16
+
+row1:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged3
+
+loop2:
+	VMOVUPS   (AX), Y0
+	VPSRLD    $0x10, Y0, Y1
+	VPAND     Y4, Y1, Y2
+	VPADDD    Y3, Y2, Y2
+	VPADDD    Y0, Y2, Y2
+	VPSRLD    $0x10, Y2, Y2
+	VPOR      Y5, Y1, Y1
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VBLENDVPS Y0, Y1, Y2, Y1
+	VPACKUSDW Y1, Y1, Y1
+	VPERMQ    $0x08, Y1, Y1
+	VMOVUPS   X1, (R9)
+	ADDQ      $0x20, AX
+	ADDQ      $0x10, R9
+	SUBQ      $0x08, R10
+	JGE       loop2
+
+ragged3:
+	ADDQ $0x08, R10
+	JZ   next5
+
+rest4:
+	VMOVSS    (AX), X0
+	VPSRLD    $0x10, X0, X1
+	VPAND     X4, X1, X2
+	VPADDD    X3, X2, X2
+	VPADDD    X0, X2, X2
+	VPSRLD    $0x10, X2, X2
+	VPOR      X5, X1, X1
+	VCMPPS    $0x03, X0, X0, X0
+	VBLENDVPS X0, X1, X2, X1
+	VMOVD     X1, R11
+	MOVW      R11, (R9)
+	ADDQ      $0x04, AX
+	ADDQ      $0x02, R9
+	DECQ      R10
+	JNZ       rest4
+
+next5:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row1
+	JMP  done
+
+float16:
+row6:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged8
+
+loop7:
+	VMOVUPS   (AX), Y0
+	VCVTPS2PH $0x00, Y0, (R9)
+	ADDQ      $0x20, AX
+	ADDQ      $0x10, R9
+	SUBQ      $0x08, R10
+	JGE       loop7
+
+ragged8:
+	ADDQ $0x08, R10
+	JZ   next10
+
+rest9:
+	VMOVSS    (AX), X0
+	VCVTPS2PH $0x00, X0, X0
+	VMOVD     X0, R11
+	MOVW      R11, (R9)
+	ADDQ      $0x04, AX
+	ADDQ      $0x02, R9
+	DECQ      R10
+	JNZ       rest9
+
+next10:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row6
+
+done:
+	VZEROUPPER
+	RET
+
 // func gatherAVX2(p *tile.Gather)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gatherAVX2(SB), NOSPLIT, $0-8

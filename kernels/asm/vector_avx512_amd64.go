@@ -32,6 +32,16 @@ func foldAVX512(p *tile.Fold)
 //go:noescape
 func mapAVX512(p *tile.Map)
 
+// widenAVX512 copies 16-bit numbers to float32 as tile.Widen says.
+//
+//go:noescape
+func widenAVX512(p *tile.Widen)
+
+// narrowAVX512 rounds float32 to 16-bit numbers as tile.Narrow says.
+//
+//go:noescape
+func narrowAVX512(p *tile.Narrow)
+
 // gatherAVX512 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

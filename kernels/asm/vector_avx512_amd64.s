@@ -989,6 +989,196 @@ done:
 	VZEROUPPER
 	RET
 
+// func widenAVX512(p *tile.Widen)
+// Requires: AVX, AVX512F
+TEXT ·widenAVX512(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  64(AX), CX
+	MOVQ  72(AX), DX
+	TESTQ CX, CX
+	JLE   done
+	TESTQ DX, DX
+	JLE   done
+	MOVQ  (AX), BX
+	MOVQ  24(AX), SI
+	MOVQ  48(AX), DI
+	MOVQ  56(AX), R8
+	SHLQ  $0x01, DI
+	SHLQ  $0x02, R8
+	MOVQ  DX, R9
+	ANDQ  $0x0f, R9
+	LEAQ  leading<>+0(SB), R10
+	KMOVW (R10)(R9*2), K1
+	CMPB  80(AX), $0x00
+	JEQ   float16
+
+row1:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged3
+
+loop2:
+	VPMOVZXWD (AX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (R9)
+	ADDQ      $0x20, AX
+	ADDQ      $0x40, R9
+	SUBQ      $0x10, R10
+	JGE       loop2
+
+ragged3:
+	ADDQ        $0x10, R10
+	JZ          next5
+	VPMOVZXWD.Z (AX), K1, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VMOVUPS     Z0, K1, (R9)
+
+next5:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row1
+	JMP  done
+
+float16:
+row6:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged8
+
+loop7:
+	VCVTPH2PS (AX), Z0
+	VMOVUPS   Z0, (R9)
+	ADDQ      $0x20, AX
+	ADDQ      $0x40, R9
+	SUBQ      $0x10, R10
+	JGE       loop7
+
+ragged8:
+	ADDQ        $0x10, R10
+	JZ          next10
+	VCVTPH2PS.Z (AX), K1, Z0
+	VMOVUPS     Z0, K1, (R9)
+
+next10:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row6
+
+done:
+	VZEROUPPER
+	RET
+
+// func narrowAVX512(p *tile.Narrow)
+// Requires: AVX, AVX512F
+TEXT ·narrowAVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         64(AX), CX
+	MOVQ         72(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	MOVQ         (AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         48(AX), DI
+	MOVQ         56(AX), R8
+	SHLQ         $0x02, DI
+	SHLQ         $0x01, R8
+	MOVL         $0x00007fff, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x00000001, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x00000040, R9
+	VPBROADCASTD R9, Z5
+	MOVQ         DX, R9
+	ANDQ         $0x0f, R9
+	LEAQ         leading<>+0(SB), R10
+	KMOVW        (R10)(R9*2), K1
+	CMPB         80(AX), $0x00
+	JEQ          float16
+
+row1:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged3
+
+loop2:
+	VMOVUPS   (AX), Z0
+	VPSRLD    $0x10, Z0, Z1
+	VPANDD    Z4, Z1, Z2
+	VPADDD    Z3, Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPSRLD    $0x10, Z2, Z2
+	VCMPPS    $0x03, Z0, Z0, K2
+	VPORD     Z5, Z1, Z1
+	VPBLENDMD Z1, Z2, K2, Z1
+	VPMOVDW   Z1, (R9)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, R9
+	SUBQ      $0x10, R10
+	JGE       loop2
+
+ragged3:
+	ADDQ      $0x10, R10
+	JZ        next5
+	VMOVUPS.Z (AX), K1, Z0
+	VPSRLD    $0x10, Z0, Z1
+	VPANDD    Z4, Z1, Z2
+	VPADDD    Z3, Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPSRLD    $0x10, Z2, Z2
+	VCMPPS    $0x03, Z0, Z0, K2
+	VPORD     Z5, Z1, Z1
+	VPBLENDMD Z1, Z2, K2, Z1
+	VPMOVDW   Z1, K1, (R9)
+
+next5:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row1
+	JMP  done
+
+float16:
+row6:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged8
+
+loop7:
+	VMOVUPS   (AX), Z0
+	VCVTPS2PH $0x00, Z0, (R9)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, R9
+	SUBQ      $0x10, R10
+	JGE       loop7
+
+ragged8:
+	ADDQ      $0x10, R10
+	JZ        next10
+	VMOVUPS.Z (AX), K1, Z0
+	VCVTPS2PH $0x00, Z0, K1, (R9)
+
+next10:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row6
+
+done:
+	VZEROUPPER
+	RET
+
 // func gatherAVX512(p *tile.Gather)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gatherAVX512(SB), NOSPLIT, $0-8

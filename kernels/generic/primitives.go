@@ -21,6 +21,8 @@ func Primitives() *tile.Primitives {
 		Exp:    exp,
 		Fold:   fold,
 		Map:    elementwise,
+		Widen:  widen,
+		Narrow: narrow,
 		Gather: gather,
 	}
 }

@@ -25,6 +25,8 @@ type Primitives struct {
 	Exp    func(*Exp)
 	Fold   func(*Fold)
 	Map    func(*Map)
+	Widen  func(*Widen)
+	Narrow func(*Narrow)
 	Gather func(*Gather)
 }
 

@@ -30,3 +30,13 @@ func Int32s(tb testing.TB, n int, end bool) []int32 {
 	}
 	return unsafe.Slice((*int32)(unsafe.Pointer(&b[0])), n)
 }
+
+// Uint16s is Float32s for 16-bit numbers.
+func Uint16s(tb testing.TB, n int, end bool) []uint16 {
+	tb.Helper()
+	b := block(tb, 2*n, end)
+	if n == 0 {
+		return []uint16{}
+	}
+	return unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), n)
+}

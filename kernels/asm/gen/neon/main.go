@@ -39,6 +39,8 @@ func main() {
 	vectors.exp()
 	vectors.fold()
 	vectors.elementwise()
+	vectors.widen()
+	vectors.narrow()
 	vectors.gather()
 	vectors.write(*dir, "vector")
 

@@ -38,6 +38,8 @@ func main() {
 	g.exp()
 	g.fold()
 	g.elementwise()
+	g.widen()
+	g.narrow()
 	g.gather()
 	f.Write(*dir, "vector")
 }
