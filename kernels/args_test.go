@@ -187,7 +187,7 @@ func TestCheckProblemRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(p *tile.Problem){
 		"op":       func(p *tile.Problem) { p.Op = "attention" },
 		"rule":     func(p *tile.Problem) { p.Rule = tile.RuleGated },
-		"dtype":    func(p *tile.Problem) { p.DType = "float16" },
+		"dtype":    func(p *tile.Problem) { p.DType = "float8" },
 		"dir":      func(p *tile.Problem) { p.Dir = "bwd" },
 		"threads":  func(p *tile.Problem) { p.Threads = 0 },
 		"decay":    func(p *tile.Problem) { p.Decay = tile.DecayNone },

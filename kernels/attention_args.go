@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -45,6 +46,7 @@ type attentionArgs struct {
 	query, key, value, past, decay, beta []float32
 	output, state, keptStates            []float32
 	keyHeads                             int
+	bits                                 attentionBits
 	featureMap                           string // of queries and keys
 	mapEps                               float32
 	normalize                            bool
@@ -116,25 +118,28 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if _, ok := volume([]int{s.B, s.Hkv, s.Dk, s.Dv}); !ok {
 		return a, refuse("query", "small enough to address with its state", "shape %v with value shape %v", in.Query.Shape, in.Value.Shape)
 	}
-	if err := checkTensor("query", "(B,T,Hq*dk)", in.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
+	if err := checkStored("query", "(B,T,Hq*dk)", in.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
 		return a, err
 	}
 	a.keyHeads = s.Hkv
 	if k := in.Key.Shape; o.inverse && len(k) == 3 && k[2] > 0 && k[2]%s.Dk == 0 && s.Hkv%(k[2]/s.Dk) == 0 {
 		a.keyHeads = k[2] / s.Dk
 	}
-	if err := checkTensor("key", "(B,T,Hkv*dk)", in.Key, s.B, s.T, a.keyHeads*s.Dk); err != nil {
+	if err := checkStored("key", "(B,T,Hkv*dk)", in.Key, s.B, s.T, a.keyHeads*s.Dk); err != nil {
 		return a, err
 	}
-	if err := checkTensor("value", "(B,T,Hkv*dv)", in.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
+	if err := checkStored("value", "(B,T,Hkv*dv)", in.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
 		return a, err
 	}
-	if err := checkTensor("output", "(B,T,Hq*dv)", out.Output, s.B, s.T, max(s.Hq, s.Hkv)*s.Dv); err != nil {
+	if err := checkStored("output", "(B,T,Hq*dv)", out.Output, s.B, s.T, max(s.Hq, s.Hkv)*s.Dv); err != nil {
 		return a, err
 	}
-	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: "float32", Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone,
+	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: in.Query.dtype(), StateDType: stateDType(in, out), Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone,
 		Full: o.full, FeatureMap: o.featureMap, Normalize: o.normalize}
 	if err := o.checkOptions(in); err != nil {
+		return a, err
+	}
+	if err := o.checkTypes(p, in, out); err != nil {
 		return a, err
 	}
 	if err := o.checkGates(&a, &p, in); err != nil {
@@ -145,12 +150,12 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	}
 	p.Shape = s
 	if in.PastState.present() {
-		if err := checkTensor("past_state", "(B,Hkv,dk,dv)", in.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
+		if err := checkStored("past_state", "(B,Hkv,dk,dv)", in.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
 			return a, err
 		}
 	}
 	if out.PresentState.present() {
-		if err := checkTensor("present_state", "(B,Hkv,dk,dv)", out.PresentState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
+		if err := checkStored("present_state", "(B,Hkv,dk,dv)", out.PresentState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
 			return a, err
 		}
 	}
@@ -177,11 +182,50 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	}
 	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
 	a.output, a.state, a.keptStates = out.Output.Data, out.PresentState.Data, out.KeptStates.Data
+	a.bits = attentionBits{
+		query: in.Query.Bits, key: in.Key.Bits, value: in.Value.Bits, decay: in.Decay.Bits, beta: in.Beta.Bits, output: out.Output.Bits,
+		past: in.PastState.Bits, state: out.PresentState.Bits, kept: out.KeptStates.Bits,
+	}
 	if o.backward { // what is output to Forward is input, and may be anything but written to
 		a.problem.Dir = tile.Backward
 		return a, nil
 	}
 	return a, a.checkAliases()
+}
+
+// stateDType is the type of the states that are given, "" for float32 or where there is none.
+func stateDType(in *Inputs, out *Outputs) string {
+	for _, t := range []Tensor{in.PastState, out.PresentState, out.KeptStates} {
+		if t.present() && t.dtype() != tile.Float32 {
+			return t.dtype()
+		}
+	}
+	return ""
+}
+
+// checkTypes refuses arrays of different types: the states have one, all other arrays have the query's.
+func (o attentionOp) checkTypes(p tile.Problem, in *Inputs, out *Outputs) error {
+	state := p.StateDType
+	if state == "" {
+		state = tile.Float32
+	}
+	for _, x := range []struct {
+		name  string
+		t     Tensor
+		dtype string
+	}{
+		{"key", in.Key, p.DType}, {"value", in.Value, p.DType}, {"decay", in.Decay, p.DType}, {"beta", in.Beta, p.DType}, {"output", out.Output, p.DType},
+		{"past_state", in.PastState, state}, {"present_state", out.PresentState, state}, {"kept_states", out.KeptStates, state},
+		{"past_normalizer", in.PastNormalizer, tile.Float32}, {"present_normalizer", out.PresentNormalizer, tile.Float32},
+	} {
+		if x.t.present() && x.t.dtype() != x.dtype {
+			return refuse(x.name, x.dtype, "%s", x.t.dtype())
+		}
+	}
+	if o.backward && (p.DType != tile.Float32 || p.StateDType != "") {
+		return refuse("query", "float32, with float32 states, in a backward pass", "%s, states %s", p.DType, state)
+	}
+	return nil
 }
 
 // checkOptions refuses options that do not go together.
@@ -248,7 +292,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 			width *= s.Dk
 			p.Decay = tile.DecayKey
 		}
-		if err := checkTensor("decay", "(B,T,Hkv) or (B,T,Hkv*dk)", in.Decay, s.B, s.T, width); err != nil {
+		if err := checkStored("decay", "(B,T,Hkv) or (B,T,Hkv*dk)", in.Decay, s.B, s.T, width); err != nil {
 			return err
 		}
 		a.decay = in.Decay.Data
@@ -263,7 +307,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		if len(in.Beta.Shape) == 3 && in.Beta.Shape[2] == 1 {
 			a.betaHeads = 1
 		}
-		if err := checkTensor("beta", "(B,T,Hkv) or (B,T,1)", in.Beta, s.B, s.T, a.betaHeads); err != nil {
+		if err := checkStored("beta", "(B,T,Hkv) or (B,T,1)", in.Beta, s.B, s.T, a.betaHeads); err != nil {
 			return err
 		}
 		a.beta = in.Beta.Data
@@ -280,36 +324,50 @@ func headWidth(name, layout string, t Tensor, heads int) (int, error) {
 	return last / heads, nil
 }
 
-// checkAliases refuses outputs that overlap an input or each other; only the state may be updated in place.
+// checkAliases refuses outputs that overlap an input or each other; only the state, and the normalizer, may be updated in place.
 func (a *attentionArgs) checkAliases() error {
-	if overlaps(a.output, a.state) {
-		return refuse("output", "apart from present_state", "overlapping memory")
+	b := &a.bits
+	outputs := [...]extent{
+		extentOf("output", a.output, b.output), extentOf("present_state", a.state, b.state), extentOf("kept_states", a.keptStates, b.kept),
+		extentOf("present_normalizer", a.norm, nil),
 	}
-	if overlaps(a.norm, a.output) || overlaps(a.norm, a.state) || overlaps(a.norm, a.keptStates) {
-		return refuse("present_normalizer", "apart from the other outputs", "overlapping memory")
+	inputs := [...]extent{
+		extentOf("query", a.query, b.query), extentOf("key", a.key, b.key), extentOf("value", a.value, b.value),
+		extentOf("decay", a.decay, b.decay), extentOf("beta", a.beta, b.beta), extentOf("past_state", a.past, b.past),
+		extentOf("past_normalizer", a.pastNorm, nil),
 	}
-	if overlaps(a.keptStates, a.output) || overlaps(a.keptStates, a.state) {
-		return refuse("kept_states", "apart from the other outputs", "overlapping memory")
-	}
-	for _, in := range []struct {
-		name string
-		data []float32
-	}{
-		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
-		{"past_normalizer", a.pastNorm},
-	} {
-		if overlaps(a.norm, in.data) && !(in.name == "past_normalizer" && same(a.norm, in.data)) {
-			return refuse("present_normalizer", "apart from "+in.name, "overlapping memory")
+	for i, out := range outputs {
+		for _, other := range outputs[:i] {
+			if out.overlaps(other) {
+				return refuse(other.name, "apart from "+out.name, "overlapping memory")
+			}
 		}
-		if overlaps(a.keptStates, in.data) {
-			return refuse("kept_states", "apart from "+in.name, "overlapping memory")
-		}
-		if overlaps(a.output, in.data) {
-			return refuse("output", "apart from "+in.name, "overlapping memory")
-		}
-		if overlaps(a.state, in.data) && !(in.name == "past_state" && same(a.state, in.data)) {
-			return refuse("present_state", "apart from "+in.name, "overlapping memory")
+		for _, in := range inputs {
+			inPlace := out.name == "present_state" && in.name == "past_state" || out.name == "present_normalizer" && in.name == "past_normalizer"
+			if out.overlaps(in) && !(inPlace && out.start == in.start && out.end == in.end) {
+				return refuse(out.name, "apart from "+in.name, "overlapping memory")
+			}
 		}
 	}
 	return nil
 }
+
+// extent is the memory of an argument, which has elements of either type.
+type extent struct {
+	name       string
+	start, end uintptr
+}
+
+func extentOf(name string, data []float32, bits []uint16) extent {
+	switch {
+	case len(data) > 0:
+		start := uintptr(unsafe.Pointer(&data[0]))
+		return extent{name, start, start + uintptr(len(data))*4}
+	case len(bits) > 0:
+		start := uintptr(unsafe.Pointer(&bits[0]))
+		return extent{name, start, start + uintptr(len(bits))*2}
+	}
+	return extent{name: name}
+}
+
+func (e extent) overlaps(o extent) bool { return e.start < o.end && o.start < e.end }

@@ -297,16 +297,16 @@ func backwardArgs(c *Case) (*LinearAttention, *Gradients, *OutputGradients, *Inp
 	a, s := c.attention, c.Problem.Shape
 	state := []int{s.B, s.Hkv, s.Dk, s.Dv}
 	in := &Inputs{
-		Query: Tensor{a.query, []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{a.key, []int{s.B, s.T, s.Hkv * s.Dk}},
-		Value: Tensor{a.value, []int{s.B, s.T, s.Hkv * s.Dv}}, PastState: Tensor{a.past, state},
+		Query: Tensor{Data: a.query, Shape: []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{Data: a.key, Shape: []int{s.B, s.T, s.Hkv * s.Dk}},
+		Value: Tensor{Data: a.value, Shape: []int{s.B, s.T, s.Hkv * s.Dv}}, PastState: Tensor{Data: a.past, Shape: state},
 	}
-	grads := &Gradients{Query: Tensor{a.gradQuery, in.Query.Shape}, Key: Tensor{a.gradKey, in.Key.Shape}, Value: Tensor{a.gradValue, in.Value.Shape}, PastState: Tensor{a.gradPast, state}}
+	grads := &Gradients{Query: Tensor{Data: a.gradQuery, Shape: in.Query.Shape}, Key: Tensor{Data: a.gradKey, Shape: in.Key.Shape}, Value: Tensor{Data: a.gradValue, Shape: in.Value.Shape}, PastState: Tensor{Data: a.gradPast, Shape: state}}
 	if a.decay != nil {
-		in.Decay = Tensor{a.decay, []int{s.B, s.T, len(a.decay) / (s.B * s.T)}}
-		grads.Decay = Tensor{a.gradDecay, in.Decay.Shape}
+		in.Decay = Tensor{Data: a.decay, Shape: []int{s.B, s.T, len(a.decay) / (s.B * s.T)}}
+		grads.Decay = Tensor{Data: a.gradDecay, Shape: in.Decay.Shape}
 	}
 	op := &LinearAttention{QHeads: s.Hq, KVHeads: s.Hkv, Rule: c.Problem.Rule, HeadDecay: a.headDecay, Threads: c.Problem.Threads}
-	return op, grads, &OutputGradients{Output: Tensor{a.gradOutput, []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{a.gradState, state}}, in
+	return op, grads, &OutputGradients{Output: Tensor{Data: a.gradOutput, Shape: []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{Data: a.gradState, Shape: state}}, in
 }
 
 // Calls of one sequence in parts, each with the past state of the part before and the state gradient of the part after, give the
@@ -327,7 +327,7 @@ func TestBackwardSplitsOverCalls(t *testing.T) {
 				return x
 			}
 			w := x.Shape[2]
-			return Tensor{x.Data[lo*w : hi*w], []int{1, hi - lo, w}}
+			return Tensor{Data: x.Data[lo*w : hi*w], Shape: []int{1, hi - lo, w}}
 		}
 		for i := range cuts[1:] {
 			states = append(states, past)
@@ -341,7 +341,7 @@ func TestBackwardSplitsOverCalls(t *testing.T) {
 			part.PastState.Data = states[i]
 			gp := NewTensor(s.B, s.Hkv, s.Dk, s.Dv)
 			g := &Gradients{Query: cut(grads.Query, lo, hi), Key: cut(grads.Key, lo, hi), Value: cut(grads.Value, lo, hi), Decay: cut(grads.Decay, lo, hi), PastState: gp}
-			o := &OutputGradients{Output: cut(gout.Output, lo, hi), PresentState: Tensor{gradState, gp.Shape}}
+			o := &OutputGradients{Output: cut(gout.Output, lo, hi), PresentState: Tensor{Data: gradState, Shape: gp.Shape}}
 			if err := op.Backward(g, o, &part); err != nil {
 				t.Fatal(err)
 			}

@@ -65,17 +65,21 @@ func compare(t testing.TB, c *Case, cand tile.Candidate) {
 // wantOracle compares all that a call on a case has written with the oracle.
 func wantOracle(t testing.TB, c *Case, past []float32, what string) {
 	t.Helper()
+	c.attention.written()
 	p, a := c.Problem, c.attention
 	want := oracleCase(p, a).Oracle(a.query, a.key, a.value, past, a.decay, a.beta)
 	for _, o := range []struct {
-		name      string
-		got       []float32
-		want, abs []float64
-	}{{"output", a.output, want.Output, want.OutputAbs}, {"state", a.state, want.State, want.StateAbs}, {"normalizer", a.norm, want.Norm, want.Norm}} {
+		name, dtype string
+		got         []float32
+		want, abs   []float64
+	}{
+		{"output", p.DType, a.output, want.Output, want.OutputAbs}, {"state", p.StateDType, a.state, want.State, want.StateAbs},
+		{"normalizer", "", a.norm, want.Norm, want.Norm},
+	} {
 		if len(o.got) != len(o.want) {
 			t.Fatalf("%s %s: %d values of %s, want %d", p, what, len(o.got), o.name, len(o.want))
 		}
-		if e := relativeError(o.got, o.want, o.abs); e > ErrorBound(p) {
+		if e := storedError(o.dtype, ErrorBound(p), o.got, o.want, o.abs); e > ErrorBound(p) {
 			t.Fatalf("%s %s: %s error %.3g above %.3g", p, what, o.name, e, ErrorBound(p))
 		}
 	}
@@ -312,9 +316,9 @@ func TestForwardSplitsOverCalls(t *testing.T) {
 				if data == nil {
 					return Tensor{}
 				}
-				return Tensor{data[lo*width : hi*width], []int{b, hi - lo, width}}
+				return Tensor{Data: data[lo*width : hi*width], Shape: []int{b, hi - lo, width}}
 			}
-			st := Tensor{state, []int{b, h, dk, dv}}
+			st := Tensor{Data: state, Shape: []int{b, h, dk, dv}}
 			in := &Inputs{Query: cut(a.query, h*dk), Key: cut(a.key, h*dk), Value: cut(a.value, h*dv), PastState: st, Decay: cut(a.decay, len(a.decay)/max(1, b*tokens)), Beta: cut(a.beta, h)}
 			out := &Outputs{Output: cut(output, h*dv), PresentState: st}
 			if err := forward(p.Op, p.Rule, h, h, in, out); err != nil {
@@ -349,9 +353,9 @@ func TestForwardConcurrently(t *testing.T) {
 	a, s := c.attention, p.Shape
 	op := &DeltaRule{QHeads: s.Hq, KVHeads: s.Hkv, Threads: 2}
 	in := &Inputs{
-		Query: Tensor{a.query, []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{a.key, []int{s.B, s.T, s.Hkv * s.Dk}},
-		Value: Tensor{a.value, []int{s.B, s.T, s.Hkv * s.Dv}}, PastState: Tensor{a.past, []int{s.B, s.Hkv, s.Dk, s.Dv}},
-		Decay: Tensor{a.decay, []int{s.B, s.T, s.Hkv}}, Beta: Tensor{a.beta, []int{s.B, s.T, s.Hkv}},
+		Query: Tensor{Data: a.query, Shape: []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{Data: a.key, Shape: []int{s.B, s.T, s.Hkv * s.Dk}},
+		Value: Tensor{Data: a.value, Shape: []int{s.B, s.T, s.Hkv * s.Dv}}, PastState: Tensor{Data: a.past, Shape: []int{s.B, s.Hkv, s.Dk, s.Dv}},
+		Decay: Tensor{Data: a.decay, Shape: []int{s.B, s.T, s.Hkv}}, Beta: Tensor{Data: a.beta, Shape: []int{s.B, s.T, s.Hkv}},
 	}
 	outs := make([]Outputs, 8)
 	var wg sync.WaitGroup
@@ -385,16 +389,16 @@ func TestForwardAllocatesNothing(t *testing.T) {
 		}
 		a, s := c.attention, p.Shape
 		in := &Inputs{
-			Query: Tensor{a.query, []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{a.key, []int{s.B, s.T, s.Hkv * s.Dk}},
-			Value: Tensor{a.value, []int{s.B, s.T, s.Hkv * s.Dv}},
+			Query: Tensor{Data: a.query, Shape: []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{Data: a.key, Shape: []int{s.B, s.T, s.Hkv * s.Dk}},
+			Value: Tensor{Data: a.value, Shape: []int{s.B, s.T, s.Hkv * s.Dv}},
 		}
 		if a.decay != nil {
-			in.Decay = Tensor{a.decay, []int{s.B, s.T, len(a.decay) / s.B / s.T}}
+			in.Decay = Tensor{Data: a.decay, Shape: []int{s.B, s.T, len(a.decay) / s.B / s.T}}
 		}
 		if a.beta != nil {
-			in.Beta = Tensor{a.beta, []int{s.B, s.T, s.Hkv}}
+			in.Beta = Tensor{Data: a.beta, Shape: []int{s.B, s.T, s.Hkv}}
 		}
-		out := &Outputs{Output: Tensor{a.output, []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{a.state, []int{s.B, s.Hkv, s.Dk, s.Dv}}}
+		out := &Outputs{Output: Tensor{Data: a.output, Shape: []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{Data: a.state, Shape: []int{s.B, s.Hkv, s.Dk, s.Dv}}}
 		linear := &LinearAttention{QHeads: 2, KVHeads: 2, Rule: p.Rule, HeadDecay: a.headDecay, Threads: 2}
 		delta := &DeltaRule{QHeads: 2, KVHeads: 2, Rule: p.Rule, Threads: 2}
 		once := func() {

@@ -29,11 +29,23 @@ func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) 
 	case p.Full:
 		return newFull(p, prim, cfg)
 	}
-	if cfg["form"] == formRecurrence {
+	if hasForms(p) && cfg["form"] == formRecurrence {
 		return newRecurrence(p, prim, cfg)
 	}
 	return newAttention(p, prim, cfg)
 }
+
+// newHalfDriver adds the conversion of 16-bit arrays to a form that cannot do it.
+func newHalfDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
+	if p.DType == tile.Float32 && p.StateDType == "" || hasForms(p) && cfg["form"] == formRecurrence {
+		return newAttentionDriver(p, prim, cfg)
+	}
+	p.DType, p.StateDType = tile.Float32, ""
+	return &widened{walker: newAttentionDriver(p, prim, cfg).(walker), converter: converter{prim: prim}}
+}
+
+// finisher is a driver with something to do after all parts.
+type finisher interface{ finish() }
 
 // Call is a problem prepared for one candidate, with the scratch of all its
 // workers: running it allocates nothing. A Call is for one goroutine at a time.
@@ -60,13 +72,18 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 		x.hash = newHashLayer(p, prim, c.Config)
 		x.driver = x.hash
 	} else {
-		x.attention = newAttentionDriver(p, prim, c.Config)
+		x.attention = newHalfDriver(p, prim, c.Config)
 		x.driver = x.attention
 	}
 	return x, nil
 }
 
-func (x *Call) run() { run(x.driver, &x.done) }
+func (x *Call) run() {
+	run(x.driver, &x.done)
+	if f, ok := x.driver.(finisher); ok {
+		f.finish()
+	}
+}
 
 // resolved is a problem's choice with prepared calls that wait for their next use.
 type resolved struct {

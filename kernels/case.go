@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/rooftune/rooftune/kernels/generic"
@@ -20,7 +21,7 @@ type Case struct {
 }
 
 // NewCase generates a problem's arrays. The same seed gives the same numbers.
-func NewCase(p tile.Problem, seed uint64) (*Case, error) {
+func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 	if err := CheckProblem(p); err != nil {
 		return nil, err
 	}
@@ -54,6 +55,11 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 		a.pastNorm = g.uniform(s.B*s.Hkv*s.Dk, 0, 1)
 		a.norm = aligned(s.B * s.Hkv * s.Dk)
 	}
+	defer func() {
+		if err == nil {
+			c.attention.toBits()
+		}
+	}()
 	switch p.Decay {
 	case tile.DecayHead:
 		a.decay = g.uniform(s.B*s.T*s.Hkv, -0.1, 0)
@@ -70,6 +76,52 @@ func NewCase(p tile.Problem, seed uint64) (*Case, error) {
 		a.withGradients(g)
 	}
 	return &Case{Problem: p, attention: a}, nil
+}
+
+// toBits rounds a case's arrays to the types that they are stored in: the float32 arrays keep the rounded values, for the oracle, and
+// the bits hold the same.
+func (a *attentionArgs) toBits() {
+	p := a.problem
+	round := converter{prim: genericPrimitives()}
+	half := func(dtype string, v []float32) []uint16 {
+		if v == nil {
+			return nil
+		}
+		bits := make([]uint16, len(v))
+		round.wholeBack(dtype, bits, v)
+		round.whole(dtype, v, bits)
+		return bits
+	}
+	if a.halves() {
+		b := &a.bits
+		b.query, b.key, b.value, b.decay, b.beta = half(p.DType, a.query), half(p.DType, a.key), half(p.DType, a.value), half(p.DType, a.decay), half(p.DType, a.beta)
+		b.output = half(p.DType, a.output)
+	}
+	if a.halfState() {
+		a.bits.past, a.bits.state = half(p.StateDType, a.past), half(p.StateDType, a.state)
+	}
+}
+
+// stored is what a call is given of a case: of an array that is stored in 16 bits, the bits alone.
+func (a attentionArgs) stored() attentionArgs {
+	if a.halves() {
+		a.query, a.key, a.value, a.decay, a.beta, a.output = nil, nil, nil, nil, nil, nil
+	}
+	if a.halfState() {
+		a.past, a.state = nil, nil
+	}
+	return a
+}
+
+// written brings the float32 arrays of a case up to date with what a call has stored in bits.
+func (a *attentionArgs) written() {
+	c := converter{prim: genericPrimitives()}
+	if a.halves() {
+		c.whole(a.problem.DType, a.output, a.bits.output)
+	}
+	if a.halfState() {
+		c.whole(a.problem.StateDType, a.state, a.bits.state)
+	}
 }
 
 // Epsilons of cases.
@@ -111,7 +163,7 @@ func (c *Case) set(x *Call) {
 		x.hash.set(c.hash)
 		return
 	}
-	x.attention.set(c.attention)
+	x.attention.set(c.attention.stored())
 }
 
 // Run computes the case once. It allocates nothing after the first run.
@@ -259,9 +311,13 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	} else {
 		a := &args.attention
 		a.problem, a.output, a.state, a.norm = small, aligned(len(a.output)), aligned(len(a.state)), aligned(len(a.norm))
+		a.bits.output, a.bits.state = make([]uint16, len(a.bits.output)), make([]uint16, len(a.bits.state))
 	}
 	args.set(x)
 	x.run()
+	if small.Op != tile.HashLayer && small.Dir == tile.Forward {
+		args.attention.written()
+	}
 	bound = ErrorBound(small)
 	if small.Dir == tile.Backward {
 		return args.attention.backwardError(want.gradients), bound, nil
@@ -275,8 +331,8 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		return max(relativeError(args.hash.output, want.hash.Output, want.hash.OutputAbs),
 			relativeError(args.hash.weights, want.hash.Weights, want.hash.Weights)), bound, nil
 	}
-	return max(relativeError(args.attention.output, want.attention.Output, want.attention.OutputAbs),
-		relativeError(args.attention.state, want.attention.State, want.attention.StateAbs),
+	return max(storedError(small.DType, bound, args.attention.output, want.attention.Output, want.attention.OutputAbs),
+		storedError(small.StateDType, bound, args.attention.state, want.attention.State, want.attention.StateAbs),
 		relativeError(args.attention.norm, want.attention.Norm, want.attention.Norm)), bound, nil
 }
 
@@ -289,7 +345,7 @@ const eps = 1.0 / (1 << 24)
 // Attention ops: eps (4T + dk + 16). A token's term passes through at most T state updates or masked products, each an
 // addition and a multiplication by a decay factor that is itself within 2 ulp, and one
 // dot product of length dk; a feature map of both operands adds dk + 16, for a sum of squares of length dk or exponentials. A quotient's
-// bound is that of both its parts (the oracle adds their scales). Backward: eps (4T + dk + dv + Hq/Hkv + 16), see
+// bound is that of both its parts (the oracle adds their scales). An output or a state that is stored in 16 bits adds one rounding to it. Backward: eps (4T + dk + dv + Hq/Hkv + 16), see
 // LinearAttention.Backward. Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
@@ -303,7 +359,29 @@ func ErrorBound(p tile.Problem) float64 {
 	if p.FeatureMap != tile.MapNone {
 		n += s.Dk + 16
 	}
-	return eps * float64(n)
+	unit, _, _ := roundoff(p.DType)
+	state, _, _ := roundoff(p.StateDType)
+	return eps*float64(n) + max(unit, state)
+}
+
+// storedError is relativeError of numbers stored in a dtype, with this bound: below the smallest normal number of the dtype the places are as
+// far apart as there, and above the largest lies Inf.
+func storedError(dtype string, bound float64, got []float32, want, scale []float64) float64 {
+	_, smallest, largest := roundoff(dtype)
+	if dtype != tile.Float16 {
+		return relativeError(got, want, scale)
+	}
+	w, s := slices.Clone(want), slices.Clone(scale)
+	for i := range w {
+		s[i] += smallest
+		switch over := math.Abs(w[i]) - largest; {
+		case over > bound*s[i]:
+			w[i] = math.Copysign(math.Inf(1), w[i])
+		case over > -bound*s[i] && math.IsInf(float64(got[i]), 0): // either will do
+			w[i] = math.Copysign(math.Inf(1), w[i])
+		}
+	}
+	return relativeError(got, w, s)
 }
 
 // relativeError is the largest |got-want| over the scale of its rounding errors. Non-finite values must be the same;

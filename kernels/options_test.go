@@ -47,10 +47,10 @@ func TestLinearAttentionOptionArguments(t *testing.T) {
 	good := func() (*LinearAttention, *Inputs, *Outputs) {
 		a, s := c.attention, p.Shape
 		in := a.inputs()
-		in.PastNormalizer = Tensor{a.pastNorm, []int{s.B, s.Hkv, s.Dk}}
+		in.PastNormalizer = Tensor{Data: a.pastNorm, Shape: []int{s.B, s.Hkv, s.Dk}}
 		return &LinearAttention{QHeads: 2, KVHeads: 2, Full: true, FeatureMap: tile.MapELU, Normalize: true, NormalizeEps: caseNormEps}, in,
-			&Outputs{Output: Tensor{a.output, []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{a.state, []int{s.B, s.Hkv, s.Dk, s.Dv}},
-				PresentNormalizer: Tensor{a.norm, []int{s.B, s.Hkv, s.Dk}}}
+			&Outputs{Output: Tensor{Data: a.output, Shape: []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{Data: a.state, Shape: []int{s.B, s.Hkv, s.Dk, s.Dv}},
+				PresentNormalizer: Tensor{Data: a.norm, Shape: []int{s.B, s.Hkv, s.Dk}}}
 	}
 	o, in, out := good()
 	if err := o.Forward(out, in); err != nil {
@@ -70,7 +70,7 @@ func TestLinearAttentionOptionArguments(t *testing.T) {
 		"negative map eps":   {"FeatureMapEps", func(o *LinearAttention, in *Inputs, out *Outputs) { o.FeatureMapEps = -1 }},
 		"norm not asked for": {"past_normalizer", func(o *LinearAttention, in *Inputs, out *Outputs) { o.Normalize = false }},
 		"norm shape":         {"present_normalizer", func(o *LinearAttention, in *Inputs, out *Outputs) { out.PresentNormalizer = NewTensor(2, 2, 6) }},
-		"norm over output":   {"present_normalizer", func(o *LinearAttention, in *Inputs, out *Outputs) { out.PresentNormalizer.Data = out.Output.Data[:20] }},
+		"norm over output":   {"output", func(o *LinearAttention, in *Inputs, out *Outputs) { out.PresentNormalizer.Data = out.Output.Data[:20] }},
 	} {
 		o, in, out := good()
 		x.spoil(o, in, out)

@@ -13,8 +13,18 @@ func CheckProblem(p tile.Problem) error {
 		return fmt.Errorf("kernels: problem %s: "+format, append([]any{p.Op}, a...)...)
 	}
 	s := p.Shape
-	if p.DType != "float32" {
-		return bad("dtype %q must be float32", p.DType)
+	attention := p.Op == tile.LinearAttention || p.Op == tile.DeltaRule
+	switch p.DType {
+	case tile.Float32:
+	case tile.BFloat16, tile.Float16:
+		if !attention || p.Dir != tile.Forward {
+			return bad("dtype %q must be float32", p.DType)
+		}
+	default:
+		return bad("dtype %q must be float32, bfloat16 or float16", p.DType)
+	}
+	if p.StateDType != "" && (!attention || p.Dir != tile.Forward || p.StateDType != tile.BFloat16 && p.StateDType != tile.Float16) {
+		return bad("state_dtype %q must be empty (float32), or bfloat16 or float16 in a forward attention op", p.StateDType)
 	}
 	switch {
 	case p.Dir != tile.Forward && p.Dir != tile.Backward:

@@ -45,7 +45,7 @@ type walker interface {
 
 func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {
 	// The driver is the whole problem's, with its workers and shares, and walks a shorter problem's arrays.
-	a := newAttentionDriver(p, r.Primitives(), c.Config).(walker)
+	a := newHalfDriver(p, r.Primitives(), c.Config).(walker)
 	units, perBatch, workers, chunk, headOuter := a.share()
 	full := p.Shape
 	short := p
@@ -58,8 +58,8 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	if err != nil {
 		return nil, err
 	}
-	a.set(cs.attention)
-	in := cs.attention
+	in := cs.attention.stored()
+	a.set(in)
 	for _, b := range []struct {
 		name string
 		data []float32
@@ -70,6 +70,15 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	} {
 		r.Buffer(b.name, b.data, b.kind)
 	}
+	b := in.bits
+	r.Halves("query", b.query, sim.Input)
+	r.Halves("key", b.key, sim.Input)
+	r.Halves("value", b.value, sim.Input)
+	r.Halves("decay", b.decay, sim.Input)
+	r.Halves("beta", b.beta, sim.Input)
+	r.Halves("output", b.output, sim.Output)
+	r.Halves("past", b.past, sim.State)
+	r.Halves("state", b.state, sim.State)
 	for name, data := range a.scratchBuffers() {
 		r.Buffer(name, data, sim.Scratch)
 	}
@@ -173,6 +182,18 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 	}
 	if p.Op == tile.DeltaRule {
 		a.beta = aligned(s.B * s.T * s.Hkv)
+	}
+	if a.halves() {
+		b := &a.bits
+		for _, x := range []struct {
+			bits *[]uint16
+			of   []float32
+		}{{&b.query, a.query}, {&b.key, a.key}, {&b.value, a.value}, {&b.decay, a.decay}, {&b.beta, a.beta}, {&b.output, a.output}} {
+			*x.bits = make([]uint16, len(x.of))
+		}
+	}
+	if a.halfState() {
+		a.bits.state = make([]uint16, len(a.state))
 	}
 	return &Case{Problem: p, attention: a}, nil
 }

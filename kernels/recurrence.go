@@ -40,6 +40,8 @@ type recurrenceWork struct {
 	den, ones                  []float32 // of the normaliser
 	mapped                     []float32 // features of a chunk's queries, then keys
 	mapping                    mapping
+	wide, v, o                 []float32 // a chunk's 16-bit queries and keys as float32; its values and outputs
+	convert                    converter
 	factors, d                 []float32 // per key, of a chunk, and those of its blocks
 	fold                       tile.Fold
 	recur                      tile.Recur
@@ -56,7 +58,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	a := &recurrence{
 		prim: prim, run: kernel.Run, block: kernel.Block(max(1, s.Hq/s.Hkv)), cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
-		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens, panels: (s.Dv + kernel.NR - 1) / kernel.NR,
+		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens && p.StateDType == "", panels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
@@ -83,6 +85,10 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		}
 		if a.copies > 0 || p.Decay == tile.DecayKey {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
+		}
+		w.convert.prim = prim
+		if p.DType != tile.Float32 {
+			w.wide, w.v, w.o = aligned(a.chunk*(a.group+1)*s.Dk), aligned(a.chunk*s.Dv), aligned(a.chunk*a.group*s.Dv)
 		}
 		if p.FeatureMap != tile.MapNone {
 			w.mapped = aligned(a.chunk * (a.group + 1) * s.Dk)
@@ -129,6 +135,7 @@ func (a *recurrence) release() {
 	for _, w := range a.work {
 		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 		w.mapping = mapping{}
+		w.convert.release()
 	}
 }
 
@@ -178,10 +185,9 @@ func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 		if dk := a.problem.Shape.Dk; len(a.norm) > 0 && u.p0 == 0 {
 			copy(a.norm[u.head*dk:][:dk], a.norms[i*dk:])
 		}
-		if a.inPlace || a.state == nil {
-			continue
+		if !a.inPlace {
+			a.store(w, u, a.state, a.bits.state, u.head)
 		}
-		a.store(w, u, a.state[u.head*a.problem.Shape.Dk*a.problem.Shape.Dv:])
 	}
 }
 
@@ -209,6 +215,20 @@ func (a *recurrence) panel(u panelUnit, p int) (state []float32, ld, j, width in
 	return a.states[at+j*s.Dk : at+(j+width)*s.Dk], width, j, width
 }
 
+// columns gives a unit's first column and their number.
+func (a *recurrence) columns(u panelUnit) (j, width int) {
+	j = u.p0 * a.cols
+	return j, min(a.problem.Shape.Dv, u.p1*a.cols) - j
+}
+
+// part is the rest of an array from a place, nil if there is no array.
+func part(v []float32, from int) []float32 {
+	if v == nil {
+		return nil
+	}
+	return v[from:]
+}
+
 // load sets a unit's state to the past state.
 func (a *recurrence) load(w *recurrenceWork, u panelUnit) {
 	s := a.problem.Shape
@@ -217,22 +237,32 @@ func (a *recurrence) load(w *recurrenceWork, u panelUnit) {
 	}
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
-		if a.past == nil {
+		at := u.head*s.Dk*s.Dv + j
+		switch {
+		case a.bits.past != nil:
+			w.convert.toFloat32(a.problem.StateDType, state, ld, a.bits.past[at:], s.Dv, s.Dk, width)
+		case a.past != nil:
+			a.copyRows(w, state, ld, a.past[at:], s.Dv, s.Dk, width)
+		default:
 			for i := range s.Dk {
 				clear(state[i*ld:][:width])
 			}
-			continue
 		}
-		a.copyRows(w, state, ld, a.past[u.head*s.Dk*s.Dv+j:], s.Dv, s.Dk, width)
 	}
 }
 
-// store copies a unit's part of its head's state to the caller's.
-func (a *recurrence) store(w *recurrenceWork, u panelUnit, to []float32) {
+// store copies a unit's part of its head's state to one of the caller's states of either type, if there are any.
+func (a *recurrence) store(w *recurrenceWork, u panelUnit, to []float32, bits []uint16, head int) {
 	s := a.problem.Shape
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
-		a.copyRows(w, to[j:], s.Dv, state, ld, s.Dk, width)
+		at := head*s.Dk*s.Dv + j
+		switch {
+		case bits != nil:
+			w.convert.fromFloat32(a.problem.StateDType, bits[at:], s.Dv, state, ld, s.Dk, width)
+		case to != nil:
+			a.copyRows(w, to[at:], s.Dv, state, ld, s.Dk, width)
+		}
 	}
 }
 
@@ -254,20 +284,33 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
 
 	a.gates(w, u, row, n)
-	query, lq := a.query[row*ldq+hq*s.Dk:], ldq
-	key, lk := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], ldk
+	query, lq := part(a.query, row*ldq+hq*s.Dk), ldq
+	key, lk := part(a.key, row*ldk+a.keyHead(u.h)*s.Dk), ldk
+	value, lv := part(a.value, row*ldv+u.h*s.Dv), ldv
+	output, lo, headO := part(a.output, row*ldo+u.h*a.group*s.Dv), ldo, s.Dv
+	if a.halves() {
+		wide := a.group * s.Dk
+		w.convert.toFloat32(a.problem.DType, w.wide, wide, a.bits.query[row*ldq+hq*s.Dk:], ldq, n, wide)
+		query, lq = w.wide, wide
+		w.convert.toFloat32(a.problem.DType, w.wide[n*wide:], s.Dk, a.bits.key[row*ldk+a.keyHead(u.h)*s.Dk:], ldk, n, s.Dk)
+		key, lk = w.wide[n*wide:], s.Dk
+		j, width := a.columns(u)
+		w.convert.toFloat32(a.problem.DType, w.v[j:], s.Dv, a.bits.value[row*ldv+u.h*s.Dv+j:], ldv, n, width)
+		value, lv = w.v, s.Dv
+		output, lo = w.o, a.group*s.Dv
+	}
 	if wide := a.group * s.Dk; a.featureMap != tile.MapNone {
 		for h := range a.group {
-			mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[h*s.Dk:], wide, query[h*s.Dk:], ldq, n, s.Dk)
+			mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[h*s.Dk:], wide, query[h*s.Dk:], lq, n, s.Dk)
 		}
-		mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[n*wide:], s.Dk, key, ldk, n, s.Dk)
+		mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[n*wide:], s.Dk, key, lk, n, s.Dk)
 		query, lq, key, lk = w.mapped, wide, w.mapped[n*wide:], s.Dk
 	}
 	switch {
 	case a.problem.Decay == tile.DecayKey:
 		a.foldKeys(w, u, row, n, query, lq, key, lk)
 		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
-	case a.featureMap != tile.MapNone: // copied already
+	case a.halves() || a.featureMap != tile.MapNone: // copied already
 	case a.copies > 1:
 		wide := a.group * s.Dk
 		a.copyRows(w, w.q, wide, query, ldq, n, wide)
@@ -277,8 +320,6 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 		a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
 		key, lk = w.k, s.Dk
 	}
-	value := a.value[row*ldv+u.h*s.Dv:]
-	output := a.output[row*ldo+u.h*a.group*s.Dv:]
 	var next upcoming
 	if a.ahead {
 		next = a.next(ui, t, n, first, last)
@@ -300,16 +341,22 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 			r := &w.recur
 			*r = tile.Recur{}
 			r.Q, r.LDQ, r.HeadQ, r.K, r.LDK = query[i*lq:], lq, s.Dk, key[i*lk:], lk
-			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*ldv+j:], ldv, output[i*ldo+j:], ldo, s.Dv
+			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*lv+j:], lv, output[i*lo+j:], lo, headO
 			r.S, r.LDS = state, ld
 			setGates(r, &gates, i, a.group)
-			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream
+			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream && !a.halves()
 			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
 			a.run(r)
 		}
 	}
+	if a.halves() {
+		for h := range a.group {
+			j, width := a.columns(u)
+			w.convert.fromFloat32(a.problem.DType, a.bits.output[row*ldo+(u.h*a.group+h)*s.Dv+j:], ldo, w.o[h*s.Dv+j:], lo, n, width)
+		}
+	}
 	if place, ok := a.kept(u.b, s.B, t+n); ok {
-		a.store(w, u, a.keptStates[(place*s.Hkv+u.h)*s.Dk*s.Dv:])
+		a.store(w, u, a.keptStates, a.bits.kept, place*s.Hkv+u.h)
 	}
 }
 
@@ -370,7 +417,11 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 			w.g[i] = a.factor[u.h]
 		}
 	case tile.DecayHead:
-		w.exp = tile.Exp{Src: a.decay[row*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
+		w.exp = tile.Exp{Src: part(a.decay, row*s.Hkv+u.h), Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
+		if a.halves() {
+			w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
+			w.exp.Src, w.exp.Stride = w.g, 1
+		}
 		a.prim.Exp(&w.exp)
 	}
 	foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
@@ -387,7 +438,11 @@ func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query 
 	s := a.problem.Shape
 	wide, ld := a.group*s.Dk, s.Hkv*s.Dk
 	for i := range n {
-		w.exp = tile.Exp{Src: a.decay[(row+i)*ld+u.h*s.Dk:], Dst: w.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		w.exp = tile.Exp{Src: part(a.decay, (row+i)*ld+u.h*s.Dk), Dst: w.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		if a.halves() {
+			w.convert.toFloat32(a.problem.DType, w.factors[i*s.Dk:], s.Dk, a.bits.decay[(row+i)*ld+u.h*s.Dk:], ld, 1, s.Dk)
+			w.exp.Src = w.factors[i*s.Dk:]
+		}
 		a.prim.Exp(&w.exp)
 	}
 	for i := 0; i < n; i += a.block {
@@ -442,8 +497,17 @@ func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	row += t
 	hq, _ := a.queryHeads(u.h)
 	n.ld = [3]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
-	n.rows = [3][]float32{a.query[row*n.ld[0]+hq*s.Dk:], a.key[row*n.ld[1]+a.keyHead(u.h)*s.Dk:], a.value[row*n.ld[2]+u.h*s.Dv+u.p0*a.cols:]}
-	const per = cacheLine / 4
+	at := [3]int{row*n.ld[0] + hq*s.Dk, row*n.ld[1] + a.keyHead(u.h)*s.Dk, row*n.ld[2] + u.h*s.Dv + u.p0*a.cols}
+	per := cacheLine / 4
+	for i, v := range [3][]float32{a.query, a.key, a.value} {
+		n.rows[i] = part(v, at[i])
+	}
+	if a.halves() { // two to a float32
+		per *= 2
+		for i, v := range [3][]uint16{a.bits.query, a.bits.key, a.bits.value} {
+			n.rows[i], n.ld[i] = asFloat32(v[at[i]:]), n.ld[i]/2
+		}
+	}
 	n.lines = [3]int{(a.group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (min(s.Dv, u.p1*a.cols) - u.p0*a.cols + per - 1) / per}
 	return n
 }
@@ -476,6 +540,6 @@ func (a *recurrence) walkSteps(units int, trip func()) {
 func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
-		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
+		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "wide": w.wide, "v": w.v, "o": w.o, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
 	}
 }

@@ -110,7 +110,7 @@ func (in *Inputs) checkSequences(s *tile.Shape, kept Tensor, rest ...int) (seque
 		return q, nil
 	}
 	shape := append([]int{len(in.Keep), batch}, rest...)
-	return q, checkTensor("kept_states", "(len(Keep),B,Hkv,dk,dv), B=1 with Offsets", kept, shape...)
+	return q, checkStored("kept_states", "(len(Keep),B,Hkv,dk,dv), B=1 with Offsets", kept, shape...)
 }
 
 // alikePacked is the problem whose choice packed sequences take: counts rounded up to powers of two, so that a

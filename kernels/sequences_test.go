@@ -39,7 +39,7 @@ func TestPackedSequences(t *testing.T) {
 				Shape: tile.Shape{B: n, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv}})
 			cand := anyConfig(t, r, whole, isa)
 			in := a.inputs()
-			in.PastState, in.Offsets, in.Keep = Tensor{states, []int{n, s.Hkv, s.Dk, s.Dv}}, offsets, keep
+			in.PastState, in.Offsets, in.Keep = Tensor{Data: states, Shape: []int{n, s.Hkv, s.Dk, s.Dv}}, offsets, keep
 			out := &Outputs{Output: NewTensor(1, s.T, s.Hq*s.Dv), PresentState: NewTensor(n, s.Hkv, s.Dk, s.Dv)}
 			if keep != nil {
 				out.KeptStates = NewTensor(len(keep), 1, s.Hkv, s.Dk, s.Dv)
@@ -75,21 +75,21 @@ func TestPackedSequences(t *testing.T) {
 func (a attentionArgs) inputs() *Inputs {
 	s := a.problem.Shape
 	in := &Inputs{
-		Query: Tensor{a.query, []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{a.key, []int{s.B, s.T, a.keyHeads * s.Dk}},
-		Value: Tensor{a.value, []int{s.B, s.T, s.Hkv * s.Dv}},
+		Query: Tensor{Data: a.query, Shape: []int{s.B, s.T, s.Hq * s.Dk}}, Key: Tensor{Data: a.key, Shape: []int{s.B, s.T, a.keyHeads * s.Dk}},
+		Value: Tensor{Data: a.value, Shape: []int{s.B, s.T, s.Hkv * s.Dv}},
 	}
 	if a.past != nil {
-		in.PastState = Tensor{a.past, []int{s.B, s.Hkv, s.Dk, s.Dv}}
+		in.PastState = Tensor{Data: a.past, Shape: []int{s.B, s.Hkv, s.Dk, s.Dv}}
 	}
 	if a.decay != nil {
 		width := s.Hkv
 		if a.problem.Decay == tile.DecayKey {
 			width *= s.Dk
 		}
-		in.Decay = Tensor{a.decay, []int{s.B, s.T, width}}
+		in.Decay = Tensor{Data: a.decay, Shape: []int{s.B, s.T, width}}
 	}
 	if a.beta != nil {
-		in.Beta = Tensor{a.beta, []int{s.B, s.T, a.betaHeads}}
+		in.Beta = Tensor{Data: a.beta, Shape: []int{s.B, s.T, a.betaHeads}}
 	}
 	return in
 }
@@ -151,7 +151,7 @@ func TestInverseGQA(t *testing.T) {
 				}
 				return out.Output.Data
 			}
-			if got, want := run(Tensor{few, []int{s.B, s.T, hq * s.Dk}}), run(Tensor{repeated, []int{s.B, s.T, s.Hkv * s.Dk}}); !slices.Equal(got, want) {
+			if got, want := run(Tensor{Data: few, Shape: []int{s.B, s.T, hq * s.Dk}}), run(Tensor{Data: repeated, Shape: []int{s.B, s.T, s.Hkv * s.Dk}}); !slices.Equal(got, want) {
 				t.Errorf("%s %s: shared key heads give another answer than repeated ones", p, cand)
 			}
 			in := a.inputs()

@@ -4,13 +4,35 @@ import (
 	"fmt"
 	"math"
 	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// Tensor is a dense row-major float32 array. The zero Tensor means that an
+// Tensor is a dense row-major array. The zero Tensor means that an
 // optional argument is absent.
 type Tensor struct {
-	Data  []float32
+	Data  []float32 // elements of a float32 array
 	Shape []int
+	// DType is tile.Float32 (also ""), or tile.BFloat16 or tile.Float16, whose elements are Bits and not Data.
+	DType string
+	Bits  []uint16
+}
+
+// NewHalfTensor allocates a zeroed tensor of a 16-bit type. It panics on a shape that is negative or overflows, as make does.
+func NewHalfTensor(dtype string, shape ...int) Tensor {
+	n, ok := volume(shape)
+	if !ok {
+		panic(fmt.Sprintf("kernels: shape %v is negative or too large", shape))
+	}
+	return Tensor{Bits: make([]uint16, n), Shape: shape, DType: dtype}
+}
+
+// dtype is the type of the elements.
+func (t Tensor) dtype() string {
+	if t.DType == "" {
+		return tile.Float32
+	}
+	return t.DType
 }
 
 // NewTensor allocates a zeroed tensor. It panics on a shape that is negative
@@ -23,7 +45,7 @@ func NewTensor(shape ...int) Tensor {
 	return Tensor{Data: aligned(n), Shape: shape}
 }
 
-func (t Tensor) present() bool { return t.Shape != nil || t.Data != nil }
+func (t Tensor) present() bool { return t.Shape != nil || t.Data != nil || t.Bits != nil }
 
 // ArgumentError names the argument that an op refused, what it was and what it must be.
 type ArgumentError struct {
@@ -66,9 +88,17 @@ func volume(shape []int) (int, bool) {
 	return n, true
 }
 
-// checkTensor refuses a tensor that does not have exactly this shape, or whose data is not as long as
+// checkTensor refuses a tensor that is not float32, that does not have exactly this shape, or whose data is not as long as
 // its shape says. layout names the dimensions for the message.
 func checkTensor(name, layout string, t Tensor, shape ...int) error {
+	if t.dtype() != tile.Float32 {
+		return refuse(name, "float32", "%s", t.dtype())
+	}
+	return checkStored(name, layout, t, shape...)
+}
+
+// checkStored is checkTensor for elements of any type.
+func checkStored(name, layout string, t Tensor, shape ...int) error {
 	if len(t.Shape) != len(shape) {
 		return refuse(name, fmt.Sprintf("rank %d, %s", len(shape), layout), "rank %d, shape %v", len(t.Shape), t.Shape)
 	}
@@ -85,8 +115,16 @@ func checkLength(name string, t Tensor) error {
 	if !ok {
 		return refuse(name, "non-negative and small enough to address", "shape %v", t.Shape)
 	}
-	if len(t.Data) != n {
-		return refuse(name, fmt.Sprintf("%d for shape %v", n, t.Shape), "%d elements", len(t.Data))
+	have, other := len(t.Data), len(t.Bits)
+	switch t.dtype() {
+	case tile.Float32:
+	case tile.BFloat16, tile.Float16:
+		have, other = other, have
+	default:
+		return refuse(name, "float32, bfloat16 or float16", "of type %q", t.DType)
+	}
+	if have != n || other != 0 {
+		return refuse(name, fmt.Sprintf("%d for shape %v, of %s alone", n, t.Shape, t.dtype()), "%d elements and %d of another type", have, other)
 	}
 	return nil
 }

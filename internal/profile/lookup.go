@@ -105,7 +105,7 @@ func Distance(a, b tile.Problem) float64 {
 	if a == b {
 		return 0
 	}
-	if a.Op != b.Op || a.DType != b.DType || a.Dir != b.Dir || a.Full != b.Full {
+	if a.Op != b.Op || a.DType != b.DType || a.StateDType != b.StateDType || a.Dir != b.Dir || a.Full != b.Full {
 		return math.Inf(1)
 	}
 	d := weightThreads * octaves(a.Threads, b.Threads)

@@ -96,7 +96,7 @@ func checkProblem(p tile.Problem) error {
 	if !isName(p.Op) {
 		return fmt.Errorf("op %q is not a name", p.Op)
 	}
-	for _, s := range []string{p.Rule, p.DType, p.Dir, p.Decay, p.Weighting, p.FeatureMap} {
+	for _, s := range []string{p.Rule, p.DType, p.Dir, p.Decay, p.Weighting, p.FeatureMap, p.StateDType} {
 		if s != "" && !isName(s) {
 			return fmt.Errorf("%q is not a name", s)
 		}

@@ -40,6 +40,13 @@ const (
 // FeatureMaps lists them.
 func FeatureMaps() []string { return []string{MapNone, MapReLU, MapELU, MapExp, MapL2} }
 
+// The types that arrays are stored in. Sums are float32.
+const (
+	Float32  = "float32"
+	BFloat16 = "bfloat16"
+	Float16  = "float16"
+)
+
 // The directions.
 const (
 	Forward  = "fwd"
@@ -84,11 +91,14 @@ type Problem struct {
 	Op        string `json:"op"`
 	Rule      string `json:"rule,omitempty"`
 	Shape     Shape  `json:"shape"`
-	DType     string `json:"dtype"`               // "float32"
+	DType     string `json:"dtype"`               // of all arrays but the states: Float32, BFloat16 or Float16
 	Dir       string `json:"dir"`                 // Forward or Backward
 	Threads   int    `json:"threads"`             // workers, at least 1
 	Decay     string `json:"decay,omitempty"`     // attention ops
 	Weighting string `json:"weighting,omitempty"` // hash layers
+
+	// StateDType is the attention ops' type of past and present state, "" for float32.
+	StateDType string `json:"state_dtype,omitempty"`
 
 	// Options of linear-attention.
 	Full       bool   `json:"full,omitempty"`        // not causal
@@ -105,6 +115,12 @@ func (p Problem) String() string {
 	}
 	if p.Decay == DecayFixed || p.Decay == DecayKey {
 		b.WriteString("(" + p.Decay + ")")
+	}
+	if p.DType != Float32 {
+		b.WriteString(" " + p.DType)
+	}
+	if p.StateDType != "" {
+		b.WriteString(" (state " + p.StateDType + ")")
 	}
 	if p.Full {
 		b.WriteString("(full)")

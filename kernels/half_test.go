@@ -1,0 +1,88 @@
+package kernels
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Arrays and states stored in 16 bits, in any combination, with every form.
+func TestHalfStorage(t *testing.T) {
+	dtypes := []string{tile.Float32, tile.BFloat16, tile.Float16}
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(41, 42))
+		for i := range rounds(200) {
+			group := 1 + r.IntN(3)
+			hkv := 1 + r.IntN(3)
+			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(90), Hq: hkv * group, Hkv: hkv, Dk: 1 + r.IntN(70), Dv: 1 + r.IntN(70)}
+			p := attentionProblem(i, 1+r.IntN(4), s)
+			p.DType, p.StateDType = dtypes[r.IntN(3)], []string{"", tile.BFloat16, tile.Float16}[r.IntN(3)]
+			if p.Op == tile.LinearAttention {
+				p.FeatureMap = tile.FeatureMaps()[r.IntN(5)]
+				p.Full = p.Rule == tile.RuleLinear && r.IntN(3) == 0
+			}
+			c, err := NewCase(p, uint64(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, c, anyConfig(t, r, p, isa))
+		}
+	})
+}
+
+// The public arguments: 16-bit tensors of one type, states of another, packed and kept.
+func TestHalfTensors(t *testing.T) {
+	p := attentionProblem(2, 2, tile.Shape{B: 1, T: 40, Hq: 2, Hkv: 2, Dk: 9, Dv: 11})
+	p.DType, p.StateDType = tile.BFloat16, tile.Float16
+	c, err := NewCase(p, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := func() (*Inputs, *Outputs) {
+		a, s := c.attention, p.Shape
+		half := func(dtype string, bits []uint16, shape ...int) Tensor {
+			return Tensor{Bits: bits, DType: dtype, Shape: shape}
+		}
+		return &Inputs{
+				Query: half(p.DType, a.bits.query, s.B, s.T, s.Hq*s.Dk), Key: half(p.DType, a.bits.key, s.B, s.T, s.Hkv*s.Dk),
+				Value: half(p.DType, a.bits.value, s.B, s.T, s.Hkv*s.Dv), Decay: half(p.DType, a.bits.decay, s.B, s.T, s.Hkv),
+				PastState: half(p.StateDType, a.bits.past, s.B, s.Hkv, s.Dk, s.Dv), Keep: []int{17, 40},
+			}, &Outputs{
+				Output: half(p.DType, a.bits.output, s.B, s.T, s.Hq*s.Dv), PresentState: half(p.StateDType, a.bits.state, s.B, s.Hkv, s.Dk, s.Dv),
+				KeptStates: NewHalfTensor(p.StateDType, 2, s.B, s.Hkv, s.Dk, s.Dv),
+			}
+	}
+	op := &LinearAttention{QHeads: 2, KVHeads: 2, Rule: tile.RuleGated}
+	in, out := tensors()
+	if err := op.Forward(out, in); err != nil {
+		t.Fatal(err)
+	}
+	size := len(out.PresentState.Bits)
+	if !slices.Equal(out.KeptStates.Bits[size:], out.PresentState.Bits) {
+		t.Error("the state kept after the last token is not the present state")
+	}
+	wantOracle(t, c, c.attention.past, "")
+
+	for name, x := range map[string]struct {
+		argument string
+		spoil    func(in *Inputs, out *Outputs)
+	}{
+		"a float32 key":       {"key", func(in *Inputs, out *Outputs) { in.Key = NewTensor(1, 40, 18) }},
+		"another 16-bit type": {"value", func(in *Inputs, out *Outputs) { in.Value.DType = tile.Float16 }},
+		"a float32 output":    {"output", func(in *Inputs, out *Outputs) { out.Output = NewTensor(1, 40, 22) }},
+		"an unknown type":     {"query", func(in *Inputs, out *Outputs) { in.Query.DType = "float8" }},
+		"states of two types": {"present_state", func(in *Inputs, out *Outputs) { out.PresentState.DType = tile.BFloat16 }},
+		"too few elements":    {"query", func(in *Inputs, out *Outputs) { in.Query.Bits = in.Query.Bits[1:] }},
+		"both types at once":  {"value", func(in *Inputs, out *Outputs) { in.Value.Data = make([]float32, 880) }},
+		"output over a key": {"output", func(in *Inputs, out *Outputs) {
+			out.Output.Bits = append(in.Key.Bits[:720:720], out.Output.Bits[720:]...)[:880]
+			in.Key.Bits = out.Output.Bits[:720]
+		}},
+	} {
+		in, out := tensors()
+		x.spoil(in, out)
+		t.Run(name, func(t *testing.T) { wantRefusal(t, op.Forward(out, in), x.argument) })
+	}
+}
