@@ -38,7 +38,7 @@ func (f *file) elementwise() {
 	f.getBytes(mapLDS, lds)
 	f.getBytes(mapLDD, ldd)
 	f.get(mapKind, left)
-	f.ins("CMP $%d, %v", tile.MapRelu, left)
+	f.ins("CMP $%d, %v", tile.MapPositive, left)
 	f.ins("BNE steps")
 
 	each := func(do func(w width)) {
