@@ -442,7 +442,15 @@ func TestBackwardRefuses(t *testing.T) {
 		"gradients overlap": {"grad_value", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) {
 			g.Value.Data = g.Query.Data[:30]
 		}},
-		"query rank": {"query", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Query = NewTensor(6, 8) }},
+		"query rank":  {"query", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Query = NewTensor(6, 8) }},
+		"packed":      {"Offsets", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Offsets = []int{0, 3} }},
+		"kept states": {"Keep", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Keep = []int{1} }},
+		"not causal":  {"Full", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Full = true }},
+		"normalized":  {"Normalize", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Normalize = true }},
+		"feature map": {"FeatureMap", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.FeatureMap = tile.MapReLU }},
+		"fewer query heads": {"InverseGQA", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) {
+			o.QHeads, o.KVHeads, o.InverseGQA = 1, 2, true
+		}},
 		"delta rule": {"Rule", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Rule = tile.RuleDelta }},
 	} {
 		t.Run(name, func(t *testing.T) {

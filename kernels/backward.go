@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -38,7 +39,6 @@ type backward struct {
 
 // backwardUnit is what a unit keeps from chunk to chunk.
 type backwardUnit struct {
-	carry []float32 // decay per key: the state is carry times what is kept
 	sum   []float64 // decay per key: the gradient's running sum
 	terms []float64 // decay per head: of each token, q·dq - k·dk over the unit's keys
 	end   float64   // decay per head: <S_T, dS_T> over the unit's keys
@@ -61,6 +61,7 @@ type backwardWork struct {
 	recur                 tile.Recur
 	pack                  tile.Pack
 	exp                   tile.Exp
+	fold                  tile.Fold
 }
 
 func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backward {
@@ -94,7 +95,7 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 		case tile.DecayHead:
 			u.terms = make([]float64, s.T)
 		case tile.DecayKey:
-			u.carry, u.sum = aligned(s.Dk), make([]float64, s.Dk)
+			u.sum = make([]float64, s.Dk)
 		}
 	}
 	return a
@@ -111,7 +112,7 @@ func (a *backward) newWork() *backwardWork {
 	}
 	if a.problem.Decay == tile.DecayKey {
 		w.g, w.c, w.foldedQ, w.foldedK = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*a.group*s.Dk), aligned(n*s.Dk)
-		w.large, w.scrap = []float32{largeFactor}, aligned(a.group*max(s.Dk, s.Dv))
+		w.large, w.scrap = slices.Repeat([]float32{largeFactor}, n), aligned(a.group*max(s.Dk, s.Dv))
 	} else {
 		w.g = aligned(n + 1)
 	}
@@ -142,7 +143,7 @@ func (a *backward) set(args attentionArgs) {
 func (a *backward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
 	for _, w := range a.work {
-		w.recur, w.pack, w.exp = tile.Recur{}, tile.Pack{}, tile.Exp{}
+		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 	}
 }
 
@@ -239,9 +240,6 @@ func (a *backward) valPanel(u backwardPart, g, p int) (state []float32, j, width
 // begin sets Sᵀ to the past state.
 func (a *backward) begin(u backwardPart) {
 	a.loadKeys(u, 0, a.past)
-	if a.problem.Decay == tile.DecayKey {
-		a.beginKey(u)
-	}
 }
 
 // loadKeys sets the key panels of one query head to the transpose of a state of the caller's, or to zeros.
@@ -266,9 +264,6 @@ func (a *backward) turn(w *backwardWork, u backwardPart) {
 	s := a.problem.Shape
 	if a.gradDecay != nil {
 		a.endTerm(u)
-	}
-	if a.problem.Decay == tile.DecayKey {
-		a.beginKey(u)
 	}
 	from := a.gradState
 	for g := range a.group {
@@ -518,6 +513,9 @@ func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
 		s := a.problem.Shape
 		n.first.add(0, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk)
 		n.first.add(1, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
+		if a.problem.Decay == tile.DecayKey {
+			n.first.add(2, a.decay, row, s.Hkv, u.h, 1, s.Dk)
+		}
 		n.second.add(0, a.key, row, s.Hkv, u.h, 1, s.Dk)
 		n.second.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
 		if a.gradDecay != nil {
@@ -546,12 +544,8 @@ func (a *backward) end(w *backwardWork, u backwardPart) {
 // storePast writes exp(g_0) R, summed over the query heads, over a unit's value columns.
 func (a *backward) storePast(w *backwardWork, u backwardPart) {
 	s := a.problem.Shape
-	row := w.ones
-	switch {
-	case s.T == 0:
-	case a.problem.Decay == tile.DecayKey:
-		row = a.firstDecay(w, u)
-	case a.scalarDecay():
+	row := w.ones // per key, R has taken the first token's decay
+	if a.scalarDecay() && s.T > 0 {
 		a.factors(w, u, 0, 1)
 		row = w.row
 		for i := range row {

@@ -22,7 +22,7 @@ func (a *backward) endTerm(u backwardPart) {
 				sum += float64(state[i*width+c]) * float64(x)
 			}
 			if a.problem.Decay == tile.DecayKey {
-				unit.sum[j+c] = sum * float64(unit.carry[j+c])
+				unit.sum[j+c] = sum
 			} else {
 				unit.end += sum
 			}
@@ -46,21 +46,26 @@ func (a *backward) headTerms(u backwardPart, c reverseChunk) {
 	}
 }
 
-// dot is a dot product in float32, in four sums so that additions do not wait for each other.
+// dot is a dot product in float32, in eight sums so that additions do not wait for each other.
 func dot(x, y []float32) float64 {
-	var s0, s1, s2, s3 float32
+	var s0, s1, s2, s3, s4, s5, s6, s7 float32
 	y = y[:len(x)]
-	for len(x) >= 4 && len(y) >= 4 {
-		s0 += x[0] * y[0]
-		s1 += x[1] * y[1]
-		s2 += x[2] * y[2]
-		s3 += x[3] * y[3]
-		x, y = x[4:], y[4:]
+	for len(x) >= 8 && len(y) >= 8 {
+		x8, y8 := (*[8]float32)(x), (*[8]float32)(y)
+		s0 += x8[0] * y8[0]
+		s1 += x8[1] * y8[1]
+		s2 += x8[2] * y8[2]
+		s3 += x8[3] * y8[3]
+		s4 += x8[4] * y8[4]
+		s5 += x8[5] * y8[5]
+		s6 += x8[6] * y8[6]
+		s7 += x8[7] * y8[7]
+		x, y = x[8:], y[8:]
 	}
 	for i, v := range x {
 		s0 += v * y[i]
 	}
-	return float64(s0+s1) + float64(s2+s3)
+	return float64(s0+s1) + float64(s2+s3) + float64(s4+s5) + float64(s6+s7)
 }
 
 // endDecay finishes the decay's gradient of a unit: per key its own columns, per head once all units of the head are done.

@@ -2,69 +2,39 @@ package kernels
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
-// Decay per key scales the rows of S and R, and so the columns of Sᵀ and Rᵀ, which the recurrence has no decay for. It is kept
-// beside the state: with carry c the product of the factors since the state was last whole,
+// Decay per key scales the rows of S and R, and so the columns of Sᵀ and Rᵀ, for which the recurrence has no decay. It is folded into the
+// operands of a run of tokens: with w_t the product of the factors after token t up to the run's last,
 //
-//	S'_t = S_t / c_t:   values k/c, results dq * c
-//	R'_t = R_t / c_t:   values or keys q/c, results dk * c, queries k*c for dv
+//	S'_t = S_t w_t, whole at the run's end:    values k*w, results dq / w
+//	R'_t = R_t / w_t, whole at its last token: values or keys q/w, results dk * w, queries k*w for dv
 //
-// so that the recurrences need no decay at all. Where a carry would leave [minCarry, maxCarry], the states are made whole first.
-const (
-	minCarry = minFolded
-	maxCarry = 1 / minFolded
-	// A number above 2^32 may overflow when it is divided by a carry: its chunk is walked with whole states.
-	largeFactor = 0x1p96
-)
+// so that the recurrences need no decay, and S takes the run's whole decay before it, R after it. Where tile.Fold finds w too small, or a
+// factor that does not fold, a run is cut in halves, down to single tokens.
 
-// beginKey sets the carry to 1.
-func (a *backward) beginKey(u backwardPart) {
-	for i := range a.perUnit[u.index].carry {
-		a.perUnit[u.index].carry[i] = 1
-	}
-}
+// largeFactor finds the numbers of which q/w may overflow: 2^32 and more. Their chunk is walked in runs of one token, where w is 1.
+const largeFactor = 0x1p96
 
-// large says whether a chunk's operand has a number that must not be divided by a carry. A number that is not finite counts as one: the
-// result is the same.
+// large says whether a chunk's operand has such a number. One that is not finite counts as such: the result is the same.
 func (a *backward) large(w *backwardWork, o operand, n, width int) bool {
-	found := false
-	row := w.large
-	for i := 0; i < n; i++ {
-		w.pack = tile.Pack{Src: o.from(i), Dst: w.scrap, Row: row, LDS: o.ld, LDD: width, M: 1, N: width}
+	rows := max(1, maxCallFlops/4/width)
+	for i := 0; i < n; i += rows {
+		// The products are of no use: all rows go to the same place.
+		w.pack = tile.Pack{Src: o.from(i), Dst: w.scrap, Row: w.large, LDS: o.ld, M: min(rows, n-i), N: width}
 		a.prim.Pack(&w.pack)
-		found = found || w.pack.NonFinite
-	}
-	return found
-}
-
-// carryOn advances a unit's carry by one token's factors into c and says whether it stayed within its limits. If it did
-// not, or if whole is set, c is what the states must be multiplied by, and the carry is 1.
-func (a *backward) carryOn(u backwardPart, factors, c []float32, whole bool) bool {
-	carry := a.perUnit[u.index].carry
-	ok := !whole
-	for i, g := range factors[:len(carry)] {
-		x := carry[i] * g
-		c[i] = x
-		ok = ok && x >= minCarry && x <= maxCarry
-	}
-	if ok {
-		copy(carry, c)
-		return true
-	}
-	for i := range carry {
-		carry[i] = 1
+		if w.pack.NonFinite {
+			return true
+		}
 	}
 	return false
 }
 
-// keyFactors fills g with the decay factors of token t, all 1 after the last.
-func (a *backward) keyFactors(w *backwardWork, u backwardPart, t int, g []float32) {
+// keyFactors fills g with the decay factors of n tokens from token t.
+func (a *backward) keyFactors(w *backwardWork, u backwardPart, t, n int, g []float32) {
 	s := a.problem.Shape
-	if t >= s.T {
-		copy(g, w.ones)
-		return
+	for i := range n {
+		w.exp = tile.Exp{Src: a.decay[((u.b*s.T+t+i)*s.Hkv+u.h)*s.Dk:], Dst: g[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		a.prim.Exp(&w.exp)
 	}
-	w.exp = tile.Exp{Src: a.decay[((u.b*s.T+t)*s.Hkv+u.h)*s.Dk:], Dst: g, Stride: 1, N: s.Dk, Scale: 1}
-	a.prim.Exp(&w.exp)
 }
 
 // scaleColumns multiplies the columns of a unit's key panels of a query head by c.
@@ -73,49 +43,8 @@ func (a *backward) scaleColumns(u backwardPart, g int, c []float32) {
 		state, j, width := a.keyPanel(u, g, p)
 		by := c[j : j+width]
 		for len(state) >= width {
-			for i, x := range by {
-				state[i] *= x
-			}
+			multiply(state[:width], by)
 			state = state[width:]
-		}
-	}
-}
-
-// forwardKey is forwardStep for decay per key.
-func (a *backward) forwardKey(w *backwardWork, u backwardPart, t, n int, out, value, key operand, next upcoming) {
-	s := a.problem.Shape
-	whole := a.large(w, key, n, s.Dk) || a.large(w, value, n, s.Dv)
-	start := 0
-	for i := range n {
-		g, c := w.g[:s.Dk], w.c[i*s.Dk:][:s.Dk]
-		a.keyFactors(w, u, t+i, g)
-		if !a.carryOn(u, g, c, whole) {
-			a.queriesKey(w, u, t, start, i, out, value, next)
-			next, start = upcoming{}, i
-			a.scaleColumns(u, 0, c)
-			copy(c, w.ones)
-		}
-		folded := w.foldedK[i*s.Dk:][:s.Dk]
-		for j, x := range key.from(i)[:s.Dk] {
-			folded[j] = x / c[j]
-		}
-	}
-	a.queriesKey(w, u, t, start, n, out, value, next)
-}
-
-// queriesKey computes dq for the tokens from lo to hi of a chunk whose keys are folded.
-func (a *backward) queriesKey(w *backwardWork, u backwardPart, t, lo, hi int, out, value operand, next upcoming) {
-	if lo == hi {
-		return
-	}
-	s := a.problem.Shape
-	row := u.b*s.T + t + lo
-	a.queries(w, u, row, hi-lo, operand{out.from(lo), out.ld}, operand{value.from(lo), value.ld}, operand{w.foldedK[lo*s.Dk:], s.Dk}, next)
-	j0, j1 := a.keys(u)
-	for i := range hi - lo {
-		c := w.c[(lo+i)*s.Dk+j0:][:j1-j0]
-		for g := range a.group {
-			multiply(a.gradQuery[((row+i)*s.Hq+u.h*a.group+g)*s.Dk+j0:][:j1-j0], c)
 		}
 	}
 }
@@ -123,87 +52,146 @@ func (a *backward) queriesKey(w *backwardWork, u backwardPart, t, lo, hi int, ou
 // multiply scales x by y, number by number.
 func multiply(x, y []float32) {
 	y = y[:len(x)]
+	for len(x) >= 8 && len(y) >= 8 {
+		x8, y8 := (*[8]float32)(x), (*[8]float32)(y)
+		x8[0] *= y8[0]
+		x8[1] *= y8[1]
+		x8[2] *= y8[2]
+		x8[3] *= y8[3]
+		x8[4] *= y8[4]
+		x8[5] *= y8[5]
+		x8[6] *= y8[6]
+		x8[7] *= y8[7]
+		x, y = x[8:], y[8:]
+	}
 	for i := range x {
 		x[i] *= y[i]
+	}
+}
+
+// keyRun is a run of tokens of a chunk: from token lo to hi.
+type keyRun struct{ lo, hi int }
+
+// halves cuts a run.
+func (r keyRun) halves() (first, second keyRun) {
+	mid := (r.lo + r.hi) / 2
+	return keyRun{r.lo, mid}, keyRun{mid, r.hi}
+}
+
+// forwardKey is forwardStep for decay per key.
+func (a *backward) forwardKey(w *backwardWork, u backwardPart, t, n int, out, value, key operand, next upcoming) {
+	s := a.problem.Shape
+	a.keyFactors(w, u, t, n, w.g)
+	single := a.large(w, key, n, s.Dk) || a.large(w, value, n, s.Dv)
+	a.forwardRun(w, u, t, keyRun{0, n}, single, out, value, key, &next)
+}
+
+// forwardRun computes dq for a run, in halves if it does not fold.
+func (a *backward) forwardRun(w *backwardWork, u backwardPart, t int, r keyRun, single bool, out, value, key operand, next *upcoming) {
+	s := a.problem.Shape
+	n := r.hi - r.lo
+	cut := single && n > 1
+	if !cut {
+		// 1/w as the folded query of ones.
+		w.fold = tile.Fold{
+			G: w.g[r.lo*s.Dk:], K: key.from(r.lo), Q: w.ones, KOut: w.foldedK, QOut: w.c, D: w.row,
+			LDG: s.Dk, LDK: key.ld, LDKOut: s.Dk, LDQOut: s.Dk, M: n, N: s.Dk, Heads: 1,
+		}
+		a.prim.Fold(&w.fold)
+		cut = w.fold.Unsafe
+	}
+	if cut {
+		first, second := r.halves()
+		a.forwardRun(w, u, t, first, single, out, value, key, next)
+		a.forwardRun(w, u, t, second, single, out, value, key, next)
+		return
+	}
+	a.scaleColumns(u, 0, w.row)
+	row := u.b*s.T + t + r.lo
+	a.queries(w, u, row, n, operand{out.from(r.lo), out.ld}, operand{value.from(r.lo), value.ld}, operand{w.foldedK, s.Dk}, *next)
+	*next = upcoming{}
+	j0, j1 := a.keys(u)
+	for i := range n {
+		for g := range a.group {
+			multiply(a.gradQuery[((row+i)*s.Hq+u.h*a.group+g)*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:])
+		}
 	}
 }
 
 // reverseKey is reverseStep for decay per key.
 func (a *backward) reverseKey(w *backwardWork, u backwardPart, c reverseChunk) {
 	s := a.problem.Shape
-	whole := a.large(w, c.query, c.n, a.group*s.Dk) || a.large(w, c.out, c.n, a.group*s.Dv)
-	end := c.n
-	for i := c.n - 1; i >= 0; i-- {
-		g, by := w.g[:s.Dk], w.c[i*s.Dk:][:s.Dk]
-		a.keyFactors(w, u, c.t+i+1, g)
-		if !a.carryOn(u, g, by, whole) {
-			a.keysAndValuesKey(w, u, c, i+1, end)
-			c.next, end = upcomingPair{}, i+1
-			for h := range a.group {
-				a.scaleColumns(u, h, by)
-				for p := u.v0; p < u.v1; p++ {
-					state, _, width := a.valPanel(u, h, p)
-					a.copyRows(w, state, width, state, width, by, s.Dk, width)
-				}
-			}
-			copy(by, w.ones)
-		}
-		for h := range a.group {
-			folded := w.foldedQ[(i*a.group+h)*s.Dk:][:s.Dk]
-			for j, x := range c.query.from(i)[h*s.Dk:][:s.Dk] {
-				folded[j] = x / by[j]
-			}
-		}
-		folded := w.foldedK[i*s.Dk:][:s.Dk]
-		for j, x := range c.key.from(i)[:s.Dk] {
-			folded[j] = x * by[j]
-		}
-	}
-	a.keysAndValuesKey(w, u, c, 0, end)
-	if a.gradDecay != nil {
-		a.keyTerms(u, c)
-	}
+	a.keyFactors(w, u, c.t, c.n, w.g)
+	single := a.large(w, c.query, c.n, a.group*s.Dk) || a.large(w, c.out, c.n, a.group*s.Dv)
+	a.reverseRun(w, u, &c, keyRun{0, c.n}, single)
 }
 
-// keysAndValuesKey computes dk and dv for the tokens from lo to hi of a chunk whose queries and keys are folded.
-func (a *backward) keysAndValuesKey(w *backwardWork, u backwardPart, c reverseChunk, lo, hi int) {
-	if lo == hi {
+// reverseRun computes dk, dv and the decay's gradient for a run, in halves if it does not fold, and takes its whole decay to R.
+func (a *backward) reverseRun(w *backwardWork, u backwardPart, c *reverseChunk, r keyRun, single bool) {
+	s := a.problem.Shape
+	n := r.hi - r.lo
+	cut := single && n > 1
+	if !cut {
+		wide := a.group * s.Dk
+		w.fold = tile.Fold{
+			G: w.g[r.lo*s.Dk:], K: c.key.from(r.lo), Q: c.query.from(r.lo), KOut: w.foldedK[r.lo*s.Dk:], QOut: w.foldedQ[r.lo*wide:], D: w.row,
+			LDG: s.Dk, LDK: c.key.ld, LDQ: c.query.ld, HeadQ: s.Dk, LDKOut: s.Dk, LDQOut: wide, HeadQOut: s.Dk, M: n, N: s.Dk, Heads: a.group,
+		}
+		a.prim.Fold(&w.fold)
+		cut = w.fold.Unsafe
+	}
+	if cut {
+		first, second := r.halves()
+		a.reverseRun(w, u, c, second, single)
+		a.reverseRun(w, u, c, first, single)
 		return
 	}
-	s := a.problem.Shape
-	a.keysAndValues(w, u, c, lo, hi, operand{w.foldedQ, a.group * s.Dk}, operand{w.foldedK, s.Dk})
+	// w itself as the folded key of ones.
+	w.fold = tile.Fold{G: w.g[r.lo*s.Dk:], K: w.ones, Q: w.ones, KOut: w.c, QOut: w.c, D: w.row, LDG: s.Dk, LDKOut: s.Dk, M: n, N: s.Dk}
+	a.prim.Fold(&w.fold)
+	a.keysAndValues(w, u, *c, r.lo, r.hi, operand{w.foldedQ, a.group * s.Dk}, operand{w.foldedK, s.Dk})
+	c.next = upcomingPair{}
 	j0, j1 := a.keys(u)
-	for i := lo; i < hi; i++ {
-		multiply(a.gradKey[((c.row+i)*s.Hkv+u.h)*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:][:j1-j0])
+	for i := n - 1; i >= 0; i-- {
+		grad := a.gradKey[((c.row+r.lo+i)*s.Hkv+u.h)*s.Dk+j0:][:j1-j0]
+		multiply(grad, w.c[i*s.Dk+j0:])
+		if a.gradDecay != nil {
+			a.keyTerms(u, c, r.lo+i)
+		}
+	}
+	for h := range a.group {
+		a.scaleColumns(u, h, w.row)
+		for p := u.v0; p < u.v1; p++ {
+			state, _, width := a.valPanel(u, h, p)
+			a.copyRows(w, state, width, state, width, w.row, s.Dk, width)
+		}
 	}
 }
 
-// keyTerms takes the decay's gradient of a chunk's tokens for a unit's keys.
-func (a *backward) keyTerms(u backwardPart, c reverseChunk) {
+// keyTerms takes the decay's gradient of token i of a chunk for a unit's keys.
+func (a *backward) keyTerms(u backwardPart, c *reverseChunk, i int) {
 	s := a.problem.Shape
 	j0, j1 := a.keys(u)
+	at := ((c.row+i)*s.Hkv+u.h)*s.Dk + j0
 	sum := a.perUnit[u.index].sum[j0:j1]
-	for i := c.n - 1; i >= 0; i-- {
-		at := ((c.row+i)*s.Hkv+u.h)*s.Dk + j0
-		key, gradKey, grad := c.key.from(i)[j0:j1], a.gradKey[at:][:j1-j0], a.gradDecay[at:][:j1-j0]
-		for g := range a.group {
-			query, gradQuery := c.query.from(i)[g*s.Dk+j0:g*s.Dk+j1], a.gradQuery[((c.row+i)*s.Hq+u.h*a.group+g)*s.Dk+j0:][:j1-j0]
-			for j, x := range query {
-				sum[j] += float64(x * gradQuery[j])
-			}
-		}
-		for j, x := range key {
-			sum[j] -= float64(x * gradKey[j])
-			grad[j] = float32(sum[j])
-		}
+	for g := range a.group - 1 {
+		addProducts(sum, c.query.from(i)[g*s.Dk+j0:], a.gradQuery[((c.row+i)*s.Hq+u.h*a.group+g)*s.Dk+j0:])
+	}
+	last := a.group - 1
+	query := c.query.from(i)[last*s.Dk+j0:][:len(sum)]
+	gradQuery := a.gradQuery[((c.row+i)*s.Hq+u.h*a.group+last)*s.Dk+j0:][:len(sum)]
+	key, gradKey, grad := c.key.from(i)[j0:][:len(sum)], a.gradKey[at:][:len(sum)], a.gradDecay[at:][:len(sum)]
+	for j := range sum {
+		x := sum[j] + float64(query[j]*gradQuery[j]-key[j]*gradKey[j])
+		sum[j] = x
+		grad[j] = float32(x)
 	}
 }
 
-// firstDecay is what the rows of R must be multiplied by at last: the carry and the first token's factors.
-func (a *backward) firstDecay(w *backwardWork, u backwardPart) []float32 {
-	a.keyFactors(w, u, 0, w.row)
-	for i, c := range a.perUnit[u.index].carry {
-		w.row[i] *= c
+// addProducts adds x*y to sum, number by number.
+func addProducts(sum []float64, x, y []float32) {
+	x, y = x[:len(sum)], y[:len(sum)]
+	for i := range sum {
+		sum[i] += float64(x[i] * y[i])
 	}
-	return w.row
 }

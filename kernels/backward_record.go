@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -36,6 +37,9 @@ func recordBackward(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*s
 
 // recordSweep records the first trips of one of the sweeps.
 func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, reverse bool) (*sim.Program, error) {
+	if s := p.Shape; 2*float64(s.B)*float64(s.Hq)*float64(s.Dk)*float64(s.Dv) > maxRecordedWords {
+		return nil, fmt.Errorf("kernels: %s is too large to record", p)
+	}
 	r := sim.NewRecorder(prim)
 	a := newBackward(p, r.Primitives(), c.Config)
 	full, chunk := p.Shape, a.chunk
@@ -65,7 +69,7 @@ func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, revers
 		{"query copy", w.q, sim.Scratch}, {"key copy", w.k, sim.Scratch}, {"value copy", w.v, sim.Scratch}, {"output copy", w.o, sim.Scratch},
 		{"g", w.g, sim.Scratch}, {"decays", w.decay, sim.Scratch}, {"row v", w.rowV, sim.Scratch}, {"row o", w.rowO, sim.Scratch},
 		{"scale", w.scale, sim.Scratch}, {"c", w.c, sim.Scratch}, {"folded q", w.foldedQ, sim.Scratch}, {"folded k", w.foldedK, sim.Scratch},
-		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch},
+		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch}, {"ones", w.ones, sim.Scratch}, {"row", w.row, sim.Scratch},
 	} {
 		r.Buffer(b.name, b.data, b.kind)
 	}

@@ -310,8 +310,11 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		args.attention.newGradients()
 	} else {
 		a := &args.attention
-		a.problem, a.output, a.state, a.norm = small, aligned(len(a.output)), aligned(len(a.state)), aligned(len(a.norm))
+		a.problem, a.output, a.state = small, aligned(len(a.output)), aligned(len(a.state))
 		a.bits.output, a.bits.state = make([]uint16, len(a.bits.output)), make([]uint16, len(a.bits.state))
+		if a.norm != nil { // an empty one would count as wanted
+			a.norm = aligned(len(a.norm))
+		}
 	}
 	args.set(x)
 	x.run()

@@ -6,11 +6,12 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// mapRows writes the feature map of n rows to dst.
+// mapRows writes the feature map of n rows to dst, which must not overlap src. The sum of squares of MapL2 is float32: it
+// overflows, and gives zeros, where a row's norm reaches 1.8e19.
 func mapRows(prim *tile.Primitives, kind string, eps float32, m *mapping, dst []float32, ldd int, src []float32, lds int, n, width int) {
 	switch kind {
 	case tile.MapReLU:
-		m.elements = tile.Map{Src: src, Dst: dst, LDS: lds, LDD: ldd, M: n, N: width, Kind: tile.MapRelu}
+		m.elements = tile.Map{Src: src, Dst: dst, LDS: lds, LDD: ldd, M: n, N: width, Kind: tile.MapPositive}
 		prim.Map(&m.elements)
 	case tile.MapELU, tile.MapExp:
 		for i := range n {

@@ -60,6 +60,30 @@ func (c *converter) wholeBack(dtype string, dst []uint16, src []float32) {
 	}
 }
 
+// As gives a tensor's numbers in another type: rounded to nearest, ties to even, or widened exactly. It is the tensor itself if it
+// has that type. It panics on a type that is not float32, bfloat16 or float16, or data that is not as long as the shape says.
+func (t Tensor) As(dtype string) Tensor {
+	if err := checkLength("As", t); err != nil {
+		panic(err)
+	}
+	c := converter{prim: genericPrimitives()}
+	switch {
+	case t.dtype() == dtype:
+		return t
+	case dtype == tile.Float32:
+		to := NewTensor(t.Shape...)
+		c.whole(t.DType, to.Data, t.Bits)
+		return to
+	case dtype != tile.BFloat16 && dtype != tile.Float16:
+		panic("kernels: unknown type " + dtype)
+	case t.dtype() != tile.Float32:
+		return t.As(tile.Float32).As(dtype)
+	}
+	to := NewHalfTensor(dtype, t.Shape...)
+	c.wholeBack(dtype, to.Bits, t.Data)
+	return to
+}
+
 // asFloat32 shows memory of 16-bit numbers as half as many float32, for a prefetch, which reads none of them.
 func asFloat32(v []uint16) []float32 {
 	if len(v) < 2 {

@@ -23,7 +23,7 @@ type LinearAttention struct {
 	Full bool
 	// FeatureMap is applied to queries and keys as they are loaded: tile.MapNone (""), MapReLU, MapELU, MapExp or MapL2.
 	FeatureMap string
-	// FeatureMapEps is added to the sum of squares inside the root of MapL2.
+	// FeatureMapEps is added to the sum of squares inside the root of MapL2, whose rows must have norms below 1.8e19.
 	FeatureMapEps float32
 	// Normalize divides a token's output by scale q . z + NormalizeEps, z being the sum of the key features that the state holds, decayed as it
 	// is (Katharopoulos et al. 2020, eq. 5; flash-linear-attention adds 1e-10, SLAB 1e-6).

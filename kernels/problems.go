@@ -70,8 +70,8 @@ func CheckProblem(p tile.Problem) error {
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 {
 			return bad("shape must not give n, d, h or tau")
 		}
-		if p.Dir == tile.Backward && s.Hq < s.Hkv {
-			return bad("shape %s: fewer query than state heads have no backward pass", s)
+		if p.Dir == tile.Backward && (s.Hq < s.Hkv || p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
+			return bad("%s: full, normalize, feature_map and fewer query than state heads have no backward pass", p)
 		}
 		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {

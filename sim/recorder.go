@@ -170,6 +170,9 @@ func touchElements[E float32 | uint16 | uint32](r *Recorder, op *Op, what string
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}
+	if b.ld == 0 { // one row for all
+		b.rows = 1
+	}
 	if b.row < 0 || b.col < 0 || b.rows > 1 && b.ld < b.cols {
 		r.fail("%s: %s has rows of %d elements %d apart", op.Name, what, b.cols, b.ld)
 		return

@@ -31,15 +31,21 @@ const (
 
 // Sample is one problem timed beside its ceilings, which were measured in turns with it. Its JSON form is the document of `tune bench --json`.
 type Sample struct {
-	Schema    int         `json:"schema"`
-	Op        string      `json:"op"`
-	Rule      string      `json:"rule,omitempty"`
-	Shape     tile.Shape  `json:"shape"`
-	DType     string      `json:"dtype"`
-	Dir       string      `json:"dir"`
-	Threads   int         `json:"threads"`
-	Decay     string      `json:"decay,omitempty"`
-	Weighting string      `json:"weighting,omitempty"`
+	Schema    int        `json:"schema"`
+	Op        string     `json:"op"`
+	Rule      string     `json:"rule,omitempty"`
+	Shape     tile.Shape `json:"shape"`
+	DType     string     `json:"dtype"`
+	Dir       string     `json:"dir"`
+	Threads   int        `json:"threads"`
+	Decay     string     `json:"decay,omitempty"`
+	Weighting string     `json:"weighting,omitempty"`
+	// Options of linear-attention and the attention ops' type of states, as in tile.Problem.
+	StateDType string `json:"state_dtype,omitempty"`
+	Full       bool   `json:"full,omitempty"`
+	Normalize  bool   `json:"normalize,omitempty"`
+	FeatureMap string `json:"feature_map,omitempty"`
+
 	Precision string      `json:"precision"` // of products
 	Cold      bool        `json:"cold"`      // false: repeated calls on the same arrays
 	ISA       tile.ISA    `json:"isa"`
@@ -83,7 +89,8 @@ type Block struct {
 
 // Problem is the problem that was timed.
 func (s *Sample) Problem() tile.Problem {
-	p := tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting}
+	p := tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting,
+		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap}
 	if s.Precision != tile.Float32 {
 		p.Precision = s.Precision
 	}
@@ -99,7 +106,7 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 	p, c := choice.Problem, choice.Candidate
 	s := &Sample{
 		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
-		Weighting: p.Weighting, Precision: cmp.Or(p.Precision, tile.Float32), ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Precision: cmp.Or(p.Precision, tile.Float32), ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
 	}
 	b, err := newBench(m, choice)
 	if err != nil {

@@ -20,6 +20,10 @@ type applyFlags struct {
 	qHeads, kvHeads, threads              int
 	scale                                 float32
 	headDecay                             []float32
+	dtype, stateDType                     string
+	inverseGQA, full, normalize           bool
+	featureMap                            string
+	featureMapEps, normalizeEps           float32
 }
 
 func newApply(out *output) *cobra.Command {
@@ -27,7 +31,8 @@ func newApply(out *output) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply --op O IN.npz OUT.npz",
 		Short: "Run the selected kernel on NumPy arrays",
-		Long: `apply runs an op on float32 arrays in C order, by name.
+		Long: `apply runs an op on arrays in C order, by name: float32, or in the forward attention ops float16 or uint16 with the bits of
+bfloat16, the states being of one type and all other arrays of one.
 
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk) for rule gated, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
@@ -65,6 +70,14 @@ hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output 
 	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
+	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
+	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
+	fs.BoolVar(&f.inverseGQA, "inverse-gqa", false, "allow fewer query than state heads, attention ops")
+	fs.BoolVar(&f.full, "full", false, "not causal: every token reads the last state, linear-attention with rule linear")
+	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm of queries and keys, linear-attention")
+	fs.Float32Var(&f.featureMapEps, "feature-map-eps", 0, "added to the sum of squares of l2norm")
+	fs.BoolVar(&f.normalize, "normalize", false, "divide outputs by q . (sum of keys), linear-attention")
+	fs.Float32Var(&f.normalizeEps, "normalize-eps", 0, "added to that divisor")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
@@ -84,7 +97,7 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--dir %s does not apply to %s", f.dir, f.op)
 		}
 		if f.op == tile.DeltaRule {
-			other = append(other, "head-decay")
+			other = append(other, "head-decay", "full", "feature-map", "feature-map-eps", "normalize", "normalize-eps")
 		}
 		for _, need := range []string{"q-heads", "kv-heads"} {
 			if !cmd.Flags().Changed(need) {
@@ -92,7 +105,8 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 			}
 		}
 	case tile.HashLayer:
-		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay"}
+		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
+			"feature-map-eps", "normalize", "normalize-eps"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule or hash-layer")
 	default:
@@ -141,6 +155,11 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	}
 	if err := readArrays(in, op); err != nil {
 		return nil, err
+	}
+	if a, ok := op.(interface{ convert() error }); ok {
+		if err := a.convert(); err != nil {
+			return nil, err
+		}
 	}
 	for name, shape := range op.outputs() {
 		if err := room(name, shape...); err != nil {
@@ -212,8 +231,8 @@ func readArrays(path string, op applyOp) error {
 			return fmt.Errorf("%s: array %q is not an input, the inputs are %s", path, name, list(known))
 		case h.Fortran && len(h.Shape) > 1:
 			return fmt.Errorf("%s: array %q is in Fortran order, must be in C order (numpy.ascontiguousarray)", path, name)
-		case h.DType != "f4":
-			return fmt.Errorf("%s: array %q is %s, must be float32", path, name, h.Name())
+		case h.DType != "f4" && h.DType != "f2" && h.DType != "u2":
+			return fmt.Errorf("%s: array %q is %s, must be float32, float16 or uint16 (the bits of bfloat16)", path, name, h.Name())
 		}
 	}
 	for _, w := range wanted {
@@ -221,13 +240,31 @@ func readArrays(path string, op applyOp) error {
 		if !ok {
 			continue
 		}
-		data, err := npz.Read[float32](a, w.name)
+		*w.to = kernels.Tensor{Shape: append([]int{}, h.Shape...)}
+		var err error
+		switch h.DType {
+		case "f4":
+			w.to.Data, err = npz.Read[float32](a, w.name)
+		case "f2":
+			w.to.DType = tile.Float16
+			w.to.Bits, err = npz.Read[uint16](a, w.name)
+		case "u2":
+			w.to.DType = tile.BFloat16
+			w.to.Bits, err = npz.Read[uint16](a, w.name)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		*w.to = kernels.Tensor{Data: data, Shape: append([]int{}, h.Shape...)}
 	}
 	return nil
+}
+
+// written is a tensor as an array to write: bfloat16 as uint16.
+func written(name string, t kernels.Tensor) npz.Array {
+	if t.Bits != nil {
+		return npz.Array{Name: name, Shape: t.Shape, Data: t.Bits, Float16: t.DType == tile.Float16}
+	}
+	return npz.Array{Name: name, Shape: t.Shape, Data: t.Data}
 }
 
 func list(names []string) string {

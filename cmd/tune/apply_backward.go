@@ -15,7 +15,7 @@ type applyBackward struct {
 func (a *applyBackward) arrays() []applyArray {
 	var inputs []applyArray
 	for _, in := range a.applyAttention.arrays() {
-		if in.name != "beta" {
+		if in.name != "beta" && in.name != "past_normalizer" {
 			inputs = append(inputs, in)
 		}
 	}
@@ -36,7 +36,7 @@ func (a *applyBackward) outputs() map[string][]int {
 // forward runs the backward pass.
 func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 	var grads kernels.Gradients
-	var written []npz.Array
+	var arrays []npz.Array
 	for _, g := range []struct {
 		name string
 		to   *kernels.Tensor
@@ -46,14 +46,14 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 	} {
 		if shape, ok := a.outputs()[g.name]; ok {
 			*g.to = kernels.NewTensor(shape...)
-			written = append(written, npz.Array{Name: g.name, Shape: shape, Data: g.to.Data})
+			arrays = append(arrays, npz.Array{Name: g.name, Shape: shape, Data: g.to.Data})
 		}
 	}
 	f := a.flags
 	op := kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
-		Threads: f.threads, Candidate: given}
+		Full: f.full, FeatureMap: f.featureMap, Normalize: f.normalize, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
 	if err := op.Backward(&grads, &a.gout, &a.in); err != nil {
 		return nil, err
 	}
-	return written, nil
+	return arrays, nil
 }

@@ -83,6 +83,23 @@ func benchmarkName(p tile.Problem, isa tile.ISA) string {
 	if p.Rule != "" {
 		parts = append(parts, "rule="+p.Rule, "decay="+p.Decay)
 	}
+	if p.Dir != tile.Forward {
+		parts = append(parts, "dir="+p.Dir)
+	}
+	if p.DType != tile.Float32 {
+		parts = append(parts, "dtype="+p.DType)
+	}
+	if p.StateDType != "" {
+		parts = append(parts, "state_dtype="+p.StateDType)
+	}
+	for _, option := range []struct {
+		name string
+		set  bool
+	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}} {
+		if option.set {
+			parts = append(parts, option.name)
+		}
+	}
 	if p.Weighting != "" {
 		parts = append(parts, "weighting="+p.Weighting)
 	}

@@ -65,6 +65,21 @@ func (a arrays) values(t *testing.T, name string) []float64 {
 		}
 		return v
 	}
+	if h.DType == "f2" || h.DType == "u2" {
+		bits, err := npz.Read[uint16](a.Archive, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := kernels.Tensor{Bits: bits, DType: tile.Float16, Shape: []int{len(bits)}}
+		if h.DType == "u2" {
+			half.DType = tile.BFloat16
+		}
+		wide := make([]float64, len(bits))
+		for i, x := range half.As(tile.Float32).Data {
+			wide[i] = float64(x)
+		}
+		return wide
+	}
 	v, err := npz.Read[float32](a.Archive, name)
 	if err != nil {
 		t.Fatal(err)
@@ -82,12 +97,19 @@ func (a arrays) input(t *testing.T, from, to string, shape ...int) (npz.Array, b
 	if !ok {
 		return npz.Array{}, false
 	}
+	if shape == nil {
+		shape = h.Shape
+	}
+	if h.DType == "f2" || h.DType == "u2" {
+		bits, err := npz.Read[uint16](a.Archive, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return npz.Array{Name: to, Shape: shape, Data: bits, Float16: h.DType == "f2"}, true
+	}
 	v, err := npz.Read[float32](a.Archive, from)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if shape == nil {
-		shape = h.Shape
 	}
 	return npz.Array{Name: to, Shape: shape, Data: v}, true
 }
@@ -138,6 +160,7 @@ type paperCase struct {
 type paperParams struct {
 	Scale         float64
 	Gamma, Slopes []float64
+	LogDecay      []float64 `json:"log_decay"`
 	Weighting     string
 }
 
@@ -150,9 +173,14 @@ func (c paperCase) params(t *testing.T) (p paperParams) {
 
 // paperRules gives the op and rule of each operator that apply runs.
 var paperRules = map[string][2]string{
-	"linear_attn":      {tile.LinearAttention, tile.RuleLinear},
-	"retention":        {tile.LinearAttention, tile.RuleGated},
-	"simple_gla":       {tile.LinearAttention, tile.RuleGated},
+	"linear_attn": {tile.LinearAttention, tile.RuleLinear},
+	"retention":   {tile.LinearAttention, tile.RuleGated},
+	"simple_gla":  {tile.LinearAttention, tile.RuleGated},
+	"slab_sla":    {tile.LinearAttention, tile.RuleLinear},
+
+	"linear_attn_normalized":  {tile.LinearAttention, tile.RuleLinear},
+	"decay_linear_attn_state": {tile.LinearAttention, tile.RuleGated},
+
 	"gla":              {tile.LinearAttention, tile.RuleGated},
 	"lightning_attn2":  {tile.LinearAttention, tile.RuleGated},
 	"delta_rule":       {tile.DeltaRule, tile.RuleDelta},
@@ -204,6 +232,17 @@ func (c paperCase) attention(t *testing.T, a arrays, isa tile.ISA) {
 	for _, s := range params.Slopes {
 		decay = append(decay, strconv.FormatFloat(-s, 'g', -1, 64))
 	}
+	for _, g := range params.LogDecay {
+		decay = append(decay, strconv.FormatFloat(g, 'g', -1, 64))
+	}
+	output := "out_o"
+	switch c.Op {
+	case "linear_attn_normalized":
+		flags = append(flags, "--normalize", "--normalize-eps", "1e-10")
+	case "slab_sla": // without its convolution
+		flags = append(flags, "--full", "--feature-map", "relu", "--normalize", "--normalize-eps", "1e-6", "--scale", "1")
+		output = "out_o_attn"
+	}
 	if decay != nil {
 		flags = append(flags, "--head-decay="+strings.Join(decay, ","))
 	}
@@ -220,7 +259,7 @@ func (c paperCase) attention(t *testing.T, a arrays, isa tile.ISA) {
 		}
 	}
 	got := apply(t, inputs, flags...)
-	normalised(t, "output", got.values(t, "output"), a.values(t, "out_o"), c.RTol)
+	normalised(t, "output", got.values(t, "output"), a.values(t, output), c.RTol)
 	if want := a.values(t, "out_sT"); want != nil {
 		normalised(t, "present_state", got.values(t, "present_state"), want, c.RTol)
 	}
@@ -286,11 +325,6 @@ type onnxCase struct {
 func (c onnxCase) ours() bool {
 	if c.Op != "LinearAttention" {
 		return false
-	}
-	for _, in := range c.Inputs {
-		if in.DType != "float32" {
-			return false
-		}
 	}
 	d, ok := c.Inputs["decay"]
 	return !ok || d.Shape[2] == c.Attributes.KVHeads || c.Attributes.Rule == tile.RuleGated

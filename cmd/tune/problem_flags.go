@@ -17,8 +17,11 @@ import (
 
 // problemFlags are the flags that say what is computed.
 type problemFlags struct {
-	op, rule, shape, decay, weighting, dir, precision string
-	threads                                           int
+	dtype, stateDType, featureMap          string
+	full, normalize                        bool
+	op, rule, shape, decay, weighting, dir string
+	threads                                int
+	precision                              string
 }
 
 func (f *problemFlags) add(fs *pflag.FlagSet) {
@@ -28,6 +31,11 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
 	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
+	fs.StringVar(&f.dtype, "dtype", tile.Float32, "float32, or bfloat16 or float16 for all arrays but the states, attention ops")
+	fs.StringVar(&f.stateDType, "state-dtype", tile.Float32, "float32, bfloat16 or float16, attention ops")
+	fs.BoolVar(&f.full, "full", false, "not causal, linear-attention with rule linear")
+	fs.BoolVar(&f.normalize, "normalize", false, "outputs divided by q . (sum of keys), linear-attention")
+	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm, linear-attention")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }
@@ -48,7 +56,11 @@ func defaultRule(op, rule string) string {
 
 // problem is the problem that the flags describe, checked.
 func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
-	p := tile.Problem{Op: f.op, DType: "float32", Dir: cmp.Or(f.dir, tile.Forward), Threads: f.threads}
+	p := tile.Problem{Op: f.op, DType: f.dtype, Dir: cmp.Or(f.dir, tile.Forward), Threads: f.threads}
+	if f.stateDType != tile.Float32 {
+		p.StateDType = f.stateDType
+	}
+	p.Full, p.Normalize, p.FeatureMap = f.full, f.normalize, f.featureMap
 	if f.op == "" {
 		return p, fmt.Errorf("--op is missing: linear-attention, delta-rule or hash-layer")
 	}

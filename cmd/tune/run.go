@@ -128,12 +128,13 @@ func (f *runFlags) problems(m *machine.Machine) ([]tile.Problem, error) {
 	var kept []tile.Problem
 	for _, p := range kernels.DefaultProblems(n) {
 		if (f.problem.op == "" || p.Op == f.problem.op) && (f.problem.rule == "" || p.Rule == f.problem.rule) &&
-			(f.problem.decay == "" || p.Decay == f.problem.decay) && (f.problem.weighting == "" || p.Weighting == f.problem.weighting) {
+			(f.problem.decay == "" || p.Decay == f.problem.decay) && (f.problem.weighting == "" || p.Weighting == f.problem.weighting) &&
+			p.Dir == f.problem.dir {
 			kept = append(kept, p)
 		}
 	}
 	if kept == nil {
-		return nil, errors.New("no default problem fits --op, --rule, --decay and --weighting: give a --shape")
+		return nil, errors.New("no default problem fits --op, --rule, --decay, --dir and --weighting: give a --shape")
 	}
 	return kept, nil
 }

@@ -19,11 +19,11 @@ func TestRoundTrip(t *testing.T) {
 		wide[i] = float32(i)
 	}
 	arrays := []Array{
-		{"query", []int{1, 2, 3}, []float32{1, 2, 3, 4, 5, 6}},
-		{"empty", []int{1, 0, 64}, []float32{}},
-		{"codes", []int{2, 2}, []int32{1, -2, 3, 4}},
-		{"exact", []int{2}, []float64{0.1, 0.2}},
-		{"wide", []int{3, 100_000}, wide},
+		{Name: "query", Shape: []int{1, 2, 3}, Data: []float32{1, 2, 3, 4, 5, 6}},
+		{Name: "empty", Shape: []int{1, 0, 64}, Data: []float32{}},
+		{Name: "codes", Shape: []int{2, 2}, Data: []int32{1, -2, 3, 4}},
+		{Name: "exact", Shape: []int{2}, Data: []float64{0.1, 0.2}},
+		{Name: "wide", Shape: []int{3, 100_000}, Data: wide},
 	}
 	if err := Write(path, arrays); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestRefusals(t *testing.T) {
 
 func TestOpenLimits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.npz")
-	if err := Write(path, []Array{{"a", []int{1000}, make([]float32, 1000)}}); err != nil {
+	if err := Write(path, []Array{{Name: "a", Shape: []int{1000}, Data: make([]float32, 1000)}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(path, 1000); err == nil || !strings.Contains(err.Error(), "limit of 1000") {
@@ -126,7 +126,7 @@ func TestOpenLimits(t *testing.T) {
 
 func TestDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.npz")
-	if err := Write(path, []Array{{"a", []int{100}, make([]float32, 100)}}); err != nil {
+	if err := Write(path, []Array{{Name: "a", Shape: []int{100}, Data: make([]float32, 100)}}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -147,7 +147,7 @@ func TestDamage(t *testing.T) {
 
 func TestWriteFailures(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err == nil {
-		err := Write("/dev/full", []Array{{"a", []int{1}, []float32{1}}})
+		err := Write("/dev/full", []Array{{Name: "a", Shape: []int{1}, Data: []float32{1}}})
 		if err == nil || !strings.Contains(err.Error(), "/dev/full: cannot be written: no space left") {
 			t.Errorf("full disk: %v", err)
 		}
@@ -159,7 +159,7 @@ func TestWriteFailures(t *testing.T) {
 	if err := Write(filepath.Join(dir, "no", "such.npz"), nil); err == nil {
 		t.Error("written into a missing folder")
 	}
-	if err := Write(filepath.Join(dir, "b.npz"), []Array{{"a", []int{3}, []float32{1}}}); err == nil {
+	if err := Write(filepath.Join(dir, "b.npz"), []Array{{Name: "a", Shape: []int{3}, Data: []float32{1}}}); err == nil {
 		t.Error("shape and length differ")
 	}
 	left, _ := os.ReadDir(dir)
@@ -171,7 +171,7 @@ func TestWriteFailures(t *testing.T) {
 // FuzzOpen checks that no file, however odd, panics or allocates beyond the limit.
 func FuzzOpen(f *testing.F) {
 	var b bytes.Buffer
-	Encode(&b, []Array{{"a", []int{2, 3}, make([]float32, 6)}})
+	Encode(&b, []Array{{Name: "a", Shape: []int{2, 3}, Data: make([]float32, 6)}})
 	f.Add(b.Bytes())
 	f.Add([]byte("PK\x05\x06"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -132,10 +132,11 @@ func (a *Archive) Header(name string) (Header, bool) {
 
 // Element is a type that Read can fill.
 type Element interface {
-	float32 | float64 | int32 | int64
+	float32 | float64 | int32 | int64 | uint16
 }
 
-// Read reads an array in the order in which it is stored. The type must be that of the file, and the file's data complete.
+// Read reads an array in the order in which it is stored. The type must be that of the file, or uint16 for the bits of a float16
+// one, and the file's data complete.
 func Read[T Element](a *Archive, name string) ([]T, error) {
 	m, ok := a.members[name]
 	if !ok {
@@ -153,7 +154,12 @@ func Read[T Element](a *Archive, name string) ([]T, error) {
 		return nil, fmt.Errorf("array %q: %w", name, err)
 	}
 	var data []T
-	if err := r.Read(&data); err != nil {
+	if bits, ok := any(&data).(*[]uint16); ok && h.DType == "f2" {
+		err = readBits(in, r.Header.Descr.Type, h.Shape, bits)
+	} else {
+		err = r.Read(&data)
+	}
+	if err != nil {
 		if errors.Is(err, npy.ErrTypeMismatch) {
 			err = fmt.Errorf("it is %s", h.Name())
 		}
@@ -168,6 +174,27 @@ func Read[T Element](a *Archive, name string) ([]T, error) {
 		return nil, fmt.Errorf("array %q: damaged: %w", name, err)
 	}
 	return data, nil
+}
+
+// readBits reads the bits of 16-bit numbers, for which npyio has no type.
+func readBits(r io.Reader, descr string, shape []int, bits *[]uint16) error {
+	order := binary.ByteOrder(binary.LittleEndian)
+	if strings.HasPrefix(descr, ">") {
+		order = binary.BigEndian
+	}
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	const part = 1 << 17
+	for len(*bits) < n { // grows with what is read, whatever the header promises
+		chunk := make([]uint16, min(part, n-len(*bits)))
+		if err := binary.Read(r, order, chunk); err != nil {
+			return err
+		}
+		*bits = append(*bits, chunk...)
+	}
+	return nil
 }
 
 type counter struct {

@@ -19,7 +19,9 @@ import (
 type Array struct {
 	Name  string
 	Shape []int
-	Data  any // []float32, []float64, []int32 or []int64, as long as Shape says
+	Data  any // []float32, []float64, []int32, []int64 or []uint16, as long as Shape says
+	// Float16 says that []uint16 holds the bits of NumPy's float16, and not integers.
+	Float16 bool
 }
 
 // Write writes an archive of uncompressed arrays, in this order. A regular file is
@@ -106,6 +108,11 @@ func encodeArray(w io.Writer, a Array) error {
 		dtype, length = "<i4", len(d)
 	case []int64:
 		dtype, length = "<i8", len(d)
+	case []uint16:
+		dtype, length = "<u2", len(d)
+		if a.Float16 {
+			dtype = "<f2"
+		}
 	default:
 		return fmt.Errorf("cannot write %T", a.Data)
 	}
@@ -143,6 +150,8 @@ func writeValues(w io.Writer, data any) error {
 	case []int32:
 		return writeParts(w, d)
 	case []int64:
+		return writeParts(w, d)
+	case []uint16:
 		return writeParts(w, d)
 	}
 	return nil

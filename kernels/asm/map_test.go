@@ -13,7 +13,7 @@ func TestMap(t *testing.T) {
 	eachISA(t, func(t *testing.T, p *tile.Primitives) {
 		edges(t, func(t *testing.T, end bool) {
 			r := rand.New(rand.NewPCG(9, 10))
-			for _, kind := range []int{tile.MapRelu, tile.MapSteps} {
+			for _, kind := range []int{tile.MapPositive, tile.MapSteps} {
 				for round := range 600 {
 					m, n := r.IntN(4), r.IntN(70)
 					ls, ld := n+round%2*3, n+round%3*2

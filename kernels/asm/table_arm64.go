@@ -2,10 +2,7 @@
 
 package asm
 
-import (
-	"github.com/rooftune/rooftune/kernels/generic"
-	"github.com/rooftune/rooftune/kernels/tile"
-)
+import "github.com/rooftune/rooftune/kernels/tile"
 
 // tables holds the one table of arm64: every CPU that Go runs on there has Advanced SIMD.
 var tables = []*tile.Primitives{&neon}
@@ -38,7 +35,5 @@ var neon = tile.Primitives{
 		{Tokens: 6, NR: 8, Shared: []int{4, 2, 2}, Run: recur6x8NEON},
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
-	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Gather: gatherNEON,
-	// In portable Go: they pass over data once, beside the recurrence's many times.
-	Map: generic.Primitives().Map, Widen: generic.Primitives().Widen, Narrow: generic.Primitives().Narrow,
+	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON, Gather: gatherNEON,
 }

@@ -27,6 +27,21 @@ func expNEON(p *tile.Exp)
 //go:noescape
 func foldNEON(p *tile.Fold)
 
+// mapNEON maps a block element by element as tile.Map says.
+//
+//go:noescape
+func mapNEON(p *tile.Map)
+
+// widenNEON copies 16-bit numbers to float32 as tile.Widen says.
+//
+//go:noescape
+func widenNEON(p *tile.Widen)
+
+// narrowNEON rounds float32 to 16-bit numbers as tile.Narrow says.
+//
+//go:noescape
+func narrowNEON(p *tile.Narrow)
+
 // gatherNEON adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

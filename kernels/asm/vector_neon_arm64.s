@@ -941,6 +941,439 @@ done:
 	MOVB R19, 224(R0)
 	RET
 
+// mapNEON maps a block element by element as tile.Map says.
+TEXT ·mapNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 64(R0), R1
+	MOVD 72(R0), R2
+	CMP $0, R1
+	BLE done
+	CMP $0, R2
+	BLE done
+	VMOVI $0, V16.B16
+	MOVD $0x3f800000, R9
+	VDUP R9, V17.S4
+	MOVD 0(R0), R3
+	MOVD 24(R0), R4
+	MOVD 48(R0), R5
+	LSL $2, R5, R5
+	MOVD 56(R0), R6
+	LSL $2, R6, R6
+	MOVD 80(R0), R9
+	CMP $0, R9
+	BNE steps
+row1:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end3
+columns2:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	WORD $0x4e30f400 // fmax v0.4s, v0.4s, v16.4s
+	WORD $0x4e30f421 // fmax v1.4s, v1.4s, v16.4s
+	WORD $0x4e30f442 // fmax v2.4s, v2.4s, v16.4s
+	WORD $0x4e30f463 // fmax v3.4s, v3.4s, v16.4s
+	FSTPQ (F0, F1), 0(R8)
+	FSTPQ (F2, F3), 32(R8)
+	ADD $64, R7, R7
+	ADD $64, R8, R8
+	SUBS $16, R9, R9
+	BGE columns2
+end3:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end5
+columns4:
+	FMOVQ 0(R7), F0
+	WORD $0x4e30f400 // fmax v0.4s, v0.4s, v16.4s
+	FMOVQ F0, 0(R8)
+	ADD $16, R7, R7
+	ADD $16, R8, R8
+	SUBS $4, R9, R9
+	BGE columns4
+end5:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end7
+columns6:
+	FMOVS 0(R7), F0
+	WORD $0x4e30f400 // fmax v0.4s, v0.4s, v16.4s
+	FMOVS F0, 0(R8)
+	ADD $4, R7, R7
+	ADD $4, R8, R8
+	SUBS $1, R9, R9
+	BGE columns6
+end7:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row1
+	B done
+steps:
+row8:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end10
+columns9:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 0(R8), (F4, F5)
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x6e30e408 // fcmge v8.4s, v0.4s, v16.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	VBIT V8.B16, V0.B16, V4.B16
+	WORD $0x6e30e429 // fcmge v9.4s, v1.4s, v16.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	VBIT V9.B16, V1.B16, V5.B16
+	WORD $0x6e30e44a // fcmge v10.4s, v2.4s, v16.4s
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
+	VBIT V10.B16, V2.B16, V6.B16
+	WORD $0x6e30e46b // fcmge v11.4s, v3.4s, v16.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	VBIT V11.B16, V3.B16, V7.B16
+	FSTPQ (F4, F5), 0(R8)
+	FSTPQ (F6, F7), 32(R8)
+	ADD $64, R7, R7
+	ADD $64, R8, R8
+	SUBS $16, R9, R9
+	BGE columns9
+end10:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end12
+columns11:
+	FMOVQ 0(R7), F0
+	FMOVQ 0(R8), F4
+	WORD $0x6e30e408 // fcmge v8.4s, v0.4s, v16.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	VBIT V8.B16, V0.B16, V4.B16
+	FMOVQ F4, 0(R8)
+	ADD $16, R7, R7
+	ADD $16, R8, R8
+	SUBS $4, R9, R9
+	BGE columns11
+end12:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end14
+columns13:
+	FMOVS 0(R7), F0
+	FMOVS 0(R8), F4
+	WORD $0x6e30e408 // fcmge v8.4s, v0.4s, v16.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	VBIT V8.B16, V0.B16, V4.B16
+	FMOVS F4, 0(R8)
+	ADD $4, R7, R7
+	ADD $4, R8, R8
+	SUBS $1, R9, R9
+	BGE columns13
+end14:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row8
+	B done
+done:
+	RET
+
+// widenNEON copies 16-bit numbers to float32 as tile.Widen says.
+TEXT ·widenNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 64(R0), R1
+	MOVD 72(R0), R2
+	CMP $0, R1
+	BLE done
+	CMP $0, R2
+	BLE done
+	MOVD 0(R0), R3
+	MOVD 24(R0), R4
+	MOVD 48(R0), R5
+	MOVD 56(R0), R6
+	LSL $1, R5, R5
+	LSL $2, R6, R6
+	MOVBU 80(R0), R9
+	CBZ R9, float16
+row1:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end3
+numbers2:
+	FMOVD.P 8(R7), F0
+	FMOVD.P 8(R7), F1
+	FMOVD.P 8(R7), F2
+	FMOVD.P 8(R7), F3
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	WORD $0x2e613842 // shll v2.4s, v2.4h, #16
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	FMOVQ.P F0, 16(R8)
+	FMOVQ.P F1, 16(R8)
+	FMOVQ.P F2, 16(R8)
+	FMOVQ.P F3, 16(R8)
+	SUBS $16, R9, R9
+	BGE numbers2
+end3:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end5
+numbers4:
+	FMOVD.P 8(R7), F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ.P F0, 16(R8)
+	SUBS $4, R9, R9
+	BGE numbers4
+end5:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end7
+numbers6:
+	MOVHU.P 2(R7), R10
+	FMOVS R10, F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVS.P F0, 4(R8)
+	SUBS $1, R9, R9
+	BGE numbers6
+end7:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row1
+	B done
+float16:
+row8:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end10
+numbers9:
+	FMOVD.P 8(R7), F0
+	FMOVD.P 8(R7), F1
+	FMOVD.P 8(R7), F2
+	FMOVD.P 8(R7), F3
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVQ.P F0, 16(R8)
+	FMOVQ.P F1, 16(R8)
+	FMOVQ.P F2, 16(R8)
+	FMOVQ.P F3, 16(R8)
+	SUBS $16, R9, R9
+	BGE numbers9
+end10:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end12
+numbers11:
+	FMOVD.P 8(R7), F0
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVQ.P F0, 16(R8)
+	SUBS $4, R9, R9
+	BGE numbers11
+end12:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end14
+numbers13:
+	MOVHU.P 2(R7), R10
+	FMOVS R10, F0
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVS.P F0, 4(R8)
+	SUBS $1, R9, R9
+	BGE numbers13
+end14:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row8
+	B done
+done:
+	RET
+
+// narrowNEON rounds float32 to 16-bit numbers as tile.Narrow says.
+TEXT ·narrowNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD $0x7fff, R10
+	VDUP R10, V16.S4
+	MOVD $0x1, R10
+	VDUP R10, V17.S4
+	MOVD $0x40, R10
+	VDUP R10, V18.S4
+	MOVD 64(R0), R1
+	MOVD 72(R0), R2
+	CMP $0, R1
+	BLE done
+	CMP $0, R2
+	BLE done
+	MOVD 0(R0), R3
+	MOVD 24(R0), R4
+	MOVD 48(R0), R5
+	MOVD 56(R0), R6
+	LSL $2, R5, R5
+	LSL $1, R6, R6
+	MOVBU 80(R0), R9
+	CBZ R9, float16
+row1:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end3
+numbers2:
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P 16(R7), F3
+	FMOVQ.P 16(R7), F6
+	FMOVQ.P 16(R7), F9
+	VUSHR $16, V0.S4, V1.S4
+	VUSHR $16, V3.S4, V4.S4
+	VUSHR $16, V6.S4, V7.S4
+	VUSHR $16, V9.S4, V10.S4
+	VAND V17.B16, V1.B16, V2.B16
+	VAND V17.B16, V4.B16, V5.B16
+	VAND V17.B16, V7.B16, V8.B16
+	VAND V17.B16, V10.B16, V11.B16
+	VADD V16.S4, V2.S4, V2.S4
+	VADD V16.S4, V5.S4, V5.S4
+	VADD V16.S4, V8.S4, V8.S4
+	VADD V16.S4, V11.S4, V11.S4
+	VADD V0.S4, V2.S4, V2.S4
+	VADD V3.S4, V5.S4, V5.S4
+	VADD V6.S4, V8.S4, V8.S4
+	VADD V9.S4, V11.S4, V11.S4
+	VUSHR $16, V2.S4, V2.S4
+	VUSHR $16, V5.S4, V5.S4
+	VUSHR $16, V8.S4, V8.S4
+	VUSHR $16, V11.S4, V11.S4
+	VORR V18.B16, V1.B16, V1.B16
+	VORR V18.B16, V4.B16, V4.B16
+	VORR V18.B16, V7.B16, V7.B16
+	VORR V18.B16, V10.B16, V10.B16
+	WORD $0x4e20e400 // fcmeq v0.4s, v0.4s, v0.4s
+	WORD $0x4e23e463 // fcmeq v3.4s, v3.4s, v3.4s
+	WORD $0x4e26e4c6 // fcmeq v6.4s, v6.4s, v6.4s
+	WORD $0x4e29e529 // fcmeq v9.4s, v9.4s, v9.4s
+	VBIT V0.B16, V2.B16, V1.B16
+	VBIT V3.B16, V5.B16, V4.B16
+	VBIT V6.B16, V8.B16, V7.B16
+	VBIT V9.B16, V11.B16, V10.B16
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x0e612884 // xtn v4.4h, v4.4s
+	WORD $0x0e6128e7 // xtn v7.4h, v7.4s
+	WORD $0x0e61294a // xtn v10.4h, v10.4s
+	FMOVD.P F1, 8(R8)
+	FMOVD.P F4, 8(R8)
+	FMOVD.P F7, 8(R8)
+	FMOVD.P F10, 8(R8)
+	SUBS $16, R9, R9
+	BGE numbers2
+end3:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end5
+numbers4:
+	FMOVQ.P 16(R7), F0
+	VUSHR $16, V0.S4, V1.S4
+	VAND V17.B16, V1.B16, V2.B16
+	VADD V16.S4, V2.S4, V2.S4
+	VADD V0.S4, V2.S4, V2.S4
+	VUSHR $16, V2.S4, V2.S4
+	VORR V18.B16, V1.B16, V1.B16
+	WORD $0x4e20e400 // fcmeq v0.4s, v0.4s, v0.4s
+	VBIT V0.B16, V2.B16, V1.B16
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	FMOVD.P F1, 8(R8)
+	SUBS $4, R9, R9
+	BGE numbers4
+end5:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end7
+numbers6:
+	FMOVS.P 4(R7), F0
+	VUSHR $16, V0.S4, V1.S4
+	VAND V17.B16, V1.B16, V2.B16
+	VADD V16.S4, V2.S4, V2.S4
+	VADD V0.S4, V2.S4, V2.S4
+	VUSHR $16, V2.S4, V2.S4
+	VORR V18.B16, V1.B16, V1.B16
+	WORD $0x4e20e400 // fcmeq v0.4s, v0.4s, v0.4s
+	VBIT V0.B16, V2.B16, V1.B16
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	FMOVS F1, R10
+	MOVH.P R10, 2(R8)
+	SUBS $1, R9, R9
+	BGE numbers6
+end7:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row1
+	B done
+float16:
+row8:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end10
+numbers9:
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P 16(R7), F3
+	FMOVQ.P 16(R7), F6
+	FMOVQ.P 16(R7), F9
+	WORD $0x0e216801 // fcvtn v1.4h, v0.4s
+	WORD $0x0e216864 // fcvtn v4.4h, v3.4s
+	WORD $0x0e2168c7 // fcvtn v7.4h, v6.4s
+	WORD $0x0e21692a // fcvtn v10.4h, v9.4s
+	FMOVD.P F1, 8(R8)
+	FMOVD.P F4, 8(R8)
+	FMOVD.P F7, 8(R8)
+	FMOVD.P F10, 8(R8)
+	SUBS $16, R9, R9
+	BGE numbers9
+end10:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end12
+numbers11:
+	FMOVQ.P 16(R7), F0
+	WORD $0x0e216801 // fcvtn v1.4h, v0.4s
+	FMOVD.P F1, 8(R8)
+	SUBS $4, R9, R9
+	BGE numbers11
+end12:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end14
+numbers13:
+	FMOVS.P 4(R7), F0
+	WORD $0x0e216801 // fcvtn v1.4h, v0.4s
+	FMOVS F1, R10
+	MOVH.P R10, 2(R8)
+	SUBS $1, R9, R9
+	BGE numbers13
+end14:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row8
+	B done
+done:
+	RET
+
 // gatherNEON adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 TEXT ·gatherNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

@@ -18,6 +18,6 @@ package tile
 type Fold struct {
 	G, K, Q, KOut, QOut, D                         []float32
 	LDG, LDK, LDQ, HeadQ, LDKOut, LDQOut, HeadQOut int
-	M, N, Heads                                    int
+	M, N, Heads                                    int // M at least 1
 	Unsafe                                         bool
 }

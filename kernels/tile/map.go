@@ -2,8 +2,8 @@ package tile
 
 // The maps of tile.Map.
 const (
-	MapRelu  = iota // Dst = max(Src, 0)
-	MapSteps        // Dst = Src+1 where Src >= 0; elsewhere, and where Src is NaN, Dst stays
+	MapPositive = iota // Dst = max(Src, 0)
+	MapSteps           // Dst = Src+1 where Src >= 0; elsewhere, and where Src is NaN, Dst stays
 )
 
 // Map holds the arguments of an element-wise map of an M x N block, Src[i*LDS+j] to Dst[i*LDD+j]. NaN stays NaN. Src and Dst

@@ -40,7 +40,7 @@ func FindRecur(ks []RecurKernel, tokens, nr int) (RecurKernel, bool) {
 //	    O[t,h,:] = RowO[i*Heads+h] * Q[t,h,:] S      (O += if Accumulate)
 //	}
 //
-// A nil Decay, RowV or RowO is all ones. A token sees its own update. A block of tokens with a decay inside is
+// Heads is at least 1. A nil Decay, RowV or RowO is all ones. A token sees its own update. A block of tokens with a decay inside is
 // walked token by token, so a caller makes it fast by folding the decay of a run of tokens into
 // RowV and RowO: S is then the state times a factor that is made good by a Decay now and then.
 //

@@ -69,6 +69,7 @@ var (
 	fdiv  = three("fdiv", 0x6e20fc00)
 	fmax  = three("fmax", 0x4e20f400)
 	fmin  = three("fmin", 0x4ea0f400)
+	fcmeq = three("fcmeq", 0x4e20e400)
 	fcmge = three("fcmge", 0x6e20e400) // all ones where n >= m, which is not so of NaN
 	fcmgt = three("fcmgt", 0x6ea0e400)
 	faddp = three("faddp", 0x6e20d400) // the sums of pairs, those of n first
@@ -84,6 +85,20 @@ func two(name string, word uint32) func(d, n V) instruction {
 var (
 	frintn = two("frintn", 0x4e218800) // to an integer, ties to even
 	fcvtns = two("fcvtns", 0x4e21a800) // the same, as a signed word
+)
+
+// half is one between a vector of four and the four 16-bit numbers in the lower half of another.
+func half(name string, word uint32, to, from, more string) func(d, n V) instruction {
+	return func(d, n V) instruction {
+		return instruction{registers(word, d, n, 0), fmt.Sprintf("%s v%d.%s, v%d.%s%s", name, d, to, n, from, more)}
+	}
+}
+
+var (
+	fcvtl = half("fcvtl", 0x0e217800, "4s", "4h", "") // float16 to float32
+	fcvtn = half("fcvtn", 0x0e216800, "4h", "4s", "") // float32 to float16, ties to even
+	shll  = half("shll", 0x2e613800, "4s", "4h", ", #16")
+	xtn   = half("xtn", 0x0e612800, "4h", "4s", "") // the lower halves
 )
 
 // element is an instruction of two vectors and one element of a third: "Advanced SIMD vector x indexed

@@ -38,6 +38,9 @@ func main() {
 	vectors.decay()
 	vectors.exp()
 	vectors.fold()
+	vectors.elementwise()
+	vectors.widen()
+	vectors.narrow()
 	vectors.gather()
 	vectors.write(*dir, "vector")
 

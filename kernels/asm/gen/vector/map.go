@@ -38,7 +38,7 @@ func (g *generator) elementwise() {
 	g.MOVQ(n, rest)
 	g.ANDQ(operand.U8(g.Lanes-1), rest)
 	tail := g.NewTail(g.masks, rest, mask)
-	g.CMPQ(field(mapKind), operand.U8(tile.MapRelu))
+	g.CMPQ(field(mapKind), operand.U8(tile.MapPositive))
 	g.JNE(emit.Ref("steps"))
 
 	rows := func(vector func(from, to operand.Mem, t emit.Tail)) {
