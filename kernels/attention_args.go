@@ -180,11 +180,11 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if a.scale == 0 {
 		a.scale = float32(1 / math.Sqrt(float64(s.Dk)))
 	}
-	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
-	a.output, a.state, a.keptStates = out.Output.Data, out.PresentState.Data, out.KeptStates.Data
+	a.query, a.key, a.value, a.past = in.Query.float32s(), in.Key.float32s(), in.Value.float32s(), in.PastState.float32s()
+	a.output, a.state, a.keptStates = out.Output.float32s(), out.PresentState.float32s(), out.KeptStates.float32s()
 	a.bits = attentionBits{
-		query: in.Query.Bits, key: in.Key.Bits, value: in.Value.Bits, decay: in.Decay.Bits, beta: in.Beta.Bits, output: out.Output.Bits,
-		past: in.PastState.Bits, state: out.PresentState.Bits, kept: out.KeptStates.Bits,
+		query: in.Query.halves(), key: in.Key.halves(), value: in.Value.halves(), decay: in.Decay.halves(), beta: in.Beta.halves(),
+		output: out.Output.halves(), past: in.PastState.halves(), state: out.PresentState.halves(), kept: out.KeptStates.halves(),
 	}
 	if o.backward { // what is output to Forward is input, and may be anything but written to
 		a.problem.Dir = tile.Backward
@@ -295,7 +295,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		if err := checkStored("decay", "(B,T,Hkv) or (B,T,Hkv*dk)", in.Decay, s.B, s.T, width); err != nil {
 			return err
 		}
-		a.decay = in.Decay.Data
+		a.decay = in.Decay.float32s()
 	}
 	switch {
 	case !o.hasBeta && in.Beta.present():
@@ -310,7 +310,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		if err := checkStored("beta", "(B,T,Hkv) or (B,T,1)", in.Beta, s.B, s.T, a.betaHeads); err != nil {
 			return err
 		}
-		a.beta = in.Beta.Data
+		a.beta = in.Beta.float32s()
 	}
 	return nil
 }

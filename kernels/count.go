@@ -56,6 +56,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Map:    func(*tile.Map) {},
 		Widen:  func(*tile.Widen) {},
 		Narrow: func(*tile.Narrow) {},
+		Conv:   func(c *tile.Conv) { add(2 * c.M * c.N * c.K) },
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}
 }

@@ -27,6 +27,7 @@ type Primitives struct {
 	Map    func(*Map)
 	Widen  func(*Widen)
 	Narrow func(*Narrow)
+	Conv   func(*Conv)
 	Gather func(*Gather)
 }
 
