@@ -336,6 +336,14 @@ func (a *attentionArgs) checkAliases() error {
 		extentOf("decay", a.decay, b.decay), extentOf("beta", a.beta, b.beta), extentOf("past_state", a.past, b.past),
 		extentOf("past_normalizer", a.pastNorm, nil),
 	}
+	return refuseOverlaps(outputs[:], inputs[:])
+}
+
+// inPlace names the input whose very memory an output may have.
+var inPlace = map[string]string{"present_state": "past_state", "present_normalizer": "past_normalizer"}
+
+// refuseOverlaps refuses outputs that overlap an earlier output or an input, but for updates in place.
+func refuseOverlaps(outputs, inputs []extent) error {
 	for i, out := range outputs {
 		for _, other := range outputs[:i] {
 			if out.overlaps(other) {
@@ -343,8 +351,7 @@ func (a *attentionArgs) checkAliases() error {
 			}
 		}
 		for _, in := range inputs {
-			inPlace := out.name == "present_state" && in.name == "past_state" || out.name == "present_normalizer" && in.name == "past_normalizer"
-			if out.overlaps(in) && !(inPlace && out.start == in.start && out.end == in.end) {
+			if out.overlaps(in) && !(inPlace[out.name] == in.name && out.start == in.start && out.end == in.end) {
 				return refuse(out.name, "apart from "+in.name, "overlapping memory")
 			}
 		}

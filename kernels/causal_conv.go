@@ -151,19 +151,9 @@ func (o *CausalConv) check(out *ConvOutputs, in *ConvInputs) (a convArgs, err er
 // checkAliases refuses outputs that overlap an input or each other; only the state may be updated in place.
 func (a *convArgs) checkAliases() error {
 	of := func(name string, t Tensor) extent { return extentOf(name, t.Data, t.Bits) }
-	output, state := of("output", a.output), of("present_state", a.state)
-	if output.overlaps(state) {
-		return refuse("output", "apart from present_state", "overlapping memory")
-	}
-	for _, in := range []extent{of("input", a.input), of("weight", a.weight), of("bias", a.bias), of("past_state", a.past)} {
-		if output.overlaps(in) {
-			return refuse("output", "apart from "+in.name, "overlapping memory")
-		}
-		if state.overlaps(in) && !(in.name == "past_state" && state.start == in.start && state.end == in.end) {
-			return refuse("present_state", "apart from "+in.name, "overlapping memory")
-		}
-	}
-	return nil
+	outputs := [...]extent{of("output", a.output), of("present_state", a.state)}
+	inputs := [...]extent{of("input", a.input), of("weight", a.weight), of("bias", a.bias), of("past_state", a.past)}
+	return refuseOverlaps(outputs[:], inputs[:])
 }
 
 var idleConvs = sync.Pool{New: func() any { return &conv{} }}
