@@ -65,15 +65,8 @@ func newAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *atten
 	a.chunk = max(1, min(a.chunk, s.T))
 	a.panel = callPanel(a.panel, a.chunk, s.Dk)
 	a.ld = roundUp(a.chunk, cacheLine/4)
-	heads := s.B * s.Hkv
-	a.split = 1
-	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
-	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
-	if heads > 0 && heads < threads {
-		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
-	}
-	a.heads, a.units = s.Hkv, heads*a.split
-	a.workers = max(1, min(threads, a.units))
+	a.heads = s.Hkv
+	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/nn.NR))
 	a.factor = make([]float32, s.Hkv)
 	width := roundUp((s.Dv+a.split-1)/a.split, cacheLine/4)
 	for range a.workers {
@@ -115,12 +108,7 @@ func (a *attention) set(args attentionArgs) {
 	for h, g := range args.headDecay {
 		a.factor[h] = float32(math.Exp(float64(g)))
 	}
-	if args.state == nil {
-		if n := args.problem.Shape; a.scratch == nil {
-			a.scratch = aligned(n.B * n.Hkv * n.Dk * n.Dv)
-		}
-		a.state = a.scratch
-	}
+	a.state = stateOr(args.state, &a.scratch, args.problem.Shape)
 	for _, w := range a.work {
 		for i := range w.scale {
 			w.scale[i] = a.scale
@@ -135,42 +123,15 @@ func (a *attention) parts() int { return a.workers }
 
 // part walks one worker's share of the units.
 func (a *attention) part(i int) {
-	w := a.work[i]
-	perBatch := a.problem.Shape.Hkv * a.split
-	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
-	for first < last {
-		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
-		a.walk(w, first, end)
-		first = end
-	}
+	w, s := a.work[i], a.problem.Shape
+	a.eachItem(i, a.workers, s.B, s.Hkv*a.split, func(first, last int) { a.walk(w, first, last) })
 }
 
 func (a *attention) walk(w *attentionWork, first, last int) {
-	if first == last {
-		return
-	}
-	b := a.unit(first).b
-	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.initState(w, u)
 	}
-	if a.headOuter {
-		for u := first; u < last; u++ {
-			for t := 0; t < tokens; {
-				n := a.cut(b, t, a.chunk)
-				a.step(w, u, t, n)
-				t += n
-			}
-		}
-		return
-	}
-	for t := 0; t < tokens; {
-		n := a.cut(b, t, a.chunk)
-		for u := first; u < last; u++ {
-			a.step(w, u, t, n)
-		}
-		t += n
-	}
+	a.eachStep(a.unit(first).b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.step(w, u, t, n) })
 }
 
 // unit is a state head and a range of its value columns.
@@ -313,19 +274,9 @@ func (a *attention) gates(w *attentionWork, u unit, row, n int) bool {
 	return sum == 0
 }
 
-// copyBlock copies n rows of width columns, scaled by rows if row is given, and says whether all were finite.
+// copyBlock is copyRows with a worker's arguments.
 func (a *attention) copyBlock(w *attentionWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) bool {
-	finite := true
-	rows := max(1, maxCallFlops/4/max(1, width))
-	for i := 0; i < n; i += rows {
-		w.pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
-		if row != nil {
-			w.pack.Row = row[i:]
-		}
-		a.prim.Pack(&w.pack)
-		finite = finite && !w.pack.NonFinite
-	}
-	return finite
+	return copyRows(a.prim, &w.pack, dst, ldd, src, lds, row, n, width)
 }
 
 // lower computes dst = diag(row) (mask . X Kᵀ) over the lower triangle.

@@ -187,11 +187,11 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 	if a.scale == 0 {
 		a.scale = float32(1 / math.Sqrt(float64(s.Dk)))
 	}
-	a.query, a.key, a.value, a.past = in.Query.Data, in.Key.Data, in.Value.Data, in.PastState.Data
-	a.output, a.state, a.keptStates = out.Output.Data, out.PresentState.Data, out.KeptStates.Data
+	a.query, a.key, a.value, a.past = in.Query.float32s(), in.Key.float32s(), in.Value.float32s(), in.PastState.float32s()
+	a.output, a.state, a.keptStates = out.Output.float32s(), out.PresentState.float32s(), out.KeptStates.float32s()
 	a.bits = attentionBits{
-		query: in.Query.Bits, key: in.Key.Bits, value: in.Value.Bits, decay: in.Decay.Bits, beta: in.Beta.Bits, output: out.Output.Bits,
-		past: in.PastState.Bits, state: out.PresentState.Bits, kept: out.KeptStates.Bits,
+		query: in.Query.halves(), key: in.Key.halves(), value: in.Value.halves(), decay: in.Decay.halves(), beta: in.Beta.halves(),
+		output: out.Output.halves(), past: in.PastState.halves(), state: out.PresentState.halves(), kept: out.KeptStates.halves(),
 	}
 	if o.backward { // what is output to Forward is input, and may be anything but written to
 		a.problem.Dir = tile.Backward
@@ -302,7 +302,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		if err := checkStored("decay", "(B,T,Hkv) or (B,T,Hkv*dk)", in.Decay, s.B, s.T, width); err != nil {
 			return err
 		}
-		a.decay = in.Decay.Data
+		a.decay = in.Decay.float32s()
 	}
 	switch {
 	case !o.hasBeta && in.Beta.present():
@@ -317,7 +317,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		if err := checkStored("beta", "(B,T,Hkv) or (B,T,1)", in.Beta, s.B, s.T, a.betaHeads); err != nil {
 			return err
 		}
-		a.beta = in.Beta.Data
+		a.beta = in.Beta.float32s()
 	}
 	return nil
 }
@@ -343,6 +343,14 @@ func (a *attentionArgs) checkAliases() error {
 		extentOf("decay", a.decay, b.decay), extentOf("beta", a.beta, b.beta), extentOf("past_state", a.past, b.past),
 		extentOf("past_normalizer", a.pastNorm, nil),
 	}
+	return refuseOverlaps(outputs[:], inputs[:])
+}
+
+// inPlace names the input whose very memory an output may have.
+var inPlace = map[string]string{"present_state": "past_state", "present_normalizer": "past_normalizer"}
+
+// refuseOverlaps refuses outputs that overlap an earlier output or an input, but for updates in place.
+func refuseOverlaps(outputs, inputs []extent) error {
 	for i, out := range outputs {
 		for _, other := range outputs[:i] {
 			if out.overlaps(other) {
@@ -350,8 +358,7 @@ func (a *attentionArgs) checkAliases() error {
 			}
 		}
 		for _, in := range inputs {
-			inPlace := out.name == "present_state" && in.name == "past_state" || out.name == "present_normalizer" && in.name == "past_normalizer"
-			if out.overlaps(in) && !(inPlace && out.start == in.start && out.end == in.end) {
+			if out.overlaps(in) && !(inPlace[out.name] == in.name && out.start == in.start && out.end == in.end) {
 				return refuse(out.name, "apart from "+in.name, "overlapping memory")
 			}
 		}

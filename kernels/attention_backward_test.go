@@ -51,7 +51,7 @@ func compareBackward(t testing.TB, c *Case, cand tile.Candidate) {
 func TestBackwardMatchesOracle(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa tile.ISA) {
 		r := rand.New(rand.NewPCG(21, 22))
-		for i := range rounds(160) {
+		for i := range rounds(60) {
 			group, hkv := 1+r.IntN(3), 1+r.IntN(3)
 			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(150), Hq: hkv * group, Hkv: hkv, Dk: 1 + r.IntN(70), Dv: 1 + r.IntN(70)}
 			p := backwardProblem(i, 1+r.IntN(4), s)

@@ -62,17 +62,10 @@ func newPairAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *p
 	tn, _ := tile.FindPair(prim.Pair.TN, cfg["mr"], cfg["nr"])
 	a := &pairAttention{
 		prim: prim, nn: nn.Run, tn: tn.Run, headOuter: cfg["order"] == 1, stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1,
-		group: max(1, s.Hq/s.Hkv), keys: (s.Dk + 1) / 2, chunk: max(1, min(cfg["chunk"], s.T)), split: 1, factor: make([]float32, s.Hkv),
+		group: max(1, s.Hq/s.Hkv), keys: (s.Dk + 1) / 2, chunk: max(1, min(cfg["chunk"], s.T)), factor: make([]float32, s.Hkv),
 	}
 	a.ld = roundUp(a.chunk, pairBlock)
-	heads := s.B * s.Hkv
-	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
-	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
-	if heads > 0 && heads < threads {
-		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
-	}
-	a.units = heads * a.split
-	a.workers = max(1, min(threads, a.units))
+	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/nn.NR))
 	for u := range a.split {
 		_, j0, j1 := columnUnit(s, a.split, u)
 		a.width = max(a.width, roundUp(j1-j0, cacheLine/4))
@@ -132,42 +125,15 @@ func (a *pairAttention) parts() int { return a.workers }
 
 // part walks one worker's share of the units.
 func (a *pairAttention) part(i int) {
-	w := a.work[i]
-	perBatch := a.problem.Shape.Hkv * a.split
-	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
-	for first < last {
-		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
-		a.walk(w, first, end)
-		first = end
-	}
+	w, s := a.work[i], a.problem.Shape
+	a.eachItem(i, a.workers, s.B, s.Hkv*a.split, func(first, last int) { a.walk(w, first, last) })
 }
 
 func (a *pairAttention) walk(w *pairWork, first, last int) {
-	if first == last {
-		return
-	}
-	b := a.unit(first).b
-	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.load(w, u)
 	}
-	if a.headOuter {
-		for u := first; u < last; u++ {
-			for t := 0; t < tokens; {
-				n := a.cut(b, t, a.chunk)
-				a.step(w, u, t, n, first, last)
-				t += n
-			}
-		}
-	} else {
-		for t := 0; t < tokens; {
-			n := a.cut(b, t, a.chunk)
-			for u := first; u < last; u++ {
-				a.step(w, u, t, n, first, last)
-			}
-			t += n
-		}
-	}
+	a.eachStep(a.unit(first).b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.step(w, u, t, n, first, last) })
 	for u := first; u < last; u++ {
 		a.store(w, u, a.state, a.unit(u).head)
 	}
@@ -201,7 +167,7 @@ func (a *pairAttention) load(w *pairWork, i int) {
 	}
 	for j := 0; j < u.width && a.past != nil; j += a.panel {
 		state, _, cols := a.at(u, j)
-		a.copyRows(w, state, cols, a.past[u.head*s.Dk*s.Dv+u.j0+j:], s.Dv, s.Dk, cols)
+		copyRows(a.prim, &w.copying, state, cols, a.past[u.head*s.Dk*s.Dv+u.j0+j:], s.Dv, nil, s.Dk, cols)
 	}
 	a.refresh(w, i)
 }
@@ -211,16 +177,7 @@ func (a *pairAttention) store(w *pairWork, i int, to []float32, head int) {
 	s, u := a.problem.Shape, a.unit(i)
 	for j := 0; j < u.width && to != nil; j += a.panel {
 		state, _, cols := a.at(u, j)
-		a.copyRows(w, to[head*s.Dk*s.Dv+u.j0+j:], s.Dv, state, cols, s.Dk, cols)
-	}
-}
-
-// copyRows copies n rows of some width, in calls that are short enough.
-func (a *pairAttention) copyRows(w *pairWork, dst []float32, ldd int, src []float32, lds, n, width int) {
-	rows := max(1, maxCallFlops/4/max(1, width))
-	for i := 0; i < n; i += rows {
-		w.copying = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
-		a.prim.Pack(&w.copying)
+		copyRows(a.prim, &w.copying, to[head*s.Dk*s.Dv+u.j0+j:], s.Dv, state, cols, nil, s.Dk, cols)
 	}
 }
 

@@ -75,14 +75,8 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	a.problem = p
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	heads := s.B * s.Hkv
-	a.split = 1
 	perToken := float64(4*s.Hq+6*s.Hkv) * float64(s.Dk) * float64(s.Dv)
-	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
-	if heads > 0 && heads < threads {
-		a.split = min((threads+heads-1)/heads, a.keyPanels, a.valPanels)
-	}
-	a.units = heads * a.split
-	a.workers = max(1, min(threads, a.units))
+	a.split, a.units, a.workers = planUnits(p, perToken, min(a.keyPanels, a.valPanels))
 	a.factor = make([]float32, s.Hkv)
 	for range a.workers {
 		a.work = append(a.work, a.newWork())
@@ -151,14 +145,8 @@ func (a *backward) parts() int { return a.workers }
 
 // part walks one worker's share of the units.
 func (a *backward) part(i int) {
-	w := a.work[i]
-	first, last := i*a.units/a.workers, (i+1)*a.units/a.workers
-	perBatch := a.problem.Shape.Hkv * a.split
-	for first < last {
-		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
-		a.walk(w, first, end)
-		first = end
-	}
+	w, s := a.work[i], a.problem.Shape
+	a.eachItem(i, a.workers, s.B, s.Hkv*a.split, func(first, last int) { a.walk(w, first, last) })
 }
 
 func (a *backward) walk(w *backwardWork, first, last int) {
@@ -280,16 +268,8 @@ func (a *backward) turn(w *backwardWork, u backwardPart) {
 	}
 }
 
-// copyRows copies n rows of some width, scaled by rows if row is given, in calls that are short enough.
 func (a *backward) copyRows(w *backwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
-	rows := max(1, maxCallFlops/4/max(1, width))
-	for i := 0; i < n; i += rows {
-		w.pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
-		if row != nil {
-			w.pack.Row = row[i:]
-		}
-		a.prim.Pack(&w.pack)
-	}
+	copyRows(a.prim, &w.pack, dst, ldd, src, lds, row, n, width)
 }
 
 // callTokens is how many tokens one call of the recurrence may take, each with some reads of a state of so many rows.
@@ -337,11 +317,7 @@ func (a *backward) forwardStep(w *backwardWork, ui, t, first, last int) {
 	a.factors(w, u, t, n)
 	if a.problem.Decay != tile.DecayNone {
 		foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
-		for i := n - 1; i >= 0 && a.group > 1; i-- {
-			for h := range a.group {
-				w.rowO[i*a.group+h] = w.rowO[i]
-			}
-		}
+		perHead(w.rowO, n, a.group)
 	}
 	a.queries(w, u, row, n, out, value, key, next)
 }

@@ -311,8 +311,13 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	} else {
 		a := &args.attention
 		a.problem, a.output, a.state = small, aligned(len(a.output)), aligned(len(a.state))
-		a.bits.output, a.bits.state = make([]uint16, len(a.bits.output)), make([]uint16, len(a.bits.state))
-		if a.norm != nil { // an empty one would count as wanted
+		if a.halves() { // an empty array would count as wanted
+			a.bits.output = make([]uint16, len(a.bits.output))
+		}
+		if a.halfState() {
+			a.bits.state = make([]uint16, len(a.bits.state))
+		}
+		if a.norm != nil {
 			a.norm = aligned(len(a.norm))
 		}
 	}

@@ -61,6 +61,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Widen:  func(*tile.Widen) {},
 		Narrow: func(*tile.Narrow) {},
 		Pair:   pair,
+		Conv:   func(c *tile.Conv) { add(2 * c.M * c.N * c.K) },
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 	}
 }

@@ -47,3 +47,12 @@ func foldDecay(g []float32, block int, scale float32, decay, rowV, rowO []float3
 		decay[0] = w
 	}
 }
+
+// perHead repeats the factor of each of n tokens for the heads of a group, in place.
+func perHead(row []float32, n, group int) {
+	for i := n - 1; i >= 0 && group > 1; i-- {
+		for h := range group {
+			row[i*group+h] = row[i]
+		}
+	}
+}

@@ -10,9 +10,9 @@ type full struct {
 	nn, tn         func(*tile.Product)
 	chunk, panel   int
 	headOuter      bool
-	problemShape   tile.Shape
+	heads          int // Hkv
 	split          int // units that a state head's value columns are cut into
-	workers        int
+	units, workers int
 	work           []*fullWork
 	scratch, norms []float32 // states of a caller who wants none; sums of keys
 }
@@ -27,15 +27,9 @@ func newFull(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *full {
 	s := p.Shape
 	nn, _ := tile.Find(prim.NN, cfg["mr"], cfg["nr"])
 	tn, _ := tile.Find(prim.TN, cfg["mr"], cfg["nr"])
-	a := &full{prim: prim, problemShape: s, nn: nn.Run, tn: tn.Run, chunk: max(1, min(cfg["chunk"], s.T)), headOuter: cfg["order"] == 1, split: 1}
+	a := &full{prim: prim, heads: s.Hkv, nn: nn.Run, tn: tn.Run, chunk: max(1, min(cfg["chunk"], s.T)), headOuter: cfg["order"] == 1}
 	a.panel = callPanel(min(cfg["panel"], s.Dv), a.chunk, s.Dk)
-	heads := s.B * s.Hkv
-	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
-	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
-	if heads > 0 && heads < threads {
-		a.split = min((threads+heads-1)/heads, max(1, s.Dv/nn.NR))
-	}
-	a.workers = max(1, min(threads, heads*a.split))
+	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/nn.NR))
 	for range a.workers {
 		w := &fullWork{q: aligned(a.chunk * s.Dk), k: aligned(a.chunk * s.Dk), den: aligned(a.chunk), scale: aligned(a.chunk), ones: aligned(a.chunk)}
 		for i := range w.ones {
@@ -43,18 +37,13 @@ func newFull(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *full {
 		}
 		a.work = append(a.work, w)
 	}
-	a.norms = aligned(heads * a.split * s.Dk)
+	a.norms = aligned(a.units * s.Dk)
 	return a
 }
 
 func (a *full) set(args attentionArgs) {
 	a.attentionArgs = args
-	if args.state == nil {
-		if n := args.problem.Shape; len(a.scratch) < n.B*n.Hkv*n.Dk*n.Dv {
-			a.scratch = aligned(n.B * n.Hkv * n.Dk * n.Dv)
-		}
-		a.state = a.scratch
-	}
+	a.state = stateOr(args.state, &a.scratch, args.problem.Shape)
 }
 
 func (a *full) release() { a.attentionArgs = attentionArgs{} }
@@ -62,14 +51,8 @@ func (a *full) release() { a.attentionArgs = attentionArgs{} }
 func (a *full) parts() int { return a.workers }
 
 func (a *full) part(i int) {
-	w := a.work[i]
-	perBatch := a.problem.Shape.Hkv * a.split
-	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
-	for first < last {
-		end := min(last, (first/perBatch+1)*perBatch)
-		a.walk(w, first, end)
-		first = end
-	}
+	w, s := a.work[i], a.problem.Shape
+	a.eachItem(i, a.workers, s.B, s.Hkv*a.split, func(first, last int) { a.walk(w, first, last) })
 }
 
 func (a *full) walk(w *fullWork, first, last int) {
@@ -79,22 +62,9 @@ func (a *full) walk(w *fullWork, first, last int) {
 	for u := first; u < last; u++ {
 		a.begin(u)
 	}
-	_, tokens := a.span(a.unit(first).b)
-	for _, step := range []func(*fullWork, int, int, int){a.add, a.read} {
-		if a.headOuter {
-			for u := first; u < last; u++ {
-				for t := 0; t < tokens; t += a.chunk {
-					step(w, u, t, min(a.chunk, tokens-t))
-				}
-			}
-			continue
-		}
-		for t := 0; t < tokens; t += a.chunk {
-			for u := first; u < last; u++ {
-				step(w, u, t, min(a.chunk, tokens-t))
-			}
-		}
-	}
+	b := a.unit(first).b
+	a.eachStep(b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.add(w, u, t, n) })
+	a.eachStep(b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.read(w, u, t, n) })
 	for i := first; i < last; i++ {
 		if u, s := a.unit(i), a.problem.Shape; u.j0 == 0 && len(a.norm) > 0 {
 			copy(a.norm[(u.b*s.Hkv+u.h)*s.Dk:][:s.Dk], u.norm)
@@ -190,9 +160,7 @@ func (a *full) features(w *fullWork, dst, src []float32, lds, n int) ([]float32,
 }
 
 func (a *full) share() (units, perBatch, workers, chunk int, headOuter bool) {
-	s := a.problemShape
-	units = s.B * s.Hkv * a.split
-	return (units + a.workers - 1) / a.workers, s.Hkv * a.split, a.workers, a.chunk, a.headOuter
+	return (a.units + a.workers - 1) / a.workers, a.heads * a.split, a.workers, a.chunk, a.headOuter
 }
 
 // walkSteps takes both passes in each trip, as the simulator repeats a trip: the first pass does not leave the chunk in reach of

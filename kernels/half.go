@@ -104,7 +104,6 @@ type widened struct {
 
 func (w *widened) set(args attentionArgs) {
 	w.outer, w.inner = args, args
-	s := args.problem.Shape
 	for i, x := range []struct {
 		bits  []uint16
 		view  *[]float32
@@ -129,7 +128,6 @@ func (w *widened) set(args attentionArgs) {
 		}
 	}
 	w.inner.problem.DType, w.inner.problem.StateDType, w.inner.bits = tile.Float32, "", attentionBits{}
-	w.inner.problem.Shape = s
 	w.walker.set(w.inner)
 }
 

@@ -86,3 +86,37 @@ func TestHalfTensors(t *testing.T) {
 		t.Run(name, func(t *testing.T) { wantRefusal(t, op.Forward(out, in), x.argument) })
 	}
 }
+
+// Verify's own copies of what is written must be those that the problem has: an array of another type, even an empty one, would be written to.
+func TestVerifyEveryType(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(43, 44))
+		for i := range 60 {
+			p := attentionProblem(i, 1, tile.Shape{B: 1, T: 20, Hq: 2, Hkv: 2, Dk: 64, Dv: 64})
+			p.DType, p.StateDType = []string{tile.Float32, tile.BFloat16, tile.Float16}[i/6%3], []string{"", tile.BFloat16, tile.Float16}[i/18%3]
+			p.Normalize = p.Op == tile.LinearAttention && i%4 == 0
+			e, bound, err := Verify(p, anyConfig(t, r, p, isa), 1)
+			if err != nil || !(e <= bound) {
+				t.Errorf("%s: error %g, bound %g: %v", p, e, bound, err)
+			}
+		}
+	})
+}
+
+// An empty array of the other type beside the elements is no array.
+func TestEmptyOtherType(t *testing.T) {
+	in := &Inputs{Query: NewTensor(1, 3, 4), Key: NewTensor(1, 3, 4), Value: NewTensor(1, 3, 4), PastState: NewTensor(1, 1, 4, 4)}
+	out := &Outputs{Output: NewTensor(1, 3, 4), PresentState: NewTensor(1, 1, 4, 4)}
+	for _, x := range []*Tensor{&in.Query, &in.Key, &in.Value, &in.PastState, &out.Output, &out.PresentState} {
+		x.Bits = []uint16{}
+	}
+	for i := range in.Value.Data {
+		in.Query.Data[i], in.Key.Data[i], in.Value.Data[i] = 1, 1, 1
+	}
+	if err := (&LinearAttention{QHeads: 1, KVHeads: 1, Scale: 1}).Forward(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if out.PresentState.Data[0] != 3 || out.Output.Data[11] != 12 {
+		t.Errorf("state %v, output %v", out.PresentState.Data, out.Output.Data)
+	}
+}

@@ -2,15 +2,16 @@ package kernels
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
-// LinearAttention computes causal linear attention with the update rules
+// LinearAttention computes linear attention with the update rules
 // "linear" and "gated" of ONNX LinearAttention, per batch item and state head:
 //
-//	S *= exp(decay)   (gated)
+//	S *= exp(decay)   (gated; row by row where the decay is per key)
 //	S += k vᵀ
 //	o  = scale * Sᵀq  for each query head of the group
 //
-// in the tiled form of Lightning Attention-2 (Qin et al. 2024, section 3): within a chunk by
-// masked products, between chunks through the state. Values may be used by many goroutines at once.
+// as a recurrence in blocks of tokens whose panels of the state stay in the first cache, or in the tiled form of Lightning
+// Attention-2 (Qin et al. 2024, section 3): within a chunk by masked products, between chunks through the state. The tuned choice
+// says which. Values may be used by many goroutines at once.
 type LinearAttention struct {
 	QHeads  int     // query heads Hq, a multiple of KVHeads
 	KVHeads int     // key, value and state heads Hkv

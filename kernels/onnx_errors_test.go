@@ -34,6 +34,8 @@ func TestONNXArgumentErrors(t *testing.T) {
 			QHeads  int     `json:"q_num_heads"`
 			KVHeads int     `json:"kv_num_heads"`
 			Rule    *string `json:"update_rule"`
+
+			Activation string
 		}
 		Shapes map[string][]int `json:"input_shapes"`
 	}
@@ -41,7 +43,24 @@ func TestONNXArgumentErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
+	convs := 0
 	for _, c := range cases {
+		if c.Op == "CausalConvWithState" {
+			convs++
+			tensor := func(name string) Tensor {
+				if shape, ok := c.Shapes[name]; ok {
+					return NewTensor(shape...)
+				}
+				return Tensor{}
+			}
+			in := &ConvInputs{Input: tensor("input"), Weight: tensor("weight"), Bias: tensor("bias"), PastState: tensor("past_state")}
+			out := &ConvOutputs{Output: NewTensor(c.Shapes["input"]...)}
+			err := (&CausalConv{Activation: c.Attributes.Activation}).Forward(out, in)
+			if (err == nil) != (c.Expect == "ok") {
+				t.Errorf("%s: expected %s, got %v", c.Name, c.Expect, err)
+			}
+			continue
+		}
 		if c.Op != "LinearAttention" {
 			continue
 		}
@@ -81,7 +100,7 @@ func TestONNXArgumentErrors(t *testing.T) {
 			t.Errorf("%s: accepted", c.Name)
 		}
 	}
-	if n < 50 {
-		t.Errorf("only %d cases read", n)
+	if n < 50 || convs < 15 {
+		t.Errorf("only %d and %d cases read", n, convs)
 	}
 }

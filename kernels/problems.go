@@ -67,8 +67,8 @@ func CheckProblem(p tile.Problem) error {
 		if s.B < 0 || s.T < 0 || s.Hq < 1 || s.Hkv < 1 || s.Hq%s.Hkv != 0 && s.Hkv%s.Hq != 0 || s.Dk < 1 || s.Dv < 1 {
 			return bad("shape %s: b and t must not be negative, the others positive, hq a multiple of hkv or hkv of hq", s)
 		}
-		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 {
-			return bad("shape must not give n, d, h or tau")
+		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 || s.C != 0 || s.L != 0 || s.K != 0 {
+			return bad("shape must not give n, d, h, tau, c, l or k")
 		}
 		if p.Dir == tile.Backward && (s.Hq < s.Hkv || p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
 			return bad("%s: full, normalize, feature_map and fewer query than state heads have no backward pass", p)
@@ -85,8 +85,8 @@ func CheckProblem(p tile.Problem) error {
 		if s.N < 0 || s.D < 1 || s.H < 1 || s.Tau < 1 || s.Tau > maxTau {
 			return bad("shape %s: n must not be negative, d and h positive, tau 1 to %d", s, maxTau)
 		}
-		if s.B != 0 || s.T != 0 || s.Hq != 0 || s.Hkv != 0 || s.Dk != 0 || s.Dv != 0 {
-			return bad("shape must not give b, t, hq, hkv, dk or dv")
+		if s.B != 0 || s.T != 0 || s.Hq != 0 || s.Hkv != 0 || s.Dk != 0 || s.Dv != 0 || s.C != 0 || s.L != 0 || s.K != 0 {
+			return bad("shape must not give b, t, hq, hkv, dk, dv, c, l or k")
 		}
 		for _, v := range [][]int{{s.N, s.D}, {s.N, s.H}, {(s.D-1)/s.Tau + 1, 1 << s.Tau, s.H}} {
 			if _, ok := volume(v); !ok {

@@ -66,15 +66,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		a.panels = (s.Dv + a.cols - 1) / a.cols
 	}
 	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
-	heads := s.B * s.Hkv
-	a.split = 1
-	perToken := 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
-	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*perToken/minWorkerFlops)
-	if heads > 0 && heads < threads {
-		a.split = min((threads+heads-1)/heads, a.panels)
-	}
-	a.units = heads * a.split
-	a.workers = max(1, min(threads, a.units))
+	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), a.panels)
 	a.factor = make([]float32, s.Hkv)
 	for range a.workers {
 		w := &recurrenceWork{
@@ -105,7 +97,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		a.norms = aligned(a.units * s.Dk * normColumns)
 	}
 	if !a.inPlace {
-		a.states = aligned(heads * s.Dk * s.Dv)
+		a.states = aligned(s.B * s.Hkv * s.Dk * s.Dv)
 	}
 	return a
 }
@@ -116,11 +108,8 @@ func (a *recurrence) set(args attentionArgs) {
 	for h, g := range args.headDecay {
 		a.factor[h] = float32(math.Exp(float64(g)))
 	}
-	if a.inPlace && args.state == nil {
-		if n := args.problem.Shape; a.scratch == nil {
-			a.scratch = aligned(n.B * n.Hkv * n.Dk * n.Dv)
-		}
-		a.state = a.scratch
+	if a.inPlace {
+		a.state = stateOr(args.state, &a.scratch, args.problem.Shape)
 	}
 	for _, w := range a.work {
 		for i := range w.scale {
@@ -143,43 +132,16 @@ func (a *recurrence) parts() int { return a.workers }
 
 // part walks one worker's share of the units.
 func (a *recurrence) part(i int) {
-	w := a.work[i]
-	perBatch := a.problem.Shape.Hkv * a.split
-	first, last := a.shareOf(i, a.workers, a.problem.Shape.B*perBatch, perBatch)
-	for first < last {
-		end := min(last, (first/perBatch+1)*perBatch) // units of one batch item share their rows of memory
-		a.walk(w, first, end)
-		first = end
-	}
+	w, s := a.work[i], a.problem.Shape
+	a.eachItem(i, a.workers, s.B, s.Hkv*a.split, func(first, last int) { a.walk(w, first, last) })
 }
 
 func (a *recurrence) walk(w *recurrenceWork, first, last int) {
-	if first == last {
-		return
-	}
-	b := a.unit(first).b
-	_, tokens := a.span(b)
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
 		a.loadNorm(u)
 	}
-	if a.headOuter {
-		for u := first; u < last; u++ {
-			for t := 0; t < tokens; {
-				n := a.cut(b, t, a.chunk)
-				a.step(w, u, t, n, first, last)
-				t += n
-			}
-		}
-	} else {
-		for t := 0; t < tokens; {
-			n := a.cut(b, t, a.chunk)
-			for u := first; u < last; u++ {
-				a.step(w, u, t, n, first, last)
-			}
-			t += n
-		}
-	}
+	a.eachStep(a.unit(first).b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.step(w, u, t, n, first, last) })
 	for i := first; i < last; i++ {
 		u := a.unit(i)
 		if dk := a.problem.Shape.Dk; len(a.norm) > 0 && u.p0 == 0 {
@@ -268,13 +230,8 @@ func (a *recurrence) store(w *recurrenceWork, u panelUnit, to []float32, bits []
 	}
 }
 
-// copyRows copies n rows of some width, in calls that are short enough.
 func (a *recurrence) copyRows(w *recurrenceWork, dst []float32, ldd int, src []float32, lds int, n, width int) {
-	rows := max(1, maxCallFlops/4/max(1, width))
-	for i := 0; i < n; i += rows {
-		w.pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
-		a.prim.Pack(&w.pack)
-	}
+	copyRows(a.prim, &w.pack, dst, ldd, src, lds, nil, n, width)
 }
 
 // step walks one chunk of n tokens of a unit from token t; first and last are the units that are walked together.
@@ -435,11 +392,7 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 		a.prim.Exp(&w.exp)
 	}
 	foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
-	for i := n - 1; i >= 0 && a.group > 1; i-- {
-		for h := range a.group {
-			w.rowO[i*a.group+h] = w.rowO[i]
-		}
-	}
+	perHead(w.rowO, n, a.group)
 }
 
 // foldKeys copies a chunk's keys and queries with their per-key decay folded in, block by block. A block whose decay is too strong

@@ -218,3 +218,32 @@ func TestSequencesRefused(t *testing.T) {
 		})
 	}
 }
+
+// A server's batches grow from call to call, and it may not want the states: the room for them grows with the batch.
+func TestPackedWithoutState(t *testing.T) {
+	for _, rule := range []int{0, gatedDelta} {
+		for _, n := range []int{3, 4, 2} {
+			p := attentionProblem(rule, 1, tile.Shape{B: 1, T: n, Hq: 1, Hkv: 1, Dk: 8, Dv: 16})
+			c, err := NewCase(p, uint64(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := c.attention.inputs()
+			in.PastState = Tensor{}
+			in.Offsets = []int{0}
+			for i := range n {
+				in.Offsets = append(in.Offsets, i+1)
+			}
+			out := &Outputs{Output: NewTensor(1, n, 16)}
+			if err := forwardCandidate(p, nil, nil, false, in, out); err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				want := oracleOf(p, c.attention, i, i+1, nil)
+				if e := relativeError(out.Output.Data[i*16:(i+1)*16], want.Output, want.OutputAbs); e > ErrorBound(p) {
+					t.Errorf("%s: sequence %d of %d: error %g", p, i, n, e)
+				}
+			}
+		}
+	}
+}

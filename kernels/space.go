@@ -179,7 +179,7 @@ func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
 		flag = 0
 	}
 	return tile.Config{
-		"form": formRecurrence, "chunk": min(64, slices.Max(chunks(p.Shape))), "order": 0,
+		"form": formRecurrence, "chunk": min(128, slices.Max(chunks(p.Shape))), "order": 0,
 		"block": k.Tokens, "cols": k.NR, "copy": flag, "stream": flag, "ahead": flag,
 	}
 }

@@ -27,6 +27,22 @@ func NewHalfTensor(dtype string, shape ...int) Tensor {
 	return Tensor{Bits: make([]uint16, n), Shape: shape, DType: dtype}
 }
 
+// float32s and halves give the elements if they are of that type. An empty array of the other type may lie beside them, and must
+// not be taken for what is asked for.
+func (t Tensor) float32s() []float32 {
+	if t.dtype() != tile.Float32 {
+		return nil
+	}
+	return t.Data
+}
+
+func (t Tensor) halves() []uint16 {
+	if t.dtype() == tile.Float32 {
+		return nil
+	}
+	return t.Bits
+}
+
 // dtype is the type of the elements.
 func (t Tensor) dtype() string {
 	if t.DType == "" {

@@ -2,6 +2,26 @@ package kernels
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
+// tokenFlops are the useful flops of a token of an attention op's forward pass without the delta rules' own, as far as they decide
+// how many workers a call is worth.
+func tokenFlops(s tile.Shape) float64 {
+	return 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
+}
+
+// planUnits cuts an attention problem into units: a state head each, or where heads are fewer than the workers that the work is
+// worth, one of split parts of a head, at most some number.
+func planUnits(p tile.Problem, flopsPerToken float64, most int) (split, units, workers int) {
+	s := p.Shape
+	heads := s.B * s.Hkv
+	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*flopsPerToken/minWorkerFlops)
+	split = 1
+	if heads > 0 && heads < threads {
+		split = min((threads+heads-1)/heads, most)
+	}
+	units = heads * split
+	return split, units, max(1, min(threads, units))
+}
+
 // columnUnit gives the state head and the range of value columns of unit u, each head's columns being cut in split units. They are cut at whole
 // cache lines, so that two workers never write one line.
 func columnUnit(s tile.Shape, split, u int) (head, j0, j1 int) {
@@ -9,4 +29,60 @@ func columnUnit(s tile.Shape, split, u int) (head, j0, j1 int) {
 	head, part := u/split, u%split
 	lines := (s.Dv + per - 1) / per
 	return head, min(s.Dv, part*lines/split*per), min(s.Dv, (part+1)*lines/split*per)
+}
+
+// eachItem calls walk with the units of one of some workers, those of one batch item at a time, since they share their rows of memory. Each
+// batch item has perItem units.
+func (s *sequences) eachItem(worker, workers, batch, perItem int, walk func(first, last int)) {
+	first, last := s.shareOf(worker, workers, batch*perItem, perItem)
+	for first < last {
+		end := min(last, (first/perItem+1)*perItem)
+		walk(first, end)
+		first = end
+	}
+}
+
+// eachStep calls step with each chunk of n tokens from token t of each unit of a batch item, chunk by chunk or head by head.
+func (s *sequences) eachStep(b, first, last, chunk int, headOuter bool, step func(u, t, n int)) {
+	together := last - first // units that take a chunk in turn
+	if headOuter {
+		together = 1
+	}
+	_, tokens := s.span(b)
+	for ; first < last; first += together {
+		for t := 0; t < tokens; {
+			n := s.cut(b, t, chunk)
+			for u := first; u < first+together; u++ {
+				step(u, t, n)
+			}
+			t += n
+		}
+	}
+}
+
+// stateOr is the caller's present state, or room for it that a call keeps for callers who want none.
+func stateOr(state []float32, scratch *[]float32, s tile.Shape) []float32 {
+	if state != nil {
+		return state
+	}
+	if n := s.B * s.Hkv * s.Dk * s.Dv; len(*scratch) < n { // packed sequences may be more than at an earlier call
+		*scratch = aligned(n)
+	}
+	return *scratch
+}
+
+// copyRows copies n rows of some width, scaled by rows if row is given, in calls that are short enough, and says whether all were
+// finite.
+func copyRows(prim *tile.Primitives, pack *tile.Pack, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) bool {
+	finite := true
+	rows := max(1, maxCallFlops/4/max(1, width))
+	for i := 0; i < n; i += rows {
+		*pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
+		if row != nil {
+			pack.Row = row[i:]
+		}
+		prim.Pack(pack)
+		finite = finite && !pack.NonFinite
+	}
+	return finite
 }

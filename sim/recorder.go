@@ -147,6 +147,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Map:    r.elementwise,
 		Widen:  r.widen,
 		Narrow: r.narrow,
+		Conv:   r.conv,
 		Gather: r.gather,
 	}
 }
@@ -392,6 +393,27 @@ func (r *Recorder) fold(p *tile.Fold) {
 	}
 	r.touch(&op, "D", p.D, block{0, 0, 1, p.N, p.N}, Write)
 	p.Unsafe = false
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) conv(p *tile.Conv) {
+	outputs := int64(p.M) * int64(p.N)
+	op := Op{Name: "conv", M: p.M, N: p.N, K: p.K, Flops: 2 * outputs * int64(p.K), Elements: outputs * int64(1+p.K)}
+	if p.SiLU {
+		op.Exps = outputs
+		op.Elements += 8 * outputs // a division and a polynomial
+	}
+	op.LoadBytes, op.StoreBytes = 4*outputs*int64(p.K), 4*outputs
+	mode := Write
+	if p.Stream {
+		mode = Stream
+	}
+	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N + p.K - 1, p.LDS}, Read)
+	r.touch(&op, "Weight", p.Weight, block{0, 0, p.M, p.K, p.K}, Read)
+	if p.Bias != nil {
+		r.touch(&op, "Bias", p.Bias, block{0, 0, 1, p.M, p.M}, Read)
+	}
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, mode)
 	r.ops = append(r.ops, op)
 }
 

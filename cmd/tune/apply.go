@@ -22,7 +22,7 @@ type applyFlags struct {
 	headDecay                             []float32
 	dtype, stateDType                     string
 	inverseGQA, full, normalize           bool
-	featureMap                            string
+	featureMap, activation                string
 	featureMapEps, normalizeEps           float32
 }
 
@@ -38,7 +38,8 @@ linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk) for rule gated, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd (linear-attention) also grad_output (B,T,Hq*dv), optional
 grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state and grad_decay where past_state and decay are given.
-hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).`,
+hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).
+causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,C,K-1). It gives output (B,C,L) and present_state.`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
   tune apply --op linear-attention --rule gated --q-heads 2 --kv-heads 2 --head-decay=-0.06,-0.004 in.npz out.npz
   tune apply --op linear-attention --dir bwd --q-heads 2 --kv-heads 2 in.npz out.npz
@@ -63,7 +64,7 @@ hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output 
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.op, "op", "", "linear-attention, delta-rule or hash-layer")
+	fs.StringVar(&f.op, "op", "", "linear-attention, delta-rule, hash-layer or causal-conv")
 	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
 	fs.IntVar(&f.qHeads, "q-heads", 0, "query heads, attention ops")
 	fs.IntVar(&f.kvHeads, "kv-heads", 0, "key, value and state heads, attention ops")
@@ -78,6 +79,7 @@ hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output 
 	fs.Float32Var(&f.featureMapEps, "feature-map-eps", 0, "added to the sum of squares of l2norm")
 	fs.BoolVar(&f.normalize, "normalize", false, "divide outputs by q . (sum of keys), linear-attention")
 	fs.Float32Var(&f.normalizeEps, "normalize-eps", 0, "added to that divisor")
+	fs.StringVar(&f.activation, "activation", kernels.ActivationNone, "none, silu or swish, causal-conv only")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
@@ -87,7 +89,7 @@ hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output 
 
 // check refuses flags that do not go with the op.
 func (f *applyFlags) check(cmd *cobra.Command) error {
-	other := []string{"weighting"}
+	other := []string{"weighting", "activation"}
 	if f.dir != tile.Forward && f.dir != tile.Backward {
 		return fmt.Errorf("--dir %s: must be %s or %s", f.dir, tile.Forward, tile.Backward)
 	}
@@ -104,13 +106,16 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 				return fmt.Errorf("--%s is missing: %s needs it", need, f.op)
 			}
 		}
+	case tile.CausalConv:
+		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
+			"feature-map-eps", "normalize", "normalize-eps", "weighting", "config"}
 	case tile.HashLayer:
-		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
+		other = []string{"activation", "dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
 			"feature-map-eps", "normalize", "normalize-eps"}
 	case "":
-		return errors.New("--op is missing: linear-attention, delta-rule or hash-layer")
+		return errors.New("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	default:
-		return fmt.Errorf("--op %s: must be linear-attention, delta-rule or hash-layer", f.op)
+		return fmt.Errorf("--op %s: must be linear-attention, delta-rule, hash-layer or causal-conv", f.op)
 	}
 	for _, name := range other {
 		if cmd.Flags().Changed(name) {
@@ -150,6 +155,8 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	switch {
 	case f.op == tile.HashLayer:
 		op = &applyHash{flags: f}
+	case f.op == tile.CausalConv:
+		op = &applyConv{flags: f}
 	case f.dir == tile.Backward:
 		op = &applyBackward{applyAttention: applyAttention{flags: f}}
 	}
@@ -185,6 +192,12 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	}
 	r := &applyReport{Op: p.Op, Rule: p.Rule, Shape: p.Shape, Threads: p.Threads, ISA: choice.Candidate.ISA,
 		Config: choice.Candidate.Config, Source: choice.Source, Reason: choice.Reason, Outputs: map[string][]int{}, Problem: p}
+	if p.Op == tile.CausalConv { // which is not tuned: the widest instruction set runs
+		if r.ISA, r.Source = tile.ISA(f.isa), "flag"; f.isa == "" {
+			isas := kernels.ISAs()
+			r.ISA, r.Source = isas[len(isas)-1], "default"
+		}
+	}
 	for _, a := range outputs {
 		r.Outputs[a.Name] = a.Shape
 	}

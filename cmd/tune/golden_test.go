@@ -313,6 +313,8 @@ type onnxCase struct {
 		KVHeads int     `json:"kv_num_heads"`
 		Rule    string  `json:"update_rule"`
 		Scale   float64 `json:"scale"`
+
+		Activation string
 	}
 	Inputs map[string]struct {
 		Shape []int
@@ -323,6 +325,9 @@ type onnxCase struct {
 
 // ours says whether a case is float32 with a decay a head, or none.
 func (c onnxCase) ours() bool {
+	if c.Op == "CausalConvWithState" {
+		return true
+	}
 	if c.Op != "LinearAttention" {
 		return false
 	}
@@ -360,6 +365,12 @@ func (c onnxCase) run(t *testing.T, a arrays, isa tile.ISA) {
 	}
 	flags := []string{"--op", op, "--rule", rule, "--q-heads", fmt.Sprint(c.Attributes.QHeads), "--kv-heads", fmt.Sprint(c.Attributes.KVHeads),
 		"--scale", strconv.FormatFloat(c.Attributes.Scale, 'g', -1, 64), "--isa", string(isa)}
+	if c.Op == "CausalConvWithState" {
+		flags = []string{"--op", tile.CausalConv, "--isa", string(isa)}
+		if c.Attributes.Activation != "" {
+			flags = append(flags, "--activation", c.Attributes.Activation)
+		}
+	}
 	var inputs []npz.Array
 	for name := range c.Inputs {
 		x, _ := a.input(t, "in_"+name, name)

@@ -57,6 +57,9 @@ func defaultRule(op, rule string) string {
 // problem is the problem that the flags describe, checked.
 func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
 	p := tile.Problem{Op: f.op, DType: f.dtype, Dir: cmp.Or(f.dir, tile.Forward), Threads: f.threads}
+	if p.DType == "" { // a command without that flag
+		p.DType = tile.Float32
+	}
 	if f.stateDType != tile.Float32 {
 		p.StateDType = f.stateDType
 	}

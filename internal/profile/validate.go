@@ -103,7 +103,7 @@ func checkProblem(p tile.Problem) error {
 	}
 	s := p.Shape
 	some := false
-	for _, n := range []int{s.B, s.T, s.Hq, s.Hkv, s.Dk, s.Dv, s.N, s.D, s.H, s.Tau} {
+	for _, n := range []int{s.B, s.T, s.Hq, s.Hkv, s.Dk, s.Dv, s.N, s.D, s.H, s.Tau, s.C, s.L, s.K} {
 		if n < 0 || n > maxExtent {
 			return fmt.Errorf("shape %s: extent %d must be in 0..%d", s, n, maxExtent)
 		}

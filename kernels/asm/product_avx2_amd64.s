@@ -264,11 +264,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer14
 
 	// 4 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -280,13 +280,13 @@ rows12:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full14
+	JGE   full15
 	MOVQ  R9, R8
 
-full14:
+full15:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -300,9 +300,9 @@ full14:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R8, R8
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R9), Y8
 	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (SI), Y10
@@ -321,12 +321,12 @@ step16:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
@@ -340,7 +340,7 @@ store15:
 	VMULPS       Y6, Y8, Y6
 	VMULPS       Y7, Y8, Y7
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -351,7 +351,7 @@ unscaled17:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  32(SI), Y8, Y1
@@ -362,7 +362,7 @@ unscaled17:
 	VFMADD231PS  (DI), Y8, Y6
 	VFMADD231PS  32(DI), Y8, Y7
 
-write18:
+write19:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -372,14 +372,14 @@ write18:
 	VMOVUPS Y6, (DI)
 	VMOVUPS Y7, 32(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer22
 
 	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -389,13 +389,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full21
+	JGE   full23
 	MOVQ  R8, DI
 
-full21:
+full23:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -405,9 +405,9 @@ full21:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -419,12 +419,12 @@ step23:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -432,7 +432,7 @@ store22:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -441,27 +441,27 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  32(SI), Y4, Y1
 	VFMADD231PS  (SI)(BX*1), Y4, Y2
 	VFMADD231PS  32(SI)(BX*1), Y4, Y3
 
-write25:
+write27:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
-rows26:
+fewer22:
+rows29:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer30
 
 	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -471,13 +471,13 @@ rows26:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full28
+	JEQ   full31
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full28
+	JGE   full31
 	MOVQ  DI, BX
 
-full28:
+full31:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -485,9 +485,9 @@ full28:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  BX, BX
-	JEQ    store29
+	JEQ    store32
 
-step30:
+step33:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (SI), Y4
@@ -496,17 +496,17 @@ step30:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step30
+	JNE          step33
 
-store29:
+store32:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled31
+	JEQ          unscaled34
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled31:
+unscaled34:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -515,34 +515,34 @@ unscaled31:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write32
+	JEQ          write35
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 
-write32:
+write35:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows29
 
-fewer27:
+fewer30:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel33:
+panel37:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower34
+	JLT  narrower38
 	XORQ CX, CX
 
-rows35:
+rows39:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer36
+	JLT  fewer40
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -556,13 +556,13 @@ rows35:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full37
+	JEQ   full41
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full37
+	JGE   full41
 	MOVQ  R10, R9
 
-full37:
+full41:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -576,9 +576,9 @@ full37:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store38
+	JEQ    store42
 
-step39:
+step43:
 	VMOVUPS      (R10), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -601,12 +601,12 @@ step39:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step39
+	JNE          step43
 
-store38:
+store42:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled44
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -624,7 +624,7 @@ store38:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled40:
+unscaled44:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -637,7 +637,7 @@ unscaled40:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write41
+	JEQ          write45
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -648,7 +648,7 @@ unscaled40:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write41:
+write45:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -658,14 +658,14 @@ write41:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows35
+	JMP     rows39
 
-fewer36:
-rows42:
+fewer40:
+rows47:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer43
+	JLT  fewer48
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -677,13 +677,13 @@ rows42:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full44
+	JEQ   full49
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full44
+	JGE   full49
 	MOVQ  R9, R8
 
-full44:
+full49:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -693,9 +693,9 @@ full44:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store45
+	JEQ    store50
 
-step46:
+step51:
 	VMOVUPS      (R9), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -709,12 +709,12 @@ step46:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step46
+	JNE          step51
 
-store45:
+store50:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled52
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -724,7 +724,7 @@ store45:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled47:
+unscaled52:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -735,27 +735,27 @@ unscaled47:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write48
+	JEQ          write53
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write48:
+write53:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows42
+	JMP     rows47
 
-fewer43:
-rows49:
+fewer48:
+rows55:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer50
+	JLT  fewer56
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -765,13 +765,13 @@ rows49:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full51
+	JEQ   full57
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full51
+	JGE   full57
 	MOVQ  R8, DI
 
-full51:
+full57:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -779,9 +779,9 @@ full51:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store58
 
-step53:
+step59:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -790,18 +790,18 @@ step53:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step53
+	JNE          step59
 
-store52:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled54:
+unscaled60:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -810,23 +810,23 @@ unscaled54:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write55
+	JEQ          write61
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write55:
+write61:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows49
+	JMP     rows55
 
-fewer50:
-rows56:
+fewer56:
+rows63:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer57
+	JLT  fewer64
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -836,38 +836,38 @@ rows56:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full58
+	JEQ   full65
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full58
+	JGE   full65
 	MOVQ  DI, BX
 
-full58:
+full65:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store59
+	JEQ    store66
 
-step60:
+step67:
 	VMOVUPS      (DI), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step60
+	JNE          step67
 
-store59:
+store66:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled68
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled61:
+unscaled68:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -876,39 +876,39 @@ unscaled61:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write62
+	JEQ          write69
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write62:
+write69:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows56
+	JMP     rows63
 
-fewer57:
+fewer64:
 	ADDQ $+8, DX
-	JMP  panel33
+	JMP  panel37
 
-narrower34:
-panel63:
+narrower38:
+panel71:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower64
+	JLE  narrower72
 	CMPQ CX, $+8
-	JLE  masked65
+	JLE  masked73
 	MOVQ $+8, CX
 
-masked65:
+masked73:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows66:
+rows74:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer67
+	JLT  fewer75
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -922,13 +922,13 @@ rows66:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full68
+	JEQ   full76
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full68
+	JGE   full76
 	MOVQ  R10, R9
 
-full68:
+full76:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -942,9 +942,9 @@ full68:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store69
+	JEQ    store77
 
-step70:
+step78:
 	VMASKMOVPS   (R10), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -967,12 +967,12 @@ step70:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step70
+	JNE          step78
 
-store69:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled71
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -990,7 +990,7 @@ store69:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled71:
+unscaled79:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1003,7 +1003,7 @@ unscaled71:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write72
+	JEQ          write80
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -1022,7 +1022,7 @@ unscaled71:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write72:
+write80:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -1032,14 +1032,14 @@ write72:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows66
+	JMP        rows74
 
-fewer67:
-rows73:
+fewer75:
+rows82:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer74
+	JLT  fewer83
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -1051,13 +1051,13 @@ rows73:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full75
+	JEQ   full84
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full75
+	JGE   full84
 	MOVQ  R9, R8
 
-full75:
+full84:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -1067,9 +1067,9 @@ full75:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store76
+	JEQ    store85
 
-step77:
+step86:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -1083,12 +1083,12 @@ step77:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step77
+	JNE          step86
 
-store76:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled78
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -1098,7 +1098,7 @@ store76:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled78:
+unscaled87:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1109,7 +1109,7 @@ unscaled78:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write79
+	JEQ          write88
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1120,20 +1120,20 @@ unscaled78:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write79:
+write88:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows73
+	JMP        rows82
 
-fewer74:
-rows80:
+fewer83:
+rows90:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer81
+	JLT  fewer91
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -1143,13 +1143,13 @@ rows80:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full82
+	JEQ   full92
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full82
+	JGE   full92
 	MOVQ  R8, DI
 
-full82:
+full92:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -1157,9 +1157,9 @@ full82:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store83
+	JEQ    store93
 
-step84:
+step94:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -1168,18 +1168,18 @@ step84:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step84
+	JNE          step94
 
-store83:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled85
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled85:
+unscaled95:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1188,25 +1188,25 @@ unscaled85:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write86
+	JEQ          write96
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write86:
+write96:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows80
+	JMP        rows90
 
-fewer81:
-rows87:
+fewer91:
+rows98:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer88
+	JLT  fewer99
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -1216,38 +1216,38 @@ rows87:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full89
+	JEQ   full100
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full89
+	JGE   full100
 	MOVQ  DI, BX
 
-full89:
+full100:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store90
+	JEQ    store101
 
-step91:
+step102:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step91
+	JNE          step102
 
-store90:
+store101:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled92
+	JEQ          unscaled103
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled92:
+unscaled103:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1256,21 +1256,21 @@ unscaled92:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write93
+	JEQ          write104
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write93:
+write104:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows87
+	JMP        rows98
 
-fewer88:
+fewer99:
 	ADDQ $+8, DX
-	JMP  panel63
+	JMP  panel71
 
-narrower64:
+narrower72:
 	VZEROUPPER
 	RET
 
@@ -1506,11 +1506,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer12
+	JLT  fewer13
 
 	// 4 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1531,9 +1531,9 @@ rows11:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Y8
 	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (SI), Y10
@@ -1551,12 +1551,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
@@ -1570,7 +1570,7 @@ store13:
 	VMULPS       Y6, Y8, Y6
 	VMULPS       Y7, Y8, Y7
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1581,7 +1581,7 @@ unscaled15:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  32(SI), Y8, Y1
@@ -1592,7 +1592,7 @@ unscaled15:
 	VFMADD231PS  (DI), Y8, Y6
 	VFMADD231PS  32(DI), Y8, Y7
 
-write16:
+write17:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -1602,14 +1602,14 @@ write16:
 	VMOVUPS Y6, (DI)
 	VMOVUPS Y7, 32(DI)
 	ADDQ    $+4, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer18
+	JLT  fewer20
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1626,9 +1626,9 @@ rows17:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -1640,12 +1640,12 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -1653,7 +1653,7 @@ store19:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1662,27 +1662,27 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  32(SI), Y4, Y1
 	VFMADD231PS  (SI)(BX*1), Y4, Y2
 	VFMADD231PS  32(SI)(BX*1), Y4, Y3
 
-write22:
+write24:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
-rows23:
+fewer20:
+rows26:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer24
+	JLT  fewer27
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -1697,9 +1697,9 @@ rows23:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store25
+	JEQ    store28
 
-step26:
+step29:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (SI), Y4
@@ -1708,17 +1708,17 @@ step26:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step26
+	JNE          step29
 
-store25:
+store28:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled27
+	JEQ          unscaled30
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled27:
+unscaled30:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1727,34 +1727,34 @@ unscaled27:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write28
+	JEQ          write31
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 
-write28:
+write31:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows23
+	JMP     rows26
 
-fewer24:
+fewer27:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel29:
+panel33:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower30
+	JLT  narrower34
 	XORQ CX, CX
 
-rows31:
+rows35:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer32
+	JLT  fewer36
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1775,9 +1775,9 @@ rows31:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store33
+	JEQ    store37
 
-step34:
+step38:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -1798,12 +1798,12 @@ step34:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step34
+	JNE          step38
 
-store33:
+store37:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled35
+	JEQ          unscaled39
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -1821,7 +1821,7 @@ store33:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled35:
+unscaled39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1834,7 +1834,7 @@ unscaled35:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write36
+	JEQ          write40
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -1845,7 +1845,7 @@ unscaled35:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write36:
+write40:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -1855,14 +1855,14 @@ write36:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows31
+	JMP     rows35
 
-fewer32:
-rows37:
+fewer36:
+rows42:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer38
+	JLT  fewer43
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1879,9 +1879,9 @@ rows37:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store44
 
-step40:
+step45:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -1894,12 +1894,12 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step45
 
-store39:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -1909,7 +1909,7 @@ store39:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled41:
+unscaled46:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1920,27 +1920,27 @@ unscaled41:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write42
+	JEQ          write47
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write42:
+write47:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows37
+	JMP     rows42
 
-fewer38:
-rows43:
+fewer43:
+rows49:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer44
+	JLT  fewer50
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -1955,9 +1955,9 @@ rows43:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store51
 
-step46:
+step52:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -1966,18 +1966,18 @@ step46:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step52
 
-store45:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled47:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -1986,23 +1986,23 @@ unscaled47:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write48
+	JEQ          write54
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write48:
+write54:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows43
+	JMP     rows49
 
-fewer44:
-rows49:
+fewer50:
+rows56:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer50
+	JLT  fewer57
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2016,25 +2016,25 @@ rows49:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store58
 
-step52:
+step59:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step52
+	JNE          step59
 
-store51:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled53:
+unscaled60:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2043,39 +2043,39 @@ unscaled53:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write54
+	JEQ          write61
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write54:
+write61:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows49
+	JMP     rows56
 
-fewer50:
+fewer57:
 	ADDQ $+8, DX
-	JMP  panel29
+	JMP  panel33
 
-narrower30:
-panel55:
+narrower34:
+panel63:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower56
+	JLE  narrower64
 	CMPQ CX, $+8
-	JLE  masked57
+	JLE  masked65
 	MOVQ $+8, CX
 
-masked57:
+masked65:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows58:
+rows66:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer59
+	JLT  fewer67
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2096,9 +2096,9 @@ rows58:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store60
+	JEQ    store68
 
-step61:
+step69:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -2119,12 +2119,12 @@ step61:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step61
+	JNE          step69
 
-store60:
+store68:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled70
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -2142,7 +2142,7 @@ store60:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled62:
+unscaled70:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2155,7 +2155,7 @@ unscaled62:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write63
+	JEQ          write71
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2174,7 +2174,7 @@ unscaled62:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write63:
+write71:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -2184,14 +2184,14 @@ write63:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows58
+	JMP        rows66
 
-fewer59:
-rows64:
+fewer67:
+rows73:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer65
+	JLT  fewer74
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2208,9 +2208,9 @@ rows64:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store66
+	JEQ    store75
 
-step67:
+step76:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -2223,12 +2223,12 @@ step67:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step67
+	JNE          step76
 
-store66:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled68
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -2238,7 +2238,7 @@ store66:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled68:
+unscaled77:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2249,7 +2249,7 @@ unscaled68:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write69
+	JEQ          write78
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2260,20 +2260,20 @@ unscaled68:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write69:
+write78:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows64
+	JMP        rows73
 
-fewer65:
-rows70:
+fewer74:
+rows80:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer71
+	JLT  fewer81
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2288,9 +2288,9 @@ rows70:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store72
+	JEQ    store82
 
-step73:
+step83:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -2299,18 +2299,18 @@ step73:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step73
+	JNE          step83
 
-store72:
+store82:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled74
+	JEQ          unscaled84
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled74:
+unscaled84:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2319,25 +2319,25 @@ unscaled74:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write75
+	JEQ          write85
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write75:
+write85:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows70
+	JMP        rows80
 
-fewer71:
-rows76:
+fewer81:
+rows87:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer77
+	JLT  fewer88
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -2351,25 +2351,25 @@ rows76:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store78
+	JEQ    store89
 
-step79:
+step90:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step79
+	JNE          step90
 
-store78:
+store89:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled80
+	JEQ          unscaled91
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled80:
+unscaled91:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2378,21 +2378,21 @@ unscaled80:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write81
+	JEQ          write92
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write81:
+write92:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows76
+	JMP        rows87
 
-fewer77:
+fewer88:
 	ADDQ $+8, DX
-	JMP  panel55
+	JMP  panel63
 
-narrower56:
+narrower64:
 	VZEROUPPER
 	RET
 
@@ -2631,11 +2631,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer13
+	JLT  fewer14
 
 	// 2 rows x 3 vectors
 	MOVQ  120(AX), BX
@@ -2645,13 +2645,13 @@ rows12:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full14
+	JGE   full15
 	MOVQ  R8, DI
 
-full14:
+full15:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -2663,9 +2663,9 @@ full14:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ  DI, DI
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R8), Y6
 	VMOVUPS      32(R8), Y7
 	VMOVUPS      64(R8), Y8
@@ -2680,12 +2680,12 @@ step16:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Y6
 	VMULPS       Y0, Y6, Y0
 	VMULPS       Y1, Y6, Y1
@@ -2695,7 +2695,7 @@ store15:
 	VMULPS       Y4, Y7, Y4
 	VMULPS       Y5, Y7, Y5
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2704,7 +2704,7 @@ unscaled17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Y6
 	VFMADD231PS  (SI), Y6, Y0
 	VFMADD231PS  32(SI), Y6, Y1
@@ -2713,7 +2713,7 @@ unscaled17:
 	VFMADD231PS  32(SI)(BX*1), Y6, Y4
 	VFMADD231PS  64(SI)(BX*1), Y6, Y5
 
-write18:
+write19:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -2721,14 +2721,14 @@ write18:
 	VMOVUPS Y4, 32(SI)(BX*1)
 	VMOVUPS Y5, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer20
+	JLT  fewer22
 
 	// 1 rows x 3 vectors
 	MOVQ  120(AX), BX
@@ -2738,13 +2738,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full21
+	JGE   full23
 	MOVQ  DI, BX
 
-full21:
+full23:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -2753,9 +2753,9 @@ full21:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  BX, BX
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (DI), Y3
 	VMOVUPS      32(DI), Y4
 	VMOVUPS      64(DI), Y5
@@ -2766,18 +2766,18 @@ step23:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Y3
 	VMULPS       Y0, Y3, Y0
 	VMULPS       Y1, Y3, Y1
 	VMULPS       Y2, Y3, Y2
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2786,36 +2786,36 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Y3
 	VFMADD231PS  (SI), Y3, Y0
 	VFMADD231PS  32(SI), Y3, Y1
 	VFMADD231PS  64(SI), Y3, Y2
 
-write25:
+write27:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
+fewer22:
 	ADDQ $+24, DX
 	JMP  panel1
 
 narrower2:
-panel26:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower27
+	JLT  narrower30
 	XORQ CX, CX
 
-rows28:
+rows31:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer29
+	JLT  fewer32
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -2829,13 +2829,13 @@ rows28:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full30
+	JEQ   full33
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full30
+	JGE   full33
 	MOVQ  R10, R9
 
-full30:
+full33:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -2849,9 +2849,9 @@ full30:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store31
+	JEQ    store34
 
-step32:
+step35:
 	VMOVUPS      (R10), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -2874,12 +2874,12 @@ step32:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step32
+	JNE          step35
 
-store31:
+store34:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled33
+	JEQ          unscaled36
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -2897,7 +2897,7 @@ store31:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled33:
+unscaled36:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -2910,7 +2910,7 @@ unscaled33:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write34
+	JEQ          write37
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -2921,7 +2921,7 @@ unscaled33:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write34:
+write37:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -2931,14 +2931,14 @@ write34:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows28
+	JMP     rows31
 
-fewer29:
-rows35:
+fewer32:
+rows39:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer36
+	JLT  fewer40
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -2950,13 +2950,13 @@ rows35:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full37
+	JEQ   full41
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full37
+	JGE   full41
 	MOVQ  R9, R8
 
-full37:
+full41:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -2966,9 +2966,9 @@ full37:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store38
+	JEQ    store42
 
-step39:
+step43:
 	VMOVUPS      (R9), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -2982,12 +2982,12 @@ step39:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step39
+	JNE          step43
 
-store38:
+store42:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled44
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -2997,7 +2997,7 @@ store38:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled40:
+unscaled44:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3008,27 +3008,27 @@ unscaled40:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write41
+	JEQ          write45
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write41:
+write45:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows35
+	JMP     rows39
 
-fewer36:
-rows42:
+fewer40:
+rows47:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer43
+	JLT  fewer48
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -3038,13 +3038,13 @@ rows42:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full44
+	JEQ   full49
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full44
+	JGE   full49
 	MOVQ  R8, DI
 
-full44:
+full49:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -3052,9 +3052,9 @@ full44:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store50
 
-step46:
+step51:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -3063,18 +3063,18 @@ step46:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step51
 
-store45:
+store50:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled52
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled47:
+unscaled52:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3083,23 +3083,23 @@ unscaled47:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write48
+	JEQ          write53
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write48:
+write53:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows42
+	JMP     rows47
 
-fewer43:
-rows49:
+fewer48:
+rows55:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer50
+	JLT  fewer56
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -3109,38 +3109,38 @@ rows49:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full51
+	JEQ   full57
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full51
+	JGE   full57
 	MOVQ  DI, BX
 
-full51:
+full57:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store52
+	JEQ    store58
 
-step53:
+step59:
 	VMOVUPS      (DI), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step53
+	JNE          step59
 
-store52:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled54:
+unscaled60:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3149,39 +3149,39 @@ unscaled54:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write55
+	JEQ          write61
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write55:
+write61:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows49
+	JMP     rows55
 
-fewer50:
+fewer56:
 	ADDQ $+8, DX
-	JMP  panel26
+	JMP  panel29
 
-narrower27:
-panel56:
+narrower30:
+panel63:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower57
+	JLE  narrower64
 	CMPQ CX, $+8
-	JLE  masked58
+	JLE  masked65
 	MOVQ $+8, CX
 
-masked58:
+masked65:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows59:
+rows66:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer60
+	JLT  fewer67
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -3195,13 +3195,13 @@ rows59:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full61
+	JEQ   full68
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full61
+	JGE   full68
 	MOVQ  R10, R9
 
-full61:
+full68:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -3215,9 +3215,9 @@ full61:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store62
+	JEQ    store69
 
-step63:
+step70:
 	VMASKMOVPS   (R10), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -3240,12 +3240,12 @@ step63:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step63
+	JNE          step70
 
-store62:
+store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled64
+	JEQ          unscaled71
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -3263,7 +3263,7 @@ store62:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled64:
+unscaled71:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3276,7 +3276,7 @@ unscaled64:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write65
+	JEQ          write72
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -3295,7 +3295,7 @@ unscaled64:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write65:
+write72:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -3305,14 +3305,14 @@ write65:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows59
+	JMP        rows66
 
-fewer60:
-rows66:
+fewer67:
+rows74:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer67
+	JLT  fewer75
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -3324,13 +3324,13 @@ rows66:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full68
+	JEQ   full76
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full68
+	JGE   full76
 	MOVQ  R9, R8
 
-full68:
+full76:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -3340,9 +3340,9 @@ full68:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store69
+	JEQ    store77
 
-step70:
+step78:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -3356,12 +3356,12 @@ step70:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step70
+	JNE          step78
 
-store69:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled71
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -3371,7 +3371,7 @@ store69:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled71:
+unscaled79:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3382,7 +3382,7 @@ unscaled71:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write72
+	JEQ          write80
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -3393,20 +3393,20 @@ unscaled71:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write72:
+write80:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows66
+	JMP        rows74
 
-fewer67:
-rows73:
+fewer75:
+rows82:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer74
+	JLT  fewer83
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -3416,13 +3416,13 @@ rows73:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full75
+	JEQ   full84
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full75
+	JGE   full84
 	MOVQ  R8, DI
 
-full75:
+full84:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -3430,9 +3430,9 @@ full75:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store76
+	JEQ    store85
 
-step77:
+step86:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -3441,18 +3441,18 @@ step77:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step77
+	JNE          step86
 
-store76:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled78
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled78:
+unscaled87:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3461,25 +3461,25 @@ unscaled78:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write79
+	JEQ          write88
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write79:
+write88:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows73
+	JMP        rows82
 
-fewer74:
-rows80:
+fewer83:
+rows90:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer81
+	JLT  fewer91
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -3489,38 +3489,38 @@ rows80:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full82
+	JEQ   full92
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full82
+	JGE   full92
 	MOVQ  DI, BX
 
-full82:
+full92:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store83
+	JEQ    store93
 
-step84:
+step94:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step84
+	JNE          step94
 
-store83:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled85
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled85:
+unscaled95:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3529,21 +3529,21 @@ unscaled85:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write86
+	JEQ          write96
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write86:
+write96:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows80
+	JMP        rows90
 
-fewer81:
+fewer91:
 	ADDQ $+8, DX
-	JMP  panel56
+	JMP  panel63
 
-narrower57:
+narrower64:
 	VZEROUPPER
 	RET
 
@@ -3772,11 +3772,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer12
+	JLT  fewer13
 
 	// 2 rows x 3 vectors
 	MOVQ   120(AX), BX
@@ -3795,9 +3795,9 @@ rows11:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Y6
 	VMOVUPS      32(R8), Y7
 	VMOVUPS      64(R8), Y8
@@ -3812,12 +3812,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Y6
 	VMULPS       Y0, Y6, Y0
 	VMULPS       Y1, Y6, Y1
@@ -3827,7 +3827,7 @@ store13:
 	VMULPS       Y4, Y7, Y4
 	VMULPS       Y5, Y7, Y5
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3836,7 +3836,7 @@ unscaled15:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Y6
 	VFMADD231PS  (SI), Y6, Y0
 	VFMADD231PS  32(SI), Y6, Y1
@@ -3845,7 +3845,7 @@ unscaled15:
 	VFMADD231PS  32(SI)(BX*1), Y6, Y4
 	VFMADD231PS  64(SI)(BX*1), Y6, Y5
 
-write16:
+write17:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -3853,14 +3853,14 @@ write16:
 	VMOVUPS Y4, 32(SI)(BX*1)
 	VMOVUPS Y5, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer18
+	JLT  fewer20
 
 	// 1 rows x 3 vectors
 	MOVQ   120(AX), BX
@@ -3876,9 +3876,9 @@ rows17:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Y3
 	VMOVUPS      32(R8), Y4
 	VMOVUPS      64(R8), Y5
@@ -3889,18 +3889,18 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Y3
 	VMULPS       Y0, Y3, Y0
 	VMULPS       Y1, Y3, Y1
 	VMULPS       Y2, Y3, Y2
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -3909,36 +3909,36 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Y3
 	VFMADD231PS  (SI), Y3, Y0
 	VFMADD231PS  32(SI), Y3, Y1
 	VFMADD231PS  64(SI), Y3, Y2
 
-write22:
+write24:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
+fewer20:
 	ADDQ $+24, DX
 	JMP  panel1
 
 narrower2:
-panel23:
+panel26:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower24
+	JLT  narrower27
 	XORQ CX, CX
 
-rows25:
+rows28:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer26
+	JLT  fewer29
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -3959,9 +3959,9 @@ rows25:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store27
+	JEQ    store30
 
-step28:
+step31:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -3982,12 +3982,12 @@ step28:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step28
+	JNE          step31
 
-store27:
+store30:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled29
+	JEQ          unscaled32
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -4005,7 +4005,7 @@ store27:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled29:
+unscaled32:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4018,7 +4018,7 @@ unscaled29:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write30
+	JEQ          write33
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -4029,7 +4029,7 @@ unscaled29:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write30:
+write33:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -4039,14 +4039,14 @@ write30:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows25
+	JMP     rows28
 
-fewer26:
-rows31:
+fewer29:
+rows35:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer32
+	JLT  fewer36
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4063,9 +4063,9 @@ rows31:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store33
+	JEQ    store37
 
-step34:
+step38:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -4078,12 +4078,12 @@ step34:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step34
+	JNE          step38
 
-store33:
+store37:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled35
+	JEQ          unscaled39
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -4093,7 +4093,7 @@ store33:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled35:
+unscaled39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4104,27 +4104,27 @@ unscaled35:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write36
+	JEQ          write40
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write36:
+write40:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows31
+	JMP     rows35
 
-fewer32:
-rows37:
+fewer36:
+rows42:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer38
+	JLT  fewer43
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4139,9 +4139,9 @@ rows37:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store44
 
-step40:
+step45:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -4150,18 +4150,18 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step45
 
-store39:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled41:
+unscaled46:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4170,23 +4170,23 @@ unscaled41:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write47
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write42:
+write47:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows37
+	JMP     rows42
 
-fewer38:
-rows43:
+fewer43:
+rows49:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer44
+	JLT  fewer50
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4200,25 +4200,25 @@ rows43:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store51
 
-step46:
+step52:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step52
 
-store45:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled47:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4227,39 +4227,39 @@ unscaled47:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write48
+	JEQ          write54
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write48:
+write54:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows43
+	JMP     rows49
 
-fewer44:
+fewer50:
 	ADDQ $+8, DX
-	JMP  panel23
+	JMP  panel26
 
-narrower24:
-panel49:
+narrower27:
+panel56:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower50
+	JLE  narrower57
 	CMPQ CX, $+8
-	JLE  masked51
+	JLE  masked58
 	MOVQ $+8, CX
 
-masked51:
+masked58:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows52:
+rows59:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer53
+	JLT  fewer60
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4280,9 +4280,9 @@ rows52:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store54
+	JEQ    store61
 
-step55:
+step62:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -4303,12 +4303,12 @@ step55:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step55
+	JNE          step62
 
-store54:
+store61:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled56
+	JEQ          unscaled63
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -4326,7 +4326,7 @@ store54:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled56:
+unscaled63:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4339,7 +4339,7 @@ unscaled56:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write57
+	JEQ          write64
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -4358,7 +4358,7 @@ unscaled56:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write57:
+write64:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -4368,14 +4368,14 @@ write57:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows52
+	JMP        rows59
 
-fewer53:
-rows58:
+fewer60:
+rows66:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer59
+	JLT  fewer67
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4392,9 +4392,9 @@ rows58:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store60
+	JEQ    store68
 
-step61:
+step69:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -4407,12 +4407,12 @@ step61:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step61
+	JNE          step69
 
-store60:
+store68:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled70
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -4422,7 +4422,7 @@ store60:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled62:
+unscaled70:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4433,7 +4433,7 @@ unscaled62:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write63
+	JEQ          write71
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -4444,20 +4444,20 @@ unscaled62:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write63:
+write71:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows58
+	JMP        rows66
 
-fewer59:
-rows64:
+fewer67:
+rows73:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer65
+	JLT  fewer74
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4472,9 +4472,9 @@ rows64:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store66
+	JEQ    store75
 
-step67:
+step76:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -4483,18 +4483,18 @@ step67:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step67
+	JNE          step76
 
-store66:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled68
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled68:
+unscaled77:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4503,25 +4503,25 @@ unscaled68:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write69
+	JEQ          write78
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write69:
+write78:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows64
+	JMP        rows73
 
-fewer65:
-rows70:
+fewer74:
+rows80:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer71
+	JLT  fewer81
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -4535,25 +4535,25 @@ rows70:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store72
+	JEQ    store82
 
-step73:
+step83:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step73
+	JNE          step83
 
-store72:
+store82:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled74
+	JEQ          unscaled84
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled74:
+unscaled84:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4562,21 +4562,21 @@ unscaled74:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write75
+	JEQ          write85
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write75:
+write85:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows70
+	JMP        rows80
 
-fewer71:
+fewer81:
 	ADDQ $+8, DX
-	JMP  panel49
+	JMP  panel56
 
-narrower50:
+narrower57:
 	VZEROUPPER
 	RET
 
@@ -4774,11 +4774,11 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows12:
+rows13:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer13
+	JLT  fewer14
 
 	// 2 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -4788,13 +4788,13 @@ rows12:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full14
+	JEQ   full15
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full14
+	JGE   full15
 	MOVQ  R8, DI
 
-full14:
+full15:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -4804,9 +4804,9 @@ full14:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store15
+	JEQ    store16
 
-step16:
+step17:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -4818,12 +4818,12 @@ step16:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step16
+	JNE          step17
 
-store15:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled17
+	JEQ          unscaled18
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -4831,7 +4831,7 @@ store15:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled17:
+unscaled18:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4840,27 +4840,27 @@ unscaled17:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write18
+	JEQ          write19
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  32(SI), Y4, Y1
 	VFMADD231PS  (SI)(BX*1), Y4, Y2
 	VFMADD231PS  32(SI)(BX*1), Y4, Y3
 
-write18:
+write19:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows12
+	JMP     rows13
 
-fewer13:
-rows19:
+fewer14:
+rows21:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer20
+	JLT  fewer22
 
 	// 1 rows x 2 vectors
 	MOVQ  120(AX), BX
@@ -4870,13 +4870,13 @@ rows19:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full21
+	JEQ   full23
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full21
+	JGE   full23
 	MOVQ  DI, BX
 
-full21:
+full23:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
@@ -4884,9 +4884,9 @@ full21:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  BX, BX
-	JEQ    store22
+	JEQ    store24
 
-step23:
+step25:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (SI), Y4
@@ -4895,17 +4895,17 @@ step23:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step23
+	JNE          step25
 
-store22:
+store24:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled24
+	JEQ          unscaled26
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled24:
+unscaled26:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -4914,34 +4914,34 @@ unscaled24:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write25
+	JEQ          write27
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 
-write25:
+write27:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows19
+	JMP     rows21
 
-fewer20:
+fewer22:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel26:
+panel29:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower27
+	JLT  narrower30
 	XORQ CX, CX
 
-rows28:
+rows31:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer29
+	JLT  fewer32
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -4955,13 +4955,13 @@ rows28:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full30
+	JEQ   full33
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full30
+	JGE   full33
 	MOVQ  R10, R9
 
-full30:
+full33:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -4975,9 +4975,9 @@ full30:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store31
+	JEQ    store34
 
-step32:
+step35:
 	VMOVUPS      (R10), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -5000,12 +5000,12 @@ step32:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step32
+	JNE          step35
 
-store31:
+store34:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled33
+	JEQ          unscaled36
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -5023,7 +5023,7 @@ store31:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled33:
+unscaled36:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5036,7 +5036,7 @@ unscaled33:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write34
+	JEQ          write37
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -5047,7 +5047,7 @@ unscaled33:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write34:
+write37:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -5057,14 +5057,14 @@ write34:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows28
+	JMP     rows31
 
-fewer29:
-rows35:
+fewer32:
+rows39:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer36
+	JLT  fewer40
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5076,13 +5076,13 @@ rows35:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full37
+	JEQ   full41
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full37
+	JGE   full41
 	MOVQ  R9, R8
 
-full37:
+full41:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -5092,9 +5092,9 @@ full37:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store38
+	JEQ    store42
 
-step39:
+step43:
 	VMOVUPS      (R9), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -5108,12 +5108,12 @@ step39:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step39
+	JNE          step43
 
-store38:
+store42:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled44
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -5123,7 +5123,7 @@ store38:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled40:
+unscaled44:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5134,27 +5134,27 @@ unscaled40:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write41
+	JEQ          write45
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write41:
+write45:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows35
+	JMP     rows39
 
-fewer36:
-rows42:
+fewer40:
+rows47:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer43
+	JLT  fewer48
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5164,13 +5164,13 @@ rows42:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full44
+	JEQ   full49
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full44
+	JGE   full49
 	MOVQ  R8, DI
 
-full44:
+full49:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -5178,9 +5178,9 @@ full44:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store50
 
-step46:
+step51:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -5189,18 +5189,18 @@ step46:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step51
 
-store45:
+store50:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled52
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled47:
+unscaled52:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5209,23 +5209,23 @@ unscaled47:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write48
+	JEQ          write53
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write48:
+write53:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows42
+	JMP     rows47
 
-fewer43:
-rows49:
+fewer48:
+rows55:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer50
+	JLT  fewer56
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5235,38 +5235,38 @@ rows49:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full51
+	JEQ   full57
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full51
+	JGE   full57
 	MOVQ  DI, BX
 
-full51:
+full57:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store52
+	JEQ    store58
 
-step53:
+step59:
 	VMOVUPS      (DI), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step53
+	JNE          step59
 
-store52:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled54:
+unscaled60:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5275,39 +5275,39 @@ unscaled54:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write55
+	JEQ          write61
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write55:
+write61:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows49
+	JMP     rows55
 
-fewer50:
+fewer56:
 	ADDQ $+8, DX
-	JMP  panel26
+	JMP  panel29
 
-narrower27:
-panel56:
+narrower30:
+panel63:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower57
+	JLE  narrower64
 	CMPQ CX, $+8
-	JLE  masked58
+	JLE  masked65
 	MOVQ $+8, CX
 
-masked58:
+masked65:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows59:
+rows66:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer60
+	JLT  fewer67
 
 	// 8 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5321,13 +5321,13 @@ rows59:
 	ADDQ  BX, R8
 	MOVQ  168(AX), R9
 	CMPB  180(AX), $0x00
-	JEQ   full61
+	JEQ   full68
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full61
+	JGE   full68
 	MOVQ  R10, R9
 
-full61:
+full68:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   128(AX), R11
@@ -5341,9 +5341,9 @@ full61:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store62
+	JEQ    store69
 
-step63:
+step70:
 	VMASKMOVPS   (R10), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -5366,12 +5366,12 @@ step63:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step63
+	JNE          step70
 
-store62:
+store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled64
+	JEQ          unscaled71
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -5389,7 +5389,7 @@ store62:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled64:
+unscaled71:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5402,7 +5402,7 @@ unscaled64:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write65
+	JEQ          write72
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -5421,7 +5421,7 @@ unscaled64:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write65:
+write72:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -5431,14 +5431,14 @@ write65:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows59
+	JMP        rows66
 
-fewer60:
-rows66:
+fewer67:
+rows74:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer67
+	JLT  fewer75
 
 	// 4 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5450,13 +5450,13 @@ rows66:
 	ADDQ  BX, DI
 	MOVQ  168(AX), R8
 	CMPB  180(AX), $0x00
-	JEQ   full68
+	JEQ   full76
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full68
+	JGE   full76
 	MOVQ  R9, R8
 
-full68:
+full76:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   128(AX), R10
@@ -5466,9 +5466,9 @@ full68:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store69
+	JEQ    store77
 
-step70:
+step78:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -5482,12 +5482,12 @@ step70:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step70
+	JNE          step78
 
-store69:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled71
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -5497,7 +5497,7 @@ store69:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled71:
+unscaled79:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5508,7 +5508,7 @@ unscaled71:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write72
+	JEQ          write80
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -5519,20 +5519,20 @@ unscaled71:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write72:
+write80:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows66
+	JMP        rows74
 
-fewer67:
-rows73:
+fewer75:
+rows82:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer74
+	JLT  fewer83
 
 	// 2 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5542,13 +5542,13 @@ rows73:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), DI
 	CMPB  180(AX), $0x00
-	JEQ   full75
+	JEQ   full84
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full75
+	JGE   full84
 	MOVQ  R8, DI
 
-full75:
+full84:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   128(AX), R9
@@ -5556,9 +5556,9 @@ full75:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store76
+	JEQ    store85
 
-step77:
+step86:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -5567,18 +5567,18 @@ step77:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step77
+	JNE          step86
 
-store76:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled78
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled78:
+unscaled87:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5587,25 +5587,25 @@ unscaled78:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write79
+	JEQ          write88
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write79:
+write88:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows73
+	JMP        rows82
 
-fewer74:
-rows80:
+fewer83:
+rows90:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer81
+	JLT  fewer91
 
 	// 1 rows x 1 vectors
 	MOVQ  120(AX), BX
@@ -5615,38 +5615,38 @@ rows80:
 	ADDQ  (AX), SI
 	MOVQ  168(AX), BX
 	CMPB  180(AX), $0x00
-	JEQ   full82
+	JEQ   full92
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full82
+	JGE   full92
 	MOVQ  DI, BX
 
-full82:
+full92:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   128(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store83
+	JEQ    store93
 
-step84:
+step94:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step84
+	JNE          step94
 
-store83:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled85
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled85:
+unscaled95:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5655,21 +5655,21 @@ unscaled85:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write86
+	JEQ          write96
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write86:
+write96:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows80
+	JMP        rows90
 
-fewer81:
+fewer91:
 	ADDQ $+8, DX
-	JMP  panel56
+	JMP  panel63
 
-narrower57:
+narrower64:
 	VZEROUPPER
 	RET
 
@@ -5857,11 +5857,11 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows11:
+rows12:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer12
+	JLT  fewer13
 
 	// 2 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5878,9 +5878,9 @@ rows11:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store13
+	JEQ    store14
 
-step14:
+step15:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -5892,12 +5892,12 @@ step14:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step14
+	JNE          step15
 
-store13:
+store14:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled15
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -5905,7 +5905,7 @@ store13:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled15:
+unscaled16:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5914,27 +5914,27 @@ unscaled15:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write16
+	JEQ          write17
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  32(SI), Y4, Y1
 	VFMADD231PS  (SI)(BX*1), Y4, Y2
 	VFMADD231PS  32(SI)(BX*1), Y4, Y3
 
-write16:
+write17:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows11
+	JMP     rows12
 
-fewer12:
-rows17:
+fewer13:
+rows19:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer18
+	JLT  fewer20
 
 	// 1 rows x 2 vectors
 	MOVQ   120(AX), BX
@@ -5949,9 +5949,9 @@ rows17:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store19
+	JEQ    store21
 
-step20:
+step22:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (SI), Y4
@@ -5960,17 +5960,17 @@ step20:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step20
+	JNE          step22
 
-store19:
+store21:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled21
+	JEQ          unscaled23
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled21:
+unscaled23:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -5979,34 +5979,34 @@ unscaled21:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write22
+	JEQ          write24
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 
-write22:
+write24:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows17
+	JMP     rows19
 
-fewer18:
+fewer20:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel23:
+panel26:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower24
+	JLT  narrower27
 	XORQ CX, CX
 
-rows25:
+rows28:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer26
+	JLT  fewer29
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6027,9 +6027,9 @@ rows25:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store27
+	JEQ    store30
 
-step28:
+step31:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -6050,12 +6050,12 @@ step28:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step28
+	JNE          step31
 
-store27:
+store30:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled29
+	JEQ          unscaled32
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -6073,7 +6073,7 @@ store27:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled29:
+unscaled32:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6086,7 +6086,7 @@ unscaled29:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write30
+	JEQ          write33
 	VBROADCASTSS 176(AX), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  (SI)(BX*1), Y8, Y1
@@ -6097,7 +6097,7 @@ unscaled29:
 	VFMADD231PS  (R8), Y8, Y6
 	VFMADD231PS  (R8)(BX*1), Y8, Y7
 
-write30:
+write33:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -6107,14 +6107,14 @@ write30:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows25
+	JMP     rows28
 
-fewer26:
-rows31:
+fewer29:
+rows35:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer32
+	JLT  fewer36
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6131,9 +6131,9 @@ rows31:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store33
+	JEQ    store37
 
-step34:
+step38:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -6146,12 +6146,12 @@ step34:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step34
+	JNE          step38
 
-store33:
+store37:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled35
+	JEQ          unscaled39
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -6161,7 +6161,7 @@ store33:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled35:
+unscaled39:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6172,27 +6172,27 @@ unscaled35:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write36
+	JEQ          write40
 	VBROADCASTSS 176(AX), Y4
 	VFMADD231PS  (SI), Y4, Y0
 	VFMADD231PS  (SI)(BX*1), Y4, Y1
 	VFMADD231PS  (SI)(BX*2), Y4, Y2
 	VFMADD231PS  (DI), Y4, Y3
 
-write36:
+write40:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows31
+	JMP     rows35
 
-fewer32:
-rows37:
+fewer36:
+rows42:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer38
+	JLT  fewer43
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6207,9 +6207,9 @@ rows37:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store39
+	JEQ    store44
 
-step40:
+step45:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -6218,18 +6218,18 @@ step40:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step40
+	JNE          step45
 
-store39:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled41
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled41:
+unscaled46:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6238,23 +6238,23 @@ unscaled41:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write42
+	JEQ          write47
 	VBROADCASTSS 176(AX), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  (SI)(BX*1), Y2, Y1
 
-write42:
+write47:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows37
+	JMP     rows42
 
-fewer38:
-rows43:
+fewer43:
+rows49:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer44
+	JLT  fewer50
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6268,25 +6268,25 @@ rows43:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store51
 
-step46:
+step52:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step46
+	JNE          step52
 
-store45:
+store51:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled53
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled47:
+unscaled53:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6295,39 +6295,39 @@ unscaled47:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write48
+	JEQ          write54
 	VBROADCASTSS 176(AX), Y1
 	VFMADD231PS  (SI), Y1, Y0
 
-write48:
+write54:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows43
+	JMP     rows49
 
-fewer44:
+fewer50:
 	ADDQ $+8, DX
-	JMP  panel23
+	JMP  panel26
 
-narrower24:
-panel49:
+narrower27:
+panel56:
 	MOVQ 160(AX), CX
 	SUBQ DX, CX
-	JLE  narrower50
+	JLE  narrower57
 	CMPQ CX, $+8
-	JLE  masked51
+	JLE  masked58
 	MOVQ $+8, CX
 
-masked51:
+masked58:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows52:
+rows59:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer53
+	JLT  fewer60
 
 	// 8 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6348,9 +6348,9 @@ rows52:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store54
+	JEQ    store61
 
-step55:
+step62:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -6371,12 +6371,12 @@ step55:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step55
+	JNE          step62
 
-store54:
+store61:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled56
+	JEQ          unscaled63
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -6394,7 +6394,7 @@ store54:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled56:
+unscaled63:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6407,7 +6407,7 @@ unscaled56:
 	ADDQ         BX, R8
 	MOVL         176(AX), R9
 	ADDL         R9, R9
-	JEQ          write57
+	JEQ          write64
 	VBROADCASTSS 176(AX), Y8
 	VMASKMOVPS   (SI), Y15, Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -6426,7 +6426,7 @@ unscaled56:
 	VMASKMOVPS   (R8)(BX*1), Y15, Y10
 	VFMADD231PS  Y10, Y8, Y7
 
-write57:
+write64:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -6436,14 +6436,14 @@ write57:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows52
+	JMP        rows59
 
-fewer53:
-rows58:
+fewer60:
+rows66:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer59
+	JLT  fewer67
 
 	// 4 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6460,9 +6460,9 @@ rows58:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store60
+	JEQ    store68
 
-step61:
+step69:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -6475,12 +6475,12 @@ step61:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step61
+	JNE          step69
 
-store60:
+store68:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled62
+	JEQ          unscaled70
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -6490,7 +6490,7 @@ store60:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled62:
+unscaled70:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6501,7 +6501,7 @@ unscaled62:
 	ADDQ         BX, DI
 	MOVL         176(AX), R8
 	ADDL         R8, R8
-	JEQ          write63
+	JEQ          write71
 	VBROADCASTSS 176(AX), Y4
 	VMASKMOVPS   (SI), Y15, Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -6512,20 +6512,20 @@ unscaled62:
 	VMASKMOVPS   (DI), Y15, Y8
 	VFMADD231PS  Y8, Y4, Y3
 
-write63:
+write71:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows58
+	JMP        rows66
 
-fewer59:
-rows64:
+fewer67:
+rows73:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer65
+	JLT  fewer74
 
 	// 2 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6540,9 +6540,9 @@ rows64:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store66
+	JEQ    store75
 
-step67:
+step76:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -6551,18 +6551,18 @@ step67:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step67
+	JNE          step76
 
-store66:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled68
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled68:
+unscaled77:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6571,25 +6571,25 @@ unscaled68:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), DI
 	ADDL         DI, DI
-	JEQ          write69
+	JEQ          write78
 	VBROADCASTSS 176(AX), Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	VMASKMOVPS   (SI)(BX*1), Y15, Y4
 	VFMADD231PS  Y4, Y2, Y1
 
-write69:
+write78:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows64
+	JMP        rows73
 
-fewer65:
-rows70:
+fewer74:
+rows80:
 	MOVQ 152(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer71
+	JLT  fewer81
 
 	// 1 rows x 1 vectors
 	MOVQ   120(AX), BX
@@ -6603,25 +6603,25 @@ rows70:
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store72
+	JEQ    store82
 
-step73:
+step83:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step73
+	JNE          step83
 
-store72:
+store82:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled74
+	JEQ          unscaled84
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled74:
+unscaled84:
 	MOVQ         136(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -6630,21 +6630,21 @@ unscaled74:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         176(AX), BX
 	ADDL         BX, BX
-	JEQ          write75
+	JEQ          write85
 	VBROADCASTSS 176(AX), Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VFMADD231PS  Y2, Y1, Y0
 
-write75:
+write85:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows70
+	JMP        rows80
 
-fewer71:
+fewer81:
 	ADDQ $+8, DX
-	JMP  panel49
+	JMP  panel56
 
-narrower50:
+narrower57:
 	VZEROUPPER
 	RET
 

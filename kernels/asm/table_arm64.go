@@ -2,7 +2,10 @@
 
 package asm
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"github.com/rooftune/rooftune/kernels/generic"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // tables holds the one table of arm64: every CPU that Go runs on there has Advanced SIMD.
 var tables = []*tile.Primitives{&neon}
@@ -35,5 +38,7 @@ var neon = tile.Primitives{
 		{Tokens: 6, NR: 8, Shared: []int{4, 2, 2}, Run: recur6x8NEON},
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
-	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON, Gather: gatherNEON,
+	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON,
+	Conv:   generic.Primitives().Conv, // in portable Go
+	Gather: gatherNEON,
 }

@@ -42,6 +42,11 @@ func widenAVX2(p *tile.Widen)
 //go:noescape
 func narrowAVX2(p *tile.Narrow)
 
+// convAVX2 is the causal convolution of tile.Conv.
+//
+//go:noescape
+func convAVX2(p *tile.Conv)
+
 // gatherAVX2 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

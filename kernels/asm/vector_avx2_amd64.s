@@ -1155,6 +1155,353 @@ done:
 	VZEROUPPER
 	RET
 
+// func convAVX2(p *tile.Conv)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·convAVX2(SB), NOSPLIT, $16-8
+	MOVQ         p+0(FP), AX
+	MOVQ         p+0(FP), AX
+	MOVQ         112(AX), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         120(CX), CX
+	MOVQ         AX, (SP)
+	TESTQ        AX, AX
+	JLE          done
+	TESTQ        CX, CX
+	JLE          done
+	MOVL         $0x3f800000, AX
+	VMOVD        AX, X8
+	VPBROADCASTD X8, Y8
+	LEAQ         expConstants<>+0(SB), AX
+	VMOVUPS      (AX), Y9
+	VMOVUPS      32(AX), Y10
+	MOVQ         p+0(FP), CX
+	MOVQ         (CX), CX
+	MOVQ         p+0(FP), DX
+	MOVQ         24(DX), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         48(BX), BX
+	MOVQ         p+0(FP), SI
+	MOVQ         72(SI), SI
+
+row:
+	VXORPS       Y12, Y12, Y12
+	TESTQ        SI, SI
+	JZ           unbiased
+	VBROADCASTSS (SI), Y12
+	ADDQ         $0x04, SI
+
+unbiased:
+	XORQ  DI, DI
+	MOVQ  p+0(FP), R8
+	CMPB  137(R8), $0x00
+	JEQ   plain
+	TESTQ $0x0000003f, DX
+	JNZ   plain
+	INCQ  DI
+
+plain:
+	MOVQ DI, 8(SP)
+	MOVQ CX, DI
+	MOVQ DX, R8
+	MOVQ p+0(FP), R9
+	MOVQ 120(R9), R9
+	SUBQ $0x20, R9
+	JL   end2
+
+loop1:
+	VMOVUPS Y12, Y0
+	VMOVUPS Y12, Y1
+	VMOVUPS Y12, Y2
+	VMOVUPS Y12, Y3
+	MOVQ    p+0(FP), R10
+	MOVQ    128(R10), R10
+	MOVQ    DI, R11
+	MOVQ    BX, R12
+
+taps3:
+	VBROADCASTSS (R12), Y11
+	VFMADD231PS  (R11), Y11, Y0
+	VFMADD231PS  32(R11), Y11, Y1
+	VFMADD231PS  64(R11), Y11, Y2
+	VFMADD231PS  96(R11), Y11, Y3
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          taps3
+	MOVQ         p+0(FP), R10
+	CMPB         136(R10), $0x00
+	JEQ          write4
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y0, Y4, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y10, Y4
+	VMULPS       64(AX), Y4, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFMADD231PS  96(AX), Y5, Y4
+	VFMADD231PS  128(AX), Y5, Y4
+	VMOVUPS      160(AX), Y6
+	VFMADD213PS  192(AX), Y4, Y6
+	VFMADD213PS  224(AX), Y4, Y6
+	VFMADD213PS  256(AX), Y4, Y6
+	VFMADD213PS  288(AX), Y4, Y6
+	VFMADD213PS  320(AX), Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y8, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y0, Y0
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y10, Y4
+	VMULPS       64(AX), Y4, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFMADD231PS  96(AX), Y5, Y4
+	VFMADD231PS  128(AX), Y5, Y4
+	VMOVUPS      160(AX), Y6
+	VFMADD213PS  192(AX), Y4, Y6
+	VFMADD213PS  224(AX), Y4, Y6
+	VFMADD213PS  256(AX), Y4, Y6
+	VFMADD213PS  288(AX), Y4, Y6
+	VFMADD213PS  320(AX), Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y8, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y1, Y1
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y2, Y4, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y10, Y4
+	VMULPS       64(AX), Y4, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFMADD231PS  96(AX), Y5, Y4
+	VFMADD231PS  128(AX), Y5, Y4
+	VMOVUPS      160(AX), Y6
+	VFMADD213PS  192(AX), Y4, Y6
+	VFMADD213PS  224(AX), Y4, Y6
+	VFMADD213PS  256(AX), Y4, Y6
+	VFMADD213PS  288(AX), Y4, Y6
+	VFMADD213PS  320(AX), Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y8, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y2, Y2
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y10, Y4
+	VMULPS       64(AX), Y4, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFMADD231PS  96(AX), Y5, Y4
+	VFMADD231PS  128(AX), Y5, Y4
+	VMOVUPS      160(AX), Y6
+	VFMADD213PS  192(AX), Y4, Y6
+	VFMADD213PS  224(AX), Y4, Y6
+	VFMADD213PS  256(AX), Y4, Y6
+	VFMADD213PS  288(AX), Y4, Y6
+	VFMADD213PS  320(AX), Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y8, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y3, Y3
+
+write4:
+	CMPQ     8(SP), $0x00
+	JEQ      store5
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 32(R8)
+	VMOVNTPS Y2, 64(R8)
+	VMOVNTPS Y3, 96(R8)
+	JMP      stored6
+
+store5:
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	VMOVUPS Y2, 64(R8)
+	VMOVUPS Y3, 96(R8)
+
+stored6:
+	ADDQ $+128, DI
+	ADDQ $+128, R8
+	SUBQ $0x20, R9
+	JGE  loop1
+
+end2:
+	ADDQ $0x20, R9
+	SUBQ $0x08, R9
+	JL   end8
+
+loop7:
+	VMOVUPS Y12, Y0
+	MOVQ    p+0(FP), R10
+	MOVQ    128(R10), R10
+	MOVQ    DI, R11
+	MOVQ    BX, R12
+
+taps9:
+	VBROADCASTSS (R12), Y11
+	VFMADD231PS  (R11), Y11, Y0
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          taps9
+	MOVQ         p+0(FP), R10
+	CMPB         136(R10), $0x00
+	JEQ          write10
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y0, Y4, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y10, Y4
+	VMULPS       64(AX), Y4, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFMADD231PS  96(AX), Y5, Y4
+	VFMADD231PS  128(AX), Y5, Y4
+	VMOVUPS      160(AX), Y6
+	VFMADD213PS  192(AX), Y4, Y6
+	VFMADD213PS  224(AX), Y4, Y6
+	VFMADD213PS  256(AX), Y4, Y6
+	VFMADD213PS  288(AX), Y4, Y6
+	VFMADD213PS  320(AX), Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y8, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y0, Y0
+
+write10:
+	CMPQ     8(SP), $0x00
+	JEQ      store11
+	VMOVNTPS Y0, (R8)
+	JMP      stored12
+
+store11:
+	VMOVUPS Y0, (R8)
+
+stored12:
+	ADDQ $+32, DI
+	ADDQ $+32, R8
+	SUBQ $0x08, R9
+	JGE  loop7
+
+end8:
+	ADDQ    $0x08, R9
+	TESTQ   R9, R9
+	JZ      next
+	LEAQ    leading<>+0(SB), R10
+	NEGQ    R9
+	VMOVUPS 32(R10)(R9*4), Y15
+	VMOVUPS Y12, Y0
+	MOVQ    p+0(FP), R9
+	MOVQ    128(R9), R9
+	MOVQ    DI, DI
+	MOVQ    BX, R10
+
+taps13:
+	VBROADCASTSS (R10), Y11
+	VMASKMOVPS   (DI), Y15, Y4
+	VFMADD231PS  Y4, Y11, Y0
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R10
+	DECQ         R9
+	JNZ          taps13
+	MOVQ         p+0(FP), DI
+	CMPB         136(DI), $0x00
+	JEQ          write14
+	VXORPS       Y4, Y4, Y4
+	VSUBPS       Y0, Y4, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y10, Y4
+	VMULPS       64(AX), Y4, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFMADD231PS  96(AX), Y5, Y4
+	VFMADD231PS  128(AX), Y5, Y4
+	VMOVUPS      160(AX), Y6
+	VFMADD213PS  192(AX), Y4, Y6
+	VFMADD213PS  224(AX), Y4, Y6
+	VFMADD213PS  256(AX), Y4, Y6
+	VFMADD213PS  288(AX), Y4, Y6
+	VFMADD213PS  320(AX), Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VFMADD213PS  Y8, Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y8, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y0, Y0
+
+write14:
+	VMASKMOVPS Y0, Y15, (R8)
+
+next:
+	MOVQ p+0(FP), DI
+	MOVQ 128(DI), DI
+	SHLQ $0x02, DI
+	ADDQ DI, BX
+	MOVQ p+0(FP), DI
+	MOVQ 96(DI), DI
+	SHLQ $0x02, DI
+	ADDQ DI, CX
+	MOVQ p+0(FP), DI
+	MOVQ 104(DI), DI
+	SHLQ $0x02, DI
+	ADDQ DI, DX
+	DECQ (SP)
+	JNZ  row
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
 // func gatherAVX2(p *tile.Gather)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gatherAVX2(SB), NOSPLIT, $0-8

@@ -42,6 +42,11 @@ func widenAVX512(p *tile.Widen)
 //go:noescape
 func narrowAVX512(p *tile.Narrow)
 
+// convAVX512 is the causal convolution of tile.Conv.
+//
+//go:noescape
+func convAVX512(p *tile.Conv)
+
 // gatherAVX512 adds weighted table rows to Out as tile.Gather says, Group rows side by side.
 //
 //go:noescape

@@ -23,6 +23,7 @@ func Primitives() *tile.Primitives {
 		Map:    elementwise,
 		Widen:  widen,
 		Narrow: narrow,
+		Conv:   conv,
 		Gather: gather,
 		Pair:   &pairs,
 	}

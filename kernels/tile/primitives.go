@@ -27,6 +27,7 @@ type Primitives struct {
 	Map    func(*Map)
 	Widen  func(*Widen)
 	Narrow func(*Narrow)
+	Conv   func(*Conv)
 	Gather func(*Gather)
 
 	Pair *PairPrimitives // nil where the instruction set or the CPU has no bfloat16 products

@@ -10,6 +10,7 @@ const (
 	LinearAttention = "linear-attention" // rules linear and gated
 	DeltaRule       = "delta-rule"       // rules delta and gated_delta
 	HashLayer       = "hash-layer"       // MemoryFormer's memory layer
+	CausalConv      = "causal-conv"      // ONNX CausalConvWithState; not tuned
 )
 
 // The update rules, named as in ONNX LinearAttention.
@@ -61,7 +62,7 @@ const (
 )
 
 // Shape is the size of a problem. Attention ops use B to Dv, hash layers N to
-// Tau; the other fields stay zero.
+// Tau, causal convolutions B and C to K; the other fields stay zero.
 type Shape struct {
 	B   int `json:"b,omitempty"`   // batch
 	T   int `json:"t,omitempty"`   // tokens
@@ -74,11 +75,18 @@ type Shape struct {
 	D   int `json:"d,omitempty"`   // input width, K*tau
 	H   int `json:"h,omitempty"`   // output width
 	Tau int `json:"tau,omitempty"` // bits of a code
+
+	C int `json:"c,omitempty"` // channels of a causal convolution, with B
+	L int `json:"l,omitempty"` // its tokens
+	K int `json:"k,omitempty"` // its taps
 }
 
 // String gives the shape in the form that the command line reads:
 // "b=1,t=4096,hq=8,hkv=8,dk=128,dv=128" or "n=32,d=1024,h=1024,tau=8".
 func (s Shape) String() string {
+	if s.C != 0 {
+		return fmt.Sprintf("b=%d,c=%d,l=%d,k=%d", s.B, s.C, s.L, s.K)
+	}
 	if s.D != 0 {
 		return fmt.Sprintf("n=%d,d=%d,h=%d,tau=%d", s.N, s.D, s.H, s.Tau)
 	}

@@ -34,11 +34,51 @@ const (
 	expLeast = -105 // below, the result is 0
 )
 
+// expConstants gives the constants of expVector, in its order: the first two are for registers.
+func (g *generator) expConstants() operand.Mem {
+	if g.expTable.Base == nil && g.expTable.Symbol.Name == "" {
+		g.expTable = g.vectors("expConstants", append([]float32{expMost, expLeast, log2e, -ln2Upper, -ln2Lower}, expPolynomial...))
+	}
+	return g.expTable
+}
+
+// expVector takes the exponentials of x, which it changes, into y. The first two constants must be in registers.
+func (g *generator) expVector(x, n, y, power, one reg.VecPhysical, constant []operand.Op) {
+	most, least := constant[0].(reg.VecPhysical), constant[1].(reg.VecPhysical)
+	g.VMINPS(x, most, x)
+	g.VMAXPS(x, least, x)
+	g.VMULPS(constant[2], x, n)
+	if g.Wide() {
+		g.VRNDSCALEPS(operand.U8(0), n, n)
+	} else {
+		g.VROUNDPS(operand.U8(0), n, n)
+	}
+	g.VFMADD231PS(constant[3], n, x)
+	g.VFMADD231PS(constant[4], n, x)
+	g.VMOVUPS(constant[5], y)
+	for _, c := range append(constant[6:len(constant):len(constant)], one, one) {
+		g.VFMADD213PS(c, x, y)
+	}
+	if g.Wide() {
+		g.VSCALEFPS(n, y, y)
+		return
+	}
+	// 2ⁿ as two factors, so that neither leaves the range of exponents.
+	g.VCVTPS2DQ(n, n)
+	g.VPSRAD(operand.U8(1), n, power)
+	g.VPSUBD(power, n, n)
+	for _, half := range []reg.VecPhysical{n, power} {
+		g.VPSLLD(operand.U8(23), half, half)
+		g.VPADDD(one, half, half) // the bits of 1 hold the exponent's bias
+		g.VMULPS(half, y, y)
+	}
+}
+
 // exp does a vector at a time: n = round(x/ln2), r = x - n ln2 by two fused
 // multiply-adds, a polynomial in r, times 2ⁿ. The clamp keeps n small; it
 // hands NaN on, as VMINPS and VMAXPS return their last operand for NaN.
 func (g *generator) exp() {
-	table := g.vectors("expConstants", append([]float32{expMost, expLeast, log2e, -ln2Upper, -ln2Lower}, expPolynomial...))
+	table := g.expConstants()
 	p := g.TileFunction("exp", "Exp", "takes exponentials as tile.Exp says: Dst[i] = exp(Scale Src[i Stride]),", "Scale Src being rounded first.")
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
 	x, n, y, power := g.Vec[0], g.Vec[1], g.Vec[2], g.Vec[3]
@@ -75,34 +115,7 @@ func (g *generator) exp() {
 	block := func() {
 		g.VANDPS(sign, x, x)
 		g.VMULPS(x, scale, x)
-		most, least := constant[0].(reg.VecPhysical), constant[1].(reg.VecPhysical)
-		g.VMINPS(x, most, x)
-		g.VMAXPS(x, least, x)
-		g.VMULPS(constant[2], x, n)
-		if g.Wide() {
-			g.VRNDSCALEPS(operand.U8(0), n, n)
-		} else {
-			g.VROUNDPS(operand.U8(0), n, n)
-		}
-		g.VFMADD231PS(constant[3], n, x)
-		g.VFMADD231PS(constant[4], n, x)
-		g.VMOVUPS(constant[5], y)
-		for _, c := range append(constant[6:], one, one) {
-			g.VFMADD213PS(c, x, y)
-		}
-		if g.Wide() {
-			g.VSCALEFPS(n, y, y)
-			return
-		}
-		// 2ⁿ as two factors, so that neither leaves the range of exponents.
-		g.VCVTPS2DQ(n, n)
-		g.VPSRAD(operand.U8(1), n, power)
-		g.VPSUBD(power, n, n)
-		for _, half := range []reg.VecPhysical{n, power} {
-			g.VPSLLD(operand.U8(23), half, half)
-			g.VPADDD(one, half, half) // the bits of 1 hold the exponent's bias
-			g.VMULPS(half, y, y)
-		}
+		g.expVector(x, n, y, power, one, constant)
 	}
 
 	step := g.Quad(field(expStride))

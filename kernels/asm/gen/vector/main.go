@@ -18,6 +18,8 @@ type generator struct {
 	*emit.File
 	masks operand.Mem // what tails are set from
 	lane  operand.Mem // a vector of 0, 1, 2, ...
+
+	expTable operand.Mem
 }
 
 func main() {
@@ -40,6 +42,7 @@ func main() {
 	g.elementwise()
 	g.widen()
 	g.narrow()
+	g.conv()
 	g.gather()
 	if f.Wide() {
 		g.pairPack()
