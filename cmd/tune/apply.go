@@ -22,7 +22,7 @@ type applyFlags struct {
 	headDecay                             []float32
 	dtype, stateDType                     string
 	inverseGQA, full, normalize           bool
-	featureMap, activation                string
+	featureMap, activation, precision     string
 	featureMapEps, normalizeEps           float32
 }
 
@@ -72,6 +72,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
 	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
 	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
 	fs.BoolVar(&f.inverseGQA, "inverse-gqa", false, "allow fewer query than state heads, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal: every token reads the last state, linear-attention with rule linear")
@@ -98,8 +99,11 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 		if f.dir == tile.Backward && f.op != tile.LinearAttention {
 			return fmt.Errorf("--dir %s does not apply to %s", f.dir, f.op)
 		}
+		if f.dir == tile.Backward && cmd.Flags().Changed("precision") {
+			return fmt.Errorf("--precision does not apply to --dir %s", f.dir)
+		}
 		if f.op == tile.DeltaRule {
-			other = append(other, "head-decay", "full", "feature-map", "feature-map-eps", "normalize", "normalize-eps")
+			other = append(other, "head-decay", "full", "feature-map", "feature-map-eps", "normalize", "normalize-eps", "precision")
 		}
 		for _, need := range []string{"q-heads", "kv-heads"} {
 			if !cmd.Flags().Changed(need) {
@@ -108,10 +112,10 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 		}
 	case tile.CausalConv:
 		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps", "weighting", "config"}
+			"feature-map-eps", "normalize", "normalize-eps", "precision", "weighting", "config"}
 	case tile.HashLayer:
 		other = []string{"activation", "dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps"}
+			"feature-map-eps", "normalize", "normalize-eps", "precision"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	default:
@@ -291,7 +295,8 @@ func list(names []string) string {
 func inFlagNames(err error) error {
 	var arg *kernels.ArgumentError
 	flags := map[string]string{"QHeads": "--q-heads", "KVHeads": "--kv-heads", "Rule": "--rule", "Scale": "--scale",
-		"Threads": "--threads", "HeadDecay": "--head-decay", "Weighting": "--weighting", "Tau": "tables"}
+		"Threads": "--threads", "HeadDecay": "--head-decay", "Weighting": "--weighting", "Precision": "--precision",
+		"Tau": "tables"}
 	if errors.As(err, &arg) {
 		if flag, ok := flags[arg.Argument]; ok {
 			e := *arg
