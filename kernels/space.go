@@ -72,11 +72,14 @@ func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		}
 		params = append(params, q)
 	}
-	flag := []int{0, 1}
+	flag, copies := []int{0, 1}, []int{0, 1, 2}
+	if besideEachOther(s) {
+		copies = []int{0}
+	}
 	recurrence := []tile.Param{
 		{Name: "block", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.Tokens }), Doc: "tokens that sweep a panel of the state together"},
 		{Name: "cols", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.NR }), Doc: "state columns of a panel"},
-		{Name: "copy", Values: []int{0, 1, 2}, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
+		{Name: "copy", Values: copies, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
 		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
 		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
 	}
@@ -91,6 +94,9 @@ func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	}
 	return params
 }
+
+// besideEachOther says whether a head's rows of keys and queries lie side by side as they are.
+func besideEachOther(s tile.Shape) bool { return s.Hkv == 1 }
 
 func recurSizes(prim *tile.Primitives, of func(tile.RecurKernel) int) []int {
 	var v []int
@@ -178,9 +184,13 @@ func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
 	if p.Shape.T <= 1 {
 		flag = 0
 	}
+	copies := flag
+	if besideEachOther(p.Shape) {
+		copies = 0
+	}
 	return tile.Config{
 		"form": formRecurrence, "chunk": min(128, slices.Max(chunks(p.Shape))), "order": 0,
-		"block": k.Tokens, "cols": k.NR, "copy": flag, "stream": flag, "ahead": flag,
+		"block": k.Tokens, "cols": k.NR, "copy": copies, "stream": flag, "ahead": flag,
 	}
 }
 
