@@ -54,7 +54,7 @@ const decodeTokens = 8
 
 func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recurrence {
 	s := p.Shape
-	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
+	kernel, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
 	a := &recurrence{
 		prim: prim, run: kernel.Run, block: kernel.Block(max(1, s.Hq/s.Hkv)), cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,

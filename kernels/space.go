@@ -286,7 +286,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		}
 	}
 	if recurrence {
-		if _, ok := tile.FindRecur(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
+		if _, ok := tile.FindBlock(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
 			return fmt.Errorf("kernels: %s has no recurrence with block=%d,cols=%d", c.ISA, c.Config["block"], c.Config["cols"])
 		}
 		return nil
