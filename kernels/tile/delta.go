@@ -36,8 +36,11 @@ type Delta struct {
 	NonFinite bool
 }
 
+// Products is how many products a block's record has.
+func Products(tokens, heads int) int { return tokens*(tokens-1)/2 + heads*tokens*(tokens+1)/2 }
+
 // Record is the length of a block's record in Delta.C: whole cache lines.
 func Record(tokens, heads int) int {
 	const line = 16
-	return (tokens*(tokens-1)/2 + heads*tokens*(tokens+1)/2 + line - 1) / line * line
+	return (Products(tokens, heads) + line - 1) / line * line
 }

@@ -72,7 +72,7 @@ func (g *generator) coupleBlocks(bad reg.VecPhysical, tokens, heads int) {
 		free = free[n:]
 		return t
 	}
-	products := tokens*(tokens-1)/2 + heads*tokens*(tokens+1)/2
+	products := tile.Products(tokens, heads)
 	sums, keys, x := g.sums(take, products), take(tokens), take(1)[0]
 
 	next, end := g.NewLabel("block"), g.NewLabel("blocks")
