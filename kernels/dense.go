@@ -2,7 +2,6 @@ package kernels
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -19,7 +18,7 @@ type Dense struct {
 	output  []float32
 	workers int
 	product []tile.Product
-	done    sync.WaitGroup
+	rest    rest
 }
 
 // The blocks of a dense layer: rows and depth of one product call.
@@ -53,7 +52,7 @@ func NewDense(p tile.Problem, isa tile.ISA) (*Dense, error) {
 }
 
 // Run computes the layer once.
-func (a *Dense) Run() { run(a, &a.done) }
+func (a *Dense) Run() { run(a, &a.rest) }
 
 func (a *Dense) parts() int { return a.workers }
 

@@ -1,6 +1,11 @@
 package kernels
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // parallel is work cut into parts that may run side by side.
 type parallel interface {
@@ -23,6 +28,12 @@ func worthwhile(threads int, shares float64) int {
 // The pool's workers are started when a call first needs them, wait on a
 // channel between calls and are shared by all calls. A part never waits for another part, so a call that finds all of them
 // busy only waits for parts to end.
+//
+// Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, more in a virtual machine. So a worker
+// that has nothing to do looks for more for a while before it parks, and so does a call whose last parts run elsewhere; both give way to
+// other goroutines each time they look.
+const patience = 50 * time.Microsecond
+
 var pool struct {
 	sync.RWMutex // held for reading by the calls that use the workers
 	grow         sync.Mutex
@@ -33,12 +44,26 @@ var pool struct {
 type task struct {
 	work parallel
 	part int
-	done *sync.WaitGroup
+	rest *rest
+}
+
+// rest is what of a call runs on workers.
+type rest struct {
+	left atomic.Int32
+	done sync.WaitGroup
+}
+
+// wait returns when all parts have ended.
+func (r *rest) wait() {
+	for since := time.Now(); r.left.Load() > 0 && time.Since(since) < patience; {
+		runtime.Gosched()
+	}
+	r.done.Wait()
 }
 
 // run does all parts of p, the first on the calling goroutine. It allocates
 // nothing once the pool has p.parts()-1 workers.
-func run(p parallel, done *sync.WaitGroup) {
+func run(p parallel, rest *rest) {
 	n := p.parts()
 	if n <= 1 {
 		p.part(0)
@@ -47,29 +72,37 @@ func run(p parallel, done *sync.WaitGroup) {
 	pool.RLock()
 	defer pool.RUnlock()
 	grow(n - 1)
-	done.Add(n - 1)
+	rest.left.Store(int32(n - 1))
+	rest.done.Add(n - 1)
 	for i := 1; i < n; i++ {
-		pool.tasks <- task{p, i, done}
+		pool.tasks <- task{p, i, rest}
 	}
 	p.part(0)
-	done.Wait()
+	rest.wait()
 }
 
 func grow(n int) {
 	pool.grow.Lock()
 	defer pool.grow.Unlock()
 	if pool.tasks == nil {
-		pool.tasks = make(chan task)
+		pool.tasks = make(chan task, waitingTasks)
 	}
 	for ; pool.workers < n; pool.workers++ {
 		go work(pool.tasks)
 	}
 }
 
+// waitingTasks is how many tasks a call hands over without waiting for a worker to take them.
+const waitingTasks = 64
+
 func work(tasks chan task) {
 	for t := range tasks {
 		t.work.part(t.part)
-		t.done.Done()
+		t.rest.left.Add(-1)
+		t.rest.done.Done()
+		for since := time.Now(); len(tasks) == 0 && time.Since(since) < patience; {
+			runtime.Gosched()
+		}
 	}
 }
 

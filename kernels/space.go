@@ -70,11 +70,14 @@ func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		}
 		params = append(params, q)
 	}
-	flag := []int{0, 1}
+	flag, copies := []int{0, 1}, []int{0, 1, 2}
+	if besideEachOther(s) {
+		copies = []int{0}
+	}
 	recurrence := []tile.Param{
 		{Name: "block", Values: blockSizes(p, prim, 0), Doc: "tokens that sweep a panel of the state together"},
 		{Name: "cols", Values: blockSizes(p, prim, 1), Doc: "state columns of a panel"},
-		{Name: "copy", Values: []int{0, 1, 2}, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
+		{Name: "copy", Values: copies, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
 		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
 		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
 	}
@@ -89,6 +92,9 @@ func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	}
 	return params
 }
+
+// besideEachOther says whether a head's rows of keys and queries lie side by side as they are.
+func besideEachOther(s tile.Shape) bool { return s.Hkv == 1 }
 
 // blocks lists the tokens and columns of the kernels of a problem's recurrence, the default first.
 func blocks(p tile.Problem, prim *tile.Primitives) (b [][2]int) {
@@ -179,7 +185,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if p.Precision == tile.BFloat16 {
 		return defaultPairs(p, prim)
 	}
-	if hasForms(p) && (isa != tile.Generic || needsRecurrence(p)) {
+	if hasForms(p) && (blocks(p, prim)[0][0] > 1 || needsRecurrence(p)) { // token by token, chunks are faster
 		return defaultRecurrence(p, prim)
 	}
 	return defaultChunks(p, prim)
@@ -191,9 +197,13 @@ func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
 	if p.Shape.T <= 1 {
 		flag = 0
 	}
+	copies := flag
+	if besideEachOther(p.Shape) {
+		copies = 0
+	}
 	return tile.Config{
 		"form": formRecurrence, "chunk": min(128, slices.Max(chunks(p.Shape))), "order": 0,
-		"block": block[0], "cols": block[1], "copy": flag, "stream": flag, "ahead": flag,
+		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": flag,
 	}
 }
 

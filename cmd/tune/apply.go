@@ -22,7 +22,7 @@ type applyFlags struct {
 	headDecay                             []float32
 	dtype, stateDType                     string
 	inverseGQA, full, normalize           bool
-	featureMap, activation                string
+	featureMap, activation, precision     string
 	featureMapEps, normalizeEps           float32
 }
 
@@ -35,7 +35,7 @@ func newApply(out *output) *cobra.Command {
 bfloat16, the states being of one type and all other arrays of one.
 
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
-decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk) for rule gated, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
+decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd (linear-attention) also grad_output (B,T,Hq*dv), optional
 grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state and grad_decay where past_state and decay are given.
 hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).
@@ -72,6 +72,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
 	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
 	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
 	fs.BoolVar(&f.inverseGQA, "inverse-gqa", false, "allow fewer query than state heads, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal: every token reads the last state, linear-attention with rule linear")
@@ -98,8 +99,11 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 		if f.dir == tile.Backward && f.op != tile.LinearAttention {
 			return fmt.Errorf("--dir %s does not apply to %s", f.dir, f.op)
 		}
+		if f.dir == tile.Backward && cmd.Flags().Changed("precision") {
+			return fmt.Errorf("--precision does not apply to --dir %s", f.dir)
+		}
 		if f.op == tile.DeltaRule {
-			other = append(other, "head-decay", "full", "feature-map", "feature-map-eps", "normalize", "normalize-eps")
+			other = append(other, "head-decay", "full", "feature-map", "feature-map-eps", "normalize", "normalize-eps", "precision")
 		}
 		for _, need := range []string{"q-heads", "kv-heads"} {
 			if !cmd.Flags().Changed(need) {
@@ -108,10 +112,10 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 		}
 	case tile.CausalConv:
 		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps", "weighting", "config"}
+			"feature-map-eps", "normalize", "normalize-eps", "precision", "weighting", "config"}
 	case tile.HashLayer:
 		other = []string{"activation", "dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps"}
+			"feature-map-eps", "normalize", "normalize-eps", "precision"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	default:
@@ -291,7 +295,8 @@ func list(names []string) string {
 func inFlagNames(err error) error {
 	var arg *kernels.ArgumentError
 	flags := map[string]string{"QHeads": "--q-heads", "KVHeads": "--kv-heads", "Rule": "--rule", "Scale": "--scale",
-		"Threads": "--threads", "HeadDecay": "--head-decay", "Weighting": "--weighting", "Tau": "tables"}
+		"Threads": "--threads", "HeadDecay": "--head-decay", "Weighting": "--weighting", "Precision": "--precision",
+		"Tau": "tables"}
 	if errors.As(err, &arg) {
 		if flag, ok := flags[arg.Argument]; ok {
 			e := *arg

@@ -11,8 +11,9 @@ import (
 
 // applyAttention runs linear-attention or delta-rule on arrays.
 type applyAttention struct {
-	flags *applyFlags
-	in    kernels.Inputs
+	flags     *applyFlags
+	in        kernels.Inputs
+	precision string // of the products, as Problem.Precision
 }
 
 func (a *applyAttention) arrays() []applyArray {
@@ -26,7 +27,7 @@ func (a *applyAttention) arrays() []applyArray {
 func (a *applyAttention) problem() tile.Problem {
 	f := a.flags
 	p := tile.Problem{Op: f.op, Rule: defaultRule(f.op, f.rule), DType: dtypeOf(a.in.Query), Dir: f.dir, Threads: f.threads, Decay: tile.DecayNone,
-		Full: f.full, Normalize: f.normalize, FeatureMap: f.featureMap}
+		Full: f.full, Normalize: f.normalize, FeatureMap: f.featureMap, Precision: a.precision}
 	if s := a.stateDType(); s != tile.Float32 {
 		p.StateDType = s
 	}
@@ -76,8 +77,12 @@ func (a *applyAttention) stateDType() string {
 	return dtypeOf(a.in.Query)
 }
 
-// convert rounds the arrays to the types that the flags ask for.
+// convert reads the precision and rounds the arrays to the types that the flags ask for.
 func (a *applyAttention) convert() error {
+	var err error
+	if a.precision, err = parsePrecision(a.flags.precision); err != nil {
+		return err
+	}
 	dtypes := []string{tile.Float32, tile.BFloat16, tile.Float16}
 	for _, d := range []struct {
 		flag, dtype string
@@ -120,7 +125,7 @@ func (a *applyAttention) forward(given *tile.Candidate) ([]npz.Array, error) {
 	if f.op == tile.LinearAttention {
 		op := kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: p.Rule, Scale: f.scale, HeadDecay: f.headDecay,
 			Full: f.full, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Normalize: f.normalize, NormalizeEps: f.normalizeEps,
-			InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
+			InverseGQA: f.inverseGQA, Precision: p.Precision, Threads: f.threads, Candidate: given}
 		err = op.Forward(&out, &a.in)
 	} else {
 		op := kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: p.Rule, Scale: f.scale, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}

@@ -72,6 +72,17 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestClaimsBF16 counts the products of bfloat16 pairs: 4 flops in each of a vector's 16 lanes.
+func TestClaimsBF16(t *testing.T) {
+	dots := strings.Count(strings.Join(body(t, tile.AVX512, "dotBF16AVX512"), "\n"), "// VDPBF16PS ")
+	if dots != 48 {
+		t.Errorf("%d VDPBF16PS in the loop, want 48", dots)
+	}
+	if l, ok := For(tile.AVX512); ok && l.DotBF16 != nil && l.DotFlops != 4*16*dots {
+		t.Errorf("claims %d flops, the loop does %d", l.DotFlops, 4*16*dots)
+	}
+}
+
 // TestClaimsNEON counts on arm64, where a load or store moves two vectors and some instructions are words that say what they are.
 func TestClaimsNEON(t *testing.T) {
 	count := func(function, instruction string) int {
