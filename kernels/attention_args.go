@@ -18,7 +18,7 @@ type Inputs struct {
 	PastState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
 	// PastNormalizer is the sum of the past's (decayed) key features, (B, Hkv, dk); optional, with LinearAttention.Normalize.
 	PastNormalizer Tensor
-	Decay          Tensor // (B, T, Hkv), natural logarithm, rules gated and gated_delta; or (B, T, Hkv*dk), rule gated
+	Decay          Tensor // (B, T, Hkv) or (B, T, Hkv*dk), natural logarithm, rules gated and gated_delta
 	Beta           Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
 	// Offsets packs sequences of different lengths in one batch item (B = 1): sequence i has rows Offsets[i] to Offsets[i+1] of
 	// every array of tokens, and its own state: past and present state are (len(Offsets)-1, Hkv, dk, dv). Nil for none.
@@ -293,9 +293,6 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		width := s.Hkv
 		p.Decay = tile.DecayHead
 		if len(in.Decay.Shape) == 3 && s.Dk > 1 && in.Decay.Shape[2] == s.Hkv*s.Dk {
-			if o.op == tile.DeltaRule {
-				return refuse("decay", "one value a head, (B,T,Hkv): decay per key is not supported by this rule yet", "shape %v", in.Decay.Shape)
-			}
 			width *= s.Dk
 			p.Decay = tile.DecayKey
 		}

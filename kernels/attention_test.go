@@ -92,6 +92,8 @@ var attentionRules = []tile.Problem{
 	{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayKey},
 	{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone},
 	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead},
+	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayFixed},
+	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayKey},
 }
 
 // gatedDelta is the place of that rule.
@@ -400,7 +402,7 @@ func TestForwardAllocatesNothing(t *testing.T) {
 		}
 		out := &Outputs{Output: Tensor{Data: a.output, Shape: []int{s.B, s.T, s.Hq * s.Dv}}, PresentState: Tensor{Data: a.state, Shape: []int{s.B, s.Hkv, s.Dk, s.Dv}}}
 		linear := &LinearAttention{QHeads: 2, KVHeads: 2, Rule: p.Rule, HeadDecay: a.headDecay, Threads: 2}
-		delta := &DeltaRule{QHeads: 2, KVHeads: 2, Rule: p.Rule, Threads: 2}
+		delta := &DeltaRule{QHeads: 2, KVHeads: 2, Rule: p.Rule, HeadDecay: a.headDecay, Threads: 2}
 		once := func() {
 			var err error
 			if p.Op == tile.DeltaRule {

@@ -66,7 +66,7 @@ type backwardWork struct {
 
 func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backward {
 	s := p.Shape
-	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
+	kernel, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
 	a := &backward{
 		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,

@@ -21,8 +21,8 @@ func backwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	return []tile.Param{
 		{Name: "chunk", Values: chunks(s), Doc: "tokens of a chunk"},
 		{Name: "order", Values: order, Doc: "0: chunks outermost, 1: heads outermost"},
-		{Name: "block", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.Tokens }), Doc: "tokens that sweep a panel of the state together"},
-		{Name: "cols", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.NR }), Doc: "state columns of a panel"},
+		{Name: "block", Values: blockSizes(p, prim, 0), Doc: "tokens that sweep a panel of the state together"},
+		{Name: "cols", Values: blockSizes(p, prim, 1), Doc: "state columns of a panel"},
 		{Name: "copy", Values: copies, Doc: "1: what updates a state is copied side by side first, 2: what reads it too"},
 		{Name: "stream", Values: flag, Doc: "1: gradients are stored past the caches"},
 		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
@@ -62,7 +62,7 @@ func checkBackwardConfig(p tile.Problem, c tile.Candidate, prim *tile.Primitives
 			return fmt.Errorf("kernels: %s=%d must be from %d to %d", name, v, low, limits[name])
 		}
 	}
-	if _, ok := tile.FindRecur(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
+	if _, ok := tile.FindBlock(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
 		return fmt.Errorf("kernels: %s has no recurrence with block=%d,cols=%d", c.ISA, c.Config["block"], c.Config["cols"])
 	}
 	return nil

@@ -29,6 +29,20 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 			}
 		}})
 	}
+	var deltas []tile.DeltaKernel
+	for _, k := range prim.Delta {
+		deltas = append(deltas, tile.DeltaKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(d *tile.Delta) {
+			add(2 * (2 + d.Heads) * d.T * d.Dk * d.N)
+			for _, g := range d.Decay[:min(len(d.Decay), d.T)] {
+				if g != 1 {
+					add(d.Dk * d.N)
+				}
+			}
+			if d.C != nil { // what the tokens of a block are to each other
+				add(2 * d.T / d.Block * tile.Products(d.Block, d.Heads) * d.N)
+			}
+		}})
+	}
 	return &tile.Primitives{
 		ISA: prim.ISA,
 		NN: products(prim.NN, func(p *tile.Product) {
@@ -53,10 +67,15 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 				add(p.M * p.N)
 			}
 		},
-		Decay:  func(d *tile.Decay) { add(d.N * d.N / 2) },
-		Exp:    func(e *tile.Exp) {},
-		Fold:   func(f *tile.Fold) { f.Unsafe = false },
-		Recur:  recurs,
+		Decay: func(d *tile.Decay) { add(d.N * d.N / 2) },
+		Exp:   func(e *tile.Exp) {},
+		Fold:  func(f *tile.Fold) { f.Unsafe = false },
+		Recur: recurs,
+		Delta: deltas,
+		Couple: func(d *tile.Delta) {
+			d.NonFinite = false
+			add(2 * d.T / d.Block * tile.Products(d.Block, d.Heads) * d.Dk)
+		},
 		Map:    func(*tile.Map) {},
 		Widen:  func(*tile.Widen) {},
 		Narrow: func(*tile.Narrow) {},

@@ -10,14 +10,17 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //	S += k uᵀ
 //	o  = scale * Sᵀq           for each query head of the group
 //
-// in chunks (Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length",
-// section 3): the triangular system of a chunk is solved directly against V - K S, with no inverse. Values may be used
-// by many goroutines at once.
+// where decay is one value a head or, as in Kimi Delta Attention, one for each key of a head, row i of S taking its own. It runs in one
+// of two forms, as tuned: blocks of a few tokens that sweep a panel of the state together, or, where the decay is not per key, chunks
+// (Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", section 3). The triangular
+// system of a block or chunk is solved directly against V - K S, with no inverse. Values may be used by many goroutines at once.
 type DeltaRule struct {
 	QHeads  int     // query heads Hq, a multiple of KVHeads
 	KVHeads int     // key, value and state heads Hkv
 	Rule    string  // tile.RuleGatedDelta (also "", as in ONNX) or tile.RuleDelta
 	Scale   float32 // 0 means 1/sqrt(dk)
+	// HeadDecay gives each state head one log decay for all tokens, in place of Inputs.Decay; rule gated_delta. Nil for none.
+	HeadDecay []float32
 	// InverseGQA allows QHeads < KVHeads, as in LinearAttention: a layer of Qwen3.5 has 16 query and key heads over 32 state heads.
 	InverseGQA bool
 	Threads    int // workers, 0 for all that this process may use
@@ -36,7 +39,7 @@ func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
 		return refuse("Rule", `"delta" or "gated_delta"`, "%q", o.Rule)
 	}
 	return forwardAttention(attentionOp{
-		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
+		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, inverse: o.InverseGQA,
 	}, out, in)
 }

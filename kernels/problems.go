@@ -61,7 +61,7 @@ func CheckProblem(p tile.Problem) error {
 		switch {
 		case !gated && p.Decay != tile.DecayNone:
 			return bad("decay %q must be none with rule %q", p.Decay, p.Rule)
-		case gated && p.Decay != tile.DecayHead && !((p.Decay == tile.DecayFixed || p.Decay == tile.DecayKey) && p.Rule == tile.RuleGated):
+		case gated && !slices.Contains([]string{tile.DecayHead, tile.DecayFixed, tile.DecayKey}, p.Decay):
 			return bad("decay %q does not go with rule %q", p.Decay, p.Rule)
 		}
 		if s.B < 0 || s.T < 0 || s.Hq < 1 || s.Hkv < 1 || s.Hq%s.Hkv != 0 && s.Hkv%s.Hq != 0 || s.Dk < 1 || s.Dv < 1 {

@@ -6,16 +6,17 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// recurrence is a prepared call of linear-attention in its register-blocked form: a few tokens at a time sweep
+// recurrence is a prepared call of linear-attention or delta-rule in its register-blocked form: a few tokens at a time sweep
 // a panel of state columns, which is read and written once for all of them. It executes the useful flops and little
-// else. Tokens go chunk by chunk: the chunk's queries and keys are copied side by side, since rows of
+// else (delta.go has what the delta rules have besides). Tokens go chunk by chunk: the chunk's queries and keys are copied side by side, since rows of
 // memory that lie a power of two apart share few sets of the first level, then each panel walks the chunk.
 //
 // The states are kept as panels [column/cols][dk][cols] while a call walks many tokens.
 type recurrence struct {
 	attentionArgs
 	prim            *tile.Primitives
-	run             func(*tile.Recur)
+	run             func(*tile.Delta) // takes its Recur alone where there is no delta rule
+	delta           bool
 	block, cols     int // tokens and columns of a sweep
 	chunk           int
 	copies          int // 1: of keys, 2: of queries too
@@ -44,7 +45,8 @@ type recurrenceWork struct {
 	convert                    converter
 	factors, d                 []float32 // per key, of a chunk, and those of its blocks
 	fold                       tile.Fold
-	recur                      tile.Recur
+	delta                      deltaWork
+	call                       tile.Delta
 	pack                       tile.Pack
 	exp                        tile.Exp
 }
@@ -54,18 +56,26 @@ const decodeTokens = 8
 
 func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recurrence {
 	s := p.Shape
-	kernel, _ := tile.FindRecur(prim.Recur, cfg["block"], cfg["cols"])
 	a := &recurrence{
-		prim: prim, run: kernel.Run, block: kernel.Block(max(1, s.Hq/s.Hkv)), cols: kernel.NR,
+		prim: prim, delta: p.Op == tile.DeltaRule, block: blockTokens(p, prim, cfg), cols: cfg["cols"],
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
-		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens && p.StateDType == "", panels: (s.Dv + kernel.NR - 1) / kernel.NR,
+		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens && p.StateDType == "", panels: (s.Dv + cfg["cols"] - 1) / cfg["cols"],
+	}
+	reads := a.group
+	if a.delta {
+		kernel, _ := tile.FindBlock(prim.Delta, cfg["block"], cfg["cols"])
+		a.run = kernel.Run
+		reads++
+	} else {
+		kernel, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
+		a.run = func(c *tile.Delta) { kernel.Run(&c.Recur) }
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
-		a.cols = max(a.cols, min(s.Dv, maxCallFlops/(2*(1+a.group)*s.Dk)/a.cols*a.cols))
+		a.cols = max(a.cols, min(s.Dv, maxCallFlops/(2*(1+reads)*s.Dk)/a.cols*a.cols))
 		a.panels = (s.Dv + a.cols - 1) / a.cols
 	}
-	a.callTokens = max(1, maxCallFlops/(2*(1+a.group)*s.Dk*a.cols)/a.block) * a.block
+	a.callTokens = max(1, maxCallFlops/(2*(1+reads)*s.Dk*a.cols)/a.block) * a.block
 	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), a.panels)
 	a.factor = make([]float32, s.Hkv)
 	for range a.workers {
@@ -77,6 +87,9 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		}
 		if a.copies > 0 || p.Decay == tile.DecayKey {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
+		}
+		if a.delta {
+			w.delta = newDeltaWork(p, a.chunk, a.block, a.group)
 		}
 		w.convert.prim = prim
 		if p.DType != tile.Float32 {
@@ -122,7 +135,7 @@ func (a *recurrence) set(args attentionArgs) {
 func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
-		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
+		w.call, w.pack, w.exp, w.fold = tile.Delta{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 		w.mapping = mapping{}
 		w.convert.release()
 	}
@@ -137,6 +150,7 @@ func (a *recurrence) part(i int) {
 }
 
 func (a *recurrence) walk(w *recurrenceWork, first, last int) {
+	w.delta.rows = deltaRows{}
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
 		a.loadNorm(u)
@@ -265,6 +279,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 		mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[n*wide:], s.Dk, key, lk, n, s.Dk)
 		query, lq, key, lk = w.mapped, wide, w.mapped[n*wide:], s.Dk
 	}
+	again := a.delta && a.rowsAgain(w, u, row, n)
 	switch {
 	case a.problem.Decay == tile.DecayKey:
 		a.foldKeys(w, u, row, n, query, lq, key, lk)
@@ -272,12 +287,19 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	case a.halves() || a.featureMap != tile.MapNone: // copied already
 	case a.copies > 1:
 		wide := a.group * s.Dk
-		a.copyRows(w, w.q, wide, query, ldq, n, wide)
+		if !again {
+			a.copyRows(w, w.q, wide, query, ldq, n, wide)
+		}
 		query, lq = w.q, wide
 		fallthrough
 	case a.copies > 0:
-		a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
+		if !again {
+			a.copyRows(w, w.k, s.Dk, key, ldk, n, s.Dk)
+		}
 		key, lk = w.k, s.Dk
+	}
+	if a.delta && !again {
+		a.couple(w, query, lq, key, lk, n)
 	}
 	var next upcoming
 	if a.ahead {
@@ -291,21 +313,27 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	default:
 		gates.Decay, gates.RowV, gates.RowO = w.decay, w.rowV, w.rowO
 	}
+	if a.delta {
+		gates.RowV = w.rowV
+	}
 	if a.normalize {
 		a.divide(w, &gates, a.norms[ui*s.Dk*normColumns:(ui+1)*s.Dk*normColumns], query, lq, key, lk, n)
 	}
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
 		for i := 0; i < n; i += a.callTokens {
-			r := &w.recur
-			*r = tile.Recur{}
+			w.call = tile.Delta{}
+			r := &w.call.Recur
 			r.Q, r.LDQ, r.HeadQ, r.K, r.LDK = query[i*lq:], lq, s.Dk, key[i*lk:], lk
 			r.V, r.LDV, r.O, r.LDO, r.HeadO = value[i*lv+j:], lv, output[i*lo+j:], lo, headO
 			r.S, r.LDS = state, ld
 			setGates(r, &gates, i, a.group)
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream && !a.halves()
 			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
-			a.run(r)
+			if a.delta {
+				a.setDelta(w, i)
+			}
+			a.run(&w.call)
 		}
 	}
 	if a.halves() {
@@ -342,14 +370,14 @@ const normColumns = 16
 func (a *recurrence) divide(w *recurrenceWork, gates *tile.Recur, norm, query []float32, lq int, key []float32, lk, n int) {
 	dk := a.problem.Shape.Dk
 	for i := 0; i < n; i += a.callTokens {
-		r := &w.recur
+		r := &w.call.Recur
 		*r = tile.Recur{
 			Q: query[i*lq:], LDQ: lq, HeadQ: dk, K: key[i*lk:], LDK: lk, V: w.ones, LDV: normColumns,
 			O: w.den[i*a.group*normColumns:], LDO: a.group * normColumns, HeadO: normColumns,
 			S: norm, LDS: normColumns, T: min(a.callTokens, n-i), Heads: a.group, Dk: dk, N: normColumns,
 		}
 		setGates(r, gates, i, a.group)
-		a.run(r)
+		a.run(&w.call)
 	}
 	for i, row := range gates.RowO[:n*a.group] {
 		w.rowO[i] = row / (w.den[i*normColumns] + a.normEps)
@@ -376,6 +404,9 @@ func (a *recurrence) loadNorm(ui int) {
 // gates fills a chunk's decays and row factors.
 func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	s := a.problem.Shape
+	if a.delta {
+		a.betas(w, u, row, n)
+	}
 	switch a.problem.Decay {
 	case tile.DecayNone, tile.DecayKey:
 		return
@@ -393,6 +424,11 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	}
 	foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
 	perHead(w.rowO, n, a.group)
+	if a.delta {
+		for i, b := range w.delta.beta[:n] {
+			w.rowV[i] *= b
+		}
+	}
 }
 
 // foldKeys copies a chunk's keys and queries with their per-key decay folded in, block by block. A block whose decay is too strong
@@ -416,6 +452,9 @@ func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query 
 			D: w.d[i*s.Dk:], M: m, N: s.Dk, Heads: a.group,
 		}
 		a.prim.Fold(&w.fold)
+		if a.delta {
+			a.foldErase(w, i)
+		}
 		const decays = 0 // any factor but 1: those of w.d are taken
 		w.decay[i] = decays
 		for j := i + 1; j < i+m; j++ {
@@ -424,6 +463,9 @@ func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query 
 		if w.fold.Unsafe {
 			a.copyRows(w, w.q[i*wide:], wide, w.fold.Q, w.fold.LDQ, m, wide)
 			a.copyRows(w, w.k[i*s.Dk:], s.Dk, w.fold.K, ldk, m, s.Dk)
+			if a.delta {
+				a.copyRows(w, w.delta.erase[i*s.Dk:], s.Dk, w.fold.K, ldk, m, s.Dk)
+			}
 			copy(w.d[i*s.Dk:(i+m)*s.Dk], w.factors[i*s.Dk:])
 			for j := i; j < i+m; j++ {
 				w.decay[j] = decays
@@ -504,5 +546,6 @@ func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
 		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "wide": w.wide, "v": w.v, "o": w.o, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
+		"erase": w.delta.erase, "beta chunk": w.delta.beta, "couples": w.delta.c,
 	}
 }

@@ -96,7 +96,7 @@ func (a attentionArgs) inputs() *Inputs {
 
 func forwardCandidate(p tile.Problem, cand *tile.Candidate, headDecay []float32, inverse bool, in *Inputs, out *Outputs) error {
 	if p.Op == tile.DeltaRule {
-		return (&DeltaRule{QHeads: p.Shape.Hq, KVHeads: p.Shape.Hkv, Rule: p.Rule, Threads: p.Threads, Candidate: cand, InverseGQA: inverse}).Forward(out, in)
+		return (&DeltaRule{QHeads: p.Shape.Hq, KVHeads: p.Shape.Hkv, Rule: p.Rule, HeadDecay: headDecay, Threads: p.Threads, Candidate: cand, InverseGQA: inverse}).Forward(out, in)
 	}
 	return (&LinearAttention{QHeads: p.Shape.Hq, KVHeads: p.Shape.Hkv, Rule: p.Rule, HeadDecay: headDecay, Threads: p.Threads, Candidate: cand,
 		InverseGQA: inverse}).Forward(out, in)

@@ -36,15 +36,13 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 			return nil, lacksPairs(isa)
 		}
 		return pairParams(p, prim), nil
-	case p.Op == tile.LinearAttention:
-		return linearParams(p, prim), nil
 	}
-	return chunkParams(p, prim), nil
+	return formParams(p, prim), nil
 }
 
 // hasForms says whether a problem has the tunable form.
 func hasForms(p tile.Problem) bool {
-	return p.Op == tile.LinearAttention && p.Dir != tile.Backward && !p.Full && p.Precision == ""
+	return p.Op != tile.HashLayer && p.Dir != tile.Backward && !p.Full && p.Precision == ""
 }
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
@@ -52,14 +50,14 @@ func needsRecurrence(p tile.Problem) bool {
 	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone)
 }
 
-// Values of the tunable form: how linear-attention is computed.
+// Values of the tunable form: how an attention op is computed.
 const (
 	formChunk      = 0
 	formRecurrence = 1
 )
 
-// linearParams are those of either form.
-func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
+// formParams are those of either form.
+func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	s := p.Shape
 	forms := []int{formChunk, formRecurrence}
 	if needsRecurrence(p) {
@@ -77,8 +75,8 @@ func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		copies = []int{0}
 	}
 	recurrence := []tile.Param{
-		{Name: "block", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.Tokens }), Doc: "tokens that sweep a panel of the state together"},
-		{Name: "cols", Values: recurSizes(prim, func(k tile.RecurKernel) int { return k.NR }), Doc: "state columns of a panel"},
+		{Name: "block", Values: blockSizes(p, prim, 0), Doc: "tokens that sweep a panel of the state together"},
+		{Name: "cols", Values: blockSizes(p, prim, 1), Doc: "state columns of a panel"},
 		{Name: "copy", Values: copies, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
 		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
 		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
@@ -98,10 +96,25 @@ func linearParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 // besideEachOther says whether a head's rows of keys and queries lie side by side as they are.
 func besideEachOther(s tile.Shape) bool { return s.Hkv == 1 }
 
-func recurSizes(prim *tile.Primitives, of func(tile.RecurKernel) int) []int {
-	var v []int
+// blocks lists the tokens and columns of the kernels of a problem's recurrence, the default first.
+func blocks(p tile.Problem, prim *tile.Primitives) (b [][2]int) {
+	if p.Op == tile.DeltaRule {
+		for _, k := range prim.Delta {
+			b = append(b, [2]int{k.Tokens, k.NR})
+		}
+		return b
+	}
 	for _, k := range prim.Recur {
-		v = append(v, of(k))
+		b = append(b, [2]int{k.Tokens, k.NR})
+	}
+	return b
+}
+
+// blockSizes lists the tokens (0) or columns (1) of these in order.
+func blockSizes(p tile.Problem, prim *tile.Primitives, which int) []int {
+	var v []int
+	for _, b := range blocks(p, prim) {
+		v = append(v, b[which])
 	}
 	slices.Sort(v)
 	return slices.Compact(v)
@@ -172,7 +185,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if p.Precision == tile.BFloat16 {
 		return defaultPairs(p, prim)
 	}
-	if hasForms(p) && (isa != tile.Generic || needsRecurrence(p)) {
+	if hasForms(p) && (blocks(p, prim)[0][0] > 1 || needsRecurrence(p)) { // token by token, chunks are faster
 		return defaultRecurrence(p, prim)
 	}
 	return defaultChunks(p, prim)
@@ -180,7 +193,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 
 // defaultRecurrence is the default of the recurrence.
 func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
-	k, flag := prim.Recur[0], 1 // keys alone are copied: then all rows of a block fit the ways of a set
+	block, flag := blocks(p, prim)[0], 1 // keys alone are copied: then all rows of a block fit the ways of a set
 	if p.Shape.T <= 1 {
 		flag = 0
 	}
@@ -190,7 +203,7 @@ func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
 	}
 	return tile.Config{
 		"form": formRecurrence, "chunk": min(128, slices.Max(chunks(p.Shape))), "order": 0,
-		"block": k.Tokens, "cols": k.NR, "copy": copies, "stream": flag, "ahead": flag,
+		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": flag,
 	}
 }
 
@@ -296,7 +309,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		}
 	}
 	if recurrence {
-		if _, ok := tile.FindRecur(prim.Recur, c.Config["block"], c.Config["cols"]); !ok {
+		if !slices.Contains(blocks(p, prim), [2]int{c.Config["block"], c.Config["cols"]}) {
 			return fmt.Errorf("kernels: %s has no recurrence with block=%d,cols=%d", c.ISA, c.Config["block"], c.Config["cols"])
 		}
 		return nil

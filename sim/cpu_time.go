@@ -120,6 +120,14 @@ func (c core) clocks(op *Op) float64 {
 			}
 			t += float64(op.Singles) * c.sweep(1, op.Group, v, op.K)
 		}
+	case "delta":
+		for j := 0; j < op.N; j += op.NR {
+			v := c.vectors(min(op.NR, op.N-j))
+			if op.M > op.Singles {
+				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*(1+op.Group), v, op.K)
+			}
+			t += float64(op.Singles) * (c.sweep(0, 1, v, op.K) + c.sweep(1, op.Group, v, op.K))
+		}
 	case "gather":
 		v := c.vectors(op.N)
 		for i := 0; i < op.K; i += op.Group {

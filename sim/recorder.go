@@ -128,6 +128,10 @@ func (r *Recorder) Primitives() *tile.Primitives {
 	for _, k := range r.source.Recur {
 		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(p *tile.Recur) { r.recur(k, p) }})
 	}
+	var deltas []tile.DeltaKernel
+	for _, k := range r.source.Delta {
+		deltas = append(deltas, tile.DeltaKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(p *tile.Delta) { r.delta(k, p) }})
+	}
 	var pair *tile.PairPrimitives
 	if r.source.Pair != nil {
 		pair = r.pairPrimitives()
@@ -139,6 +143,8 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		NT:     kernels(r.source.NT, r.nt),
 		TN:     kernels(r.source.TN, r.tn),
 		Recur:  recurs,
+		Delta:  deltas,
+		Couple: r.couple,
 		Solve:  r.solve,
 		Pack:   r.pack,
 		Decay:  r.decay,

@@ -58,6 +58,83 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 	r.ops = append(r.ops, op)
 }
 
+// delta records a recurrence of the delta rules as recur does that of linear attention. Blocks lie at multiples of their size.
+func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
+	tokens, nr := kernel.Block(p.Heads), kernel.NR
+	op := Op{Name: "delta", MR: tokens, NR: nr, M: p.T, N: p.N, K: p.Dk, Group: p.Heads}
+	mode := Write
+	if p.Stream {
+		mode = Stream
+	}
+	for j := 0; j < p.N; j += nr {
+		cols := min(nr, p.N-j)
+		op.Singles = 0
+		for i := 0; i < p.T; i += tokens {
+			n := min(tokens, p.T-i)
+			sweeps := 1 // a block's updates are taken while the next block reads
+			if n > 1 && (p.C == nil || recurBlock(tokens, &p.Recur, i) == 1) {
+				sweeps = 2 * n
+			}
+			if n == 1 || sweeps > 1 {
+				op.Singles += n
+			} else {
+				op.LoadBytes += 4 * int64(tile.Record(tokens, p.Heads))
+				op.Flops += 2 * int64(tile.Products(tokens, p.Heads)) * int64(cols)
+				r.touch(&op, "C", p.C, block{0, i / tokens * tile.Record(tokens, p.Heads), 1, tile.Record(tokens, p.Heads), len(p.C)}, Read)
+			}
+			r.touch(&op, "S", p.S, block{0, j, p.Dk, cols, p.LDS}, Update)
+			r.touch(&op, "K", p.K, block{i, 0, n, p.Dk, p.LDK}, Read)
+			if p.E != nil {
+				r.touch(&op, "E", p.E, block{i, 0, n, p.Dk, p.LDK}, Read)
+			}
+			r.touch(&op, "V", p.V, block{i, j, n, cols, p.LDV}, Read)
+			for h := range p.Heads {
+				r.touch(&op, "Q", p.Q, block{i, h * p.HeadQ, n, p.Dk, p.LDQ}, Read)
+				r.touch(&op, "O", p.O, block{i, h*p.HeadO + j, n, cols, p.LDO}, mode)
+			}
+			op.LoadBytes += 4 * int64(p.Dk) * int64(cols*sweeps+n*(2+p.Heads))
+			op.StoreBytes += 4 * int64(cols) * int64(p.Dk*max(1, sweeps/2)+n*p.Heads)
+			op.Flops += 2 * int64(p.Dk) * int64(cols) * int64(n) * int64(2+p.Heads)
+			for t := i; t < i+n; t++ {
+				if decays(&p.Recur, t) {
+					op.Flops += int64(p.Dk) * int64(cols)
+					if p.D != nil {
+						r.touch(&op, "D", p.D, block{t, 0, 1, p.Dk, p.LDD}, Read)
+					}
+				}
+			}
+		}
+	}
+	for name, row := range map[string][]float32{"Decay": p.Decay, "RowV": p.RowV, "Beta": p.Beta} {
+		if row != nil {
+			r.touch(&op, name, row, block{0, 0, 1, p.T, p.T}, Read)
+		}
+	}
+	if p.RowO != nil {
+		r.touch(&op, "RowO", p.RowO, block{0, 0, 1, p.T * p.Heads, p.T * p.Heads}, Read)
+	}
+	r.ops = append(r.ops, op)
+}
+
+// couple records the products inside blocks.
+func (r *Recorder) couple(p *tile.Delta) {
+	blocks, products, record := p.T/p.Block, tile.Products(p.Block, p.Heads), tile.Record(p.Block, p.Heads)
+	n := blocks * p.Block
+	op := Op{Name: "couple", M: n, N: products, K: p.Dk, Group: p.Heads, Elements: int64(blocks) * int64(products) * int64(p.Dk)}
+	op.Flops = 2 * op.Elements
+	op.LoadBytes, op.StoreBytes = 4*int64(n)*int64(2+p.Heads)*int64(p.Dk), 4*int64(blocks)*int64(record)
+	r.touch(&op, "K", p.K, block{0, 0, n, p.Dk, p.LDK}, Read)
+	if p.E != nil {
+		r.touch(&op, "E", p.E, block{0, 0, n, p.Dk, p.LDK}, Read)
+	}
+	for h := range p.Heads {
+		r.touch(&op, "Q", p.Q, block{0, h * p.HeadQ, n, p.Dk, p.LDQ}, Read)
+	}
+	r.touch(&op, "C", p.C, block{0, 0, blocks, record, record}, Write)
+	p.NonFinite = false
+	r.ops = append(r.ops, op)
+}
+
 // recurHeads is how many heads the walk of single tokens reads in one sweep.
 const recurHeads = 4
 

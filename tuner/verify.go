@@ -94,6 +94,8 @@ func verifiedProblems() []tile.Problem {
 		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayKey, Shape: s},
 		{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone, Shape: s},
 		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead, Shape: s},
+		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayFixed, Shape: s},
+		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayKey, Shape: s},
 	}
 	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
 		ps = append(ps, tile.Problem{Op: tile.HashLayer, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 1100, Tau: 7}})

@@ -35,7 +35,7 @@ func newApply(out *output) *cobra.Command {
 bfloat16, the states being of one type and all other arrays of one.
 
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
-decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk) for rule gated, beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
+decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd (linear-attention) also grad_output (B,T,Hq*dv), optional
 grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state and grad_decay where past_state and decay are given.
 hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).

@@ -28,7 +28,7 @@ func TestTables(t *testing.T) {
 			t.Error("no recurrence")
 		}
 		for i, k := range p.Recur {
-			if found, ok := tile.FindRecur(p.Recur, k.Tokens, k.NR); !ok || found.Run == nil {
+			if found, ok := tile.FindBlock(p.Recur, k.Tokens, k.NR); !ok || found.Run == nil {
 				t.Errorf("no recurrence for %d x %d", k.Tokens, k.NR)
 			}
 			for _, other := range p.Recur[:i] {

@@ -46,7 +46,11 @@ var avx2 = tile.Primitives{
 		{Tokens: 3, NR: 16, Shared: []int{2, 1, 1}, Run: recur3x16AVX2},
 		{Tokens: 4, NR: 16, Shared: []int{2, 1, 1}, Run: recur4x16AVX2},
 	},
-	Solve: solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2,
+	Delta: []tile.DeltaKernel{
+		{Tokens: 3, NR: 16, Shared: []int{2}, Run: delta3x16AVX2},
+	},
+	Couple: coupleAVX2,
+	Solve:  solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2,
 }
 
 // pairs are AVX-512's primitives of bfloat16 products, on a CPU with AVX512_BF16.
@@ -84,5 +88,9 @@ var avx512 = tile.Primitives{
 	Recur: []tile.RecurKernel{
 		{Tokens: 4, NR: 32, Shared: []int{4, 3, 2, 1, 1, 1, 1}, Run: recur4x32AVX512},
 	},
-	Solve: solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512,
+	Delta: []tile.DeltaKernel{
+		{Tokens: 4, NR: 32, Shared: []int{3, 2, 2}, Run: delta4x32AVX512},
+	},
+	Couple: coupleAVX512,
+	Solve:  solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512,
 }

@@ -38,6 +38,7 @@ var neon = tile.Primitives{
 		{Tokens: 6, NR: 8, Shared: []int{4, 2, 2}, Run: recur6x8NEON},
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
+	Delta: generic.Primitives().Delta, Couple: generic.Primitives().Couple, // in portable Go
 	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   generic.Primitives().Conv, // in portable Go
 	Gather: gatherNEON,

@@ -15,6 +15,8 @@ func Primitives() *tile.Primitives {
 		NT:     []tile.ProductKernel{nt(2, 4, nt2x4), nt(4, 2, nt4x2), nt(4, 4, nt4x4)},
 		TN:     []tile.ProductKernel{tn(4, 2, tn4x2), tn(2, 4, tn2x4), tn(4, 4, tn4x4)},
 		Recur:  []tile.RecurKernel{{Tokens: 1, NR: 16, Run: recur}},
+		Delta:  []tile.DeltaKernel{{Tokens: 1, NR: 16, Run: delta}},
+		Couple: couple,
 		Solve:  solve,
 		Pack:   pack,
 		Decay:  decay,

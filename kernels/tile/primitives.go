@@ -18,7 +18,9 @@ type Primitives struct {
 
 	// Recur is ordered by block, the default first. Each computes any number of tokens, heads, keys and columns.
 	Recur []RecurKernel
+	Delta []DeltaKernel // likewise, for the delta rules
 
+	Couple func(*Delta)
 	Solve  func(*Solve)
 	Pack   func(*Pack)
 	Decay  func(*Decay)

@@ -1,15 +1,18 @@
 package tile
 
-// RecurKernel is the recurrence in blocks of Tokens tokens against a panel of
+// BlockKernel is a recurrence in blocks of Tokens tokens against a panel of
 // NR state columns: a state row is read and written once a block.
-type RecurKernel struct {
+type BlockKernel[Arguments any] struct {
 	Tokens, NR int
 	Shared     []int // tokens of a block where 2, 3 and so on heads share the state
-	Run        func(*Recur)
+	Run        func(*Arguments)
 }
 
+// RecurKernel is the recurrence of linear attention.
+type RecurKernel = BlockKernel[Recur]
+
 // Block is how many tokens a block has where some heads share the state.
-func (k RecurKernel) Block(heads int) int {
+func (k BlockKernel[Arguments]) Block(heads int) int {
 	switch {
 	case heads <= 1:
 		return k.Tokens
@@ -19,14 +22,14 @@ func (k RecurKernel) Block(heads int) int {
 	return 1
 }
 
-// FindRecur returns the kernel with this block.
-func FindRecur(ks []RecurKernel, tokens, nr int) (RecurKernel, bool) {
+// FindBlock returns the kernel with this block.
+func FindBlock[Arguments any](ks []BlockKernel[Arguments], tokens, nr int) (BlockKernel[Arguments], bool) {
 	for _, k := range ks {
 		if k.Tokens == tokens && k.NR == nr {
 			return k, true
 		}
 	}
-	return RecurKernel{}, false
+	return BlockKernel[Arguments]{}, false
 }
 
 // Recur holds the arguments of the recurrence of linear attention over T tokens and N columns of a state S

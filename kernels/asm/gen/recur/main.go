@@ -1,5 +1,5 @@
-// Program recur writes the assembly of the recurrence of linear attention, with
-// its Go declarations, for one instruction set. Run in kernels/asm/gen:
+// Program recur writes the assembly of the recurrences of linear attention and of the delta rules, with
+// their Go declarations, for one instruction set. Run in kernels/asm/gen:
 //
 //	go run ./recur -isa avx512
 package main
@@ -32,4 +32,17 @@ func main() {
 		g.recur(b)
 	}
 	f.Write(*dir, "recur")
+
+	f = emit.New("recur", "asm", *isa)
+	g = &generator{File: f, delta: true}
+	b := block{3, 2, []int{2}}
+	if f.Wide() {
+		b = block{4, 2, []int{3, 2, 2}}
+	} else {
+		g.masks = f.MaskTable()
+	}
+	g.one = g.constantOne()
+	g.deltaRecur(b)
+	g.couple(b)
+	f.Write(*dir, "delta")
 }

@@ -34,6 +34,7 @@ type generator struct {
 	masks operand.Mem // what tails are set from with AVX2
 	one   operand.Mem // what a factor that was not given points to
 	frame frame
+	delta bool // the kernel is of a delta rule
 }
 
 // maxHeads is the most heads that the walk of single tokens reads at once.
@@ -97,6 +98,10 @@ type frame struct {
 	prefetch                 operand.Mem // the block of rows that the sweep's next segment prefetches
 	segment, rows, heads, at operand.Mem
 	spill                    operand.Mem // value rows that have no register
+
+	e, beta, betaStep, c operand.Mem // of a delta rule: the next token's erase key and factor, the next block's record
+	pending              operand.Mem // keys of the block whose update the state has yet to take, or nil
+	lds, singles         operand.Mem // singles: tokens to walk until the next block begins
 }
 
 func (g *generator) constantOne() operand.Mem {
@@ -138,6 +143,11 @@ func (g *generator) recur(b block) {
 	g.TileFunction(name, "Recur",
 		fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d state columns.", b.tokens, b.vectors*g.Lanes))
 	g.locals()
+	g.walk(b, []int{8, 4}, g.tokens)
+}
+
+// walk writes a kernel's way through the panels of columns; decode lists the widths of a decode step's panels, in vectors.
+func (g *generator) walk(b block, decode []int, tokens func(block, emit.Tail)) {
 	for _, size := range []int{argT, argN} {
 		g.CMPQ(g.field(size), operand.U8(0))
 		g.JLE(emit.Ref("done"))
@@ -152,7 +162,7 @@ func (g *generator) recur(b block) {
 	g.JNE(emit.Ref("panels"))
 	g.CMPQ(g.field(argHeads), operand.U8(1))
 	g.JNE(emit.Ref("panels"))
-	for _, vectors := range []int{8, 4} {
+	for _, vectors := range decode {
 		if vectors > b.vectors {
 			g.panel(fmt.Sprintf("wide%d", vectors), vectors, func() {
 				g.token(1, true, vectors, g.Full())
@@ -162,7 +172,7 @@ func (g *generator) recur(b block) {
 	}
 
 	g.Label("panels")
-	g.panel("main", b.vectors, func() { g.tokens(b, g.Full()) })
+	g.panel("main", b.vectors, func() { tokens(b, g.Full()) })
 
 	g.Label("narrow")
 	columns := g.from(g.frame.columns)
@@ -174,7 +184,7 @@ func (g *generator) recur(b block) {
 	g.CMOVQLT(columns, width)
 	tail := g.mask(width)
 	g.start(1)
-	g.tokens(block{b.tokens, 1, b.shared}, tail)
+	tokens(block{b.tokens, 1, b.shared}, tail)
 	g.advance(1)
 	g.JMP(emit.Ref("narrow"))
 
@@ -310,6 +320,9 @@ func (g *generator) start(vectors int) {
 	}
 	g.Label(decided)
 	g.to(g.frame.mode, mode)
+	if g.delta {
+		g.startDelta()
+	}
 }
 
 // advance goes on to the next panel, which does not prefetch again.

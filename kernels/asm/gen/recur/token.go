@@ -74,7 +74,10 @@ func (g *generator) token(heads int, update bool, vectors int, tail emit.Tail) {
 		values = 1
 	}
 	r := g.allot(heads, values, vectors, tail)
-	if update {
+	switch {
+	case update && g.delta:
+		g.eraseValue(r, tail)
+	case update:
 		g.loadValues(r, tail)
 	}
 	for _, acc := range r.acc {

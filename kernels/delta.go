@@ -1,0 +1,101 @@
+package kernels
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// deltaWork is what a worker of the recurrence needs besides for a delta rule, of one chunk.
+type deltaWork struct {
+	beta  []float32
+	erase []float32 // keys that read the state, where a decay per key is folded into the others
+	c     []float32 // products of keys and queries inside blocks, for each block a record of tile.Delta
+	apart bool      // not all of these are finite: tokens go one at a time
+	rows  deltaRows // of which the products are
+}
+
+// deltaRows names the keys and queries of a chunk.
+type deltaRows struct{ row, tokens, key, query int }
+
+func newDeltaWork(p tile.Problem, chunk, block, group int) deltaWork {
+	w := deltaWork{beta: aligned(chunk)}
+	if block > 1 {
+		w.c = aligned(chunk / block * tile.Record(block, group))
+	}
+	if p.Decay == tile.DecayKey {
+		w.erase = aligned(chunk * p.Shape.Dk)
+	}
+	return w
+}
+
+// blockTokens is how many tokens a config's blocks have where as many heads share a state as the problem has.
+func blockTokens(p tile.Problem, prim *tile.Primitives, cfg tile.Config) int {
+	group := max(1, p.Shape.Hq/p.Shape.Hkv)
+	if p.Op == tile.DeltaRule {
+		k, _ := tile.FindBlock(prim.Delta, cfg["block"], cfg["cols"])
+		return k.Block(group)
+	}
+	k, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
+	return k.Block(group)
+}
+
+// rowsAgain says whether a chunk's keys and queries are those of the chunk before, as where state heads share them: their copies and
+// products are then there.
+func (a *recurrence) rowsAgain(w *recurrenceWork, u panelUnit, row, n int) bool {
+	query, _ := a.queryHeads(u.h)
+	rows := deltaRows{row, n, a.keyHead(u.h), query}
+	again := rows == w.delta.rows && a.problem.Decay != tile.DecayKey
+	w.delta.rows = rows
+	return again
+}
+
+// betas fills a chunk's betas, which are the factors of its values where no decay is folded into those.
+func (a *recurrence) betas(w *recurrenceWork, u panelUnit, row, n int) {
+	heads := a.betaHeads
+	at := row*heads + u.h%heads
+	if a.halves() {
+		w.convert.toFloat32(a.problem.DType, w.delta.beta, 1, a.bits.beta[at:], heads, n, 1)
+	} else {
+		for i := range n {
+			w.delta.beta[i] = a.beta[at+i*heads]
+		}
+	}
+	copy(w.rowV[:n], w.delta.beta)
+}
+
+// foldErase folds the decay of the block of the worker's last Fold into its erase keys, from the chunk's token i on: a key reads the
+// state as a query does.
+func (a *recurrence) foldErase(w *recurrenceWork, i int) {
+	dk := a.problem.Shape.Dk
+	f := w.fold
+	w.fold.Q, w.fold.LDQ, w.fold.HeadQ, w.fold.QOut, w.fold.LDQOut, w.fold.Heads = f.K, f.LDK, dk, w.delta.erase[i*dk:], dk, 1
+	a.prim.Fold(&w.fold)
+	unsafe := w.fold.Unsafe
+	w.fold = f
+	w.fold.Unsafe = unsafe
+}
+
+// couple prepares the products of a chunk's blocks, in calls that are short enough.
+func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []float32, lk, n int) {
+	w.delta.apart = a.block == 1
+	if a.block == 1 {
+		return
+	}
+	dk := a.problem.Shape.Dk
+	record := tile.Record(a.block, a.group)
+	step := max(1, maxCallFlops/(2*dk*record)) * a.block
+	for i := 0; i+a.block <= n; i += step {
+		w.call = tile.Delta{
+			Recur: tile.Recur{Q: query[i*lq:], LDQ: lq, HeadQ: dk, K: key[i*lk:], LDK: lk, T: min(step, n-i), Heads: a.group, Dk: dk},
+			E:     part(w.delta.erase, i*dk), C: w.delta.c[i/a.block*record:], Block: a.block,
+		}
+		a.prim.Couple(&w.call)
+		w.delta.apart = w.delta.apart || w.call.NonFinite
+	}
+}
+
+// setDelta gives the worker's call what a delta rule has besides, of its chunk from token i on.
+func (a *recurrence) setDelta(w *recurrenceWork, i int) {
+	d := &w.call
+	d.E, d.Beta, d.Block = part(w.delta.erase, i*a.problem.Shape.Dk), w.delta.beta[i:], a.block
+	if at := i / max(1, a.block) * tile.Record(a.block, a.group); !w.delta.apart && at < len(w.delta.c) {
+		d.C = w.delta.c[at:]
+	}
+}
