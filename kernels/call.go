@@ -58,7 +58,7 @@ type Call struct {
 	driver    driver
 	attention attentionDriver // driver, where the op is one of the attention ops
 	hash      *hashLayer      // driver, where the op is hash-layer
-	rest      rest
+	shared    shared
 }
 
 // newCall prepares a candidate for a problem, over the given table in place of the ISA's own if it is not nil.
@@ -81,7 +81,7 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 }
 
 func (x *Call) run() {
-	run(x.driver, &x.rest)
+	run(x.driver, &x.shared)
 	if f, ok := x.driver.(finisher); ok {
 		f.finish()
 	}

@@ -52,7 +52,7 @@ func (o *CausalConv) Forward(out *ConvOutputs, in *ConvInputs) error {
 	x := idleConvs.Get().(*conv)
 	defer idleConvs.Put(x)
 	x.prepare(a)
-	run(x, &x.rest)
+	run(x, &x.shared)
 	x.convArgs = convArgs{}
 	return nil
 }
@@ -165,7 +165,7 @@ type conv struct {
 	workers int
 	work    []*convWork
 	weights []float32 // and bias, as float32
-	rest    rest
+	shared  shared
 }
 
 type convWork struct {

@@ -18,7 +18,7 @@ type Dense struct {
 	output  []float32
 	workers int
 	product []tile.Product
-	rest    rest
+	shared  shared
 }
 
 // The blocks of a dense layer: rows and depth of one product call.
@@ -52,7 +52,7 @@ func NewDense(p tile.Problem, isa tile.ISA) (*Dense, error) {
 }
 
 // Run computes the layer once.
-func (a *Dense) Run() { run(a, &a.rest) }
+func (a *Dense) Run() { run(a, &a.shared) }
 
 func (a *Dense) parts() int { return a.workers }
 

@@ -26,14 +26,8 @@ func worthwhile(threads int, shares float64) int {
 }
 
 // The pool's workers are started when a call first needs them, wait on a
-// channel between calls and are shared by all calls. A part never waits for another part, so a call that finds all of them
-// busy only waits for parts to end.
-//
-// Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, more in a virtual machine. So a worker
-// that has nothing to do looks for more for a while before it parks, and so does a call whose last parts run elsewhere; both give way to
-// other goroutines each time they look.
-const patience = 50 * time.Microsecond
-
+// channel between calls and are shared by all calls. A part never waits for another part, and a call does itself what no worker has
+// begun, so that workers that are busy, or asleep, cost it no more than their help.
 var pool struct {
 	sync.RWMutex // held for reading by the calls that use the workers
 	grow         sync.Mutex
@@ -41,29 +35,83 @@ var pool struct {
 	tasks        chan task
 }
 
+// Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, more in a virtual machine. So a worker
+// that has nothing to do looks for more for a while before it parks, and so does a call whose last parts run elsewhere; both give way to
+// other goroutines each time they look.
+const patience = 50 * time.Microsecond
+
+// waitingTasks is how many tasks may wait for workers.
+const waitingTasks = 64
+
+// task asks a worker to help with a call.
 type task struct {
-	work parallel
-	part int
-	rest *rest
+	work   parallel
+	shared *shared
+	call   uint64
 }
 
-// rest is what of a call runs on workers.
-type rest struct {
-	left atomic.Int32
-	done sync.WaitGroup
+// shared is what the workers of one parallel share; calls of it follow one another.
+type shared struct {
+	state atomic.Uint64 // number of the call, and the first and the end of the parts that no one has taken
+	left  atomic.Int32  // parts that have not ended
+	done  sync.WaitGroup
+}
+
+// Bits of a number of parts in shared.state.
+const partBits = 20
+
+// begin opens a call of n parts and returns its number.
+func (s *shared) begin(n int) uint64 {
+	call := s.state.Load()>>(2*partBits) + 1
+	s.left.Store(int32(n))
+	s.done.Add(n)
+	s.state.Store(call<<(2*partBits) | uint64(n))
+	return s.state.Load() >> (2 * partBits) // as far as it fits
+}
+
+// take gives the caller the first part that no one has taken of a call, workers the last, so that a part mostly has the same processor in
+// every call.
+func (s *shared) take(call uint64, worker bool) (part int, ok bool) {
+	const mask = 1<<partBits - 1
+	for {
+		state := s.state.Load()
+		first, end := state>>partBits&mask, state&mask
+		if state>>(2*partBits) != call || first >= end {
+			return 0, false
+		}
+		next, part := state+1<<partBits, first
+		if worker {
+			next, part = state-1, end-1
+		}
+		if s.state.CompareAndSwap(state, next) {
+			return int(part), true
+		}
+	}
+}
+
+// help does parts of a call while there are any.
+func (s *shared) help(p parallel, call uint64, worker bool) {
+	for {
+		part, ok := s.take(call, worker)
+		if !ok {
+			return
+		}
+		p.part(part)
+		s.left.Add(-1)
+		s.done.Done()
+	}
 }
 
 // wait returns when all parts have ended.
-func (r *rest) wait() {
-	for since := time.Now(); r.left.Load() > 0 && time.Since(since) < patience; {
+func (s *shared) wait() {
+	for since := time.Now(); s.left.Load() > 0 && time.Since(since) < patience; {
 		runtime.Gosched()
 	}
-	r.done.Wait()
+	s.done.Wait()
 }
 
-// run does all parts of p, the first on the calling goroutine. It allocates
-// nothing once the pool has p.parts()-1 workers.
-func run(p parallel, rest *rest) {
+// run does all parts of p. It allocates nothing once the pool has p.parts()-1 workers.
+func run(p parallel, s *shared) {
 	n := p.parts()
 	if n <= 1 {
 		p.part(0)
@@ -72,13 +120,15 @@ func run(p parallel, rest *rest) {
 	pool.RLock()
 	defer pool.RUnlock()
 	grow(n - 1)
-	rest.left.Store(int32(n - 1))
-	rest.done.Add(n - 1)
-	for i := 1; i < n; i++ {
-		pool.tasks <- task{p, i, rest}
+	call := s.begin(n)
+	for range n - 1 {
+		select {
+		case pool.tasks <- task{p, s, call}:
+		default: // enough is waiting already
+		}
 	}
-	p.part(0)
-	rest.wait()
+	s.help(p, call, false)
+	s.wait()
 }
 
 func grow(n int) {
@@ -92,14 +142,9 @@ func grow(n int) {
 	}
 }
 
-// waitingTasks is how many tasks a call hands over without waiting for a worker to take them.
-const waitingTasks = 64
-
 func work(tasks chan task) {
 	for t := range tasks {
-		t.work.part(t.part)
-		t.rest.left.Add(-1)
-		t.rest.done.Done()
+		t.shared.help(t.work, t.call, true)
 		for since := time.Now(); len(tasks) == 0 && time.Since(since) < patience; {
 			runtime.Gosched()
 		}
