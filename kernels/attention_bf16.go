@@ -389,11 +389,11 @@ func (a *pairAttention) next(i, t, tokens, first, last int) (n upcoming) {
 	row += t
 	head, group := a.queryHeads(u.h)
 	const per = cacheLine / 4
-	n.ld = [3]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
+	n.ld = [4]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
 	n.rows[0] = a.query[row*n.ld[0]+head*s.Dk:]
 	n.rows[1] = a.key[row*n.ld[1]+a.keyHead(u.h)*s.Dk:]
 	n.rows[2] = a.value[row*n.ld[2]+u.h*s.Dv+u.j0:]
-	n.lines = [3]int{(group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (u.width + per - 1) / per}
+	n.lines = [4]int{(group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (u.width + per - 1) / per}
 	return n
 }
 

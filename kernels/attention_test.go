@@ -207,6 +207,32 @@ func TestAttentionExtremeGates(t *testing.T) {
 	})
 }
 
+// Keys that are nearly the same with betas near 2: no triangle of a delta rule is worse conditioned, and updates grow from token to token.
+func TestAttentionParallelKeys(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(13, 14))
+		for rule, base := range attentionRules {
+			if base.Op != tile.DeltaRule {
+				continue
+			}
+			p := attentionProblem(rule, 1, tile.Shape{B: 1, T: 133, Hq: 2, Hkv: 2, Dk: 24, Dv: 40})
+			c, err := NewCase(p, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range c.attention.key {
+				c.attention.key[i] = float32(1/math.Sqrt(24)) * (1 + 1e-3*float32(r.NormFloat64()))
+			}
+			for i := range c.attention.beta {
+				c.attention.beta[i] = 2 - 1e-3*r.Float32()
+			}
+			for range 6 {
+				compare(t, c, anyConfig(t, r, p, isa))
+			}
+		}
+	})
+}
+
 // A NaN or Inf goes through as in the sequential form: never to an earlier token, another head or another batch item.
 func TestAttentionNonFinite(t *testing.T) {
 	bad := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))}

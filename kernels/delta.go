@@ -60,18 +60,6 @@ func (a *recurrence) betas(w *recurrenceWork, u panelUnit, row, n int) {
 	copy(w.rowV[:n], w.delta.beta)
 }
 
-// foldErase folds the decay of the block of the worker's last Fold into its erase keys, from the chunk's token i on: a key reads the
-// state as a query does.
-func (a *recurrence) foldErase(w *recurrenceWork, i int) {
-	dk := a.problem.Shape.Dk
-	f := w.fold
-	w.fold.Q, w.fold.LDQ, w.fold.HeadQ, w.fold.QOut, w.fold.LDQOut, w.fold.Heads = f.K, f.LDK, dk, w.delta.erase[i*dk:], dk, 1
-	a.prim.Fold(&w.fold)
-	unsafe := w.fold.Unsafe
-	w.fold = f
-	w.fold.Unsafe = unsafe
-}
-
 // couple prepares the products of a chunk's blocks, in calls that are short enough.
 func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []float32, lk, n int) {
 	w.delta.apart = a.block == 1

@@ -27,7 +27,7 @@ GLOBL one<>(SB), RODATA|NOPTR, $4
 
 // func delta3x16AVX2(p *tile.Delta)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·delta3x16AVX2(SB), NOSPLIT, $288-8
+TEXT ·delta3x16AVX2(SB), NOSPLIT, $296-8
 	MOVQ    p+0(FP), AX
 	MOVQ    p+0(FP), AX
 	CMPQ    280(AX), $0x00
@@ -217,6 +217,14 @@ mode5:
 	MOVQ    248(AX), AX
 	SHLQ    $0x02, AX
 	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -238,6 +246,7 @@ scalar7:
 	XORQ SI, SI
 
 keys8:
+	MOVQ  256(SP), DI
 	TESTQ DX, DX
 	JLE   erased10
 
@@ -245,12 +254,11 @@ erase9:
 	VBROADCASTSS (AX), Y8
 	VBROADCASTSS (BX), Y10
 	VMULPS       Y10, Y8, Y8
-	PREFETCHT0   8192(CX)
+	PREFETCHT1   (CX)(DI*1)
 	VMOVUPS      (CX), Y4
 	VFMADD231PS  Y4, Y8, Y0
 	VMOVUPS      32(CX), Y5
 	VFMADD231PS  Y5, Y8, Y1
-	PREFETCHT0   8256(CX)
 	VMOVUPS      64(CX), Y6
 	VFMADD231PS  Y6, Y8, Y2
 	VMOVUPS      96(CX), Y7
@@ -317,6 +325,7 @@ keys11:
 	XORQ R9, R9
 
 decayed12:
+	MOVQ  256(SP), R10
 	TESTQ DI, DI
 	JLE   rows14
 
@@ -325,7 +334,6 @@ row13:
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y8
 	VBROADCASTSS (AX), Y9
-	PREFETCHT0   8192(DX)
 	VMOVUPS      (DX), Y4
 	VMULPS       Y4, Y10, Y4
 	VFMADD231PS  Y11, Y8, Y4
@@ -336,7 +344,7 @@ row13:
 	VFMADD231PS  Y12, Y8, Y5
 	VMOVUPS      Y5, 32(DX)
 	VFMADD231PS  Y5, Y9, Y1
-	PREFETCHT0   8256(DX)
+	PREFETCHT1   64(DX)(R10*1)
 	VMOVUPS      64(DX), Y6
 	VMULPS       Y6, Y10, Y6
 	VFMADD231PS  Y13, Y8, Y6
@@ -455,10 +463,9 @@ off19:
 	JMP  wide4
 
 wide4end:
-panels:
-main:
+wide2:
 	CMPQ  72(SP), $+16
-	JL    mainend
+	JL    wide2end
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -608,23 +615,393 @@ mode24:
 	MOVQ    248(AX), AX
 	SHLQ    $0x02, AX
 	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000040, AX
+	CMPQ    72(SP), $+16
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    200(SP), AX
+	MOVQ    64(SP), CX
+	MOVQ    p+0(FP), DX
+	MOVQ    296(DX), DX
+	MOVQ    104(SP), BX
+	MOVQ    88(SP), DI
+	MOVQ    $0x00000004, SI
+	CMPL    (DI), $0x3f800000
+	JEQ     scalar26
+	TESTQ   BX, BX
+	JNZ     keys27
 
-next26:
+scalar26:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys27:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased29
+
+erase28:
+	VBROADCASTSS (AX), Y4
+	VBROADCASTSS (BX), Y6
+	VMULPS       Y6, Y4, Y4
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Y2
+	VFMADD231PS  Y2, Y4, Y0
+	VMOVUPS      32(CX), Y3
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase28
+
+erased29:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Y5
+	VBROADCASTSS (DX), Y4
+	VMOVUPS      (AX), Y7
+	VMULPS       Y7, Y5, Y7
+	VFNMADD231PS Y0, Y4, Y7
+	VMOVUPS      32(AX), Y8
+	VMULPS       Y8, Y5, Y8
+	VFNMADD231PS Y1, Y4, Y8
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys30
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys30:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed31
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed31:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows33
+
+row32:
+	VBROADCASTSS (R8), Y6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Y4
+	VBROADCASTSS (AX), Y5
+	VMOVUPS      (DX), Y2
+	VMULPS       Y2, Y6, Y2
+	VFMADD231PS  Y7, Y4, Y2
+	VMOVUPS      Y2, (DX)
+	VFMADD231PS  Y2, Y5, Y0
+	VMOVUPS      32(DX), Y3
+	VMULPS       Y3, Y6, Y3
+	VFMADD231PS  Y8, Y4, Y3
+	VMOVUPS      Y3, 32(DX)
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row32
+
+rows33:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Y4
+	ADDQ         SI, DX
+	VMULPS       Y0, Y4, Y0
+	VMULPS       Y1, Y4, Y1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds34
+	CMPQ         DX, $0x01
+	JEQ          streams35
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written36
+
+streams35:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Y0, (DI)
+	VMOVNTPS Y1, 32(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written36
+
+adds34:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Y4
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS Y4, (DI)
+	VMOVUPS 32(DI), Y4
+	VADDPS  Y1, Y4, Y4
+	VMOVUPS Y4, 32(DI)
+	MOVQ    DX, 24(SP)
+
+written36:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD37
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD37:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off38
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off38:
+	ADDQ $+64, 192(SP)
+	SUBQ $+16, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide2
+
+wide2end:
+panels:
+main:
+	CMPQ  72(SP), $+16
+	JL    mainend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward39
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward39:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward40
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward40:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward41
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward41:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward42
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward42:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams44
+	MOVQ    $0x00000002, AX
+	JMP     mode43
+
+streams44:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode43
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode43
+	MOVQ  $0x00000001, AX
+
+mode43:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000040, AX
+	CMPQ    72(SP), $+16
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next45:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others29
+	JNE    others48
 	CMPQ   80(SP), $0x03
-	JL     apart30
+	JL     apart49
 	CMPQ   224(SP), $0x00
-	JEQ    apart30
+	JEQ    apart49
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart30
+	JNE    apart49
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart30
+	JNE    apart49
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -650,21 +1027,21 @@ next26:
 	LEAQ   320(DI), DI
 	MOVQ   DI, 160(SP)
 
-segment33:
+segment52:
 	MOVQ  160(SP), DI
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R8
 	TESTQ R8, R8
-	JL    fetched37
+	JL    fetched56
 	MOVQ  32(DI), R9
 	TESTQ R9, R9
-	JLE   fetched37
+	JLE   fetched56
 	MOVQ  24(DI), R10
 	SHLQ  $0x02, R10
 	IMULQ R10, R8
 	ADDQ  (DI), R8
 
-fetch38:
+fetch57:
 	MOVQ       R8, DI
 	PREFETCHT1 (DI)
 	ADDQ       R10, DI
@@ -674,9 +1051,9 @@ fetch38:
 	ADDQ       R10, DI
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNZ        fetch38
+	JNZ        fetch57
 
-fetched37:
+fetched56:
 	MOVQ    168(SP), DI
 	MOVQ    176(SP), R8
 	CMPQ    R8, DI
@@ -685,11 +1062,11 @@ fetched37:
 	MOVQ    R8, 176(SP)
 	MOVQ    88(SP), R8
 	CMPL    (R8), $0x3f800000
-	JNE     decays35
+	JNE     decays54
 	SUBQ    $0x02, DI
-	JL      odd40
+	JL      odd59
 
-loop39:
+loop58:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -735,11 +1112,11 @@ loop39:
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, DI
-	JGE          loop39
+	JGE          loop58
 
-odd40:
+odd59:
 	ADDQ         $0x02, DI
-	JZ           rest36
+	JZ           rest55
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -763,22 +1140,22 @@ odd40:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, AX
-	JMP          rest36
+	JMP          rest55
 
-decays35:
+decays54:
 	MOVQ  104(SP), R8
 	MOVQ  88(SP), R10
 	MOVQ  $0x00000004, R9
 	CMPL  (R10), $0x3f800000
-	JEQ   scalar41
+	JEQ   scalar60
 	TESTQ R8, R8
-	JNZ   keys42
+	JNZ   keys61
 
-scalar41:
+scalar60:
 	MOVQ R10, R8
 	XORQ R9, R9
 
-keys42:
+keys61:
 	MOVQ  p+0(FP), R10
 	MOVQ  296(R10), R10
 	SUBQ  176(SP), R10
@@ -786,9 +1163,9 @@ keys42:
 	IMULQ R9, R10
 	ADDQ  R10, R8
 	TESTQ DI, DI
-	JLE   rest36
+	JLE   rest55
 
-loop43:
+loop62:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (R8), Y15
@@ -819,11 +1196,11 @@ loop43:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, AX
 	DECQ         DI
-	JNZ          loop43
+	JNZ          loop62
 
-rest36:
+rest55:
 	CMPQ         176(SP), $0x00
-	JG           segment33
+	JG           segment52
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -917,9 +1294,9 @@ rest36:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds44
+	JEQ          adds63
 	CMPQ         AX, $0x01
-	JEQ          streams45
+	JEQ          streams64
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -935,9 +1312,9 @@ rest36:
 	VMOVUPS      Y10, (DX)
 	VMOVUPS      Y11, 32(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written46
+	JMP          written65
 
-streams45:
+streams64:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -953,9 +1330,9 @@ streams45:
 	VMOVNTPS Y10, (DX)
 	VMOVNTPS Y11, 32(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written46
+	JMP      written65
 
-adds44:
+adds63:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -984,16 +1361,16 @@ adds44:
 	VMOVUPS Y14, 32(DX)
 	MOVQ    AX, 24(SP)
 
-written46:
+written65:
 	MOVQ  8(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows48
+	JLE   rows67
 
-row47:
+row66:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y14
@@ -1010,9 +1387,9 @@ row47:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row47
+	JNZ          row66
 
-rows48:
+rows67:
 	MOVQ   32(SP), AX
 	IMUL3Q $0x00000003, AX, AX
 	ADDQ   AX, (SP)
@@ -1030,45 +1407,45 @@ rows48:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD49
+	JZ     noD68
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD49:
+noD68:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off50
+	JL    off69
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off50:
+off69:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next26
+	JMP  next45
 
-apart30:
+apart49:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record31
+	JEQ  record50
 	ADDQ $0x00000040, 224(SP)
 
-record31:
-	JMP single27
+record50:
+	JMP single46
 
-others29:
+others48:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others51
+	JNE    others70
 	CMPQ   80(SP), $0x02
-	JL     apart52
+	JL     apart71
 	CMPQ   224(SP), $0x00
-	JEQ    apart52
+	JEQ    apart71
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart52
+	JNE    apart71
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1098,21 +1475,21 @@ others29:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment55:
+segment74:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched59
+	JL    fetched78
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched59
+	JLE   fetched78
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch60:
+fetch79:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -1120,9 +1497,9 @@ fetch60:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch60
+	JNZ        fetch79
 
-fetched59:
+fetched78:
 	MOVQ    168(SP), R8
 	MOVQ    176(SP), R9
 	CMPQ    R9, R8
@@ -1131,11 +1508,11 @@ fetched59:
 	MOVQ    R9, 176(SP)
 	MOVQ    88(SP), R9
 	CMPL    (R9), $0x3f800000
-	JNE     decays57
+	JNE     decays76
 	SUBQ    $0x02, R8
-	JL      odd62
+	JL      odd81
 
-loop61:
+loop80:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -1182,11 +1559,11 @@ loop61:
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop61
+	JGE          loop80
 
-odd62:
+odd81:
 	ADDQ         $0x02, R8
-	JZ           rest58
+	JZ           rest77
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -1211,22 +1588,22 @@ odd62:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
-	JMP          rest58
+	JMP          rest77
 
-decays57:
+decays76:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar63
+	JEQ   scalar82
 	TESTQ R9, R9
-	JNZ   keys64
+	JNZ   keys83
 
-scalar63:
+scalar82:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys64:
+keys83:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -1234,9 +1611,9 @@ keys64:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest58
+	JLE   rest77
 
-loop65:
+loop84:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (R9), Y15
@@ -1268,11 +1645,11 @@ loop65:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop65
+	JNZ          loop84
 
-rest58:
+rest77:
 	CMPQ         176(SP), $0x00
-	JG           segment55
+	JG           segment74
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -1349,9 +1726,9 @@ rest58:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds66
+	JEQ          adds85
 	CMPQ         AX, $0x01
-	JEQ          streams67
+	JEQ          streams86
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -1375,9 +1752,9 @@ rest58:
 	VMOVUPS      Y10, (DX)
 	VMOVUPS      Y11, 32(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written68
+	JMP          written87
 
-streams67:
+streams86:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -1401,9 +1778,9 @@ streams67:
 	VMOVNTPS Y10, (DX)
 	VMOVNTPS Y11, 32(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written68
+	JMP      written87
 
-adds66:
+adds85:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -1444,16 +1821,16 @@ adds66:
 	VMOVUPS Y14, 32(DX)
 	MOVQ    AX, 24(SP)
 
-written68:
+written87:
 	MOVQ  8(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows70
+	JLE   rows89
 
-row69:
+row88:
 	VMOVUPS      (CX), Y2
 	VMOVUPS      32(CX), Y3
 	VBROADCASTSS (AX), Y14
@@ -1467,9 +1844,9 @@ row69:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row69
+	JNZ          row88
 
-rows70:
+rows89:
 	MOVQ   32(SP), AX
 	IMUL3Q $0x00000002, AX, AX
 	ADDQ   AX, (SP)
@@ -1487,51 +1864,51 @@ rows70:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD71
+	JZ     noD90
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD71:
+noD90:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off72
+	JL    off91
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off72:
+off91:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next26
+	JMP  next45
 
-apart52:
+apart71:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record53
+	JEQ  record72
 	ADDQ $0x00000040, 224(SP)
 
-record53:
-	JMP single27
+record72:
+	JMP single46
 
-others51:
+others70:
 	MOVQ $0x00000001, 248(SP)
 
-single27:
+single46:
 	CMPQ   80(SP), $0x00
-	JLE    end28
+	JLE    end47
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 256(SP)
-	MOVQ   CX, 264(SP)
+	MOVQ   AX, 264(SP)
+	MOVQ   CX, 272(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads75
+	JLE    heads94
 	CMPQ   184(SP), $0x02
-	JEQ    heads76
+	JEQ    heads95
 	CMPQ   184(SP), $0x03
-	JEQ    heads77
+	JEQ    heads96
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   200(SP), AX
@@ -1542,19 +1919,19 @@ single27:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar79
+	JEQ    scalar98
 	TESTQ  BX, BX
-	JNZ    keys80
+	JNZ    keys99
 
-scalar79:
+scalar98:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys80:
+keys99:
 	TESTQ DX, DX
-	JLE   erased82
+	JLE   erased101
 
-erase81:
+erase100:
 	VBROADCASTSS (AX), Y10
 	VBROADCASTSS (BX), Y11
 	VMULPS       Y11, Y10, Y10
@@ -1566,9 +1943,9 @@ erase81:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase81
+	JNZ          erase100
 
-erased82:
+erased101:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -1611,22 +1988,22 @@ erased82:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys83
+	JNZ          keys102
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys83:
+keys102:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed84
+	JNE  decayed103
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed84:
+decayed103:
 	TESTQ DI, DI
-	JLE   rows86
+	JLE   rows105
 
-row85:
+row104:
 	VBROADCASTSS (R9), Y11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Y10
@@ -1654,9 +2031,9 @@ row85:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row85
+	JNZ          row104
 
-rows86:
+rows105:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -1682,9 +2059,9 @@ rows86:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds87
+	JEQ          adds106
 	CMPQ         DX, $0x01
-	JEQ          streams88
+	JEQ          streams107
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -1710,9 +2087,9 @@ rows86:
 	VMOVUPS      Y6, (DI)
 	VMOVUPS      Y7, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written89
+	JMP          written108
 
-streams88:
+streams107:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -1738,9 +2115,9 @@ streams88:
 	VMOVNTPS Y6, (DI)
 	VMOVNTPS Y7, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written89
+	JMP      written108
 
-adds87:
+adds106:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -1783,7 +2160,7 @@ adds87:
 	VMOVUPS Y10, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written89:
+written108:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -1796,9 +2173,9 @@ written89:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out78
+	JMP  out97
 
-heads77:
+heads96:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   200(SP), AX
@@ -1809,19 +2186,19 @@ heads77:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar90
+	JEQ    scalar109
 	TESTQ  BX, BX
-	JNZ    keys91
+	JNZ    keys110
 
-scalar90:
+scalar109:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys91:
+keys110:
 	TESTQ DX, DX
-	JLE   erased93
+	JLE   erased112
 
-erase92:
+erase111:
 	VBROADCASTSS (AX), Y8
 	VBROADCASTSS (BX), Y9
 	VMULPS       Y9, Y8, Y8
@@ -1833,9 +2210,9 @@ erase92:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase92
+	JNZ          erase111
 
-erased93:
+erased112:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -1875,22 +2252,22 @@ erased93:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys94
+	JNZ          keys113
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys94:
+keys113:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed95
+	JNE  decayed114
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed95:
+decayed114:
 	TESTQ DI, DI
-	JLE   rows97
+	JLE   rows116
 
-row96:
+row115:
 	VBROADCASTSS (R8), Y9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y8
@@ -1915,9 +2292,9 @@ row96:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row96
+	JNZ          row115
 
-rows97:
+rows116:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -1939,9 +2316,9 @@ rows97:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds98
+	JEQ          adds117
 	CMPQ         DX, $0x01
-	JEQ          streams99
+	JEQ          streams118
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -1961,9 +2338,9 @@ rows97:
 	VMOVUPS      Y4, (DI)
 	VMOVUPS      Y5, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written100
+	JMP          written119
 
-streams99:
+streams118:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -1983,9 +2360,9 @@ streams99:
 	VMOVNTPS Y4, (DI)
 	VMOVNTPS Y5, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written100
+	JMP      written119
 
-adds98:
+adds117:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2018,7 +2395,7 @@ adds98:
 	VMOVUPS Y8, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written100:
+written119:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -2029,9 +2406,9 @@ written100:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out78
+	JMP  out97
 
-heads76:
+heads95:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   200(SP), AX
@@ -2042,19 +2419,19 @@ heads76:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar101
+	JEQ    scalar120
 	TESTQ  BX, BX
-	JNZ    keys102
+	JNZ    keys121
 
-scalar101:
+scalar120:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys102:
+keys121:
 	TESTQ DX, DX
-	JLE   erased104
+	JLE   erased123
 
-erase103:
+erase122:
 	VBROADCASTSS (AX), Y6
 	VBROADCASTSS (BX), Y7
 	VMULPS       Y7, Y6, Y6
@@ -2066,9 +2443,9 @@ erase103:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase103
+	JNZ          erase122
 
-erased104:
+erased123:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -2106,22 +2483,22 @@ erased104:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys105
+	JNZ          keys124
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys105:
+keys124:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed106
+	JNE  decayed125
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed106:
+decayed125:
 	TESTQ DI, DI
-	JLE   rows108
+	JLE   rows127
 
-row107:
+row126:
 	VBROADCASTSS (R8), Y7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y6
@@ -2143,9 +2520,9 @@ row107:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row107
+	JNZ          row126
 
-rows108:
+rows127:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2163,9 +2540,9 @@ rows108:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds109
+	JEQ          adds128
 	CMPQ         DX, $0x01
-	JEQ          streams110
+	JEQ          streams129
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2179,9 +2556,9 @@ rows108:
 	VMOVUPS      Y2, (DI)
 	VMOVUPS      Y3, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written111
+	JMP          written130
 
-streams110:
+streams129:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2195,9 +2572,9 @@ streams110:
 	VMOVNTPS Y2, (DI)
 	VMOVNTPS Y3, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written111
+	JMP      written130
 
-adds109:
+adds128:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2220,7 +2597,7 @@ adds109:
 	VMOVUPS Y6, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written111:
+written130:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -2229,9 +2606,9 @@ written111:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out78
+	JMP  out97
 
-heads75:
+heads94:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   200(SP), AX
@@ -2242,19 +2619,19 @@ heads75:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar112
+	JEQ    scalar131
 	TESTQ  BX, BX
-	JNZ    keys113
+	JNZ    keys132
 
-scalar112:
+scalar131:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys113:
+keys132:
 	TESTQ DX, DX
-	JLE   erased115
+	JLE   erased134
 
-erase114:
+erase133:
 	VBROADCASTSS (AX), Y4
 	VBROADCASTSS (BX), Y6
 	VMULPS       Y6, Y4, Y4
@@ -2266,9 +2643,9 @@ erase114:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase114
+	JNZ          erase133
 
-erased115:
+erased134:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -2304,22 +2681,22 @@ erased115:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys116
+	JNZ          keys135
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys116:
+keys135:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed117
+	JNE  decayed136
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed117:
+decayed136:
 	TESTQ DI, DI
-	JLE   rows119
+	JLE   rows138
 
-row118:
+row137:
 	VBROADCASTSS (R8), Y6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y4
@@ -2338,9 +2715,9 @@ row118:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row118
+	JNZ          row137
 
-rows119:
+rows138:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2354,9 +2731,9 @@ rows119:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds120
+	JEQ          adds139
 	CMPQ         DX, $0x01
-	JEQ          streams121
+	JEQ          streams140
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2364,9 +2741,9 @@ rows119:
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written122
+	JMP          written141
 
-streams121:
+streams140:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2374,9 +2751,9 @@ streams121:
 	VMOVNTPS Y0, (DI)
 	VMOVNTPS Y1, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written122
+	JMP      written141
 
-adds120:
+adds139:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2389,7 +2766,7 @@ adds120:
 	VMOVUPS Y4, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written122:
+written141:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -2397,16 +2774,16 @@ written122:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out78:
-heads123:
+out97:
+heads142:
 	CMPQ   184(SP), $0x00
-	JLE    token73
+	JLE    token92
 	CMPQ   184(SP), $0x01
-	JLE    heads124
+	JLE    heads143
 	CMPQ   184(SP), $0x02
-	JEQ    heads125
+	JEQ    heads144
 	CMPQ   184(SP), $0x03
-	JEQ    heads126
+	JEQ    heads145
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2428,9 +2805,9 @@ heads123:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows129
+	JLE    rows148
 
-row128:
+row147:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (AX), Y11
@@ -2449,9 +2826,9 @@ row128:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row128
+	JNZ          row147
 
-rows129:
+rows148:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2477,9 +2854,9 @@ rows129:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds130
+	JEQ          adds149
 	CMPQ         DX, $0x01
-	JEQ          streams131
+	JEQ          streams150
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2505,9 +2882,9 @@ rows129:
 	VMOVUPS      Y6, (DI)
 	VMOVUPS      Y7, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written132
+	JMP          written151
 
-streams131:
+streams150:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2533,9 +2910,9 @@ streams131:
 	VMOVNTPS Y6, (DI)
 	VMOVNTPS Y7, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written132
+	JMP      written151
 
-adds130:
+adds149:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2578,7 +2955,7 @@ adds130:
 	VMOVUPS Y10, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written132:
+written151:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -2591,9 +2968,9 @@ written132:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out127
+	JMP  out146
 
-heads126:
+heads145:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2612,9 +2989,9 @@ heads126:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows134
+	JLE    rows153
 
-row133:
+row152:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (AX), Y9
@@ -2630,9 +3007,9 @@ row133:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row133
+	JNZ          row152
 
-rows134:
+rows153:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2654,9 +3031,9 @@ rows134:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds135
+	JEQ          adds154
 	CMPQ         DX, $0x01
-	JEQ          streams136
+	JEQ          streams155
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2676,9 +3053,9 @@ rows134:
 	VMOVUPS      Y4, (DI)
 	VMOVUPS      Y5, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written137
+	JMP          written156
 
-streams136:
+streams155:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2698,9 +3075,9 @@ streams136:
 	VMOVNTPS Y4, (DI)
 	VMOVNTPS Y5, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written137
+	JMP      written156
 
-adds135:
+adds154:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2733,7 +3110,7 @@ adds135:
 	VMOVUPS Y8, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written137:
+written156:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -2744,9 +3121,9 @@ written137:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out127
+	JMP  out146
 
-heads125:
+heads144:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2763,9 +3140,9 @@ heads125:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows139
+	JLE    rows158
 
-row138:
+row157:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (AX), Y7
@@ -2778,9 +3155,9 @@ row138:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row138
+	JNZ          row157
 
-rows139:
+rows158:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2798,9 +3175,9 @@ rows139:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds140
+	JEQ          adds159
 	CMPQ         DX, $0x01
-	JEQ          streams141
+	JEQ          streams160
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2814,9 +3191,9 @@ rows139:
 	VMOVUPS      Y2, (DI)
 	VMOVUPS      Y3, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written142
+	JMP          written161
 
-streams141:
+streams160:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2830,9 +3207,9 @@ streams141:
 	VMOVNTPS Y2, (DI)
 	VMOVNTPS Y3, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written142
+	JMP      written161
 
-adds140:
+adds159:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2855,7 +3232,7 @@ adds140:
 	VMOVUPS Y6, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written142:
+written161:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -2864,9 +3241,9 @@ written142:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out127
+	JMP  out146
 
-heads124:
+heads143:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (SP), AX
@@ -2881,9 +3258,9 @@ heads124:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows144
+	JLE    rows163
 
-row143:
+row162:
 	VBROADCASTSS (AX), Y5
 	VMOVUPS      (DX), Y2
 	VFMADD231PS  Y2, Y5, Y0
@@ -2893,9 +3270,9 @@ row143:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row143
+	JNZ          row162
 
-rows144:
+rows163:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2909,9 +3286,9 @@ rows144:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds145
+	JEQ          adds164
 	CMPQ         DX, $0x01
-	JEQ          streams146
+	JEQ          streams165
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2919,9 +3296,9 @@ rows144:
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written147
+	JMP          written166
 
-streams146:
+streams165:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2929,9 +3306,9 @@ streams146:
 	VMOVNTPS Y0, (DI)
 	VMOVNTPS Y1, 32(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written147
+	JMP      written166
 
-adds145:
+adds164:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2944,7 +3321,7 @@ adds145:
 	VMOVUPS Y4, 32(DI)
 	MOVQ    DX, 24(SP)
 
-written147:
+written166:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -2952,12 +3329,12 @@ written147:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out127:
-	JMP heads123
+out146:
+	JMP heads142
 
-token73:
-	MOVQ  256(SP), AX
-	MOVQ  264(SP), CX
+token92:
+	MOVQ  264(SP), AX
+	MOVQ  272(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -2973,24 +3350,24 @@ token73:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD148
+	JZ    noD167
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD148:
+noD167:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off149
+	JL    off168
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off149:
+off168:
 	DECQ 248(SP)
-	JNZ  single27
-	JMP  next26
+	JNZ  single46
+	JMP  next45
 
-end28:
+end47:
 	ADDQ $+64, 192(SP)
 	SUBQ $+16, 72(SP)
 	MOVQ $-1, AX
@@ -3024,13 +3401,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward150
+	JZ      forward169
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward150:
+forward169:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -3039,13 +3416,13 @@ forward150:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward151
+	JZ    forward170
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward151:
+forward170:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -3055,13 +3432,13 @@ forward151:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward152
+	JZ    forward171
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward152:
+forward171:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -3071,13 +3448,13 @@ forward152:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward153
+	JZ    forward172
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward153:
+forward172:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -3117,12 +3494,12 @@ forward153:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), CX
 	CMPB    313(CX), $0x00
-	JEQ     streams155
+	JEQ     streams174
 	MOVQ    $0x00000002, AX
-	JMP     mode154
+	JMP     mode173
 
-streams155:
-mode154:
+streams174:
+mode173:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -3148,23 +3525,31 @@ mode154:
 	MOVQ    248(AX), AX
 	SHLQ    $0x02, AX
 	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000020, AX
+	CMPQ    72(SP), $+8
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
 
-next156:
+next175:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others159
+	JNE    others178
 	CMPQ   80(SP), $0x03
-	JL     apart160
+	JL     apart179
 	CMPQ   224(SP), $0x00
-	JEQ    apart160
+	JEQ    apart179
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart160
+	JNE    apart179
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart160
+	JNE    apart179
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3184,21 +3569,21 @@ next156:
 	LEAQ   320(DI), DI
 	MOVQ   DI, 160(SP)
 
-segment163:
+segment182:
 	MOVQ  160(SP), DI
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R8
 	TESTQ R8, R8
-	JL    fetched167
+	JL    fetched186
 	MOVQ  32(DI), R9
 	TESTQ R9, R9
-	JLE   fetched167
+	JLE   fetched186
 	MOVQ  24(DI), R10
 	SHLQ  $0x02, R10
 	IMULQ R10, R8
 	ADDQ  (DI), R8
 
-fetch168:
+fetch187:
 	MOVQ       R8, DI
 	PREFETCHT1 (DI)
 	ADDQ       R10, DI
@@ -3208,9 +3593,9 @@ fetch168:
 	ADDQ       R10, DI
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNZ        fetch168
+	JNZ        fetch187
 
-fetched167:
+fetched186:
 	MOVQ    168(SP), DI
 	MOVQ    176(SP), R8
 	CMPQ    R8, DI
@@ -3219,11 +3604,11 @@ fetched167:
 	MOVQ    R8, 176(SP)
 	MOVQ    88(SP), R8
 	CMPL    (R8), $0x3f800000
-	JNE     decays165
+	JNE     decays184
 	SUBQ    $0x02, DI
-	JL      odd170
+	JL      odd189
 
-loop169:
+loop188:
 	VMASKMOVPS   (CX), Y15, Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -3255,11 +3640,11 @@ loop169:
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, DI
-	JGE          loop169
+	JGE          loop188
 
-odd170:
+odd189:
 	ADDQ         $0x02, DI
-	JZ           rest166
+	JZ           rest185
 	VMASKMOVPS   (CX), Y15, Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -3276,22 +3661,22 @@ odd170:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, AX
-	JMP          rest166
+	JMP          rest185
 
-decays165:
+decays184:
 	MOVQ  104(SP), R8
 	MOVQ  88(SP), R10
 	MOVQ  $0x00000004, R9
 	CMPL  (R10), $0x3f800000
-	JEQ   scalar171
+	JEQ   scalar190
 	TESTQ R8, R8
-	JNZ   keys172
+	JNZ   keys191
 
-scalar171:
+scalar190:
 	MOVQ R10, R8
 	XORQ R9, R9
 
-keys172:
+keys191:
 	MOVQ  p+0(FP), R10
 	MOVQ  296(R10), R10
 	SUBQ  176(SP), R10
@@ -3299,9 +3684,9 @@ keys172:
 	IMULQ R9, R10
 	ADDQ  R10, R8
 	TESTQ DI, DI
-	JLE   rest166
+	JLE   rest185
 
-loop173:
+loop192:
 	VMASKMOVPS   (CX), Y15, Y6
 	VBROADCASTSS (R8), Y8
 	VMULPS       Y6, Y8, Y6
@@ -3323,11 +3708,11 @@ loop173:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, AX
 	DECQ         DI
-	JNZ          loop173
+	JNZ          loop192
 
-rest166:
+rest185:
 	CMPQ         176(SP), $0x00
-	JG           segment163
+	JG           segment182
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -3400,7 +3785,7 @@ rest166:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds174
+	JEQ          adds193
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -3413,9 +3798,9 @@ rest166:
 	ADDQ         CX, AX
 	VMASKMOVPS   Y5, Y15, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written176
+	JMP          written195
 
-adds174:
+adds193:
 	MOVQ       24(SP), AX
 	MOVQ       56(SP), CX
 	MOVQ       AX, DX
@@ -3435,16 +3820,16 @@ adds174:
 	VMASKMOVPS Y7, Y15, (DX)
 	MOVQ       AX, 24(SP)
 
-written176:
+written195:
 	MOVQ  8(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows178
+	JLE   rows197
 
-row177:
+row196:
 	VMASKMOVPS   (CX), Y15, Y2
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y6, Y7, Y2
@@ -3456,9 +3841,9 @@ row177:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row177
+	JNZ          row196
 
-rows178:
+rows197:
 	MOVQ   32(SP), AX
 	IMUL3Q $0x00000003, AX, AX
 	ADDQ   AX, (SP)
@@ -3476,45 +3861,45 @@ rows178:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD179
+	JZ     noD198
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD179:
+noD198:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off180
+	JL    off199
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off180:
+off199:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next156
+	JMP  next175
 
-apart160:
+apart179:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record161
+	JEQ  record180
 	ADDQ $0x00000040, 224(SP)
 
-record161:
-	JMP single157
+record180:
+	JMP single176
 
-others159:
+others178:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others181
+	JNE    others200
 	CMPQ   80(SP), $0x02
-	JL     apart182
+	JL     apart201
 	CMPQ   224(SP), $0x00
-	JEQ    apart182
+	JEQ    apart201
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart182
+	JNE    apart201
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3538,21 +3923,21 @@ others159:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment185:
+segment204:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched189
+	JL    fetched208
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched189
+	JLE   fetched208
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch190:
+fetch209:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -3560,9 +3945,9 @@ fetch190:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch190
+	JNZ        fetch209
 
-fetched189:
+fetched208:
 	MOVQ    168(SP), R8
 	MOVQ    176(SP), R9
 	CMPQ    R9, R8
@@ -3571,11 +3956,11 @@ fetched189:
 	MOVQ    R9, 176(SP)
 	MOVQ    88(SP), R9
 	CMPL    (R9), $0x3f800000
-	JNE     decays187
+	JNE     decays206
 	SUBQ    $0x02, R8
-	JL      odd192
+	JL      odd211
 
-loop191:
+loop210:
 	VMASKMOVPS   (CX), Y15, Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -3608,11 +3993,11 @@ loop191:
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop191
+	JGE          loop210
 
-odd192:
+odd211:
 	ADDQ         $0x02, R8
-	JZ           rest188
+	JZ           rest207
 	VMASKMOVPS   (CX), Y15, Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -3630,22 +4015,22 @@ odd192:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
-	JMP          rest188
+	JMP          rest207
 
-decays187:
+decays206:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar193
+	JEQ   scalar212
 	TESTQ R9, R9
-	JNZ   keys194
+	JNZ   keys213
 
-scalar193:
+scalar212:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys194:
+keys213:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -3653,9 +4038,9 @@ keys194:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest188
+	JLE   rest207
 
-loop195:
+loop214:
 	VMASKMOVPS   (CX), Y15, Y6
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y6, Y8, Y6
@@ -3678,11 +4063,11 @@ loop195:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop195
+	JNZ          loop214
 
-rest188:
+rest207:
 	CMPQ         176(SP), $0x00
-	JG           segment185
+	JG           segment204
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -3742,7 +4127,7 @@ rest188:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds196
+	JEQ          adds215
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -3762,9 +4147,9 @@ rest188:
 	ADDQ         CX, DX
 	VMASKMOVPS   Y5, Y15, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written198
+	JMP          written217
 
-adds196:
+adds215:
 	MOVQ       24(SP), AX
 	MOVQ       56(SP), CX
 	MOVQ       AX, DX
@@ -3793,16 +4178,16 @@ adds196:
 	VMASKMOVPS Y7, Y15, (DX)
 	MOVQ       AX, 24(SP)
 
-written198:
+written217:
 	MOVQ  8(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows200
+	JLE   rows219
 
-row199:
+row218:
 	VMASKMOVPS   (CX), Y15, Y1
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y6, Y7, Y1
@@ -3812,9 +4197,9 @@ row199:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row199
+	JNZ          row218
 
-rows200:
+rows219:
 	MOVQ   32(SP), AX
 	IMUL3Q $0x00000002, AX, AX
 	ADDQ   AX, (SP)
@@ -3832,51 +4217,51 @@ rows200:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD201
+	JZ     noD220
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD201:
+noD220:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off202
+	JL    off221
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off202:
+off221:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next156
+	JMP  next175
 
-apart182:
+apart201:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record183
+	JEQ  record202
 	ADDQ $0x00000040, 224(SP)
 
-record183:
-	JMP single157
+record202:
+	JMP single176
 
-others181:
+others200:
 	MOVQ $0x00000001, 248(SP)
 
-single157:
+single176:
 	CMPQ   80(SP), $0x00
-	JLE    end158
+	JLE    end177
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 272(SP)
-	MOVQ   CX, 280(SP)
+	MOVQ   AX, 280(SP)
+	MOVQ   CX, 288(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads205
+	JLE    heads224
 	CMPQ   184(SP), $0x02
-	JEQ    heads206
+	JEQ    heads225
 	CMPQ   184(SP), $0x03
-	JEQ    heads207
+	JEQ    heads226
 	VXORPS Y0, Y0, Y0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -3886,19 +4271,19 @@ single157:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar209
+	JEQ    scalar228
 	TESTQ  BX, BX
-	JNZ    keys210
+	JNZ    keys229
 
-scalar209:
+scalar228:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys210:
+keys229:
 	TESTQ DX, DX
-	JLE   erased212
+	JLE   erased231
 
-erase211:
+erase230:
 	VBROADCASTSS (AX), Y5
 	VBROADCASTSS (BX), Y6
 	VMULPS       Y6, Y5, Y5
@@ -3908,9 +4293,9 @@ erase211:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase211
+	JNZ          erase230
 
-erased212:
+erased231:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -3946,22 +4331,22 @@ erased212:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys213
+	JNZ          keys232
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys213:
+keys232:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed214
+	JNE  decayed233
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed214:
+decayed233:
 	TESTQ DI, DI
-	JLE   rows216
+	JLE   rows235
 
-row215:
+row234:
 	VBROADCASTSS (R9), Y6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Y5
@@ -3981,9 +4366,9 @@ row215:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row215
+	JNZ          row234
 
-rows216:
+rows235:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4005,7 +4390,7 @@ rows216:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds217
+	JEQ          adds236
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4027,9 +4412,9 @@ rows216:
 	ADDQ         SI, DI
 	VMASKMOVPS   Y3, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written219
+	JMP          written238
 
-adds217:
+adds236:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4060,7 +4445,7 @@ adds217:
 	VMASKMOVPS Y5, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written219:
+written238:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4073,9 +4458,9 @@ written219:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out208
+	JMP  out227
 
-heads207:
+heads226:
 	VXORPS Y0, Y0, Y0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -4085,19 +4470,19 @@ heads207:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar220
+	JEQ    scalar239
 	TESTQ  BX, BX
-	JNZ    keys221
+	JNZ    keys240
 
-scalar220:
+scalar239:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys221:
+keys240:
 	TESTQ DX, DX
-	JLE   erased223
+	JLE   erased242
 
-erase222:
+erase241:
 	VBROADCASTSS (AX), Y4
 	VBROADCASTSS (BX), Y5
 	VMULPS       Y5, Y4, Y4
@@ -4107,9 +4492,9 @@ erase222:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase222
+	JNZ          erase241
 
-erased223:
+erased242:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4143,22 +4528,22 @@ erased223:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys224
+	JNZ          keys243
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys224:
+keys243:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed225
+	JNE  decayed244
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed225:
+decayed244:
 	TESTQ DI, DI
-	JLE   rows227
+	JLE   rows246
 
-row226:
+row245:
 	VBROADCASTSS (R8), Y5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y4
@@ -4176,9 +4561,9 @@ row226:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row226
+	JNZ          row245
 
-rows227:
+rows246:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4197,7 +4582,7 @@ rows227:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds228
+	JEQ          adds247
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4214,9 +4599,9 @@ rows227:
 	ADDQ         SI, DI
 	VMASKMOVPS   Y2, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written230
+	JMP          written249
 
-adds228:
+adds247:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4240,7 +4625,7 @@ adds228:
 	VMASKMOVPS Y4, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written230:
+written249:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4251,9 +4636,9 @@ written230:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out208
+	JMP  out227
 
-heads206:
+heads225:
 	VXORPS Y0, Y0, Y0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -4263,19 +4648,19 @@ heads206:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar231
+	JEQ    scalar250
 	TESTQ  BX, BX
-	JNZ    keys232
+	JNZ    keys251
 
-scalar231:
+scalar250:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys232:
+keys251:
 	TESTQ DX, DX
-	JLE   erased234
+	JLE   erased253
 
-erase233:
+erase252:
 	VBROADCASTSS (AX), Y3
 	VBROADCASTSS (BX), Y4
 	VMULPS       Y4, Y3, Y3
@@ -4285,9 +4670,9 @@ erase233:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase233
+	JNZ          erase252
 
-erased234:
+erased253:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4320,22 +4705,22 @@ erased234:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys235
+	JNZ          keys254
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys235:
+keys254:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed236
+	JNE  decayed255
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed236:
+decayed255:
 	TESTQ DI, DI
-	JLE   rows238
+	JLE   rows257
 
-row237:
+row256:
 	VBROADCASTSS (R8), Y4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y3
@@ -4351,9 +4736,9 @@ row237:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row237
+	JNZ          row256
 
-rows238:
+rows257:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4369,7 +4754,7 @@ rows238:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds239
+	JEQ          adds258
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4381,9 +4766,9 @@ rows238:
 	ADDQ         SI, DI
 	VMASKMOVPS   Y1, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written241
+	JMP          written260
 
-adds239:
+adds258:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4400,7 +4785,7 @@ adds239:
 	VMASKMOVPS Y3, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written241:
+written260:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -4409,9 +4794,9 @@ written241:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out208
+	JMP  out227
 
-heads205:
+heads224:
 	VXORPS Y0, Y0, Y0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -4421,19 +4806,19 @@ heads205:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar242
+	JEQ    scalar261
 	TESTQ  BX, BX
-	JNZ    keys243
+	JNZ    keys262
 
-scalar242:
+scalar261:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys243:
+keys262:
 	TESTQ DX, DX
-	JLE   erased245
+	JLE   erased264
 
-erase244:
+erase263:
 	VBROADCASTSS (AX), Y2
 	VBROADCASTSS (BX), Y4
 	VMULPS       Y4, Y2, Y2
@@ -4443,9 +4828,9 @@ erase244:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase244
+	JNZ          erase263
 
-erased245:
+erased264:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4477,22 +4862,22 @@ erased245:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys246
+	JNZ          keys265
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys246:
+keys265:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed247
+	JNE  decayed266
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed247:
+decayed266:
 	TESTQ DI, DI
-	JLE   rows249
+	JLE   rows268
 
-row248:
+row267:
 	VBROADCASTSS (R8), Y4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Y2
@@ -4506,9 +4891,9 @@ row248:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row248
+	JNZ          row267
 
-rows249:
+rows268:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4521,16 +4906,16 @@ rows249:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds250
+	JEQ          adds269
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMASKMOVPS   Y0, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written252
+	JMP          written271
 
-adds250:
+adds269:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4540,7 +4925,7 @@ adds250:
 	VMASKMOVPS Y2, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written252:
+written271:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -4548,16 +4933,16 @@ written252:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out208:
-heads253:
+out227:
+heads272:
 	CMPQ   184(SP), $0x00
-	JLE    token203
+	JLE    token222
 	CMPQ   184(SP), $0x01
-	JLE    heads254
+	JLE    heads273
 	CMPQ   184(SP), $0x02
-	JEQ    heads255
+	JEQ    heads274
 	CMPQ   184(SP), $0x03
-	JEQ    heads256
+	JEQ    heads275
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4575,9 +4960,9 @@ heads253:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows259
+	JLE    rows278
 
-row258:
+row277:
 	VMASKMOVPS   (DX), Y15, Y4
 	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y4, Y6, Y0
@@ -4591,9 +4976,9 @@ row258:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row258
+	JNZ          row277
 
-rows259:
+rows278:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4615,7 +5000,7 @@ rows259:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds260
+	JEQ          adds279
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4637,9 +5022,9 @@ rows259:
 	ADDQ         SI, DI
 	VMASKMOVPS   Y3, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written262
+	JMP          written281
 
-adds260:
+adds279:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4670,7 +5055,7 @@ adds260:
 	VMASKMOVPS Y5, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written262:
+written281:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4683,9 +5068,9 @@ written262:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out257
+	JMP  out276
 
-heads256:
+heads275:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4701,9 +5086,9 @@ heads256:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows264
+	JLE    rows283
 
-row263:
+row282:
 	VMASKMOVPS   (DX), Y15, Y3
 	VBROADCASTSS (AX), Y5
 	VFMADD231PS  Y3, Y5, Y0
@@ -4715,9 +5100,9 @@ row263:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row263
+	JNZ          row282
 
-rows264:
+rows283:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4736,7 +5121,7 @@ rows264:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds265
+	JEQ          adds284
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4753,9 +5138,9 @@ rows264:
 	ADDQ         SI, DI
 	VMASKMOVPS   Y2, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written267
+	JMP          written286
 
-adds265:
+adds284:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4779,7 +5164,7 @@ adds265:
 	VMASKMOVPS Y4, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written267:
+written286:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4790,9 +5175,9 @@ written267:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out257
+	JMP  out276
 
-heads255:
+heads274:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (SP), AX
@@ -4807,9 +5192,9 @@ heads255:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows269
+	JLE    rows288
 
-row268:
+row287:
 	VMASKMOVPS   (DX), Y15, Y2
 	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
@@ -4819,9 +5204,9 @@ row268:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row268
+	JNZ          row287
 
-rows269:
+rows288:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4837,7 +5222,7 @@ rows269:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds270
+	JEQ          adds289
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4849,9 +5234,9 @@ rows269:
 	ADDQ         SI, DI
 	VMASKMOVPS   Y1, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written272
+	JMP          written291
 
-adds270:
+adds289:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4868,7 +5253,7 @@ adds270:
 	VMASKMOVPS Y3, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written272:
+written291:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -4877,9 +5262,9 @@ written272:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out257
+	JMP  out276
 
-heads254:
+heads273:
 	VXORPS Y0, Y0, Y0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -4893,9 +5278,9 @@ heads254:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows274
+	JLE    rows293
 
-row273:
+row292:
 	VBROADCASTSS (AX), Y3
 	VMASKMOVPS   (DX), Y15, Y1
 	VFMADD231PS  Y1, Y3, Y0
@@ -4903,9 +5288,9 @@ row273:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row273
+	JNZ          row292
 
-rows274:
+rows293:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4918,16 +5303,16 @@ rows274:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds275
+	JEQ          adds294
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMASKMOVPS   Y0, Y15, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written277
+	JMP          written296
 
-adds275:
+adds294:
 	MOVQ       24(SP), DX
 	MOVQ       56(SP), SI
 	MOVQ       DX, DI
@@ -4937,7 +5322,7 @@ adds275:
 	VMASKMOVPS Y2, Y15, (DI)
 	MOVQ       DX, 24(SP)
 
-written277:
+written296:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -4945,12 +5330,12 @@ written277:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out257:
-	JMP heads253
+out276:
+	JMP heads272
 
-token203:
-	MOVQ  272(SP), AX
-	MOVQ  280(SP), CX
+token222:
+	MOVQ  280(SP), AX
+	MOVQ  288(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -4966,24 +5351,24 @@ token203:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD278
+	JZ    noD297
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD278:
+noD297:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off279
+	JL    off298
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off279:
+off298:
 	DECQ 248(SP)
-	JNZ  single157
-	JMP  next156
+	JNZ  single176
+	JMP  next175
 
-end158:
+end177:
 	ADDQ $+32, 192(SP)
 	SUBQ $+8, 72(SP)
 	MOVQ $-1, AX

@@ -9,7 +9,7 @@ GLOBL one<>(SB), RODATA|NOPTR, $4
 
 // func delta4x32AVX512(p *tile.Delta)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
-TEXT ·delta4x32AVX512(SB), NOSPLIT, $288-8
+TEXT ·delta4x32AVX512(SB), NOSPLIT, $296-8
 	MOVQ    p+0(FP), AX
 	MOVQ    p+0(FP), AX
 	CMPQ    280(AX), $0x00
@@ -46,6 +46,9 @@ TEXT ·delta4x32AVX512(SB), NOSPLIT, $288-8
 	MOVQ    p+0(FP), AX
 	CMPQ    288(AX), $0x01
 	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    296(AX), $0x40
+	JG      past4
 
 wide4:
 	CMPQ  72(SP), $+64
@@ -199,6 +202,14 @@ mode5:
 	MOVQ    248(AX), AX
 	SHLQ    $0x02, AX
 	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000100, AX
+	CMPQ    72(SP), $+64
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -220,6 +231,7 @@ scalar7:
 	XORQ SI, SI
 
 keys8:
+	MOVQ  256(SP), DI
 	TESTQ DX, DX
 	JLE   erased10
 
@@ -227,16 +239,14 @@ erase9:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z8, Z8
-	PREFETCHT0   1024(CX)
+	PREFETCHT1   (CX)(DI*1)
 	VMOVUPS      (CX), Z4
 	VFMADD231PS  Z4, Z8, Z0
-	PREFETCHT0   1088(CX)
 	VMOVUPS      64(CX), Z5
 	VFMADD231PS  Z5, Z8, Z1
-	PREFETCHT0   1152(CX)
+	PREFETCHT1   128(CX)(DI*1)
 	VMOVUPS      128(CX), Z6
 	VFMADD231PS  Z6, Z8, Z2
-	PREFETCHT0   1216(CX)
 	VMOVUPS      192(CX), Z7
 	VFMADD231PS  Z7, Z8, Z3
 	ADDQ         240(SP), CX
@@ -301,6 +311,7 @@ keys11:
 	XORQ R9, R9
 
 decayed12:
+	MOVQ  256(SP), R10
 	TESTQ DI, DI
 	JLE   rows14
 
@@ -309,25 +320,23 @@ row13:
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
 	VBROADCASTSS (AX), Z9
-	PREFETCHT0   1024(DX)
 	VMOVUPS      (DX), Z4
 	VMULPS       Z4, Z10, Z4
 	VFMADD231PS  Z11, Z8, Z4
 	VMOVUPS      Z4, (DX)
 	VFMADD231PS  Z4, Z9, Z0
-	PREFETCHT0   1088(DX)
+	PREFETCHT1   64(DX)(R10*1)
 	VMOVUPS      64(DX), Z5
 	VMULPS       Z5, Z10, Z5
 	VFMADD231PS  Z12, Z8, Z5
 	VMOVUPS      Z5, 64(DX)
 	VFMADD231PS  Z5, Z9, Z1
-	PREFETCHT0   1152(DX)
 	VMOVUPS      128(DX), Z6
 	VMULPS       Z6, Z10, Z6
 	VFMADD231PS  Z13, Z8, Z6
 	VMOVUPS      Z6, 128(DX)
 	VFMADD231PS  Z6, Z9, Z2
-	PREFETCHT0   1216(DX)
+	PREFETCHT1   192(DX)(R10*1)
 	VMOVUPS      192(DX), Z7
 	VMULPS       Z7, Z10, Z7
 	VFMADD231PS  Z14, Z8, Z7
@@ -441,10 +450,10 @@ off19:
 	JMP  wide4
 
 wide4end:
-panels:
-main:
+past4:
+wide2:
 	CMPQ  72(SP), $+32
-	JL    mainend
+	JL    wide2end
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -594,26 +603,397 @@ mode24:
 	MOVQ    248(AX), AX
 	SHLQ    $0x02, AX
 	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    200(SP), AX
+	MOVQ    64(SP), CX
+	MOVQ    p+0(FP), DX
+	MOVQ    296(DX), DX
+	MOVQ    104(SP), BX
+	MOVQ    88(SP), DI
+	MOVQ    $0x00000004, SI
+	CMPL    (DI), $0x3f800000
+	JEQ     scalar26
+	TESTQ   BX, BX
+	JNZ     keys27
 
-next26:
+scalar26:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys27:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased29
+
+erase28:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z4, Z4
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z2
+	VFMADD231PS  Z2, Z4, Z0
+	VMOVUPS      64(CX), Z3
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase28
+
+erased29:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS      (AX), Z7
+	VMULPS       Z7, Z5, Z7
+	VFNMADD231PS Z0, Z4, Z7
+	VMOVUPS      64(AX), Z8
+	VMULPS       Z8, Z5, Z8
+	VFNMADD231PS Z1, Z4, Z8
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys30
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys30:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed31
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed31:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows33
+
+row32:
+	VBROADCASTSS (R8), Z6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VMULPS       Z2, Z6, Z2
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS      Z2, (DX)
+	VFMADD231PS  Z2, Z5, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z3
+	VMULPS       Z3, Z6, Z3
+	VFMADD231PS  Z8, Z4, Z3
+	VMOVUPS      Z3, 64(DX)
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row32
+
+rows33:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds34
+	CMPQ         DX, $0x01
+	JEQ          streams35
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written36
+
+streams35:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written36
+
+adds34:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written36:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD37
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD37:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off38
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off38:
+	ADDQ $+128, 192(SP)
+	SUBQ $+32, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide2
+
+wide2end:
+panels:
+main:
+	CMPQ  72(SP), $+32
+	JL    mainend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward39
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward39:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward40
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward40:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward41
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward41:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward42
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward42:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams44
+	MOVQ    $0x00000002, AX
+	JMP     mode43
+
+streams44:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode43
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode43
+	MOVQ  $0x00000001, AX
+
+mode43:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next45:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others29
+	JNE    others48
 	CMPQ   80(SP), $0x04
-	JL     apart30
+	JL     apart49
 	CMPQ   224(SP), $0x00
-	JEQ    apart30
+	JEQ    apart49
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart30
+	JNE    apart49
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart30
+	JNE    apart49
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart30
+	JNE    apart49
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -645,21 +1025,21 @@ next26:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment33:
+segment52:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched37
+	JL    fetched56
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched37
+	JLE   fetched56
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch38:
+fetch57:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -671,9 +1051,9 @@ fetch38:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch38
+	JNZ        fetch57
 
-fetched37:
+fetched56:
 	MOVQ    168(SP), R10
 	MOVQ    176(SP), R11
 	CMPQ    R11, R10
@@ -681,14 +1061,14 @@ fetched37:
 	SUBQ    R10, R11
 	MOVQ    R11, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first34
+	JEQ     first53
 	MOVQ    88(SP), R11
 	CMPL    (R11), $0x3f800000
-	JNE     decays35
+	JNE     decays54
 	SUBQ    $0x02, R10
-	JL      odd40
+	JL      odd59
 
-loop39:
+loop58:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -775,11 +1155,11 @@ loop39:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop39
+	JGE          loop58
 
-odd40:
+odd59:
 	ADDQ         $0x02, R10
-	JZ           rest36
+	JZ           rest55
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -824,22 +1204,22 @@ odd40:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest36
+	JMP          rest55
 
-decays35:
+decays54:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar41
+	JEQ   scalar60
 	TESTQ R11, R11
-	JNZ   keys42
+	JNZ   keys61
 
-scalar41:
+scalar60:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys42:
+keys61:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -847,9 +1227,9 @@ keys42:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest36
+	JLE   rest55
 
-loop43:
+loop62:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -899,23 +1279,23 @@ loop43:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop43
-	JMP          rest36
+	JNZ          loop62
+	JMP          rest55
 
-first34:
+first53:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar44
+	JEQ   scalar63
 	TESTQ R11, R11
-	JNZ   keys45
+	JNZ   keys64
 
-scalar44:
+scalar63:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys45:
+keys64:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -923,9 +1303,9 @@ keys45:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest36
+	JLE   rest55
 
-loop46:
+loop65:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (R11), Z19
@@ -963,11 +1343,11 @@ loop46:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop46
+	JNZ          loop65
 
-rest36:
+rest55:
 	CMPQ         176(SP), $0x00
-	JG           segment33
+	JG           segment52
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -1101,9 +1481,9 @@ rest36:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds47
+	JEQ          adds66
 	CMPQ         AX, $0x01
-	JEQ          streams48
+	JEQ          streams67
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -1123,9 +1503,9 @@ rest36:
 	VMOVUPS      Z14, (DX)
 	VMOVUPS      Z15, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written49
+	JMP          written68
 
-streams48:
+streams67:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -1145,9 +1525,9 @@ streams48:
 	VMOVNTPS Z14, (DX)
 	VMOVNTPS Z15, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written49
+	JMP      written68
 
-adds47:
+adds66:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -1184,7 +1564,7 @@ adds47:
 	VMOVUPS Z18, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written49:
+written68:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -1204,26 +1584,26 @@ written49:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD50
+	JZ     noD69
 	IMUL3Q $0x00000004, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD50:
+noD69:
 	SUBQ  $0x04, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off51
+	JL    off70
 	ADDQ  $0x04, AX
 	MOVQ  AX, 152(SP)
 
-off51:
+off70:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next26
+	JMP  next45
 
-apart30:
+apart49:
 	CMPQ  232(SP), $0x00
-	JEQ   taken32
+	JEQ   taken51
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
@@ -1231,9 +1611,9 @@ apart30:
 	MOVQ  296(BX), BX
 	LEAQ  (DX)(DX*2), SI
 	TESTQ BX, BX
-	JLE   rows53
+	JLE   rows72
 
-row52:
+row71:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1253,36 +1633,36 @@ row52:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row52
+	JNZ          row71
 
-rows53:
+rows72:
 	MOVQ $0x00000000, 232(SP)
 
-taken32:
+taken51:
 	MOVQ $0x00000004, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record31
+	JEQ  record50
 	ADDQ $0x00000040, 224(SP)
 
-record31:
-	JMP single27
+record50:
+	JMP single46
 
-others29:
+others48:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others54
+	JNE    others73
 	CMPQ   80(SP), $0x03
-	JL     apart55
+	JL     apart74
 	CMPQ   224(SP), $0x00
-	JEQ    apart55
+	JEQ    apart74
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart55
+	JNE    apart74
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart55
+	JNE    apart74
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1319,21 +1699,21 @@ others29:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment58:
+segment77:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched62
+	JL    fetched81
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched62
+	JLE   fetched81
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch63:
+fetch82:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -1343,9 +1723,9 @@ fetch63:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch63
+	JNZ        fetch82
 
-fetched62:
+fetched81:
 	MOVQ    168(SP), R10
 	MOVQ    176(SP), R11
 	CMPQ    R11, R10
@@ -1353,14 +1733,14 @@ fetched62:
 	SUBQ    R10, R11
 	MOVQ    R11, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first59
+	JEQ     first78
 	MOVQ    88(SP), R11
 	CMPL    (R11), $0x3f800000
-	JNE     decays60
+	JNE     decays79
 	SUBQ    $0x02, R10
-	JL      odd65
+	JL      odd84
 
-loop64:
+loop83:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (AX), Z20
@@ -1449,11 +1829,11 @@ loop64:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop64
+	JGE          loop83
 
-odd65:
+odd84:
 	ADDQ         $0x02, R10
-	JZ           rest61
+	JZ           rest80
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (AX), Z20
@@ -1500,22 +1880,22 @@ odd65:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest61
+	JMP          rest80
 
-decays60:
+decays79:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar66
+	JEQ   scalar85
 	TESTQ R11, R11
-	JNZ   keys67
+	JNZ   keys86
 
-scalar66:
+scalar85:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys67:
+keys86:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -1523,9 +1903,9 @@ keys67:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest61
+	JLE   rest80
 
-loop68:
+loop87:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (AX), Z20
@@ -1577,23 +1957,23 @@ loop68:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop68
-	JMP          rest61
+	JNZ          loop87
+	JMP          rest80
 
-first59:
+first78:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar69
+	JEQ   scalar88
 	TESTQ R11, R11
-	JNZ   keys70
+	JNZ   keys89
 
-scalar69:
+scalar88:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys70:
+keys89:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -1601,9 +1981,9 @@ keys70:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest61
+	JLE   rest80
 
-loop71:
+loop90:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (R11), Z21
@@ -1646,11 +2026,11 @@ loop71:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop71
+	JNZ          loop90
 
-rest61:
+rest80:
 	CMPQ         176(SP), $0x00
-	JG           segment58
+	JG           segment77
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -1774,9 +2154,9 @@ rest61:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds72
+	JEQ          adds91
 	CMPQ         AX, $0x01
-	JEQ          streams73
+	JEQ          streams92
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -1810,9 +2190,9 @@ rest61:
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written74
+	JMP          written93
 
-streams73:
+streams92:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -1846,9 +2226,9 @@ streams73:
 	VMOVNTPS Z16, (DX)
 	VMOVNTPS Z17, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written74
+	JMP      written93
 
-adds72:
+adds91:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -1907,7 +2287,7 @@ adds72:
 	VMOVUPS Z20, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written74:
+written93:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -1927,35 +2307,35 @@ written74:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD75
+	JZ     noD94
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD75:
+noD94:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off76
+	JL    off95
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off76:
+off95:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next26
+	JMP  next45
 
-apart55:
+apart74:
 	CMPQ  232(SP), $0x00
-	JEQ   taken57
+	JEQ   taken76
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows78
+	JLE   rows97
 
-row77:
+row96:
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VBROADCASTSS (AX), Z20
@@ -1972,33 +2352,33 @@ row77:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row77
+	JNZ          row96
 
-rows78:
+rows97:
 	MOVQ $0x00000000, 232(SP)
 
-taken57:
+taken76:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record56
+	JEQ  record75
 	ADDQ $0x00000040, 224(SP)
 
-record56:
-	JMP single27
+record75:
+	JMP single46
 
-others54:
+others73:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x03
-	JNE    others79
+	JNE    others98
 	CMPQ   80(SP), $0x02
-	JL     apart80
+	JL     apart99
 	CMPQ   224(SP), $0x00
-	JEQ    apart80
+	JEQ    apart99
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart80
+	JNE    apart99
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2032,21 +2412,21 @@ others54:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment83:
+segment102:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched87
+	JL    fetched106
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched87
+	JLE   fetched106
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch88:
+fetch107:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -2054,9 +2434,9 @@ fetch88:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch88
+	JNZ        fetch107
 
-fetched87:
+fetched106:
 	MOVQ    168(SP), R9
 	MOVQ    176(SP), R10
 	CMPQ    R10, R9
@@ -2064,14 +2444,14 @@ fetched87:
 	SUBQ    R9, R10
 	MOVQ    R10, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first84
+	JEQ     first103
 	MOVQ    88(SP), R10
 	CMPL    (R10), $0x3f800000
-	JNE     decays85
+	JNE     decays104
 	SUBQ    $0x02, R9
-	JL      odd90
+	JL      odd109
 
-loop89:
+loop108:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -2147,11 +2527,11 @@ loop89:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop89
+	JGE          loop108
 
-odd90:
+odd109:
 	ADDQ         $0x02, R9
-	JZ           rest86
+	JZ           rest105
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -2191,22 +2571,22 @@ odd90:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest86
+	JMP          rest105
 
-decays85:
+decays104:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar91
+	JEQ   scalar110
 	TESTQ R10, R10
-	JNZ   keys92
+	JNZ   keys111
 
-scalar91:
+scalar110:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys92:
+keys111:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -2214,9 +2594,9 @@ keys92:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest86
+	JLE   rest105
 
-loop93:
+loop112:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -2261,23 +2641,23 @@ loop93:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop93
-	JMP          rest86
+	JNZ          loop112
+	JMP          rest105
 
-first84:
+first103:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar94
+	JEQ   scalar113
 	TESTQ R10, R10
-	JNZ   keys95
+	JNZ   keys114
 
-scalar94:
+scalar113:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys95:
+keys114:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -2285,9 +2665,9 @@ keys95:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest86
+	JLE   rest105
 
-loop96:
+loop115:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (R10), Z19
@@ -2326,11 +2706,11 @@ loop96:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop96
+	JNZ          loop115
 
-rest86:
+rest105:
 	CMPQ         176(SP), $0x00
-	JG           segment83
+	JG           segment102
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -2424,9 +2804,9 @@ rest86:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds97
+	JEQ          adds116
 	CMPQ         AX, $0x01
-	JEQ          streams98
+	JEQ          streams117
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -2462,9 +2842,9 @@ rest86:
 	VMOVUPS      Z14, (DX)
 	VMOVUPS      Z15, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written99
+	JMP          written118
 
-streams98:
+streams117:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -2500,9 +2880,9 @@ streams98:
 	VMOVNTPS Z14, (DX)
 	VMOVNTPS Z15, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written99
+	JMP      written118
 
-adds97:
+adds116:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -2563,7 +2943,7 @@ adds97:
 	VMOVUPS Z18, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written99:
+written118:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -2583,35 +2963,35 @@ written99:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD100
+	JZ     noD119
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD100:
+noD119:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off101
+	JL    off120
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off101:
+off120:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next26
+	JMP  next45
 
-apart80:
+apart99:
 	CMPQ  232(SP), $0x00
-	JEQ   taken82
+	JEQ   taken101
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows103
+	JLE   rows122
 
-row102:
+row121:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -2625,33 +3005,33 @@ row102:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row102
+	JNZ          row121
 
-rows103:
+rows122:
 	MOVQ $0x00000000, 232(SP)
 
-taken82:
+taken101:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record81
+	JEQ  record100
 	ADDQ $0x00000040, 224(SP)
 
-record81:
-	JMP single27
+record100:
+	JMP single46
 
-others79:
+others98:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x04
-	JNE    others104
+	JNE    others123
 	CMPQ   80(SP), $0x02
-	JL     apart105
+	JL     apart124
 	CMPQ   224(SP), $0x00
-	JEQ    apart105
+	JEQ    apart124
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart105
+	JNE    apart124
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2690,21 +3070,21 @@ others79:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment108:
+segment127:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched112
+	JL    fetched131
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched112
+	JLE   fetched131
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch113:
+fetch132:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -2712,9 +3092,9 @@ fetch113:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch113
+	JNZ        fetch132
 
-fetched112:
+fetched131:
 	MOVQ    168(SP), R10
 	MOVQ    176(SP), R11
 	CMPQ    R11, R10
@@ -2722,14 +3102,14 @@ fetched112:
 	SUBQ    R10, R11
 	MOVQ    R11, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first109
+	JEQ     first128
 	MOVQ    88(SP), R11
 	CMPL    (R11), $0x3f800000
-	JNE     decays110
+	JNE     decays129
 	SUBQ    $0x02, R10
-	JL      odd115
+	JL      odd134
 
-loop114:
+loop133:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (AX), Z22
@@ -2817,11 +3197,11 @@ loop114:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop114
+	JGE          loop133
 
-odd115:
+odd134:
 	ADDQ         $0x02, R10
-	JZ           rest111
+	JZ           rest130
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (AX), Z22
@@ -2867,22 +3247,22 @@ odd115:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest111
+	JMP          rest130
 
-decays110:
+decays129:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar116
+	JEQ   scalar135
 	TESTQ R11, R11
-	JNZ   keys117
+	JNZ   keys136
 
-scalar116:
+scalar135:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys117:
+keys136:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -2890,9 +3270,9 @@ keys117:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest111
+	JLE   rest130
 
-loop118:
+loop137:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (AX), Z22
@@ -2943,23 +3323,23 @@ loop118:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop118
-	JMP          rest111
+	JNZ          loop137
+	JMP          rest130
 
-first109:
+first128:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar119
+	JEQ   scalar138
 	TESTQ R11, R11
-	JNZ   keys120
+	JNZ   keys139
 
-scalar119:
+scalar138:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys120:
+keys139:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -2967,9 +3347,9 @@ keys120:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest111
+	JLE   rest130
 
-loop121:
+loop140:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (R11), Z23
@@ -3014,11 +3394,11 @@ loop121:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop121
+	JNZ          loop140
 
-rest111:
+rest130:
 	CMPQ         176(SP), $0x00
-	JG           segment108
+	JG           segment127
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -3129,9 +3509,9 @@ rest111:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds122
+	JEQ          adds141
 	CMPQ         AX, $0x01
-	JEQ          streams123
+	JEQ          streams142
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -3179,9 +3559,9 @@ rest111:
 	VMOVUPS      Z18, (DX)
 	VMOVUPS      Z19, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written124
+	JMP          written143
 
-streams123:
+streams142:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -3229,9 +3609,9 @@ streams123:
 	VMOVNTPS Z18, (DX)
 	VMOVNTPS Z19, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written124
+	JMP      written143
 
-adds122:
+adds141:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -3312,7 +3692,7 @@ adds122:
 	VMOVUPS Z22, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written124:
+written143:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -3332,35 +3712,35 @@ written124:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD125
+	JZ     noD144
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD125:
+noD144:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off126
+	JL    off145
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off126:
+off145:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next26
+	JMP  next45
 
-apart105:
+apart124:
 	CMPQ  232(SP), $0x00
-	JEQ   taken107
+	JEQ   taken126
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows128
+	JLE   rows147
 
-row127:
+row146:
 	VMOVUPS      (CX), Z20
 	VMOVUPS      64(CX), Z21
 	VBROADCASTSS (AX), Z22
@@ -3374,39 +3754,39 @@ row127:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row127
+	JNZ          row146
 
-rows128:
+rows147:
 	MOVQ $0x00000000, 232(SP)
 
-taken107:
+taken126:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record106
+	JEQ  record125
 	ADDQ $0x00000040, 224(SP)
 
-record106:
-	JMP single27
+record125:
+	JMP single46
 
-others104:
+others123:
 	MOVQ $0x00000001, 248(SP)
 
-single27:
+single46:
 	CMPQ   80(SP), $0x00
-	JLE    end28
+	JLE    end47
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 256(SP)
-	MOVQ   CX, 264(SP)
+	MOVQ   AX, 264(SP)
+	MOVQ   CX, 272(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads131
+	JLE    heads150
 	CMPQ   184(SP), $0x02
-	JEQ    heads132
+	JEQ    heads151
 	CMPQ   184(SP), $0x03
-	JEQ    heads133
+	JEQ    heads152
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -3417,19 +3797,19 @@ single27:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar135
+	JEQ    scalar154
 	TESTQ  BX, BX
-	JNZ    keys136
+	JNZ    keys155
 
-scalar135:
+scalar154:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys136:
+keys155:
 	TESTQ DX, DX
-	JLE   erased138
+	JLE   erased157
 
-erase137:
+erase156:
 	VBROADCASTSS (AX), Z10
 	VBROADCASTSS (BX), Z11
 	VMULPS       Z11, Z10, Z10
@@ -3441,9 +3821,9 @@ erase137:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase137
+	JNZ          erase156
 
-erased138:
+erased157:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -3486,22 +3866,22 @@ erased138:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys139
+	JNZ          keys158
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys139:
+keys158:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed140
+	JNE  decayed159
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed140:
+decayed159:
 	TESTQ DI, DI
-	JLE   rows142
+	JLE   rows161
 
-row141:
+row160:
 	VBROADCASTSS (R9), Z11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z10
@@ -3529,9 +3909,9 @@ row141:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row141
+	JNZ          row160
 
-rows142:
+rows161:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -3557,9 +3937,9 @@ rows142:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds143
+	JEQ          adds162
 	CMPQ         DX, $0x01
-	JEQ          streams144
+	JEQ          streams163
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -3585,9 +3965,9 @@ rows142:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written145
+	JMP          written164
 
-streams144:
+streams163:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -3613,9 +3993,9 @@ streams144:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written145
+	JMP      written164
 
-adds143:
+adds162:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -3658,7 +4038,7 @@ adds143:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written145:
+written164:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -3671,9 +4051,9 @@ written145:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out134
+	JMP  out153
 
-heads133:
+heads152:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -3684,19 +4064,19 @@ heads133:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar146
+	JEQ    scalar165
 	TESTQ  BX, BX
-	JNZ    keys147
+	JNZ    keys166
 
-scalar146:
+scalar165:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys147:
+keys166:
 	TESTQ DX, DX
-	JLE   erased149
+	JLE   erased168
 
-erase148:
+erase167:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z9
 	VMULPS       Z9, Z8, Z8
@@ -3708,9 +4088,9 @@ erase148:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase148
+	JNZ          erase167
 
-erased149:
+erased168:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -3750,22 +4130,22 @@ erased149:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys150
+	JNZ          keys169
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys150:
+keys169:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed151
+	JNE  decayed170
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed151:
+decayed170:
 	TESTQ DI, DI
-	JLE   rows153
+	JLE   rows172
 
-row152:
+row171:
 	VBROADCASTSS (R8), Z9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -3790,9 +4170,9 @@ row152:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row152
+	JNZ          row171
 
-rows153:
+rows172:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -3814,9 +4194,9 @@ rows153:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds154
+	JEQ          adds173
 	CMPQ         DX, $0x01
-	JEQ          streams155
+	JEQ          streams174
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -3836,9 +4216,9 @@ rows153:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written156
+	JMP          written175
 
-streams155:
+streams174:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -3858,9 +4238,9 @@ streams155:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written156
+	JMP      written175
 
-adds154:
+adds173:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -3893,7 +4273,7 @@ adds154:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written156:
+written175:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -3904,9 +4284,9 @@ written156:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out134
+	JMP  out153
 
-heads132:
+heads151:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -3917,19 +4297,19 @@ heads132:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar157
+	JEQ    scalar176
 	TESTQ  BX, BX
-	JNZ    keys158
+	JNZ    keys177
 
-scalar157:
+scalar176:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys158:
+keys177:
 	TESTQ DX, DX
-	JLE   erased160
+	JLE   erased179
 
-erase159:
+erase178:
 	VBROADCASTSS (AX), Z6
 	VBROADCASTSS (BX), Z7
 	VMULPS       Z7, Z6, Z6
@@ -3941,9 +4321,9 @@ erase159:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase159
+	JNZ          erase178
 
-erased160:
+erased179:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -3981,22 +4361,22 @@ erased160:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys161
+	JNZ          keys180
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys161:
+keys180:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed162
+	JNE  decayed181
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed162:
+decayed181:
 	TESTQ DI, DI
-	JLE   rows164
+	JLE   rows183
 
-row163:
+row182:
 	VBROADCASTSS (R8), Z7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z6
@@ -4018,9 +4398,9 @@ row163:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row163
+	JNZ          row182
 
-rows164:
+rows183:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4038,9 +4418,9 @@ rows164:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds165
+	JEQ          adds184
 	CMPQ         DX, $0x01
-	JEQ          streams166
+	JEQ          streams185
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4054,9 +4434,9 @@ rows164:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written167
+	JMP          written186
 
-streams166:
+streams185:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4070,9 +4450,9 @@ streams166:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written167
+	JMP      written186
 
-adds165:
+adds184:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4095,7 +4475,7 @@ adds165:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written167:
+written186:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -4104,9 +4484,9 @@ written167:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out134
+	JMP  out153
 
-heads131:
+heads150:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4117,19 +4497,19 @@ heads131:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar168
+	JEQ    scalar187
 	TESTQ  BX, BX
-	JNZ    keys169
+	JNZ    keys188
 
-scalar168:
+scalar187:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys169:
+keys188:
 	TESTQ DX, DX
-	JLE   erased171
+	JLE   erased190
 
-erase170:
+erase189:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -4141,9 +4521,9 @@ erase170:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase170
+	JNZ          erase189
 
-erased171:
+erased190:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4179,22 +4559,22 @@ erased171:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys172
+	JNZ          keys191
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys172:
+keys191:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed173
+	JNE  decayed192
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed173:
+decayed192:
 	TESTQ DI, DI
-	JLE   rows175
+	JLE   rows194
 
-row174:
+row193:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -4213,9 +4593,9 @@ row174:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row174
+	JNZ          row193
 
-rows175:
+rows194:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4229,9 +4609,9 @@ rows175:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds176
+	JEQ          adds195
 	CMPQ         DX, $0x01
-	JEQ          streams177
+	JEQ          streams196
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4239,9 +4619,9 @@ rows175:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written178
+	JMP          written197
 
-streams177:
+streams196:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4249,9 +4629,9 @@ streams177:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written178
+	JMP      written197
 
-adds176:
+adds195:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4264,7 +4644,7 @@ adds176:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written178:
+written197:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -4272,16 +4652,16 @@ written178:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out134:
-heads179:
+out153:
+heads198:
 	CMPQ   184(SP), $0x00
-	JLE    token129
+	JLE    token148
 	CMPQ   184(SP), $0x01
-	JLE    heads180
+	JLE    heads199
 	CMPQ   184(SP), $0x02
-	JEQ    heads181
+	JEQ    heads200
 	CMPQ   184(SP), $0x03
-	JEQ    heads182
+	JEQ    heads201
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4303,9 +4683,9 @@ heads179:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows185
+	JLE    rows204
 
-row184:
+row203:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z11
@@ -4324,9 +4704,9 @@ row184:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row184
+	JNZ          row203
 
-rows185:
+rows204:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4352,9 +4732,9 @@ rows185:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds186
+	JEQ          adds205
 	CMPQ         DX, $0x01
-	JEQ          streams187
+	JEQ          streams206
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4380,9 +4760,9 @@ rows185:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written188
+	JMP          written207
 
-streams187:
+streams206:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4408,9 +4788,9 @@ streams187:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written188
+	JMP      written207
 
-adds186:
+adds205:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4453,7 +4833,7 @@ adds186:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written188:
+written207:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4466,9 +4846,9 @@ written188:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out183
+	JMP  out202
 
-heads182:
+heads201:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4487,9 +4867,9 @@ heads182:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows190
+	JLE    rows209
 
-row189:
+row208:
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -4505,9 +4885,9 @@ row189:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row189
+	JNZ          row208
 
-rows190:
+rows209:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4529,9 +4909,9 @@ rows190:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds191
+	JEQ          adds210
 	CMPQ         DX, $0x01
-	JEQ          streams192
+	JEQ          streams211
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4551,9 +4931,9 @@ rows190:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written193
+	JMP          written212
 
-streams192:
+streams211:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4573,9 +4953,9 @@ streams192:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written193
+	JMP      written212
 
-adds191:
+adds210:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4608,7 +4988,7 @@ adds191:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written193:
+written212:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4619,9 +4999,9 @@ written193:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out183
+	JMP  out202
 
-heads181:
+heads200:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4638,9 +5018,9 @@ heads181:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows195
+	JLE    rows214
 
-row194:
+row213:
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -4653,9 +5033,9 @@ row194:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row194
+	JNZ          row213
 
-rows195:
+rows214:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4673,9 +5053,9 @@ rows195:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds196
+	JEQ          adds215
 	CMPQ         DX, $0x01
-	JEQ          streams197
+	JEQ          streams216
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4689,9 +5069,9 @@ rows195:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written198
+	JMP          written217
 
-streams197:
+streams216:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4705,9 +5085,9 @@ streams197:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written198
+	JMP      written217
 
-adds196:
+adds215:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4730,7 +5110,7 @@ adds196:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written198:
+written217:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -4739,9 +5119,9 @@ written198:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out183
+	JMP  out202
 
-heads180:
+heads199:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -4756,9 +5136,9 @@ heads180:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows200
+	JLE    rows219
 
-row199:
+row218:
 	VBROADCASTSS (AX), Z5
 	VMOVUPS      (DX), Z2
 	VFMADD231PS  Z2, Z5, Z0
@@ -4768,9 +5148,9 @@ row199:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row199
+	JNZ          row218
 
-rows200:
+rows219:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4784,9 +5164,9 @@ rows200:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds201
+	JEQ          adds220
 	CMPQ         DX, $0x01
-	JEQ          streams202
+	JEQ          streams221
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4794,9 +5174,9 @@ rows200:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written203
+	JMP          written222
 
-streams202:
+streams221:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4804,9 +5184,9 @@ streams202:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written203
+	JMP      written222
 
-adds201:
+adds220:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4819,7 +5199,7 @@ adds201:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written203:
+written222:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -4827,12 +5207,12 @@ written203:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out183:
-	JMP heads179
+out202:
+	JMP heads198
 
-token129:
-	MOVQ  256(SP), AX
-	MOVQ  264(SP), CX
+token148:
+	MOVQ  264(SP), AX
+	MOVQ  272(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -4848,24 +5228,24 @@ token129:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD204
+	JZ    noD223
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD204:
+noD223:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off205
+	JL    off224
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off205:
+off224:
 	DECQ 248(SP)
-	JNZ  single27
-	JMP  next26
+	JNZ  single46
+	JMP  next45
 
-end28:
+end47:
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -4900,13 +5280,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward206
+	JZ      forward225
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward206:
+forward225:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -4915,13 +5295,13 @@ forward206:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward207
+	JZ    forward226
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward207:
+forward226:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -4931,13 +5311,13 @@ forward207:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward208
+	JZ    forward227
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward208:
+forward227:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -4947,13 +5327,13 @@ forward208:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward209
+	JZ    forward228
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward209:
+forward228:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -4993,24 +5373,24 @@ forward209:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams211
+	JEQ     streams230
 	MOVQ    $0x00000002, AX
-	JMP     mode210
+	JMP     mode229
 
-streams211:
+streams230:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode210
+	JEQ   mode229
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode210
+	JNZ   mode229
 	MOVQ  $0x00000001, AX
 
-mode210:
+mode229:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -5036,26 +5416,34 @@ mode210:
 	MOVQ    248(AX), AX
 	SHLQ    $0x02, AX
 	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000040, AX
+	CMPQ    72(SP), $+16
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
 
-next212:
+next231:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others215
+	JNE    others234
 	CMPQ   80(SP), $0x04
-	JL     apart216
+	JL     apart235
 	CMPQ   224(SP), $0x00
-	JEQ    apart216
+	JEQ    apart235
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart216
+	JNE    apart235
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart216
+	JNE    apart235
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart216
+	JNE    apart235
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5079,21 +5467,21 @@ next212:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment219:
+segment238:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched223
+	JL    fetched242
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched223
+	JLE   fetched242
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch224:
+fetch243:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -5105,9 +5493,9 @@ fetch224:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch224
+	JNZ        fetch243
 
-fetched223:
+fetched242:
 	MOVQ    168(SP), R10
 	MOVQ    176(SP), R11
 	CMPQ    R11, R10
@@ -5115,14 +5503,14 @@ fetched223:
 	SUBQ    R10, R11
 	MOVQ    R11, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first220
+	JEQ     first239
 	MOVQ    88(SP), R11
 	CMPL    (R11), $0x3f800000
-	JNE     decays221
+	JNE     decays240
 	SUBQ    $0x02, R10
-	JL      odd226
+	JL      odd245
 
-loop225:
+loop244:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -5181,11 +5569,11 @@ loop225:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop225
+	JGE          loop244
 
-odd226:
+odd245:
 	ADDQ         $0x02, R10
-	JZ           rest222
+	JZ           rest241
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -5216,22 +5604,22 @@ odd226:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest222
+	JMP          rest241
 
-decays221:
+decays240:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar227
+	JEQ   scalar246
 	TESTQ R11, R11
-	JNZ   keys228
+	JNZ   keys247
 
-scalar227:
+scalar246:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys228:
+keys247:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -5239,9 +5627,9 @@ keys228:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest222
+	JLE   rest241
 
-loop229:
+loop248:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -5276,23 +5664,23 @@ loop229:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop229
-	JMP          rest222
+	JNZ          loop248
+	JMP          rest241
 
-first220:
+first239:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar230
+	JEQ   scalar249
 	TESTQ R11, R11
-	JNZ   keys231
+	JNZ   keys250
 
-scalar230:
+scalar249:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys231:
+keys250:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -5300,9 +5688,9 @@ keys231:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest222
+	JLE   rest241
 
-loop232:
+loop251:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (R11), Z10
 	VMULPS       Z8, Z10, Z8
@@ -5329,11 +5717,11 @@ loop232:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop232
+	JNZ          loop251
 
-rest222:
+rest241:
 	CMPQ         176(SP), $0x00
-	JG           segment219
+	JG           segment238
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -5435,7 +5823,7 @@ rest222:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds233
+	JEQ          adds252
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -5451,9 +5839,9 @@ rest222:
 	ADDQ         CX, AX
 	VMOVUPS      Z7, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written235
+	JMP          written254
 
-adds233:
+adds252:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -5478,7 +5866,7 @@ adds233:
 	VMOVUPS   Z9, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written235:
+written254:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -5498,26 +5886,26 @@ written235:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD236
+	JZ     noD255
 	IMUL3Q $0x00000004, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD236:
+noD255:
 	SUBQ  $0x04, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off237
+	JL    off256
 	ADDQ  $0x04, AX
 	MOVQ  AX, 152(SP)
 
-off237:
+off256:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next212
+	JMP  next231
 
-apart216:
+apart235:
 	CMPQ  232(SP), $0x00
-	JEQ   taken218
+	JEQ   taken237
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
@@ -5525,9 +5913,9 @@ apart216:
 	MOVQ  296(BX), BX
 	LEAQ  (DX)(DX*2), SI
 	TESTQ BX, BX
-	JLE   rows239
+	JLE   rows258
 
-row238:
+row257:
 	VMOVUPS.Z    (CX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -5541,36 +5929,36 @@ row238:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row238
+	JNZ          row257
 
-rows239:
+rows258:
 	MOVQ $0x00000000, 232(SP)
 
-taken218:
+taken237:
 	MOVQ $0x00000004, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record217
+	JEQ  record236
 	ADDQ $0x00000040, 224(SP)
 
-record217:
-	JMP single213
+record236:
+	JMP single232
 
-others215:
+others234:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others240
+	JNE    others259
 	CMPQ   80(SP), $0x03
-	JL     apart241
+	JL     apart260
 	CMPQ   224(SP), $0x00
-	JEQ    apart241
+	JEQ    apart260
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart241
+	JNE    apart260
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart241
+	JNE    apart260
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5598,21 +5986,21 @@ others215:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment244:
+segment263:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched248
+	JL    fetched267
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched248
+	JLE   fetched267
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch249:
+fetch268:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -5622,9 +6010,9 @@ fetch249:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch249
+	JNZ        fetch268
 
-fetched248:
+fetched267:
 	MOVQ    168(SP), R10
 	MOVQ    176(SP), R11
 	CMPQ    R11, R10
@@ -5632,14 +6020,14 @@ fetched248:
 	SUBQ    R10, R11
 	MOVQ    R11, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first245
+	JEQ     first264
 	MOVQ    88(SP), R11
 	CMPL    (R11), $0x3f800000
-	JNE     decays246
+	JNE     decays265
 	SUBQ    $0x02, R10
-	JL      odd251
+	JL      odd270
 
-loop250:
+loop269:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -5700,11 +6088,11 @@ loop250:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop250
+	JGE          loop269
 
-odd251:
+odd270:
 	ADDQ         $0x02, R10
-	JZ           rest247
+	JZ           rest266
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -5737,22 +6125,22 @@ odd251:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest247
+	JMP          rest266
 
-decays246:
+decays265:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar252
+	JEQ   scalar271
 	TESTQ R11, R11
-	JNZ   keys253
+	JNZ   keys272
 
-scalar252:
+scalar271:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys253:
+keys272:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -5760,9 +6148,9 @@ keys253:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest247
+	JLE   rest266
 
-loop254:
+loop273:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -5799,23 +6187,23 @@ loop254:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop254
-	JMP          rest247
+	JNZ          loop273
+	JMP          rest266
 
-first245:
+first264:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar255
+	JEQ   scalar274
 	TESTQ R11, R11
-	JNZ   keys256
+	JNZ   keys275
 
-scalar255:
+scalar274:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys256:
+keys275:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -5823,9 +6211,9 @@ keys256:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest247
+	JLE   rest266
 
-loop257:
+loop276:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (R11), Z11
 	VMULPS       Z9, Z11, Z9
@@ -5856,11 +6244,11 @@ loop257:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop257
+	JNZ          loop276
 
-rest247:
+rest266:
 	CMPQ         176(SP), $0x00
-	JG           segment244
+	JG           segment263
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -5954,7 +6342,7 @@ rest247:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds258
+	JEQ          adds277
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -5982,9 +6370,9 @@ rest247:
 	ADDQ         CX, DX
 	VMOVUPS      Z8, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written260
+	JMP          written279
 
-adds258:
+adds277:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -6025,7 +6413,7 @@ adds258:
 	VMOVUPS   Z10, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written260:
+written279:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -6045,35 +6433,35 @@ written260:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD261
+	JZ     noD280
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD261:
+noD280:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off262
+	JL    off281
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off262:
+off281:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next212
+	JMP  next231
 
-apart241:
+apart260:
 	CMPQ  232(SP), $0x00
-	JEQ   taken243
+	JEQ   taken262
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows264
+	JLE   rows283
 
-row263:
+row282:
 	VMOVUPS.Z    (CX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -6085,33 +6473,33 @@ row263:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row263
+	JNZ          row282
 
-rows264:
+rows283:
 	MOVQ $0x00000000, 232(SP)
 
-taken243:
+taken262:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record242
+	JEQ  record261
 	ADDQ $0x00000040, 224(SP)
 
-record242:
-	JMP single213
+record261:
+	JMP single232
 
-others240:
+others259:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x03
-	JNE    others265
+	JNE    others284
 	CMPQ   80(SP), $0x02
-	JL     apart266
+	JL     apart285
 	CMPQ   224(SP), $0x00
-	JEQ    apart266
+	JEQ    apart285
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart266
+	JNE    apart285
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6137,21 +6525,21 @@ others240:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment269:
+segment288:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched273
+	JL    fetched292
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched273
+	JLE   fetched292
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch274:
+fetch293:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -6159,9 +6547,9 @@ fetch274:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch274
+	JNZ        fetch293
 
-fetched273:
+fetched292:
 	MOVQ    168(SP), R9
 	MOVQ    176(SP), R10
 	CMPQ    R10, R9
@@ -6169,14 +6557,14 @@ fetched273:
 	SUBQ    R9, R10
 	MOVQ    R10, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first270
+	JEQ     first289
 	MOVQ    88(SP), R10
 	CMPL    (R10), $0x3f800000
-	JNE     decays271
+	JNE     decays290
 	SUBQ    $0x02, R9
-	JL      odd276
+	JL      odd295
 
-loop275:
+loop294:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -6228,11 +6616,11 @@ loop275:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop275
+	JGE          loop294
 
-odd276:
+odd295:
 	ADDQ         $0x02, R9
-	JZ           rest272
+	JZ           rest291
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -6260,22 +6648,22 @@ odd276:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest272
+	JMP          rest291
 
-decays271:
+decays290:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar277
+	JEQ   scalar296
 	TESTQ R10, R10
-	JNZ   keys278
+	JNZ   keys297
 
-scalar277:
+scalar296:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys278:
+keys297:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -6283,9 +6671,9 @@ keys278:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest272
+	JLE   rest291
 
-loop279:
+loop298:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -6317,23 +6705,23 @@ loop279:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop279
-	JMP          rest272
+	JNZ          loop298
+	JMP          rest291
 
-first270:
+first289:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar280
+	JEQ   scalar299
 	TESTQ R10, R10
-	JNZ   keys281
+	JNZ   keys300
 
-scalar280:
+scalar299:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys281:
+keys300:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -6341,9 +6729,9 @@ keys281:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest272
+	JLE   rest291
 
-loop282:
+loop301:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (R10), Z10
 	VMULPS       Z8, Z10, Z8
@@ -6371,11 +6759,11 @@ loop282:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop282
+	JNZ          loop301
 
-rest272:
+rest291:
 	CMPQ         176(SP), $0x00
-	JG           segment269
+	JG           segment288
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -6447,7 +6835,7 @@ rest272:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds283
+	JEQ          adds302
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -6477,9 +6865,9 @@ rest272:
 	ADDQ         CX, DX
 	VMOVUPS      Z7, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written285
+	JMP          written304
 
-adds283:
+adds302:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -6522,7 +6910,7 @@ adds283:
 	VMOVUPS   Z9, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written285:
+written304:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -6542,35 +6930,35 @@ written285:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD286
+	JZ     noD305
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD286:
+noD305:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off287
+	JL    off306
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off287:
+off306:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next212
+	JMP  next231
 
-apart266:
+apart285:
 	CMPQ  232(SP), $0x00
-	JEQ   taken268
+	JEQ   taken287
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows289
+	JLE   rows308
 
-row288:
+row307:
 	VMOVUPS.Z    (CX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -6580,33 +6968,33 @@ row288:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row288
+	JNZ          row307
 
-rows289:
+rows308:
 	MOVQ $0x00000000, 232(SP)
 
-taken268:
+taken287:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record267
+	JEQ  record286
 	ADDQ $0x00000040, 224(SP)
 
-record267:
-	JMP single213
+record286:
+	JMP single232
 
-others265:
+others284:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x04
-	JNE    others290
+	JNE    others309
 	CMPQ   80(SP), $0x02
-	JL     apart291
+	JL     apart310
 	CMPQ   224(SP), $0x00
-	JEQ    apart291
+	JEQ    apart310
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart291
+	JNE    apart310
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6635,21 +7023,21 @@ others265:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment294:
+segment313:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched298
+	JL    fetched317
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched298
+	JLE   fetched317
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch299:
+fetch318:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -6657,9 +7045,9 @@ fetch299:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch299
+	JNZ        fetch318
 
-fetched298:
+fetched317:
 	MOVQ    168(SP), R10
 	MOVQ    176(SP), R11
 	CMPQ    R11, R10
@@ -6667,14 +7055,14 @@ fetched298:
 	SUBQ    R10, R11
 	MOVQ    R11, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first295
+	JEQ     first314
 	MOVQ    88(SP), R11
 	CMPL    (R11), $0x3f800000
-	JNE     decays296
+	JNE     decays315
 	SUBQ    $0x02, R10
-	JL      odd301
+	JL      odd320
 
-loop300:
+loop319:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -6734,11 +7122,11 @@ loop300:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop300
+	JGE          loop319
 
-odd301:
+odd320:
 	ADDQ         $0x02, R10
-	JZ           rest297
+	JZ           rest316
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -6770,22 +7158,22 @@ odd301:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest297
+	JMP          rest316
 
-decays296:
+decays315:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar302
+	JEQ   scalar321
 	TESTQ R11, R11
-	JNZ   keys303
+	JNZ   keys322
 
-scalar302:
+scalar321:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys303:
+keys322:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -6793,9 +7181,9 @@ keys303:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest297
+	JLE   rest316
 
-loop304:
+loop323:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -6831,23 +7219,23 @@ loop304:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop304
-	JMP          rest297
+	JNZ          loop323
+	JMP          rest316
 
-first295:
+first314:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar305
+	JEQ   scalar324
 	TESTQ R11, R11
-	JNZ   keys306
+	JNZ   keys325
 
-scalar305:
+scalar324:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys306:
+keys325:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -6855,9 +7243,9 @@ keys306:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest297
+	JLE   rest316
 
-loop307:
+loop326:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (R11), Z12
 	VMULPS       Z10, Z12, Z10
@@ -6889,11 +7277,11 @@ loop307:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop307
+	JNZ          loop326
 
-rest297:
+rest316:
 	CMPQ         176(SP), $0x00
-	JG           segment294
+	JG           segment313
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -6977,7 +7365,7 @@ rest297:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds308
+	JEQ          adds327
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -7017,9 +7405,9 @@ rest297:
 	ADDQ         CX, DX
 	VMOVUPS      Z9, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written310
+	JMP          written329
 
-adds308:
+adds327:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -7076,7 +7464,7 @@ adds308:
 	VMOVUPS   Z11, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written310:
+written329:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -7096,35 +7484,35 @@ written310:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD311
+	JZ     noD330
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD311:
+noD330:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off312
+	JL    off331
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off312:
+off331:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next212
+	JMP  next231
 
-apart291:
+apart310:
 	CMPQ  232(SP), $0x00
-	JEQ   taken293
+	JEQ   taken312
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows314
+	JLE   rows333
 
-row313:
+row332:
 	VMOVUPS.Z    (CX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -7134,39 +7522,39 @@ row313:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row313
+	JNZ          row332
 
-rows314:
+rows333:
 	MOVQ $0x00000000, 232(SP)
 
-taken293:
+taken312:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record292
+	JEQ  record311
 	ADDQ $0x00000040, 224(SP)
 
-record292:
-	JMP single213
+record311:
+	JMP single232
 
-others290:
+others309:
 	MOVQ $0x00000001, 248(SP)
 
-single213:
+single232:
 	CMPQ   80(SP), $0x00
-	JLE    end214
+	JLE    end233
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 272(SP)
-	MOVQ   CX, 280(SP)
+	MOVQ   AX, 280(SP)
+	MOVQ   CX, 288(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads317
+	JLE    heads336
 	CMPQ   184(SP), $0x02
-	JEQ    heads318
+	JEQ    heads337
 	CMPQ   184(SP), $0x03
-	JEQ    heads319
+	JEQ    heads338
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7176,19 +7564,19 @@ single213:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar321
+	JEQ    scalar340
 	TESTQ  BX, BX
-	JNZ    keys322
+	JNZ    keys341
 
-scalar321:
+scalar340:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys322:
+keys341:
 	TESTQ DX, DX
-	JLE   erased324
+	JLE   erased343
 
-erase323:
+erase342:
 	VBROADCASTSS (AX), Z5
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z5, Z5
@@ -7198,9 +7586,9 @@ erase323:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase323
+	JNZ          erase342
 
-erased324:
+erased343:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7236,22 +7624,22 @@ erased324:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys325
+	JNZ          keys344
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys325:
+keys344:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed326
+	JNE  decayed345
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed326:
+decayed345:
 	TESTQ DI, DI
-	JLE   rows328
+	JLE   rows347
 
-row327:
+row346:
 	VBROADCASTSS (R9), Z6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z5
@@ -7271,9 +7659,9 @@ row327:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row327
+	JNZ          row346
 
-rows328:
+rows347:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7295,7 +7683,7 @@ rows328:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds329
+	JEQ          adds348
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7317,9 +7705,9 @@ rows328:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written331
+	JMP          written350
 
-adds329:
+adds348:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7350,7 +7738,7 @@ adds329:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written331:
+written350:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7363,9 +7751,9 @@ written331:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out320
+	JMP  out339
 
-heads319:
+heads338:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7375,19 +7763,19 @@ heads319:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar332
+	JEQ    scalar351
 	TESTQ  BX, BX
-	JNZ    keys333
+	JNZ    keys352
 
-scalar332:
+scalar351:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys333:
+keys352:
 	TESTQ DX, DX
-	JLE   erased335
+	JLE   erased354
 
-erase334:
+erase353:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z5
 	VMULPS       Z5, Z4, Z4
@@ -7397,9 +7785,9 @@ erase334:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase334
+	JNZ          erase353
 
-erased335:
+erased354:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7433,22 +7821,22 @@ erased335:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys336
+	JNZ          keys355
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys336:
+keys355:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed337
+	JNE  decayed356
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed337:
+decayed356:
 	TESTQ DI, DI
-	JLE   rows339
+	JLE   rows358
 
-row338:
+row357:
 	VBROADCASTSS (R8), Z5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -7466,9 +7854,9 @@ row338:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row338
+	JNZ          row357
 
-rows339:
+rows358:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7487,7 +7875,7 @@ rows339:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds340
+	JEQ          adds359
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7504,9 +7892,9 @@ rows339:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written342
+	JMP          written361
 
-adds340:
+adds359:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7530,7 +7918,7 @@ adds340:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written342:
+written361:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7541,9 +7929,9 @@ written342:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out320
+	JMP  out339
 
-heads318:
+heads337:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7553,19 +7941,19 @@ heads318:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar343
+	JEQ    scalar362
 	TESTQ  BX, BX
-	JNZ    keys344
+	JNZ    keys363
 
-scalar343:
+scalar362:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys344:
+keys363:
 	TESTQ DX, DX
-	JLE   erased346
+	JLE   erased365
 
-erase345:
+erase364:
 	VBROADCASTSS (AX), Z3
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z3, Z3
@@ -7575,9 +7963,9 @@ erase345:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase345
+	JNZ          erase364
 
-erased346:
+erased365:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7610,22 +7998,22 @@ erased346:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys347
+	JNZ          keys366
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys347:
+keys366:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed348
+	JNE  decayed367
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed348:
+decayed367:
 	TESTQ DI, DI
-	JLE   rows350
+	JLE   rows369
 
-row349:
+row368:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z3
@@ -7641,9 +8029,9 @@ row349:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row349
+	JNZ          row368
 
-rows350:
+rows369:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7659,7 +8047,7 @@ rows350:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds351
+	JEQ          adds370
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7671,9 +8059,9 @@ rows350:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written353
+	JMP          written372
 
-adds351:
+adds370:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7690,7 +8078,7 @@ adds351:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written353:
+written372:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -7699,9 +8087,9 @@ written353:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out320
+	JMP  out339
 
-heads317:
+heads336:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7711,19 +8099,19 @@ heads317:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar354
+	JEQ    scalar373
 	TESTQ  BX, BX
-	JNZ    keys355
+	JNZ    keys374
 
-scalar354:
+scalar373:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys355:
+keys374:
 	TESTQ DX, DX
-	JLE   erased357
+	JLE   erased376
 
-erase356:
+erase375:
 	VBROADCASTSS (AX), Z2
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z2, Z2
@@ -7733,9 +8121,9 @@ erase356:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase356
+	JNZ          erase375
 
-erased357:
+erased376:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7767,22 +8155,22 @@ erased357:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys358
+	JNZ          keys377
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys358:
+keys377:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed359
+	JNE  decayed378
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed359:
+decayed378:
 	TESTQ DI, DI
-	JLE   rows361
+	JLE   rows380
 
-row360:
+row379:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z2
@@ -7796,9 +8184,9 @@ row360:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row360
+	JNZ          row379
 
-rows361:
+rows380:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7811,16 +8199,16 @@ rows361:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds362
+	JEQ          adds381
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written364
+	JMP          written383
 
-adds362:
+adds381:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7830,7 +8218,7 @@ adds362:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written364:
+written383:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -7838,16 +8226,16 @@ written364:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out320:
-heads365:
+out339:
+heads384:
 	CMPQ   184(SP), $0x00
-	JLE    token315
+	JLE    token334
 	CMPQ   184(SP), $0x01
-	JLE    heads366
+	JLE    heads385
 	CMPQ   184(SP), $0x02
-	JEQ    heads367
+	JEQ    heads386
 	CMPQ   184(SP), $0x03
-	JEQ    heads368
+	JEQ    heads387
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7865,9 +8253,9 @@ heads365:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows371
+	JLE    rows390
 
-row370:
+row389:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z4, Z6, Z0
@@ -7881,9 +8269,9 @@ row370:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row370
+	JNZ          row389
 
-rows371:
+rows390:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7905,7 +8293,7 @@ rows371:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds372
+	JEQ          adds391
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7927,9 +8315,9 @@ rows371:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written374
+	JMP          written393
 
-adds372:
+adds391:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7960,7 +8348,7 @@ adds372:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written374:
+written393:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7973,9 +8361,9 @@ written374:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out369
+	JMP  out388
 
-heads368:
+heads387:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7991,9 +8379,9 @@ heads368:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows376
+	JLE    rows395
 
-row375:
+row394:
 	VMOVUPS.Z    (DX), K1, Z3
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z3, Z5, Z0
@@ -8005,9 +8393,9 @@ row375:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row375
+	JNZ          row394
 
-rows376:
+rows395:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8026,7 +8414,7 @@ rows376:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds377
+	JEQ          adds396
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8043,9 +8431,9 @@ rows376:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written379
+	JMP          written398
 
-adds377:
+adds396:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8069,7 +8457,7 @@ adds377:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written379:
+written398:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -8080,9 +8468,9 @@ written379:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out369
+	JMP  out388
 
-heads367:
+heads386:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -8097,9 +8485,9 @@ heads367:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows381
+	JLE    rows400
 
-row380:
+row399:
 	VMOVUPS.Z    (DX), K1, Z2
 	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
@@ -8109,9 +8497,9 @@ row380:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row380
+	JNZ          row399
 
-rows381:
+rows400:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8127,7 +8515,7 @@ rows381:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds382
+	JEQ          adds401
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8139,9 +8527,9 @@ rows381:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written384
+	JMP          written403
 
-adds382:
+adds401:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8158,7 +8546,7 @@ adds382:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written384:
+written403:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -8167,9 +8555,9 @@ written384:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out369
+	JMP  out388
 
-heads366:
+heads385:
 	VPXORD Z0, Z0, Z0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -8183,9 +8571,9 @@ heads366:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows386
+	JLE    rows405
 
-row385:
+row404:
 	VBROADCASTSS (AX), Z3
 	VMOVUPS.Z    (DX), K1, Z1
 	VFMADD231PS  Z1, Z3, Z0
@@ -8193,9 +8581,9 @@ row385:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row385
+	JNZ          row404
 
-rows386:
+rows405:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8208,16 +8596,16 @@ rows386:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds387
+	JEQ          adds406
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written389
+	JMP          written408
 
-adds387:
+adds406:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8227,7 +8615,7 @@ adds387:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written389:
+written408:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -8235,12 +8623,12 @@ written389:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out369:
-	JMP heads365
+out388:
+	JMP heads384
 
-token315:
-	MOVQ  272(SP), AX
-	MOVQ  280(SP), CX
+token334:
+	MOVQ  280(SP), AX
+	MOVQ  288(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -8256,24 +8644,24 @@ token315:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD390
+	JZ    noD409
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD390:
+noD409:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off391
+	JL    off410
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off391:
+off410:
 	DECQ 248(SP)
-	JNZ  single213
-	JMP  next212
+	JNZ  single232
+	JMP  next231
 
-end214:
+end233:
 	ADDQ $+64, 192(SP)
 	SUBQ $+16, 72(SP)
 	MOVQ $-1, AX

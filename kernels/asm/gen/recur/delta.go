@@ -26,14 +26,19 @@ func (g *generator) deltaRecur(b block) {
 	g.TileFunction(fmt.Sprintf("delta%dx%d", b.tokens, b.vectors*g.Lanes), "Delta",
 		fmt.Sprintf("is the recurrence of tile.Delta in blocks of %d tokens against panels of %d state columns.", b.tokens, b.vectors*g.Lanes))
 	g.locals()
-	for _, m := range []*operand.Mem{&g.frame.e, &g.frame.beta, &g.frame.betaStep, &g.frame.c, &g.frame.pending, &g.frame.lds, &g.frame.singles} {
+	for _, m := range []*operand.Mem{&g.frame.e, &g.frame.beta, &g.frame.betaStep, &g.frame.c, &g.frame.pending, &g.frame.lds, &g.frame.singles, &g.frame.upcoming} {
 		*m = g.AllocLocal(8)
 	}
-	g.walk(b, []int{4}, g.deltaTokens)
+	// A decode step sweeps a panel twice, which is to stay in the first level in between.
+	wider := []decodePanel{{4, 64}, {2, 0}}
+	if !g.Wide() {
+		wider = []decodePanel{{4, 0}, {2, 0}}
+	}
+	g.walk(b, wider, g.deltaTokens)
 }
 
 // startDelta sets what a delta rule has besides to a panel's first token.
-func (g *generator) startDelta() {
+func (g *generator) startDelta(vectors int) {
 	e, k := g.from(g.field(argE)), g.from(g.frame.k)
 	g.TESTQ(e, e)
 	g.CMOVQEQ(k, e)
@@ -52,6 +57,20 @@ func (g *generator) startDelta() {
 	g.to(g.frame.c, c)
 	lds := g.Bytes(g.field(argLDS))
 	g.to(g.frame.lds, lds)
+
+	next, width := g.from(g.field(argDk)), g.GP64()
+	g.IMULQ(lds, next)
+	g.SUBQ(g.frame.at, next)
+	g.MOVQ(operand.U32(uint32(vectors*g.vectorBytes())), width)
+	g.CMPQ(g.frame.columns, operand.I32(int32(vectors*g.Lanes)))
+	g.CMOVQGT(width, next)
+	g.to(g.frame.upcoming, next)
+}
+
+// prefetchUpcoming asks for what follows a place of the state in the next panel.
+func (g *generator) prefetchUpcoming(upcoming reg.GPVirtual, at operand.Mem) {
+	at.Index, at.Scale = upcoming, 1
+	g.PREFETCHT1(at)
 }
 
 // deltaTokens walks all tokens of a panel: whole blocks where they have records and no factor inside is other than 1, else
@@ -388,6 +407,10 @@ func (g *generator) eraseValue(r registers, tail emit.Tail) {
 	}
 	e, s, left := g.from(g.frame.e), g.from(g.frame.s), g.from(g.field(argDk))
 	factor, step := g.rowFactors()
+	var upcoming reg.GPVirtual
+	if g.decoding {
+		upcoming = g.from(g.frame.upcoming)
+	}
 	loop, end := g.NewLabel("erase"), g.NewLabel("erased")
 	g.TESTQ(left, left)
 	g.JLE(emit.Ref(end))
@@ -397,8 +420,8 @@ func (g *generator) eraseValue(r registers, tail emit.Tail) {
 	g.VMULPS(r.d, r.k, r.k)
 	for n, s0 := range r.s {
 		at := operand.Mem{Base: s, Disp: n * r.bytes}
-		if len(r.s) > 2 && n*r.bytes%64 == 0 {
-			g.PREFETCHT0(at.Offset(g.decodeAhead()))
+		if g.decoding && n*r.bytes%128 == 0 {
+			g.prefetchUpcoming(upcoming, at)
 		}
 		tail.Load(at, s0)
 		g.VFMADD231PS(s0, r.k, sum[n])
@@ -411,9 +434,6 @@ func (g *generator) eraseValue(r registers, tail emit.Tail) {
 	g.Label(end)
 	g.skip(g.frame.e, g.frame.ldk, 1)
 
-	if r.value[0] == nil {
-		panic("a token's update has no registers")
-	}
 	v := g.from(g.frame.v)
 	g.update(r, v, r.value[0], sum, tail)
 	g.skip(g.frame.v, g.frame.ldv, 1)

@@ -35,6 +35,8 @@ type generator struct {
 	one   operand.Mem // what a factor that was not given points to
 	frame frame
 	delta bool // the kernel is of a delta rule
+
+	decoding bool // a decode step is written
 }
 
 // maxHeads is the most heads that the walk of single tokens reads at once.
@@ -102,6 +104,7 @@ type frame struct {
 	e, beta, betaStep, c operand.Mem // of a delta rule: the next token's erase key and factor, the next block's record
 	pending              operand.Mem // keys of the block whose update the state has yet to take, or nil
 	lds, singles         operand.Mem // singles: tokens to walk until the next block begins
+	upcoming             operand.Mem // from a row of the state to that which follows it in the next panel, or the next head
 }
 
 func (g *generator) constantOne() operand.Mem {
@@ -143,11 +146,14 @@ func (g *generator) recur(b block) {
 	g.TileFunction(name, "Recur",
 		fmt.Sprintf("is the recurrence of tile.Recur in blocks of %d tokens against panels of %d state columns.", b.tokens, b.vectors*g.Lanes))
 	g.locals()
-	g.walk(b, []int{8, 4}, g.tokens)
+	g.walk(b, []decodePanel{{vectors: 8}, {vectors: 4}}, g.tokens)
 }
 
-// walk writes a kernel's way through the panels of columns; decode lists the widths of a decode step's panels, in vectors.
-func (g *generator) walk(b block, decode []int, tokens func(block, emit.Tail)) {
+// A decodePanel is the width of a panel of a decode step, in vectors, and the most keys of a state that it is for, 0 for any.
+type decodePanel struct{ vectors, keys int }
+
+// walk writes a kernel's way through the panels of columns.
+func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.Tail)) {
 	for _, size := range []int{argT, argN} {
 		g.CMPQ(g.field(size), operand.U8(0))
 		g.JLE(emit.Ref("done"))
@@ -162,12 +168,20 @@ func (g *generator) walk(b block, decode []int, tokens func(block, emit.Tail)) {
 	g.JNE(emit.Ref("panels"))
 	g.CMPQ(g.field(argHeads), operand.U8(1))
 	g.JNE(emit.Ref("panels"))
-	for _, vectors := range decode {
-		if vectors > b.vectors {
-			g.panel(fmt.Sprintf("wide%d", vectors), vectors, func() {
-				g.token(1, true, vectors, g.Full())
-				g.finishToken()
-			})
+	for _, d := range decode {
+		past := fmt.Sprintf("past%d", d.vectors)
+		if d.keys > 0 {
+			g.CMPQ(g.field(argDk), operand.U8(d.keys))
+			g.JG(emit.Ref(past))
+		}
+		g.decoding = true
+		g.panel(fmt.Sprintf("wide%d", d.vectors), d.vectors, func() {
+			g.token(1, true, d.vectors, g.Full())
+			g.finishToken()
+		})
+		g.decoding = false
+		if d.keys > 0 {
+			g.Label(past)
 		}
 	}
 
@@ -321,7 +335,7 @@ func (g *generator) start(vectors int) {
 	g.Label(decided)
 	g.to(g.frame.mode, mode)
 	if g.delta {
-		g.startDelta()
+		g.startDelta(vectors)
 	}
 }
 

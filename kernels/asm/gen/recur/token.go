@@ -99,6 +99,10 @@ func (g *generator) token(heads int, update bool, vectors int, tail emit.Tail) {
 		g.XORQ(step, step)
 		g.Label(decayed)
 	}
+	var upcoming reg.GPVirtual
+	if g.decoding && g.delta {
+		upcoming = g.from(g.frame.upcoming)
+	}
 	loop, end := g.NewLabel("row"), g.NewLabel("rows")
 	g.TESTQ(left, left)
 	g.JLE(emit.Ref(end))
@@ -111,11 +115,14 @@ func (g *generator) token(heads int, update bool, vectors int, tail emit.Tail) {
 	if heads == 1 {
 		g.VBROADCASTSS(query(0, 0), r.q)
 	}
-	wide := vectors > 2
 	for n, s0 := range r.s {
 		at := operand.Mem{Base: s, Disp: n * r.bytes}
-		if wide && n*r.bytes%64 == 0 {
+		switch line := n * r.bytes / 64; {
+		case n*r.bytes%64 != 0:
+		case g.decoding && !g.delta:
 			g.PREFETCHT0(at.Offset(g.decodeAhead()))
+		case g.decoding && line%2 == 1:
+			g.prefetchUpcoming(upcoming, at)
 		}
 		tail.Load(at, s0)
 		if update {

@@ -1,0 +1,83 @@
+package kernels
+
+import "github.com/rooftune/rooftune/kernels/tile"
+
+// upcoming is what the next step will read.
+type upcoming struct {
+	rows  [4][]float32 // queries, keys, values, decays per key
+	ld    [4]int
+	lines [4]int // of a row; 0 where there are none
+}
+
+// next says what comes after the chunk of some tokens from t of a unit.
+func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
+	s := a.problem.Shape
+	row, all := a.span(a.unit(ui).b)
+	switch {
+	case !a.headOuter && ui+1 < last:
+		ui++
+	case !a.headOuter:
+		ui, t = first, t+tokens
+	case t+tokens < all:
+		t += tokens
+	default:
+		ui, t = ui+1, 0
+	}
+	if ui >= last || t >= all {
+		return n
+	}
+	u := a.unit(ui)
+	row += t
+	hq, _ := a.queryHeads(u.h)
+	n.ld = [4]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
+	at := [4]int{row*n.ld[0] + hq*s.Dk, row*n.ld[1] + a.keyHead(u.h)*s.Dk, row*n.ld[2] + u.h*s.Dv + u.p0*a.cols}
+	arrays := 3
+	if a.problem.Decay == tile.DecayKey {
+		arrays, n.ld[3], at[3] = 4, s.Hkv*s.Dk, (row*s.Hkv+u.h)*s.Dk
+	}
+	per := cacheLine / 4
+	for i, v := range [][]float32{a.query, a.key, a.value, a.decay}[:arrays] {
+		n.rows[i] = part(v, at[i])
+	}
+	if a.halves() { // two to a float32
+		per *= 2
+		for i, v := range [][]uint16{a.bits.query, a.bits.key, a.bits.value, a.bits.decay}[:arrays] {
+			n.rows[i], n.ld[i] = asFloat32(v[at[i]:]), n.ld[i]/2
+		}
+	}
+	n.lines = [4]int{(a.group*s.Dk + per - 1) / per, (s.Dk + per - 1) / per, (min(s.Dv, u.p1*a.cols) - u.p0*a.cols + per - 1) / per}
+	if arrays > 3 {
+		n.lines[3] = n.lines[1]
+	}
+	return n
+}
+
+// share is what one of some panels prefetches while it walks the tokens from i on: its columns of each row, or, of more arrays than a
+// call prefetches, its part of all columns put end to end.
+func (n upcoming) share(panel, panels, i int) (p [3]tile.Prefetch) {
+	if n.lines[3] == 0 {
+		for x := range p {
+			lines := (n.lines[x] + panels - 1) / panels
+			p[x] = n.fetch(x, panel*lines, lines, i)
+		}
+		return p
+	}
+	all := n.lines[0] + n.lines[1] + n.lines[2] + n.lines[3]
+	from, to := panel*all/panels, (panel+1)*all/panels
+	for x, slot, at := 0, 0, 0; x < len(n.lines) && slot < len(p); x++ {
+		if first, last := max(from, at), min(to, at+n.lines[x]); first < last {
+			p[slot] = n.fetch(x, first-at, last-first, i)
+			slot++
+		}
+		at += n.lines[x]
+	}
+	return p
+}
+
+// fetch is some lines of each row of an array from token i on.
+func (n upcoming) fetch(x, first, lines, i int) (p tile.Prefetch) {
+	if lines = min(lines, n.lines[x]-first); lines > 0 && i*n.ld[x] < len(n.rows[x]) {
+		p = tile.Prefetch{Rows: n.rows[x][min(i*n.ld[x]+first*cacheLine/4, len(n.rows[x])-1):], LD: n.ld[x], Lines: lines}
+	}
+	return p
+}
