@@ -2,11 +2,18 @@ package generic
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
-// delta is tile.Delta, token by token.
+// delta is tile.Delta, token by token, for some columns at a time: they do not depend on each other.
 func delta(p *tile.Delta) {
-	u := make([]float32, p.N)
+	var u [64]float32
+	for j := 0; j < p.N; j += len(u) {
+		deltaColumns(p, j, u[:min(len(u), p.N-j)])
+	}
+}
+
+// deltaColumns is delta for as many columns from j on as u has.
+func deltaColumns(p *tile.Delta, j int, u []float32) {
 	one := p.Recur
-	one.T, one.V, one.RowV = 1, u, nil
+	one.T, one.N, one.S, one.V, one.RowV = 1, len(u), p.S[j:], u, nil
 	for t := range p.T {
 		decay, beta, rowV := float32(1), float32(1), float32(1)
 		if p.Decay != nil {
@@ -31,14 +38,14 @@ func delta(p *tile.Delta) {
 				}
 				e *= d
 			}
-			for j, s := range p.S[k*p.LDS:][:p.N] {
-				u[j] += e * s
+			for i, s := range one.S[k*p.LDS:][:len(u)] {
+				u[i] += e * s
 			}
 		}
-		for j, v := range p.V[t*p.LDV:][:p.N] {
-			u[j] = rowV*v - beta*u[j]
+		for i, v := range p.V[t*p.LDV+j:][:len(u)] {
+			u[i] = rowV*v - beta*u[i]
 		}
-		one.K, one.Q, one.O = p.K[t*p.LDK:], p.Q[t*p.LDQ:], p.O[t*p.LDO:]
+		one.K, one.Q, one.O = p.K[t*p.LDK:], p.Q[t*p.LDQ:], p.O[t*p.LDO+j:]
 		if p.Decay != nil {
 			one.Decay = p.Decay[t:]
 		}
