@@ -19,12 +19,14 @@ type Gradients struct {
 	Value     Tensor // (B, T, Hkv*dv)
 	PastState Tensor // (B, Hkv, dk, dv), optional
 	Decay     Tensor // as the decay, optional; of the decay's own unit, the natural logarithm
+	Beta      Tensor // as beta, optional
 }
 
 // gradientArgs are the checked arguments that only a backward pass has; nil where absent.
 type gradientArgs struct {
 	gradOutput, gradState                              []float32
 	gradQuery, gradKey, gradValue, gradPast, gradDecay []float32
+	gradBeta                                           []float32
 }
 
 // Backward computes the gradients of the inputs of Forward from those of its outputs. The decay may be one a head (B,T,Hkv) or one a
@@ -56,6 +58,34 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	}.checkBackward(grads, gout, in)
 	if err != nil {
 		return err
+	}
+	return runAttention(args, o.Candidate)
+}
+
+// Backward computes the gradients of the inputs of Forward from those of its outputs, in chunks (delta_backward.go says how). A decay per key,
+// packed sequences, kept states and InverseGQA have no backward pass; HeadDecay, being fixed, has no gradient. It returns an
+// *ArgumentError that names the argument if one is wrong, before anything is written.
+//
+// Errors are within ErrorBound of the largest number of the same gradient (that of the decay, which is a sum over all later tokens, of that sum
+// over absolute values besides), for keys of about unit length and beta within 0 and 1. A NaN
+// or Inf may spoil all gradients of its own chunk and of those before, and the states' after it.
+func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs) error {
+	rule, err := o.rule()
+	if err != nil {
+		return err
+	}
+	if o.InverseGQA && o.QHeads < o.KVHeads {
+		return refuse("InverseGQA", "unset: it has no backward pass", "set")
+	}
+	args, err := attentionOp{
+		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
+		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, backward: true,
+	}.checkBackward(grads, gout, in)
+	if err != nil {
+		return err
+	}
+	if args.problem.Decay == tile.DecayKey {
+		return refuse("decay", "one a head: one per key has no backward pass", "shape %v", in.Decay.Shape)
 	}
 	return runAttention(args, o.Candidate)
 }
@@ -106,6 +136,15 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 			return a, err
 		}
 	}
+	if grads.Beta.present() {
+		if a.beta == nil {
+			return a, refuse("grad_beta", "absent with rule "+o.rule, "given")
+		}
+		if err := checkTensor("grad_beta", "the shape of beta", grads.Beta, in.Beta.Shape...); err != nil {
+			return a, err
+		}
+	}
+	a.gradBeta = grads.Beta.Data
 	a.gradQuery, a.gradKey, a.gradValue = grads.Query.Data, grads.Key.Data, grads.Value.Data
 	a.gradPast, a.gradDecay = grads.PastState.Data, grads.Decay.Data
 	return a, a.checkGradientAliases()
@@ -121,10 +160,10 @@ type named struct {
 func (a *attentionArgs) checkGradientAliases() error {
 	outputs := [...]named{
 		{"grad_query", a.gradQuery}, {"grad_key", a.gradKey}, {"grad_value", a.gradValue},
-		{"grad_past_state", a.gradPast}, {"grad_decay", a.gradDecay},
+		{"grad_past_state", a.gradPast}, {"grad_decay", a.gradDecay}, {"grad_beta", a.gradBeta},
 	}
 	inputs := [...]named{
-		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"past_state", a.past},
+		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
 		{"grad_output", a.gradOutput}, {"grad_present_state", a.gradState},
 	}
 	for i, out := range outputs {

@@ -20,14 +20,20 @@ func (a *attentionArgs) newGradients() {
 	if a.decay != nil {
 		a.gradDecay = aligned(len(a.decay))
 	}
+	if a.beta != nil {
+		a.gradBeta = aligned(len(a.beta))
+	}
 }
 
 // oracleBackward evaluates the gradients of some arguments.
 func (a *attentionArgs) oracleBackward() generic.AttentionGradients {
 	s := a.problem.Shape
-	return generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay,
-		KeyDecay: a.problem.Decay == tile.DecayKey}.
-		OracleBackward(a.query, a.key, a.value, a.past, a.decay, a.gradOutput, a.gradState)
+	o := generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay,
+		KeyDecay: a.problem.Decay == tile.DecayKey, BetaHeads: a.betaHeads}
+	if a.problem.Op == tile.DeltaRule {
+		return o.OracleDeltaBackward(a.query, a.key, a.value, a.past, a.decay, a.beta, a.gradOutput, a.gradState)
+	}
+	return o.OracleBackward(a.query, a.key, a.value, a.past, a.decay, a.gradOutput, a.gradState)
 }
 
 // compared is an array with what it should be.
@@ -49,6 +55,9 @@ func (a *attentionArgs) gradients(r generic.AttentionGradients) []compared {
 	if a.gradDecay != nil {
 		c = append(c, compared{"grad_decay", a.gradDecay, r.Decay, r.DecayAbs})
 	}
+	if a.gradBeta != nil {
+		c = append(c, compared{"grad_beta", a.gradBeta, r.Beta, r.BetaAbs})
+	}
 	return c
 }
 
@@ -64,7 +73,8 @@ func (a *attentionArgs) backwardError(r generic.AttentionGradients) float64 {
 // backwardBound is ErrorBound of a backward pass: eps (4T + dk + dv + G + 16) for G query heads a state head. A term passes through
 // at most T state updates as in a forward pass and a dot product of length dv (dq, dk) or dk (dv); dk, dv and the past state's gradient are
 // sums over G heads. The decay's gradient is a sum of products with those, taken over the keys in float32 and over the tokens in
-// float64.
+// float64. The delta rules' gradients are as close to the largest of their kind, where the keys are of about unit length and beta within 0 and 1: the
+// triangles are then well conditioned.
 func backwardBound(s tile.Shape) float64 {
 	return eps * float64(4*s.T+s.Dk+s.Dv+s.Hq/s.Hkv+16)
 }

@@ -67,3 +67,18 @@ func checkBackwardConfig(p tile.Problem, c tile.Candidate, prim *tile.Primitives
 	}
 	return nil
 }
+
+// deltaBackwardParams are the tunables of a backward pass of the delta rules: those of the chunk form that it has.
+func deltaBackwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
+	return slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "panel" || q.Name == "order" })
+}
+
+// defaultDeltaBackward is the config that its tuning begins with.
+func defaultDeltaBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
+	s := p.Shape
+	chunk := min(32, slices.Max(chunks(s)))
+	for chunk > 16 && chunk*chunk*max(s.Dk, s.Dv) > maxCallFlops {
+		chunk /= 2
+	}
+	return tile.Config{"chunk": chunk, "mr": prim.NN[0].MR, "nr": prim.NN[0].NR, "nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR}
+}

@@ -31,15 +31,23 @@ type DeltaRule struct {
 // Forward computes the output and the state after the last token. It returns an *ArgumentError that names
 // the argument if one is wrong, before anything is written. T = 0 hands the state on unchanged.
 func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
-	rule := o.Rule
-	if rule == "" {
-		rule = tile.RuleGatedDelta
-	}
-	if rule != tile.RuleDelta && rule != tile.RuleGatedDelta {
-		return refuse("Rule", `"delta" or "gated_delta"`, "%q", o.Rule)
+	rule, err := o.rule()
+	if err != nil {
+		return err
 	}
 	return forwardAttention(attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, inverse: o.InverseGQA,
 	}, out, in)
+}
+
+// rule is the rule by name, gated_delta by default.
+func (o *DeltaRule) rule() (string, error) {
+	switch o.Rule {
+	case "", tile.RuleGatedDelta:
+		return tile.RuleGatedDelta, nil
+	case tile.RuleDelta:
+		return tile.RuleDelta, nil
+	}
+	return "", refuse("Rule", `"delta" or "gated_delta"`, "%q", o.Rule)
 }

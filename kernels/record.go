@@ -25,7 +25,7 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
-	if p.Dir == tile.Backward {
+	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
 		return recordBackward(p, c, prim)
 	}
 	return recordAttention(p, c, r)
@@ -67,6 +67,8 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 	}{
 		{"query", in.query, sim.Input}, {"key", in.key, sim.Input}, {"value", in.value, sim.Input}, {"decay", in.decay, sim.Input},
 		{"output", in.output, sim.Output}, {"state", in.state, sim.State},
+		{"grad output", in.gradOutput, sim.Input}, {"grad query", in.gradQuery, sim.Output}, {"grad key", in.gradKey, sim.Output},
+		{"grad value", in.gradValue, sim.Output},
 	} {
 		r.Buffer(b.name, b.data, b.kind)
 	}
@@ -177,7 +179,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		a.headDecay = aligned(s.Hkv)
 	}
 	if p.Dir == tile.Backward {
-		a.gradOutput = a.output
+		a.gradOutput, a.output = a.output, nil
 		a.newGradients()
 	}
 	if p.Op == tile.DeltaRule {

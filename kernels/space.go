@@ -27,6 +27,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 		}, nil
 	}
 	switch {
+	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
+		return deltaBackwardParams(p, prim), nil
 	case p.Dir == tile.Backward:
 		return backwardParams(p, prim), nil
 	case p.Full:
@@ -179,6 +181,9 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if !ok {
 		prim = genericPrimitives()
 	}
+	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
+		return defaultDeltaBackward(p, prim)
+	}
 	if p.Dir == tile.Backward {
 		return defaultBackward(p, prim)
 	}
@@ -236,6 +241,9 @@ func names(p tile.Problem, prim *tile.Primitives, form int) []string {
 	if hasForms(p) && form == formRecurrence {
 		return slices.Clone(recurrenceNames)
 	}
+	if p.Dir == tile.Backward {
+		return slices.Collect(maps.Keys(defaultDeltaBackward(p, prim)))
+	}
 	return slices.Collect(maps.Keys(defaultChunks(p, prim)))
 }
 
@@ -254,7 +262,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	if !ok {
 		return fmt.Errorf("kernels: ISA %q cannot run here", c.ISA)
 	}
-	if p.Dir == tile.Backward {
+	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
 		return checkBackwardConfig(p, c, prim)
 	}
 	if p.Precision == tile.BFloat16 {
@@ -295,6 +303,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		lo, hi int
 	}
 	limits := []limit{{"chunk", 1, maxChunk}, {"panel", 1, maxPanel}, {"order", 0, 1}}
+	if p.Dir == tile.Backward {
+		limits = limits[:1]
+	}
 	recurrence := hasForms(p) && c.Config["form"] == formRecurrence
 	if recurrence {
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, 1}}
@@ -314,8 +325,12 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		}
 		return nil
 	}
-	if chunk := c.Config["chunk"]; chunk > 16 && chunk*chunk*p.Shape.Dk > 2*maxCallFlops {
-		return fmt.Errorf("kernels: chunk=%d makes calls too long with keys %d wide", chunk, p.Shape.Dk)
+	width := p.Shape.Dk
+	if p.Dir == tile.Backward { // whose triangles are products of values too
+		width = max(width, p.Shape.Dv)
+	}
+	if chunk := c.Config["chunk"]; chunk > 16 && chunk*chunk*width > 2*maxCallFlops {
+		return fmt.Errorf("kernels: chunk=%d makes calls too long with rows %d wide", chunk, width)
 	}
 	for _, t := range []struct {
 		mr, nr string

@@ -62,8 +62,8 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
 // grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
 // each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables; linear attention's backward
-// pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv). 0 for an op
-// or direction that it does not know.
+// pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv), that of the delta rules
+// 4 and 12. 0 for an op or direction that it does not know.
 func UsefulFlops(p tile.Problem) int64 {
 	s := p.Shape
 	if !knownDirection(p) {
@@ -77,6 +77,9 @@ func UsefulFlops(p tile.Problem) int64 {
 		}
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 2*int64(s.Hkv))
 	case tile.DeltaRule:
+		if p.Dir == tile.Backward {
+			return tokens * square * (4*int64(s.Hq) + 12*int64(s.Hkv))
+		}
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
 	case tile.HashLayer:
 		if s.Tau > 0 {
@@ -92,7 +95,7 @@ func knownDirection(p tile.Problem) bool {
 	case tile.Forward, "":
 		return true
 	case tile.Backward:
-		return p.Op == tile.LinearAttention
+		return p.Op == tile.LinearAttention || p.Op == tile.DeltaRule
 	}
 	return false
 }

@@ -86,7 +86,7 @@ func TestRoofGrowsWithTheProblem(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range []tile.Problem{{Op: "unknown"}, {Op: tile.HashLayer}, {Op: tile.DeltaRule, Dir: "bwd"}, {Op: tile.DeltaRule, DType: "int3"}} {
+	for _, p := range []tile.Problem{{Op: "unknown"}, {Op: tile.HashLayer}, {Op: tile.HashLayer, Dir: "bwd"}, {Op: tile.DeltaRule, DType: "int3"}} {
 		if _, err := Roof(d, p); err == nil {
 			t.Errorf("%+v has a roof", p)
 		}

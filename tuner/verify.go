@@ -110,6 +110,12 @@ func verifiedProblems() []tile.Problem {
 		}
 		ps = append(ps, tile.Problem{Op: tile.LinearAttention, Rule: rule, Decay: decay, Dir: tile.Backward, Shape: s})
 	}
+	for _, p := range ps {
+		if p.Op == tile.DeltaRule && p.Decay != tile.DecayKey {
+			p.Dir = tile.Backward
+			ps = append(ps, p)
+		}
+	}
 	for i := range ps {
 		ps[i].DType, ps[i].Threads = "float32", 2
 	}

@@ -36,8 +36,8 @@ bfloat16, the states being of one type and all other arrays of one.
 
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
-(B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd (linear-attention) also grad_output (B,T,Hq*dv), optional
-grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state and grad_decay where past_state and decay are given.
+(B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd also grad_output (B,T,Hq*dv), optional
+grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay and grad_beta where past_state, decay and beta are given.
 hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).
 causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,C,K-1). It gives output (B,C,L) and present_state.`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
@@ -70,7 +70,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.IntVar(&f.kvHeads, "kv-heads", 0, "key, value and state heads, attention ops")
 	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
-	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (linear-attention)")
+	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (attention ops)")
 	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
 	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
 	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
@@ -96,9 +96,6 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 	}
 	switch f.op {
 	case tile.LinearAttention, tile.DeltaRule:
-		if f.dir == tile.Backward && f.op != tile.LinearAttention {
-			return fmt.Errorf("--dir %s does not apply to %s", f.dir, f.op)
-		}
 		if f.dir == tile.Backward && cmd.Flags().Changed("precision") {
 			return fmt.Errorf("--precision does not apply to --dir %s", f.dir)
 		}

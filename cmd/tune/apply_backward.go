@@ -6,7 +6,7 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// applyBackward computes the gradients of linear-attention.
+// applyBackward computes the gradients of an attention op.
 type applyBackward struct {
 	applyAttention
 	gout kernels.OutputGradients
@@ -15,7 +15,7 @@ type applyBackward struct {
 func (a *applyBackward) arrays() []applyArray {
 	var inputs []applyArray
 	for _, in := range a.applyAttention.arrays() {
-		if in.name != "beta" && in.name != "past_normalizer" {
+		if in.name != "past_normalizer" && (in.name != "beta" || a.flags.op == tile.DeltaRule) {
 			inputs = append(inputs, in)
 		}
 	}
@@ -30,6 +30,9 @@ func (a *applyBackward) outputs() map[string][]int {
 	if a.in.Decay.Shape != nil {
 		shapes["grad_decay"] = a.in.Decay.Shape
 	}
+	if a.in.Beta.Shape != nil {
+		shapes["grad_beta"] = a.in.Beta.Shape
+	}
 	return shapes
 }
 
@@ -43,6 +46,7 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 	}{
 		{"grad_query", &grads.Query}, {"grad_key", &grads.Key}, {"grad_value", &grads.Value},
 		{"grad_past_state", &grads.PastState}, {"grad_decay", &grads.Decay},
+		{"grad_beta", &grads.Beta},
 	} {
 		if shape, ok := a.outputs()[g.name]; ok {
 			*g.to = kernels.NewTensor(shape...)
@@ -50,6 +54,14 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 		}
 	}
 	f := a.flags
+	if f.op == tile.DeltaRule {
+		op := kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
+			InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
+		if err := op.Backward(&grads, &a.gout, &a.in); err != nil {
+			return nil, err
+		}
+		return arrays, nil
+	}
 	op := kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
 		Full: f.full, FeatureMap: f.featureMap, Normalize: f.normalize, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
 	if err := op.Backward(&grads, &a.gout, &a.in); err != nil {

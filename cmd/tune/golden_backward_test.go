@@ -17,6 +17,7 @@ import (
 var backwardRules = map[string]string{
 	"linear_attn": tile.RuleLinear, "retention": tile.RuleGated, "simple_gla": tile.RuleGated, "gla": tile.RuleGated,
 	"lightning_attn2": tile.RuleGated, "decay_linear_attn_state": tile.RuleGated,
+	"delta_rule": tile.RuleDelta, "delta_rule_beta2": tile.RuleDelta, "gated_delta_rule": tile.RuleGatedDelta,
 }
 
 func TestGoldenBackward(t *testing.T) {
@@ -56,7 +57,11 @@ func (c paperCase) backward(t *testing.T, a arrays, isa tile.ISA) {
 	q, _ := a.Header("in_q")
 	v, _ := a.Header("in_v")
 	tokens, heads, dk, dv := q.Shape[0], q.Shape[1], q.Shape[2], v.Shape[2]
-	flags := []string{"--op", tile.LinearAttention, "--dir", tile.Backward, "--rule", backwardRules[c.Op], "--q-heads", fmt.Sprint(heads),
+	op := tile.LinearAttention
+	if strings.Contains(c.Op, "delta") {
+		op = tile.DeltaRule
+	}
+	flags := []string{"--op", op, "--dir", tile.Backward, "--rule", backwardRules[c.Op], "--q-heads", fmt.Sprint(heads),
 		"--kv-heads", fmt.Sprint(heads), "--isa", string(isa), "--scale", strconv.FormatFloat(params.Scale, 'g', -1, 64)}
 	var decay []string
 	for _, g := range params.Gamma {
@@ -78,6 +83,7 @@ func (c paperCase) backward(t *testing.T, a arrays, isa tile.ISA) {
 	}{
 		{"in_q", "query", []int{1, tokens, heads * dk}}, {"in_k", "key", []int{1, tokens, heads * dk}}, {"in_v", "value", []int{1, tokens, heads * dv}},
 		{"in_s0", "past_state", []int{1, heads, dk, dv}}, {"in_g", "decay", []int{1, tokens, heads}}, {"in_gk", "decay", []int{1, tokens, heads * dk}},
+		{"in_beta", "beta", []int{1, tokens, heads}},
 		{"in_do", "grad_output", []int{1, tokens, heads * dv}}, {"in_dsT", "grad_present_state", []int{1, heads, dk, dv}},
 	} {
 		if x, ok := a.input(t, w.from, w.to, w.shape...); ok {
@@ -86,7 +92,7 @@ func (c paperCase) backward(t *testing.T, a arrays, isa tile.ISA) {
 	}
 	got := apply(t, inputs, flags...)
 	for from, to := range map[string]string{"grad_q": "grad_query", "grad_k": "grad_key", "grad_v": "grad_value", "grad_s0": "grad_past_state",
-		"grad_g": "grad_decay", "grad_gk": "grad_decay"} {
+		"grad_g": "grad_decay", "grad_gk": "grad_decay", "grad_beta": "grad_beta"} {
 		if want := a.values(t, from); want != nil {
 			normalised(t, to, got.values(t, to), want, c.RTol)
 		}

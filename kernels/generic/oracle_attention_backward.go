@@ -14,6 +14,7 @@ import "math"
 type AttentionGradients struct {
 	Query, Key, Value, Past, Decay                []float64
 	QueryAbs, KeyAbs, ValueAbs, PastAbs, DecayAbs []float64
+	Beta, BetaAbs                                 []float64 // delta rules, as beta
 }
 
 // OracleBackward evaluates the adjoint of the recurrence of the rules linear and gated token by token. The state S goes forward as in

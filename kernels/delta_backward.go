@@ -1,0 +1,428 @@
+package kernels
+
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// deltaBackward is a prepared backward call of delta-rule in chunks (Yang et al. 2024, section 3, with the decay of Gated DeltaNet). With c, d and D
+// the decays of a chunk as in attention, B = diag(beta), M = D (K Kᵀ) strictly lower and S the state before a chunk, the forward sweep finds
+//
+//	Z = the solution of (I + M B) Z = V - c K S          so that U = B Z
+//	S = c_n S + (d K)ᵀ U
+//
+// and keeps Z and every S. The reverse sweep takes R, the gradient of the state after the chunk, from the last chunk to the first:
+//
+//	P  = scale D (Q Kᵀ);  dP = scale D (dO Uᵀ)           lower triangles, each query head
+//	dQ = scale c dO Sᵀ + dP K                            each query head
+//	dU = Pᵀ dO + d K R
+//	X  = the solution of (I + Mᵀ B) X = dU;  Y = B X;  N = -D (Y Uᵀ), strictly lower
+//	dV = Y;  dbeta = rows of X . Z
+//	dK = d U Rᵀ - c Y Sᵀ + N K + Nᵀ K + dPᵀ Q
+//	R  = c_n R + (scale c Q)ᵀ dO - (c K)ᵀ Y
+//
+// The triangle of X is solved from its last row to the first: its rows and columns are taken in reverse. The decay's gradient is a
+// sum over later tokens, dg_t = dg_(t+1) + q_t . dq_t - v_t . dv_t, that begins with <S, R> after the last one: a factor on the state
+// before token t scales what all later tokens read of it, their values left out.
+//
+// A state head is one unit, whose chunks are walked forward and then back.
+type deltaBackward struct {
+	attentionArgs
+	prim           *tile.Primitives
+	nn, nt, tn     func(*tile.Product)
+	chunk, ld      int
+	group          int // query heads of a state head
+	units, workers int
+	work           []*deltaBackwardWork
+	factor         []float32 // exp(headDecay)
+	beta           []float32 // gradient of each state head, (units, T)
+}
+
+// deltaBackwardWork is one worker's scratch, kept between calls.
+type deltaBackwardWork struct {
+	states          []float32 // before each chunk, and after the last
+	z               []float32 // of all tokens
+	r               []float32 // gradient of the state
+	k, kb, kr       []float32 // of a chunk: keys, those times beta, both by turns in reverse
+	u, du, x, y     []float32
+	q, out          []float32
+	gradQ, gradK    []float32
+	m, p            []float32 // triangles
+	g, c, d, dr, gr []float32 // decays, and those of the tokens in reverse
+	beta, ub        []float32
+	row, rowQ, rowK []float32
+	rowD            []float32
+	terms           []float64 // of the decay's gradient
+	product         tile.Product
+	solve           tile.Solve
+	pack            tile.Pack
+	decay           tile.Decay
+	exp             tile.Exp
+}
+
+func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *deltaBackward {
+	s := p.Shape
+	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: s.Hq / s.Hkv, units: s.B * s.Hkv}
+	a.problem = p
+	a.ld = roundUp(a.chunk, cacheLine/4)
+	nn, _ := tile.Find(prim.NN, cfg["mr"], cfg["nr"])
+	tn, _ := tile.Find(prim.TN, cfg["mr"], cfg["nr"])
+	nt, _ := tile.Find(prim.NT, cfg["nt_mr"], cfg["nt_nr"])
+	a.nn, a.tn, a.nt = nn.Run, tn.Run, nt.Run
+	_, _, a.workers = planUnits(p, float64(4*s.Hq+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
+	a.factor, a.beta = make([]float32, s.Hkv), aligned(a.units*s.T)
+	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
+	for range a.workers {
+		w := &deltaBackwardWork{
+			states: aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), r: aligned(size),
+			k: aligned(n * s.Dk), kb: aligned(n * s.Dk), kr: aligned(n * s.Dk), q: aligned(n * s.Dk),
+			u: aligned(n * s.Dv), du: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), ub: aligned(n),
+			out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
+			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld), dr: aligned(n * a.ld), gr: aligned(n),
+			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
+		}
+		for i := range w.c { // a table that only counts or records leaves them as they are
+			w.c[i] = 1
+		}
+		a.work = append(a.work, w)
+	}
+	return a
+}
+
+// set points the call at checked arguments of its problem.
+func (a *deltaBackward) set(args attentionArgs) {
+	a.attentionArgs = args
+	for h, g := range args.headDecay {
+		a.factor[h] = float32(math.Exp(float64(g)))
+	}
+}
+
+// release drops the caller's arrays.
+func (a *deltaBackward) release() {
+	a.attentionArgs = attentionArgs{problem: a.problem}
+	for _, w := range a.work {
+		w.product, w.pack, w.exp = tile.Product{}, tile.Pack{}, tile.Exp{}
+	}
+}
+
+func (a *deltaBackward) parts() int { return a.workers }
+
+// part walks one worker's share of the units.
+func (a *deltaBackward) part(i int) {
+	w := a.work[i]
+	for u := i * a.units / a.workers; u < (i+1)*a.units/a.workers; u++ {
+		a.begin(w, u)
+		for t := 0; t < a.problem.Shape.T; t += a.chunk {
+			a.forwardStep(w, u, t)
+		}
+		a.turn(w, u)
+		for t := a.lastChunk(); t >= 0; t -= a.chunk {
+			a.reverseStep(w, u, t)
+		}
+		a.end(w, u)
+	}
+}
+
+// finish adds up the gradients of a beta that heads share, always in the same order.
+func (a *deltaBackward) finish() {
+	if a.gradBeta == nil {
+		return
+	}
+	s := a.problem.Shape
+	for b := range s.B {
+		for t := range s.T {
+			row := a.gradBeta[(b*s.T+t)*a.betaHeads:][:a.betaHeads]
+			clear(row)
+			for h := range s.Hkv {
+				row[h%a.betaHeads] += a.beta[(b*s.Hkv+h)*s.T+t]
+			}
+		}
+	}
+}
+
+func (a *deltaBackward) lastChunk() int {
+	return (a.problem.Shape.T+a.chunk-1)/a.chunk*a.chunk - a.chunk
+}
+
+// state is the state before a chunk that begins at token t.
+func (a *deltaBackward) state(w *deltaBackwardWork, t int) []float32 {
+	size := a.problem.Shape.Dk * a.problem.Shape.Dv
+	return w.states[(t+a.chunk-1)/a.chunk*size:][:size]
+}
+
+func (a *deltaBackward) begin(w *deltaBackwardWork, u int) {
+	first := a.state(w, 0)
+	if a.past == nil {
+		clear(first)
+		return
+	}
+	copy(first, a.past[u*len(first):])
+}
+
+// turn sets R to the present state's gradient.
+func (a *deltaBackward) turn(w *deltaBackwardWork, u int) {
+	if a.gradState == nil {
+		clear(w.r)
+		return
+	}
+	copy(w.r, a.gradState[u*len(w.r):])
+}
+
+// rows of a state head's tokens from t on in an array of so many heads, and the distance of rows.
+func (a *deltaBackward) rows(v []float32, u, t, heads, head, width int) ([]float32, int) {
+	s := a.problem.Shape
+	return v[((u/s.Hkv*s.T+t)*heads+head)*width:], heads * width
+}
+
+// gates fills a chunk's decays, betas and the row factors that are made of them, and copies its keys.
+func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	row := u/s.Hkv*s.T + t
+	for i := range n {
+		w.beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+h%a.betaHeads]
+	}
+	switch a.problem.Decay {
+	case tile.DecayFixed:
+		for i := range n {
+			w.g[i] = a.factor[h]
+		}
+	case tile.DecayHead:
+		w.exp = tile.Exp{Src: a.attentionArgs.decay[row*s.Hkv+h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+	if a.problem.Decay != tile.DecayNone {
+		w.decay = tile.Decay{G: w.g, C: w.c, D: w.d, LDD: a.ld, N: n}
+		a.prim.Decay(&w.decay)
+	}
+	for i := range n {
+		d := float32(1)
+		if a.problem.Decay != tile.DecayNone {
+			d = w.d[(n-1)*a.ld+i]
+		}
+		w.rowD[i], w.ub[i] = d, d*w.beta[i]
+		w.rowK[i], w.rowQ[i] = -w.c[i], a.scale*w.c[i]
+	}
+	key, ldk := a.rows(a.key, u, t, s.Hkv, h, s.Dk)
+	a.copyRows(w, w.k, s.Dk, key, ldk, nil, n, s.Dk)
+	a.copyRows(w, w.kb, s.Dk, key, ldk, w.beta, n, s.Dk)
+}
+
+func (a *deltaBackward) copyRows(w *deltaBackwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
+	copyRows(a.prim, &w.pack, dst, ldd, src, lds, row, n, width)
+}
+
+// mask is the chunk's decays, nil without.
+func (a *deltaBackward) mask(w *deltaBackwardWork) []float32 {
+	if a.problem.Decay == tile.DecayNone {
+		return nil
+	}
+	return w.d
+}
+
+// decayed is the factor that a chunk's tokens put on the state.
+func (a *deltaBackward) decayed(w *deltaBackwardWork, n int) float32 { return w.c[n-1] }
+
+// full runs a product of whole operands, in calls that are short enough.
+func (a *deltaBackward) full(w *deltaBackwardWork, run func(*tile.Product), p tile.Product, transposed bool) {
+	rows := max(1, maxCallFlops/(2*p.N*p.K))
+	for i := 0; i < p.M; i += rows {
+		w.product = p
+		w.product.M = min(rows, p.M-i)
+		if transposed {
+			w.product.A = p.A[i:]
+		} else {
+			w.product.A = p.A[i*p.LDA:]
+		}
+		w.product.C = p.C[i*p.LDC:]
+		if p.Row != nil {
+			w.product.Row = p.Row[i:]
+		}
+		run(&w.product)
+	}
+}
+
+// one runs a product of a triangle, which a checked config keeps short enough.
+func (a *deltaBackward) one(w *deltaBackwardWork, run func(*tile.Product), p tile.Product) {
+	w.product = p
+	run(&w.product)
+}
+
+// forwardStep finds Z for a chunk and the state after it.
+func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
+	s := a.problem.Shape
+	n := min(a.chunk, s.T-t)
+	a.gates(w, u, t, n)
+	state, after, z := a.state(w, t), a.state(w, t+n), w.z[t*s.Dv:]
+	value, ldv := a.rows(a.value, u, t, s.Hkv, u%s.Hkv, s.Dv)
+	a.copyRows(w, z, s.Dv, value, ldv, nil, n, s.Dv)
+	a.one(w, a.nt, tile.Product{A: w.k, B: w.kb, C: w.m, Mask: a.mask(w), LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
+	a.full(w, a.nn, tile.Product{A: w.k, B: state, C: z, Row: w.rowK, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk, Beta: 1}, false)
+	w.solve = tile.Solve{L: w.m, X: z, LDL: a.ld, LDX: s.Dv, N: n, W: s.Dv}
+	a.prim.Solve(&w.solve)
+	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.ub, n, s.Dv)
+	a.carry(w, after, state, n)
+	a.full(w, a.tn, tile.Product{A: w.k, B: w.u, C: after, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+}
+
+// carry sets a state to the chunk's decay times another, which may be the same.
+func (a *deltaBackward) carry(w *deltaBackwardWork, dst, src []float32, n int) {
+	s := a.problem.Shape
+	factor := a.decayed(w, n)
+	if factor == 1 && same(dst, src) {
+		return
+	}
+	for i := range n {
+		w.row[i] = factor
+	}
+	for i := 0; i < s.Dk; i += n {
+		a.copyRows(w, dst[i*s.Dv:], s.Dv, src[i*s.Dv:], s.Dv, w.row, min(n, s.Dk-i), s.Dv)
+	}
+}
+
+// reverseStep finds the gradients of a chunk, and takes R back to the state before it. Rows that lie a power of two apart share few sets of the
+// first level, so what a chunk reads and adds to lies side by side.
+func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	n := min(a.chunk, s.T-t)
+	a.gates(w, u, t, n)
+	state, z, mask := a.state(w, t), w.z[t*s.Dv:], a.mask(w)
+	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.beta, n, s.Dv)
+	a.full(w, a.nt, tile.Product{A: w.u, B: w.r, C: w.gradK, Row: w.rowD, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv}, false)
+	a.full(w, a.nn, tile.Product{A: w.k, B: w.r, C: w.du, Row: w.rowD, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk}, false)
+	a.carry(w, w.r, w.r, n)
+	for head := h * a.group; head < (h+1)*a.group; head++ {
+		a.reverseQuery(w, u, t, n, head, state)
+	}
+	a.solveReverse(w, n)
+	a.copyRows(w, w.y, s.Dv, w.x, s.Dv, w.beta, n, s.Dv)
+	gradValue, ldv := a.rows(a.gradValue, u, t, s.Hkv, h, s.Dv)
+	a.copyRows(w, gradValue, ldv, w.y, s.Dv, nil, n, s.Dv)
+
+	for i := range n {
+		w.row[i] = -1
+	}
+	a.one(w, a.nt, tile.Product{A: w.y, B: w.u, C: w.p, Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true, Strict: 1})
+	a.one(w, a.nn, tile.Product{A: w.p, B: w.k, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	a.full(w, a.tn, tile.Product{A: w.p, B: w.k, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1}, true)
+	a.full(w, a.nt, tile.Product{A: w.y, B: state, C: w.gradK, Row: w.rowK, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv, Beta: 1}, false)
+	gradKey, ldk := a.rows(a.gradKey, u, t, s.Hkv, h, s.Dk)
+	a.copyRows(w, gradKey, ldk, w.gradK, s.Dk, nil, n, s.Dk)
+	a.copyRows(w, w.kb, s.Dk, w.k, s.Dk, w.rowK, n, s.Dk)
+	a.full(w, a.tn, tile.Product{A: w.kb, B: w.y, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+	a.sums(w, u, t, n)
+}
+
+// reverseQuery does what a query head adds: its own gradient, and its part of dU, dK and R.
+func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, head int, state []float32) {
+	s, mask := a.problem.Shape, a.mask(w)
+	query, ldq := a.rows(a.query, u, t, s.Hq, head, s.Dk)
+	out, ldo := a.rows(a.gradOutput, u, t, s.Hq, head, s.Dv)
+	gradQuery, _ := a.rows(a.gradQuery, u, t, s.Hq, head, s.Dk)
+	a.copyRows(w, w.q, s.Dk, query, ldq, nil, n, s.Dk)
+	a.copyRows(w, w.out, s.Dv, out, ldo, nil, n, s.Dv)
+	for i := range n {
+		w.row[i] = a.scale
+	}
+	a.one(w, a.nt, tile.Product{A: w.q, B: w.k, C: w.p, Mask: mask, Row: w.row, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true})
+	a.full(w, a.tn, tile.Product{A: w.p, B: w.out, C: w.du, LDA: a.ld, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: n, Beta: 1}, true)
+	a.one(w, a.nt, tile.Product{A: w.out, B: w.u, C: w.p, Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true})
+	a.full(w, a.nt, tile.Product{A: w.out, B: state, C: w.gradQ, Row: w.rowQ, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv}, false)
+	a.one(w, a.nn, tile.Product{A: w.p, B: w.k, C: w.gradQ, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	a.copyRows(w, gradQuery, ldq, w.gradQ, s.Dk, nil, n, s.Dk)
+	a.full(w, a.tn, tile.Product{A: w.p, B: w.q, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1}, true)
+	a.copyRows(w, w.q, s.Dk, w.q, s.Dk, w.rowQ, n, s.Dk)
+	a.full(w, a.tn, tile.Product{A: w.q, B: w.out, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+}
+
+// solveReverse solves for X from dU. With the tokens in reverse the transposed triangle is a lower one.
+func (a *deltaBackward) solveReverse(w *deltaBackwardWork, n int) {
+	s := a.problem.Shape
+	flip := func(dst, src []float32, width int) {
+		for i := range n {
+			copy(dst[i*width:][:width], src[(n-1-i)*width:][:width])
+		}
+	}
+	flip(w.kr, w.k, s.Dk)
+	flip(w.q, w.kb, s.Dk)
+	var mask []float32
+	if a.problem.Decay != tile.DecayNone {
+		w.gr[0] = 1
+		for i := 1; i < n; i++ {
+			w.gr[i] = w.g[n-i]
+		}
+		w.decay = tile.Decay{G: w.gr, C: w.row, D: w.dr, LDD: a.ld, N: n}
+		a.prim.Decay(&w.decay)
+		mask = w.dr
+	}
+	a.one(w, a.nt, tile.Product{A: w.kr, B: w.q, C: w.m, Mask: mask, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
+	flip(w.y, w.du, s.Dv)
+	w.solve = tile.Solve{L: w.m, X: w.y, LDL: a.ld, LDX: s.Dv, N: n, W: s.Dv}
+	a.prim.Solve(&w.solve)
+	flip(w.x, w.y, s.Dv)
+}
+
+// sums takes the dot products of a chunk's rows: the gradient of beta, and the terms of the decay's.
+func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	for i := range n {
+		a.beta[u*s.T+t+i] = float32(dot(w.x[i*s.Dv:][:s.Dv], w.z[(t+i)*s.Dv:]))
+	}
+	if a.gradDecay == nil {
+		return
+	}
+	for i := range n {
+		value, _ := a.rows(a.value, u, t+i, s.Hkv, h, s.Dv)
+		sum := -dot(w.y[i*s.Dv:][:s.Dv], value)
+		for head := h * a.group; head < (h+1)*a.group; head++ {
+			query, _ := a.rows(a.query, u, t+i, s.Hq, head, s.Dk)
+			grad, _ := a.rows(a.gradQuery, u, t+i, s.Hq, head, s.Dk)
+			sum += dot(query[:s.Dk], grad)
+		}
+		w.terms[t+i] = sum
+	}
+}
+
+// end writes the gradients of the past state and the decay.
+func (a *deltaBackward) end(w *deltaBackwardWork, u int) {
+	s := a.problem.Shape
+	if a.gradPast != nil {
+		copy(a.gradPast[u*len(w.r):][:len(w.r)], w.r)
+	}
+	if a.gradDecay == nil || s.T == 0 {
+		return
+	}
+	sum := 0.0
+	if a.gradState != nil {
+		size := s.Dk * s.Dv
+		sum = dot(a.state(w, s.T), a.gradState[u*size:][:size])
+	}
+	for t := s.T - 1; t >= 0; t-- {
+		sum += w.terms[t]
+		a.gradDecay[(u/s.Hkv*s.T+t)*s.Hkv+u%s.Hkv] = float32(sum)
+	}
+}
+
+func (a *deltaBackward) share() (units, perBatch, workers, chunk int, headOuter bool) {
+	return (a.units + a.workers - 1) / a.workers, a.problem.Shape.Hkv, a.workers, a.chunk, true
+}
+
+// walkSteps takes a chunk forward and back in one trip, where a call takes all chunks forward first.
+func (a *deltaBackward) walkSteps(units int, trip func()) {
+	for t := 0; t < a.problem.Shape.T; t += a.chunk {
+		for u := range units {
+			a.forwardStep(a.work[0], u, t)
+			a.reverseStep(a.work[0], u, t)
+		}
+		trip()
+	}
+}
+
+func (a *deltaBackward) scratchBuffers() map[string][]float32 {
+	w := a.work[0]
+	return map[string][]float32{
+		"states": w.states, "z": w.z, "r": w.r, "k": w.k, "k beta": w.kb, "k reverse": w.kr, "q": w.q, "u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "dq": w.gradQ, "dk": w.gradK,
+		"m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "d reverse": w.dr, "g reverse": w.gr, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
+		"row k": w.rowK, "row d": w.rowD, "row u": w.ub,
+	}
+}

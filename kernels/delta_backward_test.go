@@ -1,0 +1,243 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/sim"
+)
+
+var deltaBackwardRules = []tile.Problem{
+	{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone},
+	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayFixed},
+	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead},
+}
+
+func deltaBackwardProblem(rule, threads int, s tile.Shape) tile.Problem {
+	p := deltaBackwardRules[rule%len(deltaBackwardRules)]
+	p.Shape, p.DType, p.Dir, p.Threads = s, tile.Float32, tile.Backward, threads
+	return p
+}
+
+// shareBeta leaves one beta for all heads of a token.
+func shareBeta(a *attentionArgs) {
+	s := a.problem.Shape
+	for i := range s.B * s.T {
+		a.beta[i] = a.beta[i*s.Hkv]
+	}
+	a.beta, a.betaHeads = a.beta[:s.B*s.T], 1
+	a.gradBeta = a.gradBeta[:s.B*s.T]
+}
+
+func TestDeltaBackwardMatchesOracle(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(31, 32))
+		for i := range rounds(60) {
+			group, hkv := 1+r.IntN(3), 1+r.IntN(3)
+			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(150), Hq: hkv * group, Hkv: hkv, Dk: 1 + r.IntN(70), Dv: 1 + r.IntN(70)}
+			p := deltaBackwardProblem(i, 1+r.IntN(4), s)
+			c := backwardCase(t, p, uint64(i))
+			if r.IntN(4) == 0 {
+				shareBeta(&c.attention)
+			}
+			for _, absent := range []*[]float32{&c.attention.past, &c.attention.gradState, &c.attention.gradPast, &c.attention.gradDecay, &c.attention.gradBeta} {
+				if r.IntN(4) == 0 {
+					*absent = nil
+				}
+			}
+			compareBackward(t, c, anyConfig(t, r, p, isa))
+		}
+	})
+}
+
+func TestDeltaBackwardModelShapes(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(33, 34))
+		for i, s := range []tile.Shape{
+			{B: 1, T: 193, Hq: 4, Hkv: 2, Dk: 128, Dv: 128}, {B: 1, T: 256, Hq: 2, Hkv: 2, Dk: 64, Dv: 64}, {B: 2, T: 130, Hq: 1, Hkv: 1, Dk: 64, Dv: 128},
+			{B: 1, T: 1, Hq: 4, Hkv: 4, Dk: 128, Dv: 128}, {B: 1, T: 70, Hq: 1, Hkv: 1, Dk: 256, Dv: 256}, {B: 1, T: 0, Hq: 1, Hkv: 1, Dk: 8, Dv: 8},
+		} {
+			for rule := range deltaBackwardRules {
+				p := deltaBackwardProblem(rule, 1+i%3, s)
+				compareBackward(t, backwardCase(t, p, uint64(i)), anyConfig(t, r, p, isa))
+			}
+		}
+	})
+}
+
+// Strong decay, none, growth and decay to zero must stay within the bound at every chunk size.
+func TestDeltaBackwardExtremeDecay(t *testing.T) {
+	fills := map[string]func(r *rand.Rand) float32{
+		"zero":   func(*rand.Rand) float32 { return 0 },
+		"strong": func(*rand.Rand) float32 { return -20 },
+		"grow":   func(r *rand.Rand) float32 { return 0.01 * r.Float32() },
+		"neginf": func(r *rand.Rand) float32 { return []float32{0, -0.1, float32(math.Inf(-1))}[r.IntN(3)] },
+		"bursts": func(r *rand.Rand) float32 { return []float32{-0.01, -0.01, -0.01, -80}[r.IntN(4)] },
+	}
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		for name, fill := range fills {
+			for rule := 1; rule < len(deltaBackwardRules); rule++ {
+				r := rand.New(rand.NewPCG(37, uint64(rule)))
+				p := deltaBackwardProblem(rule, 2, tile.Shape{B: 1, T: 133, Hq: 4, Hkv: 2, Dk: 24, Dv: 40})
+				c := backwardCase(t, p, 7)
+				for _, gates := range [][]float32{c.attention.decay, c.attention.headDecay} {
+					for i := range gates {
+						gates[i] = fill(r)
+					}
+				}
+				t.Run(fmt.Sprintf("%s/%s", name, p.Decay), func(t *testing.T) {
+					for range 4 {
+						compareBackward(t, c, anyConfig(t, r, p, isa))
+					}
+				})
+			}
+		}
+	})
+}
+
+// The oracle's gradients against differences of the forward oracle's outputs.
+func TestDeltaBackwardOracleDifferences(t *testing.T) {
+	for rule := range deltaBackwardRules {
+		p := deltaBackwardProblem(rule, 1, tile.Shape{B: 1, T: 5, Hq: 4, Hkv: 2, Dk: 3, Dv: 4})
+		a := backwardCase(t, p, 9).attention
+		loss := func() (sum float64) {
+			o := oracleCase(p, a).Oracle(a.query, a.key, a.value, a.past, a.decay, a.beta)
+			for i, g := range a.gradOutput {
+				sum += float64(g) * o.Output[i]
+			}
+			for i, g := range a.gradState {
+				sum += float64(g) * o.State[i]
+			}
+			return sum
+		}
+		r := a.oracleBackward()
+		for _, x := range []struct {
+			name     string
+			values   []float32
+			gradient []float64
+		}{{"query", a.query, r.Query}, {"key", a.key, r.Key}, {"value", a.value, r.Value}, {"past", a.past, r.Past}, {"decay", a.decay, r.Decay}, {"beta", a.beta, r.Beta}} {
+			for i, old := range x.values {
+				const step = 1.0 / (1 << 9)
+				x.values[i] = old + step
+				up, above := loss(), x.values[i]
+				x.values[i] = old - step
+				down, below := loss(), x.values[i]
+				x.values[i] = old
+				want := (up - down) / (float64(above) - float64(below))
+				if math.Abs(want-x.gradient[i]) > 1e-4*(1+math.Abs(want)) {
+					t.Errorf("%s: gradient of %s[%d] is %g, differences give %g", p, x.name, i, x.gradient[i], want)
+				}
+			}
+		}
+	}
+}
+
+func TestDeltaBackwardAllocatesNothing(t *testing.T) {
+	if underRace {
+		t.Skip("the race detector allocates")
+	}
+	p := deltaBackwardProblem(2, 2, tile.Shape{B: 1, T: 200, Hq: 4, Hkv: 4, Dk: 64, Dv: 64})
+	c := backwardCase(t, p, 1)
+	isas := ISAs()
+	x, err := c.Prepare(tile.Candidate{ISA: isas[len(isas)-1], Config: Default(p, isas[len(isas)-1])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Run()
+	if n := testing.AllocsPerRun(10, x.Run); n > 0 {
+		t.Errorf("%g allocations a call", n)
+	}
+}
+
+// A recording executes the flops that the driver's own calls count (a ragged chunk counts as a part of a whole one, whose triangles are larger), and
+// simulates slower than the roof.
+func TestRecordDeltaBackward(t *testing.T) {
+	m, err := machine.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, isa := range executable() {
+		d, err := sim.CPU(m, nil, isa, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rule := range deltaBackwardRules {
+			for _, tokens := range []int{5, 64, 512} {
+				p := deltaBackwardProblem(rule, 1, tile.Shape{B: 2, T: tokens, Hq: 4, Hkv: 2, Dk: 64, Dv: 32})
+				c := tile.Candidate{ISA: isa, Config: Default(p, isa)}
+				program, err := Record(p, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x, err := backwardCase(t, p, 1).Prepare(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := x.ExecutedFlops()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := program.Flops(); float64(got) < float64(want)/1.1 || float64(got) > 1.1*float64(want) {
+					t.Errorf("%s on %s: recorded %d flops, the driver executes %d", p, isa, got, want)
+				}
+				if useful := sim.UsefulFlops(p); want < useful {
+					t.Errorf("%s: executed %d flops, fewer than the useful %d", p, want, useful)
+				}
+				r, err := sim.Simulate(d, program)
+				if err != nil {
+					t.Fatal(err)
+				}
+				roof, err := sim.Roof(d, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.TimeNs < roof.RoofNs {
+					t.Errorf("%s on %s: simulated %.0f ns, faster than its roof %.0f ns", p, isa, r.TimeNs, roof.RoofNs)
+				}
+			}
+		}
+	}
+}
+
+func TestDeltaBackwardRefuses(t *testing.T) {
+	type arguments struct {
+		op    DeltaRule
+		grads Gradients
+		gout  OutputGradients
+		in    Inputs
+	}
+	for name, c := range map[string]struct {
+		argument string
+		spoil    func(a *arguments)
+	}{
+		"as it should be": {"", func(*arguments) {}},
+		"rule":            {"Rule", func(a *arguments) { a.op.Rule = "linear" }},
+		"no beta":         {"beta", func(a *arguments) { a.in.Beta, a.grads.Beta = Tensor{}, Tensor{} }},
+		"beta's gradient": {"grad_beta", func(a *arguments) { a.grads.Beta = NewTensor(1, 3, 1) }},
+		"decay per key":   {"decay", func(a *arguments) { a.in.Decay, a.grads.Decay = NewTensor(1, 3, 8), Tensor{} }},
+		"output":          {"grad_output", func(a *arguments) { a.gout.Output = NewTensor(1, 3, 4) }},
+		"overlap":         {"grad_beta", func(a *arguments) { a.grads.Beta = a.in.Beta }},
+		"packed":          {"Offsets", func(a *arguments) { a.in.Offsets = []int{0, 3} }},
+		"fewer queries": {"InverseGQA", func(a *arguments) {
+			a.op.QHeads, a.op.InverseGQA = 1, true
+		}},
+	} {
+		a := arguments{
+			op:    DeltaRule{QHeads: 2, KVHeads: 2},
+			grads: Gradients{Query: NewTensor(1, 3, 8), Key: NewTensor(1, 3, 8), Value: NewTensor(1, 3, 10), Decay: NewTensor(1, 3, 2), Beta: NewTensor(1, 3, 2)},
+			gout:  OutputGradients{Output: NewTensor(1, 3, 10)},
+			in:    Inputs{Query: NewTensor(1, 3, 8), Key: NewTensor(1, 3, 8), Value: NewTensor(1, 3, 10), Decay: NewTensor(1, 3, 2), Beta: NewTensor(1, 3, 2)},
+		}
+		c.spoil(&a)
+		err := a.op.Backward(&a.grads, &a.gout, &a.in)
+		if c.argument != "" {
+			wantRefusal(t, err, c.argument)
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
