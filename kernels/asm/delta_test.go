@@ -241,8 +241,10 @@ func TestDeltaHugeKeys(t *testing.T) {
 		}
 		clear(c.p.V)
 		clear(c.p.S)
-		if p.Couple(&c.p); !c.p.NonFinite && k.Tokens > 1 {
-			t.Fatal("products of 1e30 and 1e30 are finite")
+		if c.p.C != nil { // a block of one token has no products to prepare
+			if p.Couple(&c.p); !c.p.NonFinite {
+				t.Fatal("products of 1e30 and 1e30 are finite")
+			}
 		}
 		c.p.C = nil
 		c.check(t, k)

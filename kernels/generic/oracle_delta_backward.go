@@ -30,7 +30,9 @@ func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gra
 	largest := func(v []float64) []float64 {
 		most, abs := 0.0, make([]float64, len(v))
 		for _, x := range v {
-			most = max(most, math.Abs(x))
+			if x = math.Abs(x); x > most && !math.IsInf(x, 0) {
+				most = x
+			}
 		}
 		for i := range abs {
 			abs[i] = most
