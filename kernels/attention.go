@@ -1,10 +1,6 @@
 package kernels
 
-import (
-	"math"
-
-	"github.com/rooftune/rooftune/kernels/tile"
-)
+import "github.com/rooftune/rooftune/kernels/tile"
 
 // attention is a prepared call of linear-attention or delta-rule: the chunk
 // form, walked through one table of primitives. A chunk of n tokens of one state head and a range of value columns
@@ -58,15 +54,12 @@ func newAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *atten
 		prim: prim, delta: p.Op == tile.DeltaRule,
 		chunk: cfg["chunk"], panel: min(cfg["panel"], s.Dv), headOuter: cfg["order"] == 1,
 	}
-	nn, _ := tile.Find(prim.NN, cfg["mr"], cfg["nr"])
-	tn, _ := tile.Find(prim.TN, cfg["mr"], cfg["nr"])
-	nt, _ := tile.Find(prim.NT, cfg["nt_mr"], cfg["nt_nr"])
-	a.nn, a.tn, a.nt = nn.Run, tn.Run, nt.Run
+	a.nn, a.nt, a.tn = productTiles(prim, cfg)
 	a.chunk = max(1, min(a.chunk, s.T))
 	a.panel = callPanel(a.panel, a.chunk, s.Dk)
 	a.ld = roundUp(a.chunk, cacheLine/4)
 	a.heads = s.Hkv
-	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/nn.NR))
+	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/cfg["nr"]))
 	a.factor = make([]float32, s.Hkv)
 	width := roundUp((s.Dv+a.split-1)/a.split, cacheLine/4)
 	for range a.workers {
@@ -105,9 +98,7 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 // set points the call at checked arguments of its problem.
 func (a *attention) set(args attentionArgs) {
 	a.attentionArgs = args
-	for h, g := range args.headDecay {
-		a.factor[h] = float32(math.Exp(float64(g)))
-	}
+	args.fixedFactors(a.factor)
 	a.state = stateOr(args.state, &a.scratch, args.problem.Shape)
 	for _, w := range a.work {
 		for i := range w.scale {
@@ -239,17 +230,8 @@ func (a *attention) block(w *attentionWork, u unit, t, n int, forced bool) bool 
 
 // gates fills the decay factors and products, beta and the row scales, and says whether they are finite.
 func (a *attention) gates(w *attentionWork, u unit, row, n int) bool {
-	s := a.problem.Shape
 	sum := float32(0) // stays 0 unless something is non-finite
-	switch a.problem.Decay {
-	case tile.DecayFixed:
-		for i := range n {
-			w.g[i] = a.factor[u.h]
-		}
-	case tile.DecayHead:
-		w.exp = tile.Exp{Src: a.decay[row*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
-		a.prim.Exp(&w.exp)
-	}
+	a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, u.h, n)
 	c := w.ones
 	if a.problem.Decay != tile.DecayNone {
 		c = w.c

@@ -66,7 +66,7 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 // packed sequences, kept states and InverseGQA have no backward pass; HeadDecay, being fixed, has no gradient. It returns an
 // *ArgumentError that names the argument if one is wrong, before anything is written.
 //
-// Errors are within ErrorBound of the largest number of the same gradient (that of the decay, which is a sum over all later tokens, of that sum
+// Errors are within ErrorBound of the largest number of the same gradient in its batch item and state head (that of the decay, which is a sum over all later tokens, of that sum
 // over absolute values besides), for keys of about unit length and beta within 0 and 1. A NaN
 // or Inf may spoil all gradients of its own chunk and of those before, and the states' after it.
 func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs) error {

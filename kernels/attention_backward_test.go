@@ -42,7 +42,7 @@ func compareBackward(t testing.TB, c *Case, cand tile.Candidate) {
 	}
 	x.Run()
 	for _, o := range c.attention.gradients(c.attention.oracleBackward()) {
-		if e := relativeError(o.got, o.want, o.abs); e > ErrorBound(c.Problem) {
+		if e := relativeError(o.got, o.want, o.abs); !(e <= ErrorBound(c.Problem)) {
 			t.Fatalf("%s %s: %s error %.3g above %.3g", c.Problem, cand, o.name, e, ErrorBound(c.Problem))
 		}
 	}

@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -103,9 +102,7 @@ func alignedPairs(n int) []uint32 {
 // set points the call at checked arguments of its problem.
 func (a *pairAttention) set(args attentionArgs) {
 	a.attentionArgs = args
-	for h, g := range args.headDecay {
-		a.factor[h] = float32(math.Exp(float64(g)))
-	}
+	args.fixedFactors(a.factor)
 	for _, w := range a.work {
 		for i := range w.scale {
 			w.scale[i] = a.scale
@@ -309,17 +306,8 @@ func (a *pairAttention) block(w *pairWork, u pairUnit, row, n int, next *upcomin
 
 // gates fills a chunk's decays and the row factors of its outputs, and says whether they are finite.
 func (a *pairAttention) gates(w *pairWork, u pairUnit, row, n int) bool {
-	s := a.problem.Shape
 	c, sum := w.ones, float32(0) // stays 0 unless something is not finite
-	switch a.problem.Decay {
-	case tile.DecayFixed:
-		for i := range n {
-			w.g[i] = a.factor[u.h]
-		}
-	case tile.DecayHead:
-		w.exp = tile.Exp{Src: a.decay[row*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
-		a.prim.Exp(&w.exp)
-	}
+	a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, u.h, n)
 	if a.problem.Decay != tile.DecayNone {
 		c = w.c
 		w.decay = tile.Decay{G: w.g, C: w.c, D: w.d, LDD: a.ld, N: n}

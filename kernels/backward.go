@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"math"
 	"slices"
 	"sync/atomic"
 
@@ -120,9 +119,7 @@ func (a *backward) newWork() *backwardWork {
 // set points the call at checked arguments of its problem.
 func (a *backward) set(args attentionArgs) {
 	a.attentionArgs = args
-	for h, g := range args.headDecay {
-		a.factor[h] = float32(math.Exp(float64(g)))
-	}
+	args.fixedFactors(a.factor)
 	for _, w := range a.work {
 		for i := range w.scale {
 			w.scale[i] = a.scale
@@ -173,7 +170,7 @@ func (a *backward) sweeps(w *backwardWork, first, last int) {
 	for u := first; u < last; u++ {
 		a.turn(w, a.unit(u))
 	}
-	for t := a.lastChunk(); t >= 0; t -= a.chunk {
+	for t := lastChunk(tokens, a.chunk); t >= 0; t -= a.chunk {
 		for u := first; u < last; u++ {
 			a.reverseStep(w, u, t, first, last)
 		}
@@ -182,9 +179,6 @@ func (a *backward) sweeps(w *backwardWork, first, last int) {
 		a.end(w, a.unit(u))
 	}
 }
-
-// lastChunk is the first token of the last chunk, negative without tokens.
-func (a *backward) lastChunk() int { return (a.problem.Shape.T+a.chunk-1)/a.chunk*a.chunk - a.chunk }
 
 // backwardPart is a unit: a state head with a range of the panels of its key columns, and one of its value columns.
 type backwardPart struct {
@@ -358,15 +352,7 @@ func (a *backward) factors(w *backwardWork, u backwardPart, t, n int) {
 	if n = min(n, s.T-t); n <= 0 {
 		return
 	}
-	switch a.problem.Decay {
-	case tile.DecayFixed:
-		for i := range n {
-			w.g[i] = a.factor[u.h]
-		}
-	case tile.DecayHead:
-		w.exp = tile.Exp{Src: a.decay[(u.b*s.T+t)*s.Hkv+u.h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
-		a.prim.Exp(&w.exp)
-	}
+	a.decayFactors(a.prim, &w.exp, w.g, a.factor, u.b*s.T+t, u.h, n)
 }
 
 // reverseStep computes dk, dv and what the decay's gradient needs for one chunk of a unit from token t.

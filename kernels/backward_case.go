@@ -73,7 +73,7 @@ func (a *attentionArgs) backwardError(r generic.AttentionGradients) float64 {
 // backwardBound is ErrorBound of a backward pass: eps (4T + dk + dv + G + 16) for G query heads a state head. A term passes through
 // at most T state updates as in a forward pass and a dot product of length dv (dq, dk) or dk (dv); dk, dv and the past state's gradient are
 // sums over G heads. The decay's gradient is a sum of products with those, taken over the keys in float32 and over the tokens in
-// float64. The delta rules' gradients are as close to the largest of their kind, where the keys are of about unit length and beta within 0 and 1: the
+// float64. The delta rules' gradients are as close to the largest of their kind in their batch item and head, where the keys are of about unit length and beta within 0 and 1: the
 // triangles are then well conditioned.
 func backwardBound(s tile.Shape) float64 {
 	return eps * float64(4*s.T+s.Dk+s.Dv+s.Hq/s.Hkv+16)

@@ -18,26 +18,25 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 	if prim.Pair != nil {
 		pair = countingPairs(prim.Pair, add)
 	}
+	decayed := func(r *tile.Recur) {
+		for _, d := range r.Decay[:min(len(r.Decay), r.T)] {
+			if d != 1 {
+				add(r.Dk * r.N)
+			}
+		}
+	}
 	var recurs []tile.RecurKernel
 	for _, k := range prim.Recur {
 		recurs = append(recurs, tile.RecurKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(r *tile.Recur) {
 			add(2 * (1 + r.Heads) * r.T * r.Dk * r.N)
-			for _, d := range r.Decay[:min(len(r.Decay), r.T)] {
-				if d != 1 {
-					add(r.Dk * r.N)
-				}
-			}
+			decayed(r)
 		}})
 	}
 	var deltas []tile.DeltaKernel
 	for _, k := range prim.Delta {
 		deltas = append(deltas, tile.DeltaKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(d *tile.Delta) {
 			add(2 * (2 + d.Heads) * d.T * d.Dk * d.N)
-			for _, g := range d.Decay[:min(len(d.Decay), d.T)] {
-				if g != 1 {
-					add(d.Dk * d.N)
-				}
-			}
+			decayed(&d.Recur)
 			if d.C != nil { // what the tokens of a block are to each other
 				add(2 * d.T / d.Block * tile.Products(d.Block, d.Heads) * d.N)
 			}

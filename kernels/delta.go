@@ -25,17 +25,6 @@ func newDeltaWork(p tile.Problem, chunk, block, group int) deltaWork {
 	return w
 }
 
-// blockTokens is how many tokens a config's blocks have where as many heads share a state as the problem has.
-func blockTokens(p tile.Problem, prim *tile.Primitives, cfg tile.Config) int {
-	group := max(1, p.Shape.Hq/p.Shape.Hkv)
-	if p.Op == tile.DeltaRule {
-		k, _ := tile.FindBlock(prim.Delta, cfg["block"], cfg["cols"])
-		return k.Block(group)
-	}
-	k, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
-	return k.Block(group)
-}
-
 // rowsAgain says whether a chunk's keys and queries are those of the chunk before, as where state heads share them: their copies and
 // products are then there.
 func (a *recurrence) rowsAgain(w *recurrenceWork, u panelUnit, row, n int) bool {
@@ -62,8 +51,7 @@ func (a *recurrence) betas(w *recurrenceWork, u panelUnit, row, n int) {
 
 // couple prepares the products of a chunk's blocks, in calls that are short enough.
 func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []float32, lk, n int) {
-	w.delta.apart = a.block == 1
-	if a.block == 1 {
+	if w.delta.apart = a.block == 1; w.delta.apart {
 		return
 	}
 	dk := a.problem.Shape.Dk
@@ -83,7 +71,7 @@ func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []fl
 func (a *recurrence) setDelta(w *recurrenceWork, i int) {
 	d := &w.call
 	d.E, d.Beta, d.Block = part(w.delta.erase, i*a.problem.Shape.Dk), w.delta.beta[i:], a.block
-	if at := i / max(1, a.block) * tile.Record(a.block, a.group); !w.delta.apart && at < len(w.delta.c) {
+	if at := i / a.block * tile.Record(a.block, a.group); !w.delta.apart && at < len(w.delta.c) {
 		d.C = w.delta.c[at:]
 	}
 }

@@ -1,10 +1,6 @@
 package kernels
 
-import (
-	"math"
-
-	"github.com/rooftune/rooftune/kernels/tile"
-)
+import "github.com/rooftune/rooftune/kernels/tile"
 
 // deltaBackward is a prepared backward call of delta-rule in chunks (Yang et al. 2024, section 3, with the decay of Gated DeltaNet). With c, d and D
 // the decays of a chunk as in attention, B = diag(beta), M = D (K Kᵀ) strictly lower and S the state before a chunk, the forward sweep finds
@@ -66,10 +62,7 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: s.Hq / s.Hkv, units: s.B * s.Hkv}
 	a.problem = p
 	a.ld = roundUp(a.chunk, cacheLine/4)
-	nn, _ := tile.Find(prim.NN, cfg["mr"], cfg["nr"])
-	tn, _ := tile.Find(prim.TN, cfg["mr"], cfg["nr"])
-	nt, _ := tile.Find(prim.NT, cfg["nt_mr"], cfg["nt_nr"])
-	a.nn, a.tn, a.nt = nn.Run, tn.Run, nt.Run
+	a.nn, a.nt, a.tn = productTiles(prim, cfg)
 	_, _, a.workers = planUnits(p, float64(4*s.Hq+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
 	a.factor, a.beta = make([]float32, s.Hkv), aligned(a.units*s.T)
 	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
@@ -93,9 +86,7 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 // set points the call at checked arguments of its problem.
 func (a *deltaBackward) set(args attentionArgs) {
 	a.attentionArgs = args
-	for h, g := range args.headDecay {
-		a.factor[h] = float32(math.Exp(float64(g)))
-	}
+	args.fixedFactors(a.factor)
 }
 
 // release drops the caller's arrays.
@@ -117,7 +108,7 @@ func (a *deltaBackward) part(i int) {
 			a.forwardStep(w, u, t)
 		}
 		a.turn(w, u)
-		for t := a.lastChunk(); t >= 0; t -= a.chunk {
+		for t := lastChunk(a.problem.Shape.T, a.chunk); t >= 0; t -= a.chunk {
 			a.reverseStep(w, u, t)
 		}
 		a.end(w, u)
@@ -139,10 +130,6 @@ func (a *deltaBackward) finish() {
 			}
 		}
 	}
-}
-
-func (a *deltaBackward) lastChunk() int {
-	return (a.problem.Shape.T+a.chunk-1)/a.chunk*a.chunk - a.chunk
 }
 
 // state is the state before a chunk that begins at token t.
@@ -182,15 +169,7 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 	for i := range n {
 		w.beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+h%a.betaHeads]
 	}
-	switch a.problem.Decay {
-	case tile.DecayFixed:
-		for i := range n {
-			w.g[i] = a.factor[h]
-		}
-	case tile.DecayHead:
-		w.exp = tile.Exp{Src: a.attentionArgs.decay[row*s.Hkv+h:], Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
-		a.prim.Exp(&w.exp)
-	}
+	a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, h, n)
 	if a.problem.Decay != tile.DecayNone {
 		w.decay = tile.Decay{G: w.g, C: w.c, D: w.d, LDD: a.ld, N: n}
 		a.prim.Decay(&w.decay)
@@ -219,9 +198,6 @@ func (a *deltaBackward) mask(w *deltaBackwardWork) []float32 {
 	}
 	return w.d
 }
-
-// decayed is the factor that a chunk's tokens put on the state.
-func (a *deltaBackward) decayed(w *deltaBackwardWork, n int) float32 { return w.c[n-1] }
 
 // full runs a product of whole operands, in calls that are short enough.
 func (a *deltaBackward) full(w *deltaBackwardWork, run func(*tile.Product), p tile.Product, transposed bool) {
@@ -268,7 +244,7 @@ func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 // carry sets a state to the chunk's decay times another, which may be the same.
 func (a *deltaBackward) carry(w *deltaBackwardWork, dst, src []float32, n int) {
 	s := a.problem.Shape
-	factor := a.decayed(w, n)
+	factor := w.c[n-1]
 	if factor == 1 && same(dst, src) {
 		return
 	}

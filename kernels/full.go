@@ -25,11 +25,10 @@ type fullWork struct {
 
 func newFull(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *full {
 	s := p.Shape
-	nn, _ := tile.Find(prim.NN, cfg["mr"], cfg["nr"])
-	tn, _ := tile.Find(prim.TN, cfg["mr"], cfg["nr"])
-	a := &full{prim: prim, heads: s.Hkv, nn: nn.Run, tn: tn.Run, chunk: max(1, min(cfg["chunk"], s.T)), headOuter: cfg["order"] == 1}
+	nn, _, tn := productTiles(prim, cfg)
+	a := &full{prim: prim, heads: s.Hkv, nn: nn, tn: tn, chunk: max(1, min(cfg["chunk"], s.T)), headOuter: cfg["order"] == 1}
 	a.panel = callPanel(min(cfg["panel"], s.Dv), a.chunk, s.Dk)
-	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/nn.NR))
+	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), max(1, s.Dv/cfg["nr"]))
 	for range a.workers {
 		w := &fullWork{q: aligned(a.chunk * s.Dk), k: aligned(a.chunk * s.Dk), den: aligned(a.chunk), scale: aligned(a.chunk), ones: aligned(a.chunk)}
 		for i := range w.ones {

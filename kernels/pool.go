@@ -40,6 +40,13 @@ var pool struct {
 // other goroutines each time they look.
 const patience = 50 * time.Microsecond
 
+// linger returns when there is nothing more to wait for, or patience ends.
+func linger(waiting func() bool) {
+	for since := time.Now(); waiting() && time.Since(since) < patience; {
+		runtime.Gosched()
+	}
+}
+
 // waitingTasks is how many tasks may wait for workers.
 const waitingTasks = 64
 
@@ -62,11 +69,11 @@ const partBits = 20
 
 // begin opens a call of n parts and returns its number.
 func (s *shared) begin(n int) uint64 {
-	call := s.state.Load()>>(2*partBits) + 1
+	state := (s.state.Load()>>(2*partBits)+1)<<(2*partBits) | uint64(n) // the number begins again when it no longer fits
 	s.left.Store(int32(n))
 	s.done.Add(n)
-	s.state.Store(call<<(2*partBits) | uint64(n))
-	return s.state.Load() >> (2 * partBits) // as far as it fits
+	s.state.Store(state)
+	return state >> (2 * partBits)
 }
 
 // take gives the caller the first part that no one has taken of a call, workers the last, so that a part mostly has the same processor in
@@ -104,9 +111,7 @@ func (s *shared) help(p parallel, call uint64, worker bool) {
 
 // wait returns when all parts have ended.
 func (s *shared) wait() {
-	for since := time.Now(); s.left.Load() > 0 && time.Since(since) < patience; {
-		runtime.Gosched()
-	}
+	linger(func() bool { return s.left.Load() > 0 })
 	s.done.Wait()
 }
 
@@ -145,9 +150,7 @@ func grow(n int) {
 func work(tasks chan task) {
 	for t := range tasks {
 		t.shared.help(t.work, t.call, true)
-		for since := time.Now(); len(tasks) == 0 && time.Since(since) < patience; {
-			runtime.Gosched()
-		}
+		linger(func() bool { return len(tasks) == 0 })
 	}
 }
 

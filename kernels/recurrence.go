@@ -1,10 +1,6 @@
 package kernels
 
-import (
-	"math"
-
-	"github.com/rooftune/rooftune/kernels/tile"
-)
+import "github.com/rooftune/rooftune/kernels/tile"
 
 // recurrence is a prepared call of linear-attention or delta-rule in its register-blocked form: a few tokens at a time sweep
 // a panel of state columns, which is read and written once for all of them. It executes the useful flops and little
@@ -57,18 +53,18 @@ const decodeTokens = 8
 func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recurrence {
 	s := p.Shape
 	a := &recurrence{
-		prim: prim, delta: p.Op == tile.DeltaRule, block: blockTokens(p, prim, cfg), cols: cfg["cols"],
+		prim: prim, delta: p.Op == tile.DeltaRule, cols: cfg["cols"],
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
 		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens && p.StateDType == "", panels: (s.Dv + cfg["cols"] - 1) / cfg["cols"],
 	}
 	reads := a.group
 	if a.delta {
 		kernel, _ := tile.FindBlock(prim.Delta, cfg["block"], cfg["cols"])
-		a.run = kernel.Run
+		a.run, a.block = kernel.Run, kernel.Block(a.group)
 		reads++
 	} else {
 		kernel, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
-		a.run = func(c *tile.Delta) { kernel.Run(&c.Recur) }
+		a.run, a.block = func(c *tile.Delta) { kernel.Run(&c.Recur) }, kernel.Block(a.group)
 	}
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	if a.inPlace { // the state's rows are whole, so a decode step reads them in one go
@@ -118,9 +114,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 // set points the call at checked arguments of its problem.
 func (a *recurrence) set(args attentionArgs) {
 	a.attentionArgs = args
-	for h, g := range args.headDecay {
-		a.factor[h] = float32(math.Exp(float64(g)))
-	}
+	args.fixedFactors(a.factor)
 	if a.inPlace {
 		a.state = stateOr(args.state, &a.scratch, args.problem.Shape)
 	}
@@ -407,20 +401,15 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	if a.delta {
 		a.betas(w, u, row, n)
 	}
-	switch a.problem.Decay {
-	case tile.DecayNone, tile.DecayKey:
+	switch decay := a.problem.Decay; {
+	case decay == tile.DecayNone || decay == tile.DecayKey:
 		return
-	case tile.DecayFixed:
-		for i := range n {
-			w.g[i] = a.factor[u.h]
-		}
-	case tile.DecayHead:
-		w.exp = tile.Exp{Src: part(a.decay, row*s.Hkv+u.h), Dst: w.g, Stride: s.Hkv, N: n, Scale: 1}
-		if a.halves() {
-			w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
-			w.exp.Src, w.exp.Stride = w.g, 1
-		}
+	case decay == tile.DecayHead && a.halves():
+		w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
+		w.exp = tile.Exp{Src: w.g, Dst: w.g, Stride: 1, N: n, Scale: 1}
 		a.prim.Exp(&w.exp)
+	default:
+		a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, u.h, n)
 	}
 	foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
 	perHead(w.rowO, n, a.group)

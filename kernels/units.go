@@ -1,6 +1,10 @@
 package kernels
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // tokenFlops are the useful flops of a token of an attention op's forward pass without the delta rules' own, as far as they decide
 // how many workers a call is worth.
@@ -86,3 +90,37 @@ func copyRows(prim *tile.Primitives, pack *tile.Pack, dst []float32, ldd int, sr
 	}
 	return finite
 }
+
+// fixedFactors sets each state head's decay factor where decays are fixed.
+func (a *attentionArgs) fixedFactors(factor []float32) {
+	for h, g := range a.headDecay {
+		factor[h] = float32(math.Exp(float64(g)))
+	}
+}
+
+// decayFactors sets g to the decay factors of state head h over n tokens from a row of the decays on, where there is one decay a head; factor
+// are the fixed ones.
+func (a *attentionArgs) decayFactors(prim *tile.Primitives, exp *tile.Exp, g, factor []float32, row, h, n int) {
+	switch a.problem.Decay {
+	case tile.DecayFixed:
+		for i := range n {
+			g[i] = factor[h]
+		}
+	case tile.DecayHead:
+		heads := a.problem.Shape.Hkv
+		*exp = tile.Exp{Src: a.decay[row*heads+h:], Dst: g, Stride: heads, N: n, Scale: 1}
+		prim.Exp(exp)
+	}
+}
+
+// productTiles are the products on a config's register tiles.
+func productTiles(prim *tile.Primitives, cfg tile.Config) (nn, nt, tn func(*tile.Product)) {
+	run := func(ks []tile.ProductKernel, mr, nr string) func(*tile.Product) {
+		k, _ := tile.Find(ks, cfg[mr], cfg[nr])
+		return k.Run
+	}
+	return run(prim.NN, "mr", "nr"), run(prim.NT, "nt_mr", "nt_nr"), run(prim.TN, "mr", "nr")
+}
+
+// lastChunk is the first token of the last chunk, negative without tokens.
+func lastChunk(tokens, chunk int) int { return (tokens+chunk-1)/chunk*chunk - chunk }

@@ -46,14 +46,7 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 			i += n
 		}
 	}
-	for name, row := range map[string][]float32{"Decay": p.Decay, "RowV": p.RowV} {
-		if row != nil {
-			r.touch(&op, name, row, block{0, 0, 1, p.T, p.T}, Read)
-		}
-	}
-	if p.RowO != nil {
-		r.touch(&op, "RowO", p.RowO, block{0, 0, 1, p.T * p.Heads, p.T * p.Heads}, Read)
-	}
+	r.rowFactors(&op, p)
 	op.Singles = recurSingles(tokens, p)
 	r.ops = append(r.ops, op)
 }
@@ -105,13 +98,9 @@ func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 			}
 		}
 	}
-	for name, row := range map[string][]float32{"Decay": p.Decay, "RowV": p.RowV, "Beta": p.Beta} {
-		if row != nil {
-			r.touch(&op, name, row, block{0, 0, 1, p.T, p.T}, Read)
-		}
-	}
-	if p.RowO != nil {
-		r.touch(&op, "RowO", p.RowO, block{0, 0, 1, p.T * p.Heads, p.T * p.Heads}, Read)
+	r.rowFactors(&op, &p.Recur)
+	if p.Beta != nil {
+		r.touch(&op, "Beta", p.Beta, block{0, 0, 1, p.T, p.T}, Read)
 	}
 	r.ops = append(r.ops, op)
 }
@@ -133,6 +122,19 @@ func (r *Recorder) couple(p *tile.Delta) {
 	r.touch(&op, "C", p.C, block{0, 0, blocks, record, record}, Write)
 	p.NonFinite = false
 	r.ops = append(r.ops, op)
+}
+
+// rowFactors records the factors of the tokens.
+func (r *Recorder) rowFactors(op *Op, p *tile.Recur) {
+	for _, f := range []struct {
+		name   string
+		values []float32
+		n      int
+	}{{"Decay", p.Decay, p.T}, {"RowV", p.RowV, p.T}, {"RowO", p.RowO, p.T * p.Heads}} {
+		if f.values != nil {
+			r.touch(op, f.name, f.values, block{0, 0, 1, f.n, f.n}, Read)
+		}
+	}
 }
 
 // recurHeads is how many heads the walk of single tokens reads in one sweep.

@@ -54,16 +54,14 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 		}
 	}
 	f := a.flags
-	if f.op == tile.DeltaRule {
-		op := kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
-			InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
-		if err := op.Backward(&grads, &a.gout, &a.in); err != nil {
-			return nil, err
-		}
-		return arrays, nil
+	var op interface {
+		Backward(*kernels.Gradients, *kernels.OutputGradients, *kernels.Inputs) error
+	} = &kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale,
+		InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
+	if f.op == tile.LinearAttention {
+		op = &kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
+			Full: f.full, FeatureMap: f.featureMap, Normalize: f.normalize, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
 	}
-	op := kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
-		Full: f.full, FeatureMap: f.featureMap, Normalize: f.normalize, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
 	if err := op.Backward(&grads, &a.gout, &a.in); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import "math"
 //	R -= k dvᵀ;  dg = <S', R>;  R *= exp(g_t)
 //
 // and at last dPast = R. Beta's gradient has its layout. Errors of a sum here are those of a solved triangle, for which sums over absolute values
-// say nothing: the Abs arrays hold in every place the largest absolute value of their gradient. That of Decay has besides the sum of absolute
+// say nothing: the Abs arrays hold in every place the largest absolute value of their gradient in its batch item and state head (of a beta that heads share, in its batch item). That of Decay has besides the sum of absolute
 // values by which it is computed, which telescopes where the decay is one a head:
 //
 //	dg_t = <S_T, R_T> + sum over s >= t of (q_s . dq_s - v_s . dv_s)
@@ -27,21 +27,28 @@ func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gra
 			a.deltaBackwardHead(&r, b, h, query, key, value, past, decay, beta, gradOutput, gradState)
 		}
 	}
-	largest := func(v []float64) []float64 {
-		most, abs := 0.0, make([]float64, len(v))
-		for _, x := range v {
-			if x = math.Abs(x); x > most && !math.IsInf(x, 0) {
-				most = x
+	// largest takes rows of so many heads, as many to a batch item.
+	largest := func(v []float64, rows, heads int) []float64 {
+		abs := make([]float64, len(v))
+		if len(v) == 0 {
+			return abs
+		}
+		width := len(v) / (a.B * rows * heads)
+		most := make([]float64, a.B*heads)
+		place := func(i int) int { return i/width/heads/rows*heads + i/width%heads }
+		for i, x := range v {
+			if x = math.Abs(x); x > most[place(i)] && !math.IsInf(x, 0) {
+				most[place(i)] = x
 			}
 		}
 		for i := range abs {
-			abs[i] = most
+			abs[i] = most[place(i)]
 		}
 		return abs
 	}
-	r.QueryAbs, r.KeyAbs, r.ValueAbs, r.PastAbs = largest(r.Query), largest(r.Key), largest(r.Value), largest(r.Past)
-	r.BetaAbs = largest(r.Beta)
-	for i, most := range largest(r.Decay) {
+	r.QueryAbs, r.KeyAbs, r.ValueAbs = largest(r.Query, a.T, a.Hkv), largest(r.Key, a.T, a.Hkv), largest(r.Value, a.T, a.Hkv)
+	r.PastAbs, r.BetaAbs = largest(r.Past, 1, a.Hkv), largest(r.Beta, a.T, a.BetaHeads)
+	for i, most := range largest(r.Decay, a.T, a.Hkv) {
 		r.DecayAbs[i] += most
 	}
 	return r
