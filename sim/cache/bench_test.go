@@ -24,35 +24,38 @@ func perSecond(b *testing.B, accesses int) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkProduct is C += A B of 240x240 doubles in blocks of 24, every element's access on its own: A and B loaded, C loaded and stored.
-func BenchmarkProduct(b *testing.B) {
-	const n, block = 240, 24
-	for name, c := range map[string]Config{"lru": iceLake(), "plru": treeCaches()} {
-		b.Run(name, func(b *testing.B) {
-			h := mustNew(b, c)
-			product := func() {
-				for i0 := uint64(0); i0 < n; i0 += block {
-					for j0 := uint64(0); j0 < n; j0 += block {
-						for k0 := uint64(0); k0 < n; k0 += block {
-							for i := i0; i < i0+block; i++ {
-								for j := j0; j < j0+block; j++ {
-									at := 2<<20 + 8*(i*n+j)
-									h.Load(at, 8)
-									for k := k0; k < k0+block; k++ {
-										h.Load(8*(i*n+k), 8)
-										h.Load(1<<20+8*(k*n+j), 8)
-									}
-									h.Store(at, 8)
-								}
-							}
+// blockedProduct is the trace of C += A B of n x n doubles in blocks: for each element of C a load and a store, and for each
+// multiply-add a load of A along its row and one of B down its column.
+func blockedProduct(n, block uint64) (trace []Access) {
+	for i0 := uint64(0); i0 < n; i0 += block {
+		for j0 := uint64(0); j0 < n; j0 += block {
+			for k0 := uint64(0); k0 < n; k0 += block {
+				for i := i0; i < i0+block; i++ {
+					for j := j0; j < j0+block; j++ {
+						at := 2<<20 + 8*(i*n+j)
+						trace = append(trace, Access{at, 8, Load})
+						for k := k0; k < k0+block; k++ {
+							trace = append(trace, Access{8 * (i*n + k), 8, Load}, Access{1<<20 + 8*(k*n+j), 8, Load})
 						}
+						trace = append(trace, Access{at, 8, Store})
 					}
 				}
 			}
+		}
+	}
+	return trace
+}
+
+// BenchmarkProduct replays the trace of a product of 120x120 doubles in blocks of 24.
+func BenchmarkProduct(b *testing.B) {
+	trace := blockedProduct(120, 24)
+	for name, c := range map[string]Config{"lru": iceLake(), "plru": treeCaches()} {
+		b.Run(name, func(b *testing.B) {
+			h := mustNew(b, c)
 			for b.Loop() {
-				product()
+				h.Replay(trace)
 			}
-			perSecond(b, 2*n*n*n+2*n*n*n/block)
+			perSecond(b, len(trace))
 		})
 	}
 }

@@ -68,7 +68,7 @@ func TestAgainstObviousModel(t *testing.T) {
 					slow.access(op, addr+uint64(i)*uint64(run.Stride), run.Size)
 				}
 			default:
-				h.Access(op, addr, size)
+				h.Do(op, addr, size)
 				slow.access(op, addr, size)
 			}
 		}
@@ -101,7 +101,7 @@ func FuzzAgainstObviousModel(f *testing.F) {
 				}
 				continue
 			}
-			h.Access(op, addr, size)
+			h.Replay([]Access{{addr, uint32(size), op}})
 			slow.access(op, addr, size)
 		}
 		h.Flush()

@@ -31,8 +31,16 @@ type Hierarchy struct {
 	lineBytes   uint64
 	sectorShift uint
 	all         uint64 // the sectors of a line
-	streamed    int64  // bytes written past the caches
-	written     int64  // bytes of dirty sectors that streaming stores drove out
+	plain       bool   // LRU, no sectors, nothing inclusive, exclusive or fetched ahead, sets are powers of two
+
+	found [2 * maxPlain]int64 // of a plain hierarchy: requests by the level where they were found, memory behind the last
+
+	// The nearest level's last used lines, empty if lines have sectors, and what finds a set there: a wrong set does not hold the line.
+	recent   []uint64
+	mask     uint64
+	hits     int64 // found there
+	streamed int64 // bytes written past the caches
+	written  int64 // bytes of dirty sectors that streaming stores drove out
 }
 
 // New makes empty caches.
@@ -48,15 +56,21 @@ func New(c Config) (*Hierarchy, error) {
 		lineShift: uint(bits.TrailingZeros(uint(c.LineBytes))), lineBytes: uint64(c.LineBytes),
 		sectorShift: uint(bits.TrailingZeros(uint(sector))), all: 1<<(c.LineBytes/sector) - 1,
 	}
-	for _, l := range c.Levels {
-		h.levels = append(h.levels, newLevel(l, c.LineBytes))
+	h.plain = h.all == 1 && len(c.Levels) <= maxPlain
+	for i, l := range c.Levels {
+		n := newLevel(l, c.LineBytes, i == 0)
+		h.plain = h.plain && n.lru && n.reduce == 0 && !n.exclusive && !n.inclusive && !n.nextLine
+		h.levels = append(h.levels, n)
 		h.names = append(h.names, l.Name)
+	}
+	if h.all == 1 {
+		h.recent, h.mask = h.levels[0].recent, h.levels[0].mask
 	}
 	return h, nil
 }
 
-// Access does one access of size bytes. One that reaches over lines is one request for each. Addresses are below 2^62.
-func (h *Hierarchy) Access(op Op, addr uint64, size int) {
+// Do does one access of size bytes. One that reaches over lines is one request for each. Addresses are below 2^62.
+func (h *Hierarchy) Do(op Op, addr uint64, size int) {
 	switch op {
 	case Load:
 		h.Load(addr, size)
@@ -68,14 +82,21 @@ func (h *Hierarchy) Access(op Op, addr uint64, size int) {
 }
 
 // Load reads size bytes.
-func (h *Hierarchy) Load(addr uint64, size int) { h.touch(addr, size, 0) }
+func (h *Hierarchy) Load(addr uint64, size int) {
+	line, last := addr>>(h.lineShift&63), (addr+uint64(size)-1)>>(h.lineShift&63)
+	if set := line & h.mask; line == last && set < uint64(len(h.recent)) && h.recent[set] == line {
+		h.hits++
+		return
+	}
+	h.touch(addr, size, 0)
+}
 
 // Store writes size bytes.
 func (h *Hierarchy) Store(addr uint64, size int) { h.touch(addr, size, validBits<<dirtyShift) }
 
 // touch does the lines of a load or a store; dirty is the dirty bits that it may set.
 func (h *Hierarchy) touch(addr uint64, size int, dirty uint64) {
-	line, last := addr>>h.lineShift, (addr+uint64(size)-1)>>h.lineShift
+	line, last := addr>>(h.lineShift&63), (addr+uint64(size)-1)>>(h.lineShift&63)
 	if line == last && h.all == 1 {
 		l := &h.levels[0]
 		set := l.set(line)
@@ -83,9 +104,9 @@ func (h *Hierarchy) touch(addr uint64, size int, dirty uint64) {
 			h.request(set, line, 1, dirty)
 			return
 		}
-		l.Hits++
+		h.hits++
 		if dirty != 0 {
-			*l.entry(set, l.latest(set)) |= 1 << dirtyShift
+			*l.entry(set, l.find(set, line)) |= 1 << dirtyShift
 		}
 		return
 	}
@@ -106,14 +127,14 @@ func (h *Hierarchy) sectors(line, addr, end uint64) uint64 {
 
 // request asks the nearest level for sectors of a line.
 func (h *Hierarchy) request(set, line, need, dirty uint64) {
+	if h.plain {
+		h.request1(line, dirty&(1<<dirtyShift))
+		return
+	}
 	h.fetch(0, set, line, need, true)
 	if dirty != 0 {
 		l := &h.levels[0]
-		way := l.latest(set)
-		if l.recent[set] != line {
-			way = l.find(set, line)
-		}
-		*l.entry(set, way) |= need << dirtyShift & dirty
+		*l.entry(set, l.find(set, line)) |= need << dirtyShift & dirty
 	}
 }
 
@@ -298,7 +319,7 @@ func (h *Hierarchy) Run(r Run) {
 		offset := addr & (h.lineBytes - 1)
 		inside := offset + uint64(r.Size)
 		if r.Op == Stream || r.Stride < 0 || inside > h.lineBytes || h.all != 1 {
-			h.Access(r.Op, addr, r.Size)
+			h.Do(r.Op, addr, r.Size)
 			addr += uint64(r.Stride)
 			n--
 			continue
@@ -312,24 +333,58 @@ func (h *Hierarchy) Run(r Run) {
 		}
 		set := l.set(line)
 		if l.recent[set] == line {
-			l.Hits += int64(same)
+			h.hits += int64(same)
 			if dirty != 0 {
-				*l.entry(set, l.latest(set)) |= 1 << dirtyShift
+				*l.entry(set, l.find(set, line)) |= 1 << dirtyShift
 			}
 		} else {
 			h.request(set, line, 1, dirty)
 			if l.recent[set] != line {
 				same = 1 // fetching ahead came between
 			}
-			l.Hits += int64(same - 1)
+			h.hits += int64(same - 1)
 		}
 		addr += uint64(same) * uint64(r.Stride)
 		n -= same
 	}
 }
 
+// Access is one load or store of a trace.
+type Access struct {
+	Addr uint64
+	Size uint32
+	Op   Op
+}
+
+// Replay does a trace's accesses in order.
+func (h *Hierarchy) Replay(trace []Access) {
+	recent, mask, shift := h.recent, h.mask, h.lineShift&63
+	hits := int64(0)
+	for i := range trace {
+		a := &trace[i]
+		line, last := a.Addr>>shift, (a.Addr+uint64(a.Size)-1)>>shift
+		if set := line & mask; line == last && set < uint64(len(recent)) && recent[set] == line && a.Op == Load {
+			hits++
+			continue
+		}
+		h.Do(a.Op, a.Addr, int(a.Size))
+	}
+	h.hits += hits
+}
+
 // Stats gives the counts of level i, nearest first.
-func (h *Hierarchy) Stats(i int) Stats { return h.levels[i].Stats }
+func (h *Hierarchy) Stats(i int) Stats {
+	s := h.levels[i].Stats
+	if h.plain {
+		written := s.Written
+		s = h.plainStats(i)
+		s.Written = written
+	}
+	if i == 0 {
+		s.Hits += h.hits
+	}
+	return s
+}
 
 // Levels is how many levels there are.
 func (h *Hierarchy) Levels() int { return len(h.levels) }
@@ -339,7 +394,7 @@ func (h *Hierarchy) Name(i int) string { return h.names[i] }
 
 // Beyond gives the bytes that level i exchanged with the farther ones. Of the last level that is all that memory moved, streaming stores included.
 func (h *Hierarchy) Beyond(i int) Traffic {
-	s := h.levels[i].Stats
+	s := h.Stats(i)
 	t := Traffic{s.Read << h.sectorShift, s.Written << h.sectorShift}
 	if i == len(h.levels)-1 {
 		t.Written += h.streamed + h.written
@@ -356,7 +411,7 @@ func (h *Hierarchy) Flush() {
 				// A way that is emptied goes to the end of an LRU set's order.
 				way := n
 				if l.lru {
-					way = l.latest(set)
+					way = l.first(set)
 				}
 				if e := *l.entry(set, way); e != 0 {
 					l.remove(set, way)
@@ -372,5 +427,6 @@ func (h *Hierarchy) Reset() {
 	for i := range h.levels {
 		h.levels[i].Stats = Stats{}
 	}
-	h.streamed, h.written = 0, 0
+	h.streamed, h.written, h.hits = 0, 0, 0
+	clear(h.found[:])
 }

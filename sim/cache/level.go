@@ -11,25 +11,33 @@ const (
 )
 
 const (
-	everyByte = 0x0101010101010101
-	topBits   = 0x8080808080808080
-	noLine    = ^uint64(0) // the number of no line
+	everyByte   = 0x0101010101010101
+	everyNibble = 0x1111111111111111
+	noLine      = ^uint64(0) // the number of no line
+	smallWays   = 16
+	hostLine    = 8 // words of a cache line where this runs
 )
 
-// level is the contents of one cache. Beside the entries of a set stand words of one byte a way, so that eight ways are looked at in
-// a few operations: a filter byte of each way's line, and for LRU the ways in the order of their last use.
+// level is the contents of one cache. A set is a few words side by side: the ways in the order of their last use (LRU) or the tree
+// (PLRU), a filter byte of each way's line, so that eight ways are looked at in a few operations, and the entries. The order of up to 16 ways is one
+// word of four bits each, of more ways a byte each.
 type level struct {
 	Stats
-	entries []uint64 // per set and way
-	recent  []uint64 // per set, the line used last if it is still there, else noLine
-	meta    []uint64 // per set: filter words, then order words (LRU) or the tree and the way last used (PLRU)
+	data   []uint64
+	stride int      // words of a set
+	recent []uint64 // nearest level only: per set, the line used last if it is still there, else noLine
 
-	ways   int
-	words  int    // of filters in a set
-	stride int    // words of meta in a set
-	sets   uint64 //
-	mask   uint64 // sets-1 if that is a power of two
-	reduce uint64 // 2^64 / sets rounded up if it is not
+	ways    int
+	words   int    // of filters
+	filters int    // where they begin in a set; the order or tree begins at 0
+	entries int    // where they begin
+	small   bool   // at most smallWays
+	sets    uint64 //
+	mask    uint64 // sets-1 if that is a power of two
+	reduce  uint64 // 2^64 / sets rounded up if it is not
+
+	lastShift uint   // of the last way in the last word of the order
+	lastMask  uint64 // of the ways in that word
 
 	lru                            bool
 	exclusive, inclusive, nextLine bool
@@ -37,11 +45,11 @@ type level struct {
 	away, path []uint64 // PLRU: per way the bits of its path that point right, away from it, and all bits of its path
 }
 
-func newLevel(s Level, lineBytes int) level {
+func newLevel(s Level, lineBytes int, nearest bool) level {
 	lines := s.Bytes / int64(lineBytes)
 	ways := int(s.ways(lineBytes))
 	l := level{
-		entries: make([]uint64, lines), ways: ways, words: (ways + 7) / 8, sets: uint64(lines) / uint64(ways), lru: s.Policy == LRU,
+		ways: ways, words: max(2, (ways+7)/8), sets: uint64(lines) / uint64(ways), lru: s.Policy == LRU, small: ways <= smallWays,
 		exclusive: s.Inclusion == Exclusive, inclusive: s.Inclusion == Inclusive, nextLine: s.NextLine,
 	}
 	if l.sets&(l.sets-1) == 0 {
@@ -49,9 +57,27 @@ func newLevel(s Level, lineBytes int) level {
 	} else {
 		l.reduce = ^uint64(0)/l.sets + 1
 	}
-	l.stride = 2 * l.words
+	l.filters = 1
+	l.lastShift = uint(ways-1) * 4
+	l.lastMask = 2<<(l.lastShift+3) - 1
+	if l.lru && !l.small {
+		l.filters = l.words
+		l.lastShift = uint(ways-1) % 8 * 8
+		l.lastMask = 2<<(l.lastShift+7) - 1
+	}
+	l.entries = l.filters + l.words
+	l.stride = l.entries + ways
+	if rest := l.stride % hostLine; rest != 0 && l.stride > hostLine {
+		l.stride += hostLine - rest
+	}
+	l.data = make([]uint64, int(l.sets)*l.stride)
+	if nearest {
+		l.recent = make([]uint64, l.sets)
+		for set := range l.recent {
+			l.recent[set] = noLine
+		}
+	}
 	if !l.lru {
-		l.stride = l.words + 2
 		l.away, l.path = make([]uint64, ways), make([]uint64, ways)
 		for w := range ways {
 			for n := w + ways; n > 1; n /= 2 {
@@ -61,13 +87,15 @@ func newLevel(s Level, lineBytes int) level {
 				}
 			}
 		}
+		return l
 	}
-	l.recent, l.meta = make([]uint64, l.sets), make([]uint64, int(l.sets)*l.stride)
-	for set := range int(l.sets) {
-		l.recent[set] = noLine
-		if l.lru {
-			for w := range ways {
-				l.meta[set*l.stride+l.words+w/8] |= uint64(w) << (w % 8 * 8)
+	for set := range l.sets {
+		d := l.at(set)
+		for w := range ways {
+			if l.small {
+				d[0] |= uint64(w) << (4 * w)
+			} else {
+				d[w/8] |= uint64(w) << (w % 8 * 8)
 			}
 		}
 	}
@@ -90,20 +118,44 @@ func (l *level) remainder(line uint64) uint64 {
 	return line % l.sets
 }
 
+// at is a set's words.
+func (l *level) at(set uint64) []uint64 {
+	first := int(set) * l.stride
+	return l.data[first : first+l.stride]
+}
+
+// entry is that of a way.
+func (l *level) entry(set uint64, way int) *uint64 { return &l.data[int(set)*l.stride+l.entries+way] }
+
 // filter is a line's filter byte. That of an empty way is 0, which no line has.
 func filter(line uint64) uint64 { return line*0x9e3779b97f4a7c15>>57<<1 | 1 }
 
-// zeros marks with their top bits the bytes of x that are zero. The lowest mark is right, marks above it may be wrong.
-func zeros(x uint64) uint64 { return (x - everyByte) &^ x & topBits }
+// zeroBytes marks with their top bits the bytes of x that are zero. The lowest mark is right, marks above it may be wrong.
+func zeroBytes(x uint64) uint64 { return (x - everyByte) &^ x & (everyByte << 7) }
+
+// marks gathers the top bits of sixteen bytes.
+func marks(low, high uint64) uint64 {
+	const gather = 0x0102040810204080
+	return low>>7*gather>>56 | high>>7*gather>>56<<8
+}
 
 // find gives the way of a line, or -1.
 func (l *level) find(set, line uint64) int {
-	at, base := int(set)*l.stride, int(set)*l.ways
+	d := l.at(set)
 	pattern := filter(line) * everyByte
-	for i, f := range l.meta[at : at+l.words] {
-		for z := zeros(f ^ pattern); z != 0; z &= z - 1 {
-			way := 8*i + bits.TrailingZeros64(z)/8
-			if way < l.ways && l.entries[base+way]>>stateBits == line {
+	entries := d[l.entries:]
+	if l.words == 2 {
+		f := d[l.filters:]
+		for z := marks(zeroBytes(f[0]^pattern), zeroBytes(f[1]^pattern)); z != 0; z &= z - 1 {
+			if way := bits.TrailingZeros64(z); way < l.ways && entries[way]>>stateBits == line {
+				return way
+			}
+		}
+		return -1
+	}
+	for i, f := range d[l.filters:l.entries] {
+		for z := zeroBytes(f ^ pattern); z != 0; z &= z - 1 {
+			if way := 8*i + bits.TrailingZeros64(z)/8; way < l.ways && entries[way]>>stateBits == line {
 				return way
 			}
 		}
@@ -111,111 +163,109 @@ func (l *level) find(set, line uint64) int {
 	return -1
 }
 
-// entry is that of a way.
-func (l *level) entry(set uint64, way int) *uint64 { return &l.entries[int(set)*l.ways+way] }
-
-// latest is the way that was used last, if its line is still there.
-func (l *level) latest(set uint64) int {
-	at := int(set)*l.stride + l.words
-	if l.lru {
-		return int(l.meta[at] & 0xff)
-	}
-	return int(l.meta[at+1])
-}
-
 // use makes a line, which is in a way, the set's last used one.
 func (l *level) use(set uint64, way int, line uint64) {
-	if l.recent[set] == line {
-		return
+	if l.recent != nil {
+		l.recent[set] = line
 	}
-	l.recent[set] = line
-	if !l.lru {
-		l.turn(set, way)
-		return
-	}
-	at := int(set)*l.stride + l.words
-	pattern := uint64(way) * everyByte
-	carry := uint64(way)
-	for i, w := range l.meta[at : at+l.words] {
-		z := zeros(w ^ pattern)
-		if z == 0 {
-			l.meta[at+i] = w<<8 | carry
-			carry = w >> 56
-			continue
+	d := l.at(set)
+	switch {
+	case !l.lru:
+		d[0] = d[0]&^l.path[way] | l.away[way]
+	case l.small:
+		below := l.below(d[0], way)
+		d[0] = d[0]&^below | (d[0]<<4|uint64(way))&below
+	default:
+		pattern, carry := uint64(way)*everyByte, uint64(way)
+		for i, w := range d[:l.filters] {
+			z := zeroBytes(w ^ pattern)
+			if z == 0 {
+				d[i] = w<<8 | carry
+				carry = w >> 56
+				continue
+			}
+			below := z&-z<<1 - 1 // this byte and those before it
+			d[i] = w&^below | (w<<8|carry)&below
+			return
 		}
-		below := z&-z<<1 - 1 // this byte and those before it
-		l.meta[at+i] = w&^below | (w<<8|carry)&below
-		return
 	}
 }
 
-func (l *level) turn(set uint64, way int) {
-	at := int(set)*l.stride + l.words
-	l.meta[at] = l.meta[at]&^l.path[way] | l.away[way]
-	l.meta[at+1] = uint64(way)
+// below masks a way and those before it in a small set's order.
+func (l *level) below(order uint64, way int) uint64 {
+	x := order ^ uint64(way)*everyNibble
+	z := (x - everyNibble) &^ x & (everyNibble << 3) // as zeroBytes
+	return z&-z<<1 - 1
 }
 
 // put gives a line that is not there a way of its set as its last used one and returns the entry that made room, 0 if a way was empty.
 func (l *level) put(set, entry uint64) uint64 {
-	at := int(set) * l.stride
+	d := l.at(set)
 	var way int
-	if l.lru {
-		order := l.meta[at+l.words : at+2*l.words]
-		last := len(order) - 1
-		shift := uint(l.ways-1) % 8 * 8
-		way = int(order[last] >> shift & 0xff)
+	switch {
+	case !l.lru:
+		way = l.victim(d)
+		d[0] = d[0]&^l.path[way] | l.away[way]
+	case l.small:
+		way = int(d[0] >> (l.lastShift & 63) & 15)
+		d[0] = (d[0]<<4 | uint64(way)) & l.lastMask
+	default:
+		last := (l.ways - 1) / 8
+		way = int(d[last] >> (l.lastShift & 63) & 0xff)
 		carry := uint64(way)
-		for i, w := range order {
-			order[i] = w<<8 | carry
+		for i, w := range d[:last+1] {
+			d[i] = w<<8 | carry
 			carry = w >> 56
 		}
-		order[last] &= 2<<(shift+7) - 1
-	} else {
-		way = l.victim(set)
-		l.turn(set, way)
+		d[last] &= l.lastMask
+	}
+	if l.recent != nil {
+		l.recent[set] = entry >> stateBits
 	}
 	shift := uint(way) % 8 * 8
-	f := &l.meta[at+way/8]
+	f := &d[l.filters+way/8]
 	*f = *f&^(0xff<<shift) | filter(entry>>stateBits)<<shift
-	l.recent[set] = entry >> stateBits
-	e := l.entry(set, way)
+	e := &d[l.entries+way]
 	out := *e
 	*e = entry
 	return out
 }
 
 // victim is the first empty way, or the one that the tree points to.
-func (l *level) victim(set uint64) int {
-	at := int(set) * l.stride
-	for i, f := range l.meta[at : at+l.words] {
-		if z := zeros(f); z != 0 {
+func (l *level) victim(d []uint64) int {
+	for i, f := range d[l.filters:l.entries] {
+		if z := zeroBytes(f); z != 0 {
 			if way := 8*i + bits.TrailingZeros64(z)/8; way < l.ways {
 				return way
 			}
 		}
 	}
-	tree, n := l.meta[at+l.words], 1
+	n := 1
 	for n < l.ways {
-		n = 2*n + int(tree>>n&1)
+		n = 2*n + int(d[0]>>n&1)
 	}
 	return n - l.ways
 }
 
 // remove empties a way.
 func (l *level) remove(set uint64, way int) {
-	e := l.entry(set, way)
-	if l.recent[set] == *e>>stateBits {
+	d := l.at(set)
+	e := &d[l.entries+way]
+	if l.recent != nil && l.recent[set] == *e>>stateBits {
 		l.recent[set] = noLine
 	}
 	*e = 0
-	at := int(set) * l.stride
-	l.meta[at+way/8] &^= 0xff << (way % 8 * 8)
+	d[l.filters+way/8] &^= 0xff << (way % 8 * 8)
 	if !l.lru {
 		return
 	}
 	// The way goes to the end of the order.
-	order := l.meta[at+l.words : at+2*l.words]
-	place := func(i int) uint64 { return order[i/8] >> (i % 8 * 8) & 0xff }
+	if l.small {
+		below := l.below(d[0], way)
+		d[0] = d[0]&(below>>4) | d[0]&^below>>4 | uint64(way)<<l.lastShift
+		return
+	}
+	place := func(i int) uint64 { return d[i/8] >> (i % 8 * 8) & 0xff }
 	i := 0
 	for place(i) != uint64(way) {
 		i++
@@ -225,6 +275,15 @@ func (l *level) remove(set uint64, way int) {
 		if i+1 < l.ways {
 			next = place(i + 1)
 		}
-		order[i/8] = order[i/8]&^(0xff<<(i%8*8)) | next<<(i%8*8)
+		d[i/8] = d[i/8]&^(0xff<<(i%8*8)) | next<<(i%8*8)
 	}
+}
+
+// first is the way of an LRU set that was used last.
+func (l *level) first(set uint64) int {
+	order := l.data[int(set)*l.stride]
+	if l.small {
+		return int(order & 15)
+	}
+	return int(order & 0xff)
 }
