@@ -46,7 +46,9 @@ type planted struct {
 	verifyNs float64
 	ran      map[string]int // runs by config
 	checked  int
-	prepares func() // called when a candidate is prepared
+	verify   verifier    // nil: as wrong and fails say
+	standard tile.Config // the default, nil for chunk 32 and mr 4
+	prepares func()      // called when a candidate is prepared
 }
 
 func plant(seed uint64) *planted {
@@ -80,6 +82,9 @@ func (s *planted) CheckConfig(_ tile.Problem, c tile.Candidate) error {
 }
 
 func (s *planted) Default(tile.Problem, tile.ISA) tile.Config {
+	if s.standard != nil {
+		return s.standard
+	}
 	return tile.Config{"chunk": 32, "mr": 4}
 }
 func (s *planted) SourceHash(op string, isa tile.ISA) string { return "hash-" + op + string(isa) }
@@ -106,9 +111,12 @@ func (s *planted) Predict(p tile.Problem, c tile.Candidate) (Prediction, error) 
 	return x, nil
 }
 
-func (s *planted) Verify(_ tile.Problem, c tile.Candidate, _ uint64) (float64, float64, error) {
+func (s *planted) Verify(p tile.Problem, c tile.Candidate, seed uint64) (float64, float64, error) {
 	s.clock.pass(s.verifyNs)
 	s.checked++
+	if s.verify != nil {
+		return s.verify(p, c, seed)
+	}
 	switch {
 	case s.fails != nil && s.fails(c.Config):
 		return 0, 0, errors.New("planted failure")

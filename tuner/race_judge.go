@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"errors"
 	"math"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -23,6 +24,8 @@ func (r *race) verify(x *contender) (bool, error) {
 	r.costs.verified(r.unit, r.clock.Now().Sub(start))
 	x.maxError, x.bound = maxError, bound
 	switch {
+	case errors.Is(err, errWorker):
+		return false, err
 	case err != nil:
 		x.verdict = verdictFailed
 		r.result.Wrong++
