@@ -179,10 +179,10 @@ func (w *worker) stop(grace time.Duration) string {
 	}
 	w.child = nil
 	_ = w.to.Close()
-	go func() { // whatever was still on its way
-		for range w.answers {
+	go func(answers <-chan reply) { // whatever was still on its way
+		for range answers {
 		}
-	}()
+	}(w.answers)
 	kill := time.AfterFunc(grace, func() { _ = c.Process.Kill() })
 	defer kill.Stop()
 	_ = c.Wait()
