@@ -233,7 +233,7 @@ func (b *bench) close() {
 
 // measure takes rounds of one batch and one sample of every ceiling.
 func (b *bench) measure(ctx context.Context, o BenchOptions) error {
-	restore := b.meter.clock.Quiet()
+	restore := b.meter.clock.Quiet(b.choice.Problem.Threads)
 	defer restore()
 	call := libraryCall{b.call}
 	runs, _, err := b.meter.calibrate(call)
@@ -264,7 +264,7 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 		}
 		// The probes have the caches: one run has to find its own data again.
 		b.call.Run()
-		ns, good, err := b.meter.block([]batched{{call, runs}}, []int{0})
+		ns, good, err := b.meter.block([]batched{{call, runs, 0}}, []int{0})
 		if err != nil {
 			return err
 		}

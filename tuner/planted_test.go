@@ -15,6 +15,7 @@ type still struct {
 	now      time.Duration
 	noise    *rand.Rand
 	slowdown func(now time.Duration) float64 // of the whole machine
+	pressure func(now time.Duration) pressure
 }
 
 var epoch = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
@@ -28,8 +29,15 @@ func (c *still) pass(ns float64) {
 	c.now += time.Duration(ns)
 }
 
-func (c *still) Canary()       { c.pass(20e3) }
-func (c *still) Quiet() func() { return func() {} }
+func (c *still) Canary()          { c.pass(20e3) }
+func (c *still) Stream()          { c.pass(50e3) }
+func (c *still) Quiet(int) func() { return func() {} }
+func (c *still) Pressure() pressure {
+	if c.pressure != nil {
+		return c.pressure(c.now)
+	}
+	return pressure{}
+}
 
 // planted is a subject whose candidates behave as told.
 type planted struct {

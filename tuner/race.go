@@ -73,6 +73,7 @@ type race struct {
 // whether more time would help.
 func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, progress func(string)) (*Result, string, error) {
 	t.short = false
+	t.meter.watch()
 	now := t.clock.Now()
 	r := &race{tuning: t, unit: u, hash: t.subject.SourceHash(u.problem.Op, u.isa), until: now.Add(share), last: now.Add(most)}
 	if r.last.After(t.deadline) {

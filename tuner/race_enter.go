@@ -160,7 +160,7 @@ func (r *race) begin() (reason string, err error) {
 	}
 	r.box = r.opened
 
-	quiet := r.clock.Quiet()
+	quiet := r.clock.Quiet(r.problem.Threads)
 	defer quiet()
 	if err := r.prepare(r.incumbent); err != nil {
 		return fmt.Sprintf("%s: %v", r.incumbent.config, err), nil
@@ -181,5 +181,6 @@ func (r *race) prepare(x *contender) (err error) {
 		return err
 	}
 	x.call.runs, x.ns, err = r.meter.calibrate(x.call.Call)
+	x.call.ns = x.ns
 	return err
 }

@@ -13,7 +13,7 @@ import (
 // finals runs round two and the final, and returns who is in the final, with
 // their blocks; none if there were too few good blocks.
 func (r *race) finals(ctx context.Context) ([]*contender, error) {
-	quiet := r.clock.Quiet()
+	quiet := r.clock.Quiet(r.problem.Threads)
 	defer quiet()
 	field := r.shortlist()
 	if old := r.recallField(field); old != nil {
@@ -200,15 +200,17 @@ func (r *race) prepareAll(field *[]*contender) error {
 	return nil
 }
 
+// blockTime is how long a block of a field takes.
 func blockTime(field []*contender) time.Duration {
-	t := 0.0
+	var calls []batched
 	for _, x := range field {
-		t += x.ns * float64(x.call.runs)
+		calls = append(calls, x.call)
 	}
-	return time.Duration(t)
+	_, takes := plan(calls)
+	return takes
 }
 
-// block times one batch of each contender and journals it if it is good.
+// block times batches of each contender and journals it if it is good.
 func (r *race) block(field []*contender, k int) (bool, error) {
 	calls := make([]batched, len(field))
 	l := &line{Kind: kindBlock, Problem: &r.problem, ISA: r.isa, SourceHash: r.hash}

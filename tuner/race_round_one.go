@@ -90,7 +90,7 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 
 // pairs times verified contenders one after the other, as long as there is time.
 func (r *race) pairs(ctx context.Context, group []*contender, limit time.Time, tell func(*contender)) error {
-	quiet := r.clock.Quiet()
+	quiet := r.clock.Quiet(r.problem.Threads)
 	defer quiet()
 	for _, x := range group {
 		if err := ctx.Err(); err != nil {
