@@ -10,6 +10,7 @@ import (
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // An A/A comparison times one kernel against itself in alternating blocks, as the final of a race does with two kernels. What it calls a
@@ -119,7 +120,7 @@ func (r *AAReport) sum(m *meter) {
 		}
 	}
 	if len(effects) > 0 {
-		r.Detectable = median(effects)
+		r.Detectable = stats.Median(effects)
 	}
 	r.Blocks, r.Voided = m.blocks, m.voided
 	if m.timed > 0 {
@@ -177,7 +178,7 @@ func compareWithSelf(ctx context.Context, m *meter, c Case, threads int, candida
 		return pair, nil
 	}
 	d := difference(field[0], field[1])
-	pair.P = min(1, 2*min(d.greater(0), difference(field[1], field[0]).greater(0)))
-	pair.Effect, pair.Detectable, pair.Differs = math.Expm1(d.mean), detectable(field), pair.P < aaLevel
+	pair.P = min(1, 2*min(d.Greater(0), difference(field[1], field[0]).Greater(0)))
+	pair.Effect, pair.Detectable, pair.Differs = math.Expm1(d.Mean), detectable(field), pair.P < aaLevel
 	return pair, nil
 }
