@@ -19,7 +19,7 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 		return nil, fmt.Errorf("kernels: ISA %q cannot run here", isa)
 	}
 	if p.Op == tile.HashLayer {
-		return hashParams(p), nil
+		return hashParams(p, prim), nil
 	}
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
@@ -168,12 +168,12 @@ func tables(s tile.Shape) []int { return upTo((s.D+s.Tau-1)/s.Tau, 8, 32) }
 // Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
 // first register tiles, chunks of 32 tokens, whole rows.
 func Default(p tile.Problem, isa tile.ISA) tile.Config {
-	if p.Op == tile.HashLayer {
-		return defaultHash(p)
-	}
 	prim, ok := primitives(isa)
 	if !ok {
 		prim = genericPrimitives()
+	}
+	if p.Op == tile.HashLayer {
+		return defaultHash(p, prim)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
 		return defaultDeltaBackward(p, prim)
@@ -264,7 +264,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	}
 	want := names(p, prim, c.Config["form"])
 	if p.Op == tile.HashLayer {
-		want = slices.Collect(maps.Keys(Default(p, c.ISA)))
+		want = hashNames(p, prim, c.Config)
 	}
 	slices.Sort(want)
 	for _, name := range slices.Sorted(maps.Keys(c.Config)) {
@@ -284,7 +284,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		return nil
 	}
 	if p.Op == tile.HashLayer {
-		return checkHashConfig(p, c.Config)
+		return checkHashConfig(p, c.Config, prim)
 	}
 	type limit struct {
 		name   string
@@ -347,6 +347,11 @@ func ofForm(p tile.Problem, c tile.Config) string {
 // Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
+	if form, given := cfg["form"]; given && p.Op == tile.HashLayer && p.Dir != tile.Backward && form != full["form"] {
+		if prim, ok := primitives(isa); ok && (form == formRows || form == formSlab && hasSlab(p, prim)) {
+			full = defaultHashForm(p, prim, form)
+		}
+	}
 	if form, given := cfg["form"]; given && hasForms(p) && form != full["form"] {
 		if prim, ok := primitives(isa); ok && form == formChunk {
 			full = defaultChunks(p, prim)

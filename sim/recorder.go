@@ -29,6 +29,8 @@ type recorded struct {
 	floats []float32
 	ints   []int32
 	halves []uint16
+	bytes  []int8
+	words  []uint32
 }
 
 // NewRecorder returns a recorder that offers the register tiles of p.
@@ -156,6 +158,12 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Conv:   r.conv,
 		Gather: r.gather,
 		Octets: r.octets,
+
+		GatherHalf:  r.gatherHalf,
+		GatherBytes: r.gatherBytes,
+		SlabFloats:  r.slabFloats,
+		SlabHalves:  r.slabHalves,
+		SlabBytes:   r.slabBytes(),
 	}
 }
 
@@ -174,7 +182,7 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 }
 
 // touchElements is touch for elements of any width.
-func touchElements[E float32 | uint16 | uint32](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
+func touchElements[E float32 | uint16 | uint32 | int8](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}
@@ -479,30 +487,4 @@ func (r *Recorder) indices(op *Op, rows []int32) {
 			op.Touches = append(op.Touches, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: bytes, Stride: bytes, Mode: Read})
 		}
 	}
-}
-
-// octets takes the signs, since they decide which rows are read, and leaves ones for products and sums.
-func (r *Recorder) octets(p *tile.Octets) {
-	n := p.N
-	op := Op{Name: "octets", N: n, Elements: 8 * int64(n), Exps: 8 * int64(n), LoadBytes: 32 * int64(n), StoreBytes: 8 * int64(n)}
-	r.touch(&op, "X", p.X, block{0, 0, 1, 8 * n, 8 * n}, Read)
-	r.touch(&op, "P", p.P, block{0, 0, 1, n, n}, Write)
-	if len(p.Norm) > 0 {
-		op.StoreBytes += 4 * int64(n)
-		r.touch(&op, "Norm", p.Norm, block{0, 0, 1, n, n}, Write)
-	}
-	for i := range n {
-		code := int32(0)
-		for _, x := range p.X[8*i:][:8] {
-			code <<= 1
-			if x >= 0 {
-				code |= 1
-			}
-		}
-		p.Code[i], p.P[i] = code, 1
-		if len(p.Norm) > 0 {
-			p.Norm[i] = 1
-		}
-	}
-	r.ops = append(r.ops, op)
 }
