@@ -187,6 +187,9 @@ func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.
 
 	g.Label("panels")
 	g.panel("main", b.vectors, func() { tokens(b, g.Full()) })
+	if half := (block{b.tokens, b.vectors / 2, b.shared}); half.vectors > 1 { // what is left of the columns may be more than a vector
+		g.panel("half", half.vectors, func() { tokens(half, g.Full()) })
+	}
 
 	g.Label("narrow")
 	columns := g.from(g.frame.columns)
