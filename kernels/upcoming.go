@@ -23,7 +23,8 @@ type upcoming struct {
 func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	s := a.problem.Shape
 	row, all := a.span(a.unit(ui).b)
-	if a.ahead == aheadRows && a.nextRows(&n, ui, t, tokens, first, last) {
+	if a.ahead == aheadRows && !a.headOuter && a.problem.Decay != tile.DecayKey {
+		a.nextRows(&n, ui, t, tokens)
 		return n
 	}
 	switch {
@@ -65,30 +66,37 @@ func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	return n
 }
 
-// nextRows sets n to the whole rows of the next chunk, if the units walked together are all of a batch item. Hardware follows reads in the
-// order of memory, and fetches what comes next by itself; of the short pieces of rows that one head reads it makes nothing.
-func (a *recurrence) nextRows(n *upcoming, ui, t, tokens, first, last int) bool {
-	s := a.problem.Shape
-	if a.headOuter || last-first != s.Hkv*a.split || a.problem.Decay == tile.DecayKey {
-		return false
-	}
-	row, all := a.span(a.unit(ui).b)
+// nextRows sets n to the whole rows of the next chunk. Hardware follows reads in the order of memory, and fetches what comes next by itself;
+// of the short pieces of rows that one head reads it makes nothing. Workers with different heads fetch different rows for each other.
+func (a *recurrence) nextRows(n *upcoming, ui, t, tokens int) {
+	s, u := a.problem.Shape, a.unit(ui)
+	row, all := a.span(u.b)
 	if t += tokens; t >= all {
-		return true
+		return
 	}
 	row += t
 	n.ld = [4]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
-	n.calls, n.tokens = s.Hkv*a.panels, tokens
-	n.before = a.unit(ui).h * a.panels
-	for i, v := range [][]float32{a.query, a.key, a.value} {
-		n.rows[i] = part(v, row*n.ld[i])
-	}
-	if a.halves() { // two to a float32
+	n.calls, n.before, n.tokens = s.Hkv*a.panels, u.h*a.panels+u.p0, tokens
+	if !a.halves() {
+		n.whole(0, a.query, row, n.ld[0])
+		n.whole(1, a.key, row, n.ld[1])
+		n.whole(2, a.value, row, n.ld[2])
+	} else { // two to a float32
 		for i, v := range [][]uint16{a.bits.query, a.bits.key, a.bits.value} {
 			n.rows[i], n.ld[i] = asFloat32(v[row*n.ld[i]:]), n.ld[i]/2
 		}
 	}
-	return true
+}
+
+// add names the rows of an array, count heads of some width from a head on.
+func (n *upcoming) add(i int, array []float32, row, heads, head, count, width int) {
+	const per = cacheLine / 4
+	n.ld[i], n.rows[i], n.lines[i] = heads*width, array[row*heads*width+head*width:], (count*width+per-1)/per
+}
+
+// whole names the whole rows of an array.
+func (n *upcoming) whole(i int, array []float32, row, ld int) {
+	n.ld[i], n.rows[i] = ld, array[row*ld:]
 }
 
 // share is what one of some panels prefetches while it walks the tokens from i on: its columns of each row, or, of more arrays than a
