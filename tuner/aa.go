@@ -30,6 +30,7 @@ type AAReport struct {
 	Comparisons int     `json:"comparisons"`
 	Differences int     `json:"differences"` // that were reported: each is an error
 	Level       float64 `json:"level"`       // of one comparison, two-sided
+	Resolution  float64 `json:"resolution"`  // a difference is one that is proven to be larger
 	Detectable  float64 `json:"detectable_effect"`
 	Worst       float64 `json:"worst_effect"` // the largest mean difference
 	Unsteady    int     `json:"unsteady"`     // comparisons without enough steady blocks: no answer, and no difference
@@ -59,7 +60,7 @@ func CompareWithSelf(ctx context.Context, m *machine.Machine, o AAOptions) (*AAR
 		o.Problems = aaProblems(max(o.Threads, 1))
 	}
 	meter := &meter{clock: wallClock{}}
-	report := &AAReport{Schema: ReportSchema, Level: aaLevel, Comparisons: o.Comparisons, Pairs: []AA{}}
+	report := &AAReport{Schema: ReportSchema, Level: aaLevel, Resolution: resolution, Comparisons: o.Comparisons, Pairs: []AA{}}
 	for i, p := range o.Problems {
 		choice, err := kernels.Explain(p)
 		if err != nil {
@@ -177,7 +178,7 @@ func compareWithSelf(ctx context.Context, m *meter, c Case, threads int, candida
 		return pair, nil
 	}
 	d := difference(field[0], field[1])
-	pair.P = min(1, 2*min(d.greater(0), difference(field[1], field[0]).greater(0)))
+	pair.P = min(1, 2*min(d.greater(math.Log1p(resolution)), difference(field[1], field[0]).greater(math.Log1p(resolution))))
 	pair.Effect, pair.Detectable, pair.Differs = math.Expm1(d.mean), detectable(field), pair.P < aaLevel
 	return pair, nil
 }
