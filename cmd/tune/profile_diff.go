@@ -103,7 +103,7 @@ func (d *profileDiff) print(out *output) error {
 		rows = append(rows, []string{problem, string(e.ISA), config(e.A, e.ANs), config(e.B, e.BNs), out.verdict(e.Relation != profile.Different, e.Relation)})
 	}
 	if len(rows) > 0 {
-		if err := out.table([]string{"problem", "isa", "first", "second", ""}, rows); err != nil {
+		if err := out.table([]string{"problem", "isa", "first", "second", "relation"}, rows); err != nil {
 			return err
 		}
 	}
