@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -126,6 +127,49 @@ func (r *AAReport) sum(m *meter) {
 	if m.timed > 0 {
 		r.TakenPct = 100 * float64(m.taken) / float64(m.timed)
 	}
+}
+
+// A run ends with comparisons of a kernel with itself, so that its report says what its differences are worth.
+const (
+	selfShare       = 0.03 // of the budget
+	selfMost        = 2 * time.Second
+	selfLeast       = 300 * time.Millisecond // less is not worth it
+	selfComparisons = 20                     // most
+)
+
+// compareWithSelf runs A/A comparisons of the quickest answer of this run until a moment.
+func (t *tuning) compareWithSelf(ctx context.Context, until time.Time) error {
+	if t.left(until) < selfLeast || len(t.report.Problems) == 0 {
+		return nil
+	}
+	quickest := slices.MinFunc(t.report.Problems, func(a, b Result) int { return cmp.Compare(a.MedianNs, b.MedianNs) })
+	if t.opened == nil || t.openedProblem != quickest.Problem {
+		if t.costs.opening(quickest.Problem) > t.left(until)/2 {
+			return nil
+		}
+		var err error
+		if t.opened, err = t.subject.Open(quickest.Problem, t.o.Seed); err != nil {
+			return err
+		}
+		t.openedProblem = quickest.Problem
+	}
+	t.meter.watch()
+	before := t.meter
+	r := &AAReport{Schema: ReportSchema, Level: aaLevel, Resolution: resolution, Pairs: []AA{}}
+	for r.Comparisons < selfComparisons && t.left(until) > 0 {
+		pair, err := compareWithSelf(ctx, &t.meter, t.opened, quickest.Problem.Threads, tile.Candidate{ISA: quickest.ISA, Config: quickest.Config})
+		if err != nil {
+			return err
+		}
+		pair.Problem = quickest.Problem
+		r.Comparisons++
+		r.add(pair)
+	}
+	m := t.meter
+	m.blocks, m.voided, m.timed, m.taken = m.blocks-before.blocks, m.voided-before.voided, m.timed-before.timed, m.taken-before.taken
+	r.sum(&m)
+	t.report.AA = r
+	return nil
 }
 
 // aaTries bounds the blocks of one comparison, void ones included.

@@ -2,7 +2,6 @@ package tuner
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -68,6 +67,7 @@ type race struct {
 	last      time.Time // what must not be passed
 	result    Result
 	resumed   int
+	began     meter   // the meter's counts then
 	best      float64 // ns: the best time so far, what bounds are held against
 }
 
@@ -81,7 +81,7 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 	if r.last.After(t.deadline) {
 		r.last = t.deadline
 	}
-	r.past = t.history.of(u, r.hash)
+	r.past, r.began = t.history.of(u, r.hash), t.meter
 	progress("simulating")
 	if reason := r.enter(); reason != "" {
 		return nil, reason, nil
@@ -105,7 +105,8 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 			return nil, "", err
 		}
 		if len(field) == 0 {
-			return nil, fmt.Sprintf("the machine drifted: fewer than %d blocks of its share were steady", minBlocks), nil
+			t.short = true // another turn later may find it steady
+			return nil, r.unsteady(), nil
 		}
 		again, err := r.tooFastInFinal(field)
 		if err != nil {
