@@ -113,6 +113,9 @@ func verifiedProblems() []tile.Problem {
 	for i := range ps {
 		ps[i].Dir = tile.Forward
 	}
+	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
+		ps = append(ps, tile.Problem{Op: tile.HashLayer, Dir: tile.Backward, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 110, Tau: 7}})
+	}
 	for _, decay := range []string{tile.DecayNone, tile.DecayFixed, tile.DecayHead, tile.DecayKey} {
 		rule := tile.RuleGated
 		if decay == tile.DecayNone {
