@@ -59,7 +59,7 @@ type Call struct {
 
 	driver    driver
 	attention attentionDriver // driver, where the op is one of the attention ops
-	hash      *hashLayer      // driver, where the op is hash-layer
+	hash      hashDriver      // driver, where the op is hash-layer
 	shared    shared
 }
 
@@ -73,7 +73,7 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 	}
 	x := &Call{Problem: p, Candidate: c}
 	if p.Op == tile.HashLayer {
-		x.hash = newHashLayer(p, prim, c.Config)
+		x.hash = newHashDriver(p, prim, c.Config)
 		x.driver = x.hash
 	} else {
 		x.attention = newHalfDriver(p, prim, c.Config)

@@ -81,5 +81,6 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Pair:   pair,
 		Conv:   func(c *tile.Conv) { add(2 * c.M * c.N * c.K) },
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
+		Octets: func(*tile.Octets) {},
 	}
 }

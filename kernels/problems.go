@@ -32,8 +32,6 @@ func CheckProblem(p tile.Problem) error {
 	switch {
 	case p.Dir != tile.Forward && p.Dir != tile.Backward:
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
-	case p.Dir == tile.Backward && !attention:
-		return bad("direction %q is not supported", p.Dir)
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && p.Decay == tile.DecayKey:
 		return bad("direction %q is not supported with decay %q", p.Dir, p.Decay)
 	}

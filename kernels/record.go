@@ -22,6 +22,9 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	}
 	prim, _ := primitives(c.ISA)
 	r := sim.NewRecorder(prim)
+	if p.Op == tile.HashLayer && p.Dir == tile.Backward {
+		return recordHashBackward(p, c, r)
+	}
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
@@ -104,8 +107,8 @@ func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program
 	if err != nil {
 		return nil, err
 	}
-	a := newHashLayer(short, r.Primitives(), c.Config)
-	real := newHashLayer(p, r.Primitives(), c.Config)
+	a := newHashRows(short, r.Primitives(), c.Config)
+	real := newHashRows(p, r.Primitives(), c.Config)
 	a.byToken, a.workers = real.byToken, real.workers
 	a.set(cs.hash)
 	in := cs.hash
@@ -113,8 +116,8 @@ func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program
 	r.Buffer("tables", in.tables, sim.Table)
 	r.Buffer("output", in.output, sim.Output)
 	w := a.work[0]
-	r.Buffer("exp", w.e, sim.Scratch)
 	r.Buffer("weights", w.weights, sim.Scratch)
+	w.hasher.buffers(r.Buffer)
 	r.Indices("rows", w.rows, sim.Scratch)
 	t1, j1 := short.Shape.N, full.H
 	tokens := float64(full.N)
@@ -161,8 +164,14 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 			return nil, err
 		}
 		k := (s.D + s.Tau - 1) / s.Tau
-		return &Case{Problem: p, hash: hashArgs{problem: p, input: input.hash.input, tables: make([]float32, (k<<s.Tau)*s.H),
-			output: aligned(s.N * s.H)}}, nil
+		a := hashArgs{problem: p, input: input.hash.input, tables: make([]float32, (k<<s.Tau)*s.H)}
+		if p.Dir == tile.Backward {
+			a.gradOutput = aligned(s.N * s.H)
+			a.newOutputs()
+		} else {
+			a.output = aligned(s.N * s.H)
+		}
+		return &Case{Problem: p, hash: a}, nil
 	}
 	a := attentionArgs{
 		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv, featureMap: p.FeatureMap, normalize: p.Normalize,

@@ -18,13 +18,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 	if !ok {
 		return nil, fmt.Errorf("kernels: ISA %q cannot run here", isa)
 	}
-	s := p.Shape
 	if p.Op == tile.HashLayer {
-		return []tile.Param{
-			{Name: "group", Values: []int{1, 2, 4, 8}, Doc: "table rows read side by side"},
-			{Name: "cols", Values: cols(s), Doc: "columns of one pass over the rows"},
-			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
-		}, nil
+		return hashParams(p), nil
 	}
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
@@ -173,9 +168,8 @@ func tables(s tile.Shape) []int { return upTo((s.D+s.Tau-1)/s.Tau, 8, 32) }
 // Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
 // first register tiles, chunks of 32 tokens, whole rows.
 func Default(p tile.Problem, isa tile.ISA) tile.Config {
-	s := p.Shape
 	if p.Op == tile.HashLayer {
-		return tile.Config{"group": 4, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
+		return defaultHash(p)
 	}
 	prim, ok := primitives(isa)
 	if !ok {
@@ -290,13 +284,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		return nil
 	}
 	if p.Op == tile.HashLayer {
-		if g := c.Config["group"]; !slices.Contains([]int{1, 2, 4, 8}, g) {
-			return fmt.Errorf("kernels: group=%d must be 1, 2, 4 or 8", g)
-		}
-		if err := within("cols", 16, maxPanel); err != nil {
-			return err
-		}
-		return within("tables", 1, maxPanel)
+		return checkHashConfig(p, c.Config)
 	}
 	type limit struct {
 		name   string

@@ -16,6 +16,7 @@ import (
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/sim"
+	"github.com/rooftune/rooftune/sim/gpu"
 )
 
 const unknown = "unknown"
@@ -61,6 +62,7 @@ type reportData struct {
 	Ceilings []dataCeiling `json:"ceilings"`
 	Points   []dataPoint   `json:"points"`
 	GPU      [][]dataGPU   `json:"gpu"`
+	GPUFit   string        `json:"gpu_fit"` // what the predictions were fitted on, and their errors
 	Verdicts []string      `json:"verdicts"`
 	Journal  bool          `json:"journal"` // whether a run's journal was there
 }
@@ -104,7 +106,7 @@ type dataPoint struct {
 	Tried   int        `json:"tried"`
 	Ties    []string   `json:"ties,omitempty"`
 	Stale   bool       `json:"stale,omitempty"`
-	GPU     int        `json:"gpu"` // index, -1 where the op has no GPU program
+	GPU     int        `json:"gpu"` // index
 	Sweep   *dataSweep `json:"sweep"`
 	DenseNs *float64   `json:"dense,omitempty"`
 	Tokens  int        `json:"tokens,omitempty"` // of a hash layer
@@ -125,16 +127,6 @@ type dataSweep struct {
 	LeftOut int      `json:"left_out,omitempty"`
 }
 
-// dataGPU is a prediction.
-type dataGPU struct {
-	Device  string   `json:"device"`
-	Program string   `json:"program"`
-	Config  string   `json:"config,omitempty"`
-	Ns      *float64 `json:"ns"`
-	Bound   string   `json:"bound,omitempty"`
-	Why     string   `json:"why,omitempty"` // there is none
-}
-
 func newReport(p *profile.Profile, evidence *Evidence) *report {
 	r := &report{Title: "Roofline of " + cmp.Or(p.Machine.Brand, p.Machine.Vendor, "an unknown CPU"), Data: &reportData{Levels: levels}}
 	r.Facts = machineFacts(&p.Machine, &p.Measured)
@@ -150,16 +142,16 @@ func newReport(p *profile.Profile, evidence *Evidence) *report {
 	sweeps := r.sweeps(evidence)
 	groups := map[string]int{} // GPU predictions by problem
 	stale := 0
+	if constants, err := gpu.Fitted(); err == nil {
+		r.Data.GPUFit = constants.Fit
+	}
 	for i, pt := range points {
 		d := r.point(pt, results[i])
 		key := d.Group
 		g, ok := groups[key]
 		if !ok {
-			g = -1
-			if predictions := onGPUs(pt.Problem); predictions != nil {
-				g = len(r.Data.GPU)
-				r.Data.GPU = append(r.Data.GPU, predictions)
-			}
+			g = len(r.Data.GPU)
+			r.Data.GPU = append(r.Data.GPU, onGPUs(pt.Problem))
 			groups[key] = g
 		}
 		d.GPU = g
@@ -275,33 +267,6 @@ func simulateAll(points []placed) []*sim.Result {
 	}
 	workers.Wait()
 	return results
-}
-
-// onGPUs predicts the op of a problem on every known GPU by the published tiling; nil where no program is known for it.
-func onGPUs(p tile.Problem) []dataGPU {
-	program := map[string]string{tile.LinearAttention: "lightning-attention-2", tile.DeltaRule: "delta-rule"}[p.Op]
-	if program == "" {
-		return nil
-	}
-	var out []dataGPU
-	for _, name := range sim.GPUs() {
-		g := dataGPU{Device: name, Program: program}
-		device, err := sim.GPU(name)
-		if err == nil {
-			var made *sim.Program
-			if made, err = sim.GPUProgram(program, p.Shape, tile.BFloat16, p.Dir, nil); err == nil {
-				var result *sim.Result
-				if result, err = sim.Simulate(device, made); err == nil {
-					g.Ns, g.Bound, g.Config = known(result.TimeNs), result.BoundBy, result.Config.String()
-				}
-			}
-		}
-		if err != nil {
-			g.Why = err.Error()
-		}
-		out = append(out, g)
-	}
-	return out
 }
 
 func sweepKey(p tile.Problem, isa tile.ISA) string {

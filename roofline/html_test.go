@@ -140,9 +140,6 @@ func TestHTMLHoldsTheEvidence(t *testing.T) {
 		if pt.Sweep == nil || len(pt.Sweep.Rows) != 6 || pt.Stale {
 			t.Errorf("%s %s: sweep %+v, stale %v", pt.Problem, pt.ISA, pt.Sweep, pt.Stale)
 		}
-		if pt.Hash != (pt.GPU < 0) {
-			t.Errorf("%s: GPU predictions %d", pt.Problem, pt.GPU)
-		}
 	}
 	reasons, times := 0, 0
 	for _, group := range d.GPU {
@@ -154,7 +151,8 @@ func TestHTMLHoldsTheEvidence(t *testing.T) {
 			}
 		}
 	}
-	if times == 0 || times+reasons == 0 {
+	// Two ops have a published kernel; linear attention with two states for a query head has none.
+	if times != 2*len(shownGPUs) || reasons != len(shownGPUs) {
 		t.Errorf("%d GPU times, %d reasons", times, reasons)
 	}
 }

@@ -155,6 +155,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Narrow: r.narrow,
 		Conv:   r.conv,
 		Gather: r.gather,
+		Octets: r.octets,
 	}
 }
 
@@ -478,4 +479,30 @@ func (r *Recorder) indices(op *Op, rows []int32) {
 			op.Touches = append(op.Touches, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: bytes, Stride: bytes, Mode: Read})
 		}
 	}
+}
+
+// octets takes the signs, since they decide which rows are read, and leaves ones for products and sums.
+func (r *Recorder) octets(p *tile.Octets) {
+	n := p.N
+	op := Op{Name: "octets", N: n, Elements: 8 * int64(n), Exps: 8 * int64(n), LoadBytes: 32 * int64(n), StoreBytes: 8 * int64(n)}
+	r.touch(&op, "X", p.X, block{0, 0, 1, 8 * n, 8 * n}, Read)
+	r.touch(&op, "P", p.P, block{0, 0, 1, n, n}, Write)
+	if len(p.Norm) > 0 {
+		op.StoreBytes += 4 * int64(n)
+		r.touch(&op, "Norm", p.Norm, block{0, 0, 1, n, n}, Write)
+	}
+	for i := range n {
+		code := int32(0)
+		for _, x := range p.X[8*i:][:8] {
+			code <<= 1
+			if x >= 0 {
+				code |= 1
+			}
+		}
+		p.Code[i], p.P[i] = code, 1
+		if len(p.Norm) > 0 {
+			p.Norm[i] = 1
+		}
+	}
+	r.ops = append(r.ops, op)
 }

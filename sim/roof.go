@@ -61,7 +61,7 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
 // grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
-// each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables; linear attention's backward
+// each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables, 4 h backward; linear attention's backward
 // pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv), that of the delta rules
 // 4 and 12. 0 for an op or direction that it does not know.
 func UsefulFlops(p tile.Problem) int64 {
@@ -83,7 +83,11 @@ func UsefulFlops(p tile.Problem) int64 {
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
 	case tile.HashLayer:
 		if s.Tau > 0 {
-			return 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
+			flops := 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
+			if p.Dir == tile.Backward {
+				flops *= 2
+			}
+			return flops
 		}
 	}
 	return 0
@@ -95,7 +99,7 @@ func knownDirection(p tile.Problem) bool {
 	case tile.Forward, "":
 		return true
 	case tile.Backward:
-		return p.Op == tile.LinearAttention || p.Op == tile.DeltaRule
+		return p.Op == tile.LinearAttention || p.Op == tile.DeltaRule || p.Op == tile.HashLayer
 	}
 	return false
 }
@@ -151,6 +155,9 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 		n.read = float64(s.N) * float64(s.D) * size
 		n.written = float64(s.N) * float64(s.H) * size
 		n.shared = distinct * float64(s.H) * size
+		if p.Dir == tile.Backward { // read too: the output's gradient; written: those of the input, all tables and the bias
+			n.read, n.written = n.read+n.written, float64(s.N)*float64(s.D)*size+(tables*rows+1)*float64(s.H)*size
+		}
 	default:
 		return n, fmt.Errorf("sim: no roof for op %q", p.Op)
 	}

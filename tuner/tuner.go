@@ -45,6 +45,7 @@ type Options struct {
 	Strategy string         // one of Strategies; empty means the first
 	Seed     uint64         // of inputs and of the random strategy
 	Dir      string         // holds journal, profile (<fingerprint>.json) and report
+	Worker   []string       // command line of a process that calls Serve: see Worker
 	Progress func(Event)    // may be nil
 }
 

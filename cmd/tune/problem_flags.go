@@ -29,7 +29,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
 	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
-	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (attention ops)")
+	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
 	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
 	fs.StringVar(&f.dtype, "dtype", tile.Float32, "float32, or bfloat16 or float16 for all arrays but the states, attention ops")
 	fs.StringVar(&f.stateDType, "state-dtype", tile.Float32, "float32, bfloat16 or float16, attention ops")

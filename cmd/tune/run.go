@@ -77,6 +77,9 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 			return fmt.Errorf("no configuration folder (%w): name one with --out", err)
 		}
 	}
+	if o.Worker, err = worker(); err != nil {
+		return err
+	}
 	// Before minutes of measuring, not after.
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)

@@ -50,7 +50,7 @@ var avx2 = tile.Primitives{
 		{Tokens: 3, NR: 16, Shared: []int{2}, Run: delta3x16AVX2},
 	},
 	Couple: coupleAVX2,
-	Solve:  solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2,
+	Solve:  solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
 }
 
 // pairs are AVX-512's primitives of bfloat16 products, on a CPU with AVX512_BF16.
@@ -90,7 +90,9 @@ var avx512 = tile.Primitives{
 	},
 	Delta: []tile.DeltaKernel{
 		{Tokens: 4, NR: 32, Shared: []int{3, 2, 2}, Run: delta4x32AVX512},
+		{Tokens: 2, NR: 64, Run: delta2x64AVX512},
+		{Tokens: 3, NR: 48, Shared: []int{2}, Run: delta3x48AVX512},
 	},
 	Couple: coupleAVX512,
-	Solve:  solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512,
+	Solve:  solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
 }

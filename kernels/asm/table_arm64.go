@@ -42,4 +42,5 @@ var neon = tile.Primitives{
 	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   generic.Primitives().Conv, // in portable Go
 	Gather: gatherNEON,
+	Octets: generic.Primitives().Octets, // in portable Go
 }

@@ -51,3 +51,8 @@ func convAVX2(p *tile.Conv)
 //
 //go:noescape
 func gatherAVX2(p *tile.Gather)
+
+// octetsAVX2 takes codes, products and sums of octets as tile.Octets says, of as many as whole vectors of results hold.
+//
+//go:noescape
+func octetsAVX2(p *tile.Octets)

@@ -52,6 +52,11 @@ func convAVX512(p *tile.Conv)
 //go:noescape
 func gatherAVX512(p *tile.Gather)
 
+// octetsAVX512 takes codes, products and sums of octets as tile.Octets says, of as many as whole vectors of results hold.
+//
+//go:noescape
+func octetsAVX512(p *tile.Octets)
+
 // pairPackAVX512 rounds a block to pairs of bfloat16 as tile.PairPack says.
 //
 //go:noescape

@@ -27,6 +27,7 @@ func Primitives() *tile.Primitives {
 		Narrow: narrow,
 		Conv:   conv,
 		Gather: gather,
+		Octets: octets,
 		Pair:   &pairs,
 	}
 }

@@ -31,6 +31,7 @@ type Primitives struct {
 	Narrow func(*Narrow)
 	Conv   func(*Conv)
 	Gather func(*Gather)
+	Octets func(*Octets)
 
 	Pair *PairPrimitives // nil where the instruction set or the CPU has no bfloat16 products
 }

@@ -515,11 +515,9 @@
       ));
     }
     box.append(el("h3", {}, "On a GPU, predicted"));
-    if (p.gpu >= 0) {
-      box.append(table(["device", ">time", "bound by", "program and config"], data.gpu[p.gpu].map(g =>
-        [g.device, time(g.ns), g.bound || unknown, g.why ? g.why : g.program + " " + g.config])),
-        el("p", { class: "help" }, "The published kernel's own tiling in bfloat16: a prediction, not a measurement."));
-    } else box.append(el("p", {}, "Unknown: no GPU program is known for this op."));
+    box.append(table(["device", ">time", "bound by", "program and config"], data.gpu[p.gpu].map(g =>
+      [g.device, time(g.ns), g.bound || unknown, g.why ? g.why : g.program + " " + g.config])),
+      el("p", { class: "help" }, "The published kernel's own tiling at its default config, in bfloat16: a prediction, not a measurement. " + (data.gpu_fit || "")));
   }
 
   // crossover says up to how many tokens the hash layer was measured to be faster than a dense one.

@@ -36,7 +36,8 @@ type generator struct {
 	frame frame
 	delta bool // the kernel is of a delta rule
 
-	decoding bool // a decode step is written
+	decoding   bool // a decode step is written
+	broadcasts int  // that are written
 }
 
 // maxHeads is the most heads that the walk of single tokens reads at once.
@@ -187,6 +188,9 @@ func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.
 
 	g.Label("panels")
 	g.panel("main", b.vectors, func() { tokens(b, g.Full()) })
+	if g.delta && b.vectors > 2 {
+		g.panel("two", 2, func() { tokens(block{b.tokens, 2, b.shared}, g.Full()) })
+	}
 
 	g.Label("narrow")
 	columns := g.from(g.frame.columns)

@@ -44,6 +44,7 @@ func main() {
 	g.narrow()
 	g.conv()
 	g.gather()
+	g.octets()
 	if f.Wide() {
 		g.pairPack()
 		g.pairTurn()
