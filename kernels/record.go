@@ -162,28 +162,28 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		}
 		k := (s.D + s.Tau - 1) / s.Tau
 		return &Case{Problem: p, hash: hashArgs{problem: p, input: input.hash.input, tables: make([]float32, (k<<s.Tau)*s.H),
-			output: aligned(s.N * s.H)}}, nil
+			output: blank(s.N * s.H)}}, nil
 	}
 	a := attentionArgs{
 		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv, featureMap: p.FeatureMap, normalize: p.Normalize,
 		problem: p, scale: 1, betaHeads: s.Hkv,
-		query: aligned(s.B * s.T * s.Hq * s.Dk), key: aligned(s.B * s.T * s.Hkv * s.Dk), value: aligned(s.B * s.T * s.Hkv * s.Dv),
-		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+		query: blank(s.B * s.T * s.Hq * s.Dk), key: blank(s.B * s.T * s.Hkv * s.Dk), value: blank(s.B * s.T * s.Hkv * s.Dv),
+		output: blank(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: blank(s.B * s.Hkv * s.Dk * s.Dv),
 	}
 	switch p.Decay {
 	case tile.DecayHead:
-		a.decay = aligned(s.B * s.T * s.Hkv)
+		a.decay = blank(s.B * s.T * s.Hkv)
 	case tile.DecayKey:
-		a.decay = aligned(s.B * s.T * s.Hkv * s.Dk)
+		a.decay = blank(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
-		a.headDecay = aligned(s.Hkv)
+		a.headDecay = blank(s.Hkv)
 	}
 	if p.Dir == tile.Backward {
 		a.gradOutput, a.output = a.output, nil
 		a.newGradients()
 	}
 	if p.Op == tile.DeltaRule {
-		a.beta = aligned(s.B * s.T * s.Hkv)
+		a.beta = blank(s.B * s.T * s.Hkv)
 	}
 	if a.halves() {
 		b := &a.bits

@@ -99,6 +99,8 @@ type Touch struct {
 	RowBytes int64 `json:"row_bytes"`
 	Stride   int64 `json:"stride"`
 	Mode     Mode  `json:"mode"`
+	// Again is how many more passes this one stands for, each of which finds the block where this one did (CPU).
+	Again int `json:"again,omitempty"`
 	// Sharers is how many blocks of the grid read the same bytes in the same trip (GPU; 0 means 1).
 	Sharers int `json:"sharers,omitempty"`
 }
