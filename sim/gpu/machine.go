@@ -11,7 +11,6 @@ const (
 	sectorBytes      = 32      // the least that memory transfers
 	l2Usable         = 0.65    // of L2: each half keeps a copy of what the other half reads
 	unitL2Clock      = 64      // bytes a clock between a unit and L2
-	latencyNorm      = 3       // how the slower of throughput and latency hides the other
 	coalesced        = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
 	defaultL2Ns      = 150
 	defaultMemoryNs  = 300
@@ -467,7 +466,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			} else {
 				alone = max(alone, load/(l.Stages-1))
 			}
-			took := overlap(latencyNorm, busy, alone, 0, 0, 0)
+			took := max(busy, alone)
 			le.Ns += n * took
 			le.Parts[PartProducts] += n * tp
 			le.Parts[PartElement] += n * te

@@ -18,8 +18,9 @@ const (
 // kernelChoice is a program for a kernel's name, or for words in a row's names.
 type kernelChoice struct {
 	Kernel  string   `json:"kernel,omitempty"`
-	Any     []string `json:"any,omitempty"` // one of these is enough
-	All     []string `json:"all,omitempty"` // all of these are needed
+	Source  string   `json:"source,omitempty"` // a part of the row's source: the same name was another kernel elsewhere
+	Any     []string `json:"any,omitempty"`    // one of these is enough
+	All     []string `json:"all,omitempty"`    // all of these are needed
 	Program string   `json:"program"`
 	Set     Values   `json:"set,omitempty"`
 	Rows    string   `json:"rows,omitempty"` // how a row's shape becomes the program's
@@ -45,13 +46,13 @@ var kernels = sync.OnceValues(func() (*kernelTable, error) {
 
 // resolveKernel finds the program for a kernel's name; for an unknown name by the words of the name, then of the algorithm, then of the
 // family. The note says what was chosen when the name was not known.
-func resolveKernel(kernel, algorithm, family string) (*kernelChoice, string, error) {
+func resolveKernel(kernel, algorithm, family, source string) (*kernelChoice, string, error) {
 	t, err := kernels()
 	if err != nil {
 		return nil, "", err
 	}
 	for i := range t.Kernels {
-		if strings.EqualFold(t.Kernels[i].Kernel, kernel) {
+		if strings.EqualFold(t.Kernels[i].Kernel, kernel) && strings.Contains(source, t.Kernels[i].Source) {
 			return &t.Kernels[i], "", nil
 		}
 	}
