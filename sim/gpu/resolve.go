@@ -8,11 +8,12 @@ import (
 	"sync"
 )
 
-// How a kernel's launches are issued: from eager Triton, by one call into a library, or from a recorded graph.
+// How a kernel's launches are issued: each from eager Triton, by one eager call of an extension, by a compiled program, or from a recorded graph.
 const (
-	hostTriton = "triton"
-	hostCall   = "call"
-	hostGraph  = "graph"
+	hostTriton  = "triton"
+	hostCall    = "call"
+	hostLibrary = "library"
+	hostGraph   = "graph"
 )
 
 // kernelChoice is a program for a kernel's name, or for words in a row's names.

@@ -11,8 +11,12 @@ import (
 // gpuBoundMS is the time from which a row says more of the GPU than of the host.
 const gpuBoundMS = 0.5
 
-// libraryCallNs is the host's time for a launch from a compiled library. Not fitted.
-const libraryCallNs = 5000
+// libraryCallNs is the host's time for a launch from a compiled library, and libraryAutograd the part of a Triton kernel's cost in autograd that a
+// library's call has. Not fitted.
+const (
+	libraryCallNs   = 5000
+	libraryAutograd = 0.25
+)
 
 // Scored is a row with its simulation.
 type Scored struct {
@@ -141,8 +145,13 @@ func (c *Constants) host(way string, backward bool) Host {
 		}
 		return h
 	case hostCall:
-		h := Host{PerLaunchNs: libraryCallNs}
+		h := Host{PerLaunchNs: libraryCallNs, PerCallNs: c.HostNs}
+		if backward {
+			h.PerCallNs += libraryAutograd * c.AutogradNs
+		}
 		return h
+	case hostLibrary:
+		return Host{PerLaunchNs: libraryCallNs}
 	}
 	return Host{}
 }

@@ -13,7 +13,7 @@ import (
 // start gives the values that a fit begins with: round figures from the literature, not from the rows.
 func start() *gpu.Constants {
 	return &gpu.Constants{
-		Matrix: 1, Vector: 0.9, Memory: 1, L2: 0.8, Overlap: 4, Exposed: 0.5, Specialized: 0.1, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
+		Matrix: 1, Vector: 0.9, Memory: 1, L2: 0.8, Overlap: 4, Exposed: 0.5, Specialized: 0.1, Queue: 0.3, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
 		Devices: map[string]gpu.DeviceConstants{},
 	}
 }
@@ -32,10 +32,11 @@ var globals = []global{
 	{func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
 	{func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
 	{func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},
+	{func(c *gpu.Constants) *float64 { return &c.Queue }, 0.02, 1},
 	{func(c *gpu.Constants) *float64 { return &c.ChainClocks }, 20, 1500},
-	{func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 500, 10000},
+	{func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 1000, 6000},
 	{func(c *gpu.Constants) *float64 { return &c.HostNs }, 5000, 200000},
-	{func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 800000},
+	{func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 2000000},
 }
 
 // Weights and shape of the loss.
