@@ -18,13 +18,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 	if !ok {
 		return nil, fmt.Errorf("kernels: ISA %q cannot run here", isa)
 	}
-	s := p.Shape
 	if p.Op == tile.HashLayer {
-		return []tile.Param{
-			{Name: "group", Values: []int{1, 2, 4, 8}, Doc: "table rows read side by side"},
-			{Name: "cols", Values: cols(s), Doc: "columns of one pass over the rows"},
-			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
-		}, nil
+		return hashParams(p, prim), nil
 	}
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
@@ -181,13 +176,12 @@ func tables(s tile.Shape) []int { return upTo((s.D+s.Tau-1)/s.Tau, 8, 32) }
 // Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
 // first register tiles, chunks of 32 tokens, whole rows.
 func Default(p tile.Problem, isa tile.ISA) tile.Config {
-	s := p.Shape
-	if p.Op == tile.HashLayer {
-		return tile.Config{"group": 4, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
-	}
 	prim, ok := primitives(isa)
 	if !ok {
 		prim = genericPrimitives()
+	}
+	if p.Op == tile.HashLayer {
+		return defaultHash(p, prim)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
 		return defaultDeltaBackward(p, prim)
@@ -282,7 +276,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	}
 	want := names(p, prim, c.Config["form"])
 	if p.Op == tile.HashLayer {
-		want = slices.Collect(maps.Keys(Default(p, c.ISA)))
+		want = hashNames(p, prim, c.Config)
 	}
 	slices.Sort(want)
 	for _, name := range slices.Sorted(maps.Keys(c.Config)) {
@@ -302,13 +296,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		return nil
 	}
 	if p.Op == tile.HashLayer {
-		if g := c.Config["group"]; !slices.Contains([]int{1, 2, 4, 8}, g) {
-			return fmt.Errorf("kernels: group=%d must be 1, 2, 4 or 8", g)
-		}
-		if err := within("cols", 16, maxPanel); err != nil {
-			return err
-		}
-		return within("tables", 1, maxPanel)
+		return checkHashConfig(p, c.Config, prim)
 	}
 	type limit struct {
 		name   string
@@ -371,6 +359,11 @@ func ofForm(p tile.Problem, c tile.Config) string {
 // Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
+	if form, given := cfg["form"]; given && p.Op == tile.HashLayer && p.Dir != tile.Backward && form != full["form"] {
+		if prim, ok := primitives(isa); ok && (form == formRows || form == formSlab && hasSlab(p, prim)) {
+			full = defaultHashForm(p, prim, form)
+		}
+	}
 	if form, given := cfg["form"]; given && hasForms(p) && form != full["form"] {
 		if prim, ok := primitives(isa); ok && form == formChunk {
 			full = defaultChunks(p, prim)
