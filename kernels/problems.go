@@ -34,8 +34,6 @@ func CheckProblem(p tile.Problem) error {
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
 	case p.Dir == tile.Backward && !attention:
 		return bad("direction %q is not supported", p.Dir)
-	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && p.Decay == tile.DecayKey:
-		return bad("direction %q is not supported with decay %q", p.Dir, p.Decay)
 	}
 	if p.Threads < 1 || p.Threads > 1<<12 {
 		return bad("threads %d must be from 1 to 4096", p.Threads)
