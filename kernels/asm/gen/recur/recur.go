@@ -200,7 +200,7 @@ func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.
 
 	g.Label("panels")
 	g.panel("main", b.vectors, func() { tokens(b, g.Full()) })
-	if g.delta && b.vectors > 2 {
+	if b.vectors > 2 { // what is left of the columns may be more than a vector
 		g.panel("two", 2, func() { tokens(block{b.tokens, 2, b.shared}, g.Full()) })
 	}
 
