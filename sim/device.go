@@ -70,7 +70,7 @@ func (d *Device) Check() error {
 		last := i == len(d.Levels)-1
 		need(l.Name != "", fmt.Sprintf("level %d has no name", i))
 		need(l.ReadBps > 0 && l.CopyBps > 0 && l.PeakBps >= l.ReadBps && l.PeakBps >= l.CopyBps, fmt.Sprintf("level %s: bandwidths must be positive and at most the peak", l.Name))
-		need(l.LineBytes > 0, fmt.Sprintf("level %s: line_bytes must be positive", l.Name))
+		need(l.LineBytes > 0 && l.LineBytes&(l.LineBytes-1) == 0, fmt.Sprintf("level %s: line_bytes must be a power of two", l.Name))
 		need(last == (l.Bytes == 0), fmt.Sprintf("level %s: only the last level has no capacity", l.Name))
 		need(last || l.MaxBytes >= l.Bytes, fmt.Sprintf("level %s: max_bytes is below bytes", l.Name))
 	}

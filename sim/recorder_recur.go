@@ -48,7 +48,7 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 	}
 	r.rowFactors(&op, p)
 	op.Singles = recurSingles(tokens, p)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // delta records a recurrence of the delta rules as recur does that of linear attention. Blocks lie at multiples of their size.
@@ -102,7 +102,7 @@ func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 	if p.Beta != nil {
 		r.touch(&op, "Beta", p.Beta, block{0, 0, 1, p.T, p.T}, Read)
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // couple records the products inside blocks.
@@ -121,7 +121,7 @@ func (r *Recorder) couple(p *tile.Delta) {
 	}
 	r.touch(&op, "C", p.C, block{0, 0, blocks, record, record}, Write)
 	p.NonFinite = false
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // rowFactors records the factors of the tokens.

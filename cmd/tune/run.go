@@ -152,8 +152,12 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 	if err != nil {
 		return err
 	}
-	svg := strings.TrimSuffix(report.Profile, ".json") + ".svg"
+	base := strings.TrimSuffix(report.Profile, ".json")
+	svg, html := base+".svg", base+".html"
 	if err := writeSVG(svg, p); err != nil {
+		return err
+	}
+	if err := writeHTML(html, p, report.Profile); err != nil {
 		return err
 	}
 	if out.json {
@@ -174,7 +178,7 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		for _, n := range report.Notes {
 			out.printf("note: %s\n", n)
 		}
-		out.printf("profile  %s\nroofline %s\n", report.Profile, svg)
+		out.printf("profile  %s\nreport   %s\nroofline %s\n", report.Profile, html, svg)
 	}
 	if len(report.Errors) > 0 {
 		return failure{report.Errors[0].Error()}
