@@ -75,6 +75,7 @@ type Op struct {
 	Elements   int64   `json:"elements,omitempty"`
 	Exps       int64   `json:"exps,omitempty"`
 	Chain      int     `json:"chain,omitempty"`      // steps of this length that wait for each other, a product being one (GPU)
+	Ahead      int     `json:"ahead,omitempty"`      // lines prefetched for later steps (CPU)
 	LoadBytes  int64   `json:"load_bytes,omitempty"` // between registers and the first level; on a GPU without the staging of touches
 	StoreBytes int64   `json:"store_bytes,omitempty"`
 	Touches    []Touch `json:"touches,omitempty"`

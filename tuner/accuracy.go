@@ -84,6 +84,13 @@ func MeasureAccuracy(ctx context.Context, m *machine.Machine, o AccuracyOptions)
 			return nil, err
 		}
 	}
+	if len(o.Measured.Primitives) == 0 {
+		with := *o.Measured
+		if err := MeasurePrimitives(&with, o.ISAs); err != nil {
+			return nil, err
+		}
+		o.Measured = &with
+	}
 	l := newLibrary(m, o.Measured)
 	a := &Accuracy{}
 	for _, p := range o.Problems {
