@@ -17,8 +17,15 @@ func CheckProblem(p tile.Problem) error {
 	switch p.DType {
 	case tile.Float32:
 	case tile.BFloat16, tile.Float16:
+		if p.Op == tile.HashLayer && p.DType == tile.BFloat16 && p.Dir == tile.Forward {
+			break
+		}
 		if !attention || p.Dir != tile.Forward {
 			return bad("dtype %q must be float32", p.DType)
+		}
+	case tile.Int8:
+		if p.Op != tile.HashLayer || p.Dir != tile.Forward {
+			return bad("dtype %q is for the tables of %s, %s", p.DType, tile.HashLayer, tile.Forward)
 		}
 	default:
 		return bad("dtype %q must be float32, bfloat16 or float16", p.DType)
@@ -32,8 +39,6 @@ func CheckProblem(p tile.Problem) error {
 	switch {
 	case p.Dir != tile.Forward && p.Dir != tile.Backward:
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
-	case p.Dir == tile.Backward && !attention:
-		return bad("direction %q is not supported", p.Dir)
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && p.Decay == tile.DecayKey:
 		return bad("direction %q is not supported with decay %q", p.Dir, p.Decay)
 	}

@@ -33,6 +33,8 @@ type recorded struct {
 	floats []float32
 	ints   []int32
 	halves []uint16
+	bytes  []int8
+	words  []uint32
 }
 
 // NewRecorder returns a recorder that offers the register tiles of p.
@@ -159,6 +161,13 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Narrow: r.narrow,
 		Conv:   r.conv,
 		Gather: r.gather,
+		Octets: r.octets,
+
+		GatherHalf:  r.gatherHalf,
+		GatherBytes: r.gatherBytes,
+		SlabFloats:  r.slabFloats,
+		SlabHalves:  r.slabHalves,
+		SlabBytes:   r.slabBytes(),
 	}
 }
 
@@ -200,7 +209,7 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 }
 
 // touchElements is touch for elements of any width.
-func touchElements[E float32 | uint16 | uint32](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
+func touchElements[E float32 | uint16 | uint32 | int8](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 
 // BenchOptions say how long a problem is timed.
 type BenchOptions struct {
+	Worker   []string                           // command line of the child process that verifies: see Worker
 	Rounds   int                                // of the problem and every ceiling in turn; 0 means 15
 	Progress func(done, total int, what string) // may be nil
 }
@@ -113,8 +114,14 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 		return nil, err
 	}
 	defer b.close()
-	if s.MaxError, s.ErrorBound, err = kernels.Verify(p, c, 1); err != nil {
-		return nil, err
+	if len(o.Worker) == 0 {
+		return nil, errors.New("no worker: a candidate is verified in a child process")
+	}
+	child := newWorker(o.Worker)
+	s.MaxError, s.ErrorBound, err = child.verify(p, c, 1)
+	child.close()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", p, c, err)
 	}
 	if !(s.MaxError <= s.ErrorBound) {
 		return nil, fmt.Errorf("%s %s is wrong: error %.3g above its bound %.3g", p, c, s.MaxError, s.ErrorBound)
@@ -226,7 +233,7 @@ func (b *bench) close() {
 
 // measure takes rounds of one batch and one sample of every ceiling.
 func (b *bench) measure(ctx context.Context, o BenchOptions) error {
-	restore := b.meter.clock.Quiet()
+	restore := b.meter.clock.Quiet(b.choice.Problem.Threads)
 	defer restore()
 	call := libraryCall{b.call}
 	runs, _, err := b.meter.calibrate(call)
@@ -257,7 +264,7 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 		}
 		// The probes have the caches: one run has to find its own data again.
 		b.call.Run()
-		ns, good, err := b.meter.block([]batched{{call, runs}}, []int{0})
+		ns, good, err := b.meter.block([]batched{{call, runs, 0}}, []int{0})
 		if err != nil {
 			return err
 		}

@@ -380,3 +380,21 @@ func TestStatistics(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Ten differences, two of them negative with ranks 1 and 3: 55-4 of 55. Of the 1024 choices of signs 7 have at most 4 in their negative
+// ranks: {}, {1}, {2}, {3}, {4}, {1,2}, {1,3}.
+func TestSignedRank(t *testing.T) {
+	d := []float64{-0.1, 0.2, -0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1}
+	if p := signedRank(d, 0); math.Abs(p-7.0/1024) > 1e-12 {
+		t.Error(p)
+	}
+	if p := signedRank([]float64{1, 2, 3}, 0); p != 1.0/8 {
+		t.Error(p)
+	}
+	if p := signedRank([]float64{1, 2, 3}, 5); p != 1 {
+		t.Error(p)
+	}
+	if p := signedRank(nil, 0); p != 1 {
+		t.Error(p)
+	}
+}

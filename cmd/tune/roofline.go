@@ -6,21 +6,23 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/google/renameio/v2/maybe"
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/roofline"
+	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
 
 func newRoofline(out *output) *cobra.Command {
-	var svg string
+	var svg, html string
 	c := &cobra.Command{
 		Use:   "roofline [PROFILE]",
 		Short: "The ceilings and the profile's points under them",
 		Example: `  tune roofline
-  tune roofline --svg roofline.svg`,
+  tune roofline --svg roofline.svg --html roofline.html`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			p, path, err := readProfile(args)
@@ -32,19 +34,26 @@ func newRoofline(out *output) *cobra.Command {
 					return err
 				}
 			}
+			if html != "" {
+				if err := writeHTML(html, p, path); err != nil {
+					return err
+				}
+			}
 			if out.json {
-				return out.document(rooflineDocument{path, svg, p.Measured.Ceilings, append([]roofline.Point{}, roofline.Points(p)...)})
+				return out.document(rooflineDocument{path, svg, html, p.Measured.Ceilings, append([]roofline.Point{}, roofline.Points(p)...)})
 			}
 			return roofline.Table(out.w, p)
 		},
 	}
 	c.Flags().StringVar(&svg, "svg", "", "also draw it into this file")
+	c.Flags().StringVar(&html, "html", "", "also write the report into this file: one page for a browser, without a network")
 	return c
 }
 
 type rooflineDocument struct {
 	Profile  string            `json:"profile"`
 	SVG      string            `json:"svg,omitempty"`
+	HTML     string            `json:"html,omitempty"`
 	Ceilings []machine.Ceiling `json:"ceilings"`
 	Points   []roofline.Point  `json:"points"`
 }
@@ -52,6 +61,19 @@ type rooflineDocument struct {
 func writeSVG(path string, p *profile.Profile) error {
 	var b bytes.Buffer
 	if err := roofline.SVG(&b, p); err != nil {
+		return err
+	}
+	return writeWhole(path, b.Bytes())
+}
+
+// writeHTML writes the report of a profile, with what the journal beside it knows.
+func writeHTML(path string, p *profile.Profile, from string) error {
+	evidence, err := tuner.Evidence(filepath.Dir(from), &p.Machine)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := roofline.HTML(&b, p, evidence); err != nil {
 		return err
 	}
 	return writeWhole(path, b.Bytes())

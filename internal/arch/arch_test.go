@@ -21,6 +21,8 @@ var rooms = [][]string{
 	{"kernels/asm/probe"},
 	{"kernels/asm"},
 	{"sim"},
+	{"sim/gpu"},
+	{"sim/gpu/fit"},
 	{"results"},
 	{"internal/profile"},
 	{"kernels"},

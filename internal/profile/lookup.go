@@ -60,7 +60,7 @@ type match struct {
 
 func (p *Profile) nearest(problem tile.Problem, isa tile.ISA, fresh func(string, tile.ISA) string) (match, bool) {
 	isStale := func(e *Entry) bool { return fresh != nil && fresh(e.Problem.Op, e.ISA) != e.SourceHash }
-	if i, ok := p.exact[key{problem, isa}]; ok && !isStale(&p.Entries[i]) {
+	if i, ok := p.exact[key{problem, isa, false}]; ok && !isStale(&p.Entries[i]) {
 		return match{&p.Entries[i], 0, false, p.Entries[i].MedianNs}, true
 	}
 	var best match
@@ -72,6 +72,9 @@ func (p *Profile) nearest(problem tile.Problem, isa tile.ISA, fresh func(string,
 		d := Distance(problem, e.Problem)
 		if math.IsInf(d, 1) {
 			continue
+		}
+		if e.Cold {
+			d += penaltyCold
 		}
 		m := match{e, d, isStale(e), e.MedianNs * work(problem) / work(e.Problem)}
 		if best.entry == nil || (!m.stale && best.stale) || (m.stale == best.stale && m.distance < best.distance) {
@@ -96,6 +99,7 @@ const (
 	penaltyDecay     = 1
 	penaltyWeighting = 0.5
 	penaltyOption    = 0.25
+	penaltyCold      = 0.1 // an answer for cold caches, where there is none for warm ones
 )
 
 // Distance says how little an answer for b is worth to a: 0 for the same

@@ -123,7 +123,7 @@ func Parse(data []byte) (*Profile, error) {
 	}
 	p.exact = make(map[key]int, len(p.Entries))
 	for i := range p.Entries {
-		p.exact[key{p.Entries[i].Problem, p.Entries[i].ISA}] = i
+		p.exact[keyOf(&p.Entries[i])] = i
 	}
 	return p, nil
 }

@@ -30,13 +30,16 @@ func (p *Profile) Validate() error {
 	if err := checkMeasured(&p.Measured); err != nil {
 		return fmt.Errorf("measured: %w", err)
 	}
+	if err := p.Provenance.validate(); err != nil {
+		return fmt.Errorf("provenance: %w", err)
+	}
 	seen := make(map[key]int, len(p.Entries))
 	for i := range p.Entries {
 		e := &p.Entries[i]
 		if err := e.validate(); err != nil {
 			return fmt.Errorf("entries[%d] (%s, %s): %w", i, e.Problem, e.ISA, err)
 		}
-		k := key{e.Problem, e.ISA}
+		k := keyOf(e)
 		if j, ok := seen[k]; ok {
 			return fmt.Errorf("entries[%d] (%s, %s): answered already by entries[%d]", i, e.Problem, e.ISA, j)
 		}
