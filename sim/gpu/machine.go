@@ -1,6 +1,9 @@
 package gpu
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Fixed figures of the model; none is fitted.
 const (
@@ -14,6 +17,9 @@ const (
 	coalesced        = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
 	registerChain    = 0.25    // of a chained step's latency when the result stays in a warp's registers
 	runBytes         = 32      // that memory loses at the start of a random row: gathers of 256-byte rows reach 0.8 of the peak
+	linkShare        = 0.8     // of a link's or network's bandwidth that collectives reach (NCCL: 360 of 450 GB/s on eight H100)
+	linkStepNs       = 3000    // of a step between devices of a node
+	networkStepNs    = 12000   // of a step between nodes
 	defaultL2Ns      = 150
 	defaultMemoryNs  = 300
 	matrixM, groupM  = 16, 64
@@ -232,6 +238,13 @@ func (m *Machine) Time(p *Program, host Host, e *Estimate) error {
 	for i := range p.Launches {
 		l := &p.Launches[i]
 		var le LaunchEstimate
+		if l.Transfer {
+			if err := m.transfer(l, e, &le); err != nil {
+				return err
+			}
+			e.Launches = append(e.Launches, le)
+			continue
+		}
 		hbm, err := m.launch(p, l, e, &le, moved)
 		if err != nil {
 			return err
@@ -293,6 +306,32 @@ func (m *Machine) Time(p *Program, host Host, e *Estimate) error {
 			e.BoundBy = Part(part)
 		}
 	}
+	return nil
+}
+
+// transfer adds what a transfer between devices takes beyond the launch that it runs beside. Devices of one node use their links; when
+// there are more, the network sets the pace.
+func (m *Machine) transfer(l *Launch, e *Estimate, le *LaunchEstimate) error {
+	d := m.Device
+	bandwidth, step := d.LinkGBps*linkShare, float64(linkStepNs)
+	if l.Blocks > float64(max(1, d.NodeDevices)) {
+		bandwidth, step = d.NetworkGBps*linkShare, networkStepNs
+	}
+	if l.Blocks > 1 && bandwidth == 0 {
+		return fmt.Errorf("device %s: no link_gbps or network_gbps for a transfer between %g devices", d.Name, l.Blocks)
+	}
+	ns := 0.0
+	if l.Blocks > 1 {
+		ns = l.Repeat * (l.Steps*step + l.Bytes/bandwidth)
+	}
+	le.Parts[PartLink] = ns
+	e.Parts[PartLink] += ns
+	le.StartNs, le.Ns = e.TimeNs, ns
+	if l.Beside >= 0 && l.Beside < len(e.Launches) {
+		le.StartNs = e.Launches[l.Beside].StartNs
+		ns = max(0, ns-(e.TimeNs-le.StartNs))
+	}
+	e.TimeNs += ns
 	return nil
 }
 
