@@ -176,7 +176,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		case tile.Int8:
 			t.rows.bytes, t.panels.bytes, t.scales = make([]int8, rows), make([]int8, panels), make([]float32, k<<s.Tau)
 		default:
-			t.rows.floats, t.panels.floats = make([]float32, rows), make([]float32, panels)
+			t.rows.floats, t.panels.floats = blank(rows), blank(panels)
 			a.tables = t.rows.floats
 		}
 		if p.Dir == tile.Backward {

@@ -161,7 +161,7 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 			return nil, err
 		}
 		defer call.Close()
-		calls = append(calls, batched{call, 0, 0})
+		calls = append(calls, batched{Call: call})
 		g.Rows = append(g.Rows, CheckResult{Problem: p, ISA: isa, Config: cfg, RoofNs: roof.Ns, BoundBy: s.BoundBy, SimulatedNs: s.Ns, LowerBoundNs: s.LowerNs})
 	}
 	if err := g.measure(ctx, &meter, calls, o); err != nil {
@@ -175,12 +175,12 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched, o AccuracyOptions) error {
 	restore := meter.clock.Quiet(g.Problem.Threads)
 	defer restore()
-	runs, ns, err := meter.calibrate(calls[0].Call)
+	runs, _, err := meter.calibrate(calls[0].Call)
 	if err != nil {
 		return err
 	}
 	for i := range calls {
-		calls[i].runs, calls[i].ns = runs, ns
+		calls[i].runs = runs
 		if i > 0 { // its scratch is touched before it counts
 			if err := calls[i].Run(); err != nil {
 				return err

@@ -11,16 +11,16 @@ import (
 
 func newCheck(out *output) *cobra.Command {
 	var dir string
-	var f accuracyFlags
 	var aa int
+	var f accuracyFlags
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Measured against simulated and against the roof, a verdict per candidate",
 		Long: `check lists every candidate that the last tune run measured beside its simulated time and its roof. With --candidates it measures
 some of each problem's search space itself, and says how well the simulator ranks them.`,
 		Example: `  tune check
-  tune check --candidates 200 --op delta-rule --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128 --threads 1
   tune check --aa 100
+  tune check --candidates 200 --op delta-rule --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128 --threads 1
   tune check --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,14 +28,20 @@ some of each problem's search space itself, and says how well the simulator rank
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("aa") {
+				if f.candidates > 0 {
+					return fmt.Errorf("--aa and --candidates: one at a time")
+				}
+				if name := f.given(cmd, "threads"); name != "" {
+					return fmt.Errorf("--%s goes with --candidates", name)
+				}
+				return checkAA(cmd.Context(), out, m, aa, f.problem.threads)
+			}
 			if f.candidates > 0 {
 				return f.run(cmd, out, m, dir)
 			}
-			if name := f.given(cmd); name != "" && !(name == "threads" && cmd.Flags().Changed("aa")) {
+			if name := f.given(cmd); name != "" {
 				return fmt.Errorf("--%s goes with --candidates", name)
-			}
-			if cmd.Flags().Changed("aa") {
-				return checkAA(cmd.Context(), out, m, aa, f.problem.threads)
 			}
 			bar := out.newProgress()
 			checks, err := tuner.Check(cmd.Context(), m, tuner.CheckOptions{Dir: dir, Progress: bar.step})
@@ -96,6 +102,7 @@ func checkAA(ctx context.Context, out *output, m *machine.Machine, n, threadCoun
 	return nil
 }
 
+// printChecks prints a table for each problem and ISA, its configs as values in the order of their names.
 // printChecks prints a table per problem and ISA, configs by their values alone under a line that names them.
 func printChecks(out *output, checks []tuner.CheckResult) error {
 	title := func(c tuner.CheckResult) string { return c.Problem.String() + " " + string(c.ISA) }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/internal/profile"
@@ -33,10 +34,10 @@ func (f *accuracyFlags) add(fs *pflag.FlagSet) {
 	fs.AddFlagSet(only)
 }
 
-// given names a flag that was given and has no use without --candidates.
-func (f *accuracyFlags) given(cmd *cobra.Command) string {
+// given names a flag that was given and has no use without --candidates, those excepted that have another.
+func (f *accuracyFlags) given(cmd *cobra.Command, except ...string) string {
 	for _, name := range f.names {
-		if cmd.Flags().Changed(name) {
+		if cmd.Flags().Changed(name) && !slices.Contains(except, name) {
 			return name
 		}
 	}

@@ -11,8 +11,8 @@ const (
 	sectorBytes      = 32      // the least that memory transfers
 	l2Usable         = 0.65    // of L2: each half keeps a copy of what the other half reads
 	unitL2Clock      = 64      // bytes a clock between a unit and L2
-	latencyNorm      = 3       // how the slower of throughput and latency hides the other
 	coalesced        = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
+	registerChain    = 0.25    // of a chained step's latency when the result stays in a warp's registers
 	defaultL2Ns      = 150
 	defaultMemoryNs  = 300
 	matrixM, groupM  = 16, 64
@@ -377,7 +377,9 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				padded = ceilTo(x.M, mm) * ceilTo(x.N, matrixN) * ceilTo(x.K, k)
 			}
 			products += 2 * padded * x.Times / rate
-			if x.Chained {
+			if x.Chained && x.Registers { // no exchange and no barrier between them
+				chain += x.Times * registerChain
+			} else if x.Chained {
 				chain += x.Times
 			}
 			// Operands of one-warp instructions come from SRAM through registers; warps split the tile into parts as square as
@@ -392,7 +394,11 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				if !x.Registers {
 					reads += l.Warps / down * x.M * x.K
 				}
-				operands += reads * x.Times * l.DType.Bytes()
+				reads *= x.Times * l.DType.Bytes()
+				if l.DType.Bytes() >= 4 { // ldmatrix transposes 16-bit values only: others are loaded one by one
+					reads *= 2
+				}
+				operands += reads
 			}
 		}
 		element := loop.Exps/m.exps + loop.Elements/m.elements
@@ -467,7 +473,12 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			} else {
 				alone = max(alone, load/(l.Stages-1))
 			}
-			took := overlap(latencyNorm, busy, alone, 0, 0, 0)
+			// The blocks of a unit take turns at the busiest resource. At best one's wait is hidden by the others, at worst each
+			// waits for all before it; the fitted share lies between.
+			took := max(busy, alone)
+			if worst := alone + busy - busy/v.perUnit; worst > took && l.Pipeline != PipelineSpecialized {
+				took += m.c.Queue * (worst - took)
+			}
 			le.Ns += n * took
 			le.Parts[PartProducts] += n * tp
 			le.Parts[PartElement] += n * te
