@@ -91,7 +91,7 @@ type Touch struct {
 	RowBytes int64 `json:"row_bytes"`
 	Stride   int64 `json:"stride"`
 	Mode     Mode  `json:"mode"`
-	// Again is how many more passes this one stands for, each of which finds the block where this one did (CPU).
+	// Again is how many more passes this one stands for, each of which finds the block where this one did.
 	Again int `json:"again,omitempty"`
 }
 
