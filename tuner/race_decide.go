@@ -49,9 +49,9 @@ func detectable(field []*contender) float64 {
 	return worst
 }
 
-// decide names the winner by the fixed rule: of those that cannot be told apart from the best
-// and are within tieWithin of it, the first in enumeration order, but the incumbent if it is one of them; and a
-// profile's answer stays unless the gain over it is proven to be above provenGain.
+// decide names the winner by a fixed rule, so that runs agree: of those that are not proven to be slower than the best by tieWithin (the
+// tie set) and whose mean is within pickWithin of it, the incumbent, else the first in enumeration order. And a profile's answer stays
+// unless the gain over it is proven to be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	best := fastest(field)
 	var others []*contender
@@ -59,7 +59,7 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	for _, x := range field {
 		if x != best {
 			others = append(others, x)
-			p = append(p, difference(x, best).greater(0))
+			p = append(p, difference(x, best).greater(math.Log1p(tieWithin)))
 		}
 	}
 	tied := []*contender{best}
@@ -69,13 +69,14 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 		}
 	}
 	slices.SortFunc(tied, func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
+	near := func(x *contender) bool { return x == best || difference(x, best).mean <= math.Log1p(pickWithin) }
 	winner := best
 	for _, x := range slices.Backward(tied) {
-		if x == best || difference(x, best).mean <= tieWithin {
+		if near(x) {
 			winner = x
 		}
 	}
-	if slices.Contains(tied, r.incumbent) && (r.incumbent == best || difference(r.incumbent, best).mean <= tieWithin) {
+	if slices.Contains(tied, r.incumbent) && near(r.incumbent) {
 		winner = r.incumbent
 	}
 	source := SourceMeasured

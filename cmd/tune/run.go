@@ -84,6 +84,10 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	if o.Held, err = tuner.Lock(o.Dir); err != nil {
+		return err
+	}
+	defer o.Held.Release()
 	measured, err := measure(ctx, out, m, f.budget < thoroughBudget)
 	if err != nil {
 		return err
@@ -167,6 +171,10 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		for _, s := range report.Skipped {
 			out.printf("skipped: %s %s: %s\n", s.Problem, s.ISA, s.Reason)
 		}
+		if a := report.AA; a != nil {
+			out.printf("A/A: %d comparisons of a kernel with itself, %d reported a difference (level %g); detectable effect %.2f %%\n", a.Comparisons, a.Differences, a.Level, 100*a.Detectable)
+		}
+		out.printf("blocks: %d timed, %d void\n", report.Blocks, report.Voided)
 		for _, n := range report.Notes {
 			out.printf("note: %s\n", n)
 		}

@@ -72,6 +72,28 @@ func ReadCache(path string) (*Cache, error) {
 	return c, nil
 }
 
+// ReadResults reads recorded results: a cache file, or a T4 file as a cache that names neither device nor kernel.
+func ReadResults(path string) (*Cache, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseCache(data)
+	if err != nil {
+		var top map[string]json.RawMessage
+		if json.Unmarshal(withoutNonNumbers(data), &top) == nil && top["results"] != nil {
+			var t *T4
+			if t, err = ParseT4(data); err == nil {
+				c, err = t.Cache(About{})
+			}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
 // closed adds the end that Kernel Tuner leaves away until it has finished. A last line that is not whole is dropped.
 func closed(data []byte) []byte {
 	data = bytes.TrimSpace(data)

@@ -134,18 +134,25 @@ func Key(values []Value) string {
 	return b.String()
 }
 
-// Find is the number of the config with these positions. The first call makes an index: until then and
-// while it runs a Space must not be shared among goroutines.
+// Find is the number of the config with these positions. The first call makes an index: a Space that is shared among
+// goroutines needs a call of Index before.
 func (s *Space) Find(row []uint16) (config int, ok bool) {
+	s.Index()
 	var key [2 * MaxParams]byte
-	if s.index == nil {
-		s.index = make(map[string]int32, s.Len())
-		for i := range s.Len() {
-			s.index[string(pack(key[:0], s.Row(i)))] = int32(i)
-		}
-	}
 	i, ok := s.index[string(pack(key[:0], row))]
 	return int(i), ok
+}
+
+// Index makes the index of Find and of neighbours, if there is none yet.
+func (s *Space) Index() {
+	if s.index != nil {
+		return
+	}
+	var key [2 * MaxParams]byte
+	s.index = make(map[string]int32, s.Len())
+	for i := range s.Len() {
+		s.index[string(pack(key[:0], s.Row(i)))] = int32(i)
+	}
 }
 
 func pack(to []byte, row []uint16) []byte {
