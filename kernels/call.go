@@ -51,6 +51,9 @@ func newHalfDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) atten
 // finisher is a driver with something to do after all parts.
 type finisher interface{ finish() }
 
+// foregoer is a driver with something to do, by all workers, before its parts.
+type foregoer interface{ before() parallel }
+
 // Call is a problem prepared for one candidate, with the scratch of all its
 // workers: running it allocates nothing. A Call is for one goroutine at a time.
 type Call struct {
@@ -83,6 +86,9 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 }
 
 func (x *Call) run() {
+	if f, ok := x.driver.(foregoer); ok {
+		run(f.before(), &x.shared)
+	}
 	run(x.driver, &x.shared)
 	if f, ok := x.driver.(finisher); ok {
 		f.finish()

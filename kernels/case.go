@@ -150,6 +150,9 @@ func (c *Case) Prepare(cand tile.Candidate) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.hash != nil && cand.Config["form"] == formSlab {
+		c.hash.prepared.addPanels()
+	}
 	c.set(x)
 	return x, nil
 }
@@ -200,7 +203,11 @@ func verifyTokens(chunk int) int { return 2*chunk + chunk/2 + 3 }
 func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
 	s := &p.Shape
 	if p.Op == tile.HashLayer {
-		s.N = min(s.N, hashBlock+3)
+		n := hashBlock + 3
+		if c["form"] == formSlab { // more than one pass of few tokens
+			n = max(n, min(c["tokens"], 256)+3)
+		}
+		s.N = min(s.N, n)
 		// A few tables show every path of the gather; a whole set would take gigabytes.
 		const tables = 48
 		s.D = min(s.D, tables*s.Tau)
@@ -314,6 +321,9 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		if a.norm != nil {
 			a.norm = aligned(len(a.norm))
 		}
+	}
+	if small.Op == tile.HashLayer && c.Config["form"] == formSlab {
+		args.hash.prepared.addPanels()
 	}
 	args.set(x)
 	x.run()

@@ -1,7 +1,10 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"sync"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -18,6 +21,8 @@ type HashLayer struct {
 	Tau       int    // bits of a code, 1 to 16
 	Weighting string // tile.WeightingPaper (also "") or tile.WeightingReleased
 	Threads   int    // workers, 0 for all that this process may use
+	// Precision is that of weights where tables are int8: "" for at least 16 bits, or tile.Int8 for 8 bits.
+	Precision string
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
 }
@@ -25,8 +30,10 @@ type HashLayer struct {
 // HashInputs are the arrays of a hash layer.
 type HashInputs struct {
 	Input  Tensor // (N, d)
-	Tables Tensor // (K, 2^Tau, h)
-	Bias   Tensor // (h), optional
+	Tables Tensor // (K, 2^Tau, h), float32 or bfloat16, or absent where Prepared is given
+	// Prepared are tables that were made ready once, as PrepareHashTables does. Tables that are not run in the form of whole rows.
+	Prepared *HashTables
+	Bias     Tensor // (h), optional
 }
 
 // HashOutputs are what a hash layer writes. Codes and Weights are (N, K), or nil where they are not wanted.
@@ -41,7 +48,9 @@ const maxTau = 16
 
 type hashArgs struct {
 	problem             tile.Problem
-	input, tables, bias []float32
+	input, tables, bias []float32   // tables only of float32
+	prepared            *HashTables // never nil in a forward call
+	given               *hashed     // codes and weights of all tokens, where another layer's have been computed already
 	output, weights     []float32
 	codes               []int32
 
@@ -64,6 +73,9 @@ func (o *HashLayer) Forward(out *HashOutputs, in *HashInputs) error {
 func (o *HashLayer) runHash(args hashArgs) error {
 	r, err := resolveGiven(args.problem, o.Candidate)
 	if err != nil {
+		return err
+	}
+	if r, err = args.possible(r); err != nil {
 		return err
 	}
 	c := r.take()
@@ -114,6 +126,9 @@ func (o *HashLayer) checkInputs(in *HashInputs) (a hashArgs, err error) {
 	if weighting != tile.WeightingPaper && weighting != tile.WeightingReleased {
 		return a, refuse("Weighting", `"paper" or "released"`, "%q", o.Weighting)
 	}
+	if o.Precision != "" && o.Precision != tile.Int8 {
+		return a, refuse("Precision", `"" or "int8"`, "%q", o.Precision)
+	}
 	if len(in.Input.Shape) != 2 {
 		return a, refuse("input", "rank 2, (N,d)", "rank %d, shape %v", len(in.Input.Shape), in.Input.Shape)
 	}
@@ -121,12 +136,21 @@ func (o *HashLayer) checkInputs(in *HashInputs) (a hashArgs, err error) {
 	if d <= 0 {
 		return a, refuse("input", "at least 1 wide, (N,d)", "shape %v", in.Input.Shape)
 	}
-	if len(in.Tables.Shape) != 3 {
-		return a, refuse("tables", "rank 3, (K,2^tau,h)", "rank %d, shape %v", len(in.Tables.Shape), in.Tables.Shape)
+	tables := in.Tables.Shape
+	if in.Prepared != nil {
+		if in.Tables.present() {
+			return a, refuse("tables", "absent where prepared tables are given", "shape %v", tables)
+		}
+		if tables = in.Prepared.Shape(); !in.Prepared.rows.present() && !in.Prepared.panels.present() {
+			return a, refuse("prepared", "open", "closed")
+		}
 	}
-	k, h := (d-1)/o.Tau+1, in.Tables.Shape[2]
+	if len(tables) != 3 {
+		return a, refuse("tables", "rank 3, (K,2^tau,h)", "rank %d, shape %v", len(tables), tables)
+	}
+	k, h := (d-1)/o.Tau+1, tables[2]
 	if h <= 0 {
-		return a, refuse("tables", "at least 1 wide, (K,2^tau,h)", "shape %v", in.Tables.Shape)
+		return a, refuse("tables", "at least 1 wide, (K,2^tau,h)", "shape %v", tables)
 	}
 	if k > math.MaxInt32>>o.Tau {
 		return a, refuse("input", "narrow enough for 2^31 table rows", "width %d with tau %d", d, o.Tau)
@@ -134,8 +158,21 @@ func (o *HashLayer) checkInputs(in *HashInputs) (a hashArgs, err error) {
 	if err := checkTensor("input", "(N,d)", in.Input, n, d); err != nil {
 		return a, err
 	}
-	if err := checkTensor("tables", "(K,2^tau,h) with K = ceil(d/tau)", in.Tables, k, 1<<o.Tau, h); err != nil {
-		return a, err
+	stored := in.Tables
+	if in.Prepared != nil {
+		stored = in.Prepared.tensor()
+	} else if dtype := stored.dtype(); dtype != tile.Float32 && dtype != tile.BFloat16 {
+		return a, refuse("tables", "float32 or bfloat16", "%s", dtype)
+	}
+	if want := []int{k, 1 << o.Tau, h}; !slices.Equal(stored.Shape, want) {
+		return a, refuse("tables", fmt.Sprintf("%v, (K,2^tau,h) with K = ceil(d/tau)", want), "shape %v", stored.Shape)
+	}
+	prepared := in.Prepared
+	if prepared == nil {
+		if err := checkLength("tables", stored); err != nil {
+			return a, err
+		}
+		prepared = &HashTables{dtype: stored.dtype(), k: k, tau: o.Tau, h: h, rows: tableElements{floats: stored.float32s(), halves: stored.halves()}}
 	}
 	if in.Bias.present() {
 		if err := checkTensor("bias", "(h)", in.Bias, h); err != nil {
@@ -143,9 +180,9 @@ func (o *HashLayer) checkInputs(in *HashInputs) (a hashArgs, err error) {
 		}
 	}
 	return hashArgs{
-		problem: tile.Problem{Op: tile.HashLayer, Shape: tile.Shape{N: n, D: d, H: h, Tau: o.Tau}, DType: tile.Float32,
-			Dir: tile.Forward, Threads: o.Threads, Weighting: weighting},
-		input: in.Input.Data, tables: in.Tables.Data, bias: in.Bias.Data,
+		problem: tile.Problem{Op: tile.HashLayer, Shape: tile.Shape{N: n, D: d, H: h, Tau: o.Tau}, DType: prepared.dtype,
+			Dir: tile.Forward, Threads: o.Threads, Weighting: weighting, Precision: o.precision(prepared.dtype)},
+		input: in.Input.Data, tables: prepared.rows.floats, prepared: prepared, bias: in.Bias.Data,
 	}, nil
 }
 
@@ -154,6 +191,9 @@ func (a *hashArgs) checkAliases() error {
 		name string
 		data []float32
 	}{{"input", a.input}, {"tables", a.tables}, {"bias", a.bias}} {
+		if overlaps(a.output, a.prepared.rows.halves) || overlaps(a.output, a.prepared.rows.bytes) {
+			return refuse("output", "apart from tables", "overlapping memory")
+		}
 		if overlaps(a.output, in.data) {
 			return refuse("output", "apart from "+in.name, "overlapping memory")
 		}
@@ -186,5 +226,61 @@ func newHashDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) hashD
 	if p.Dir == tile.Backward {
 		return newHashBackward(p, prim, cfg)
 	}
+	if cfg["form"] == formSlab {
+		return newHashSlab(p, prim, cfg)
+	}
 	return newHashRows(p, prim, cfg)
+}
+
+// precision is what the option means for tables of a type.
+func (o *HashLayer) precision(dtype string) string {
+	if dtype == tile.Int8 {
+		return o.Precision
+	}
+	return ""
+}
+
+// possible is a choice whose layout the tables have: the same, or the default of the other form.
+func (a *hashArgs) possible(r *resolved) (*resolved, error) {
+	if a.problem.Dir == tile.Backward {
+		return r, nil
+	}
+	form := r.choice.Candidate.Config["form"]
+	if form == formRows && a.prepared.rows.present() || form == formSlab && a.prepared.panels.present() {
+		return r, nil
+	}
+	other := formSlab
+	if form == formSlab {
+		other = formRows
+	}
+	p, isa := r.choice.Problem, r.choice.Candidate.ISA
+	key := otherForm{p, isa}
+	if known, ok := otherForms.Load(key); ok {
+		return known.(*resolved), nil
+	}
+	prim, _ := primitives(isa)
+	c := tile.Candidate{ISA: isa, Config: defaultHashForm(p, prim, other)}
+	if err := CheckConfig(p, c); err != nil {
+		return nil, err
+	}
+	made := &resolved{choice: Choice{Problem: p, Candidate: c, Source: SourceDefault, Reason: "the tables have no other layout"}}
+	otherForms.Store(key, made)
+	return made, nil
+}
+
+type otherForm struct {
+	problem tile.Problem
+	isa     tile.ISA
+}
+
+// otherForms keeps what ran in place of choices that the tables' layout forbade, by otherForm.
+var otherForms sync.Map
+
+// codesOf hashes n tokens from token t, or copies what is known already.
+func (a *hashArgs) codesOf(h *hasher, to *hashed, t, n, k int) {
+	if a.given != nil {
+		to.code, to.weight = a.given.code[t*k:(t+n)*k], a.given.weight[t*k:(t+n)*k]
+		return
+	}
+	h.rows(to, a.input[t*a.problem.Shape.D:], n, 0, k)
 }

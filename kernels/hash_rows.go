@@ -9,6 +9,7 @@ type hashRows struct {
 	prim    *tile.Primitives
 	k       int
 	group   int // rows side by side
+	ahead   int // rows ahead that are prefetched
 	cols    int // columns of one pass
 	pass    int // tables of one pass over a block of tokens: all of them is token-major
 	block   int // tokens hashed at a time
@@ -21,8 +22,11 @@ type hashWork struct {
 	hasher  *hasher
 	hashed  hashed
 	rows    []int32   // of the tables
-	weights []float32 // hashed.weight
+	weights []float32 // of these: hashed.weight, or scaled
+	scaled  []float32 // with the scales of int8 rows
 	gather  tile.Gather
+	half    tile.GatherHalf
+	bytes   tile.GatherBytes
 }
 
 // hashBlock is the number of tokens hashed at a time: codes and weights of a block stay in L1 or L2.
@@ -34,7 +38,7 @@ const maxCallBytes = 1 << 20
 func newHashRows(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashRows {
 	s := p.Shape
 	a := &hashRows{
-		prim: prim, k: (s.D + s.Tau - 1) / s.Tau, group: cfg["group"],
+		prim: prim, k: (s.D + s.Tau - 1) / s.Tau, group: cfg["group"], ahead: cfg["ahead"] * cfg["group"],
 		cols: min(cfg["cols"], s.H), block: max(1, min(hashBlock, s.N)),
 	}
 	a.pass = min(cfg["tables"], a.k)
@@ -48,8 +52,10 @@ func newHashRows(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashRo
 	}
 	for range a.workers {
 		m := a.block * a.k
-		w := &hashWork{hasher: newHasher(p, prim, m), hashed: hashed{code: make([]int32, m), weight: aligned(m)}, rows: make([]int32, m)}
-		w.weights = w.hashed.weight
+		w := &hashWork{hasher: newHasher(p, prim, m), rows: make([]int32, m)}
+		if p.DType == tile.Int8 {
+			w.scaled = aligned(m)
+		}
 		a.work = append(a.work, w)
 	}
 	return a
@@ -83,18 +89,27 @@ func (a *hashRows) tokens(w *hashWork, t, n, j0, j1 int, publish bool) {
 
 // hash fills table rows and weights of n tokens from token t, and the caller's if it wants them.
 func (a *hashRows) hash(w *hashWork, t, n int, publish bool) {
-	w.hasher.rows(&w.hashed, a.input[t*a.problem.Shape.D:], n, 0, a.k)
+	a.codesOf(w.hasher, &w.hashed, t, n, a.k)
 	if publish && a.codes != nil {
 		copy(a.codes[t*a.k:], w.hashed.code[:n*a.k])
 	}
 	if publish && a.weights != nil {
-		copy(a.weights[t*a.k:], w.weights[:n*a.k])
+		copy(a.weights[t*a.k:], w.hashed.weight[:n*a.k])
+	}
+	w.weights = w.hashed.weight
+	if w.scaled != nil {
+		w.weights = w.scaled
 	}
 	tau, code := a.problem.Shape.Tau, w.hashed.code
 	for i := range n {
 		rows := w.rows[i*a.k:][:a.k]
 		for k, c := range code[i*a.k:][:len(rows)] {
 			rows[k] = int32(k<<tau) | c
+		}
+		if scales := a.prepared.scales; scales != nil {
+			for k, row := range rows {
+				w.weights[i*a.k+k] = w.hashed.weight[i*a.k+k] * scales[row]
+			}
 		}
 	}
 }
@@ -116,11 +131,18 @@ func (a *hashRows) gather(w *hashWork, t, n, j, cols int) {
 			for r := k; r < end; r += rows {
 				at := i*a.k + r
 				m := min(rows, end-r)
-				w.gather = tile.Gather{
-					Table: a.tables[j:], Rows: w.rows[at : at+m], Weight: w.weights[at : at+m],
-					Out: a.output[(t+i)*s.H+j:][:cols], LD: s.H, N: cols, Group: a.group,
+				index, weight, out := w.rows[at:at+m], w.weights[at:at+m], a.output[(t+i)*s.H+j:][:cols]
+				switch rows := &a.prepared.rows; a.problem.DType {
+				case tile.BFloat16:
+					w.half = tile.GatherHalf{Table: rows.halves[j:], Rows: index, Weight: weight, Out: out, LD: s.H, N: cols, Group: a.group, Ahead: a.ahead}
+					a.prim.GatherHalf(&w.half)
+				case tile.Int8:
+					w.bytes = tile.GatherBytes{Table: rows.bytes[j:], Rows: index, Weight: weight, Out: out, LD: s.H, N: cols, Group: a.group, Ahead: a.ahead}
+					a.prim.GatherBytes(&w.bytes)
+				default:
+					w.gather = tile.Gather{Table: rows.floats[j:], Rows: index, Weight: weight, Out: out, LD: s.H, N: cols, Group: a.group}
+					a.prim.Gather(&w.gather)
 				}
-				a.prim.Gather(&w.gather)
 			}
 		}
 	}

@@ -27,7 +27,7 @@ type Bound struct {
 // has a past and a present state. A hash layer needs the distinct table rows of N random tokens: the expected number less six standard
 // deviations, and at least one row of each table. From the first level it must also load the row of every token and table into registers, except where tokens of
 // the same code share one: at most 32 tokens, one for each of the most vector registers a core has, so at least the share of
-// distinct codes among 32 random ones. Elements are as wide as the dtype, state 4 bytes.
+// distinct codes among 32 random ones. Elements are as wide as the dtype, state 4 bytes, and a hash layer's input and output too.
 func Roof(d *Device, p tile.Problem) (Bound, error) {
 	if d.Kind != KindCPU {
 		return Bound{}, fmt.Errorf("sim: roofs are for CPUs, and %q is a %s", d.Name, d.Kind)
@@ -152,11 +152,12 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 		touched := -math.Expm1(float64(s.N) * math.Log1p(-1/rows)) // chance that a row is touched
 		mean, deviation := tables*rows*touched, math.Sqrt(tables*rows*touched*(1-touched))
 		distinct := min(mean, max(mean-6*deviation, min(float64(s.N), 1)*tables))
-		n.read = float64(s.N) * float64(s.D) * size
-		n.written = float64(s.N) * float64(s.H) * size
+		const size4 = 4 // of all but tables
+		n.read = float64(s.N) * float64(s.D) * size4
+		n.written = float64(s.N) * float64(s.H) * size4
 		n.shared = distinct * float64(s.H) * size
 		if p.Dir == tile.Backward { // read too: the output's gradient; written: those of the input, all tables and the bias
-			n.read, n.written = n.read+n.written, float64(s.N)*float64(s.D)*size+(tables*rows+1)*float64(s.H)*size
+			n.read, n.written = n.read+n.written, float64(s.N)*float64(s.D)*size4+(tables*rows+1)*float64(s.H)*size4
 		}
 	default:
 		return n, fmt.Errorf("sim: no roof for op %q", p.Op)
@@ -171,6 +172,8 @@ func elementBytes(dtype string) float64 {
 		return 4
 	case "bfloat16", "float16":
 		return 2
+	case "int8":
+		return 1
 	}
 	return 0
 }

@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -31,6 +32,7 @@ type AAReport struct {
 	Comparisons int     `json:"comparisons"`
 	Differences int     `json:"differences"` // that were reported: each is an error
 	Level       float64 `json:"level"`       // of one comparison, two-sided
+	Resolution  float64 `json:"resolution"`  // a difference is one that is proven to be larger
 	Detectable  float64 `json:"detectable_effect"`
 	Worst       float64 `json:"worst_effect"` // the largest mean difference
 	Unsteady    int     `json:"unsteady"`     // comparisons without enough steady blocks: no answer, and no difference
@@ -60,7 +62,7 @@ func CompareWithSelf(ctx context.Context, m *machine.Machine, o AAOptions) (*AAR
 		o.Problems = aaProblems(max(o.Threads, 1))
 	}
 	meter := &meter{clock: wallClock{}}
-	report := &AAReport{Schema: ReportSchema, Level: aaLevel, Comparisons: o.Comparisons, Pairs: []AA{}}
+	report := &AAReport{Schema: ReportSchema, Level: aaLevel, Resolution: resolution, Comparisons: o.Comparisons, Pairs: []AA{}}
 	for i, p := range o.Problems {
 		choice, err := kernels.Explain(p)
 		if err != nil {
@@ -128,6 +130,49 @@ func (r *AAReport) sum(m *meter) {
 	}
 }
 
+// A run ends with comparisons of a kernel with itself, so that its report says what its differences are worth.
+const (
+	selfShare       = 0.03 // of the budget
+	selfMost        = 2 * time.Second
+	selfLeast       = 300 * time.Millisecond // less is not worth it
+	selfComparisons = 20                     // most
+)
+
+// compareWithSelf runs A/A comparisons of the quickest answer of this run until a moment.
+func (t *tuning) compareWithSelf(ctx context.Context, until time.Time) error {
+	if t.left(until) < selfLeast || len(t.report.Problems) == 0 {
+		return nil
+	}
+	quickest := slices.MinFunc(t.report.Problems, func(a, b Result) int { return cmp.Compare(a.MedianNs, b.MedianNs) })
+	if t.opened == nil || t.openedProblem != quickest.Problem {
+		if t.costs.opening(quickest.Problem) > t.left(until)/2 {
+			return nil
+		}
+		var err error
+		if t.opened, err = t.subject.Open(quickest.Problem, t.o.Seed); err != nil {
+			return err
+		}
+		t.openedProblem = quickest.Problem
+	}
+	t.meter.watch()
+	before := t.meter
+	r := &AAReport{Schema: ReportSchema, Level: aaLevel, Resolution: resolution, Pairs: []AA{}}
+	for r.Comparisons < selfComparisons && t.left(until) > 0 {
+		pair, err := compareWithSelf(ctx, &t.meter, t.opened, quickest.Problem.Threads, tile.Candidate{ISA: quickest.ISA, Config: quickest.Config})
+		if err != nil {
+			return err
+		}
+		pair.Problem = quickest.Problem
+		r.Comparisons++
+		r.add(pair)
+	}
+	m := t.meter
+	m.blocks, m.voided, m.timed, m.taken = m.blocks-before.blocks, m.voided-before.voided, m.timed-before.timed, m.taken-before.taken
+	r.sum(&m)
+	t.report.AA = r
+	return nil
+}
+
 // aaTries bounds the blocks of one comparison, void ones included.
 const aaTries = 4 * maxBlocks
 
@@ -178,7 +223,8 @@ func compareWithSelf(ctx context.Context, m *meter, c Case, threads int, candida
 		return pair, nil
 	}
 	d := difference(field[0], field[1])
-	pair.P = min(1, 2*min(d.Greater(0), difference(field[1], field[0]).Greater(0)))
+	margin := math.Log1p(resolution)
+	pair.P = min(1, 2*min(d.Greater(margin), difference(field[1], field[0]).Greater(margin)))
 	pair.Effect, pair.Detectable, pair.Differs = math.Expm1(d.Mean), detectable(field), pair.P < aaLevel
 	return pair, nil
 }

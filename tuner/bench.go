@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -67,7 +68,7 @@ type Sample struct {
 	CeilingFlopsMax   float64 `json:"ceiling_flops_per_s_max"`
 	FractionOfCeiling float64 `json:"fraction_of_ceiling"`
 
-	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least
+	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least, of BytesLevel what a sweep through the data moves
 	BytesLevel             string           `json:"bytes_level,omitempty"`
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
@@ -317,13 +318,24 @@ func (b *bench) judge(s *Sample) error {
 			s.BytesLevel, s.CeilingBytesPerS = l.Name, max(l.ReadBps, l.CopyBps)
 		}
 	}
+	if p.Op != tile.HashLayer {
+		sweep, err := sim.SweepOf(d, p)
+		if err != nil {
+			return err
+		}
+		if sweep.Bytes > 0 {
+			s.Bytes = maps.Clone(s.Bytes)
+			s.Bytes[sweep.Level] = sweep.Bytes
+			s.BytesLevel, s.CeilingBytesPerS = sweep.Level, float64(sweep.Bytes)/sweep.Ns*1e9
+		}
+	}
 	if p.Op == tile.HashLayer && s.BytesLevel == "DRAM" {
 		for _, g := range d.Gathers {
 			s.CeilingBytesPerS = g.Bps
 		}
 	}
 	if s.BytesLevel != "" {
-		s.FractionOfBytesCeiling = float64(roof.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
+		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
 		s.DenseNs = stats.Median(b.denseNs)

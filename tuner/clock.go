@@ -25,8 +25,9 @@ type clock interface {
 
 // pressure is what others have taken of the CPUs; 0 where unknown.
 type pressure struct {
-	waitedNs int64  // time that this process's threads were ready to run and another's had the CPU
-	steal    uint64 // ticks that the hypervisor took of all CPUs
+	waitedNs   int64  // time that this process's threads were ready to run and another's had the CPU
+	steal      uint64 // ticks that the hypervisor took of all CPUs
+	stealKnown bool
 }
 
 // A stealTick is Linux's USER_HZ.
@@ -95,7 +96,7 @@ func (wallClock) Stream() {
 
 func (wallClock) Pressure() (p pressure) {
 	p.waitedNs, _ = machine.Waited()
-	p.steal, _, _ = machine.StealTicks()
+	p.steal, _, p.stealKnown = machine.StealTicks()
 	return p
 }
 

@@ -2,7 +2,6 @@ package tuner
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -17,10 +16,12 @@ const (
 	semiBlocks  = 4
 	minBlocks   = 3 // fewer good ones give no answer
 	goodBlocks  = 8 // enough to stop if the differences are known well
-	maxBlocks   = 24
+	maxBlocks   = 40
 	wellKnown   = 0.004 // a detectable effect that ends the final early
 	level       = 0.05  // of all tests of one decision together
-	tieWithin   = 0.02  // of the best: the fixed rule picks among these of the tie set
+	tieWithin   = 0.02  // a tie set holds who is not proven to be slower than the best by more
+	pickWithin  = 0.01  // of the best: the fixed rule picks among these of the tie set
+	resolution  = 0.005 // two copies of one kernel differ by so much, by where their buffers lie
 	provenGain  = 0.02  // what an existing answer must be beaten by
 	atRoof      = 1.02  // within this factor of the roof nothing is left to find
 	askAtOnce   = 8     // candidates verified together, before timing
@@ -66,6 +67,7 @@ type race struct {
 	last      time.Time // what must not be passed
 	result    Result
 	resumed   int
+	began     meter   // the meter's counts then
 	best      float64 // ns: the best time so far, what bounds are held against
 }
 
@@ -79,7 +81,7 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 	if r.last.After(t.deadline) {
 		r.last = t.deadline
 	}
-	r.past = t.history.of(u, r.hash)
+	r.past, r.began = t.history.of(u, r.hash), t.meter
 	progress("simulating")
 	if reason := r.enter(); reason != "" {
 		return nil, reason, nil
@@ -103,7 +105,8 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 			return nil, "", err
 		}
 		if len(field) == 0 {
-			return nil, fmt.Sprintf("the machine drifted: fewer than %d blocks of its share were steady", minBlocks), nil
+			t.short = true // another turn later may find it steady
+			return nil, r.unsteady(), nil
 		}
 		again, err := r.tooFastInFinal(field)
 		if err != nil {

@@ -26,14 +26,14 @@ func difference(x, y *contender) stats.Estimate {
 // detectable is the smallest relative difference from the best that the field's blocks can show.
 func detectable(field []*contender) float64 { return blocks(field).Detectable() }
 
-// decide names the winner by the fixed rule: of those that cannot be told apart from the best
-// and are within tieWithin of it, the first in enumeration order, but the incumbent if it is one of them; and a
-// profile's answer stays unless the gain over it is proven to be above provenGain.
+// decide names the winner by a fixed rule, so that runs agree: of those that are not proven to be slower than the best by tieWithin (the
+// tie set) and whose mean is within pickWithin of it, the incumbent, else the first in enumeration order. And a profile's answer stays
+// unless the gain over it is proven to be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	field = slices.SortedStableFunc(slices.Values(field), func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
 	f := blocks(field)
-	ties := f.Ties(level)
-	winner := field[f.Choose(ties, tieWithin, slices.Index(field, r.incumbent))]
+	ties := f.Ties(level, tieWithin)
+	winner := field[f.Choose(ties, pickWithin, slices.Index(field, r.incumbent))]
 	var tied []*contender
 	for _, i := range ties {
 		tied = append(tied, field[i])

@@ -232,3 +232,13 @@ func (r *race) block(field []*contender, k int) (bool, error) {
 	l.BlockNs = ns
 	return true, r.journal.append(l)
 }
+
+// unsteady says why there is no answer.
+func (r *race) unsteady() string {
+	blocks, voided := r.meter.blocks-r.began.blocks, r.meter.voided-r.began.voided
+	text := fmt.Sprintf("the machine was not steady: %d of %d blocks void", voided, blocks)
+	if timed := r.meter.timed - r.began.timed; timed > 0 {
+		text += fmt.Sprintf("; other processes and the hypervisor took %.0f %% of their time", 100*float64(r.meter.taken-r.began.taken)/float64(timed))
+	}
+	return text
+}

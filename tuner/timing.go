@@ -14,7 +14,7 @@ const (
 	maxRuns    = 1 << 24                // of a batch
 	driftLimit = 1.2                    // the arithmetic canary off its usual time by this factor voids the block
 	flowLimit  = 1.6                    // and the memory canary by this one, which neighbours disturb more
-	takenLimit = 0.02                   // and others with more than this share of its time
+	takenLimit = 0.05                   // and others with more than this share of its time
 	warmLimit  = 2e6                    // ns: the first call of a block that takes less runs once untimed, before the canaries
 	fewUsual   = 5                      // canaries before any is usual
 	manyUsual  = 101                    // canaries that are kept

@@ -11,12 +11,16 @@ import (
 
 func newCheck(out *output) *cobra.Command {
 	var dir string
-	var aa, threadCount int
+	var aa int
+	var f accuracyFlags
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Measured against simulated and against the roof, a verdict per candidate",
+		Long: `check lists every candidate that the last tune run measured beside its simulated time and its roof. With --candidates it measures
+some of each problem's search space itself, and says how well the simulator ranks them.`,
 		Example: `  tune check
   tune check --aa 100
+  tune check --candidates 200 --op delta-rule --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128 --threads 1
   tune check --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -25,7 +29,19 @@ func newCheck(out *output) *cobra.Command {
 				return err
 			}
 			if cmd.Flags().Changed("aa") {
-				return checkAA(cmd.Context(), out, m, aa, threadCount)
+				if f.candidates > 0 {
+					return fmt.Errorf("--aa and --candidates: one at a time")
+				}
+				if name := f.given(cmd, "threads"); name != "" {
+					return fmt.Errorf("--%s goes with --candidates", name)
+				}
+				return checkAA(cmd.Context(), out, m, aa, f.problem.threads)
+			}
+			if f.candidates > 0 {
+				return f.run(cmd, out, m, dir)
+			}
+			if name := f.given(cmd); name != "" {
+				return fmt.Errorf("--%s goes with --candidates", name)
 			}
 			bar := out.newProgress()
 			checks, err := tuner.Check(cmd.Context(), m, tuner.CheckOptions{Dir: dir, Progress: bar.step})
@@ -52,7 +68,7 @@ func newCheck(out *output) *cobra.Command {
 	}
 	c.Flags().StringVar(&dir, "out", "", "folder of the run's journal (default rooftune in the user's configuration folder)")
 	c.Flags().IntVar(&aa, "aa", 0, "instead, compare kernels with themselves so many times: what differs is a mistake of the measurement")
-	c.Flags().IntVar(&threadCount, "threads", 0, "of --aa's kernels (default all that this process may use)")
+	f.add(c.Flags())
 	return c
 }
 
@@ -86,7 +102,6 @@ func checkAA(ctx context.Context, out *output, m *machine.Machine, n, threadCoun
 	return nil
 }
 
-// printChecks prints a table for each problem and ISA, its configs as values in the order of their names.
 // printChecks prints a table per problem and ISA, configs by their values alone under a line that names them.
 func printChecks(out *output, checks []tuner.CheckResult) error {
 	title := func(c tuner.CheckResult) string { return c.Problem.String() + " " + string(c.ISA) }

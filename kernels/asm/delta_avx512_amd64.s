@@ -9,7 +9,7 @@ GLOBL one<>(SB), RODATA|NOPTR, $4
 
 // func delta2x64AVX512(p *tile.Delta)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
-TEXT ·delta2x64AVX512(SB), NOSPLIT, $312-8
+TEXT ·delta2x64AVX512(SB), NOSPLIT, $360-8
 	MOVQ    p+0(FP), AX
 	MOVQ    p+0(FP), AX
 	CMPQ    280(AX), $0x00
@@ -41,18 +41,18 @@ TEXT ·delta2x64AVX512(SB), NOSPLIT, $312-8
 	MOVQ    CX, 152(SP)
 	MOVQ    BX, 168(SP)
 	MOVQ    p+0(FP), AX
-	CMPQ    280(AX), $0x01
+	CMPQ    488(AX), $0x00
 	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x03
+	JG      panels
 	MOVQ    p+0(FP), AX
 	CMPQ    288(AX), $0x01
 	JNE     panels
-	MOVQ    p+0(FP), AX
-	CMPQ    296(AX), $0x40
-	JG      past4
 
-wide4:
-	CMPQ  72(SP), $+64
-	JL    wide4end
+wide8:
+	CMPQ  72(SP), $+128
+	JL    wide8end
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -206,36 +206,1025 @@ mode5:
 	MOVQ    296(CX), CX
 	IMULQ   AX, CX
 	SUBQ    192(SP), CX
+	MOVQ    $0x00000200, AX
+	CMPQ    72(SP), $+128
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step7:
+	VPXORD Z31, Z31, Z31
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar10
+	TESTQ  DI, DI
+	JNZ    keys11
+
+scalar10:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys11:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads13
+
+read12:
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VBROADCASTSS (CX), Z28
+	VBROADCASTSS (DX), Z30
+	VFMADD231PS  Z27, Z28, Z31
+	VMULPS       Z29, Z28, Z28
+	VMULPS       Z29, Z30, Z30
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z24, Z28, Z8
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z25
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z25, Z28, Z9
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z26
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z26, Z28, Z10
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z24
+	VFMADD231PS  Z24, Z30, Z3
+	VFMADD231PS  Z24, Z28, Z11
+	PREFETCHT0   1280(BX)
+	VMOVUPS      256(BX), Z25
+	VFMADD231PS  Z25, Z30, Z4
+	VFMADD231PS  Z25, Z28, Z12
+	PREFETCHT0   1344(BX)
+	VMOVUPS      320(BX), Z26
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z26, Z28, Z13
+	PREFETCHT0   1408(BX)
+	VMOVUPS      384(BX), Z24
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z24, Z28, Z14
+	PREFETCHT0   1472(BX)
+	VMOVUPS      448(BX), Z25
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z25, Z28, Z15
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read12
+
+reads13:
+	VSUBSS       X31, X31, X29
+	VUCOMISS     X29, X29
+	JPS          apart8
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z28
+	VBROADCASTSS (SI), Z27
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z28, Z16
+	VFNMADD231PS Z0, Z27, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z28, Z17
+	VFNMADD231PS Z1, Z27, Z17
+	VMOVUPS      128(CX), Z18
+	VMULPS       Z18, Z28, Z18
+	VFNMADD231PS Z2, Z27, Z18
+	VMOVUPS      192(CX), Z19
+	VMULPS       Z19, Z28, Z19
+	VFNMADD231PS Z3, Z27, Z19
+	VMOVUPS      256(CX), Z20
+	VMULPS       Z20, Z28, Z20
+	VFNMADD231PS Z4, Z27, Z20
+	VMOVUPS      320(CX), Z21
+	VMULPS       Z21, Z28, Z21
+	VFNMADD231PS Z5, Z27, Z21
+	VMOVUPS      384(CX), Z22
+	VMULPS       Z22, Z28, Z22
+	VFNMADD231PS Z6, Z27, Z22
+	VMOVUPS      448(CX), Z23
+	VMULPS       Z23, Z28, Z23
+	VFNMADD231PS Z7, Z27, Z23
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z16, Z31, Z8
+	VFMADD231PS  Z17, Z31, Z9
+	VFMADD231PS  Z18, Z31, Z10
+	VFMADD231PS  Z19, Z31, Z11
+	VFMADD231PS  Z20, Z31, Z12
+	VFMADD231PS  Z21, Z31, Z13
+	VFMADD231PS  Z22, Z31, Z14
+	VFMADD231PS  Z23, Z31, Z15
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z27
+	ADDQ         DX, CX
+	VMULPS       Z8, Z27, Z8
+	VMULPS       Z9, Z27, Z9
+	VMULPS       Z10, Z27, Z10
+	VMULPS       Z11, Z27, Z11
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds14
+	CMPQ         CX, $0x01
+	JEQ          streams15
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      Z11, 192(SI)
+	VMOVUPS      Z12, 256(SI)
+	VMOVUPS      Z13, 320(SI)
+	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z15, 448(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written16
+
+streams15:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z8, (SI)
+	VMOVNTPS Z9, 64(SI)
+	VMOVNTPS Z10, 128(SI)
+	VMOVNTPS Z11, 192(SI)
+	VMOVNTPS Z12, 256(SI)
+	VMOVNTPS Z13, 320(SI)
+	VMOVNTPS Z14, 384(SI)
+	VMOVNTPS Z15, 448(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written16
+
+adds14:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z27
+	VADDPS  Z8, Z27, Z27
+	VMOVUPS Z27, (SI)
+	VMOVUPS 64(SI), Z27
+	VADDPS  Z9, Z27, Z27
+	VMOVUPS Z27, 64(SI)
+	VMOVUPS 128(SI), Z27
+	VADDPS  Z10, Z27, Z27
+	VMOVUPS Z27, 128(SI)
+	VMOVUPS 192(SI), Z27
+	VADDPS  Z11, Z27, Z27
+	VMOVUPS Z27, 192(SI)
+	VMOVUPS 256(SI), Z27
+	VADDPS  Z12, Z27, Z27
+	VMOVUPS Z27, 256(SI)
+	VMOVUPS 320(SI), Z27
+	VADDPS  Z13, Z27, Z27
+	VMOVUPS Z27, 320(SI)
+	VMOVUPS 384(SI), Z27
+	VADDPS  Z14, Z27, Z27
+	VMOVUPS Z27, 384(SI)
+	VMOVUPS 448(SI), Z27
+	VADDPS  Z15, Z27, Z27
+	VMOVUPS Z27, 448(SI)
+	MOVQ    CX, 24(SP)
+
+written16:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows18
+
+write17:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VMULPS       (BX), Z29, Z24
+	VFMADD231PS  Z16, Z27, Z24
+	VMOVUPS      Z24, (BX)
+	VMULPS       64(BX), Z29, Z25
+	VFMADD231PS  Z17, Z27, Z25
+	VMOVUPS      Z25, 64(BX)
+	VMULPS       128(BX), Z29, Z26
+	VFMADD231PS  Z18, Z27, Z26
+	VMOVUPS      Z26, 128(BX)
+	VMULPS       192(BX), Z29, Z24
+	VFMADD231PS  Z19, Z27, Z24
+	VMOVUPS      Z24, 192(BX)
+	VMULPS       256(BX), Z29, Z25
+	VFMADD231PS  Z20, Z27, Z25
+	VMOVUPS      Z25, 256(BX)
+	VMULPS       320(BX), Z29, Z26
+	VFMADD231PS  Z21, Z27, Z26
+	VMOVUPS      Z26, 320(BX)
+	VMULPS       384(BX), Z29, Z24
+	VFMADD231PS  Z22, Z27, Z24
+	VMOVUPS      Z24, 384(BX)
+	VMULPS       448(BX), Z29, Z25
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVUPS      Z25, 448(BX)
+	DECQ         SI
+	JNZ          write17
+
+rows18:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD19
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD19:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off20
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off20:
+	JMP stepped9
+
+apart8:
+	MOVQ   (SP), AX
+	MOVQ   AX, 264(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 272(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar21
+	TESTQ  BX, BX
+	JNZ    keys22
+
+scalar21:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys22:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased24
+
+erase23:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z14
+	VMULPS       Z14, Z12, Z12
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	PREFETCHT1   256(CX)(DI*1)
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  Z8, Z12, Z4
+	VMOVUPS      320(CX), Z9
+	VFMADD231PS  Z9, Z12, Z5
+	PREFETCHT1   384(CX)(DI*1)
+	VMOVUPS      384(CX), Z10
+	VFMADD231PS  Z10, Z12, Z6
+	VMOVUPS      448(CX), Z11
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase23
+
+erased24:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z0, Z12, Z15
+	VMOVUPS      64(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z1, Z12, Z16
+	VMOVUPS      128(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z2, Z12, Z17
+	VMOVUPS      192(AX), Z18
+	VMULPS       Z18, Z13, Z18
+	VFNMADD231PS Z3, Z12, Z18
+	VMOVUPS      256(AX), Z19
+	VMULPS       Z19, Z13, Z19
+	VFNMADD231PS Z4, Z12, Z19
+	VMOVUPS      320(AX), Z20
+	VMULPS       Z20, Z13, Z20
+	VFNMADD231PS Z5, Z12, Z20
+	VMOVUPS      384(AX), Z21
+	VMULPS       Z21, Z13, Z21
+	VFNMADD231PS Z6, Z12, Z21
+	VMOVUPS      448(AX), Z22
+	VMULPS       Z22, Z13, Z22
+	VFNMADD231PS Z7, Z12, Z22
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys25
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys25:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed26
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed26:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows28
+
+row27:
+	VBROADCASTSS (R8), Z14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (AX), Z13
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z15, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VFMADD231PS  Z8, Z13, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z16, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VFMADD231PS  Z9, Z13, Z1
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z17, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VFMADD231PS  Z10, Z13, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z18, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VFMADD231PS  Z11, Z13, Z3
+	VMOVUPS      256(DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z19, Z12, Z8
+	VMOVUPS      Z8, 256(DX)
+	VFMADD231PS  Z8, Z13, Z4
+	PREFETCHT1   320(DX)(R10*1)
+	VMOVUPS      320(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z20, Z12, Z9
+	VMOVUPS      Z9, 320(DX)
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS      384(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z21, Z12, Z10
+	VMOVUPS      Z10, 384(DX)
+	VFMADD231PS  Z10, Z13, Z6
+	PREFETCHT1   448(DX)(R10*1)
+	VMOVUPS      448(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z22, Z12, Z11
+	VMOVUPS      Z11, 448(DX)
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row27
+
+rows28:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds29
+	CMPQ         DX, $0x01
+	JEQ          streams30
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written31
+
+streams30:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	VMOVNTPS Z4, 256(DI)
+	VMOVNTPS Z5, 320(DI)
+	VMOVNTPS Z6, 384(DI)
+	VMOVNTPS Z7, 448(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written31
+
+adds29:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	VMOVUPS 256(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 256(DI)
+	VMOVUPS 320(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 320(DI)
+	VMOVUPS 384(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 384(DI)
+	VMOVUPS 448(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 448(DI)
+	MOVQ    DX, 24(SP)
+
+written31:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  264(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  272(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD32
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD32:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off33
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off33:
+stepped9:
+	CMPQ 80(SP), $0x00
+	JG   step7
+	ADDQ $+512, 192(SP)
+	SUBQ $+128, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+64
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward35
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward35:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward36
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward36:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward37
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward37:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams39
+	MOVQ    $0x00000002, AX
+	JMP     mode38
+
+streams39:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode38
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode38
+	MOVQ  $0x00000001, AX
+
+mode38:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
 	MOVQ    $0x00000100, AX
 	CMPQ    72(SP), $+64
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar7
-	TESTQ   BX, BX
-	JNZ     keys8
 
-scalar7:
+step40:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar43
+	TESTQ  DI, DI
+	JNZ    keys44
+
+scalar43:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys44:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads46
+
+read45:
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z16, Z19
+	VMULPS       Z17, Z16, Z16
+	VMULPS       Z17, Z18, Z18
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z12
+	VFMADD231PS  Z12, Z18, Z0
+	VFMADD231PS  Z12, Z16, Z4
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z13
+	VFMADD231PS  Z13, Z18, Z1
+	VFMADD231PS  Z13, Z16, Z5
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z14
+	VFMADD231PS  Z14, Z18, Z2
+	VFMADD231PS  Z14, Z16, Z6
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z18, Z3
+	VFMADD231PS  Z12, Z16, Z7
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read45
+
+reads46:
+	VSUBSS       X19, X19, X17
+	VUCOMISS     X17, X17
+	JPS          apart41
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z16
+	VBROADCASTSS (SI), Z15
+	VMOVUPS      (CX), Z8
+	VMULPS       Z8, Z16, Z8
+	VFNMADD231PS Z0, Z15, Z8
+	VMOVUPS      64(CX), Z9
+	VMULPS       Z9, Z16, Z9
+	VFNMADD231PS Z1, Z15, Z9
+	VMOVUPS      128(CX), Z10
+	VMULPS       Z10, Z16, Z10
+	VFNMADD231PS Z2, Z15, Z10
+	VMOVUPS      192(CX), Z11
+	VMULPS       Z11, Z16, Z11
+	VFNMADD231PS Z3, Z15, Z11
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z8, Z19, Z4
+	VFMADD231PS  Z9, Z19, Z5
+	VFMADD231PS  Z10, Z19, Z6
+	VFMADD231PS  Z11, Z19, Z7
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z15
+	ADDQ         DX, CX
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds47
+	CMPQ         CX, $0x01
+	JEQ          streams48
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      Z7, 192(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written49
+
+streams48:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z4, (SI)
+	VMOVNTPS Z5, 64(SI)
+	VMOVNTPS Z6, 128(SI)
+	VMOVNTPS Z7, 192(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written49
+
+adds47:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, (SI)
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 64(SI)
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, 128(SI)
+	VMOVUPS 192(SI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 192(SI)
+	MOVQ    CX, 24(SP)
+
+written49:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows51
+
+write50:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VMULPS       (BX), Z17, Z12
+	VFMADD231PS  Z8, Z15, Z12
+	VMOVUPS      Z12, (BX)
+	VMULPS       64(BX), Z17, Z13
+	VFMADD231PS  Z9, Z15, Z13
+	VMOVUPS      Z13, 64(BX)
+	VMULPS       128(BX), Z17, Z14
+	VFMADD231PS  Z10, Z15, Z14
+	VMOVUPS      Z14, 128(BX)
+	VMULPS       192(BX), Z17, Z12
+	VFMADD231PS  Z11, Z15, Z12
+	VMOVUPS      Z12, 192(BX)
+	DECQ         SI
+	JNZ          write50
+
+rows51:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD52
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD52:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off53
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off53:
+	JMP stepped42
+
+apart41:
+	MOVQ   (SP), AX
+	MOVQ   AX, 280(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 288(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar54
+	TESTQ  BX, BX
+	JNZ    keys55
+
+scalar54:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys8:
+keys55:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased10
+	JLE   erased57
 
-erase9:
+erase56:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z8, Z8
@@ -253,9 +1242,9 @@ erase9:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase9
+	JNZ          erase56
 
-erased10:
+erased57:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -299,23 +1288,23 @@ erased10:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys11
+	JNZ          keys58
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys11:
+keys58:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed12
+	JNE  decayed59
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed12:
+decayed59:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows14
+	JLE   rows61
 
-row13:
+row60:
 	VBROADCASTSS (R8), Z10
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -346,9 +1335,9 @@ row13:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row13
+	JNZ          row60
 
-rows14:
+rows61:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -364,9 +1353,9 @@ rows14:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds15
+	JEQ          adds62
 	CMPQ         DX, $0x01
-	JEQ          streams16
+	JEQ          streams63
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -376,9 +1365,9 @@ rows14:
 	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written17
+	JMP          written64
 
-streams16:
+streams63:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -388,9 +1377,9 @@ streams16:
 	VMOVNTPS Z2, 128(DI)
 	VMOVNTPS Z3, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written17
+	JMP      written64
 
-adds15:
+adds62:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -409,13 +1398,19 @@ adds15:
 	VMOVUPS Z8, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written17:
+written64:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  280(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  288(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -427,19 +1422,22 @@ written17:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD18
+	JZ    noD65
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD18:
+noD65:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off19
+	JL    off66
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off19:
+off66:
+stepped42:
+	CMPQ 80(SP), $0x00
+	JG   step40
 	ADDQ $+256, 192(SP)
 	SUBQ $+64, 72(SP)
 	MOVQ $-1, AX
@@ -450,7 +1448,6 @@ off19:
 	JMP  wide4
 
 wide4end:
-past4:
 wide2:
 	CMPQ  72(SP), $+32
 	JL    wide2end
@@ -467,13 +1464,13 @@ wide2:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward20
+	JZ    forward67
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward20:
+forward67:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -482,13 +1479,13 @@ forward20:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward21
+	JZ    forward68
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward21:
+forward68:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -498,13 +1495,13 @@ forward21:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward22
+	JZ    forward69
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward22:
+forward69:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -514,13 +1511,13 @@ forward22:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward23
+	JZ    forward70
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward23:
+forward70:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -560,24 +1557,24 @@ forward23:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams25
+	JEQ     streams72
 	MOVQ    $0x00000002, AX
-	JMP     mode24
+	JMP     mode71
 
-streams25:
+streams72:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode24
+	JEQ   mode71
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode24
+	JNZ   mode71
 	MOVQ  $0x00000001, AX
 
-mode24:
+mode71:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -611,30 +1608,206 @@ mode24:
 	CMPQ    72(SP), $+32
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar26
-	TESTQ   BX, BX
-	JNZ     keys27
 
-scalar26:
+step73:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar76
+	TESTQ  DI, DI
+	JNZ    keys77
+
+scalar76:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys77:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads79
+
+read78:
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z10, Z13
+	VMULPS       Z11, Z10, Z10
+	VMULPS       Z11, Z12, Z12
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z6
+	VFMADD231PS  Z6, Z12, Z0
+	VFMADD231PS  Z6, Z10, Z2
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z7
+	VFMADD231PS  Z7, Z12, Z1
+	VFMADD231PS  Z7, Z10, Z3
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read78
+
+reads79:
+	VSUBSS       X13, X13, X11
+	VUCOMISS     X11, X11
+	JPS          apart74
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z10
+	VBROADCASTSS (SI), Z9
+	VMOVUPS      (CX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFNMADD231PS Z0, Z9, Z4
+	VMOVUPS      64(CX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFNMADD231PS Z1, Z9, Z5
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z4, Z13, Z2
+	VFMADD231PS  Z5, Z13, Z3
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z9
+	ADDQ         DX, CX
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds80
+	CMPQ         CX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z3, 64(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z2, (SI)
+	VMOVNTPS Z3, 64(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS 64(SI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, 64(SI)
+	MOVQ    CX, 24(SP)
+
+written82:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows84
+
+write83:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VMULPS       (BX), Z11, Z6
+	VFMADD231PS  Z4, Z9, Z6
+	VMOVUPS      Z6, (BX)
+	VMULPS       64(BX), Z11, Z7
+	VFMADD231PS  Z5, Z9, Z7
+	VMOVUPS      Z7, 64(BX)
+	DECQ         SI
+	JNZ          write83
+
+rows84:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD85
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD85:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off86
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off86:
+	JMP stepped75
+
+apart74:
+	MOVQ   (SP), AX
+	MOVQ   AX, 296(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 304(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar87
+	TESTQ  BX, BX
+	JNZ    keys88
+
+scalar87:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys27:
+keys88:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased29
+	JLE   erased90
 
-erase28:
+erase89:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -647,9 +1820,9 @@ erase28:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase28
+	JNZ          erase89
 
-erased29:
+erased90:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -685,23 +1858,23 @@ erased29:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys30
+	JNZ          keys91
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys30:
+keys91:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed31
+	JNE  decayed92
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed31:
+decayed92:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows33
+	JLE   rows94
 
-row32:
+row93:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -721,9 +1894,9 @@ row32:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row32
+	JNZ          row93
 
-rows33:
+rows94:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -737,9 +1910,9 @@ rows33:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds34
+	JEQ          adds95
 	CMPQ         DX, $0x01
-	JEQ          streams35
+	JEQ          streams96
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -747,9 +1920,9 @@ rows33:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written36
+	JMP          written97
 
-streams35:
+streams96:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -757,9 +1930,9 @@ streams35:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written36
+	JMP      written97
 
-adds34:
+adds95:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -772,13 +1945,19 @@ adds34:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written36:
+written97:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  296(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  304(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -790,19 +1969,22 @@ written36:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD37
+	JZ    noD98
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD37:
+noD98:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off38
+	JL    off99
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off38:
+off99:
+stepped75:
+	CMPQ 80(SP), $0x00
+	JG   step73
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -830,13 +2012,13 @@ main:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward39
+	JZ    forward100
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward39:
+forward100:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -845,13 +2027,13 @@ forward39:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward40
+	JZ    forward101
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward40:
+forward101:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -861,13 +2043,13 @@ forward40:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward41
+	JZ    forward102
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward41:
+forward102:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -877,13 +2059,13 @@ forward41:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward42
+	JZ    forward103
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward42:
+forward103:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -923,24 +2105,24 @@ forward42:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams44
+	JEQ     streams105
 	MOVQ    $0x00000002, AX
-	JMP     mode43
+	JMP     mode104
 
-streams44:
+streams105:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode43
+	JEQ   mode104
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode43
+	JNZ   mode104
 	MOVQ  $0x00000001, AX
 
-mode43:
+mode104:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -975,19 +2157,19 @@ mode43:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next45:
+next106:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others48
+	JNE    others109
 	CMPQ   80(SP), $0x02
-	JL     apart49
+	JL     apart110
 	CMPQ   224(SP), $0x00
-	JEQ    apart49
+	JEQ    apart110
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1017,21 +2199,21 @@ next45:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment52:
+segment113:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched56
+	JL    fetched117
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched56
+	JLE   fetched117
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch57:
+fetch118:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -1039,9 +2221,9 @@ fetch57:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch57
+	JNZ        fetch118
 
-fetched56:
+fetched117:
 	MOVQ    168(SP), R8
 	MOVQ    176(SP), R9
 	CMPQ    R9, R8
@@ -1049,14 +2231,14 @@ fetched56:
 	SUBQ    R8, R9
 	MOVQ    R9, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first53
+	JEQ     first114
 	MOVQ    88(SP), R9
 	CMPL    (R9), $0x3f800000
-	JNE     decays54
+	JNE     decays115
 	SUBQ    $0x02, R8
-	JL      odd59
+	JL      odd120
 
-loop58:
+loop119:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVUPS      128(DX), Z18
@@ -1143,11 +2325,11 @@ loop58:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop58
+	JGE          loop119
 
-odd59:
+odd120:
 	ADDQ         $0x02, R8
-	JZ           rest55
+	JZ           rest116
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVUPS      128(DX), Z18
@@ -1192,22 +2374,22 @@ odd59:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest55
+	JMP          rest116
 
-decays54:
+decays115:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar60
+	JEQ   scalar121
 	TESTQ R9, R9
-	JNZ   keys61
+	JNZ   keys122
 
-scalar60:
+scalar121:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys61:
+keys122:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -1215,9 +2397,9 @@ keys61:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest55
+	JLE   rest116
 
-loop62:
+loop123:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVUPS      128(DX), Z18
@@ -1269,23 +2451,23 @@ loop62:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop62
-	JMP          rest55
+	JNZ          loop123
+	JMP          rest116
 
-first53:
+first114:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar63
+	JEQ   scalar124
 	TESTQ R9, R9
-	JNZ   keys64
+	JNZ   keys125
 
-scalar63:
+scalar124:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys64:
+keys125:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -1293,9 +2475,9 @@ keys64:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest55
+	JLE   rest116
 
-loop65:
+loop126:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVUPS      128(DX), Z18
@@ -1336,11 +2518,11 @@ loop65:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop65
+	JNZ          loop126
 
-rest55:
+rest116:
 	CMPQ         176(SP), $0x00
-	JG           segment52
+	JG           segment113
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -1424,9 +2606,9 @@ rest55:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds66
+	JEQ          adds127
 	CMPQ         AX, $0x01
-	JEQ          streams67
+	JEQ          streams128
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -1442,9 +2624,9 @@ rest55:
 	VMOVUPS      Z14, 128(DX)
 	VMOVUPS      Z15, 192(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written68
+	JMP          written129
 
-streams67:
+streams128:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -1460,9 +2642,9 @@ streams67:
 	VMOVNTPS Z14, 128(DX)
 	VMOVNTPS Z15, 192(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written68
+	JMP      written129
 
-adds66:
+adds127:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -1495,7 +2677,7 @@ adds66:
 	VMOVUPS Z20, 192(DX)
 	MOVQ    AX, 24(SP)
 
-written68:
+written129:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -1515,35 +2697,35 @@ written68:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD69
+	JZ     noD130
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD69:
+noD130:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off70
+	JL    off131
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off70:
+off131:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart49:
+apart110:
 	CMPQ  232(SP), $0x00
-	JEQ   taken51
+	JEQ   taken112
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows72
+	JLE   rows133
 
-row71:
+row132:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1566,39 +2748,39 @@ row71:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row71
+	JNZ          row132
 
-rows72:
+rows133:
 	MOVQ $0x00000000, 232(SP)
 
-taken51:
+taken112:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record50
+	JEQ  record111
 	ADDQ $0x00000040, 224(SP)
 
-record50:
-	JMP single46
+record111:
+	JMP single107
 
-others48:
+others109:
 	MOVQ $0x00000001, 248(SP)
 
-single46:
+single107:
 	CMPQ   80(SP), $0x00
-	JLE    end47
+	JLE    end108
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 264(SP)
-	MOVQ   CX, 272(SP)
+	MOVQ   AX, 312(SP)
+	MOVQ   CX, 320(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads75
+	JLE    heads136
 	CMPQ   184(SP), $0x02
-	JEQ    heads76
+	JEQ    heads137
 	CMPQ   184(SP), $0x03
-	JEQ    heads77
+	JEQ    heads138
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1611,19 +2793,19 @@ single46:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar79
+	JEQ    scalar140
 	TESTQ  BX, BX
-	JNZ    keys80
+	JNZ    keys141
 
-scalar79:
+scalar140:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys80:
+keys141:
 	TESTQ DX, DX
-	JLE   erased82
+	JLE   erased143
 
-erase81:
+erase142:
 	VBROADCASTSS (AX), Z20
 	VBROADCASTSS (BX), Z21
 	VMULPS       Z21, Z20, Z20
@@ -1639,9 +2821,9 @@ erase81:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase81
+	JNZ          erase142
 
-erased82:
+erased143:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -1698,22 +2880,22 @@ erased82:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys83
+	JNZ          keys144
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys83:
+keys144:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed84
+	JNE  decayed145
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed84:
+decayed145:
 	TESTQ DI, DI
-	JLE   rows86
+	JLE   rows147
 
-row85:
+row146:
 	VBROADCASTSS (R9), Z21
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z20
@@ -1757,9 +2939,9 @@ row85:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row85
+	JNZ          row146
 
-rows86:
+rows147:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -1793,9 +2975,9 @@ rows86:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds87
+	JEQ          adds148
 	CMPQ         DX, $0x01
-	JEQ          streams88
+	JEQ          streams149
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -1829,9 +3011,9 @@ rows86:
 	VMOVUPS      Z14, 128(DI)
 	VMOVUPS      Z15, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written89
+	JMP          written150
 
-streams88:
+streams149:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -1865,9 +3047,9 @@ streams88:
 	VMOVNTPS Z14, 128(DI)
 	VMOVNTPS Z15, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written89
+	JMP      written150
 
-adds87:
+adds148:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -1934,7 +3116,7 @@ adds87:
 	VMOVUPS Z20, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written89:
+written150:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -1947,9 +3129,9 @@ written89:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out78
+	JMP  out139
 
-heads77:
+heads138:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1962,19 +3144,19 @@ heads77:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar90
+	JEQ    scalar151
 	TESTQ  BX, BX
-	JNZ    keys91
+	JNZ    keys152
 
-scalar90:
+scalar151:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys91:
+keys152:
 	TESTQ DX, DX
-	JLE   erased93
+	JLE   erased154
 
-erase92:
+erase153:
 	VBROADCASTSS (AX), Z16
 	VBROADCASTSS (BX), Z17
 	VMULPS       Z17, Z16, Z16
@@ -1990,9 +3172,9 @@ erase92:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase92
+	JNZ          erase153
 
-erased93:
+erased154:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -2044,22 +3226,22 @@ erased93:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys94
+	JNZ          keys155
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys94:
+keys155:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed95
+	JNE  decayed156
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed95:
+decayed156:
 	TESTQ DI, DI
-	JLE   rows97
+	JLE   rows158
 
-row96:
+row157:
 	VBROADCASTSS (R8), Z17
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z16
@@ -2098,9 +3280,9 @@ row96:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row96
+	JNZ          row157
 
-rows97:
+rows158:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2128,9 +3310,9 @@ rows97:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds98
+	JEQ          adds159
 	CMPQ         DX, $0x01
-	JEQ          streams99
+	JEQ          streams160
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2156,9 +3338,9 @@ rows97:
 	VMOVUPS      Z10, 128(DI)
 	VMOVUPS      Z11, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written100
+	JMP          written161
 
-streams99:
+streams160:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2184,9 +3366,9 @@ streams99:
 	VMOVNTPS Z10, 128(DI)
 	VMOVNTPS Z11, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written100
+	JMP      written161
 
-adds98:
+adds159:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2237,7 +3419,7 @@ adds98:
 	VMOVUPS Z16, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written100:
+written161:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -2248,9 +3430,9 @@ written100:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out78
+	JMP  out139
 
-heads76:
+heads137:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2263,19 +3445,19 @@ heads76:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar101
+	JEQ    scalar162
 	TESTQ  BX, BX
-	JNZ    keys102
+	JNZ    keys163
 
-scalar101:
+scalar162:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys102:
+keys163:
 	TESTQ DX, DX
-	JLE   erased104
+	JLE   erased165
 
-erase103:
+erase164:
 	VBROADCASTSS (AX), Z12
 	VBROADCASTSS (BX), Z13
 	VMULPS       Z13, Z12, Z12
@@ -2291,9 +3473,9 @@ erase103:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase103
+	JNZ          erase164
 
-erased104:
+erased165:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -2341,22 +3523,22 @@ erased104:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys105
+	JNZ          keys166
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys105:
+keys166:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed106
+	JNE  decayed167
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed106:
+decayed167:
 	TESTQ DI, DI
-	JLE   rows108
+	JLE   rows169
 
-row107:
+row168:
 	VBROADCASTSS (R8), Z13
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z12
@@ -2390,9 +3572,9 @@ row107:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row107
+	JNZ          row168
 
-rows108:
+rows169:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2414,9 +3596,9 @@ rows108:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds109
+	JEQ          adds170
 	CMPQ         DX, $0x01
-	JEQ          streams110
+	JEQ          streams171
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2434,9 +3616,9 @@ rows108:
 	VMOVUPS      Z6, 128(DI)
 	VMOVUPS      Z7, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written111
+	JMP          written172
 
-streams110:
+streams171:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2454,9 +3636,9 @@ streams110:
 	VMOVNTPS Z6, 128(DI)
 	VMOVNTPS Z7, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written111
+	JMP      written172
 
-adds109:
+adds170:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2491,7 +3673,7 @@ adds109:
 	VMOVUPS Z12, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written111:
+written172:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -2500,9 +3682,9 @@ written111:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out78
+	JMP  out139
 
-heads75:
+heads136:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2515,19 +3697,19 @@ heads75:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar112
+	JEQ    scalar173
 	TESTQ  BX, BX
-	JNZ    keys113
+	JNZ    keys174
 
-scalar112:
+scalar173:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys113:
+keys174:
 	TESTQ DX, DX
-	JLE   erased115
+	JLE   erased176
 
-erase114:
+erase175:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z8, Z8
@@ -2543,9 +3725,9 @@ erase114:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase114
+	JNZ          erase175
 
-erased115:
+erased176:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -2589,22 +3771,22 @@ erased115:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys116
+	JNZ          keys177
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys116:
+keys177:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed117
+	JNE  decayed178
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed117:
+decayed178:
 	TESTQ DI, DI
-	JLE   rows119
+	JLE   rows180
 
-row118:
+row179:
 	VBROADCASTSS (R8), Z10
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -2633,9 +3815,9 @@ row118:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row118
+	JNZ          row179
 
-rows119:
+rows180:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2651,9 +3833,9 @@ rows119:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds120
+	JEQ          adds181
 	CMPQ         DX, $0x01
-	JEQ          streams121
+	JEQ          streams182
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2663,9 +3845,9 @@ rows119:
 	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written122
+	JMP          written183
 
-streams121:
+streams182:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2675,9 +3857,9 @@ streams121:
 	VMOVNTPS Z2, 128(DI)
 	VMOVNTPS Z3, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written122
+	JMP      written183
 
-adds120:
+adds181:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2696,7 +3878,7 @@ adds120:
 	VMOVUPS Z8, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written122:
+written183:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -2704,16 +3886,16 @@ written122:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out78:
-heads123:
+out139:
+heads184:
 	CMPQ   184(SP), $0x00
-	JLE    token73
+	JLE    token134
 	CMPQ   184(SP), $0x01
-	JLE    heads124
+	JLE    heads185
 	CMPQ   184(SP), $0x02
-	JEQ    heads125
+	JEQ    heads186
 	CMPQ   184(SP), $0x03
-	JEQ    heads126
+	JEQ    heads187
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2743,9 +3925,9 @@ heads123:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows129
+	JLE    rows190
 
-row128:
+row189:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVUPS      128(DX), Z18
@@ -2774,9 +3956,9 @@ row128:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row128
+	JNZ          row189
 
-rows129:
+rows190:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -2810,9 +3992,9 @@ rows129:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds130
+	JEQ          adds191
 	CMPQ         DX, $0x01
-	JEQ          streams131
+	JEQ          streams192
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -2846,9 +4028,9 @@ rows129:
 	VMOVUPS      Z14, 128(DI)
 	VMOVUPS      Z15, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written132
+	JMP          written193
 
-streams131:
+streams192:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -2882,9 +4064,9 @@ streams131:
 	VMOVNTPS Z14, 128(DI)
 	VMOVNTPS Z15, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written132
+	JMP      written193
 
-adds130:
+adds191:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -2951,7 +4133,7 @@ adds130:
 	VMOVUPS Z20, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written132:
+written193:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -2964,9 +4146,9 @@ written132:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out127
+	JMP  out188
 
-heads126:
+heads187:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2991,9 +4173,9 @@ heads126:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows134
+	JLE    rows195
 
-row133:
+row194:
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VMOVUPS      128(DX), Z14
@@ -3017,9 +4199,9 @@ row133:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row133
+	JNZ          row194
 
-rows134:
+rows195:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -3047,9 +4229,9 @@ rows134:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds135
+	JEQ          adds196
 	CMPQ         DX, $0x01
-	JEQ          streams136
+	JEQ          streams197
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -3075,9 +4257,9 @@ rows134:
 	VMOVUPS      Z10, 128(DI)
 	VMOVUPS      Z11, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written137
+	JMP          written198
 
-streams136:
+streams197:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -3103,9 +4285,9 @@ streams136:
 	VMOVNTPS Z10, 128(DI)
 	VMOVNTPS Z11, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written137
+	JMP      written198
 
-adds135:
+adds196:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -3156,7 +4338,7 @@ adds135:
 	VMOVUPS Z16, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written137:
+written198:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -3167,9 +4349,9 @@ written137:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out127
+	JMP  out188
 
-heads125:
+heads186:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3190,9 +4372,9 @@ heads125:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows139
+	JLE    rows200
 
-row138:
+row199:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VMOVUPS      128(DX), Z10
@@ -3211,9 +4393,9 @@ row138:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row138
+	JNZ          row199
 
-rows139:
+rows200:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -3235,9 +4417,9 @@ rows139:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds140
+	JEQ          adds201
 	CMPQ         DX, $0x01
-	JEQ          streams141
+	JEQ          streams202
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -3255,9 +4437,9 @@ rows139:
 	VMOVUPS      Z6, 128(DI)
 	VMOVUPS      Z7, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written142
+	JMP          written203
 
-streams141:
+streams202:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -3275,9 +4457,9 @@ streams141:
 	VMOVNTPS Z6, 128(DI)
 	VMOVNTPS Z7, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written142
+	JMP      written203
 
-adds140:
+adds201:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -3312,7 +4494,7 @@ adds140:
 	VMOVUPS Z12, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written142:
+written203:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -3321,9 +4503,9 @@ written142:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out127
+	JMP  out188
 
-heads124:
+heads185:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3340,9 +4522,9 @@ heads124:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows144
+	JLE    rows205
 
-row143:
+row204:
 	VBROADCASTSS (AX), Z9
 	VMOVUPS      (DX), Z4
 	VFMADD231PS  Z4, Z9, Z0
@@ -3356,9 +4538,9 @@ row143:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row143
+	JNZ          row204
 
-rows144:
+rows205:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -3374,9 +4556,9 @@ rows144:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds145
+	JEQ          adds206
 	CMPQ         DX, $0x01
-	JEQ          streams146
+	JEQ          streams207
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -3386,9 +4568,9 @@ rows144:
 	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written147
+	JMP          written208
 
-streams146:
+streams207:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -3398,9 +4580,9 @@ streams146:
 	VMOVNTPS Z2, 128(DI)
 	VMOVNTPS Z3, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written147
+	JMP      written208
 
-adds145:
+adds206:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -3419,7 +4601,7 @@ adds145:
 	VMOVUPS Z8, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written147:
+written208:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -3427,12 +4609,12 @@ written147:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out127:
-	JMP heads123
+out188:
+	JMP heads184
 
-token73:
-	MOVQ  264(SP), AX
-	MOVQ  272(SP), CX
+token134:
+	MOVQ  312(SP), AX
+	MOVQ  320(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -3448,24 +4630,24 @@ token73:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD148
+	JZ    noD209
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD148:
+noD209:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off149
+	JL    off210
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off149:
+off210:
 	DECQ 248(SP)
-	JNZ  single46
-	JMP  next45
+	JNZ  single107
+	JMP  next106
 
-end47:
+end108:
 	ADDQ $+256, 192(SP)
 	SUBQ $+64, 72(SP)
 	MOVQ $-1, AX
@@ -3492,13 +4674,13 @@ two:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward150
+	JZ    forward211
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward150:
+forward211:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -3507,13 +4689,13 @@ forward150:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward151
+	JZ    forward212
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward151:
+forward212:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -3523,13 +4705,13 @@ forward151:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward152
+	JZ    forward213
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward152:
+forward213:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -3539,13 +4721,13 @@ forward152:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward153
+	JZ    forward214
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward153:
+forward214:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -3585,24 +4767,24 @@ forward153:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams155
+	JEQ     streams216
 	MOVQ    $0x00000002, AX
-	JMP     mode154
+	JMP     mode215
 
-streams155:
+streams216:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode154
+	JEQ   mode215
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode154
+	JNZ   mode215
 	MOVQ  $0x00000001, AX
 
-mode154:
+mode215:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -3637,19 +4819,19 @@ mode154:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next156:
+next217:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others159
+	JNE    others220
 	CMPQ   80(SP), $0x02
-	JL     apart160
+	JL     apart221
 	CMPQ   224(SP), $0x00
-	JEQ    apart160
+	JEQ    apart221
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart160
+	JNE    apart221
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3671,21 +4853,21 @@ next156:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment163:
+segment224:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched167
+	JL    fetched228
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched167
+	JLE   fetched228
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch168:
+fetch229:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -3693,9 +4875,9 @@ fetch168:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch168
+	JNZ        fetch229
 
-fetched167:
+fetched228:
 	MOVQ         168(SP), R8
 	MOVQ         176(SP), R9
 	CMPQ         R9, R8
@@ -3703,10 +4885,10 @@ fetched167:
 	SUBQ         R8, R9
 	MOVQ         R9, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first164
+	JEQ          first225
 	MOVQ         88(SP), R9
 	CMPL         (R9), $0x3f800000
-	JNE          decays165
+	JNE          decays226
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z10
@@ -3720,9 +4902,9 @@ fetched167:
 	VMOVUPS      Z9, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R8
-	JL           odd170
+	JL           odd231
 
-loop169:
+loop230:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS 4(AX), Z18
@@ -3776,11 +4958,11 @@ loop169:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop169
+	JGE          loop230
 
-odd170:
+odd231:
 	ADDQ         $0x02, R8
-	JZ           last171
+	JZ           last232
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS 4(AX), Z30
@@ -3821,9 +5003,9 @@ odd170:
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read172
+	JMP          read233
 
-last171:
+last232:
 	VBROADCASTSS (CX), Z24
 	VFMADD231PS  Z8, Z24, Z0
 	VFMADD231PS  Z9, Z24, Z1
@@ -3841,23 +5023,23 @@ last171:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read172:
-	JMP rest166
+read233:
+	JMP rest227
 
-decays165:
+decays226:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar173
+	JEQ   scalar234
 	TESTQ R9, R9
-	JNZ   keys174
+	JNZ   keys235
 
-scalar173:
+scalar234:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys174:
+keys235:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -3865,9 +5047,9 @@ keys174:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest166
+	JLE   rest227
 
-loop175:
+loop236:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z10
@@ -3901,23 +5083,23 @@ loop175:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop175
-	JMP          rest166
+	JNZ          loop236
+	JMP          rest227
 
-first164:
+first225:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar176
+	JEQ   scalar237
 	TESTQ R9, R9
-	JNZ   keys177
+	JNZ   keys238
 
-scalar176:
+scalar237:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys177:
+keys238:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -3925,9 +5107,9 @@ keys177:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest166
+	JLE   rest227
 
-loop178:
+loop239:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (R9), Z11
@@ -3954,11 +5136,11 @@ loop178:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop178
+	JNZ          loop239
 
-rest166:
+rest227:
 	CMPQ         176(SP), $0x00
-	JG           segment163
+	JG           segment224
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -4018,9 +5200,9 @@ rest166:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds179
+	JEQ          adds240
 	CMPQ         AX, $0x01
-	JEQ          streams180
+	JEQ          streams241
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -4032,9 +5214,9 @@ rest166:
 	VMOVUPS      Z6, (DX)
 	VMOVUPS      Z7, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written181
+	JMP          written242
 
-streams180:
+streams241:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -4046,9 +5228,9 @@ streams180:
 	VMOVNTPS Z6, (DX)
 	VMOVNTPS Z7, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written181
+	JMP      written242
 
-adds179:
+adds240:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -4069,7 +5251,7 @@ adds179:
 	VMOVUPS Z10, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written181:
+written242:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -4089,35 +5271,35 @@ written181:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD182
+	JZ     noD243
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD182:
+noD243:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off183
+	JL    off244
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off183:
+off244:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next156
+	JMP  next217
 
-apart160:
+apart221:
 	CMPQ  232(SP), $0x00
-	JEQ   taken162
+	JEQ   taken223
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows185
+	JLE   rows246
 
-row184:
+row245:
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (AX), Z10
@@ -4131,39 +5313,39 @@ row184:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row184
+	JNZ          row245
 
-rows185:
+rows246:
 	MOVQ $0x00000000, 232(SP)
 
-taken162:
+taken223:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record161
+	JEQ  record222
 	ADDQ $0x00000040, 224(SP)
 
-record161:
-	JMP single157
+record222:
+	JMP single218
 
-others159:
+others220:
 	MOVQ $0x00000001, 248(SP)
 
-single157:
+single218:
 	CMPQ   80(SP), $0x00
-	JLE    end158
+	JLE    end219
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 280(SP)
-	MOVQ   CX, 288(SP)
+	MOVQ   AX, 328(SP)
+	MOVQ   CX, 336(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads188
+	JLE    heads249
 	CMPQ   184(SP), $0x02
-	JEQ    heads189
+	JEQ    heads250
 	CMPQ   184(SP), $0x03
-	JEQ    heads190
+	JEQ    heads251
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4174,19 +5356,19 @@ single157:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar192
+	JEQ    scalar253
 	TESTQ  BX, BX
-	JNZ    keys193
+	JNZ    keys254
 
-scalar192:
+scalar253:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys193:
+keys254:
 	TESTQ DX, DX
-	JLE   erased195
+	JLE   erased256
 
-erase194:
+erase255:
 	VBROADCASTSS (AX), Z10
 	VBROADCASTSS (BX), Z11
 	VMULPS       Z11, Z10, Z10
@@ -4198,9 +5380,9 @@ erase194:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase194
+	JNZ          erase255
 
-erased195:
+erased256:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4243,22 +5425,22 @@ erased195:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys196
+	JNZ          keys257
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys196:
+keys257:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed197
+	JNE  decayed258
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed197:
+decayed258:
 	TESTQ DI, DI
-	JLE   rows199
+	JLE   rows260
 
-row198:
+row259:
 	VBROADCASTSS (R9), Z11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z10
@@ -4286,9 +5468,9 @@ row198:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row198
+	JNZ          row259
 
-rows199:
+rows260:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4314,9 +5496,9 @@ rows199:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds200
+	JEQ          adds261
 	CMPQ         DX, $0x01
-	JEQ          streams201
+	JEQ          streams262
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4342,9 +5524,9 @@ rows199:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written202
+	JMP          written263
 
-streams201:
+streams262:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4370,9 +5552,9 @@ streams201:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written202
+	JMP      written263
 
-adds200:
+adds261:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4415,7 +5597,7 @@ adds200:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written202:
+written263:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4428,9 +5610,9 @@ written202:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out191
+	JMP  out252
 
-heads190:
+heads251:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4441,19 +5623,19 @@ heads190:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar203
+	JEQ    scalar264
 	TESTQ  BX, BX
-	JNZ    keys204
+	JNZ    keys265
 
-scalar203:
+scalar264:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys204:
+keys265:
 	TESTQ DX, DX
-	JLE   erased206
+	JLE   erased267
 
-erase205:
+erase266:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z9
 	VMULPS       Z9, Z8, Z8
@@ -4465,9 +5647,9 @@ erase205:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase205
+	JNZ          erase266
 
-erased206:
+erased267:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4507,22 +5689,22 @@ erased206:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys207
+	JNZ          keys268
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys207:
+keys268:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed208
+	JNE  decayed269
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed208:
+decayed269:
 	TESTQ DI, DI
-	JLE   rows210
+	JLE   rows271
 
-row209:
+row270:
 	VBROADCASTSS (R8), Z9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -4547,9 +5729,9 @@ row209:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row209
+	JNZ          row270
 
-rows210:
+rows271:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4571,9 +5753,9 @@ rows210:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds211
+	JEQ          adds272
 	CMPQ         DX, $0x01
-	JEQ          streams212
+	JEQ          streams273
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4593,9 +5775,9 @@ rows210:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written213
+	JMP          written274
 
-streams212:
+streams273:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4615,9 +5797,9 @@ streams212:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written213
+	JMP      written274
 
-adds211:
+adds272:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4650,7 +5832,7 @@ adds211:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written213:
+written274:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4661,9 +5843,9 @@ written213:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out191
+	JMP  out252
 
-heads189:
+heads250:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4674,19 +5856,19 @@ heads189:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar214
+	JEQ    scalar275
 	TESTQ  BX, BX
-	JNZ    keys215
+	JNZ    keys276
 
-scalar214:
+scalar275:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys215:
+keys276:
 	TESTQ DX, DX
-	JLE   erased217
+	JLE   erased278
 
-erase216:
+erase277:
 	VBROADCASTSS (AX), Z6
 	VBROADCASTSS (BX), Z7
 	VMULPS       Z7, Z6, Z6
@@ -4698,9 +5880,9 @@ erase216:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase216
+	JNZ          erase277
 
-erased217:
+erased278:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4738,22 +5920,22 @@ erased217:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys218
+	JNZ          keys279
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys218:
+keys279:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed219
+	JNE  decayed280
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed219:
+decayed280:
 	TESTQ DI, DI
-	JLE   rows221
+	JLE   rows282
 
-row220:
+row281:
 	VBROADCASTSS (R8), Z7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z6
@@ -4775,9 +5957,9 @@ row220:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row220
+	JNZ          row281
 
-rows221:
+rows282:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4795,9 +5977,9 @@ rows221:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds222
+	JEQ          adds283
 	CMPQ         DX, $0x01
-	JEQ          streams223
+	JEQ          streams284
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4811,9 +5993,9 @@ rows221:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written224
+	JMP          written285
 
-streams223:
+streams284:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4827,9 +6009,9 @@ streams223:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written224
+	JMP      written285
 
-adds222:
+adds283:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4852,7 +6034,7 @@ adds222:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written224:
+written285:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -4861,9 +6043,9 @@ written224:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out191
+	JMP  out252
 
-heads188:
+heads249:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4874,19 +6056,19 @@ heads188:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar225
+	JEQ    scalar286
 	TESTQ  BX, BX
-	JNZ    keys226
+	JNZ    keys287
 
-scalar225:
+scalar286:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys226:
+keys287:
 	TESTQ DX, DX
-	JLE   erased228
+	JLE   erased289
 
-erase227:
+erase288:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -4898,9 +6080,9 @@ erase227:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase227
+	JNZ          erase288
 
-erased228:
+erased289:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4936,22 +6118,22 @@ erased228:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys229
+	JNZ          keys290
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys229:
+keys290:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed230
+	JNE  decayed291
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed230:
+decayed291:
 	TESTQ DI, DI
-	JLE   rows232
+	JLE   rows293
 
-row231:
+row292:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -4970,9 +6152,9 @@ row231:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row231
+	JNZ          row292
 
-rows232:
+rows293:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4986,9 +6168,9 @@ rows232:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds233
+	JEQ          adds294
 	CMPQ         DX, $0x01
-	JEQ          streams234
+	JEQ          streams295
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4996,9 +6178,9 @@ rows232:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written235
+	JMP          written296
 
-streams234:
+streams295:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5006,9 +6188,9 @@ streams234:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written235
+	JMP      written296
 
-adds233:
+adds294:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5021,7 +6203,7 @@ adds233:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written235:
+written296:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -5029,16 +6211,16 @@ written235:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out191:
-heads236:
+out252:
+heads297:
 	CMPQ   184(SP), $0x00
-	JLE    token186
+	JLE    token247
 	CMPQ   184(SP), $0x01
-	JLE    heads237
+	JLE    heads298
 	CMPQ   184(SP), $0x02
-	JEQ    heads238
+	JEQ    heads299
 	CMPQ   184(SP), $0x03
-	JEQ    heads239
+	JEQ    heads300
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5060,9 +6242,9 @@ heads236:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows242
+	JLE    rows303
 
-row241:
+row302:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z11
@@ -5081,9 +6263,9 @@ row241:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row241
+	JNZ          row302
 
-rows242:
+rows303:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5109,9 +6291,9 @@ rows242:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds243
+	JEQ          adds304
 	CMPQ         DX, $0x01
-	JEQ          streams244
+	JEQ          streams305
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -5137,9 +6319,9 @@ rows242:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written245
+	JMP          written306
 
-streams244:
+streams305:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5165,9 +6347,9 @@ streams244:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written245
+	JMP      written306
 
-adds243:
+adds304:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5210,7 +6392,7 @@ adds243:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written245:
+written306:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -5223,9 +6405,9 @@ written245:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out240
+	JMP  out301
 
-heads239:
+heads300:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5244,9 +6426,9 @@ heads239:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows247
+	JLE    rows308
 
-row246:
+row307:
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -5262,9 +6444,9 @@ row246:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row246
+	JNZ          row307
 
-rows247:
+rows308:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5286,9 +6468,9 @@ rows247:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds248
+	JEQ          adds309
 	CMPQ         DX, $0x01
-	JEQ          streams249
+	JEQ          streams310
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -5308,9 +6490,9 @@ rows247:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written250
+	JMP          written311
 
-streams249:
+streams310:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5330,9 +6512,9 @@ streams249:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written250
+	JMP      written311
 
-adds248:
+adds309:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5365,7 +6547,7 @@ adds248:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written250:
+written311:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -5376,9 +6558,9 @@ written250:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out240
+	JMP  out301
 
-heads238:
+heads299:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5395,9 +6577,9 @@ heads238:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows252
+	JLE    rows313
 
-row251:
+row312:
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -5410,9 +6592,9 @@ row251:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row251
+	JNZ          row312
 
-rows252:
+rows313:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5430,9 +6612,9 @@ rows252:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds253
+	JEQ          adds314
 	CMPQ         DX, $0x01
-	JEQ          streams254
+	JEQ          streams315
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -5446,9 +6628,9 @@ rows252:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written255
+	JMP          written316
 
-streams254:
+streams315:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5462,9 +6644,9 @@ streams254:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written255
+	JMP      written316
 
-adds253:
+adds314:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5487,7 +6669,7 @@ adds253:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written255:
+written316:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -5496,9 +6678,9 @@ written255:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out240
+	JMP  out301
 
-heads237:
+heads298:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -5513,9 +6695,9 @@ heads237:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows257
+	JLE    rows318
 
-row256:
+row317:
 	VBROADCASTSS (AX), Z5
 	VMOVUPS      (DX), Z2
 	VFMADD231PS  Z2, Z5, Z0
@@ -5525,9 +6707,9 @@ row256:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row256
+	JNZ          row317
 
-rows257:
+rows318:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5541,9 +6723,9 @@ rows257:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds258
+	JEQ          adds319
 	CMPQ         DX, $0x01
-	JEQ          streams259
+	JEQ          streams320
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -5551,9 +6733,9 @@ rows257:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written260
+	JMP          written321
 
-streams259:
+streams320:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5561,9 +6743,9 @@ streams259:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written260
+	JMP      written321
 
-adds258:
+adds319:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5576,7 +6758,7 @@ adds258:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written260:
+written321:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -5584,12 +6766,12 @@ written260:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out240:
-	JMP heads236
+out301:
+	JMP heads297
 
-token186:
-	MOVQ  280(SP), AX
-	MOVQ  288(SP), CX
+token247:
+	MOVQ  328(SP), AX
+	MOVQ  336(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -5605,24 +6787,24 @@ token186:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD261
+	JZ    noD322
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD261:
+noD322:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off262
+	JL    off323
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off262:
+off323:
 	DECQ 248(SP)
-	JNZ  single157
-	JMP  next156
+	JNZ  single218
+	JMP  next217
 
-end158:
+end219:
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -5657,13 +6839,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward263
+	JZ      forward324
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward263:
+forward324:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -5672,13 +6854,13 @@ forward263:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward264
+	JZ    forward325
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward264:
+forward325:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -5688,13 +6870,13 @@ forward264:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward265
+	JZ    forward326
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward265:
+forward326:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -5704,13 +6886,13 @@ forward265:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward266
+	JZ    forward327
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward266:
+forward327:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -5750,24 +6932,24 @@ forward266:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams268
+	JEQ     streams329
 	MOVQ    $0x00000002, AX
-	JMP     mode267
+	JMP     mode328
 
-streams268:
+streams329:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode267
+	JEQ   mode328
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode267
+	JNZ   mode328
 	MOVQ  $0x00000001, AX
 
-mode267:
+mode328:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -5802,19 +6984,19 @@ mode267:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next269:
+next330:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others272
+	JNE    others333
 	CMPQ   80(SP), $0x02
-	JL     apart273
+	JL     apart334
 	CMPQ   224(SP), $0x00
-	JEQ    apart273
+	JEQ    apart334
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart273
+	JNE    apart334
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5832,21 +7014,21 @@ next269:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment276:
+segment337:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched280
+	JL    fetched341
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched280
+	JLE   fetched341
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch281:
+fetch342:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -5854,9 +7036,9 @@ fetch281:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch281
+	JNZ        fetch342
 
-fetched280:
+fetched341:
 	MOVQ         168(SP), R8
 	MOVQ         176(SP), R9
 	CMPQ         R9, R8
@@ -5864,10 +7046,10 @@ fetched280:
 	SUBQ         R8, R9
 	MOVQ         R9, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first277
+	JEQ          first338
 	MOVQ         88(SP), R9
 	CMPL         (R9), $0x3f800000
-	JNE          decays278
+	JNE          decays339
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z7, Z5, Z4
@@ -5876,9 +7058,9 @@ fetched280:
 	VMOVUPS      Z4, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R8
-	JL           odd283
+	JL           odd344
 
-loop282:
+loop343:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS 4(AX), Z10
 	VFMADD231PS  Z7, Z10, Z9
@@ -5913,11 +7095,11 @@ loop282:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop282
+	JGE          loop343
 
-odd283:
+odd344:
 	ADDQ         $0x02, R8
-	JZ           last284
+	JZ           last345
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS 4(AX), Z22
 	VFMADD231PS  Z7, Z22, Z9
@@ -5944,9 +7126,9 @@ odd283:
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read285
+	JMP          read346
 
-last284:
+last345:
 	VBROADCASTSS (CX), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	VBROADCASTSS (SI), Z6
@@ -5959,23 +7141,23 @@ last284:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read285:
-	JMP rest279
+read346:
+	JMP rest340
 
-decays278:
+decays339:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar286
+	JEQ   scalar347
 	TESTQ R9, R9
-	JNZ   keys287
+	JNZ   keys348
 
-scalar286:
+scalar347:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys287:
+keys348:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -5983,9 +7165,9 @@ keys287:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest279
+	JLE   rest340
 
-loop288:
+loop349:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z7, Z5, Z4
@@ -6008,23 +7190,23 @@ loop288:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop288
-	JMP          rest279
+	JNZ          loop349
+	JMP          rest340
 
-first277:
+first338:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar289
+	JEQ   scalar350
 	TESTQ R9, R9
-	JNZ   keys290
+	JNZ   keys351
 
-scalar289:
+scalar350:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys290:
+keys351:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -6032,9 +7214,9 @@ keys290:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest279
+	JLE   rest340
 
-loop291:
+loop352:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (R9), Z6
 	VMULPS       Z4, Z6, Z4
@@ -6053,11 +7235,11 @@ loop291:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop291
+	JNZ          loop352
 
-rest279:
+rest340:
 	CMPQ         176(SP), $0x00
-	JG           segment276
+	JG           segment337
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -6105,7 +7287,7 @@ rest279:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds292
+	JEQ          adds353
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -6115,9 +7297,9 @@ rest279:
 	ADDQ         CX, AX
 	VMOVUPS      Z3, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written294
+	JMP          written355
 
-adds292:
+adds353:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -6132,7 +7314,7 @@ adds292:
 	VMOVUPS   Z5, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written294:
+written355:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -6152,35 +7334,35 @@ written294:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD295
+	JZ     noD356
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD295:
+noD356:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off296
+	JL    off357
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off296:
+off357:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next269
+	JMP  next330
 
-apart273:
+apart334:
 	CMPQ  232(SP), $0x00
-	JEQ   taken275
+	JEQ   taken336
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows298
+	JLE   rows359
 
-row297:
+row358:
 	VMOVUPS.Z    (CX), K1, Z4
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z7, Z5, Z4
@@ -6190,39 +7372,39 @@ row297:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row297
+	JNZ          row358
 
-rows298:
+rows359:
 	MOVQ $0x00000000, 232(SP)
 
-taken275:
+taken336:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record274
+	JEQ  record335
 	ADDQ $0x00000040, 224(SP)
 
-record274:
-	JMP single270
+record335:
+	JMP single331
 
-others272:
+others333:
 	MOVQ $0x00000001, 248(SP)
 
-single270:
+single331:
 	CMPQ   80(SP), $0x00
-	JLE    end271
+	JLE    end332
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 296(SP)
-	MOVQ   CX, 304(SP)
+	MOVQ   AX, 344(SP)
+	MOVQ   CX, 352(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads301
+	JLE    heads362
 	CMPQ   184(SP), $0x02
-	JEQ    heads302
+	JEQ    heads363
 	CMPQ   184(SP), $0x03
-	JEQ    heads303
+	JEQ    heads364
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -6232,19 +7414,19 @@ single270:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar305
+	JEQ    scalar366
 	TESTQ  BX, BX
-	JNZ    keys306
+	JNZ    keys367
 
-scalar305:
+scalar366:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys306:
+keys367:
 	TESTQ DX, DX
-	JLE   erased308
+	JLE   erased369
 
-erase307:
+erase368:
 	VBROADCASTSS (AX), Z5
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z5, Z5
@@ -6254,9 +7436,9 @@ erase307:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase307
+	JNZ          erase368
 
-erased308:
+erased369:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -6292,22 +7474,22 @@ erased308:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys309
+	JNZ          keys370
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys309:
+keys370:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed310
+	JNE  decayed371
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed310:
+decayed371:
 	TESTQ DI, DI
-	JLE   rows312
+	JLE   rows373
 
-row311:
+row372:
 	VBROADCASTSS (R9), Z6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z5
@@ -6327,9 +7509,9 @@ row311:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row311
+	JNZ          row372
 
-rows312:
+rows373:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6351,7 +7533,7 @@ rows312:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds313
+	JEQ          adds374
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -6373,9 +7555,9 @@ rows312:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written315
+	JMP          written376
 
-adds313:
+adds374:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -6406,7 +7588,7 @@ adds313:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written315:
+written376:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -6419,9 +7601,9 @@ written315:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out304
+	JMP  out365
 
-heads303:
+heads364:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -6431,19 +7613,19 @@ heads303:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar316
+	JEQ    scalar377
 	TESTQ  BX, BX
-	JNZ    keys317
+	JNZ    keys378
 
-scalar316:
+scalar377:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys317:
+keys378:
 	TESTQ DX, DX
-	JLE   erased319
+	JLE   erased380
 
-erase318:
+erase379:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z5
 	VMULPS       Z5, Z4, Z4
@@ -6453,9 +7635,9 @@ erase318:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase318
+	JNZ          erase379
 
-erased319:
+erased380:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -6489,22 +7671,22 @@ erased319:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys320
+	JNZ          keys381
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys320:
+keys381:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed321
+	JNE  decayed382
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed321:
+decayed382:
 	TESTQ DI, DI
-	JLE   rows323
+	JLE   rows384
 
-row322:
+row383:
 	VBROADCASTSS (R8), Z5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -6522,9 +7704,9 @@ row322:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row322
+	JNZ          row383
 
-rows323:
+rows384:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6543,7 +7725,7 @@ rows323:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds324
+	JEQ          adds385
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -6560,9 +7742,9 @@ rows323:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written326
+	JMP          written387
 
-adds324:
+adds385:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -6586,7 +7768,7 @@ adds324:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written326:
+written387:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -6597,9 +7779,9 @@ written326:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out304
+	JMP  out365
 
-heads302:
+heads363:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -6609,19 +7791,19 @@ heads302:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar327
+	JEQ    scalar388
 	TESTQ  BX, BX
-	JNZ    keys328
+	JNZ    keys389
 
-scalar327:
+scalar388:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys328:
+keys389:
 	TESTQ DX, DX
-	JLE   erased330
+	JLE   erased391
 
-erase329:
+erase390:
 	VBROADCASTSS (AX), Z3
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z3, Z3
@@ -6631,9 +7813,9 @@ erase329:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase329
+	JNZ          erase390
 
-erased330:
+erased391:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -6666,22 +7848,22 @@ erased330:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys331
+	JNZ          keys392
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys331:
+keys392:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed332
+	JNE  decayed393
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed332:
+decayed393:
 	TESTQ DI, DI
-	JLE   rows334
+	JLE   rows395
 
-row333:
+row394:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z3
@@ -6697,9 +7879,9 @@ row333:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row333
+	JNZ          row394
 
-rows334:
+rows395:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6715,7 +7897,7 @@ rows334:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds335
+	JEQ          adds396
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -6727,9 +7909,9 @@ rows334:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written337
+	JMP          written398
 
-adds335:
+adds396:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -6746,7 +7928,7 @@ adds335:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written337:
+written398:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -6755,9 +7937,9 @@ written337:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out304
+	JMP  out365
 
-heads301:
+heads362:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -6767,19 +7949,19 @@ heads301:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar338
+	JEQ    scalar399
 	TESTQ  BX, BX
-	JNZ    keys339
+	JNZ    keys400
 
-scalar338:
+scalar399:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys339:
+keys400:
 	TESTQ DX, DX
-	JLE   erased341
+	JLE   erased402
 
-erase340:
+erase401:
 	VBROADCASTSS (AX), Z2
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z2, Z2
@@ -6789,9 +7971,9 @@ erase340:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase340
+	JNZ          erase401
 
-erased341:
+erased402:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -6823,22 +8005,22 @@ erased341:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys342
+	JNZ          keys403
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys342:
+keys403:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed343
+	JNE  decayed404
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed343:
+decayed404:
 	TESTQ DI, DI
-	JLE   rows345
+	JLE   rows406
 
-row344:
+row405:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z2
@@ -6852,9 +8034,9 @@ row344:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row344
+	JNZ          row405
 
-rows345:
+rows406:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6867,16 +8049,16 @@ rows345:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds346
+	JEQ          adds407
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written348
+	JMP          written409
 
-adds346:
+adds407:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -6886,7 +8068,7 @@ adds346:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written348:
+written409:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -6894,16 +8076,16 @@ written348:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out304:
-heads349:
+out365:
+heads410:
 	CMPQ   184(SP), $0x00
-	JLE    token299
+	JLE    token360
 	CMPQ   184(SP), $0x01
-	JLE    heads350
+	JLE    heads411
 	CMPQ   184(SP), $0x02
-	JEQ    heads351
+	JEQ    heads412
 	CMPQ   184(SP), $0x03
-	JEQ    heads352
+	JEQ    heads413
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6921,9 +8103,9 @@ heads349:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows355
+	JLE    rows416
 
-row354:
+row415:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z4, Z6, Z0
@@ -6937,9 +8119,9 @@ row354:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row354
+	JNZ          row415
 
-rows355:
+rows416:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -6961,7 +8143,7 @@ rows355:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds356
+	JEQ          adds417
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -6983,9 +8165,9 @@ rows355:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written358
+	JMP          written419
 
-adds356:
+adds417:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7016,7 +8198,7 @@ adds356:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written358:
+written419:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7029,9 +8211,9 @@ written358:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out353
+	JMP  out414
 
-heads352:
+heads413:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7047,9 +8229,9 @@ heads352:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows360
+	JLE    rows421
 
-row359:
+row420:
 	VMOVUPS.Z    (DX), K1, Z3
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z3, Z5, Z0
@@ -7061,9 +8243,9 @@ row359:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row359
+	JNZ          row420
 
-rows360:
+rows421:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7082,7 +8264,7 @@ rows360:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds361
+	JEQ          adds422
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7099,9 +8281,9 @@ rows360:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written363
+	JMP          written424
 
-adds361:
+adds422:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7125,7 +8307,7 @@ adds361:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written363:
+written424:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7136,9 +8318,9 @@ written363:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out353
+	JMP  out414
 
-heads351:
+heads412:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -7153,9 +8335,9 @@ heads351:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows365
+	JLE    rows426
 
-row364:
+row425:
 	VMOVUPS.Z    (DX), K1, Z2
 	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
@@ -7165,9 +8347,9 @@ row364:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row364
+	JNZ          row425
 
-rows365:
+rows426:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7183,7 +8365,7 @@ rows365:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds366
+	JEQ          adds427
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7195,9 +8377,9 @@ rows365:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written368
+	JMP          written429
 
-adds366:
+adds427:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7214,7 +8396,7 @@ adds366:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written368:
+written429:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -7223,9 +8405,9 @@ written368:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out353
+	JMP  out414
 
-heads350:
+heads411:
 	VPXORD Z0, Z0, Z0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -7239,9 +8421,9 @@ heads350:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows370
+	JLE    rows431
 
-row369:
+row430:
 	VBROADCASTSS (AX), Z3
 	VMOVUPS.Z    (DX), K1, Z1
 	VFMADD231PS  Z1, Z3, Z0
@@ -7249,9 +8431,9 @@ row369:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row369
+	JNZ          row430
 
-rows370:
+rows431:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7264,16 +8446,16 @@ rows370:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds371
+	JEQ          adds432
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written373
+	JMP          written434
 
-adds371:
+adds432:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7283,7 +8465,7 @@ adds371:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written373:
+written434:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -7291,12 +8473,12 @@ written373:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out353:
-	JMP heads349
+out414:
+	JMP heads410
 
-token299:
-	MOVQ  296(SP), AX
-	MOVQ  304(SP), CX
+token360:
+	MOVQ  344(SP), AX
+	MOVQ  352(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -7312,24 +8494,24 @@ token299:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD374
+	JZ    noD435
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD374:
+noD435:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off375
+	JL    off436
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off375:
+off436:
 	DECQ 248(SP)
-	JNZ  single270
-	JMP  next269
+	JNZ  single331
+	JMP  next330
 
-end271:
+end332:
 	ADDQ $+64, 192(SP)
 	SUBQ $+16, 72(SP)
 	MOVQ $-1, AX
@@ -7350,7 +8532,7 @@ done:
 
 // func delta4x32AVX512(p *tile.Delta)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
-TEXT ·delta4x32AVX512(SB), NOSPLIT, $296-8
+TEXT ·delta4x32AVX512(SB), NOSPLIT, $344-8
 	MOVQ    p+0(FP), AX
 	MOVQ    p+0(FP), AX
 	CMPQ    280(AX), $0x00
@@ -7382,18 +8564,18 @@ TEXT ·delta4x32AVX512(SB), NOSPLIT, $296-8
 	MOVQ    CX, 152(SP)
 	MOVQ    BX, 168(SP)
 	MOVQ    p+0(FP), AX
-	CMPQ    280(AX), $0x01
+	CMPQ    488(AX), $0x00
 	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x03
+	JG      panels
 	MOVQ    p+0(FP), AX
 	CMPQ    288(AX), $0x01
 	JNE     panels
-	MOVQ    p+0(FP), AX
-	CMPQ    296(AX), $0x40
-	JG      past4
 
-wide4:
-	CMPQ  72(SP), $+64
-	JL    wide4end
+wide8:
+	CMPQ  72(SP), $+128
+	JL    wide8end
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -7547,36 +8729,1025 @@ mode5:
 	MOVQ    296(CX), CX
 	IMULQ   AX, CX
 	SUBQ    192(SP), CX
+	MOVQ    $0x00000200, AX
+	CMPQ    72(SP), $+128
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step7:
+	VPXORD Z31, Z31, Z31
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar10
+	TESTQ  DI, DI
+	JNZ    keys11
+
+scalar10:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys11:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads13
+
+read12:
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VBROADCASTSS (CX), Z28
+	VBROADCASTSS (DX), Z30
+	VFMADD231PS  Z27, Z28, Z31
+	VMULPS       Z29, Z28, Z28
+	VMULPS       Z29, Z30, Z30
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z24, Z28, Z8
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z25
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z25, Z28, Z9
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z26
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z26, Z28, Z10
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z24
+	VFMADD231PS  Z24, Z30, Z3
+	VFMADD231PS  Z24, Z28, Z11
+	PREFETCHT0   1280(BX)
+	VMOVUPS      256(BX), Z25
+	VFMADD231PS  Z25, Z30, Z4
+	VFMADD231PS  Z25, Z28, Z12
+	PREFETCHT0   1344(BX)
+	VMOVUPS      320(BX), Z26
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z26, Z28, Z13
+	PREFETCHT0   1408(BX)
+	VMOVUPS      384(BX), Z24
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z24, Z28, Z14
+	PREFETCHT0   1472(BX)
+	VMOVUPS      448(BX), Z25
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z25, Z28, Z15
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read12
+
+reads13:
+	VSUBSS       X31, X31, X29
+	VUCOMISS     X29, X29
+	JPS          apart8
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z28
+	VBROADCASTSS (SI), Z27
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z28, Z16
+	VFNMADD231PS Z0, Z27, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z28, Z17
+	VFNMADD231PS Z1, Z27, Z17
+	VMOVUPS      128(CX), Z18
+	VMULPS       Z18, Z28, Z18
+	VFNMADD231PS Z2, Z27, Z18
+	VMOVUPS      192(CX), Z19
+	VMULPS       Z19, Z28, Z19
+	VFNMADD231PS Z3, Z27, Z19
+	VMOVUPS      256(CX), Z20
+	VMULPS       Z20, Z28, Z20
+	VFNMADD231PS Z4, Z27, Z20
+	VMOVUPS      320(CX), Z21
+	VMULPS       Z21, Z28, Z21
+	VFNMADD231PS Z5, Z27, Z21
+	VMOVUPS      384(CX), Z22
+	VMULPS       Z22, Z28, Z22
+	VFNMADD231PS Z6, Z27, Z22
+	VMOVUPS      448(CX), Z23
+	VMULPS       Z23, Z28, Z23
+	VFNMADD231PS Z7, Z27, Z23
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z16, Z31, Z8
+	VFMADD231PS  Z17, Z31, Z9
+	VFMADD231PS  Z18, Z31, Z10
+	VFMADD231PS  Z19, Z31, Z11
+	VFMADD231PS  Z20, Z31, Z12
+	VFMADD231PS  Z21, Z31, Z13
+	VFMADD231PS  Z22, Z31, Z14
+	VFMADD231PS  Z23, Z31, Z15
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z27
+	ADDQ         DX, CX
+	VMULPS       Z8, Z27, Z8
+	VMULPS       Z9, Z27, Z9
+	VMULPS       Z10, Z27, Z10
+	VMULPS       Z11, Z27, Z11
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds14
+	CMPQ         CX, $0x01
+	JEQ          streams15
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      Z11, 192(SI)
+	VMOVUPS      Z12, 256(SI)
+	VMOVUPS      Z13, 320(SI)
+	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z15, 448(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written16
+
+streams15:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z8, (SI)
+	VMOVNTPS Z9, 64(SI)
+	VMOVNTPS Z10, 128(SI)
+	VMOVNTPS Z11, 192(SI)
+	VMOVNTPS Z12, 256(SI)
+	VMOVNTPS Z13, 320(SI)
+	VMOVNTPS Z14, 384(SI)
+	VMOVNTPS Z15, 448(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written16
+
+adds14:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z27
+	VADDPS  Z8, Z27, Z27
+	VMOVUPS Z27, (SI)
+	VMOVUPS 64(SI), Z27
+	VADDPS  Z9, Z27, Z27
+	VMOVUPS Z27, 64(SI)
+	VMOVUPS 128(SI), Z27
+	VADDPS  Z10, Z27, Z27
+	VMOVUPS Z27, 128(SI)
+	VMOVUPS 192(SI), Z27
+	VADDPS  Z11, Z27, Z27
+	VMOVUPS Z27, 192(SI)
+	VMOVUPS 256(SI), Z27
+	VADDPS  Z12, Z27, Z27
+	VMOVUPS Z27, 256(SI)
+	VMOVUPS 320(SI), Z27
+	VADDPS  Z13, Z27, Z27
+	VMOVUPS Z27, 320(SI)
+	VMOVUPS 384(SI), Z27
+	VADDPS  Z14, Z27, Z27
+	VMOVUPS Z27, 384(SI)
+	VMOVUPS 448(SI), Z27
+	VADDPS  Z15, Z27, Z27
+	VMOVUPS Z27, 448(SI)
+	MOVQ    CX, 24(SP)
+
+written16:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows18
+
+write17:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VMULPS       (BX), Z29, Z24
+	VFMADD231PS  Z16, Z27, Z24
+	VMOVUPS      Z24, (BX)
+	VMULPS       64(BX), Z29, Z25
+	VFMADD231PS  Z17, Z27, Z25
+	VMOVUPS      Z25, 64(BX)
+	VMULPS       128(BX), Z29, Z26
+	VFMADD231PS  Z18, Z27, Z26
+	VMOVUPS      Z26, 128(BX)
+	VMULPS       192(BX), Z29, Z24
+	VFMADD231PS  Z19, Z27, Z24
+	VMOVUPS      Z24, 192(BX)
+	VMULPS       256(BX), Z29, Z25
+	VFMADD231PS  Z20, Z27, Z25
+	VMOVUPS      Z25, 256(BX)
+	VMULPS       320(BX), Z29, Z26
+	VFMADD231PS  Z21, Z27, Z26
+	VMOVUPS      Z26, 320(BX)
+	VMULPS       384(BX), Z29, Z24
+	VFMADD231PS  Z22, Z27, Z24
+	VMOVUPS      Z24, 384(BX)
+	VMULPS       448(BX), Z29, Z25
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVUPS      Z25, 448(BX)
+	DECQ         SI
+	JNZ          write17
+
+rows18:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD19
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD19:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off20
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off20:
+	JMP stepped9
+
+apart8:
+	MOVQ   (SP), AX
+	MOVQ   AX, 264(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 272(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar21
+	TESTQ  BX, BX
+	JNZ    keys22
+
+scalar21:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys22:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased24
+
+erase23:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z14
+	VMULPS       Z14, Z12, Z12
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	PREFETCHT1   256(CX)(DI*1)
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  Z8, Z12, Z4
+	VMOVUPS      320(CX), Z9
+	VFMADD231PS  Z9, Z12, Z5
+	PREFETCHT1   384(CX)(DI*1)
+	VMOVUPS      384(CX), Z10
+	VFMADD231PS  Z10, Z12, Z6
+	VMOVUPS      448(CX), Z11
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase23
+
+erased24:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z0, Z12, Z15
+	VMOVUPS      64(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z1, Z12, Z16
+	VMOVUPS      128(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z2, Z12, Z17
+	VMOVUPS      192(AX), Z18
+	VMULPS       Z18, Z13, Z18
+	VFNMADD231PS Z3, Z12, Z18
+	VMOVUPS      256(AX), Z19
+	VMULPS       Z19, Z13, Z19
+	VFNMADD231PS Z4, Z12, Z19
+	VMOVUPS      320(AX), Z20
+	VMULPS       Z20, Z13, Z20
+	VFNMADD231PS Z5, Z12, Z20
+	VMOVUPS      384(AX), Z21
+	VMULPS       Z21, Z13, Z21
+	VFNMADD231PS Z6, Z12, Z21
+	VMOVUPS      448(AX), Z22
+	VMULPS       Z22, Z13, Z22
+	VFNMADD231PS Z7, Z12, Z22
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys25
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys25:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed26
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed26:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows28
+
+row27:
+	VBROADCASTSS (R8), Z14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (AX), Z13
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z15, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VFMADD231PS  Z8, Z13, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z16, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VFMADD231PS  Z9, Z13, Z1
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z17, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VFMADD231PS  Z10, Z13, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z18, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VFMADD231PS  Z11, Z13, Z3
+	VMOVUPS      256(DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z19, Z12, Z8
+	VMOVUPS      Z8, 256(DX)
+	VFMADD231PS  Z8, Z13, Z4
+	PREFETCHT1   320(DX)(R10*1)
+	VMOVUPS      320(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z20, Z12, Z9
+	VMOVUPS      Z9, 320(DX)
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS      384(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z21, Z12, Z10
+	VMOVUPS      Z10, 384(DX)
+	VFMADD231PS  Z10, Z13, Z6
+	PREFETCHT1   448(DX)(R10*1)
+	VMOVUPS      448(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z22, Z12, Z11
+	VMOVUPS      Z11, 448(DX)
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row27
+
+rows28:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds29
+	CMPQ         DX, $0x01
+	JEQ          streams30
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written31
+
+streams30:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	VMOVNTPS Z4, 256(DI)
+	VMOVNTPS Z5, 320(DI)
+	VMOVNTPS Z6, 384(DI)
+	VMOVNTPS Z7, 448(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written31
+
+adds29:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	VMOVUPS 256(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 256(DI)
+	VMOVUPS 320(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 320(DI)
+	VMOVUPS 384(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 384(DI)
+	VMOVUPS 448(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 448(DI)
+	MOVQ    DX, 24(SP)
+
+written31:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  264(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  272(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD32
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD32:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off33
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off33:
+stepped9:
+	CMPQ 80(SP), $0x00
+	JG   step7
+	ADDQ $+512, 192(SP)
+	SUBQ $+128, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+64
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward35
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward35:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward36
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward36:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward37
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward37:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams39
+	MOVQ    $0x00000002, AX
+	JMP     mode38
+
+streams39:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode38
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode38
+	MOVQ  $0x00000001, AX
+
+mode38:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
 	MOVQ    $0x00000100, AX
 	CMPQ    72(SP), $+64
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar7
-	TESTQ   BX, BX
-	JNZ     keys8
 
-scalar7:
+step40:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar43
+	TESTQ  DI, DI
+	JNZ    keys44
+
+scalar43:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys44:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads46
+
+read45:
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z16, Z19
+	VMULPS       Z17, Z16, Z16
+	VMULPS       Z17, Z18, Z18
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z12
+	VFMADD231PS  Z12, Z18, Z0
+	VFMADD231PS  Z12, Z16, Z4
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z13
+	VFMADD231PS  Z13, Z18, Z1
+	VFMADD231PS  Z13, Z16, Z5
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z14
+	VFMADD231PS  Z14, Z18, Z2
+	VFMADD231PS  Z14, Z16, Z6
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z18, Z3
+	VFMADD231PS  Z12, Z16, Z7
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read45
+
+reads46:
+	VSUBSS       X19, X19, X17
+	VUCOMISS     X17, X17
+	JPS          apart41
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z16
+	VBROADCASTSS (SI), Z15
+	VMOVUPS      (CX), Z8
+	VMULPS       Z8, Z16, Z8
+	VFNMADD231PS Z0, Z15, Z8
+	VMOVUPS      64(CX), Z9
+	VMULPS       Z9, Z16, Z9
+	VFNMADD231PS Z1, Z15, Z9
+	VMOVUPS      128(CX), Z10
+	VMULPS       Z10, Z16, Z10
+	VFNMADD231PS Z2, Z15, Z10
+	VMOVUPS      192(CX), Z11
+	VMULPS       Z11, Z16, Z11
+	VFNMADD231PS Z3, Z15, Z11
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z8, Z19, Z4
+	VFMADD231PS  Z9, Z19, Z5
+	VFMADD231PS  Z10, Z19, Z6
+	VFMADD231PS  Z11, Z19, Z7
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z15
+	ADDQ         DX, CX
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds47
+	CMPQ         CX, $0x01
+	JEQ          streams48
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      Z7, 192(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written49
+
+streams48:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z4, (SI)
+	VMOVNTPS Z5, 64(SI)
+	VMOVNTPS Z6, 128(SI)
+	VMOVNTPS Z7, 192(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written49
+
+adds47:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, (SI)
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 64(SI)
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, 128(SI)
+	VMOVUPS 192(SI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 192(SI)
+	MOVQ    CX, 24(SP)
+
+written49:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows51
+
+write50:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VMULPS       (BX), Z17, Z12
+	VFMADD231PS  Z8, Z15, Z12
+	VMOVUPS      Z12, (BX)
+	VMULPS       64(BX), Z17, Z13
+	VFMADD231PS  Z9, Z15, Z13
+	VMOVUPS      Z13, 64(BX)
+	VMULPS       128(BX), Z17, Z14
+	VFMADD231PS  Z10, Z15, Z14
+	VMOVUPS      Z14, 128(BX)
+	VMULPS       192(BX), Z17, Z12
+	VFMADD231PS  Z11, Z15, Z12
+	VMOVUPS      Z12, 192(BX)
+	DECQ         SI
+	JNZ          write50
+
+rows51:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD52
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD52:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off53
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off53:
+	JMP stepped42
+
+apart41:
+	MOVQ   (SP), AX
+	MOVQ   AX, 280(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 288(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar54
+	TESTQ  BX, BX
+	JNZ    keys55
+
+scalar54:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys8:
+keys55:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased10
+	JLE   erased57
 
-erase9:
+erase56:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z8, Z8
@@ -7594,9 +9765,9 @@ erase9:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase9
+	JNZ          erase56
 
-erased10:
+erased57:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7640,23 +9811,23 @@ erased10:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys11
+	JNZ          keys58
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys11:
+keys58:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed12
+	JNE  decayed59
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed12:
+decayed59:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows14
+	JLE   rows61
 
-row13:
+row60:
 	VBROADCASTSS (R8), Z10
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -7687,9 +9858,9 @@ row13:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row13
+	JNZ          row60
 
-rows14:
+rows61:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7705,9 +9876,9 @@ rows14:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds15
+	JEQ          adds62
 	CMPQ         DX, $0x01
-	JEQ          streams16
+	JEQ          streams63
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7717,9 +9888,9 @@ rows14:
 	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written17
+	JMP          written64
 
-streams16:
+streams63:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -7729,9 +9900,9 @@ streams16:
 	VMOVNTPS Z2, 128(DI)
 	VMOVNTPS Z3, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written17
+	JMP      written64
 
-adds15:
+adds62:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -7750,13 +9921,19 @@ adds15:
 	VMOVUPS Z8, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written17:
+written64:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  280(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  288(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -7768,19 +9945,22 @@ written17:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD18
+	JZ    noD65
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD18:
+noD65:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off19
+	JL    off66
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off19:
+off66:
+stepped42:
+	CMPQ 80(SP), $0x00
+	JG   step40
 	ADDQ $+256, 192(SP)
 	SUBQ $+64, 72(SP)
 	MOVQ $-1, AX
@@ -7791,7 +9971,6 @@ off19:
 	JMP  wide4
 
 wide4end:
-past4:
 wide2:
 	CMPQ  72(SP), $+32
 	JL    wide2end
@@ -7808,13 +9987,13 @@ wide2:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward20
+	JZ    forward67
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward20:
+forward67:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -7823,13 +10002,13 @@ forward20:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward21
+	JZ    forward68
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward21:
+forward68:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -7839,13 +10018,13 @@ forward21:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward22
+	JZ    forward69
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward22:
+forward69:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -7855,13 +10034,13 @@ forward22:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward23
+	JZ    forward70
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward23:
+forward70:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -7901,24 +10080,24 @@ forward23:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams25
+	JEQ     streams72
 	MOVQ    $0x00000002, AX
-	JMP     mode24
+	JMP     mode71
 
-streams25:
+streams72:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode24
+	JEQ   mode71
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode24
+	JNZ   mode71
 	MOVQ  $0x00000001, AX
 
-mode24:
+mode71:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -7952,30 +10131,206 @@ mode24:
 	CMPQ    72(SP), $+32
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar26
-	TESTQ   BX, BX
-	JNZ     keys27
 
-scalar26:
+step73:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar76
+	TESTQ  DI, DI
+	JNZ    keys77
+
+scalar76:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys77:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads79
+
+read78:
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z10, Z13
+	VMULPS       Z11, Z10, Z10
+	VMULPS       Z11, Z12, Z12
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z6
+	VFMADD231PS  Z6, Z12, Z0
+	VFMADD231PS  Z6, Z10, Z2
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z7
+	VFMADD231PS  Z7, Z12, Z1
+	VFMADD231PS  Z7, Z10, Z3
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read78
+
+reads79:
+	VSUBSS       X13, X13, X11
+	VUCOMISS     X11, X11
+	JPS          apart74
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z10
+	VBROADCASTSS (SI), Z9
+	VMOVUPS      (CX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFNMADD231PS Z0, Z9, Z4
+	VMOVUPS      64(CX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFNMADD231PS Z1, Z9, Z5
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z4, Z13, Z2
+	VFMADD231PS  Z5, Z13, Z3
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z9
+	ADDQ         DX, CX
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds80
+	CMPQ         CX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z3, 64(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z2, (SI)
+	VMOVNTPS Z3, 64(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS 64(SI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, 64(SI)
+	MOVQ    CX, 24(SP)
+
+written82:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows84
+
+write83:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VMULPS       (BX), Z11, Z6
+	VFMADD231PS  Z4, Z9, Z6
+	VMOVUPS      Z6, (BX)
+	VMULPS       64(BX), Z11, Z7
+	VFMADD231PS  Z5, Z9, Z7
+	VMOVUPS      Z7, 64(BX)
+	DECQ         SI
+	JNZ          write83
+
+rows84:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD85
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD85:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off86
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off86:
+	JMP stepped75
+
+apart74:
+	MOVQ   (SP), AX
+	MOVQ   AX, 296(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 304(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar87
+	TESTQ  BX, BX
+	JNZ    keys88
+
+scalar87:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys27:
+keys88:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased29
+	JLE   erased90
 
-erase28:
+erase89:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -7988,9 +10343,9 @@ erase28:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase28
+	JNZ          erase89
 
-erased29:
+erased90:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -8026,23 +10381,23 @@ erased29:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys30
+	JNZ          keys91
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys30:
+keys91:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed31
+	JNE  decayed92
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed31:
+decayed92:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows33
+	JLE   rows94
 
-row32:
+row93:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -8062,9 +10417,9 @@ row32:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row32
+	JNZ          row93
 
-rows33:
+rows94:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8078,9 +10433,9 @@ rows33:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds34
+	JEQ          adds95
 	CMPQ         DX, $0x01
-	JEQ          streams35
+	JEQ          streams96
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8088,9 +10443,9 @@ rows33:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written36
+	JMP          written97
 
-streams35:
+streams96:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -8098,9 +10453,9 @@ streams35:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written36
+	JMP      written97
 
-adds34:
+adds95:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -8113,13 +10468,19 @@ adds34:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written36:
+written97:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  296(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  304(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -8131,19 +10492,22 @@ written36:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD37
+	JZ    noD98
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD37:
+noD98:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off38
+	JL    off99
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off38:
+off99:
+stepped75:
+	CMPQ 80(SP), $0x00
+	JG   step73
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -8171,13 +10535,13 @@ main:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward39
+	JZ    forward100
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward39:
+forward100:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -8186,13 +10550,13 @@ forward39:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward40
+	JZ    forward101
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward40:
+forward101:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -8202,13 +10566,13 @@ forward40:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward41
+	JZ    forward102
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward41:
+forward102:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -8218,13 +10582,13 @@ forward41:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward42
+	JZ    forward103
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward42:
+forward103:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -8264,24 +10628,24 @@ forward42:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams44
+	JEQ     streams105
 	MOVQ    $0x00000002, AX
-	JMP     mode43
+	JMP     mode104
 
-streams44:
+streams105:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode43
+	JEQ   mode104
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode43
+	JNZ   mode104
 	MOVQ  $0x00000001, AX
 
-mode43:
+mode104:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -8316,25 +10680,25 @@ mode43:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next45:
+next106:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others48
+	JNE    others109
 	CMPQ   80(SP), $0x04
-	JL     apart49
+	JL     apart110
 	CMPQ   224(SP), $0x00
-	JEQ    apart49
+	JEQ    apart110
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8366,21 +10730,21 @@ next45:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment52:
+segment113:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched56
+	JL    fetched117
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched56
+	JLE   fetched117
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch57:
+fetch118:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -8392,9 +10756,9 @@ fetch57:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch57
+	JNZ        fetch118
 
-fetched56:
+fetched117:
 	MOVQ         168(SP), R10
 	MOVQ         176(SP), R11
 	CMPQ         R11, R10
@@ -8402,10 +10766,10 @@ fetched56:
 	SUBQ         R10, R11
 	MOVQ         R11, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first53
+	JEQ          first114
 	MOVQ         88(SP), R11
 	CMPL         (R11), $0x3f800000
-	JNE          decays54
+	JNE          decays115
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -8425,9 +10789,9 @@ fetched56:
 	VMOVUPS      Z17, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R10
-	JL           odd59
+	JL           odd120
 
-loop58:
+loop119:
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS 4(AX), Z18
@@ -8520,11 +10884,11 @@ loop58:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop58
+	JGE          loop119
 
-odd59:
+odd120:
 	ADDQ         $0x02, R10
-	JZ           last60
+	JZ           last121
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS 4(AX), Z18
@@ -8598,9 +10962,9 @@ odd59:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read61
+	JMP          read122
 
-last60:
+last121:
 	VBROADCASTSS (CX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -8631,23 +10995,23 @@ last60:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read61:
-	JMP rest55
+read122:
+	JMP rest116
 
-decays54:
+decays115:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar62
+	JEQ   scalar123
 	TESTQ R11, R11
-	JNZ   keys63
+	JNZ   keys124
 
-scalar62:
+scalar123:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys63:
+keys124:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -8655,9 +11019,9 @@ keys63:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest55
+	JLE   rest116
 
-loop64:
+loop125:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -8710,23 +11074,23 @@ loop64:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop64
-	JMP          rest55
+	JNZ          loop125
+	JMP          rest116
 
-first53:
+first114:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar65
+	JEQ   scalar126
 	TESTQ R11, R11
-	JNZ   keys66
+	JNZ   keys127
 
-scalar65:
+scalar126:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys66:
+keys127:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -8734,9 +11098,9 @@ keys66:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest55
+	JLE   rest116
 
-loop67:
+loop128:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (R11), Z19
@@ -8776,11 +11140,11 @@ loop67:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop67
+	JNZ          loop128
 
-rest55:
+rest116:
 	CMPQ         176(SP), $0x00
-	JG           segment52
+	JG           segment113
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -8914,9 +11278,9 @@ rest55:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds68
+	JEQ          adds129
 	CMPQ         AX, $0x01
-	JEQ          streams69
+	JEQ          streams130
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -8936,9 +11300,9 @@ rest55:
 	VMOVUPS      Z14, (DX)
 	VMOVUPS      Z15, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written70
+	JMP          written131
 
-streams69:
+streams130:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -8958,9 +11322,9 @@ streams69:
 	VMOVNTPS Z14, (DX)
 	VMOVNTPS Z15, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written70
+	JMP      written131
 
-adds68:
+adds129:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -8997,7 +11361,7 @@ adds68:
 	VMOVUPS Z18, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written70:
+written131:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -9017,26 +11381,26 @@ written70:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD71
+	JZ     noD132
 	IMUL3Q $0x00000004, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD71:
+noD132:
 	SUBQ  $0x04, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off72
+	JL    off133
 	ADDQ  $0x04, AX
 	MOVQ  AX, 152(SP)
 
-off72:
+off133:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart49:
+apart110:
 	CMPQ  232(SP), $0x00
-	JEQ   taken51
+	JEQ   taken112
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
@@ -9044,9 +11408,9 @@ apart49:
 	MOVQ  296(BX), BX
 	LEAQ  (DX)(DX*2), SI
 	TESTQ BX, BX
-	JLE   rows74
+	JLE   rows135
 
-row73:
+row134:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -9067,36 +11431,36 @@ row73:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row73
+	JNZ          row134
 
-rows74:
+rows135:
 	MOVQ $0x00000000, 232(SP)
 
-taken51:
+taken112:
 	MOVQ $0x00000004, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record50
+	JEQ  record111
 	ADDQ $0x00000040, 224(SP)
 
-record50:
-	JMP single46
+record111:
+	JMP single107
 
-others48:
+others109:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others75
+	JNE    others136
 	CMPQ   80(SP), $0x03
-	JL     apart76
+	JL     apart137
 	CMPQ   224(SP), $0x00
-	JEQ    apart76
+	JEQ    apart137
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart76
+	JNE    apart137
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart76
+	JNE    apart137
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9133,21 +11497,21 @@ others48:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment79:
+segment140:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched83
+	JL    fetched144
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched83
+	JLE   fetched144
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch84:
+fetch145:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -9157,9 +11521,9 @@ fetch84:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch84
+	JNZ        fetch145
 
-fetched83:
+fetched144:
 	MOVQ         168(SP), R10
 	MOVQ         176(SP), R11
 	CMPQ         R11, R10
@@ -9167,10 +11531,10 @@ fetched83:
 	SUBQ         R10, R11
 	MOVQ         R11, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first80
+	JEQ          first141
 	MOVQ         88(SP), R11
 	CMPL         (R11), $0x3f800000
-	JNE          decays81
+	JNE          decays142
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (AX), Z20
@@ -9187,9 +11551,9 @@ fetched83:
 	VMOVUPS      Z19, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R10
-	JL           odd86
+	JL           odd147
 
-loop85:
+loop146:
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS 4(AX), Z31
@@ -9284,11 +11648,11 @@ loop85:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop85
+	JGE          loop146
 
-odd86:
+odd147:
 	ADDQ         $0x02, R10
-	JZ           last87
+	JZ           last148
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS 4(AX), Z31
@@ -9367,9 +11731,9 @@ odd86:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read88
+	JMP          read149
 
-last87:
+last148:
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z18, Z20, Z0
 	VFMADD231PS  Z19, Z20, Z1
@@ -9405,23 +11769,23 @@ last87:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read88:
-	JMP rest82
+read149:
+	JMP rest143
 
-decays81:
+decays142:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar89
+	JEQ   scalar150
 	TESTQ R11, R11
-	JNZ   keys90
+	JNZ   keys151
 
-scalar89:
+scalar150:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys90:
+keys151:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -9429,9 +11793,9 @@ keys90:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest82
+	JLE   rest143
 
-loop91:
+loop152:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVSS       (AX), X20
@@ -9486,23 +11850,23 @@ loop91:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop91
-	JMP          rest82
+	JNZ          loop152
+	JMP          rest143
 
-first80:
+first141:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar92
+	JEQ   scalar153
 	TESTQ R11, R11
-	JNZ   keys93
+	JNZ   keys154
 
-scalar92:
+scalar153:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys93:
+keys154:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -9510,9 +11874,9 @@ keys93:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest82
+	JLE   rest143
 
-loop94:
+loop155:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (R11), Z21
@@ -9558,11 +11922,11 @@ loop94:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop94
+	JNZ          loop155
 
-rest82:
+rest143:
 	CMPQ         176(SP), $0x00
-	JG           segment79
+	JG           segment140
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -9686,9 +12050,9 @@ rest82:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds95
+	JEQ          adds156
 	CMPQ         AX, $0x01
-	JEQ          streams96
+	JEQ          streams157
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -9722,9 +12086,9 @@ rest82:
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written97
+	JMP          written158
 
-streams96:
+streams157:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -9758,9 +12122,9 @@ streams96:
 	VMOVNTPS Z16, (DX)
 	VMOVNTPS Z17, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written97
+	JMP      written158
 
-adds95:
+adds156:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -9819,7 +12183,7 @@ adds95:
 	VMOVUPS Z20, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written97:
+written158:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -9839,35 +12203,35 @@ written97:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD98
+	JZ     noD159
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD98:
+noD159:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off99
+	JL    off160
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off99:
+off160:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart76:
+apart137:
 	CMPQ  232(SP), $0x00
-	JEQ   taken78
+	JEQ   taken139
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows101
+	JLE   rows162
 
-row100:
+row161:
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VBROADCASTSS (AX), Z20
@@ -9884,33 +12248,33 @@ row100:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row100
+	JNZ          row161
 
-rows101:
+rows162:
 	MOVQ $0x00000000, 232(SP)
 
-taken78:
+taken139:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record77
+	JEQ  record138
 	ADDQ $0x00000040, 224(SP)
 
-record77:
-	JMP single46
+record138:
+	JMP single107
 
-others75:
+others136:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x03
-	JNE    others102
+	JNE    others163
 	CMPQ   80(SP), $0x02
-	JL     apart103
+	JL     apart164
 	CMPQ   224(SP), $0x00
-	JEQ    apart103
+	JEQ    apart164
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart103
+	JNE    apart164
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9944,21 +12308,21 @@ others75:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment106:
+segment167:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched110
+	JL    fetched171
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched110
+	JLE   fetched171
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch111:
+fetch172:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -9966,9 +12330,9 @@ fetch111:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch111
+	JNZ        fetch172
 
-fetched110:
+fetched171:
 	MOVQ         168(SP), R9
 	MOVQ         176(SP), R10
 	CMPQ         R10, R9
@@ -9976,10 +12340,10 @@ fetched110:
 	SUBQ         R9, R10
 	MOVQ         R10, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first107
+	JEQ          first168
 	MOVQ         88(SP), R10
 	CMPL         (R10), $0x3f800000
-	JNE          decays108
+	JNE          decays169
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVSS       (AX), X18
@@ -9993,9 +12357,9 @@ fetched110:
 	VMOVUPS      Z17, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R9
-	JL           odd113
+	JL           odd174
 
-loop112:
+loop173:
 	VMOVUPS      (DX), Z24
 	VMOVUPS      64(DX), Z25
 	VBROADCASTSS 4(AX), Z26
@@ -10076,11 +12440,11 @@ loop112:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop112
+	JGE          loop173
 
-odd113:
+odd174:
 	ADDQ         $0x02, R9
-	JZ           last114
+	JZ           last175
 	VMOVUPS      (DX), Z24
 	VMOVUPS      64(DX), Z25
 	VBROADCASTSS 4(AX), Z30
@@ -10148,9 +12512,9 @@ odd113:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read115
+	JMP          read176
 
-last114:
+last175:
 	VMOVSS       (CX), X18
 	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z16, Z18, Z0
@@ -10182,23 +12546,23 @@ last114:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read115:
-	JMP rest109
+read176:
+	JMP rest170
 
-decays108:
+decays169:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar116
+	JEQ   scalar177
 	TESTQ R10, R10
-	JNZ   keys117
+	JNZ   keys178
 
-scalar116:
+scalar177:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys117:
+keys178:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -10206,9 +12570,9 @@ keys117:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest109
+	JLE   rest170
 
-loop118:
+loop179:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VMOVSS       (AX), X18
@@ -10256,23 +12620,23 @@ loop118:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop118
-	JMP          rest109
+	JNZ          loop179
+	JMP          rest170
 
-first107:
+first168:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar119
+	JEQ   scalar180
 	TESTQ R10, R10
-	JNZ   keys120
+	JNZ   keys181
 
-scalar119:
+scalar180:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys120:
+keys181:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -10280,9 +12644,9 @@ keys120:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest109
+	JLE   rest170
 
-loop121:
+loop182:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (R10), Z19
@@ -10323,11 +12687,11 @@ loop121:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop121
+	JNZ          loop182
 
-rest109:
+rest170:
 	CMPQ         176(SP), $0x00
-	JG           segment106
+	JG           segment167
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -10421,9 +12785,9 @@ rest109:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds122
+	JEQ          adds183
 	CMPQ         AX, $0x01
-	JEQ          streams123
+	JEQ          streams184
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -10459,9 +12823,9 @@ rest109:
 	VMOVUPS      Z14, (DX)
 	VMOVUPS      Z15, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written124
+	JMP          written185
 
-streams123:
+streams184:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -10497,9 +12861,9 @@ streams123:
 	VMOVNTPS Z14, (DX)
 	VMOVNTPS Z15, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written124
+	JMP      written185
 
-adds122:
+adds183:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -10560,7 +12924,7 @@ adds122:
 	VMOVUPS Z18, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written124:
+written185:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -10580,35 +12944,35 @@ written124:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD125
+	JZ     noD186
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD125:
+noD186:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off126
+	JL    off187
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off126:
+off187:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart103:
+apart164:
 	CMPQ  232(SP), $0x00
-	JEQ   taken105
+	JEQ   taken166
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows128
+	JLE   rows189
 
-row127:
+row188:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -10622,33 +12986,33 @@ row127:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row127
+	JNZ          row188
 
-rows128:
+rows189:
 	MOVQ $0x00000000, 232(SP)
 
-taken105:
+taken166:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record104
+	JEQ  record165
 	ADDQ $0x00000040, 224(SP)
 
-record104:
-	JMP single46
+record165:
+	JMP single107
 
-others102:
+others163:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x04
-	JNE    others129
+	JNE    others190
 	CMPQ   80(SP), $0x02
-	JL     apart130
+	JL     apart191
 	CMPQ   224(SP), $0x00
-	JEQ    apart130
+	JEQ    apart191
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart130
+	JNE    apart191
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10687,21 +13051,21 @@ others102:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment133:
+segment194:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched137
+	JL    fetched198
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched137
+	JLE   fetched198
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch138:
+fetch199:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -10709,9 +13073,9 @@ fetch138:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch138
+	JNZ        fetch199
 
-fetched137:
+fetched198:
 	MOVQ         168(SP), R10
 	MOVQ         176(SP), R11
 	CMPQ         R11, R10
@@ -10719,10 +13083,10 @@ fetched137:
 	SUBQ         R10, R11
 	MOVQ         R11, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first134
+	JEQ          first195
 	MOVQ         88(SP), R11
 	CMPL         (R11), $0x3f800000
-	JNE          decays135
+	JNE          decays196
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VMOVSS       (AX), X22
@@ -10736,9 +13100,9 @@ fetched137:
 	VMOVUPS      Z21, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R10
-	JL           odd140
+	JL           odd201
 
-loop139:
+loop200:
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS 4(AX), Z30
@@ -10832,11 +13196,11 @@ loop139:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop139
+	JGE          loop200
 
-odd140:
+odd201:
 	ADDQ         $0x02, R10
-	JZ           last141
+	JZ           last202
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS 4(AX), Z30
@@ -10917,9 +13281,9 @@ odd140:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read142
+	JMP          read203
 
-last141:
+last202:
 	VMOVSS       (CX), X22
 	VBROADCASTSS X22, Z22
 	VFMADD231PS  Z20, Z22, Z0
@@ -10958,23 +13322,23 @@ last141:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read142:
-	JMP rest136
+read203:
+	JMP rest197
 
-decays135:
+decays196:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar143
+	JEQ   scalar204
 	TESTQ R11, R11
-	JNZ   keys144
+	JNZ   keys205
 
-scalar143:
+scalar204:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys144:
+keys205:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -10982,9 +13346,9 @@ keys144:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest136
+	JLE   rest197
 
-loop145:
+loop206:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (AX), Z22
@@ -11038,23 +13402,23 @@ loop145:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop145
-	JMP          rest136
+	JNZ          loop206
+	JMP          rest197
 
-first134:
+first195:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar146
+	JEQ   scalar207
 	TESTQ R11, R11
-	JNZ   keys147
+	JNZ   keys208
 
-scalar146:
+scalar207:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys147:
+keys208:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -11062,9 +13426,9 @@ keys147:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest136
+	JLE   rest197
 
-loop148:
+loop209:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (R11), Z23
@@ -11111,11 +13475,11 @@ loop148:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop148
+	JNZ          loop209
 
-rest136:
+rest197:
 	CMPQ         176(SP), $0x00
-	JG           segment133
+	JG           segment194
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -11226,9 +13590,9 @@ rest136:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds149
+	JEQ          adds210
 	CMPQ         AX, $0x01
-	JEQ          streams150
+	JEQ          streams211
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -11276,9 +13640,9 @@ rest136:
 	VMOVUPS      Z18, (DX)
 	VMOVUPS      Z19, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written151
+	JMP          written212
 
-streams150:
+streams211:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -11326,9 +13690,9 @@ streams150:
 	VMOVNTPS Z18, (DX)
 	VMOVNTPS Z19, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written151
+	JMP      written212
 
-adds149:
+adds210:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -11409,7 +13773,7 @@ adds149:
 	VMOVUPS Z22, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written151:
+written212:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -11429,35 +13793,35 @@ written151:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD152
+	JZ     noD213
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD152:
+noD213:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off153
+	JL    off214
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off153:
+off214:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart130:
+apart191:
 	CMPQ  232(SP), $0x00
-	JEQ   taken132
+	JEQ   taken193
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows155
+	JLE   rows216
 
-row154:
+row215:
 	VMOVUPS      (CX), Z20
 	VMOVUPS      64(CX), Z21
 	VMOVSS       (AX), X22
@@ -11472,39 +13836,39 @@ row154:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row154
+	JNZ          row215
 
-rows155:
+rows216:
 	MOVQ $0x00000000, 232(SP)
 
-taken132:
+taken193:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record131
+	JEQ  record192
 	ADDQ $0x00000040, 224(SP)
 
-record131:
-	JMP single46
+record192:
+	JMP single107
 
-others129:
+others190:
 	MOVQ $0x00000001, 248(SP)
 
-single46:
+single107:
 	CMPQ   80(SP), $0x00
-	JLE    end47
+	JLE    end108
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 264(SP)
-	MOVQ   CX, 272(SP)
+	MOVQ   AX, 312(SP)
+	MOVQ   CX, 320(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads158
+	JLE    heads219
 	CMPQ   184(SP), $0x02
-	JEQ    heads159
+	JEQ    heads220
 	CMPQ   184(SP), $0x03
-	JEQ    heads160
+	JEQ    heads221
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -11515,19 +13879,19 @@ single46:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar162
+	JEQ    scalar223
 	TESTQ  BX, BX
-	JNZ    keys163
+	JNZ    keys224
 
-scalar162:
+scalar223:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys163:
+keys224:
 	TESTQ DX, DX
-	JLE   erased165
+	JLE   erased226
 
-erase164:
+erase225:
 	VBROADCASTSS (AX), Z10
 	VBROADCASTSS (BX), Z11
 	VMULPS       Z11, Z10, Z10
@@ -11539,9 +13903,9 @@ erase164:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase164
+	JNZ          erase225
 
-erased165:
+erased226:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -11584,22 +13948,22 @@ erased165:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys166
+	JNZ          keys227
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys166:
+keys227:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed167
+	JNE  decayed228
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed167:
+decayed228:
 	TESTQ DI, DI
-	JLE   rows169
+	JLE   rows230
 
-row168:
+row229:
 	VBROADCASTSS (R9), Z11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z10
@@ -11627,9 +13991,9 @@ row168:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row168
+	JNZ          row229
 
-rows169:
+rows230:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -11655,9 +14019,9 @@ rows169:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds170
+	JEQ          adds231
 	CMPQ         DX, $0x01
-	JEQ          streams171
+	JEQ          streams232
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -11683,9 +14047,9 @@ rows169:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written172
+	JMP          written233
 
-streams171:
+streams232:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -11711,9 +14075,9 @@ streams171:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written172
+	JMP      written233
 
-adds170:
+adds231:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -11756,7 +14120,7 @@ adds170:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written172:
+written233:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -11769,9 +14133,9 @@ written172:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out161
+	JMP  out222
 
-heads160:
+heads221:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -11782,19 +14146,19 @@ heads160:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar173
+	JEQ    scalar234
 	TESTQ  BX, BX
-	JNZ    keys174
+	JNZ    keys235
 
-scalar173:
+scalar234:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys174:
+keys235:
 	TESTQ DX, DX
-	JLE   erased176
+	JLE   erased237
 
-erase175:
+erase236:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z9
 	VMULPS       Z9, Z8, Z8
@@ -11806,9 +14170,9 @@ erase175:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase175
+	JNZ          erase236
 
-erased176:
+erased237:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -11848,22 +14212,22 @@ erased176:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys177
+	JNZ          keys238
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys177:
+keys238:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed178
+	JNE  decayed239
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed178:
+decayed239:
 	TESTQ DI, DI
-	JLE   rows180
+	JLE   rows241
 
-row179:
+row240:
 	VBROADCASTSS (R8), Z9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -11888,9 +14252,9 @@ row179:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row179
+	JNZ          row240
 
-rows180:
+rows241:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -11912,9 +14276,9 @@ rows180:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds181
+	JEQ          adds242
 	CMPQ         DX, $0x01
-	JEQ          streams182
+	JEQ          streams243
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -11934,9 +14298,9 @@ rows180:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written183
+	JMP          written244
 
-streams182:
+streams243:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -11956,9 +14320,9 @@ streams182:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written183
+	JMP      written244
 
-adds181:
+adds242:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -11991,7 +14355,7 @@ adds181:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written183:
+written244:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -12002,9 +14366,9 @@ written183:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out161
+	JMP  out222
 
-heads159:
+heads220:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -12015,19 +14379,19 @@ heads159:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar184
+	JEQ    scalar245
 	TESTQ  BX, BX
-	JNZ    keys185
+	JNZ    keys246
 
-scalar184:
+scalar245:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys185:
+keys246:
 	TESTQ DX, DX
-	JLE   erased187
+	JLE   erased248
 
-erase186:
+erase247:
 	VBROADCASTSS (AX), Z6
 	VBROADCASTSS (BX), Z7
 	VMULPS       Z7, Z6, Z6
@@ -12039,9 +14403,9 @@ erase186:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase186
+	JNZ          erase247
 
-erased187:
+erased248:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -12079,22 +14443,22 @@ erased187:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys188
+	JNZ          keys249
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys188:
+keys249:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed189
+	JNE  decayed250
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed189:
+decayed250:
 	TESTQ DI, DI
-	JLE   rows191
+	JLE   rows252
 
-row190:
+row251:
 	VBROADCASTSS (R8), Z7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z6
@@ -12116,9 +14480,9 @@ row190:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row190
+	JNZ          row251
 
-rows191:
+rows252:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -12136,9 +14500,9 @@ rows191:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds192
+	JEQ          adds253
 	CMPQ         DX, $0x01
-	JEQ          streams193
+	JEQ          streams254
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -12152,9 +14516,9 @@ rows191:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written194
+	JMP          written255
 
-streams193:
+streams254:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -12168,9 +14532,9 @@ streams193:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written194
+	JMP      written255
 
-adds192:
+adds253:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -12193,7 +14557,7 @@ adds192:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written194:
+written255:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -12202,9 +14566,9 @@ written194:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out161
+	JMP  out222
 
-heads158:
+heads219:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -12215,19 +14579,19 @@ heads158:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar195
+	JEQ    scalar256
 	TESTQ  BX, BX
-	JNZ    keys196
+	JNZ    keys257
 
-scalar195:
+scalar256:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys196:
+keys257:
 	TESTQ DX, DX
-	JLE   erased198
+	JLE   erased259
 
-erase197:
+erase258:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -12239,9 +14603,9 @@ erase197:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase197
+	JNZ          erase258
 
-erased198:
+erased259:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -12277,22 +14641,22 @@ erased198:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys199
+	JNZ          keys260
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys199:
+keys260:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed200
+	JNE  decayed261
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed200:
+decayed261:
 	TESTQ DI, DI
-	JLE   rows202
+	JLE   rows263
 
-row201:
+row262:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -12311,9 +14675,9 @@ row201:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row201
+	JNZ          row262
 
-rows202:
+rows263:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -12327,9 +14691,9 @@ rows202:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds203
+	JEQ          adds264
 	CMPQ         DX, $0x01
-	JEQ          streams204
+	JEQ          streams265
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -12337,9 +14701,9 @@ rows202:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written205
+	JMP          written266
 
-streams204:
+streams265:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -12347,9 +14711,9 @@ streams204:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written205
+	JMP      written266
 
-adds203:
+adds264:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -12362,7 +14726,7 @@ adds203:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written205:
+written266:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -12370,16 +14734,16 @@ written205:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out161:
-heads206:
+out222:
+heads267:
 	CMPQ   184(SP), $0x00
-	JLE    token156
+	JLE    token217
 	CMPQ   184(SP), $0x01
-	JLE    heads207
+	JLE    heads268
 	CMPQ   184(SP), $0x02
-	JEQ    heads208
+	JEQ    heads269
 	CMPQ   184(SP), $0x03
-	JEQ    heads209
+	JEQ    heads270
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12401,9 +14765,9 @@ heads206:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows212
+	JLE    rows273
 
-row211:
+row272:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z11
@@ -12422,9 +14786,9 @@ row211:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row211
+	JNZ          row272
 
-rows212:
+rows273:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -12450,9 +14814,9 @@ rows212:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds213
+	JEQ          adds274
 	CMPQ         DX, $0x01
-	JEQ          streams214
+	JEQ          streams275
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -12478,9 +14842,9 @@ rows212:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written215
+	JMP          written276
 
-streams214:
+streams275:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -12506,9 +14870,9 @@ streams214:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written215
+	JMP      written276
 
-adds213:
+adds274:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -12551,7 +14915,7 @@ adds213:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written215:
+written276:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -12564,9 +14928,9 @@ written215:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out210
+	JMP  out271
 
-heads209:
+heads270:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12585,9 +14949,9 @@ heads209:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows217
+	JLE    rows278
 
-row216:
+row277:
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -12603,9 +14967,9 @@ row216:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row216
+	JNZ          row277
 
-rows217:
+rows278:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -12627,9 +14991,9 @@ rows217:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds218
+	JEQ          adds279
 	CMPQ         DX, $0x01
-	JEQ          streams219
+	JEQ          streams280
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -12649,9 +15013,9 @@ rows217:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written220
+	JMP          written281
 
-streams219:
+streams280:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -12671,9 +15035,9 @@ streams219:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written220
+	JMP      written281
 
-adds218:
+adds279:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -12706,7 +15070,7 @@ adds218:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written220:
+written281:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -12717,9 +15081,9 @@ written220:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out210
+	JMP  out271
 
-heads208:
+heads269:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12736,9 +15100,9 @@ heads208:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows222
+	JLE    rows283
 
-row221:
+row282:
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -12751,9 +15115,9 @@ row221:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row221
+	JNZ          row282
 
-rows222:
+rows283:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -12771,9 +15135,9 @@ rows222:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds223
+	JEQ          adds284
 	CMPQ         DX, $0x01
-	JEQ          streams224
+	JEQ          streams285
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -12787,9 +15151,9 @@ rows222:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written225
+	JMP          written286
 
-streams224:
+streams285:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -12803,9 +15167,9 @@ streams224:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written225
+	JMP      written286
 
-adds223:
+adds284:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -12828,7 +15192,7 @@ adds223:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written225:
+written286:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -12837,9 +15201,9 @@ written225:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out210
+	JMP  out271
 
-heads207:
+heads268:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -12854,9 +15218,9 @@ heads207:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows227
+	JLE    rows288
 
-row226:
+row287:
 	VBROADCASTSS (AX), Z5
 	VMOVUPS      (DX), Z2
 	VFMADD231PS  Z2, Z5, Z0
@@ -12866,9 +15230,9 @@ row226:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row226
+	JNZ          row287
 
-rows227:
+rows288:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -12882,9 +15246,9 @@ rows227:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds228
+	JEQ          adds289
 	CMPQ         DX, $0x01
-	JEQ          streams229
+	JEQ          streams290
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -12892,9 +15256,9 @@ rows227:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written230
+	JMP          written291
 
-streams229:
+streams290:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -12902,9 +15266,9 @@ streams229:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written230
+	JMP      written291
 
-adds228:
+adds289:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -12917,7 +15281,7 @@ adds228:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written230:
+written291:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -12925,12 +15289,12 @@ written230:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out210:
-	JMP heads206
+out271:
+	JMP heads267
 
-token156:
-	MOVQ  264(SP), AX
-	MOVQ  272(SP), CX
+token217:
+	MOVQ  312(SP), AX
+	MOVQ  320(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -12946,24 +15310,24 @@ token156:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD231
+	JZ    noD292
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD231:
+noD292:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off232
+	JL    off293
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off232:
+off293:
 	DECQ 248(SP)
-	JNZ  single46
-	JMP  next45
+	JNZ  single107
+	JMP  next106
 
-end47:
+end108:
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -12998,13 +15362,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward233
+	JZ      forward294
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward233:
+forward294:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -13013,13 +15377,13 @@ forward233:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward234
+	JZ    forward295
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward234:
+forward295:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -13029,13 +15393,13 @@ forward234:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward235
+	JZ    forward296
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward235:
+forward296:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -13045,13 +15409,13 @@ forward235:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward236
+	JZ    forward297
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward236:
+forward297:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -13091,24 +15455,24 @@ forward236:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams238
+	JEQ     streams299
 	MOVQ    $0x00000002, AX
-	JMP     mode237
+	JMP     mode298
 
-streams238:
+streams299:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode237
+	JEQ   mode298
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode237
+	JNZ   mode298
 	MOVQ  $0x00000001, AX
 
-mode237:
+mode298:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -13143,25 +15507,25 @@ mode237:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next239:
+next300:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others242
+	JNE    others303
 	CMPQ   80(SP), $0x04
-	JL     apart243
+	JL     apart304
 	CMPQ   224(SP), $0x00
-	JEQ    apart243
+	JEQ    apart304
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart243
+	JNE    apart304
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart243
+	JNE    apart304
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart243
+	JNE    apart304
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13185,21 +15549,21 @@ next239:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment246:
+segment307:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched250
+	JL    fetched311
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched250
+	JLE   fetched311
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch251:
+fetch312:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -13211,9 +15575,9 @@ fetch251:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch251
+	JNZ        fetch312
 
-fetched250:
+fetched311:
 	MOVQ         168(SP), R10
 	MOVQ         176(SP), R11
 	CMPQ         R11, R10
@@ -13221,10 +15585,10 @@ fetched250:
 	SUBQ         R10, R11
 	MOVQ         R11, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first247
+	JEQ          first308
 	MOVQ         88(SP), R11
 	CMPL         (R11), $0x3f800000
-	JNE          decays248
+	JNE          decays309
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -13237,9 +15601,9 @@ fetched250:
 	VMOVUPS      Z8, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R10
-	JL           odd253
+	JL           odd314
 
-loop252:
+loop313:
 	VMOVUPS.Z    (DX), K1, Z15
 	VBROADCASTSS 4(AX), Z18
 	VFMADD231PS  Z11, Z18, Z15
@@ -13298,11 +15662,11 @@ loop252:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop252
+	JGE          loop313
 
-odd253:
+odd314:
 	ADDQ         $0x02, R10
-	JZ           last254
+	JZ           last315
 	VMOVUPS.Z    (DX), K1, Z15
 	VBROADCASTSS 4(AX), Z24
 	VFMADD231PS  Z11, Z24, Z15
@@ -13349,9 +15713,9 @@ odd253:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read255
+	JMP          read316
 
-last254:
+last315:
 	VBROADCASTSS (CX), Z26
 	VFMADD231PS  Z8, Z26, Z0
 	VBROADCASTSS (DI), Z27
@@ -13372,23 +15736,23 @@ last254:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read255:
-	JMP rest249
+read316:
+	JMP rest310
 
-decays248:
+decays309:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar256
+	JEQ   scalar317
 	TESTQ R11, R11
-	JNZ   keys257
+	JNZ   keys318
 
-scalar256:
+scalar317:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys257:
+keys318:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -13396,9 +15760,9 @@ keys257:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest249
+	JLE   rest310
 
-loop258:
+loop319:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -13433,23 +15797,23 @@ loop258:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop258
-	JMP          rest249
+	JNZ          loop319
+	JMP          rest310
 
-first247:
+first308:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar259
+	JEQ   scalar320
 	TESTQ R11, R11
-	JNZ   keys260
+	JNZ   keys321
 
-scalar259:
+scalar320:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys260:
+keys321:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -13457,9 +15821,9 @@ keys260:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest249
+	JLE   rest310
 
-loop261:
+loop322:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (R11), Z10
 	VMULPS       Z8, Z10, Z8
@@ -13486,11 +15850,11 @@ loop261:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop261
+	JNZ          loop322
 
-rest249:
+rest310:
 	CMPQ         176(SP), $0x00
-	JG           segment246
+	JG           segment307
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -13592,7 +15956,7 @@ rest249:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds262
+	JEQ          adds323
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -13608,9 +15972,9 @@ rest249:
 	ADDQ         CX, AX
 	VMOVUPS      Z7, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written264
+	JMP          written325
 
-adds262:
+adds323:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -13635,7 +15999,7 @@ adds262:
 	VMOVUPS   Z9, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written264:
+written325:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -13655,26 +16019,26 @@ written264:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD265
+	JZ     noD326
 	IMUL3Q $0x00000004, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD265:
+noD326:
 	SUBQ  $0x04, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off266
+	JL    off327
 	ADDQ  $0x04, AX
 	MOVQ  AX, 152(SP)
 
-off266:
+off327:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next239
+	JMP  next300
 
-apart243:
+apart304:
 	CMPQ  232(SP), $0x00
-	JEQ   taken245
+	JEQ   taken306
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
@@ -13682,9 +16046,9 @@ apart243:
 	MOVQ  296(BX), BX
 	LEAQ  (DX)(DX*2), SI
 	TESTQ BX, BX
-	JLE   rows268
+	JLE   rows329
 
-row267:
+row328:
 	VMOVUPS.Z    (CX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -13698,36 +16062,36 @@ row267:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row267
+	JNZ          row328
 
-rows268:
+rows329:
 	MOVQ $0x00000000, 232(SP)
 
-taken245:
+taken306:
 	MOVQ $0x00000004, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record244
+	JEQ  record305
 	ADDQ $0x00000040, 224(SP)
 
-record244:
-	JMP single240
+record305:
+	JMP single301
 
-others242:
+others303:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others269
+	JNE    others330
 	CMPQ   80(SP), $0x03
-	JL     apart270
+	JL     apart331
 	CMPQ   224(SP), $0x00
-	JEQ    apart270
+	JEQ    apart331
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart270
+	JNE    apart331
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart270
+	JNE    apart331
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13755,21 +16119,21 @@ others242:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment273:
+segment334:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched277
+	JL    fetched338
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched277
+	JLE   fetched338
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch278:
+fetch339:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -13779,9 +16143,9 @@ fetch278:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch278
+	JNZ        fetch339
 
-fetched277:
+fetched338:
 	MOVQ         168(SP), R10
 	MOVQ         176(SP), R11
 	CMPQ         R11, R10
@@ -13789,10 +16153,10 @@ fetched277:
 	SUBQ         R10, R11
 	MOVQ         R11, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first274
+	JEQ          first335
 	MOVQ         88(SP), R11
 	CMPL         (R11), $0x3f800000
-	JNE          decays275
+	JNE          decays336
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -13803,9 +16167,9 @@ fetched277:
 	VMOVUPS      Z9, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R10
-	JL           odd280
+	JL           odd341
 
-loop279:
+loop340:
 	VMOVUPS.Z    (DX), K1, Z15
 	VBROADCASTSS 4(AX), Z17
 	VFMADD231PS  Z12, Z17, Z15
@@ -13866,11 +16230,11 @@ loop279:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop279
+	JGE          loop340
 
-odd280:
+odd341:
 	ADDQ         $0x02, R10
-	JZ           last281
+	JZ           last342
 	VMOVUPS.Z    (DX), K1, Z15
 	VBROADCASTSS 4(AX), Z23
 	VFMADD231PS  Z12, Z23, Z15
@@ -13921,9 +16285,9 @@ odd280:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read282
+	JMP          read343
 
-last281:
+last342:
 	VBROADCASTSS (CX), Z26
 	VFMADD231PS  Z9, Z26, Z0
 	VBROADCASTSS (SI), Z27
@@ -13948,23 +16312,23 @@ last281:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read282:
-	JMP rest276
+read343:
+	JMP rest337
 
-decays275:
+decays336:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar283
+	JEQ   scalar344
 	TESTQ R11, R11
-	JNZ   keys284
+	JNZ   keys345
 
-scalar283:
+scalar344:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys284:
+keys345:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -13972,9 +16336,9 @@ keys284:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest276
+	JLE   rest337
 
-loop285:
+loop346:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -14011,23 +16375,23 @@ loop285:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop285
-	JMP          rest276
+	JNZ          loop346
+	JMP          rest337
 
-first274:
+first335:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar286
+	JEQ   scalar347
 	TESTQ R11, R11
-	JNZ   keys287
+	JNZ   keys348
 
-scalar286:
+scalar347:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys287:
+keys348:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -14035,9 +16399,9 @@ keys287:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest276
+	JLE   rest337
 
-loop288:
+loop349:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (R11), Z11
 	VMULPS       Z9, Z11, Z9
@@ -14068,11 +16432,11 @@ loop288:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop288
+	JNZ          loop349
 
-rest276:
+rest337:
 	CMPQ         176(SP), $0x00
-	JG           segment273
+	JG           segment334
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -14166,7 +16530,7 @@ rest276:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds289
+	JEQ          adds350
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -14194,9 +16558,9 @@ rest276:
 	ADDQ         CX, DX
 	VMOVUPS      Z8, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written291
+	JMP          written352
 
-adds289:
+adds350:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -14237,7 +16601,7 @@ adds289:
 	VMOVUPS   Z10, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written291:
+written352:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -14257,35 +16621,35 @@ written291:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD292
+	JZ     noD353
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD292:
+noD353:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off293
+	JL    off354
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off293:
+off354:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next239
+	JMP  next300
 
-apart270:
+apart331:
 	CMPQ  232(SP), $0x00
-	JEQ   taken272
+	JEQ   taken333
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows295
+	JLE   rows356
 
-row294:
+row355:
 	VMOVUPS.Z    (CX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -14297,33 +16661,33 @@ row294:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row294
+	JNZ          row355
 
-rows295:
+rows356:
 	MOVQ $0x00000000, 232(SP)
 
-taken272:
+taken333:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record271
+	JEQ  record332
 	ADDQ $0x00000040, 224(SP)
 
-record271:
-	JMP single240
+record332:
+	JMP single301
 
-others269:
+others330:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x03
-	JNE    others296
+	JNE    others357
 	CMPQ   80(SP), $0x02
-	JL     apart297
+	JL     apart358
 	CMPQ   224(SP), $0x00
-	JEQ    apart297
+	JEQ    apart358
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart297
+	JNE    apart358
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14349,21 +16713,21 @@ others269:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment300:
+segment361:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched304
+	JL    fetched365
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched304
+	JLE   fetched365
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch305:
+fetch366:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -14371,9 +16735,9 @@ fetch305:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch305
+	JNZ        fetch366
 
-fetched304:
+fetched365:
 	MOVQ         168(SP), R9
 	MOVQ         176(SP), R10
 	CMPQ         R10, R9
@@ -14381,10 +16745,10 @@ fetched304:
 	SUBQ         R9, R10
 	MOVQ         R10, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first301
+	JEQ          first362
 	MOVQ         88(SP), R10
 	CMPL         (R10), $0x3f800000
-	JNE          decays302
+	JNE          decays363
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -14393,9 +16757,9 @@ fetched304:
 	VMOVUPS      Z8, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R9
-	JL           odd307
+	JL           odd368
 
-loop306:
+loop367:
 	VMOVUPS.Z    (DX), K1, Z13
 	VBROADCASTSS 4(AX), Z14
 	VFMADD231PS  Z11, Z14, Z13
@@ -14447,11 +16811,11 @@ loop306:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop306
+	JGE          loop367
 
-odd307:
+odd368:
 	ADDQ         $0x02, R9
-	JZ           last308
+	JZ           last369
 	VMOVUPS.Z    (DX), K1, Z13
 	VBROADCASTSS 4(AX), Z14
 	VFMADD231PS  Z11, Z14, Z13
@@ -14495,9 +16859,9 @@ odd307:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read309
+	JMP          read370
 
-last308:
+last369:
 	VBROADCASTSS (CX), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (SI), Z10
@@ -14519,23 +16883,23 @@ last308:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read309:
-	JMP rest303
+read370:
+	JMP rest364
 
-decays302:
+decays363:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar310
+	JEQ   scalar371
 	TESTQ R10, R10
-	JNZ   keys311
+	JNZ   keys372
 
-scalar310:
+scalar371:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys311:
+keys372:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -14543,9 +16907,9 @@ keys311:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest303
+	JLE   rest364
 
-loop312:
+loop373:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -14577,23 +16941,23 @@ loop312:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop312
-	JMP          rest303
+	JNZ          loop373
+	JMP          rest364
 
-first301:
+first362:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar313
+	JEQ   scalar374
 	TESTQ R10, R10
-	JNZ   keys314
+	JNZ   keys375
 
-scalar313:
+scalar374:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys314:
+keys375:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -14601,9 +16965,9 @@ keys314:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest303
+	JLE   rest364
 
-loop315:
+loop376:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (R10), Z10
 	VMULPS       Z8, Z10, Z8
@@ -14631,11 +16995,11 @@ loop315:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop315
+	JNZ          loop376
 
-rest303:
+rest364:
 	CMPQ         176(SP), $0x00
-	JG           segment300
+	JG           segment361
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -14707,7 +17071,7 @@ rest303:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds316
+	JEQ          adds377
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -14737,9 +17101,9 @@ rest303:
 	ADDQ         CX, DX
 	VMOVUPS      Z7, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written318
+	JMP          written379
 
-adds316:
+adds377:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -14782,7 +17146,7 @@ adds316:
 	VMOVUPS   Z9, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written318:
+written379:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -14802,35 +17166,35 @@ written318:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD319
+	JZ     noD380
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD319:
+noD380:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off320
+	JL    off381
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off320:
+off381:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next239
+	JMP  next300
 
-apart297:
+apart358:
 	CMPQ  232(SP), $0x00
-	JEQ   taken299
+	JEQ   taken360
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows322
+	JLE   rows383
 
-row321:
+row382:
 	VMOVUPS.Z    (CX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -14840,33 +17204,33 @@ row321:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row321
+	JNZ          row382
 
-rows322:
+rows383:
 	MOVQ $0x00000000, 232(SP)
 
-taken299:
+taken360:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record298
+	JEQ  record359
 	ADDQ $0x00000040, 224(SP)
 
-record298:
-	JMP single240
+record359:
+	JMP single301
 
-others296:
+others357:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x04
-	JNE    others323
+	JNE    others384
 	CMPQ   80(SP), $0x02
-	JL     apart324
+	JL     apart385
 	CMPQ   224(SP), $0x00
-	JEQ    apart324
+	JEQ    apart385
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart324
+	JNE    apart385
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14895,21 +17259,21 @@ others296:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment327:
+segment388:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched331
+	JL    fetched392
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched331
+	JLE   fetched392
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch332:
+fetch393:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -14917,9 +17281,9 @@ fetch332:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch332
+	JNZ        fetch393
 
-fetched331:
+fetched392:
 	MOVQ         168(SP), R10
 	MOVQ         176(SP), R11
 	CMPQ         R11, R10
@@ -14927,10 +17291,10 @@ fetched331:
 	SUBQ         R10, R11
 	MOVQ         R11, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first328
+	JEQ          first389
 	MOVQ         88(SP), R11
 	CMPL         (R11), $0x3f800000
-	JNE          decays329
+	JNE          decays390
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -14939,9 +17303,9 @@ fetched331:
 	VMOVUPS      Z10, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R10
-	JL           odd334
+	JL           odd395
 
-loop333:
+loop394:
 	VMOVUPS.Z    (DX), K1, Z15
 	VBROADCASTSS 4(AX), Z16
 	VFMADD231PS  Z13, Z16, Z15
@@ -15001,11 +17365,11 @@ loop333:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop333
+	JGE          loop394
 
-odd334:
+odd395:
 	ADDQ         $0x02, R10
-	JZ           last335
+	JZ           last396
 	VMOVUPS.Z    (DX), K1, Z15
 	VBROADCASTSS 4(AX), Z22
 	VFMADD231PS  Z13, Z22, Z15
@@ -15057,9 +17421,9 @@ odd334:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read336
+	JMP          read397
 
-last335:
+last396:
 	VBROADCASTSS (CX), Z26
 	VFMADD231PS  Z10, Z26, Z0
 	VBROADCASTSS (SI), Z27
@@ -15085,23 +17449,23 @@ last335:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read336:
-	JMP rest330
+read397:
+	JMP rest391
 
-decays329:
+decays390:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar337
+	JEQ   scalar398
 	TESTQ R11, R11
-	JNZ   keys338
+	JNZ   keys399
 
-scalar337:
+scalar398:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys338:
+keys399:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -15109,9 +17473,9 @@ keys338:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest330
+	JLE   rest391
 
-loop339:
+loop400:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -15147,23 +17511,23 @@ loop339:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop339
-	JMP          rest330
+	JNZ          loop400
+	JMP          rest391
 
-first328:
+first389:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar340
+	JEQ   scalar401
 	TESTQ R11, R11
-	JNZ   keys341
+	JNZ   keys402
 
-scalar340:
+scalar401:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys341:
+keys402:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -15171,9 +17535,9 @@ keys341:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest330
+	JLE   rest391
 
-loop342:
+loop403:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (R11), Z12
 	VMULPS       Z10, Z12, Z10
@@ -15205,11 +17569,11 @@ loop342:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop342
+	JNZ          loop403
 
-rest330:
+rest391:
 	CMPQ         176(SP), $0x00
-	JG           segment327
+	JG           segment388
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -15293,7 +17657,7 @@ rest330:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds343
+	JEQ          adds404
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -15333,9 +17697,9 @@ rest330:
 	ADDQ         CX, DX
 	VMOVUPS      Z9, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written345
+	JMP          written406
 
-adds343:
+adds404:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -15392,7 +17756,7 @@ adds343:
 	VMOVUPS   Z11, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written345:
+written406:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -15412,35 +17776,35 @@ written345:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD346
+	JZ     noD407
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD346:
+noD407:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off347
+	JL    off408
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off347:
+off408:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next239
+	JMP  next300
 
-apart324:
+apart385:
 	CMPQ  232(SP), $0x00
-	JEQ   taken326
+	JEQ   taken387
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows349
+	JLE   rows410
 
-row348:
+row409:
 	VMOVUPS.Z    (CX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -15450,39 +17814,39 @@ row348:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row348
+	JNZ          row409
 
-rows349:
+rows410:
 	MOVQ $0x00000000, 232(SP)
 
-taken326:
+taken387:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record325
+	JEQ  record386
 	ADDQ $0x00000040, 224(SP)
 
-record325:
-	JMP single240
+record386:
+	JMP single301
 
-others323:
+others384:
 	MOVQ $0x00000001, 248(SP)
 
-single240:
+single301:
 	CMPQ   80(SP), $0x00
-	JLE    end241
+	JLE    end302
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 280(SP)
-	MOVQ   CX, 288(SP)
+	MOVQ   AX, 328(SP)
+	MOVQ   CX, 336(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads352
+	JLE    heads413
 	CMPQ   184(SP), $0x02
-	JEQ    heads353
+	JEQ    heads414
 	CMPQ   184(SP), $0x03
-	JEQ    heads354
+	JEQ    heads415
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -15492,19 +17856,19 @@ single240:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar356
+	JEQ    scalar417
 	TESTQ  BX, BX
-	JNZ    keys357
+	JNZ    keys418
 
-scalar356:
+scalar417:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys357:
+keys418:
 	TESTQ DX, DX
-	JLE   erased359
+	JLE   erased420
 
-erase358:
+erase419:
 	VBROADCASTSS (AX), Z5
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z5, Z5
@@ -15514,9 +17878,9 @@ erase358:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase358
+	JNZ          erase419
 
-erased359:
+erased420:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -15552,22 +17916,22 @@ erased359:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys360
+	JNZ          keys421
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys360:
+keys421:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed361
+	JNE  decayed422
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed361:
+decayed422:
 	TESTQ DI, DI
-	JLE   rows363
+	JLE   rows424
 
-row362:
+row423:
 	VBROADCASTSS (R9), Z6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z5
@@ -15587,9 +17951,9 @@ row362:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row362
+	JNZ          row423
 
-rows363:
+rows424:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -15611,7 +17975,7 @@ rows363:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds364
+	JEQ          adds425
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -15633,9 +17997,9 @@ rows363:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written366
+	JMP          written427
 
-adds364:
+adds425:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -15666,7 +18030,7 @@ adds364:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written366:
+written427:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -15679,9 +18043,9 @@ written366:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out355
+	JMP  out416
 
-heads354:
+heads415:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -15691,19 +18055,19 @@ heads354:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar367
+	JEQ    scalar428
 	TESTQ  BX, BX
-	JNZ    keys368
+	JNZ    keys429
 
-scalar367:
+scalar428:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys368:
+keys429:
 	TESTQ DX, DX
-	JLE   erased370
+	JLE   erased431
 
-erase369:
+erase430:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z5
 	VMULPS       Z5, Z4, Z4
@@ -15713,9 +18077,9 @@ erase369:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase369
+	JNZ          erase430
 
-erased370:
+erased431:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -15749,22 +18113,22 @@ erased370:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys371
+	JNZ          keys432
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys371:
+keys432:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed372
+	JNE  decayed433
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed372:
+decayed433:
 	TESTQ DI, DI
-	JLE   rows374
+	JLE   rows435
 
-row373:
+row434:
 	VBROADCASTSS (R8), Z5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -15782,9 +18146,9 @@ row373:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row373
+	JNZ          row434
 
-rows374:
+rows435:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -15803,7 +18167,7 @@ rows374:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds375
+	JEQ          adds436
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -15820,9 +18184,9 @@ rows374:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written377
+	JMP          written438
 
-adds375:
+adds436:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -15846,7 +18210,7 @@ adds375:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written377:
+written438:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -15857,9 +18221,9 @@ written377:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out355
+	JMP  out416
 
-heads353:
+heads414:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -15869,19 +18233,19 @@ heads353:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar378
+	JEQ    scalar439
 	TESTQ  BX, BX
-	JNZ    keys379
+	JNZ    keys440
 
-scalar378:
+scalar439:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys379:
+keys440:
 	TESTQ DX, DX
-	JLE   erased381
+	JLE   erased442
 
-erase380:
+erase441:
 	VBROADCASTSS (AX), Z3
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z3, Z3
@@ -15891,9 +18255,9 @@ erase380:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase380
+	JNZ          erase441
 
-erased381:
+erased442:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -15926,22 +18290,22 @@ erased381:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys382
+	JNZ          keys443
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys382:
+keys443:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed383
+	JNE  decayed444
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed383:
+decayed444:
 	TESTQ DI, DI
-	JLE   rows385
+	JLE   rows446
 
-row384:
+row445:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z3
@@ -15957,9 +18321,9 @@ row384:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row384
+	JNZ          row445
 
-rows385:
+rows446:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -15975,7 +18339,7 @@ rows385:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds386
+	JEQ          adds447
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -15987,9 +18351,9 @@ rows385:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written388
+	JMP          written449
 
-adds386:
+adds447:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -16006,7 +18370,7 @@ adds386:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written388:
+written449:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -16015,9 +18379,9 @@ written388:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out355
+	JMP  out416
 
-heads352:
+heads413:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -16027,19 +18391,19 @@ heads352:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar389
+	JEQ    scalar450
 	TESTQ  BX, BX
-	JNZ    keys390
+	JNZ    keys451
 
-scalar389:
+scalar450:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys390:
+keys451:
 	TESTQ DX, DX
-	JLE   erased392
+	JLE   erased453
 
-erase391:
+erase452:
 	VBROADCASTSS (AX), Z2
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z2, Z2
@@ -16049,9 +18413,9 @@ erase391:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase391
+	JNZ          erase452
 
-erased392:
+erased453:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -16083,22 +18447,22 @@ erased392:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys393
+	JNZ          keys454
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys393:
+keys454:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed394
+	JNE  decayed455
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed394:
+decayed455:
 	TESTQ DI, DI
-	JLE   rows396
+	JLE   rows457
 
-row395:
+row456:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z2
@@ -16112,9 +18476,9 @@ row395:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row395
+	JNZ          row456
 
-rows396:
+rows457:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -16127,16 +18491,16 @@ rows396:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds397
+	JEQ          adds458
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written399
+	JMP          written460
 
-adds397:
+adds458:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -16146,7 +18510,7 @@ adds397:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written399:
+written460:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -16154,16 +18518,16 @@ written399:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out355:
-heads400:
+out416:
+heads461:
 	CMPQ   184(SP), $0x00
-	JLE    token350
+	JLE    token411
 	CMPQ   184(SP), $0x01
-	JLE    heads401
+	JLE    heads462
 	CMPQ   184(SP), $0x02
-	JEQ    heads402
+	JEQ    heads463
 	CMPQ   184(SP), $0x03
-	JEQ    heads403
+	JEQ    heads464
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16181,9 +18545,9 @@ heads400:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows406
+	JLE    rows467
 
-row405:
+row466:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z4, Z6, Z0
@@ -16197,9 +18561,9 @@ row405:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row405
+	JNZ          row466
 
-rows406:
+rows467:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -16221,7 +18585,7 @@ rows406:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds407
+	JEQ          adds468
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -16243,9 +18607,9 @@ rows406:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written409
+	JMP          written470
 
-adds407:
+adds468:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -16276,7 +18640,7 @@ adds407:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written409:
+written470:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -16289,9 +18653,9 @@ written409:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out404
+	JMP  out465
 
-heads403:
+heads464:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16307,9 +18671,9 @@ heads403:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows411
+	JLE    rows472
 
-row410:
+row471:
 	VMOVUPS.Z    (DX), K1, Z3
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z3, Z5, Z0
@@ -16321,9 +18685,9 @@ row410:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row410
+	JNZ          row471
 
-rows411:
+rows472:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -16342,7 +18706,7 @@ rows411:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds412
+	JEQ          adds473
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -16359,9 +18723,9 @@ rows411:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written414
+	JMP          written475
 
-adds412:
+adds473:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -16385,7 +18749,7 @@ adds412:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written414:
+written475:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -16396,9 +18760,9 @@ written414:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out404
+	JMP  out465
 
-heads402:
+heads463:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -16413,9 +18777,9 @@ heads402:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows416
+	JLE    rows477
 
-row415:
+row476:
 	VMOVUPS.Z    (DX), K1, Z2
 	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
@@ -16425,9 +18789,9 @@ row415:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row415
+	JNZ          row476
 
-rows416:
+rows477:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -16443,7 +18807,7 @@ rows416:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds417
+	JEQ          adds478
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -16455,9 +18819,9 @@ rows416:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written419
+	JMP          written480
 
-adds417:
+adds478:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -16474,7 +18838,7 @@ adds417:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written419:
+written480:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -16483,9 +18847,9 @@ written419:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out404
+	JMP  out465
 
-heads401:
+heads462:
 	VPXORD Z0, Z0, Z0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -16499,9 +18863,9 @@ heads401:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows421
+	JLE    rows482
 
-row420:
+row481:
 	VBROADCASTSS (AX), Z3
 	VMOVUPS.Z    (DX), K1, Z1
 	VFMADD231PS  Z1, Z3, Z0
@@ -16509,9 +18873,9 @@ row420:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row420
+	JNZ          row481
 
-rows421:
+rows482:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -16524,16 +18888,16 @@ rows421:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds422
+	JEQ          adds483
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written424
+	JMP          written485
 
-adds422:
+adds483:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -16543,7 +18907,7 @@ adds422:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written424:
+written485:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -16551,12 +18915,12 @@ written424:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out404:
-	JMP heads400
+out465:
+	JMP heads461
 
-token350:
-	MOVQ  280(SP), AX
-	MOVQ  288(SP), CX
+token411:
+	MOVQ  328(SP), AX
+	MOVQ  336(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -16572,24 +18936,24 @@ token350:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD425
+	JZ    noD486
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD425:
+noD486:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off426
+	JL    off487
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off426:
+off487:
 	DECQ 248(SP)
-	JNZ  single240
-	JMP  next239
+	JNZ  single301
+	JMP  next300
 
-end241:
+end302:
 	ADDQ $+64, 192(SP)
 	SUBQ $+16, 72(SP)
 	MOVQ $-1, AX
@@ -16610,7 +18974,7 @@ done:
 
 // func delta3x48AVX512(p *tile.Delta)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
-TEXT ·delta3x48AVX512(SB), NOSPLIT, $312-8
+TEXT ·delta3x48AVX512(SB), NOSPLIT, $360-8
 	MOVQ    p+0(FP), AX
 	MOVQ    p+0(FP), AX
 	CMPQ    280(AX), $0x00
@@ -16642,18 +19006,18 @@ TEXT ·delta3x48AVX512(SB), NOSPLIT, $312-8
 	MOVQ    CX, 152(SP)
 	MOVQ    BX, 168(SP)
 	MOVQ    p+0(FP), AX
-	CMPQ    280(AX), $0x01
+	CMPQ    488(AX), $0x00
 	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x03
+	JG      panels
 	MOVQ    p+0(FP), AX
 	CMPQ    288(AX), $0x01
 	JNE     panels
-	MOVQ    p+0(FP), AX
-	CMPQ    296(AX), $0x40
-	JG      past4
 
-wide4:
-	CMPQ  72(SP), $+64
-	JL    wide4end
+wide8:
+	CMPQ  72(SP), $+128
+	JL    wide8end
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -16807,36 +19171,1025 @@ mode5:
 	MOVQ    296(CX), CX
 	IMULQ   AX, CX
 	SUBQ    192(SP), CX
+	MOVQ    $0x00000200, AX
+	CMPQ    72(SP), $+128
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step7:
+	VPXORD Z31, Z31, Z31
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar10
+	TESTQ  DI, DI
+	JNZ    keys11
+
+scalar10:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys11:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads13
+
+read12:
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VBROADCASTSS (CX), Z28
+	VBROADCASTSS (DX), Z30
+	VFMADD231PS  Z27, Z28, Z31
+	VMULPS       Z29, Z28, Z28
+	VMULPS       Z29, Z30, Z30
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z24, Z28, Z8
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z25
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z25, Z28, Z9
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z26
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z26, Z28, Z10
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z24
+	VFMADD231PS  Z24, Z30, Z3
+	VFMADD231PS  Z24, Z28, Z11
+	PREFETCHT0   1280(BX)
+	VMOVUPS      256(BX), Z25
+	VFMADD231PS  Z25, Z30, Z4
+	VFMADD231PS  Z25, Z28, Z12
+	PREFETCHT0   1344(BX)
+	VMOVUPS      320(BX), Z26
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z26, Z28, Z13
+	PREFETCHT0   1408(BX)
+	VMOVUPS      384(BX), Z24
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z24, Z28, Z14
+	PREFETCHT0   1472(BX)
+	VMOVUPS      448(BX), Z25
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z25, Z28, Z15
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read12
+
+reads13:
+	VSUBSS       X31, X31, X29
+	VUCOMISS     X29, X29
+	JPS          apart8
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z28
+	VBROADCASTSS (SI), Z27
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z28, Z16
+	VFNMADD231PS Z0, Z27, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z28, Z17
+	VFNMADD231PS Z1, Z27, Z17
+	VMOVUPS      128(CX), Z18
+	VMULPS       Z18, Z28, Z18
+	VFNMADD231PS Z2, Z27, Z18
+	VMOVUPS      192(CX), Z19
+	VMULPS       Z19, Z28, Z19
+	VFNMADD231PS Z3, Z27, Z19
+	VMOVUPS      256(CX), Z20
+	VMULPS       Z20, Z28, Z20
+	VFNMADD231PS Z4, Z27, Z20
+	VMOVUPS      320(CX), Z21
+	VMULPS       Z21, Z28, Z21
+	VFNMADD231PS Z5, Z27, Z21
+	VMOVUPS      384(CX), Z22
+	VMULPS       Z22, Z28, Z22
+	VFNMADD231PS Z6, Z27, Z22
+	VMOVUPS      448(CX), Z23
+	VMULPS       Z23, Z28, Z23
+	VFNMADD231PS Z7, Z27, Z23
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z16, Z31, Z8
+	VFMADD231PS  Z17, Z31, Z9
+	VFMADD231PS  Z18, Z31, Z10
+	VFMADD231PS  Z19, Z31, Z11
+	VFMADD231PS  Z20, Z31, Z12
+	VFMADD231PS  Z21, Z31, Z13
+	VFMADD231PS  Z22, Z31, Z14
+	VFMADD231PS  Z23, Z31, Z15
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z27
+	ADDQ         DX, CX
+	VMULPS       Z8, Z27, Z8
+	VMULPS       Z9, Z27, Z9
+	VMULPS       Z10, Z27, Z10
+	VMULPS       Z11, Z27, Z11
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds14
+	CMPQ         CX, $0x01
+	JEQ          streams15
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      Z11, 192(SI)
+	VMOVUPS      Z12, 256(SI)
+	VMOVUPS      Z13, 320(SI)
+	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z15, 448(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written16
+
+streams15:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z8, (SI)
+	VMOVNTPS Z9, 64(SI)
+	VMOVNTPS Z10, 128(SI)
+	VMOVNTPS Z11, 192(SI)
+	VMOVNTPS Z12, 256(SI)
+	VMOVNTPS Z13, 320(SI)
+	VMOVNTPS Z14, 384(SI)
+	VMOVNTPS Z15, 448(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written16
+
+adds14:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z27
+	VADDPS  Z8, Z27, Z27
+	VMOVUPS Z27, (SI)
+	VMOVUPS 64(SI), Z27
+	VADDPS  Z9, Z27, Z27
+	VMOVUPS Z27, 64(SI)
+	VMOVUPS 128(SI), Z27
+	VADDPS  Z10, Z27, Z27
+	VMOVUPS Z27, 128(SI)
+	VMOVUPS 192(SI), Z27
+	VADDPS  Z11, Z27, Z27
+	VMOVUPS Z27, 192(SI)
+	VMOVUPS 256(SI), Z27
+	VADDPS  Z12, Z27, Z27
+	VMOVUPS Z27, 256(SI)
+	VMOVUPS 320(SI), Z27
+	VADDPS  Z13, Z27, Z27
+	VMOVUPS Z27, 320(SI)
+	VMOVUPS 384(SI), Z27
+	VADDPS  Z14, Z27, Z27
+	VMOVUPS Z27, 384(SI)
+	VMOVUPS 448(SI), Z27
+	VADDPS  Z15, Z27, Z27
+	VMOVUPS Z27, 448(SI)
+	MOVQ    CX, 24(SP)
+
+written16:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows18
+
+write17:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VMULPS       (BX), Z29, Z24
+	VFMADD231PS  Z16, Z27, Z24
+	VMOVUPS      Z24, (BX)
+	VMULPS       64(BX), Z29, Z25
+	VFMADD231PS  Z17, Z27, Z25
+	VMOVUPS      Z25, 64(BX)
+	VMULPS       128(BX), Z29, Z26
+	VFMADD231PS  Z18, Z27, Z26
+	VMOVUPS      Z26, 128(BX)
+	VMULPS       192(BX), Z29, Z24
+	VFMADD231PS  Z19, Z27, Z24
+	VMOVUPS      Z24, 192(BX)
+	VMULPS       256(BX), Z29, Z25
+	VFMADD231PS  Z20, Z27, Z25
+	VMOVUPS      Z25, 256(BX)
+	VMULPS       320(BX), Z29, Z26
+	VFMADD231PS  Z21, Z27, Z26
+	VMOVUPS      Z26, 320(BX)
+	VMULPS       384(BX), Z29, Z24
+	VFMADD231PS  Z22, Z27, Z24
+	VMOVUPS      Z24, 384(BX)
+	VMULPS       448(BX), Z29, Z25
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVUPS      Z25, 448(BX)
+	DECQ         SI
+	JNZ          write17
+
+rows18:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD19
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD19:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off20
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off20:
+	JMP stepped9
+
+apart8:
+	MOVQ   (SP), AX
+	MOVQ   AX, 264(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 272(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar21
+	TESTQ  BX, BX
+	JNZ    keys22
+
+scalar21:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys22:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased24
+
+erase23:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z14
+	VMULPS       Z14, Z12, Z12
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	PREFETCHT1   256(CX)(DI*1)
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  Z8, Z12, Z4
+	VMOVUPS      320(CX), Z9
+	VFMADD231PS  Z9, Z12, Z5
+	PREFETCHT1   384(CX)(DI*1)
+	VMOVUPS      384(CX), Z10
+	VFMADD231PS  Z10, Z12, Z6
+	VMOVUPS      448(CX), Z11
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase23
+
+erased24:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z0, Z12, Z15
+	VMOVUPS      64(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z1, Z12, Z16
+	VMOVUPS      128(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z2, Z12, Z17
+	VMOVUPS      192(AX), Z18
+	VMULPS       Z18, Z13, Z18
+	VFNMADD231PS Z3, Z12, Z18
+	VMOVUPS      256(AX), Z19
+	VMULPS       Z19, Z13, Z19
+	VFNMADD231PS Z4, Z12, Z19
+	VMOVUPS      320(AX), Z20
+	VMULPS       Z20, Z13, Z20
+	VFNMADD231PS Z5, Z12, Z20
+	VMOVUPS      384(AX), Z21
+	VMULPS       Z21, Z13, Z21
+	VFNMADD231PS Z6, Z12, Z21
+	VMOVUPS      448(AX), Z22
+	VMULPS       Z22, Z13, Z22
+	VFNMADD231PS Z7, Z12, Z22
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys25
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys25:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed26
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed26:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows28
+
+row27:
+	VBROADCASTSS (R8), Z14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (AX), Z13
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z15, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VFMADD231PS  Z8, Z13, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z16, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VFMADD231PS  Z9, Z13, Z1
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z17, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VFMADD231PS  Z10, Z13, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z18, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VFMADD231PS  Z11, Z13, Z3
+	VMOVUPS      256(DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z19, Z12, Z8
+	VMOVUPS      Z8, 256(DX)
+	VFMADD231PS  Z8, Z13, Z4
+	PREFETCHT1   320(DX)(R10*1)
+	VMOVUPS      320(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z20, Z12, Z9
+	VMOVUPS      Z9, 320(DX)
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS      384(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z21, Z12, Z10
+	VMOVUPS      Z10, 384(DX)
+	VFMADD231PS  Z10, Z13, Z6
+	PREFETCHT1   448(DX)(R10*1)
+	VMOVUPS      448(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z22, Z12, Z11
+	VMOVUPS      Z11, 448(DX)
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row27
+
+rows28:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds29
+	CMPQ         DX, $0x01
+	JEQ          streams30
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written31
+
+streams30:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	VMOVNTPS Z4, 256(DI)
+	VMOVNTPS Z5, 320(DI)
+	VMOVNTPS Z6, 384(DI)
+	VMOVNTPS Z7, 448(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written31
+
+adds29:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	VMOVUPS 256(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 256(DI)
+	VMOVUPS 320(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 320(DI)
+	VMOVUPS 384(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 384(DI)
+	VMOVUPS 448(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 448(DI)
+	MOVQ    DX, 24(SP)
+
+written31:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  264(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  272(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD32
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD32:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off33
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off33:
+stepped9:
+	CMPQ 80(SP), $0x00
+	JG   step7
+	ADDQ $+512, 192(SP)
+	SUBQ $+128, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+64
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward35
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward35:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward36
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward36:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward37
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward37:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams39
+	MOVQ    $0x00000002, AX
+	JMP     mode38
+
+streams39:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode38
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode38
+	MOVQ  $0x00000001, AX
+
+mode38:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
 	MOVQ    $0x00000100, AX
 	CMPQ    72(SP), $+64
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar7
-	TESTQ   BX, BX
-	JNZ     keys8
 
-scalar7:
+step40:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar43
+	TESTQ  DI, DI
+	JNZ    keys44
+
+scalar43:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys44:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads46
+
+read45:
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z16, Z19
+	VMULPS       Z17, Z16, Z16
+	VMULPS       Z17, Z18, Z18
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z12
+	VFMADD231PS  Z12, Z18, Z0
+	VFMADD231PS  Z12, Z16, Z4
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z13
+	VFMADD231PS  Z13, Z18, Z1
+	VFMADD231PS  Z13, Z16, Z5
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z14
+	VFMADD231PS  Z14, Z18, Z2
+	VFMADD231PS  Z14, Z16, Z6
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z18, Z3
+	VFMADD231PS  Z12, Z16, Z7
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read45
+
+reads46:
+	VSUBSS       X19, X19, X17
+	VUCOMISS     X17, X17
+	JPS          apart41
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z16
+	VBROADCASTSS (SI), Z15
+	VMOVUPS      (CX), Z8
+	VMULPS       Z8, Z16, Z8
+	VFNMADD231PS Z0, Z15, Z8
+	VMOVUPS      64(CX), Z9
+	VMULPS       Z9, Z16, Z9
+	VFNMADD231PS Z1, Z15, Z9
+	VMOVUPS      128(CX), Z10
+	VMULPS       Z10, Z16, Z10
+	VFNMADD231PS Z2, Z15, Z10
+	VMOVUPS      192(CX), Z11
+	VMULPS       Z11, Z16, Z11
+	VFNMADD231PS Z3, Z15, Z11
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z8, Z19, Z4
+	VFMADD231PS  Z9, Z19, Z5
+	VFMADD231PS  Z10, Z19, Z6
+	VFMADD231PS  Z11, Z19, Z7
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z15
+	ADDQ         DX, CX
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds47
+	CMPQ         CX, $0x01
+	JEQ          streams48
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      Z7, 192(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written49
+
+streams48:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z4, (SI)
+	VMOVNTPS Z5, 64(SI)
+	VMOVNTPS Z6, 128(SI)
+	VMOVNTPS Z7, 192(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written49
+
+adds47:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, (SI)
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 64(SI)
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, 128(SI)
+	VMOVUPS 192(SI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 192(SI)
+	MOVQ    CX, 24(SP)
+
+written49:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows51
+
+write50:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VMULPS       (BX), Z17, Z12
+	VFMADD231PS  Z8, Z15, Z12
+	VMOVUPS      Z12, (BX)
+	VMULPS       64(BX), Z17, Z13
+	VFMADD231PS  Z9, Z15, Z13
+	VMOVUPS      Z13, 64(BX)
+	VMULPS       128(BX), Z17, Z14
+	VFMADD231PS  Z10, Z15, Z14
+	VMOVUPS      Z14, 128(BX)
+	VMULPS       192(BX), Z17, Z12
+	VFMADD231PS  Z11, Z15, Z12
+	VMOVUPS      Z12, 192(BX)
+	DECQ         SI
+	JNZ          write50
+
+rows51:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD52
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD52:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off53
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off53:
+	JMP stepped42
+
+apart41:
+	MOVQ   (SP), AX
+	MOVQ   AX, 280(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 288(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar54
+	TESTQ  BX, BX
+	JNZ    keys55
+
+scalar54:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys8:
+keys55:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased10
+	JLE   erased57
 
-erase9:
+erase56:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z8, Z8
@@ -16854,9 +20207,9 @@ erase9:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase9
+	JNZ          erase56
 
-erased10:
+erased57:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -16900,23 +20253,23 @@ erased10:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys11
+	JNZ          keys58
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys11:
+keys58:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed12
+	JNE  decayed59
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed12:
+decayed59:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows14
+	JLE   rows61
 
-row13:
+row60:
 	VBROADCASTSS (R8), Z10
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -16947,9 +20300,9 @@ row13:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row13
+	JNZ          row60
 
-rows14:
+rows61:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -16965,9 +20318,9 @@ rows14:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds15
+	JEQ          adds62
 	CMPQ         DX, $0x01
-	JEQ          streams16
+	JEQ          streams63
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -16977,9 +20330,9 @@ rows14:
 	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written17
+	JMP          written64
 
-streams16:
+streams63:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -16989,9 +20342,9 @@ streams16:
 	VMOVNTPS Z2, 128(DI)
 	VMOVNTPS Z3, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written17
+	JMP      written64
 
-adds15:
+adds62:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -17010,13 +20363,19 @@ adds15:
 	VMOVUPS Z8, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written17:
+written64:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  280(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  288(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -17028,19 +20387,22 @@ written17:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD18
+	JZ    noD65
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD18:
+noD65:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off19
+	JL    off66
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off19:
+off66:
+stepped42:
+	CMPQ 80(SP), $0x00
+	JG   step40
 	ADDQ $+256, 192(SP)
 	SUBQ $+64, 72(SP)
 	MOVQ $-1, AX
@@ -17051,7 +20413,6 @@ off19:
 	JMP  wide4
 
 wide4end:
-past4:
 wide2:
 	CMPQ  72(SP), $+32
 	JL    wide2end
@@ -17068,13 +20429,13 @@ wide2:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward20
+	JZ    forward67
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward20:
+forward67:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -17083,13 +20444,13 @@ forward20:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward21
+	JZ    forward68
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward21:
+forward68:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -17099,13 +20460,13 @@ forward21:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward22
+	JZ    forward69
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward22:
+forward69:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -17115,13 +20476,13 @@ forward22:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward23
+	JZ    forward70
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward23:
+forward70:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -17161,24 +20522,24 @@ forward23:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams25
+	JEQ     streams72
 	MOVQ    $0x00000002, AX
-	JMP     mode24
+	JMP     mode71
 
-streams25:
+streams72:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode24
+	JEQ   mode71
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode24
+	JNZ   mode71
 	MOVQ  $0x00000001, AX
 
-mode24:
+mode71:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -17212,30 +20573,206 @@ mode24:
 	CMPQ    72(SP), $+32
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar26
-	TESTQ   BX, BX
-	JNZ     keys27
 
-scalar26:
+step73:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar76
+	TESTQ  DI, DI
+	JNZ    keys77
+
+scalar76:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys77:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads79
+
+read78:
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z10, Z13
+	VMULPS       Z11, Z10, Z10
+	VMULPS       Z11, Z12, Z12
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z6
+	VFMADD231PS  Z6, Z12, Z0
+	VFMADD231PS  Z6, Z10, Z2
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z7
+	VFMADD231PS  Z7, Z12, Z1
+	VFMADD231PS  Z7, Z10, Z3
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read78
+
+reads79:
+	VSUBSS       X13, X13, X11
+	VUCOMISS     X11, X11
+	JPS          apart74
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z10
+	VBROADCASTSS (SI), Z9
+	VMOVUPS      (CX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFNMADD231PS Z0, Z9, Z4
+	VMOVUPS      64(CX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFNMADD231PS Z1, Z9, Z5
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z4, Z13, Z2
+	VFMADD231PS  Z5, Z13, Z3
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z9
+	ADDQ         DX, CX
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds80
+	CMPQ         CX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z3, 64(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z2, (SI)
+	VMOVNTPS Z3, 64(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS 64(SI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, 64(SI)
+	MOVQ    CX, 24(SP)
+
+written82:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows84
+
+write83:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VMULPS       (BX), Z11, Z6
+	VFMADD231PS  Z4, Z9, Z6
+	VMOVUPS      Z6, (BX)
+	VMULPS       64(BX), Z11, Z7
+	VFMADD231PS  Z5, Z9, Z7
+	VMOVUPS      Z7, 64(BX)
+	DECQ         SI
+	JNZ          write83
+
+rows84:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD85
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD85:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off86
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off86:
+	JMP stepped75
+
+apart74:
+	MOVQ   (SP), AX
+	MOVQ   AX, 296(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 304(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar87
+	TESTQ  BX, BX
+	JNZ    keys88
+
+scalar87:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys27:
+keys88:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased29
+	JLE   erased90
 
-erase28:
+erase89:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -17248,9 +20785,9 @@ erase28:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase28
+	JNZ          erase89
 
-erased29:
+erased90:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -17286,23 +20823,23 @@ erased29:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys30
+	JNZ          keys91
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys30:
+keys91:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed31
+	JNE  decayed92
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed31:
+decayed92:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows33
+	JLE   rows94
 
-row32:
+row93:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -17322,9 +20859,9 @@ row32:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row32
+	JNZ          row93
 
-rows33:
+rows94:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -17338,9 +20875,9 @@ rows33:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds34
+	JEQ          adds95
 	CMPQ         DX, $0x01
-	JEQ          streams35
+	JEQ          streams96
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -17348,9 +20885,9 @@ rows33:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written36
+	JMP          written97
 
-streams35:
+streams96:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -17358,9 +20895,9 @@ streams35:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written36
+	JMP      written97
 
-adds34:
+adds95:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -17373,13 +20910,19 @@ adds34:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written36:
+written97:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  296(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  304(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -17391,19 +20934,22 @@ written36:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD37
+	JZ    noD98
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD37:
+noD98:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off38
+	JL    off99
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off38:
+off99:
+stepped75:
+	CMPQ 80(SP), $0x00
+	JG   step73
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -17431,13 +20977,13 @@ main:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward39
+	JZ    forward100
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward39:
+forward100:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -17446,13 +20992,13 @@ forward39:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward40
+	JZ    forward101
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward40:
+forward101:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -17462,13 +21008,13 @@ forward40:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward41
+	JZ    forward102
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward41:
+forward102:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -17478,13 +21024,13 @@ forward41:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward42
+	JZ    forward103
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward42:
+forward103:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -17524,24 +21070,24 @@ forward42:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams44
+	JEQ     streams105
 	MOVQ    $0x00000002, AX
-	JMP     mode43
+	JMP     mode104
 
-streams44:
+streams105:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode43
+	JEQ   mode104
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode43
+	JNZ   mode104
 	MOVQ  $0x00000001, AX
 
-mode43:
+mode104:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -17576,22 +21122,22 @@ mode43:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next45:
+next106:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others48
+	JNE    others109
 	CMPQ   80(SP), $0x03
-	JL     apart49
+	JL     apart110
 	CMPQ   224(SP), $0x00
-	JEQ    apart49
+	JEQ    apart110
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17623,21 +21169,21 @@ next45:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment52:
+segment113:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched56
+	JL    fetched117
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched56
+	JLE   fetched117
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch57:
+fetch118:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -17647,9 +21193,9 @@ fetch57:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch57
+	JNZ        fetch118
 
-fetched56:
+fetched117:
 	MOVQ    168(SP), R8
 	MOVQ    176(SP), R9
 	CMPQ    R9, R8
@@ -17657,14 +21203,14 @@ fetched56:
 	SUBQ    R8, R9
 	MOVQ    R9, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first53
+	JEQ     first114
 	MOVQ    88(SP), R9
 	CMPL    (R9), $0x3f800000
-	JNE     decays54
+	JNE     decays115
 	SUBQ    $0x02, R8
-	JL      odd59
+	JL      odd120
 
-loop58:
+loop119:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -17757,11 +21303,11 @@ loop58:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop58
+	JGE          loop119
 
-odd59:
+odd120:
 	ADDQ         $0x02, R8
-	JZ           rest55
+	JZ           rest116
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -17809,22 +21355,22 @@ odd59:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest55
+	JMP          rest116
 
-decays54:
+decays115:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar60
+	JEQ   scalar121
 	TESTQ R9, R9
-	JNZ   keys61
+	JNZ   keys122
 
-scalar60:
+scalar121:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys61:
+keys122:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -17832,9 +21378,9 @@ keys61:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest55
+	JLE   rest116
 
-loop62:
+loop123:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -17888,23 +21434,23 @@ loop62:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop62
-	JMP          rest55
+	JNZ          loop123
+	JMP          rest116
 
-first53:
+first114:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar63
+	JEQ   scalar124
 	TESTQ R9, R9
-	JNZ   keys64
+	JNZ   keys125
 
-scalar63:
+scalar124:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys64:
+keys125:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -17912,9 +21458,9 @@ keys64:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest55
+	JLE   rest116
 
-loop65:
+loop126:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -17956,11 +21502,11 @@ loop65:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop65
+	JNZ          loop126
 
-rest55:
+rest116:
 	CMPQ         176(SP), $0x00
-	JG           segment52
+	JG           segment113
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -18075,9 +21621,9 @@ rest55:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds66
+	JEQ          adds127
 	CMPQ         AX, $0x01
-	JEQ          streams67
+	JEQ          streams128
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -18096,9 +21642,9 @@ rest55:
 	VMOVUPS      Z16, 64(DX)
 	VMOVUPS      Z17, 128(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written68
+	JMP          written129
 
-streams67:
+streams128:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -18117,9 +21663,9 @@ streams67:
 	VMOVNTPS Z16, 64(DX)
 	VMOVNTPS Z17, 128(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written68
+	JMP      written129
 
-adds66:
+adds127:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -18157,7 +21703,7 @@ adds66:
 	VMOVUPS Z21, 128(DX)
 	MOVQ    AX, 24(SP)
 
-written68:
+written129:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -18177,35 +21723,35 @@ written68:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD69
+	JZ     noD130
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD69:
+noD130:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off70
+	JL    off131
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off70:
+off131:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart49:
+apart110:
 	CMPQ  232(SP), $0x00
-	JEQ   taken51
+	JEQ   taken112
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows72
+	JLE   rows133
 
-row71:
+row132:
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VMOVUPS      128(CX), Z20
@@ -18227,33 +21773,33 @@ row71:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row71
+	JNZ          row132
 
-rows72:
+rows133:
 	MOVQ $0x00000000, 232(SP)
 
-taken51:
+taken112:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record50
+	JEQ  record111
 	ADDQ $0x00000040, 224(SP)
 
-record50:
-	JMP single46
+record111:
+	JMP single107
 
-others48:
+others109:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others73
+	JNE    others134
 	CMPQ   80(SP), $0x02
-	JL     apart74
+	JL     apart135
 	CMPQ   224(SP), $0x00
-	JEQ    apart74
+	JEQ    apart135
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart74
+	JNE    apart135
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18289,21 +21835,21 @@ others48:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment77:
+segment138:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched81
+	JL    fetched142
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched81
+	JLE   fetched142
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch82:
+fetch143:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -18311,9 +21857,9 @@ fetch82:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch82
+	JNZ        fetch143
 
-fetched81:
+fetched142:
 	MOVQ    168(SP), R9
 	MOVQ    176(SP), R10
 	CMPQ    R10, R9
@@ -18321,14 +21867,14 @@ fetched81:
 	SUBQ    R9, R10
 	MOVQ    R10, 176(SP)
 	CMPQ    232(SP), $0x00
-	JEQ     first78
+	JEQ     first139
 	MOVQ    88(SP), R10
 	CMPL    (R10), $0x3f800000
-	JNE     decays79
+	JNE     decays140
 	SUBQ    $0x02, R9
-	JL      odd84
+	JL      odd145
 
-loop83:
+loop144:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -18414,11 +21960,11 @@ loop83:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop83
+	JGE          loop144
 
-odd84:
+odd145:
 	ADDQ         $0x02, R9
-	JZ           rest80
+	JZ           rest141
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -18463,22 +22009,22 @@ odd84:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest80
+	JMP          rest141
 
-decays79:
+decays140:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar85
+	JEQ   scalar146
 	TESTQ R10, R10
-	JNZ   keys86
+	JNZ   keys147
 
-scalar85:
+scalar146:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys86:
+keys147:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -18486,9 +22032,9 @@ keys86:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest80
+	JLE   rest141
 
-loop87:
+loop148:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -18538,23 +22084,23 @@ loop87:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop87
-	JMP          rest80
+	JNZ          loop148
+	JMP          rest141
 
-first78:
+first139:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar88
+	JEQ   scalar149
 	TESTQ R10, R10
-	JNZ   keys89
+	JNZ   keys150
 
-scalar88:
+scalar149:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys89:
+keys150:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -18562,9 +22108,9 @@ keys89:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest80
+	JLE   rest141
 
-loop90:
+loop151:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VMOVUPS      128(DX), Z20
@@ -18607,11 +22153,11 @@ loop90:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop90
+	JNZ          loop151
 
-rest80:
+rest141:
 	CMPQ         176(SP), $0x00
-	JG           segment77
+	JG           segment138
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -18705,9 +22251,9 @@ rest80:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds91
+	JEQ          adds152
 	CMPQ         AX, $0x01
-	JEQ          streams92
+	JEQ          streams153
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -18735,9 +22281,9 @@ rest80:
 	VMOVUPS      Z16, 64(DX)
 	VMOVUPS      Z17, 128(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written93
+	JMP          written154
 
-streams92:
+streams153:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -18765,9 +22311,9 @@ streams92:
 	VMOVNTPS Z16, 64(DX)
 	VMOVNTPS Z17, 128(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written93
+	JMP      written154
 
-adds91:
+adds152:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -18820,7 +22366,7 @@ adds91:
 	VMOVUPS Z21, 128(DX)
 	MOVQ    AX, 24(SP)
 
-written93:
+written154:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -18840,35 +22386,35 @@ written93:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD94
+	JZ     noD155
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD94:
+noD155:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off95
+	JL    off156
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off95:
+off156:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart74:
+apart135:
 	CMPQ  232(SP), $0x00
-	JEQ   taken76
+	JEQ   taken137
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows97
+	JLE   rows158
 
-row96:
+row157:
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VMOVUPS      128(CX), Z20
@@ -18886,39 +22432,39 @@ row96:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row96
+	JNZ          row157
 
-rows97:
+rows158:
 	MOVQ $0x00000000, 232(SP)
 
-taken76:
+taken137:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record75
+	JEQ  record136
 	ADDQ $0x00000040, 224(SP)
 
-record75:
-	JMP single46
+record136:
+	JMP single107
 
-others73:
+others134:
 	MOVQ $0x00000001, 248(SP)
 
-single46:
+single107:
 	CMPQ   80(SP), $0x00
-	JLE    end47
+	JLE    end108
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 264(SP)
-	MOVQ   CX, 272(SP)
+	MOVQ   AX, 312(SP)
+	MOVQ   CX, 320(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads100
+	JLE    heads161
 	CMPQ   184(SP), $0x02
-	JEQ    heads101
+	JEQ    heads162
 	CMPQ   184(SP), $0x03
-	JEQ    heads102
+	JEQ    heads163
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18930,19 +22476,19 @@ single46:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar104
+	JEQ    scalar165
 	TESTQ  BX, BX
-	JNZ    keys105
+	JNZ    keys166
 
-scalar104:
+scalar165:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys105:
+keys166:
 	TESTQ DX, DX
-	JLE   erased107
+	JLE   erased168
 
-erase106:
+erase167:
 	VBROADCASTSS (AX), Z15
 	VBROADCASTSS (BX), Z16
 	VMULPS       Z16, Z15, Z15
@@ -18956,9 +22502,9 @@ erase106:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase106
+	JNZ          erase167
 
-erased107:
+erased168:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -19008,22 +22554,22 @@ erased107:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys108
+	JNZ          keys169
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys108:
+keys169:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed109
+	JNE  decayed170
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed109:
+decayed170:
 	TESTQ DI, DI
-	JLE   rows111
+	JLE   rows172
 
-row110:
+row171:
 	VBROADCASTSS (R9), Z16
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z15
@@ -19059,9 +22605,9 @@ row110:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row110
+	JNZ          row171
 
-rows111:
+rows172:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -19091,9 +22637,9 @@ rows111:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds112
+	JEQ          adds173
 	CMPQ         DX, $0x01
-	JEQ          streams113
+	JEQ          streams174
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -19123,9 +22669,9 @@ rows111:
 	VMOVUPS      Z10, 64(DI)
 	VMOVUPS      Z11, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written114
+	JMP          written175
 
-streams113:
+streams174:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -19155,9 +22701,9 @@ streams113:
 	VMOVNTPS Z10, 64(DI)
 	VMOVNTPS Z11, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written114
+	JMP      written175
 
-adds112:
+adds173:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -19212,7 +22758,7 @@ adds112:
 	VMOVUPS Z15, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written114:
+written175:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -19225,9 +22771,9 @@ written114:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out103
+	JMP  out164
 
-heads102:
+heads163:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19239,19 +22785,19 @@ heads102:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar115
+	JEQ    scalar176
 	TESTQ  BX, BX
-	JNZ    keys116
+	JNZ    keys177
 
-scalar115:
+scalar176:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys116:
+keys177:
 	TESTQ DX, DX
-	JLE   erased118
+	JLE   erased179
 
-erase117:
+erase178:
 	VBROADCASTSS (AX), Z12
 	VBROADCASTSS (BX), Z13
 	VMULPS       Z13, Z12, Z12
@@ -19265,9 +22811,9 @@ erase117:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase117
+	JNZ          erase178
 
-erased118:
+erased179:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -19313,22 +22859,22 @@ erased118:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys119
+	JNZ          keys180
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys119:
+keys180:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed120
+	JNE  decayed181
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed120:
+decayed181:
 	TESTQ DI, DI
-	JLE   rows122
+	JLE   rows183
 
-row121:
+row182:
 	VBROADCASTSS (R8), Z13
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z12
@@ -19360,9 +22906,9 @@ row121:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row121
+	JNZ          row182
 
-rows122:
+rows183:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -19387,9 +22933,9 @@ rows122:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds123
+	JEQ          adds184
 	CMPQ         DX, $0x01
-	JEQ          streams124
+	JEQ          streams185
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -19412,9 +22958,9 @@ rows122:
 	VMOVUPS      Z7, 64(DI)
 	VMOVUPS      Z8, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written125
+	JMP          written186
 
-streams124:
+streams185:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -19437,9 +22983,9 @@ streams124:
 	VMOVNTPS Z7, 64(DI)
 	VMOVNTPS Z8, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written125
+	JMP      written186
 
-adds123:
+adds184:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -19481,7 +23027,7 @@ adds123:
 	VMOVUPS Z12, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written125:
+written186:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -19492,9 +23038,9 @@ written125:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out103
+	JMP  out164
 
-heads101:
+heads162:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19506,19 +23052,19 @@ heads101:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar126
+	JEQ    scalar187
 	TESTQ  BX, BX
-	JNZ    keys127
+	JNZ    keys188
 
-scalar126:
+scalar187:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys127:
+keys188:
 	TESTQ DX, DX
-	JLE   erased129
+	JLE   erased190
 
-erase128:
+erase189:
 	VBROADCASTSS (AX), Z9
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z9, Z9
@@ -19532,9 +23078,9 @@ erase128:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase128
+	JNZ          erase189
 
-erased129:
+erased190:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -19577,22 +23123,22 @@ erased129:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys130
+	JNZ          keys191
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys130:
+keys191:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed131
+	JNE  decayed192
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed131:
+decayed192:
 	TESTQ DI, DI
-	JLE   rows133
+	JLE   rows194
 
-row132:
+row193:
 	VBROADCASTSS (R8), Z10
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z9
@@ -19620,9 +23166,9 @@ row132:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row132
+	JNZ          row193
 
-rows133:
+rows194:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -19642,9 +23188,9 @@ rows133:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds134
+	JEQ          adds195
 	CMPQ         DX, $0x01
-	JEQ          streams135
+	JEQ          streams196
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -19660,9 +23206,9 @@ rows133:
 	VMOVUPS      Z4, 64(DI)
 	VMOVUPS      Z5, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written136
+	JMP          written197
 
-streams135:
+streams196:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -19678,9 +23224,9 @@ streams135:
 	VMOVNTPS Z4, 64(DI)
 	VMOVNTPS Z5, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written136
+	JMP      written197
 
-adds134:
+adds195:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -19709,7 +23255,7 @@ adds134:
 	VMOVUPS Z9, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written136:
+written197:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -19718,9 +23264,9 @@ written136:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out103
+	JMP  out164
 
-heads100:
+heads161:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19732,19 +23278,19 @@ heads100:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar137
+	JEQ    scalar198
 	TESTQ  BX, BX
-	JNZ    keys138
+	JNZ    keys199
 
-scalar137:
+scalar198:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys138:
+keys199:
 	TESTQ DX, DX
-	JLE   erased140
+	JLE   erased201
 
-erase139:
+erase200:
 	VBROADCASTSS (AX), Z6
 	VBROADCASTSS (BX), Z8
 	VMULPS       Z8, Z6, Z6
@@ -19758,9 +23304,9 @@ erase139:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase139
+	JNZ          erase200
 
-erased140:
+erased201:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -19800,22 +23346,22 @@ erased140:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys141
+	JNZ          keys202
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys141:
+keys202:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed142
+	JNE  decayed203
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed142:
+decayed203:
 	TESTQ DI, DI
-	JLE   rows144
+	JLE   rows205
 
-row143:
+row204:
 	VBROADCASTSS (R8), Z8
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z6
@@ -19839,9 +23385,9 @@ row143:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row143
+	JNZ          row204
 
-rows144:
+rows205:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -19856,9 +23402,9 @@ rows144:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds145
+	JEQ          adds206
 	CMPQ         DX, $0x01
-	JEQ          streams146
+	JEQ          streams207
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -19867,9 +23413,9 @@ rows144:
 	VMOVUPS      Z1, 64(DI)
 	VMOVUPS      Z2, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written147
+	JMP          written208
 
-streams146:
+streams207:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -19878,9 +23424,9 @@ streams146:
 	VMOVNTPS Z1, 64(DI)
 	VMOVNTPS Z2, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written147
+	JMP      written208
 
-adds145:
+adds206:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -19896,7 +23442,7 @@ adds145:
 	VMOVUPS Z6, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written147:
+written208:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -19904,16 +23450,16 @@ written147:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out103:
-heads148:
+out164:
+heads209:
 	CMPQ   184(SP), $0x00
-	JLE    token98
+	JLE    token159
 	CMPQ   184(SP), $0x01
-	JLE    heads149
+	JLE    heads210
 	CMPQ   184(SP), $0x02
-	JEQ    heads150
+	JEQ    heads211
 	CMPQ   184(SP), $0x03
-	JEQ    heads151
+	JEQ    heads212
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19939,9 +23485,9 @@ heads148:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows154
+	JLE    rows215
 
-row153:
+row214:
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VMOVUPS      128(DX), Z14
@@ -19965,9 +23511,9 @@ row153:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row153
+	JNZ          row214
 
-rows154:
+rows215:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -19997,9 +23543,9 @@ rows154:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds155
+	JEQ          adds216
 	CMPQ         DX, $0x01
-	JEQ          streams156
+	JEQ          streams217
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -20029,9 +23575,9 @@ rows154:
 	VMOVUPS      Z10, 64(DI)
 	VMOVUPS      Z11, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written157
+	JMP          written218
 
-streams156:
+streams217:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -20061,9 +23607,9 @@ streams156:
 	VMOVNTPS Z10, 64(DI)
 	VMOVNTPS Z11, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written157
+	JMP      written218
 
-adds155:
+adds216:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -20118,7 +23664,7 @@ adds155:
 	VMOVUPS Z15, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written157:
+written218:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -20131,9 +23677,9 @@ written157:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out152
+	JMP  out213
 
-heads151:
+heads212:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20155,9 +23701,9 @@ heads151:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows159
+	JLE    rows220
 
-row158:
+row219:
 	VMOVUPS      (DX), Z9
 	VMOVUPS      64(DX), Z10
 	VMOVUPS      128(DX), Z11
@@ -20177,9 +23723,9 @@ row158:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row158
+	JNZ          row219
 
-rows159:
+rows220:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -20204,9 +23750,9 @@ rows159:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds160
+	JEQ          adds221
 	CMPQ         DX, $0x01
-	JEQ          streams161
+	JEQ          streams222
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -20229,9 +23775,9 @@ rows159:
 	VMOVUPS      Z7, 64(DI)
 	VMOVUPS      Z8, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written162
+	JMP          written223
 
-streams161:
+streams222:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -20254,9 +23800,9 @@ streams161:
 	VMOVNTPS Z7, 64(DI)
 	VMOVNTPS Z8, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written162
+	JMP      written223
 
-adds160:
+adds221:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -20298,7 +23844,7 @@ adds160:
 	VMOVUPS Z12, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written162:
+written223:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -20309,9 +23855,9 @@ written162:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out152
+	JMP  out213
 
-heads150:
+heads211:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20330,9 +23876,9 @@ heads150:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows164
+	JLE    rows225
 
-row163:
+row224:
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VMOVUPS      128(DX), Z8
@@ -20348,9 +23894,9 @@ row163:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row163
+	JNZ          row224
 
-rows164:
+rows225:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -20370,9 +23916,9 @@ rows164:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds165
+	JEQ          adds226
 	CMPQ         DX, $0x01
-	JEQ          streams166
+	JEQ          streams227
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -20388,9 +23934,9 @@ rows164:
 	VMOVUPS      Z4, 64(DI)
 	VMOVUPS      Z5, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written167
+	JMP          written228
 
-streams166:
+streams227:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -20406,9 +23952,9 @@ streams166:
 	VMOVNTPS Z4, 64(DI)
 	VMOVNTPS Z5, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written167
+	JMP      written228
 
-adds165:
+adds226:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -20437,7 +23983,7 @@ adds165:
 	VMOVUPS Z9, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written167:
+written228:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -20446,9 +23992,9 @@ written167:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out152
+	JMP  out213
 
-heads149:
+heads210:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20464,9 +24010,9 @@ heads149:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows169
+	JLE    rows230
 
-row168:
+row229:
 	VBROADCASTSS (AX), Z7
 	VMOVUPS      (DX), Z3
 	VFMADD231PS  Z3, Z7, Z0
@@ -20478,9 +24024,9 @@ row168:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row168
+	JNZ          row229
 
-rows169:
+rows230:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -20495,9 +24041,9 @@ rows169:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds170
+	JEQ          adds231
 	CMPQ         DX, $0x01
-	JEQ          streams171
+	JEQ          streams232
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -20506,9 +24052,9 @@ rows169:
 	VMOVUPS      Z1, 64(DI)
 	VMOVUPS      Z2, 128(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written172
+	JMP          written233
 
-streams171:
+streams232:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -20517,9 +24063,9 @@ streams171:
 	VMOVNTPS Z1, 64(DI)
 	VMOVNTPS Z2, 128(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written172
+	JMP      written233
 
-adds170:
+adds231:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -20535,7 +24081,7 @@ adds170:
 	VMOVUPS Z6, 128(DI)
 	MOVQ    DX, 24(SP)
 
-written172:
+written233:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -20543,12 +24089,12 @@ written172:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out152:
-	JMP heads148
+out213:
+	JMP heads209
 
-token98:
-	MOVQ  264(SP), AX
-	MOVQ  272(SP), CX
+token159:
+	MOVQ  312(SP), AX
+	MOVQ  320(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -20564,24 +24110,24 @@ token98:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD173
+	JZ    noD234
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD173:
+noD234:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off174
+	JL    off235
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off174:
+off235:
 	DECQ 248(SP)
-	JNZ  single46
-	JMP  next45
+	JNZ  single107
+	JMP  next106
 
-end47:
+end108:
 	ADDQ $+192, 192(SP)
 	SUBQ $+48, 72(SP)
 	MOVQ $-1, AX
@@ -20608,13 +24154,13 @@ two:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward175
+	JZ    forward236
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward175:
+forward236:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -20623,13 +24169,13 @@ forward175:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward176
+	JZ    forward237
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward176:
+forward237:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -20639,13 +24185,13 @@ forward176:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward177
+	JZ    forward238
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward177:
+forward238:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -20655,13 +24201,13 @@ forward177:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward178
+	JZ    forward239
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward178:
+forward239:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -20701,24 +24247,24 @@ forward178:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams180
+	JEQ     streams241
 	MOVQ    $0x00000002, AX
-	JMP     mode179
+	JMP     mode240
 
-streams180:
+streams241:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode179
+	JEQ   mode240
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode179
+	JNZ   mode240
 	MOVQ  $0x00000001, AX
 
-mode179:
+mode240:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -20753,22 +24299,22 @@ mode179:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next181:
+next242:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others184
+	JNE    others245
 	CMPQ   80(SP), $0x03
-	JL     apart185
+	JL     apart246
 	CMPQ   224(SP), $0x00
-	JEQ    apart185
+	JEQ    apart246
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart185
+	JNE    apart246
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart185
+	JNE    apart246
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20794,21 +24340,21 @@ next181:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment188:
+segment249:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched192
+	JL    fetched253
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched192
+	JLE   fetched253
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch193:
+fetch254:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -20818,9 +24364,9 @@ fetch193:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch193
+	JNZ        fetch254
 
-fetched192:
+fetched253:
 	MOVQ         168(SP), R8
 	MOVQ         176(SP), R9
 	CMPQ         R9, R8
@@ -20828,10 +24374,10 @@ fetched192:
 	SUBQ         R8, R9
 	MOVQ         R9, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first189
+	JEQ          first250
 	MOVQ         88(SP), R9
 	CMPL         (R9), $0x3f800000
-	JNE          decays190
+	JNE          decays251
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VBROADCASTSS (AX), Z14
@@ -20848,9 +24394,9 @@ fetched192:
 	VMOVUPS      Z13, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R8
-	JL           odd195
+	JL           odd256
 
-loop194:
+loop255:
 	VMOVUPS      (DX), Z22
 	VMOVUPS      64(DX), Z23
 	VBROADCASTSS 4(AX), Z25
@@ -20923,11 +24469,11 @@ loop194:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop194
+	JGE          loop255
 
-odd195:
+odd256:
 	ADDQ         $0x02, R8
-	JZ           last196
+	JZ           last257
 	VMOVUPS      (DX), Z22
 	VMOVUPS      64(DX), Z23
 	VBROADCASTSS 4(AX), Z15
@@ -20985,9 +24531,9 @@ odd195:
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read197
+	JMP          read258
 
-last196:
+last257:
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z12, Z28, Z0
 	VFMADD231PS  Z13, Z28, Z1
@@ -21011,23 +24557,23 @@ last196:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read197:
-	JMP rest191
+read258:
+	JMP rest252
 
-decays190:
+decays251:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar198
+	JEQ   scalar259
 	TESTQ R9, R9
-	JNZ   keys199
+	JNZ   keys260
 
-scalar198:
+scalar259:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys199:
+keys260:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -21035,9 +24581,9 @@ keys199:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest191
+	JLE   rest252
 
-loop200:
+loop261:
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VMOVSS       (AX), X14
@@ -21081,23 +24627,23 @@ loop200:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop200
-	JMP          rest191
+	JNZ          loop261
+	JMP          rest252
 
-first189:
+first250:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar201
+	JEQ   scalar262
 	TESTQ R9, R9
-	JNZ   keys202
+	JNZ   keys263
 
-scalar201:
+scalar262:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys202:
+keys263:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -21105,9 +24651,9 @@ keys202:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest191
+	JLE   rest252
 
-loop203:
+loop264:
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VBROADCASTSS (R9), Z15
@@ -21140,11 +24686,11 @@ loop203:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop203
+	JNZ          loop264
 
-rest191:
+rest252:
 	CMPQ         176(SP), $0x00
-	JG           segment188
+	JG           segment249
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -21238,9 +24784,9 @@ rest191:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds204
+	JEQ          adds265
 	CMPQ         AX, $0x01
-	JEQ          streams205
+	JEQ          streams266
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -21256,9 +24802,9 @@ rest191:
 	VMOVUPS      Z10, (DX)
 	VMOVUPS      Z11, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written206
+	JMP          written267
 
-streams205:
+streams266:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -21274,9 +24820,9 @@ streams205:
 	VMOVNTPS Z10, (DX)
 	VMOVNTPS Z11, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written206
+	JMP      written267
 
-adds204:
+adds265:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -21305,7 +24851,7 @@ adds204:
 	VMOVUPS Z14, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written206:
+written267:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -21325,35 +24871,35 @@ written206:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD207
+	JZ     noD268
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD207:
+noD268:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off208
+	JL    off269
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off208:
+off269:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next181
+	JMP  next242
 
-apart185:
+apart246:
 	CMPQ  232(SP), $0x00
-	JEQ   taken187
+	JEQ   taken248
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows210
+	JLE   rows271
 
-row209:
+row270:
 	VMOVUPS      (CX), Z12
 	VMOVUPS      64(CX), Z13
 	VBROADCASTSS (AX), Z14
@@ -21371,33 +24917,33 @@ row209:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row209
+	JNZ          row270
 
-rows210:
+rows271:
 	MOVQ $0x00000000, 232(SP)
 
-taken187:
+taken248:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record186
+	JEQ  record247
 	ADDQ $0x00000040, 224(SP)
 
-record186:
-	JMP single182
+record247:
+	JMP single243
 
-others184:
+others245:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others211
+	JNE    others272
 	CMPQ   80(SP), $0x02
-	JL     apart212
+	JL     apart273
 	CMPQ   224(SP), $0x00
-	JEQ    apart212
+	JEQ    apart273
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart212
+	JNE    apart273
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -21427,21 +24973,21 @@ others184:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment215:
+segment276:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched219
+	JL    fetched280
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched219
+	JLE   fetched280
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch220:
+fetch281:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -21449,9 +24995,9 @@ fetch220:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch220
+	JNZ        fetch281
 
-fetched219:
+fetched280:
 	MOVQ         168(SP), R9
 	MOVQ         176(SP), R10
 	CMPQ         R10, R9
@@ -21459,10 +25005,10 @@ fetched219:
 	SUBQ         R9, R10
 	MOVQ         R10, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first216
+	JEQ          first277
 	MOVQ         88(SP), R10
 	CMPL         (R10), $0x3f800000
-	JNE          decays217
+	JNE          decays278
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VBROADCASTSS (AX), Z14
@@ -21475,9 +25021,9 @@ fetched219:
 	VMOVUPS      Z13, 64(DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R9
-	JL           odd222
+	JL           odd283
 
-loop221:
+loop282:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VMOVSS       4(AX), X22
@@ -21545,11 +25091,11 @@ loop221:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop221
+	JGE          loop282
 
-odd222:
+odd283:
 	ADDQ         $0x02, R9
-	JZ           last223
+	JZ           last284
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VMOVSS       4(AX), X26
@@ -21605,9 +25151,9 @@ odd222:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read224
+	JMP          read285
 
-last223:
+last284:
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z12, Z28, Z0
 	VFMADD231PS  Z13, Z28, Z1
@@ -21632,23 +25178,23 @@ last223:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read224:
-	JMP rest218
+read285:
+	JMP rest279
 
-decays217:
+decays278:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar225
+	JEQ   scalar286
 	TESTQ R10, R10
-	JNZ   keys226
+	JNZ   keys287
 
-scalar225:
+scalar286:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys226:
+keys287:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -21656,9 +25202,9 @@ keys226:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest218
+	JLE   rest279
 
-loop227:
+loop288:
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VMOVSS       (AX), X14
@@ -21699,23 +25245,23 @@ loop227:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop227
-	JMP          rest218
+	JNZ          loop288
+	JMP          rest279
 
-first216:
+first277:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar228
+	JEQ   scalar289
 	TESTQ R10, R10
-	JNZ   keys229
+	JNZ   keys290
 
-scalar228:
+scalar289:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys229:
+keys290:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -21723,9 +25269,9 @@ keys229:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest218
+	JLE   rest279
 
-loop230:
+loop291:
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VBROADCASTSS (R10), Z15
@@ -21760,11 +25306,11 @@ loop230:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop230
+	JNZ          loop291
 
-rest218:
+rest279:
 	CMPQ         176(SP), $0x00
-	JG           segment215
+	JG           segment276
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -21841,9 +25387,9 @@ rest218:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds231
+	JEQ          adds292
 	CMPQ         AX, $0x01
-	JEQ          streams232
+	JEQ          streams293
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -21867,9 +25413,9 @@ rest218:
 	VMOVUPS      Z10, (DX)
 	VMOVUPS      Z11, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written233
+	JMP          written294
 
-streams232:
+streams293:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -21893,9 +25439,9 @@ streams232:
 	VMOVNTPS Z10, (DX)
 	VMOVNTPS Z11, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written233
+	JMP      written294
 
-adds231:
+adds292:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -21936,7 +25482,7 @@ adds231:
 	VMOVUPS Z14, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written233:
+written294:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -21956,35 +25502,35 @@ written233:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD234
+	JZ     noD295
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD234:
+noD295:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off235
+	JL    off296
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off235:
+off296:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next181
+	JMP  next242
 
-apart212:
+apart273:
 	CMPQ  232(SP), $0x00
-	JEQ   taken214
+	JEQ   taken275
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows237
+	JLE   rows298
 
-row236:
+row297:
 	VMOVUPS      (CX), Z12
 	VMOVUPS      64(CX), Z13
 	VBROADCASTSS (AX), Z14
@@ -21998,39 +25544,39 @@ row236:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row236
+	JNZ          row297
 
-rows237:
+rows298:
 	MOVQ $0x00000000, 232(SP)
 
-taken214:
+taken275:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record213
+	JEQ  record274
 	ADDQ $0x00000040, 224(SP)
 
-record213:
-	JMP single182
+record274:
+	JMP single243
 
-others211:
+others272:
 	MOVQ $0x00000001, 248(SP)
 
-single182:
+single243:
 	CMPQ   80(SP), $0x00
-	JLE    end183
+	JLE    end244
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 280(SP)
-	MOVQ   CX, 288(SP)
+	MOVQ   AX, 328(SP)
+	MOVQ   CX, 336(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads240
+	JLE    heads301
 	CMPQ   184(SP), $0x02
-	JEQ    heads241
+	JEQ    heads302
 	CMPQ   184(SP), $0x03
-	JEQ    heads242
+	JEQ    heads303
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -22041,19 +25587,19 @@ single182:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar244
+	JEQ    scalar305
 	TESTQ  BX, BX
-	JNZ    keys245
+	JNZ    keys306
 
-scalar244:
+scalar305:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys245:
+keys306:
 	TESTQ DX, DX
-	JLE   erased247
+	JLE   erased308
 
-erase246:
+erase307:
 	VBROADCASTSS (AX), Z10
 	VBROADCASTSS (BX), Z11
 	VMULPS       Z11, Z10, Z10
@@ -22065,9 +25611,9 @@ erase246:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase246
+	JNZ          erase307
 
-erased247:
+erased308:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -22110,22 +25656,22 @@ erased247:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys248
+	JNZ          keys309
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys248:
+keys309:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed249
+	JNE  decayed310
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed249:
+decayed310:
 	TESTQ DI, DI
-	JLE   rows251
+	JLE   rows312
 
-row250:
+row311:
 	VBROADCASTSS (R9), Z11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z10
@@ -22153,9 +25699,9 @@ row250:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row250
+	JNZ          row311
 
-rows251:
+rows312:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -22181,9 +25727,9 @@ rows251:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds252
+	JEQ          adds313
 	CMPQ         DX, $0x01
-	JEQ          streams253
+	JEQ          streams314
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -22209,9 +25755,9 @@ rows251:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written254
+	JMP          written315
 
-streams253:
+streams314:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -22237,9 +25783,9 @@ streams253:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written254
+	JMP      written315
 
-adds252:
+adds313:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -22282,7 +25828,7 @@ adds252:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written254:
+written315:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -22295,9 +25841,9 @@ written254:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out243
+	JMP  out304
 
-heads242:
+heads303:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -22308,19 +25854,19 @@ heads242:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar255
+	JEQ    scalar316
 	TESTQ  BX, BX
-	JNZ    keys256
+	JNZ    keys317
 
-scalar255:
+scalar316:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys256:
+keys317:
 	TESTQ DX, DX
-	JLE   erased258
+	JLE   erased319
 
-erase257:
+erase318:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z9
 	VMULPS       Z9, Z8, Z8
@@ -22332,9 +25878,9 @@ erase257:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase257
+	JNZ          erase318
 
-erased258:
+erased319:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -22374,22 +25920,22 @@ erased258:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys259
+	JNZ          keys320
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys259:
+keys320:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed260
+	JNE  decayed321
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed260:
+decayed321:
 	TESTQ DI, DI
-	JLE   rows262
+	JLE   rows323
 
-row261:
+row322:
 	VBROADCASTSS (R8), Z9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -22414,9 +25960,9 @@ row261:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row261
+	JNZ          row322
 
-rows262:
+rows323:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -22438,9 +25984,9 @@ rows262:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds263
+	JEQ          adds324
 	CMPQ         DX, $0x01
-	JEQ          streams264
+	JEQ          streams325
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -22460,9 +26006,9 @@ rows262:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written265
+	JMP          written326
 
-streams264:
+streams325:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -22482,9 +26028,9 @@ streams264:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written265
+	JMP      written326
 
-adds263:
+adds324:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -22517,7 +26063,7 @@ adds263:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written265:
+written326:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -22528,9 +26074,9 @@ written265:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out243
+	JMP  out304
 
-heads241:
+heads302:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -22541,19 +26087,19 @@ heads241:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar266
+	JEQ    scalar327
 	TESTQ  BX, BX
-	JNZ    keys267
+	JNZ    keys328
 
-scalar266:
+scalar327:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys267:
+keys328:
 	TESTQ DX, DX
-	JLE   erased269
+	JLE   erased330
 
-erase268:
+erase329:
 	VBROADCASTSS (AX), Z6
 	VBROADCASTSS (BX), Z7
 	VMULPS       Z7, Z6, Z6
@@ -22565,9 +26111,9 @@ erase268:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase268
+	JNZ          erase329
 
-erased269:
+erased330:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -22605,22 +26151,22 @@ erased269:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys270
+	JNZ          keys331
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys270:
+keys331:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed271
+	JNE  decayed332
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed271:
+decayed332:
 	TESTQ DI, DI
-	JLE   rows273
+	JLE   rows334
 
-row272:
+row333:
 	VBROADCASTSS (R8), Z7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z6
@@ -22642,9 +26188,9 @@ row272:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row272
+	JNZ          row333
 
-rows273:
+rows334:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -22662,9 +26208,9 @@ rows273:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds274
+	JEQ          adds335
 	CMPQ         DX, $0x01
-	JEQ          streams275
+	JEQ          streams336
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -22678,9 +26224,9 @@ rows273:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written276
+	JMP          written337
 
-streams275:
+streams336:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -22694,9 +26240,9 @@ streams275:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written276
+	JMP      written337
 
-adds274:
+adds335:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -22719,7 +26265,7 @@ adds274:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written276:
+written337:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -22728,9 +26274,9 @@ written276:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out243
+	JMP  out304
 
-heads240:
+heads301:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -22741,19 +26287,19 @@ heads240:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar277
+	JEQ    scalar338
 	TESTQ  BX, BX
-	JNZ    keys278
+	JNZ    keys339
 
-scalar277:
+scalar338:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys278:
+keys339:
 	TESTQ DX, DX
-	JLE   erased280
+	JLE   erased341
 
-erase279:
+erase340:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -22765,9 +26311,9 @@ erase279:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase279
+	JNZ          erase340
 
-erased280:
+erased341:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -22803,22 +26349,22 @@ erased280:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys281
+	JNZ          keys342
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys281:
+keys342:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed282
+	JNE  decayed343
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed282:
+decayed343:
 	TESTQ DI, DI
-	JLE   rows284
+	JLE   rows345
 
-row283:
+row344:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -22837,9 +26383,9 @@ row283:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row283
+	JNZ          row344
 
-rows284:
+rows345:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -22853,9 +26399,9 @@ rows284:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds285
+	JEQ          adds346
 	CMPQ         DX, $0x01
-	JEQ          streams286
+	JEQ          streams347
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -22863,9 +26409,9 @@ rows284:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written287
+	JMP          written348
 
-streams286:
+streams347:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -22873,9 +26419,9 @@ streams286:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written287
+	JMP      written348
 
-adds285:
+adds346:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -22888,7 +26434,7 @@ adds285:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written287:
+written348:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -22896,16 +26442,16 @@ written287:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out243:
-heads288:
+out304:
+heads349:
 	CMPQ   184(SP), $0x00
-	JLE    token238
+	JLE    token299
 	CMPQ   184(SP), $0x01
-	JLE    heads289
+	JLE    heads350
 	CMPQ   184(SP), $0x02
-	JEQ    heads290
+	JEQ    heads351
 	CMPQ   184(SP), $0x03
-	JEQ    heads291
+	JEQ    heads352
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -22927,9 +26473,9 @@ heads288:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows294
+	JLE    rows355
 
-row293:
+row354:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z11
@@ -22948,9 +26494,9 @@ row293:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row293
+	JNZ          row354
 
-rows294:
+rows355:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -22976,9 +26522,9 @@ rows294:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds295
+	JEQ          adds356
 	CMPQ         DX, $0x01
-	JEQ          streams296
+	JEQ          streams357
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -23004,9 +26550,9 @@ rows294:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written297
+	JMP          written358
 
-streams296:
+streams357:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -23032,9 +26578,9 @@ streams296:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written297
+	JMP      written358
 
-adds295:
+adds356:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -23077,7 +26623,7 @@ adds295:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written297:
+written358:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -23090,9 +26636,9 @@ written297:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out292
+	JMP  out353
 
-heads291:
+heads352:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -23111,9 +26657,9 @@ heads291:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows299
+	JLE    rows360
 
-row298:
+row359:
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -23129,9 +26675,9 @@ row298:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row298
+	JNZ          row359
 
-rows299:
+rows360:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -23153,9 +26699,9 @@ rows299:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds300
+	JEQ          adds361
 	CMPQ         DX, $0x01
-	JEQ          streams301
+	JEQ          streams362
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -23175,9 +26721,9 @@ rows299:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written302
+	JMP          written363
 
-streams301:
+streams362:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -23197,9 +26743,9 @@ streams301:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written302
+	JMP      written363
 
-adds300:
+adds361:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -23232,7 +26778,7 @@ adds300:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written302:
+written363:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -23243,9 +26789,9 @@ written302:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out292
+	JMP  out353
 
-heads290:
+heads351:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -23262,9 +26808,9 @@ heads290:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows304
+	JLE    rows365
 
-row303:
+row364:
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -23277,9 +26823,9 @@ row303:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row303
+	JNZ          row364
 
-rows304:
+rows365:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -23297,9 +26843,9 @@ rows304:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds305
+	JEQ          adds366
 	CMPQ         DX, $0x01
-	JEQ          streams306
+	JEQ          streams367
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -23313,9 +26859,9 @@ rows304:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written307
+	JMP          written368
 
-streams306:
+streams367:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -23329,9 +26875,9 @@ streams306:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written307
+	JMP      written368
 
-adds305:
+adds366:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -23354,7 +26900,7 @@ adds305:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written307:
+written368:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -23363,9 +26909,9 @@ written307:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out292
+	JMP  out353
 
-heads289:
+heads350:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -23380,9 +26926,9 @@ heads289:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows309
+	JLE    rows370
 
-row308:
+row369:
 	VBROADCASTSS (AX), Z5
 	VMOVUPS      (DX), Z2
 	VFMADD231PS  Z2, Z5, Z0
@@ -23392,9 +26938,9 @@ row308:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row308
+	JNZ          row369
 
-rows309:
+rows370:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -23408,9 +26954,9 @@ rows309:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds310
+	JEQ          adds371
 	CMPQ         DX, $0x01
-	JEQ          streams311
+	JEQ          streams372
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -23418,9 +26964,9 @@ rows309:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written312
+	JMP          written373
 
-streams311:
+streams372:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -23428,9 +26974,9 @@ streams311:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written312
+	JMP      written373
 
-adds310:
+adds371:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -23443,7 +26989,7 @@ adds310:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written312:
+written373:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -23451,12 +26997,12 @@ written312:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out292:
-	JMP heads288
+out353:
+	JMP heads349
 
-token238:
-	MOVQ  280(SP), AX
-	MOVQ  288(SP), CX
+token299:
+	MOVQ  328(SP), AX
+	MOVQ  336(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -23472,24 +27018,24 @@ token238:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD313
+	JZ    noD374
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD313:
+noD374:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off314
+	JL    off375
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off314:
+off375:
 	DECQ 248(SP)
-	JNZ  single182
-	JMP  next181
+	JNZ  single243
+	JMP  next242
 
-end183:
+end244:
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -23524,13 +27070,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward315
+	JZ      forward376
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward315:
+forward376:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -23539,13 +27085,13 @@ forward315:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward316
+	JZ    forward377
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward316:
+forward377:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -23555,13 +27101,13 @@ forward316:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward317
+	JZ    forward378
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward317:
+forward378:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -23571,13 +27117,13 @@ forward317:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward318
+	JZ    forward379
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward318:
+forward379:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -23617,24 +27163,24 @@ forward318:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams320
+	JEQ     streams381
 	MOVQ    $0x00000002, AX
-	JMP     mode319
+	JMP     mode380
 
-streams320:
+streams381:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode319
+	JEQ   mode380
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode319
+	JNZ   mode380
 	MOVQ  $0x00000001, AX
 
-mode319:
+mode380:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -23669,22 +27215,22 @@ mode319:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next321:
+next382:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others324
+	JNE    others385
 	CMPQ   80(SP), $0x03
-	JL     apart325
+	JL     apart386
 	CMPQ   224(SP), $0x00
-	JEQ    apart325
+	JEQ    apart386
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart325
+	JNE    apart386
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart325
+	JNE    apart386
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -23704,21 +27250,21 @@ next321:
 	LEAQ   320(R8), R8
 	MOVQ   R8, 160(SP)
 
-segment328:
+segment389:
 	MOVQ  160(SP), R8
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R9
 	TESTQ R9, R9
-	JL    fetched332
+	JL    fetched393
 	MOVQ  32(R8), R10
 	TESTQ R10, R10
-	JLE   fetched332
+	JLE   fetched393
 	MOVQ  24(R8), R11
 	SHLQ  $0x02, R11
 	IMULQ R11, R9
 	ADDQ  (R8), R9
 
-fetch333:
+fetch394:
 	MOVQ       R9, R8
 	PREFETCHT1 (R8)
 	ADDQ       R11, R8
@@ -23728,9 +27274,9 @@ fetch333:
 	ADDQ       R11, R8
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        fetch333
+	JNZ        fetch394
 
-fetched332:
+fetched393:
 	MOVQ         168(SP), R8
 	MOVQ         176(SP), R9
 	CMPQ         R9, R8
@@ -23738,10 +27284,10 @@ fetched332:
 	SUBQ         R8, R9
 	MOVQ         R9, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first329
+	JEQ          first390
 	MOVQ         88(SP), R9
 	CMPL         (R9), $0x3f800000
-	JNE          decays330
+	JNE          decays391
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z9, Z7, Z6
@@ -23752,9 +27298,9 @@ fetched332:
 	VMOVUPS      Z6, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R8
-	JL           odd335
+	JL           odd396
 
-loop334:
+loop395:
 	VMOVUPS.Z    (DX), K1, Z12
 	VBROADCASTSS 4(AX), Z14
 	VFMADD231PS  Z9, Z14, Z12
@@ -23801,11 +27347,11 @@ loop334:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R8
-	JGE          loop334
+	JGE          loop395
 
-odd335:
+odd396:
 	ADDQ         $0x02, R8
-	JZ           last336
+	JZ           last397
 	VMOVUPS.Z    (DX), K1, Z12
 	VBROADCASTSS 4(AX), Z7
 	VFMADD231PS  Z9, Z7, Z12
@@ -23842,9 +27388,9 @@ odd335:
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read337
+	JMP          read398
 
-last336:
+last397:
 	VBROADCASTSS (CX), Z26
 	VFMADD231PS  Z6, Z26, Z0
 	VBROADCASTSS (SI), Z27
@@ -23861,23 +27407,23 @@ last336:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read337:
-	JMP rest331
+read398:
+	JMP rest392
 
-decays330:
+decays391:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar338
+	JEQ   scalar399
 	TESTQ R9, R9
-	JNZ   keys339
+	JNZ   keys400
 
-scalar338:
+scalar399:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys339:
+keys400:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -23885,9 +27431,9 @@ keys339:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest331
+	JLE   rest392
 
-loop340:
+loop401:
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z9, Z7, Z6
@@ -23916,23 +27462,23 @@ loop340:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop340
-	JMP          rest331
+	JNZ          loop401
+	JMP          rest392
 
-first329:
+first390:
 	MOVQ  104(SP), R9
 	MOVQ  88(SP), R11
 	MOVQ  $0x00000004, R10
 	CMPL  (R11), $0x3f800000
-	JEQ   scalar341
+	JEQ   scalar402
 	TESTQ R9, R9
-	JNZ   keys342
+	JNZ   keys403
 
-scalar341:
+scalar402:
 	MOVQ R11, R9
 	XORQ R10, R10
 
-keys342:
+keys403:
 	MOVQ  p+0(FP), R11
 	MOVQ  296(R11), R11
 	SUBQ  176(SP), R11
@@ -23940,9 +27486,9 @@ keys342:
 	IMULQ R10, R11
 	ADDQ  R11, R9
 	TESTQ R8, R8
-	JLE   rest331
+	JLE   rest392
 
-loop343:
+loop404:
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (R9), Z8
 	VMULPS       Z6, Z8, Z6
@@ -23965,11 +27511,11 @@ loop343:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R8
-	JNZ          loop343
+	JNZ          loop404
 
-rest331:
+rest392:
 	CMPQ         176(SP), $0x00
-	JG           segment328
+	JG           segment389
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -24042,7 +27588,7 @@ rest331:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds344
+	JEQ          adds405
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -24055,9 +27601,9 @@ rest331:
 	ADDQ         CX, AX
 	VMOVUPS      Z5, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written346
+	JMP          written407
 
-adds344:
+adds405:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -24077,7 +27623,7 @@ adds344:
 	VMOVUPS   Z7, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written346:
+written407:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -24097,35 +27643,35 @@ written346:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD347
+	JZ     noD408
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD347:
+noD408:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off348
+	JL    off409
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off348:
+off409:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next321
+	JMP  next382
 
-apart325:
+apart386:
 	CMPQ  232(SP), $0x00
-	JEQ   taken327
+	JEQ   taken388
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows350
+	JLE   rows411
 
-row349:
+row410:
 	VMOVUPS.Z    (CX), K1, Z6
 	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z9, Z7, Z6
@@ -24137,33 +27683,33 @@ row349:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row349
+	JNZ          row410
 
-rows350:
+rows411:
 	MOVQ $0x00000000, 232(SP)
 
-taken327:
+taken388:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record326
+	JEQ  record387
 	ADDQ $0x00000040, 224(SP)
 
-record326:
-	JMP single322
+record387:
+	JMP single383
 
-others324:
+others385:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others351
+	JNE    others412
 	CMPQ   80(SP), $0x02
-	JL     apart352
+	JL     apart413
 	CMPQ   224(SP), $0x00
-	JEQ    apart352
+	JEQ    apart413
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart352
+	JNE    apart413
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -24187,21 +27733,21 @@ others324:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment355:
+segment416:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched359
+	JL    fetched420
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched359
+	JLE   fetched420
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch360:
+fetch421:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -24209,9 +27755,9 @@ fetch360:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch360
+	JNZ        fetch421
 
-fetched359:
+fetched420:
 	MOVQ         168(SP), R9
 	MOVQ         176(SP), R10
 	CMPQ         R10, R9
@@ -24219,10 +27765,10 @@ fetched359:
 	SUBQ         R9, R10
 	MOVQ         R10, 176(SP)
 	CMPQ         232(SP), $0x00
-	JEQ          first356
+	JEQ          first417
 	MOVQ         88(SP), R10
 	CMPL         (R10), $0x3f800000
-	JNE          decays357
+	JNE          decays418
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z9, Z7, Z6
@@ -24231,9 +27777,9 @@ fetched359:
 	VMOVUPS      Z6, K1, (DX)
 	ADDQ         240(SP), DX
 	SUBQ         $0x03, R9
-	JL           odd362
+	JL           odd423
 
-loop361:
+loop422:
 	VMOVUPS.Z    (DX), K1, Z11
 	VBROADCASTSS 4(AX), Z12
 	VFMADD231PS  Z9, Z12, Z11
@@ -24277,11 +27823,11 @@ loop361:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop361
+	JGE          loop422
 
-odd362:
+odd423:
 	ADDQ         $0x02, R9
-	JZ           last363
+	JZ           last424
 	VMOVUPS.Z    (DX), K1, Z11
 	VBROADCASTSS 4(AX), Z28
 	VFMADD231PS  Z9, Z28, Z11
@@ -24317,9 +27863,9 @@ odd362:
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
-	JMP          read364
+	JMP          read425
 
-last363:
+last424:
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z6, Z20, Z0
 	VBROADCASTSS (SI), Z21
@@ -24337,23 +27883,23 @@ last363:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 
-read364:
-	JMP rest358
+read425:
+	JMP rest419
 
-decays357:
+decays418:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar365
+	JEQ   scalar426
 	TESTQ R10, R10
-	JNZ   keys366
+	JNZ   keys427
 
-scalar365:
+scalar426:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys366:
+keys427:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -24361,9 +27907,9 @@ keys366:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest358
+	JLE   rest419
 
-loop367:
+loop428:
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z9, Z7, Z6
@@ -24391,23 +27937,23 @@ loop367:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop367
-	JMP          rest358
+	JNZ          loop428
+	JMP          rest419
 
-first356:
+first417:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar368
+	JEQ   scalar429
 	TESTQ R10, R10
-	JNZ   keys369
+	JNZ   keys430
 
-scalar368:
+scalar429:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys369:
+keys430:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -24415,9 +27961,9 @@ keys369:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest358
+	JLE   rest419
 
-loop370:
+loop431:
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (R10), Z8
 	VMULPS       Z6, Z8, Z6
@@ -24441,11 +27987,11 @@ loop370:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop370
+	JNZ          loop431
 
-rest358:
+rest419:
 	CMPQ         176(SP), $0x00
-	JG           segment355
+	JG           segment416
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -24505,7 +28051,7 @@ rest358:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds371
+	JEQ          adds432
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -24525,9 +28071,9 @@ rest358:
 	ADDQ         CX, DX
 	VMOVUPS      Z5, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written373
+	JMP          written434
 
-adds371:
+adds432:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -24556,7 +28102,7 @@ adds371:
 	VMOVUPS   Z7, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written373:
+written434:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -24576,35 +28122,35 @@ written373:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD374
+	JZ     noD435
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD374:
+noD435:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off375
+	JL    off436
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off375:
+off436:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next321
+	JMP  next382
 
-apart352:
+apart413:
 	CMPQ  232(SP), $0x00
-	JEQ   taken354
+	JEQ   taken415
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows377
+	JLE   rows438
 
-row376:
+row437:
 	VMOVUPS.Z    (CX), K1, Z6
 	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z9, Z7, Z6
@@ -24614,39 +28160,39 @@ row376:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row376
+	JNZ          row437
 
-rows377:
+rows438:
 	MOVQ $0x00000000, 232(SP)
 
-taken354:
+taken415:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record353
+	JEQ  record414
 	ADDQ $0x00000040, 224(SP)
 
-record353:
-	JMP single322
+record414:
+	JMP single383
 
-others351:
+others412:
 	MOVQ $0x00000001, 248(SP)
 
-single322:
+single383:
 	CMPQ   80(SP), $0x00
-	JLE    end323
+	JLE    end384
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 296(SP)
-	MOVQ   CX, 304(SP)
+	MOVQ   AX, 344(SP)
+	MOVQ   CX, 352(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads380
+	JLE    heads441
 	CMPQ   184(SP), $0x02
-	JEQ    heads381
+	JEQ    heads442
 	CMPQ   184(SP), $0x03
-	JEQ    heads382
+	JEQ    heads443
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -24656,19 +28202,19 @@ single322:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar384
+	JEQ    scalar445
 	TESTQ  BX, BX
-	JNZ    keys385
+	JNZ    keys446
 
-scalar384:
+scalar445:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys385:
+keys446:
 	TESTQ DX, DX
-	JLE   erased387
+	JLE   erased448
 
-erase386:
+erase447:
 	VBROADCASTSS (AX), Z5
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z5, Z5
@@ -24678,9 +28224,9 @@ erase386:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase386
+	JNZ          erase447
 
-erased387:
+erased448:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -24716,22 +28262,22 @@ erased387:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys388
+	JNZ          keys449
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys388:
+keys449:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed389
+	JNE  decayed450
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed389:
+decayed450:
 	TESTQ DI, DI
-	JLE   rows391
+	JLE   rows452
 
-row390:
+row451:
 	VBROADCASTSS (R9), Z6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z5
@@ -24751,9 +28297,9 @@ row390:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row390
+	JNZ          row451
 
-rows391:
+rows452:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -24775,7 +28321,7 @@ rows391:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds392
+	JEQ          adds453
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -24797,9 +28343,9 @@ rows391:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written394
+	JMP          written455
 
-adds392:
+adds453:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -24830,7 +28376,7 @@ adds392:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written394:
+written455:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -24843,9 +28389,9 @@ written394:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out383
+	JMP  out444
 
-heads382:
+heads443:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -24855,19 +28401,19 @@ heads382:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar395
+	JEQ    scalar456
 	TESTQ  BX, BX
-	JNZ    keys396
+	JNZ    keys457
 
-scalar395:
+scalar456:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys396:
+keys457:
 	TESTQ DX, DX
-	JLE   erased398
+	JLE   erased459
 
-erase397:
+erase458:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z5
 	VMULPS       Z5, Z4, Z4
@@ -24877,9 +28423,9 @@ erase397:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase397
+	JNZ          erase458
 
-erased398:
+erased459:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -24913,22 +28459,22 @@ erased398:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys399
+	JNZ          keys460
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys399:
+keys460:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed400
+	JNE  decayed461
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed400:
+decayed461:
 	TESTQ DI, DI
-	JLE   rows402
+	JLE   rows463
 
-row401:
+row462:
 	VBROADCASTSS (R8), Z5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -24946,9 +28492,9 @@ row401:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row401
+	JNZ          row462
 
-rows402:
+rows463:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -24967,7 +28513,7 @@ rows402:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds403
+	JEQ          adds464
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -24984,9 +28530,9 @@ rows402:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written405
+	JMP          written466
 
-adds403:
+adds464:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25010,7 +28556,7 @@ adds403:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written405:
+written466:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -25021,9 +28567,9 @@ written405:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out383
+	JMP  out444
 
-heads381:
+heads442:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -25033,19 +28579,19 @@ heads381:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar406
+	JEQ    scalar467
 	TESTQ  BX, BX
-	JNZ    keys407
+	JNZ    keys468
 
-scalar406:
+scalar467:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys407:
+keys468:
 	TESTQ DX, DX
-	JLE   erased409
+	JLE   erased470
 
-erase408:
+erase469:
 	VBROADCASTSS (AX), Z3
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z3, Z3
@@ -25055,9 +28601,9 @@ erase408:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase408
+	JNZ          erase469
 
-erased409:
+erased470:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -25090,22 +28636,22 @@ erased409:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys410
+	JNZ          keys471
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys410:
+keys471:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed411
+	JNE  decayed472
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed411:
+decayed472:
 	TESTQ DI, DI
-	JLE   rows413
+	JLE   rows474
 
-row412:
+row473:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z3
@@ -25121,9 +28667,9 @@ row412:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row412
+	JNZ          row473
 
-rows413:
+rows474:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -25139,7 +28685,7 @@ rows413:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds414
+	JEQ          adds475
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -25151,9 +28697,9 @@ rows413:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written416
+	JMP          written477
 
-adds414:
+adds475:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25170,7 +28716,7 @@ adds414:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written416:
+written477:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -25179,9 +28725,9 @@ written416:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out383
+	JMP  out444
 
-heads380:
+heads441:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -25191,19 +28737,19 @@ heads380:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar417
+	JEQ    scalar478
 	TESTQ  BX, BX
-	JNZ    keys418
+	JNZ    keys479
 
-scalar417:
+scalar478:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys418:
+keys479:
 	TESTQ DX, DX
-	JLE   erased420
+	JLE   erased481
 
-erase419:
+erase480:
 	VBROADCASTSS (AX), Z2
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z2, Z2
@@ -25213,9 +28759,9 @@ erase419:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase419
+	JNZ          erase480
 
-erased420:
+erased481:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -25247,22 +28793,22 @@ erased420:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys421
+	JNZ          keys482
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys421:
+keys482:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed422
+	JNE  decayed483
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed422:
+decayed483:
 	TESTQ DI, DI
-	JLE   rows424
+	JLE   rows485
 
-row423:
+row484:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z2
@@ -25276,9 +28822,9 @@ row423:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row423
+	JNZ          row484
 
-rows424:
+rows485:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -25291,16 +28837,16 @@ rows424:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds425
+	JEQ          adds486
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written427
+	JMP          written488
 
-adds425:
+adds486:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25310,7 +28856,7 @@ adds425:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written427:
+written488:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -25318,16 +28864,16 @@ written427:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out383:
-heads428:
+out444:
+heads489:
 	CMPQ   184(SP), $0x00
-	JLE    token378
+	JLE    token439
 	CMPQ   184(SP), $0x01
-	JLE    heads429
+	JLE    heads490
 	CMPQ   184(SP), $0x02
-	JEQ    heads430
+	JEQ    heads491
 	CMPQ   184(SP), $0x03
-	JEQ    heads431
+	JEQ    heads492
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -25345,9 +28891,9 @@ heads428:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows434
+	JLE    rows495
 
-row433:
+row494:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z4, Z6, Z0
@@ -25361,9 +28907,9 @@ row433:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row433
+	JNZ          row494
 
-rows434:
+rows495:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -25385,7 +28931,7 @@ rows434:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds435
+	JEQ          adds496
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -25407,9 +28953,9 @@ rows434:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written437
+	JMP          written498
 
-adds435:
+adds496:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25440,7 +28986,7 @@ adds435:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written437:
+written498:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -25453,9 +28999,9 @@ written437:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out432
+	JMP  out493
 
-heads431:
+heads492:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -25471,9 +29017,9 @@ heads431:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows439
+	JLE    rows500
 
-row438:
+row499:
 	VMOVUPS.Z    (DX), K1, Z3
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z3, Z5, Z0
@@ -25485,9 +29031,9 @@ row438:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row438
+	JNZ          row499
 
-rows439:
+rows500:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -25506,7 +29052,7 @@ rows439:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds440
+	JEQ          adds501
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -25523,9 +29069,9 @@ rows439:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written442
+	JMP          written503
 
-adds440:
+adds501:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25549,7 +29095,7 @@ adds440:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written442:
+written503:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -25560,9 +29106,9 @@ written442:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out432
+	JMP  out493
 
-heads430:
+heads491:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -25577,9 +29123,9 @@ heads430:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows444
+	JLE    rows505
 
-row443:
+row504:
 	VMOVUPS.Z    (DX), K1, Z2
 	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
@@ -25589,9 +29135,9 @@ row443:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row443
+	JNZ          row504
 
-rows444:
+rows505:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -25607,7 +29153,7 @@ rows444:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds445
+	JEQ          adds506
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -25619,9 +29165,9 @@ rows444:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written447
+	JMP          written508
 
-adds445:
+adds506:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25638,7 +29184,7 @@ adds445:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written447:
+written508:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -25647,9 +29193,9 @@ written447:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out432
+	JMP  out493
 
-heads429:
+heads490:
 	VPXORD Z0, Z0, Z0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -25663,9 +29209,9 @@ heads429:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows449
+	JLE    rows510
 
-row448:
+row509:
 	VBROADCASTSS (AX), Z3
 	VMOVUPS.Z    (DX), K1, Z1
 	VFMADD231PS  Z1, Z3, Z0
@@ -25673,9 +29219,9 @@ row448:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row448
+	JNZ          row509
 
-rows449:
+rows510:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -25688,16 +29234,16 @@ rows449:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds450
+	JEQ          adds511
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written452
+	JMP          written513
 
-adds450:
+adds511:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -25707,7 +29253,7 @@ adds450:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written452:
+written513:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -25715,12 +29261,12 @@ written452:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out432:
-	JMP heads428
+out493:
+	JMP heads489
 
-token378:
-	MOVQ  296(SP), AX
-	MOVQ  304(SP), CX
+token439:
+	MOVQ  344(SP), AX
+	MOVQ  352(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -25736,24 +29282,24 @@ token378:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD453
+	JZ    noD514
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD453:
+noD514:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off454
+	JL    off515
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off454:
+off515:
 	DECQ 248(SP)
-	JNZ  single322
-	JMP  next321
+	JNZ  single383
+	JMP  next382
 
-end323:
+end384:
 	ADDQ $+64, 192(SP)
 	SUBQ $+16, 72(SP)
 	MOVQ $-1, AX

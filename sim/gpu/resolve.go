@@ -8,18 +8,20 @@ import (
 	"sync"
 )
 
-// How a kernel's launches are issued: from eager Triton, by one call into a library, or from a recorded graph.
+// How a kernel's launches are issued: each from eager Triton, by one eager call of an extension, by a compiled program, or from a recorded graph.
 const (
-	hostTriton = "triton"
-	hostCall   = "call"
-	hostGraph  = "graph"
+	hostTriton  = "triton"
+	hostCall    = "call"
+	hostLibrary = "library"
+	hostGraph   = "graph"
 )
 
 // kernelChoice is a program for a kernel's name, or for words in a row's names.
 type kernelChoice struct {
 	Kernel  string   `json:"kernel,omitempty"`
-	Any     []string `json:"any,omitempty"` // one of these is enough
-	All     []string `json:"all,omitempty"` // all of these are needed
+	Source  string   `json:"source,omitempty"` // a part of the row's source: the same name was another kernel elsewhere
+	Any     []string `json:"any,omitempty"`    // one of these is enough
+	All     []string `json:"all,omitempty"`    // all of these are needed
 	Program string   `json:"program"`
 	Set     Values   `json:"set,omitempty"`
 	Rows    string   `json:"rows,omitempty"` // how a row's shape becomes the program's
@@ -45,13 +47,13 @@ var kernels = sync.OnceValues(func() (*kernelTable, error) {
 
 // resolveKernel finds the program for a kernel's name; for an unknown name by the words of the name, then of the algorithm, then of the
 // family. The note says what was chosen when the name was not known.
-func resolveKernel(kernel, algorithm, family string) (*kernelChoice, string, error) {
+func resolveKernel(kernel, algorithm, family, source string) (*kernelChoice, string, error) {
 	t, err := kernels()
 	if err != nil {
 		return nil, "", err
 	}
 	for i := range t.Kernels {
-		if strings.EqualFold(t.Kernels[i].Kernel, kernel) {
+		if strings.EqualFold(t.Kernels[i].Kernel, kernel) && strings.Contains(source, t.Kernels[i].Source) {
 			return &t.Kernels[i], "", nil
 		}
 	}

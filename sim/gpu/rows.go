@@ -13,13 +13,13 @@ import (
 
 // Row is a published timing: the columns of measured.csv.
 type Row struct {
-	ID, Family, Kernel, Algorithm, GPU, DType string
-	B, H, T, DK, DV                           float64 // 0 where the row has none
-	Params                                    map[string]string
-	Blocks                                    string
-	MS                                        float64 // 0 where a rate was measured
-	GBps                                      float64
-	Direction, Tier                           string
+	ID, Family, Kernel, Algorithm, GPU, DType, Source string
+	B, H, T, DK, DV                                   float64 // 0 where the row has none
+	Params                                            map[string]string
+	Blocks                                            string
+	MS                                                float64 // 0 where a rate was measured
+	GBps                                              float64
+	Direction, Tier                                   string
 }
 
 // rowColumns must be there.
@@ -80,7 +80,7 @@ func ReadRows(r io.Reader) ([]Row, error) {
 			return x
 		}
 		row := Row{
-			ID: get("id"), Family: get("family"), Kernel: get("kernel"), Algorithm: get("algorithm"), GPU: get("gpu"), DType: get("dtype"),
+			ID: get("id"), Family: get("family"), Kernel: get("kernel"), Algorithm: get("algorithm"), GPU: get("gpu"), DType: get("dtype"), Source: get("source"),
 			B: number("B"), H: number("H"), T: number("T"), DK: number("d_k"), DV: number("d_v"), Blocks: get("block_sizes_if_known"),
 			MS: number("measured_ms"), Direction: strings.ToLower(get("direction")), Tier: get("tier"), Params: map[string]string{},
 		}
@@ -171,6 +171,9 @@ func (r *Row) values(t *Template, c *kernelChoice, elementBytes float64) Values 
 	}
 	for name, x := range c.Set {
 		v[name] = x
+	}
+	if _, ok := r.Params["cudagraph"]; ok { // kernels alone, without autograd
+		delete(v, "accumulate")
 	}
 	if _, ok := v["n"]; !ok && t.Name == "stream" {
 		bytes := float64(streamBytes)

@@ -11,8 +11,12 @@ import (
 // gpuBoundMS is the time from which a row says more of the GPU than of the host.
 const gpuBoundMS = 0.5
 
-// libraryCallNs is the host's time for a launch from a compiled library. Not fitted.
-const libraryCallNs = 5000
+// libraryCallNs is the host's time for a launch from a compiled library, and libraryAutograd the part of a Triton kernel's cost in autograd that a
+// library's call has. Not fitted.
+const (
+	libraryCallNs   = 5000
+	libraryAutograd = 0.25
+)
 
 // Scored is a row with its simulation.
 type Scored struct {
@@ -77,7 +81,7 @@ func prepareRow(r *Row) (*Prepared, []string, error) {
 		return nil, nil, fmt.Errorf("no measured time or rate")
 	}
 	var notes []string
-	choice, said, err := resolveKernel(r.Kernel, r.Algorithm, r.Family)
+	choice, said, err := resolveKernel(r.Kernel, r.Algorithm, r.Family, r.Source)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,8 +145,13 @@ func (c *Constants) host(way string, backward bool) Host {
 		}
 		return h
 	case hostCall:
-		h := Host{PerLaunchNs: libraryCallNs}
+		h := Host{PerLaunchNs: libraryCallNs, PerCallNs: c.HostNs}
+		if backward {
+			h.PerCallNs += libraryAutograd * c.AutogradNs
+		}
 		return h
+	case hostLibrary:
+		return Host{PerLaunchNs: libraryCallNs}
 	}
 	return Host{}
 }
@@ -172,8 +181,8 @@ type Errors struct {
 	Spearman  float64 `json:"spearman"`
 }
 
-// errorsOf sums up some rows; of none all is zero.
-func errorsOf(rows []Scored) Errors {
+// ErrorsOf sums up some rows; of none all is zero.
+func ErrorsOf(rows []Scored) Errors {
 	e := Errors{Rows: len(rows)}
 	if len(rows) == 0 {
 		return e
@@ -309,7 +318,7 @@ func ScoreRows(rows []Row, c *Constants) (*Score, error) {
 		s.All = append(s.All, row)
 	}
 	s.Scored = len(s.All)
-	s.Errors = errorsOf(s.All)
+	s.Errors = ErrorsOf(s.All)
 	s.Errors.Rows = len(rows)
 	var bound, host []Scored
 	for _, r := range s.All {
@@ -322,8 +331,8 @@ func ScoreRows(rows []Row, c *Constants) (*Score, error) {
 	}
 	byFamily := func(r *Scored) string { return r.Row.Family }
 	byGPU := func(r *Scored) string { return r.Row.GPU }
-	s.GPUBound = Group{Errors: errorsOf(bound), Family: split(bound, byFamily), GPU: split(bound, byGPU)}
-	s.HostBound = Group{Errors: errorsOf(host), Family: split(host, byFamily), GPU: split(host, byGPU)}
+	s.GPUBound = Group{Errors: ErrorsOf(bound), Family: split(bound, byFamily), GPU: split(bound, byGPU)}
+	s.HostBound = Group{Errors: ErrorsOf(host), Family: split(host, byFamily), GPU: split(host, byGPU)}
 	for name, e := range split(s.All, byFamily) {
 		s.Family[name] = Group{Errors: e, GPUBound: pointer(s.GPUBound.Family, name)}
 	}
@@ -356,7 +365,7 @@ func split(rows []Scored, by func(*Scored) string) map[string]Errors {
 	}
 	out := map[string]Errors{}
 	for name, g := range groups {
-		out[name] = errorsOf(g)
+		out[name] = ErrorsOf(g)
 	}
 	return out
 }

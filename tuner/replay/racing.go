@@ -141,7 +141,7 @@ func (r *Recorded) race(usable []int, seed uint64) (chosen, ties, cost int) {
 	for n := 0; n < maxBlocks && (n == 0 || len(field) > 1 && float64(cost+stageBlocks*len(field)) <= allowed); n += stageBlocks {
 		measure(field, stageBlocks)
 		f := blocks()
-		if tied := f.Ties(level); len(tied) < len(field) {
+		if tied := f.Ties(level, 0); len(tied) < len(field) {
 			kept := make([]int, len(tied))
 			for k, i := range tied {
 				kept[k] = field[i]
@@ -153,7 +153,7 @@ func (r *Recorded) race(usable []int, seed uint64) (chosen, ties, cost int) {
 		}
 	}
 	f := blocks()
-	tied := f.Ties(level)
+	tied := f.Ties(level, 0)
 	return field[f.Choose(tied, tieWithin, -1)], len(tied), cost
 }
 

@@ -51,16 +51,16 @@ func (f Field) Detectable() float64 {
 	return worst
 }
 
-// Ties lists, in their order, the contenders that cannot be told apart from the best at a level for all comparisons together; the
-// best is one of them.
-func (f Field) Ties(level float64) []int {
+// Ties lists, in their order, the contenders that are not proven slower than the best by more than a relative margin, at a level for all
+// comparisons together; the best is one of them.
+func (f Field) Ties(level, margin float64) []int {
 	best := f.Fastest()
 	var others []int
 	var p []float64
 	for x := range f {
 		if x != best {
 			others = append(others, x)
-			p = append(p, f.Difference(x, best).Greater(0))
+			p = append(p, f.Difference(x, best).Greater(math.Log1p(margin)))
 		}
 	}
 	tied := []int{best}
@@ -77,7 +77,7 @@ func (f Field) Ties(level float64) []int {
 // of the best the first, in the order of the field; but a preferred contender (-1 for none) if it is one of them.
 func (f Field) Choose(tied []int, within float64, preferred int) int {
 	best := f.Fastest()
-	near := func(x int) bool { return x == best || f.Difference(x, best).Mean <= within }
+	near := func(x int) bool { return x == best || f.Difference(x, best).Mean <= math.Log1p(within) }
 	if slices.Contains(tied, preferred) && near(preferred) {
 		return preferred
 	}

@@ -29,9 +29,9 @@ func (g *generator) deltaRecur(b block) {
 	for _, m := range []*operand.Mem{&g.frame.e, &g.frame.beta, &g.frame.betaStep, &g.frame.c, &g.frame.pending, &g.frame.lds, &g.frame.singles, &g.frame.upcoming} {
 		*m = g.AllocLocal(8)
 	}
-	// A decode step sweeps a panel twice, which is to stay in the first level in between.
-	wider := []decodePanel{{4, 64}, {2, 0}}
+	wider := []decodePanel{{8, 0}, {4, 0}, {2, 0}}
 	if !g.Wide() {
+		// A decode step sweeps a panel twice, which is to stay in the first level in between.
 		wider = []decodePanel{{4, 0}, {2, 0}}
 	}
 	g.walk(b, wider, g.deltaTokens)
@@ -521,6 +521,120 @@ func (g *generator) update(r registers, v reg.GPVirtual, u, erased []reg.VecPhys
 		step := g.from(m[1])
 		g.ADDQ(step, m[0])
 	}
+}
+
+// maxSteps is how many tokens without records are walked as decode steps.
+const maxSteps = 3
+
+// decodeSteps walks the tokens of a panel as decode steps. A step reads the decayed state for its erase key and its query in one sweep over whole
+// rows, the way they lie in memory, since
+//
+//	o = qᵀ(S + k uᵀ) = qᵀS + (k.q) u
+//
+// and takes its update in a second one, from the last row to the first: what was read last is still in the first level then. Where k.q is not
+// finite, 0 as u would not stay 0, and the step reads the query after the update.
+func (g *generator) decodeSteps(vectors int) {
+	step, apart, next := g.NewLabel("step"), g.NewLabel("apart"), g.NewLabel("stepped")
+	g.Label(step)
+	free := g.Vec
+	take := func(n int) []reg.VecPhysical {
+		t := free[:n:n]
+		free = free[n:]
+		return t
+	}
+	var r registers
+	r.bytes = g.vectorBytes()
+	erased, acc, u := take(vectors), take(vectors), take(vectors)
+	few := take(3)
+	for n := range vectors {
+		r.s = append(r.s, few[n%len(few)])
+	}
+	r.k, r.q, r.d, r.acc = take(1)[0], take(1)[0], take(1)[0], [][]reg.VecPhysical{acc}
+	erase, product := take(1)[0], take(1)[0]
+	for _, v := range append(append([]reg.VecPhysical{product}, erased...), acc...) {
+		g.Zero(v)
+	}
+
+	k, q, e, s, left := g.from(g.frame.k), g.from(g.frame.q), g.from(g.frame.e), g.from(g.frame.s), g.from(g.field(argDk))
+	factor, factorStep := g.rowFactors()
+	lds := g.from(g.frame.lds)
+	read, reads := g.NewLabel("read"), g.NewLabel("reads")
+	g.TESTQ(left, left)
+	g.JLE(emit.Ref(reads))
+	g.Label(read)
+	g.VBROADCASTSS(operand.Mem{Base: factor}, r.d)
+	g.VBROADCASTSS(operand.Mem{Base: k}, r.k)
+	g.VBROADCASTSS(operand.Mem{Base: q}, r.q)
+	g.VBROADCASTSS(operand.Mem{Base: e}, erase)
+	g.VFMADD231PS(r.k, r.q, product)
+	g.VMULPS(r.d, r.q, r.q)
+	g.VMULPS(r.d, erase, erase)
+	for n, row := range r.s {
+		at := operand.Mem{Base: s, Disp: n * r.bytes}
+		g.PREFETCHT0(at.Offset(g.decodeAhead()))
+		g.VMOVUPS(at, row)
+		g.VFMADD231PS(row, erase, erased[n])
+		g.VFMADD231PS(row, r.q, acc[n])
+	}
+	g.ADDQ(lds, s)
+	for _, p := range []reg.GPVirtual{k, q, e} {
+		g.ADDQ(operand.U8(4), p)
+	}
+	g.ADDQ(factorStep, factor)
+	g.DECQ(left)
+	g.JNZ(emit.Ref(read))
+	g.Label(reads)
+	g.VSUBSS(product.AsX(), product.AsX(), r.d.AsX())
+	g.VUCOMISS(r.d.AsX(), r.d.AsX())
+	g.JPS(emit.Ref(apart))
+
+	v := g.from(g.frame.v)
+	g.update(r, v, u, erased, g.Full())
+	g.skip(g.frame.v, g.frame.ldv, 1)
+	for n, a := range acc {
+		g.VFMADD231PS(u[n], product, a)
+	}
+	g.output(r, 1, g.Full())
+
+	g.MOVQ(g.field(argDk), left)
+	write, written := g.NewLabel("write"), g.NewLabel("rows")
+	g.TESTQ(left, left)
+	g.JLE(emit.Ref(written))
+	g.Label(write)
+	g.SUBQ(lds, s)
+	g.SUBQ(operand.U8(4), k)
+	g.SUBQ(factorStep, factor)
+	g.VBROADCASTSS(operand.Mem{Base: factor}, r.d)
+	g.VBROADCASTSS(operand.Mem{Base: k}, r.k)
+	for n, row := range r.s {
+		at := operand.Mem{Base: s, Disp: n * r.bytes}
+		g.VMULPS(at, r.d, row)
+		g.VFMADD231PS(u[n], r.k, row)
+		g.VMOVUPS(row, at)
+	}
+	g.DECQ(left)
+	g.JNZ(emit.Ref(write))
+	g.Label(written)
+	g.skip(g.frame.e, g.frame.ldk, 1)
+	g.finishToken()
+	g.JMP(emit.Ref(next))
+
+	g.Label(apart)
+	start := map[operand.Mem]operand.Mem{g.frame.q: g.AllocLocal(8), g.frame.o: g.AllocLocal(8)}
+	for _, m := range []operand.Mem{g.frame.q, g.frame.o} {
+		p := g.from(m)
+		g.to(start[m], p)
+	}
+	g.token(1, true, vectors, g.Full())
+	for _, m := range []operand.Mem{g.frame.q, g.frame.o} {
+		p := g.from(start[m])
+		g.to(m, p)
+	}
+	g.skip(g.frame.o, g.frame.ldo, 1)
+	g.finishToken()
+	g.Label(next)
+	g.CMPQ(g.frame.left, operand.U8(0))
+	g.JG(emit.Ref(step))
 }
 
 // eraseValue is loadValues for one token of a delta rule: its update in place of its value. The accumulators of r are taken first.

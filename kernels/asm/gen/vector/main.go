@@ -45,6 +45,8 @@ func main() {
 	g.conv()
 	g.gather()
 	g.octets()
+	g.gathersNarrow()
+	g.slabs()
 	if f.Wide() {
 		g.pairPack()
 		g.pairTurn()
