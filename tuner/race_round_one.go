@@ -6,6 +6,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/search"
 	"github.com/rooftune/rooftune/tuner/stats"
 )
 
@@ -18,10 +20,11 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 		}
 		r.report.Measured++
 	}
-	strategy, err := newStrategy(r.o.Strategy, len(r.all), r.ranked(), r.o.Seed)
+	strategy, err := r.strategy()
 	if err != nil {
 		return err
 	}
+	strategy.Tell(r.incumbent.index, 1)
 	// A journal that knows the finalists has seen the end of this round.
 	over := r.past.finalists != nil
 	limit := r.clock.Now().Add(time.Duration(roundShare * float64(r.left(r.until))))
@@ -88,6 +91,19 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 		progress("measuring")
 	}
 	return nil
+}
+
+// strategy makes the search over the contenders.
+func (r *race) strategy() (search.Strategy, error) {
+	params, err := r.subject.Params(r.problem, r.isa)
+	if err != nil {
+		return nil, err
+	}
+	configs, predicted := make([]tile.Config, len(r.all)), make([]float64, len(r.all))
+	for i, x := range r.all {
+		configs[i], predicted[i] = x.config, x.prediction.Ns
+	}
+	return newStrategy(r.o.Strategy, params, configs, predicted, r.o.Seed)
 }
 
 // pairs times verified contenders one after the other, as long as there is time.

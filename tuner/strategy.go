@@ -2,48 +2,101 @@ package tuner
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/search"
+	spaces "github.com/rooftune/rooftune/tuner/space"
 )
 
-// Strategy decides which candidate is measured next. Candidates are
-// numbers into the space. A strategy sees nothing but what it is told, so the same
-// seed and the same answers give the same trace.
-type Strategy interface {
-	// Ask names the next candidate to measure; false ends the search. It may be
-	// asked several times before the first answer is told.
-	Ask() (candidate int, ok bool)
-	// Tell answers: the candidate's time over the incumbent's, +Inf if it cannot be used.
-	Tell(candidate int, cost float64)
+// exhaustive is the default of a run: spaces of some hundred candidates are measured in full where there is time.
+const exhaustive = "exhaustive"
+
+// Strategies lists the names that Options.Strategy may have, the default first. See package search. All but search.Default go on until every
+// candidate was measured or the time is used.
+func Strategies() []string {
+	others := slices.DeleteFunc(search.Names(), func(n string) bool { return n == exhaustive })
+	return append([]string{exhaustive}, others...)
 }
 
-// Strategies lists the names that Options.Strategy may have, the default first.
-func Strategies() []string { return []string{"exhaustive", "random"} }
+// search.Default measures a tenth of a space, and of a small one so many candidates: too few of them say nothing about the others.
+const (
+	searchShare = 0.1
+	searchLeast = 12
+)
 
-// newStrategy makes a strategy over n candidates; ranked lists them by
-// simulated time, best first.
-func newStrategy(name string, n int, ranked []int, seed uint64) (Strategy, error) {
-	switch name {
-	case "exhaustive", "":
-		return &fixedOrder{order: slices.Clone(ranked)}, nil
-	case "random":
-		return &fixedOrder{order: rand.New(rand.NewPCG(seed, 0x726f6f66)).Perm(n)}, nil
+func knownStrategy(name string) error {
+	if name != "" && !slices.Contains(Strategies(), name) {
+		return fmt.Errorf("strategy %q is unknown, must be one of %s", name, strings.Join(Strategies(), ", "))
 	}
-	return nil, fmt.Errorf("strategy %q is unknown, must be one of %s", name, strings.Join(Strategies(), ", "))
+	return nil
 }
 
-// fixedOrder visits every candidate once, in an order that the answers do not change:
-// by simulated time (exhaustive) or shuffled (random).
-type fixedOrder struct{ order []int }
+// newStrategy makes a strategy over configs, of which predicted has the simulated times. Costs are times over the incumbent's.
+func newStrategy(name string, params []tile.Param, configs []tile.Config, predicted []float64, seed uint64) (search.Strategy, error) {
+	if name == "" {
+		name = exhaustive
+	}
+	s, err := searchSpace(params, configs)
+	if err != nil {
+		return nil, err
+	}
+	o := search.Options{Seed: seed, Predicted: predicted}
+	if name != search.Default {
+		return search.New(name, s, o)
+	}
+	o.Budget = max(int(searchShare*float64(len(configs))), min(searchLeast, len(configs)))
+	strategy, err := search.New(name, s, o)
+	return &limited{Strategy: strategy, left: o.Budget}, err
+}
 
-func (s *fixedOrder) Ask() (int, bool) {
-	if len(s.order) == 0 {
+// limited ends a search after so many answers.
+type limited struct {
+	search.Strategy
+	left int
+}
+
+func (l *limited) Ask() (int, bool) {
+	if l.left <= 0 {
 		return 0, false
 	}
-	c := s.order[0]
-	s.order = s.order[1:]
-	return c, true
+	return l.Strategy.Ask()
 }
 
-func (s *fixedOrder) Tell(int, float64) {}
+func (l *limited) Tell(config int, cost float64) {
+	l.left--
+	l.Strategy.Tell(config, cost)
+}
+
+// searchSpace takes configs as a space. A tunable that a config lacks has its first value there: the tunable that it goes with tells them
+// apart.
+func searchSpace(params []tile.Param, configs []tile.Config) (*spaces.Space, error) {
+	var list []spaces.Param
+	positions := make([]map[int]uint16, len(params))
+	for k, q := range params {
+		values := slices.Clone(q.Values)
+		for _, c := range configs { // an answer from elsewhere may have others
+			if v, ok := c[q.Name]; ok && !slices.Contains(values, v) {
+				values = append(values, v)
+			}
+		}
+		p := spaces.Param{Name: q.Name}
+		positions[k] = map[int]uint16{}
+		for i, v := range values {
+			p.Values = append(p.Values, spaces.IntValue(v))
+			positions[k][v] = uint16(i)
+		}
+		list = append(list, p)
+	}
+	rows := make([][]uint16, len(configs))
+	for i, c := range configs {
+		rows[i] = make([]uint16, len(params))
+		for k, q := range params {
+			if v, ok := c[q.Name]; ok {
+				rows[i][k] = positions[k][v]
+			}
+		}
+	}
+	return spaces.Of(list, rows)
+}

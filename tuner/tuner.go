@@ -71,7 +71,7 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 	case len(o.ISAs) == 0:
 		return nil, errors.New("no ISAs")
 	}
-	if _, err := newStrategy(o.Strategy, 0, nil, 0); err != nil {
+	if err := knownStrategy(o.Strategy); err != nil {
 		return nil, err
 	}
 	if o.Held == nil {
