@@ -24,7 +24,7 @@ var rooms = [][]string{
 	{"results"},
 	{"internal/profile"},
 	{"kernels"},
-	{"roofline"},
+	{"roofline", "kernels/hashfile"},
 	{"tuner"},
 	{"cmd/tune"},
 }
