@@ -176,37 +176,37 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		case tile.Int8:
 			t.rows.bytes, t.panels.bytes, t.scales = make([]int8, rows), make([]int8, panels), make([]float32, k<<s.Tau)
 		default:
-			t.rows.floats, t.panels.floats = make([]float32, rows), make([]float32, panels)
+			t.rows.floats, t.panels.floats = blank(rows), blank(panels)
 			a.tables = t.rows.floats
 		}
 		if p.Dir == tile.Backward {
-			a.gradOutput = aligned(s.N * s.H)
+			a.gradOutput = blank(s.N * s.H)
 			a.newOutputs()
 		} else {
-			a.output = aligned(s.N * s.H)
+			a.output = blank(s.N * s.H)
 		}
 		return &Case{Problem: p, hash: a}, nil
 	}
 	a := attentionArgs{
 		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv, featureMap: p.FeatureMap, normalize: p.Normalize,
 		problem: p, scale: 1, betaHeads: s.Hkv,
-		query: aligned(s.B * s.T * s.Hq * s.Dk), key: aligned(s.B * s.T * s.Hkv * s.Dk), value: aligned(s.B * s.T * s.Hkv * s.Dv),
-		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+		query: blank(s.B * s.T * s.Hq * s.Dk), key: blank(s.B * s.T * s.Hkv * s.Dk), value: blank(s.B * s.T * s.Hkv * s.Dv),
+		output: blank(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: blank(s.B * s.Hkv * s.Dk * s.Dv),
 	}
 	switch p.Decay {
 	case tile.DecayHead:
-		a.decay = aligned(s.B * s.T * s.Hkv)
+		a.decay = blank(s.B * s.T * s.Hkv)
 	case tile.DecayKey:
-		a.decay = aligned(s.B * s.T * s.Hkv * s.Dk)
+		a.decay = blank(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
-		a.headDecay = aligned(s.Hkv)
+		a.headDecay = blank(s.Hkv)
 	}
 	if p.Dir == tile.Backward {
 		a.gradOutput, a.output = a.output, nil
 		a.newGradients()
 	}
 	if p.Op == tile.DeltaRule {
-		a.beta = aligned(s.B * s.T * s.Hkv)
+		a.beta = blank(s.B * s.T * s.Hkv)
 	}
 	if a.halves() {
 		b := &a.bits

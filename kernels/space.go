@@ -76,7 +76,7 @@ func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		{Name: "cols", Values: blockSizes(p, prim, 1), Doc: "state columns of a panel"},
 		{Name: "copy", Values: copies, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
 		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
-		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
+		{Name: "ahead", Values: aheads(p), Doc: "1: what the next head or chunk reads is prefetched, 2: the whole rows of the next chunk"},
 	}
 	if s.T <= 1 {
 		for i := range recurrence[2:] {
@@ -88,6 +88,14 @@ func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		params = append(params, q)
 	}
 	return params
+}
+
+// aheads lists the ways to prefetch: whole rows are of use where several heads lie in them.
+func aheads(p tile.Problem) []int {
+	if p.Shape.Hkv == 1 || p.Decay == tile.DecayKey {
+		return []int{0, aheadNext}
+	}
+	return []int{0, aheadNext, aheadRows}
 }
 
 // besideEachOther says whether a head's rows of keys and queries lie side by side as they are.
@@ -192,17 +200,21 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 
 // defaultRecurrence is the default of the recurrence.
 func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
-	block, flag := blocks(p, prim)[0], 1 // keys alone are copied: then all rows of a block fit the ways of a set
+	block, chunk, ahead, flag := blocks(p, prim)[0], 128, aheadNext, 1 // keys alone are copied: then all rows of a block fit the ways of a set
+	if intel() {
+		block = intelBlock(p, prim)
+		chunk, ahead = intelChunk(p)
+	}
 	if p.Shape.T <= 1 {
-		flag = 0
+		ahead, flag = 0, 0
 	}
 	copies := flag
 	if besideEachOther(p.Shape) {
 		copies = 0
 	}
 	return tile.Config{
-		"form": formRecurrence, "chunk": min(128, slices.Max(chunks(p.Shape))), "order": 0,
-		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": flag,
+		"form": formRecurrence, "chunk": min(chunk, slices.Max(chunks(p.Shape))), "order": 0,
+		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": ahead,
 	}
 }
 
@@ -296,7 +308,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	}
 	recurrence := hasForms(p) && c.Config["form"] == formRecurrence
 	if recurrence {
-		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, 1}}
+		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, aheadRows}}
 	} else if needsRecurrence(p) {
 		return fmt.Errorf("kernels: form=%d cannot decay per key, map features or normalize", c.Config["form"])
 	} else if hasForms(p) {

@@ -7,17 +7,14 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// Kinds of device.
-const (
-	KindCPU = "cpu"
-	KindGPU = "gpu"
-)
+// KindCPU is the kind of the devices and programs of this package. GPUs have a package of their own, sim/gpu.
+const KindCPU = "cpu"
 
 // Level is one level of a device's memory hierarchy. Bandwidths are of the whole
 // device at the thread count it was built for. The traffic of a level is what it exchanges with the
-// next nearer one: of L1 and SRAM what registers load and store, of L2 what L1 misses and writes back.
+// next nearer one: of L1 what registers load and store, of L2 what L1 misses and writes back.
 type Level struct {
-	Name      string  `json:"name"`       // "L1", "L2", "L3", "DRAM"; "SRAM", "L2", "HBM"
+	Name      string  `json:"name"`       // "L1", "L2", "L3", "DRAM"
 	Bytes     int64   `json:"bytes"`      // capacity that can be counted on: of one unit if PerUnit, else of all together; 0 for the last level
 	MaxBytes  int64   `json:"max_bytes"`  // the most that all units together may hold here: what lower bounds use; 0 for the last level
 	LineBytes int     `json:"line_bytes"` // transfer granularity
@@ -25,7 +22,7 @@ type Level struct {
 	CopyBps   float64 `json:"copy_bps"` // loaded plus stored bytes a second
 	PeakBps   float64 `json:"peak_bps"` // the most ever seen here: what lower bounds use
 	LatencyNs float64 `json:"latency_ns"`
-	PerUnit   bool    `json:"per_unit"` // private to a core or SM
+	PerUnit   bool    `json:"per_unit"` // private to a core
 }
 
 // GatherRate is the bandwidth of reading whole rows at random places of the last level.
@@ -34,30 +31,27 @@ type GatherRate struct {
 	Bps      float64 `json:"bps"`
 }
 
+// LatencyAt is the time of a load at random places of so many bytes.
+type LatencyAt struct {
+	Bytes int64   `json:"bytes"`
+	Ns    float64 `json:"ns"`
+}
+
 // Device is a list of memory levels, nearest first, over compute units with a
 // rate per path.
 type Device struct {
 	Name   string             `json:"name"`
 	Kind   string             `json:"kind"`
-	Units  int                `json:"units"` // cores in use or SMs
+	Units  int                `json:"units"` // cores in use
 	Levels []Level            `json:"levels"`
-	Rates  map[string]float64 `json:"rates"` // FLOP/s of the whole device by path: "fma.float32", "mma.bfloat16", "wgmma.bfloat16"
+	Rates  map[string]float64 `json:"rates"` // FLOP/s of the whole device by path: "fma.float32", "dot.bfloat16"
 	Peaks  map[string]float64 `json:"peaks"` // the most ever seen, for lower bounds
 
-	// CPUs only.
-	ISA     tile.ISA     `json:"isa,omitempty"`
-	Gathers []GatherRate `json:"gathers,omitempty"` // ascending rows
-
-	// GPUs only.
-	SRAMPerBlock  int64   `json:"sram_per_block,omitempty"` // bytes one block may allocate
-	SRAMPerUnit   int64   `json:"sram_per_unit,omitempty"`
-	BlocksPerUnit int     `json:"blocks_per_unit,omitempty"`
-	WarpsPerUnit  int     `json:"warps_per_unit,omitempty"`
-	RegsPerUnit   int64   `json:"regs_per_unit,omitempty"` // bytes of registers
-	ClockHz       float64 `json:"clock_hz,omitempty"`      // under load
-	ExpsPerClock  int     `json:"exps_per_clock,omitempty"`
-	LanesPerClock int     `json:"lanes_per_clock,omitempty"` // float32 element operations a clock and unit
-	LaunchNs      float64 `json:"launch_ns,omitempty"`
+	ISA       tile.ISA     `json:"isa,omitempty"`
+	Gathers   []GatherRate `json:"gathers,omitempty"`   // ascending rows
+	Latencies []LatencyAt  `json:"latencies,omitempty"` // of loads that wait for each other, ascending bytes
+	// Primitives are measured beside modelled; those that are not here are taken as modelled.
+	Primitives []PrimitiveRatio `json:"primitives,omitempty"`
 
 	Source string            `json:"source,omitempty"`
 	Notes  map[string]string `json:"notes,omitempty"` // by field: what is doubtful or derived, and how
@@ -78,14 +72,14 @@ func (d *Device) Check() error {
 		}
 	}
 	need(d.Name != "", "name is empty")
-	need(d.Kind == KindCPU || d.Kind == KindGPU, fmt.Sprintf("kind %q: want cpu or gpu", d.Kind))
+	need(d.Kind == KindCPU, fmt.Sprintf("kind %q: want cpu", d.Kind))
 	need(d.Units > 0, "units must be positive")
 	need(len(d.Levels) >= 2, "needs at least two memory levels")
 	for i, l := range d.Levels {
 		last := i == len(d.Levels)-1
 		need(l.Name != "", fmt.Sprintf("level %d has no name", i))
 		need(l.ReadBps > 0 && l.CopyBps > 0 && l.PeakBps >= l.ReadBps && l.PeakBps >= l.CopyBps, fmt.Sprintf("level %s: bandwidths must be positive and at most the peak", l.Name))
-		need(l.LineBytes > 0, fmt.Sprintf("level %s: line_bytes must be positive", l.Name))
+		need(l.LineBytes > 0 && l.LineBytes&(l.LineBytes-1) == 0, fmt.Sprintf("level %s: line_bytes must be a power of two", l.Name))
 		need(last == (l.Bytes == 0), fmt.Sprintf("level %s: only the last level has no capacity", l.Name))
 		need(last || l.MaxBytes >= l.Bytes, fmt.Sprintf("level %s: max_bytes is below bytes", l.Name))
 	}
@@ -93,16 +87,7 @@ func (d *Device) Check() error {
 	for path, r := range d.Rates {
 		need(r > 0 && d.Peaks[path] >= r, fmt.Sprintf("path %s: the rate must be positive and at most its peak", path))
 	}
-	if d.Kind == KindGPU {
-		need(len(d.Levels) == 3, "a GPU has three levels: SRAM, L2, HBM")
-		need(d.SRAMPerBlock > 0 && d.SRAMPerUnit >= d.SRAMPerBlock && d.BlocksPerUnit > 0 && d.WarpsPerUnit > 0 && d.RegsPerUnit > 0, "lacks a limit on blocks")
-		need(d.ClockHz > 0 && d.ExpsPerClock > 0 && d.LanesPerClock > 0 && d.LaunchNs > 0, "lacks a clock, lanes or the launch time")
-		for _, dtype := range []string{"bfloat16", "float16", "float32"} {
-			need(d.Rates["mma."+dtype] > 0, "lacks the rate of mma."+dtype)
-		}
-	} else {
-		need(d.Rates[pathFMA] > 0, "lacks the rate of "+pathFMA)
-	}
+	need(d.Rates[pathFMA] > 0, "lacks the rate of "+pathFMA)
 	return errors.Join(errs...)
 }
 

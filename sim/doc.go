@@ -3,15 +3,15 @@
 // sound. It measures nothing. The steps:
 //
 //  1. A Device is a list of memory levels over compute units. CPU builds one from
-//     reported caches and measured ceilings, GPU reads an embedded data file.
+//     reported caches and measured ceilings, package gpu reads data files of GPUs.
 //  2. A Program is a list of launches: a grid of blocks, each walking a nest of loops
 //     over tiles with touches (loads and stores of blocks of an array), products and
 //     element-wise work. A Recorder writes one by standing in for a table of primitives while
-//     the real driver runs; GPUProgram writes one from a published kernel's tiling.
+//     the real driver runs. GPUs' programs have a format of their own, in package gpu.
 //  3. Simulate counts what every loop touches. On a CPU the touched lines go through
 //     LRU stacks of the caches' capacities, write-backs included, as if the call were repeated for
 //     ever (or once, if Program.Cold); the last recorded trip is taken as the
-//     steady state and multiplied. On a GPU the counts follow from the grid.
+//     steady state and multiplied.
 //  4. Simulate turns counts into the time that each resource alone would take. The largest
 //     names what binds; how the others overlap with it is said at Simulate.
 //  5. LowerBound is the time that no run of this program can beat, Roof the time that no program for

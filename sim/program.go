@@ -5,7 +5,7 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // Program is a kernel as the simulator sees it: launches one after the other.
 type Program struct {
 	Name     string      `json:"name"`
-	Kind     string      `json:"kind"` // of the device it is written for: KindCPU, KindGPU
+	Kind     string      `json:"kind"` // of the device it is written for: KindCPU
 	Config   tile.Config `json:"config"`
 	Buffers  []Buffer    `json:"buffers"`
 	Launches []Launch    `json:"launches"`
@@ -40,13 +40,6 @@ type Launch struct {
 	Name   string `json:"name"`
 	Blocks int64  `json:"blocks"`
 	Nest   []Loop `json:"nest"`
-
-	// GPUs only.
-	DType     string `json:"dtype,omitempty"`      // of the products' operands
-	Warps     int    `json:"warps,omitempty"`      // of a block
-	Stages    int    `json:"stages,omitempty"`     // of loads in flight, 1 is none ahead
-	SRAMBytes int64  `json:"sram_bytes,omitempty"` // of a block
-	Registers int    `json:"registers,omitempty"`  // 32-bit, of a thread
 }
 
 // Loop repeats its operations, then its inner loops. Trips may be a fraction when the last
@@ -57,10 +50,9 @@ type Loop struct {
 	Inner []Loop  `json:"inner,omitempty"`
 }
 
-// Op is one step on tiles: a call of a primitive (CPU), a product or an element-wise
-// step of a kernel (GPU).
+// Op is one step on tiles: a call of a primitive.
 type Op struct {
-	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "delta", "couple", "conv", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "widen"; on a GPU what is computed
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "delta", "couple", "conv", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "widen"
 	MR         int     `json:"mr,omitempty"` // register tile (CPU)
 	NR         int     `json:"nr,omitempty"`
 	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows
@@ -74,8 +66,8 @@ type Op struct {
 	Flops      int64   `json:"flops,omitempty"`      // executed: two for each multiply-add of a real row and column, with the waste beside a diagonal
 	Elements   int64   `json:"elements,omitempty"`
 	Exps       int64   `json:"exps,omitempty"`
-	Chain      int     `json:"chain,omitempty"`      // steps of this length that wait for each other, a product being one (GPU)
-	LoadBytes  int64   `json:"load_bytes,omitempty"` // between registers and the first level; on a GPU without the staging of touches
+	Ahead      int     `json:"ahead,omitempty"`      // lines prefetched for later steps
+	LoadBytes  int64   `json:"load_bytes,omitempty"` // between registers and the first level
 	StoreBytes int64   `json:"store_bytes,omitempty"`
 	Touches    []Touch `json:"touches,omitempty"`
 }
@@ -83,7 +75,7 @@ type Op struct {
 // Mode says what a touch does with a block.
 type Mode string
 
-// Modes of a touch. A written line is read first, as caches do, unless a whole GPU tile is stored.
+// Modes of a touch. A written line is read first, as caches do.
 const (
 	Read   Mode = "read"
 	Write  Mode = "write"
@@ -94,13 +86,13 @@ const (
 // Touch is one pass over a block of an array: Rows runs of RowBytes, Stride bytes apart.
 type Touch struct {
 	Buffer   int   `json:"buffer"` // index in Program.Buffers
-	Offset   int64 `json:"offset"` // bytes from the buffer's start; 0 on a GPU, where counts do not need it
+	Offset   int64 `json:"offset"` // bytes from the buffer's start
 	Rows     int   `json:"rows"`
 	RowBytes int64 `json:"row_bytes"`
 	Stride   int64 `json:"stride"`
 	Mode     Mode  `json:"mode"`
-	// Sharers is how many blocks of the grid read the same bytes in the same trip (GPU; 0 means 1).
-	Sharers int `json:"sharers,omitempty"`
+	// Again is how many more passes this one stands for, each of which finds the block where this one did.
+	Again int `json:"again,omitempty"`
 }
 
 // Bytes is what one pass moves.

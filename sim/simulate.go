@@ -15,8 +15,7 @@ type Result struct {
 	Config          tile.Config        `json:"config"`
 	Bytes           map[string]int64   `json:"bytes"`             // traffic of each level (see Level), both directions
 	BytesLowerBound map[string]int64   `json:"bytes_lower_bound"` // what any tiling must move there
-	SRAMPerBlock    int64              `json:"sram_per_block,omitempty"`
-	Occupancy       float64            `json:"occupancy"` // GPU: resident warps over the most an SM takes, of the longest launch; CPU: workers over cores
+	Occupancy       float64            `json:"occupancy"`         // workers over cores
 	TimeNs          float64            `json:"time_ns"`
 	BoundBy         string             `json:"bound_by"`       // the largest of Parts
 	Parts           map[string]float64 `json:"parts"`          // ns that each resource alone would take
@@ -24,32 +23,23 @@ type Result struct {
 	Flops           int64              `json:"flops"`          // executed
 }
 
-// ErrDoesNotFit is wrapped by the error of Simulate for a launch that asks for more SRAM, registers or warps than the
-// device gives a block.
-var ErrDoesNotFit = errors.New("does not fit")
-
 // Names of parts that are no memory level.
 const (
 	PartCompute  = "compute"  // CPU: multiply-adds and element-wise work in the core
 	PartCalls    = "calls"    // CPU: entering primitives
 	PartDispatch = "dispatch" // CPU: handing work to workers
-	PartElement  = "element-wise"
-	PartLatency  = "latency"
-	PartLaunch   = "launch"
+	PartLatency  = "latency"  // waiting for what is far and was not asked for ahead
 )
 
 // Simulate predicts a program's traffic and time on a device.
 //
 // CPU: the time is the largest of the core's time and each level's, plus a share overlapShare of the others, because
-// neither loads nor arithmetic are spread evenly over a program, plus calls and dispatch. GPU: see simulateGPU.
+// neither loads nor arithmetic are spread evenly over a program, plus calls and dispatch.
 //
-// The error says what is wrong with the device or the program, or wraps ErrDoesNotFit.
+// The error says what is wrong with the device or the program.
 func Simulate(d *Device, p *Program) (*Result, error) {
 	if err := checkProgram(d, p); err != nil {
 		return nil, err
-	}
-	if d.Kind == KindGPU {
-		return simulateGPU(d, p)
 	}
 	return simulateCPU(d, p)
 }

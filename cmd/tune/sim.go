@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/sim"
+	"github.com/rooftune/rooftune/sim/gpu"
 	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
@@ -20,42 +22,57 @@ type simFlags struct {
 	device, program, dtype, isa, config string
 	problem                             problemFlags
 	sweep                               bool
+	trace, score                        string
+	top                                 int
 }
 
 // cpuDevice is the name of this machine as a device.
 const cpuDevice = "cpu"
+
+// Flags of tune sim that only one kind of device takes.
+var (
+	cpuOnly = []string{"rule", "decay", "weighting", "isa", "threads"}
+	gpuOnly = []string{"dtype", "trace", "top"}
+)
 
 func newSim(out *output) *cobra.Command {
 	var f simFlags
 	c := &cobra.Command{
 		Use:   "sim --device D --program P --shape S",
 		Short: "Traffic, time and bound of a tiling on a GPU or on this CPU",
-		Long: `sim predicts what a tiling does on a device. On a GPU the program is one of the published tilings; on "cpu", this machine, it
-is an op, recorded from the very driver that runs.`,
-		Example: `  tune sim --device h100-sxm --program lightning-attention-2 --shape b=1,t=8192,hq=16,hkv=16,dk=128,dv=128 --sweep
-  tune sim --device cpu --program delta-rule --rule gated_delta --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128`,
+		Long: `sim predicts what a tiling does on a device. On a GPU the program is one of the published tilings or a file in the same format
+(sim/gpu/programs/README.md); on "cpu", this machine, it is an op, recorded from the very driver that runs. A GPU may be a JSON file of
+your own (sim/gpu/device.schema.json). --score compares the simulator with published timings in the columns of gpu/measured.csv.`,
+		Example: `  tune sim --device h100-sxm --program lightning-attention-2 --shape b=1,t=8192,hq=16,dk=128 --sweep
+  tune sim --device b200 --program flash-attention-2 --dir both --shape b=4,t=8192,hq=16,dk=128,causal=1 --trace attention.json
+  tune sim --device my-gpu.json --program my-kernel.tile --shape b=1,t=4096,hq=8,dk=64
+  tune sim --device cpu --program delta-rule --rule gated_delta --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128
+  tune sim --score gpu/measured.csv`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, results, err := f.simulate(cmd)
-			if err != nil {
+			if err := f.check(cmd); err != nil {
 				return err
 			}
-			if out.json {
-				if f.sweep {
-					return out.document(map[string]any{"sim": results})
-				}
-				return out.document(results[0])
+			switch {
+			case f.score != "":
+				return f.scoreRows(out)
+			case f.device == cpuDevice:
+				return f.simulateCPU(cmd, out)
 			}
-			return printSimulations(out, d, results)
+			return f.simulateGPU(out)
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.device, "device", "", cpuDevice+", "+strings.Join(sim.GPUs(), ", "))
-	fs.StringVar(&f.program, "program", "", strings.Join(sim.GPUPrograms(), ", ")+" on a GPU; an op on "+cpuDevice)
-	fs.StringVar(&f.problem.shape, "shape", "", "as in b=1,t=8192,hq=16,hkv=16,dk=128,dv=128")
+	fs.StringVar(&f.device, "device", "", cpuDevice+", a GPU's name or a JSON file; GPUs: "+strings.Join(gpu.Devices(), ", "))
+	fs.StringVar(&f.program, "program", "", "on a GPU a file or one of "+strings.Join(gpu.Programs(), ", ")+"; an op on "+cpuDevice)
+	fs.StringVar(&f.problem.shape, "shape", "", "as in b=1,t=8192,hq=16,hkv=16,dk=128,dv=128; the names are the program's")
+	fs.StringVar(&f.problem.dir, "dir", gpu.Forward, "fwd, bwd, or on a GPU both")
 	fs.StringVar(&f.dtype, "dtype", "bfloat16", "of the arrays, on a GPU")
 	fs.StringVar(&f.config, "config", "", "values that replace those of the default config, k=v,...")
-	fs.BoolVar(&f.sweep, "sweep", false, "every config, fastest first")
+	fs.BoolVar(&f.sweep, "sweep", false, "every config, fastest first; for a GPU with a list of Triton configs to paste")
+	fs.IntVar(&f.top, "top", 10, "configs in the list of Triton configs, and rows of a printed sweep on a GPU; 0 for all")
+	fs.StringVar(&f.trace, "trace", "", "write a timeline that Perfetto and Chrome open, on a GPU")
+	fs.StringVar(&f.score, "score", "", "a CSV of measured timings to compare with")
 	fs.StringVar(&f.problem.rule, "rule", "", "of an op on "+cpuDevice)
 	fs.StringVar(&f.problem.decay, "decay", "", "of an op on "+cpuDevice+": none, fixed or head")
 	fs.StringVar(&f.problem.weighting, "weighting", "", "of hash-layer on "+cpuDevice)
@@ -64,97 +81,61 @@ is an op, recorded from the very driver that runs.`,
 	return c
 }
 
-func (f *simFlags) simulate(cmd *cobra.Command) (*sim.Device, []*sim.Result, error) {
+// check refuses flags that do not go together.
+func (f *simFlags) check(cmd *cobra.Command) error {
+	changed := func(name string) bool { return cmd.Flags().Changed(name) }
+	if f.score != "" {
+		for _, name := range slices.Concat([]string{"program", "shape", "config", "sweep", "device", "dir"}, cpuOnly, gpuOnly) {
+			if changed(name) && name != "top" {
+				return fmt.Errorf("--%s does not go with --score", name)
+			}
+		}
+		return nil
+	}
 	switch {
 	case f.device == "":
-		return nil, nil, fmt.Errorf("--device is missing: %s, %s", cpuDevice, strings.Join(sim.GPUs(), ", "))
+		return fmt.Errorf("--device is missing: %s, a file, or a GPU such as %s", cpuDevice, strings.Join(gpu.Devices(), ", "))
 	case f.program == "":
-		return nil, nil, fmt.Errorf("--program is missing")
-	case f.sweep && f.config != "":
-		return nil, nil, fmt.Errorf("--sweep and --config exclude each other")
+		return fmt.Errorf("--program is missing")
+	case f.sweep && f.config != "" && f.device == cpuDevice:
+		return fmt.Errorf("--sweep and --config exclude each other")
 	}
-	var only []string
+	only := cpuOnly
 	if f.device == cpuDevice {
-		only = []string{"dtype"}
-	} else {
-		only = []string{"rule", "decay", "weighting", "isa", "threads"}
+		only = gpuOnly
 	}
 	for _, name := range only {
-		if cmd.Flags().Changed(name) {
-			return nil, nil, fmt.Errorf("--%s does not apply to device %s", name, f.device)
+		if changed(name) {
+			return fmt.Errorf("--%s does not apply to device %s", name, f.device)
 		}
 	}
-	var d *sim.Device
-	var programs []*sim.Program
-	var err error
-	if f.device == cpuDevice {
-		d, programs, err = f.cpuPrograms()
-	} else {
-		d, programs, err = f.gpuPrograms()
-	}
+	return nil
+}
+
+func (f *simFlags) simulateCPU(cmd *cobra.Command, out *output) error {
+	d, programs, err := f.cpuPrograms()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	var results []*sim.Result
-	var unfit error
 	for _, p := range programs {
 		if err := cmd.Context().Err(); err != nil {
-			return nil, nil, err
+			return err
 		}
 		r, err := sim.Simulate(d, p)
 		if err != nil {
-			unfit = err
-			continue // of a sweep: this config does not fit the device
+			return err
 		}
 		results = append(results, r)
 	}
-	if len(results) == 0 {
-		return nil, nil, unfit
-	}
 	slices.SortStableFunc(results, func(a, b *sim.Result) int { return cmp.Compare(a.TimeNs, b.TimeNs) })
-	return d, results, nil
-}
-
-// gpuPrograms builds a published tiling with the given config, or with each of its sweep.
-func (f *simFlags) gpuPrograms() (*sim.Device, []*sim.Program, error) {
-	d, err := sim.GPU(f.device)
-	if err != nil {
-		return nil, nil, err
-	}
-	if f.problem.shape == "" {
-		return nil, nil, fmt.Errorf("--shape is missing: such as %s", shapeExample(""))
-	}
-	shape, err := parseShape(f.program, f.problem.shape)
-	if err != nil {
-		return nil, nil, err
-	}
-	var configs []tile.Config
-	switch {
-	case f.sweep:
-		configs = sim.GPUSweep(f.program)
-	case f.config != "":
-		values, err := parsePairs("--config", f.config)
-		if err != nil {
-			return nil, nil, err
+	if out.json {
+		if f.sweep {
+			return out.document(map[string]any{"sim": results})
 		}
-		configs = []tile.Config{values}
-	default:
-		configs = []tile.Config{nil}
+		return out.document(results[0])
 	}
-	var programs []*sim.Program
-	var refused error
-	for _, c := range configs {
-		p, err := sim.GPUProgram(f.program, shape, f.dtype, "fwd", c)
-		if err != nil {
-			refused = err
-			continue // of a sweep: this config does not fit the shape
-		}
-		programs = append(programs, p)
-	}
-	if len(programs) == 0 {
-		return nil, nil, refused
-	}
-	return d, programs, nil
+	return printSimulations(out, d, results)
 }
 
 // cpuPrograms records an op of this machine with the chosen config, or with each of its space.
@@ -220,4 +201,9 @@ func printSimulations(out *output, d *sim.Device, results []*sim.Result) error {
 		rows = append(rows, append(row, nanoseconds(r.TimeNs), r.BoundBy))
 	}
 	return out.table(header, rows)
+}
+
+// isFile tells a path from the name of something embedded.
+func isFile(name, ext string) bool {
+	return strings.HasSuffix(name, ext) || strings.ContainsRune(name, filepath.Separator) || strings.ContainsRune(name, '/')
 }

@@ -92,9 +92,12 @@ var avx512 = tile.Primitives{
 	},
 	Recur: []tile.RecurKernel{
 		{Tokens: 4, NR: 32, Shared: []int{4, 3, 2, 1, 1, 1, 1}, Run: recur4x32AVX512},
+		{Tokens: 3, NR: 64, Shared: []int{2, 1, 1}, Run: recur3x64AVX512},
 	},
 	Delta: []tile.DeltaKernel{
 		{Tokens: 4, NR: 32, Shared: []int{3, 2, 2}, Run: delta4x32AVX512},
+		{Tokens: 2, NR: 64, Run: delta2x64AVX512},
+		{Tokens: 3, NR: 48, Shared: []int{2}, Run: delta3x48AVX512},
 	},
 	Couple: coupleAVX512,
 	Solve:  solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/rooftune/rooftune/sim/gpu"
+)
+
+// start gives the values that a fit begins with: round figures from the literature, not from the rows.
+func start() *gpu.Constants {
+	return &gpu.Constants{
+		Matrix: 1, Vector: 0.9, Memory: 1, Overlap: 4, Exposed: 0.5, Specialized: 0.1, Queue: 0.3, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
+		Devices: map[string]gpu.DeviceConstants{},
+	}
+}
+
+// global is a constant and the range in which it makes sense.
+type global struct {
+	at        func(*gpu.Constants) *float64
+	low, high float64
+}
+
+var globals = []global{
+	{func(c *gpu.Constants) *float64 { return &c.Matrix }, 0.6, 1.15},
+	{func(c *gpu.Constants) *float64 { return &c.Vector }, 0.6, 1.0},
+	{func(c *gpu.Constants) *float64 { return &c.Memory }, 0.7, 1.1},
+	{func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
+	{func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
+	{func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},
+	{func(c *gpu.Constants) *float64 { return &c.Queue }, 0.02, 1},
+	{func(c *gpu.Constants) *float64 { return &c.ChainClocks }, 20, 1500},
+	{func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 1000, 6000},
+	{func(c *gpu.Constants) *float64 { return &c.HostNs }, 5000, 200000},
+	{func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 2000000},
+}
+
+// Weights and shape of the loss.
+const (
+	hostWeight  = 0.25 // of rows under half a millisecond: they say more of the host
+	weakWeight  = 0.3  // of rows of tier C and of rates
+	knee        = 0.05 // below it the loss is square, above it straight
+	shrink      = 0.02 // price of a per-GPU constant's distance from 1, as if it were so many rows' loss
+	firstStep   = 0.25
+	lastStep    = 0.004
+	smallestGPU = 20 // rows that a GPU needs for constants of its own
+)
+
+func clone(c *gpu.Constants) *gpu.Constants {
+	d := *c
+	d.Devices = maps.Clone(c.Devices)
+	return &d
+}
+
+// loss is the weighted mean of a robust function of log(simulated/measured). A family's weight grows with the root of its rows, so
+// that large ones do not drown the others.
+func loss(rows []*gpu.Prepared, c *gpu.Constants) float64 {
+	count := map[string]float64{}
+	for _, p := range rows {
+		count[p.Row.Family]++
+	}
+	machines := map[*gpu.Device]*gpu.Machine{}
+	var e gpu.Estimate
+	var sum, weights float64
+	for _, p := range rows {
+		m := machines[p.Device]
+		if m == nil {
+			m = gpu.NewMachine(p.Device, c)
+			machines[p.Device] = m
+		}
+		s, err := p.Time(m, &e)
+		if err != nil {
+			continue
+		}
+		w := 1 / math.Sqrt(count[p.Row.Family])
+		switch {
+		case p.Row.MS == 0 || p.Row.Tier == "C":
+			w *= weakWeight
+		case !s.GPUBound:
+			w *= hostWeight
+		}
+		x := math.Abs(math.Log(s.Ratio()))
+		if x < knee {
+			x = x * x / (2 * knee)
+		} else {
+			x -= knee / 2
+		}
+		sum += w * x
+		weights += w
+	}
+	sum /= weights
+	for _, own := range c.Devices {
+		for _, x := range []float64{own.Matrix, own.Vector, own.Memory, own.L2} {
+			sum += shrink * math.Abs(math.Log(x)) / 10
+		}
+	}
+	return sum
+}
+
+// fit searches along one constant after the other, in logarithms, with steps that shrink.
+func fit(rows []*gpu.Prepared, from *gpu.Constants) *gpu.Constants {
+	best := clone(from)
+	at := loss(rows, best)
+	for step := firstStep; step >= lastStep; step /= 2 {
+		for moved := true; moved; {
+			moved = false
+			for _, g := range globals {
+				for _, sign := range []float64{1, -1} {
+					for {
+						next := clone(best)
+						x := g.at(next)
+						was := *x
+						*x = min(g.high, max(g.low, *x*math.Exp(sign*step)))
+						if *x == was {
+							break
+						}
+						l := loss(rows, next)
+						if !(l < at-1e-7) {
+							break
+						}
+						best, at, moved = next, l, true
+					}
+				}
+			}
+		}
+	}
+	return best
+}
+
+// summary is the errors of GPU-bound rows.
+type summary struct {
+	gpu.Errors
+	All gpu.Errors
+}
+
+func (s summary) String() string {
+	return fmt.Sprintf("GPU-bound %d rows: MAPE %.1f %%, macro %.1f %%, median %.1f %%, Spearman %.3f; all %d rows: MAPE %.1f %%, Spearman %.3f",
+		s.Rows, s.MAPE, s.MacroMAPE, s.Median, s.Spearman, s.All.Rows, s.All.MAPE, s.All.Spearman)
+}
+
+func scored(rows []*gpu.Prepared, c *gpu.Constants) []gpu.Scored {
+	machines := map[*gpu.Device]*gpu.Machine{}
+	var e gpu.Estimate
+	var out []gpu.Scored
+	for _, p := range rows {
+		m := machines[p.Device]
+		if m == nil {
+			m = gpu.NewMachine(p.Device, c)
+			machines[p.Device] = m
+		}
+		if s, err := p.Time(m, &e); err == nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func summarize(all []gpu.Scored) summary {
+	var bound []gpu.Scored
+	for _, s := range all {
+		if s.GPUBound {
+			bound = append(bound, s)
+		}
+	}
+	return summary{gpu.ErrorsOf(bound), gpu.ErrorsOf(all)}
+}
+
+func errorsOf(rows []*gpu.Prepared, c *gpu.Constants) summary { return summarize(scored(rows, c)) }
+
+// leaveOut fits without each group in turn and scores that group with what was fitted on the others. A GPU left out has no constants of
+// its own.
+func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, c *gpu.Constants, group func(*gpu.Prepared) string) summary {
+	groups := map[string][]*gpu.Prepared{}
+	for _, p := range rows {
+		groups[group(p)] = append(groups[group(p)], p)
+	}
+	var all []gpu.Scored
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		var rest []*gpu.Prepared
+		for _, p := range rows {
+			if group(p) != name {
+				rest = append(rest, p)
+			}
+		}
+		out := scored(groups[name], fit(rest, start()))
+		fmt.Fprintf(w, "without %s %s: %s\n", what, name, summarize(out))
+		all = append(all, out...)
+	}
+	s := summarize(all)
+	fmt.Fprintf(w, "each %s left out: %s\n", what, s)
+	return s
+}
