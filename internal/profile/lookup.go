@@ -135,6 +135,9 @@ func Distance(a, b tile.Problem) float64 {
 	if a.FeatureMap != b.FeatureMap {
 		d += penaltyOption
 	}
+	if a.Front != b.Front {
+		d += penaltyOption
+	}
 	if (x.T == 1) != (y.T == 1) {
 		d += penaltyDecode
 	}
