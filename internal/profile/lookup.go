@@ -161,10 +161,10 @@ func Distance(a, b tile.Problem) float64 {
 
 // place is where a problem lies among those of its kind: its extents in octaves, each by its weight, and what has no order.
 type place struct {
-	axes                               [6]float64
-	single                             bool // one token
+	axes                                      [6]float64
+	single                                    bool // one token
 	rule, decay, weighting, featureMap, front string
-	normalize                          bool
+	normalize                                 bool
 }
 
 // octaves is an extent in doublings; an absent one counts as 1.
