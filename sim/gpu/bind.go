@@ -395,7 +395,7 @@ func (p *Program) fits(d *Device) bool {
 			continue
 		}
 		threads := l.Warps * warpThreads
-		registers := math.Ceil(min(l.Registers, maxRegisters)/8) * 8
+		registers := math.Ceil(min(d.registers(l), maxRegisters)/8) * 8
 		if l.SRAMBytes > d.SRAMPerBlockKiB*1024 || l.Warps > d.WarpsPerUnit || threads > 1024 || registers*4*threads > d.RegistersKiB*1024 {
 			return false
 		}
