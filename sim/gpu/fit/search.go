@@ -20,22 +20,23 @@ func start() *gpu.Constants {
 
 // global is a constant and the range in which it makes sense.
 type global struct {
+	name      string
 	at        func(*gpu.Constants) *float64
 	low, high float64
 }
 
 var globals = []global{
-	{func(c *gpu.Constants) *float64 { return &c.Matrix }, 0.6, 1.15},
-	{func(c *gpu.Constants) *float64 { return &c.Vector }, 0.6, 1.0},
-	{func(c *gpu.Constants) *float64 { return &c.Memory }, 0.7, 1.1},
-	{func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
-	{func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
-	{func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},
-	{func(c *gpu.Constants) *float64 { return &c.Queue }, 0.02, 1},
-	{func(c *gpu.Constants) *float64 { return &c.ChainClocks }, 20, 1500},
-	{func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 1000, 6000},
-	{func(c *gpu.Constants) *float64 { return &c.HostNs }, 5000, 200000},
-	{func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 2000000},
+	{"matrix", func(c *gpu.Constants) *float64 { return &c.Matrix }, 0.6, 1.15},
+	{"vector", func(c *gpu.Constants) *float64 { return &c.Vector }, 0.6, 1.0},
+	{"memory", func(c *gpu.Constants) *float64 { return &c.Memory }, 0.7, 1.1},
+	{"overlap", func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
+	{"exposed", func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
+	{"specialized", func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},
+	{"queue", func(c *gpu.Constants) *float64 { return &c.Queue }, 0.02, 1},
+	{"chain clocks", func(c *gpu.Constants) *float64 { return &c.ChainClocks }, 20, 1500},
+	{"launch ns", func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 1000, 6000},
+	{"host ns", func(c *gpu.Constants) *float64 { return &c.HostNs }, 5000, 200000},
+	{"autograd ns", func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 2000000},
 }
 
 // Weights and shape of the loss.
@@ -168,11 +169,8 @@ func summarize(all []gpu.Scored) summary {
 	return summary{gpu.ErrorsOf(bound), gpu.ErrorsOf(all)}
 }
 
-func errorsOf(rows []*gpu.Prepared, c *gpu.Constants) summary { return summarize(scored(rows, c)) }
-
-// leaveOut fits without each group in turn and scores that group with what was fitted on the others. A GPU left out has no constants of
-// its own.
-func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, c *gpu.Constants, group func(*gpu.Prepared) string) summary {
+// leaveOut fits without each group in turn and scores that group with what was fitted on the others.
+func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, group func(*gpu.Prepared) string) []gpu.Scored {
 	groups := map[string][]*gpu.Prepared{}
 	for _, p := range rows {
 		groups[group(p)] = append(groups[group(p)], p)
@@ -189,7 +187,6 @@ func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, c *gpu.Constants, 
 		fmt.Fprintf(w, "without %s %s: %s\n", what, name, summarize(out))
 		all = append(all, out...)
 	}
-	s := summarize(all)
-	fmt.Fprintf(w, "each %s left out: %s\n", what, s)
-	return s
+	fmt.Fprintf(w, "each %s left out: %s\n", what, summarize(all))
+	return all
 }
