@@ -84,6 +84,7 @@ type Touch struct {
 	Bytes  float64
 	Mode   TouchMode
 	Share  float64 // blocks that touch the same bytes at about the same time
+	Again  float64 // times that the block comes back to the same bytes
 	Row    float64 // bytes of a contiguous run, 0 for long ones
 }
 
@@ -339,7 +340,7 @@ func (p *Program) bindLoop(l *Loop, c *loopCode, launch string) error {
 				mode = Atomic
 			}
 			if bytes := times * a[0]; bytes > 0 {
-				p.touches = append(p.touches, Touch{Buffer: o.buffer, Bytes: bytes, Mode: mode, Share: max(1, or(o.share, v, 1)), Row: or(o.access, v, 0)})
+				p.touches = append(p.touches, Touch{Buffer: o.buffer, Bytes: bytes, Mode: mode, Share: max(1, or(o.share, v, 1)), Row: or(o.access, v, 0), Again: max(1, or(o.again, v, 1))})
 			}
 		}
 	}

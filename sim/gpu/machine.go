@@ -99,7 +99,6 @@ type Machine struct {
 
 // NewMachine applies constants to a device.
 func NewMachine(d *Device, c *Constants) *Machine {
-	own := c.of(d)
 	units := float64(d.Units)
 	clock := d.LoadMHz
 	if clock == 0 {
@@ -111,26 +110,25 @@ func NewMachine(d *Device, c *Constants) *Machine {
 	if share == 0 {
 		share = 0.88
 	}
-	m.stream = d.MemoryGBps * share * own.Memory
+	m.stream = d.MemoryGBps * share
 	m.memory = m.stream * c.Memory
 	m.l2 = d.L2GBps
 	if m.l2 == 0 {
 		m.l2 = min(unitL2Clock*clock*units*0.5, 4*d.MemoryGBps)
 	}
-	m.l2 *= own.L2
 	m.llc = d.LLCGBps
 	m.sram = d.SRAMBytesPerClock * clock
 	m.exps = d.ExpsPerClock * clock
 	m.elements = d.LanesPerClock * clock
 	// No faster than the peak at the clock under load.
-	top := min(d.matrixShare()*c.Matrix*own.Matrix, max(1, d.LoadMHz/d.BoostMHz))
+	top := min(d.matrixShare()*c.Matrix, max(1, d.LoadMHz/d.BoostMHz))
 	mmaShare := d.MMAShare
 	if mmaShare == 0 {
 		mmaShare = 1
 	}
 	boost := d.BoostMHz * 1e-3
 	for t := range m.matrix {
-		v := d.vector[t] / 1e9 / units * clock / boost * c.Vector * own.Vector
+		v := d.vector[t] / 1e9 / units * clock / boost * c.Vector
 		x := d.matrix[t] / 1e9 / units * top
 		m.vector[t], m.matrix[t], m.mma[t] = v, x, x*mmaShare
 	}
@@ -154,7 +152,7 @@ func NewMachine(d *Device, c *Constants) *Machine {
 			m.matrix[t], m.mma[t] = m.vector[t], m.vector[t]
 		}
 	}
-	mostVector, mostMatrix := m.vector[FP32]/(c.Vector*own.Vector*clock/boost), 1/top
+	mostVector, mostMatrix := m.vector[FP32]/(c.Vector*clock/boost), 1/top
 	for t := range m.peak {
 		m.peak[t] = units * max(m.matrix[t]*mostMatrix, m.vector[t]/m.vector[FP32]*mostVector, mostVector) * peakOverDatasheet
 	}
@@ -401,12 +399,16 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			memory = m.stream
 		}
 		// What a wave reads in a trip decides whether re-reads of it find it in L2.
-		inFlight := 0.0
+		inFlight, walked := 0.0, 0.0
 		for j := range loop.Touches {
 			if t := &loop.Touches[j]; t.Mode != Write {
 				inFlight += t.Bytes / max(1, min(t.Share, atOnce))
+				if t.Again > 1 { // and what it reads before it comes back, whether that is still there
+					walked += t.Bytes * loop.Trips / t.Again / max(1, min(t.Share, atOnce))
+				}
 			}
 		}
+		walkMiss := overflow(walked*atOnce, m.usableL2)
 		waveMiss := overflow(inFlight*atOnce*tripsApart*l.Stages, m.usableL2)
 		// One block's work in a trip, in ns of a unit of its own.
 		var work, chain, operands float64
@@ -476,6 +478,8 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			if at := e.left[t.Buffer]; at >= 0 && t.Mode != Write {
 				share *= overflow(moved-at+size, m.usableL2)
 			}
+			again := 1/t.Again + (1-1/t.Again)*walkMiss
+			share *= again
 			switch t.Mode {
 			case Read:
 				loads = true
@@ -487,7 +491,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				hbm += bytes * share * runs
 			case Write:
 				l2 += bytes
-				hbm += bytes * runs
+				hbm += bytes * runs * again
 			case Atomic:
 				l2 += 2 * bytes
 				hbm += 2 * bytes * share * runs

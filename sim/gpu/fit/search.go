@@ -14,7 +14,6 @@ import (
 func start() *gpu.Constants {
 	return &gpu.Constants{
 		Matrix: 1, Vector: 0.9, Memory: 1, Overlap: 4, Exposed: 0.5, Specialized: 0.1, Queue: 0.3, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
-		Devices: map[string]gpu.DeviceConstants{},
 	}
 }
 
@@ -41,18 +40,15 @@ var globals = []global{
 
 // Weights and shape of the loss.
 const (
-	hostWeight  = 0.25 // of rows under half a millisecond: they say more of the host
-	weakWeight  = 0.3  // of rows of tier C and of rates
-	knee        = 0.05 // below it the loss is square, above it straight
-	shrink      = 0.02 // price of a per-GPU constant's distance from 1, as if it were so many rows' loss
-	firstStep   = 0.25
-	lastStep    = 0.004
-	smallestGPU = 20 // rows that a GPU needs for constants of its own
+	hostWeight = 0.25 // of rows under half a millisecond: they say more of the host
+	weakWeight = 0.3  // of rows of tier C and of rates
+	knee       = 0.05 // below it the loss is square, above it straight
+	firstStep  = 0.25
+	lastStep   = 0.004
 )
 
 func clone(c *gpu.Constants) *gpu.Constants {
 	d := *c
-	d.Devices = maps.Clone(c.Devices)
 	return &d
 }
 
@@ -92,13 +88,7 @@ func loss(rows []*gpu.Prepared, c *gpu.Constants) float64 {
 		sum += w * x
 		weights += w
 	}
-	sum /= weights
-	for _, own := range c.Devices {
-		for _, x := range []float64{own.Matrix, own.Vector, own.Memory, own.L2} {
-			sum += shrink * math.Abs(math.Log(x)) / 10
-		}
-	}
-	return sum
+	return sum / weights
 }
 
 // fit searches along one constant after the other, in logarithms, with steps that shrink.
