@@ -44,18 +44,15 @@ func compare(t testing.TB, c *Case, cand tile.Candidate) {
 	}
 	past := slices.Clone(c.attention.past) // a decode step updates it
 	x.Run()
-	s := p.Shape
 	if p.Op == tile.HashLayer {
-		want := generic.Hash{N: s.N, D: s.D, H: s.H, Tau: s.Tau, Released: p.Weighting == tile.WeightingReleased}.
-			Oracle(c.hash.input, c.hash.tables, c.hash.bias)
-		if !slices.Equal(c.hash.codes, want.Codes) {
+		want := c.hash.oracle()
+		if p.Dir == tile.Forward && !slices.Equal(c.hash.codes, want.forward.Codes) {
 			t.Fatalf("%s %s: codes differ", p, cand)
 		}
-		if e := relativeError(c.hash.output, want.Output, want.OutputAbs); e > ErrorBound(p) {
-			t.Fatalf("%s %s: output error %.3g above %.3g", p, cand, e, ErrorBound(p))
-		}
-		if e := relativeError(c.hash.weights, want.Weights, want.Weights); e > ErrorBound(p) {
-			t.Fatalf("%s %s: weights error %.3g above %.3g", p, cand, e, ErrorBound(p))
+		for _, o := range c.hash.compared(want) {
+			if e := relativeError(o.got, o.want, o.abs); e > ErrorBound(p) {
+				t.Fatalf("%s %s: %s error %.3g above %.3g", p, cand, o.name, e, ErrorBound(p))
+			}
 		}
 		return
 	}

@@ -24,7 +24,8 @@ type backward struct {
 	block, cols           int // tokens and columns of a sweep
 	chunk                 int
 	copies                int // 1: of what is taken number by number and updates a state, 2: of what reads it too
-	stream, ahead         bool
+	stream                bool
+	ahead                 int // see upcoming.go
 	headOuter             bool
 	group                 int // query heads of a state head
 	keyPanels, valPanels  int // of a state head's dk and dv columns
@@ -68,7 +69,7 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	kernel, _ := tile.FindBlock(prim.Recur, cfg["block"], cfg["cols"])
 	a := &backward{
 		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
-		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
+		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"], headOuter: cfg["order"] == 1,
 		group: s.Hq / s.Hkv, keyPanels: (s.Dk + kernel.NR - 1) / kernel.NR, valPanels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.problem = p
@@ -446,20 +447,29 @@ func (a *backward) reverse(w *backwardWork, r tile.Recur, lo, hi int, next upcom
 
 // following is the unit and the chunk that are walked after this one, if any.
 func (a *backward) following(ui, t, step, first, last int) (u backwardPart, row int, ok bool) {
-	if ui++; ui == last {
+	if ui++; ui == last || a.ahead == aheadRows {
 		ui, t = first, t+step
 	}
-	if !a.ahead || t < 0 || t >= a.problem.Shape.T {
+	if a.ahead == 0 || t < 0 || t >= a.problem.Shape.T {
 		return u, 0, false
 	}
 	u = a.unit(ui)
 	return u, u.b*a.problem.Shape.T + t, true
 }
 
-// nextForward says what the next step of the forward sweep reads.
+// nextForward says what the next step of the forward sweep reads, or a share of all that the next chunk reads.
 func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
-	if u, row, ok := a.following(ui, t, a.chunk, first, last); ok {
-		s := a.problem.Shape
+	s := a.problem.Shape
+	u, row, ok := a.following(ui, t, a.chunk, first, last)
+	switch {
+	case !ok:
+	case a.ahead == aheadRows:
+		n.whole(0, a.gradOutput, row, s.Hq*s.Dv)
+		n.whole(1, a.value, row, s.Hkv*s.Dv)
+		n.whole(2, a.key, row, s.Hkv*s.Dk)
+		u = a.unit(ui)
+		n.calls, n.before, n.tokens = s.Hkv*a.keyPanels, u.h*a.keyPanels+u.k0, a.chunk
+	default:
 		n.add(0, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
 		n.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
 		n.add(2, a.key, row, s.Hkv, u.h, 1, s.Dk)
@@ -471,8 +481,25 @@ func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
 type upcomingPair struct{ first, second upcoming }
 
 func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
-	if u, row, ok := a.following(ui, t, -a.chunk, first, last); ok {
-		s := a.problem.Shape
+	s := a.problem.Shape
+	u, row, ok := a.following(ui, t, -a.chunk, first, last)
+	switch {
+	case !ok:
+	case a.ahead == aheadRows:
+		n.first.whole(0, a.query, row, s.Hq*s.Dk)
+		n.first.whole(1, a.gradOutput, row, s.Hq*s.Dv)
+		n.second.whole(0, a.key, row, s.Hkv*s.Dk)
+		n.second.whole(1, a.value, row, s.Hkv*s.Dv)
+		if a.problem.Decay == tile.DecayKey {
+			n.first.whole(2, a.decay, row, s.Hkv*s.Dk)
+		}
+		if a.gradDecay != nil {
+			n.second.whole(2, a.gradQuery, row, s.Hq*s.Dk)
+		}
+		u = a.unit(ui)
+		n.first.calls, n.first.before, n.first.tokens = s.Hq*a.keyPanels, (u.h*a.keyPanels+u.k0)*a.group, a.chunk
+		n.second.calls, n.second.before, n.second.tokens = s.Hq*a.valPanels, (u.h*a.valPanels+u.v0)*a.group, a.chunk
+	default:
 		n.first.add(0, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk)
 		n.first.add(1, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
 		if a.problem.Decay == tile.DecayKey {
@@ -485,12 +512,6 @@ func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
 		}
 	}
 	return n
-}
-
-// add names the rows of an array, count heads of some width from a head on.
-func (n *upcoming) add(i int, array []float32, row, heads, head, count, width int) {
-	const per = cacheLine / 4
-	n.ld[i], n.rows[i], n.lines[i] = heads*width, array[row*heads*width+head*width:], (count*width+per-1)/per
 }
 
 // end hands the gradients of the past state and of the decay to the caller.

@@ -11,12 +11,12 @@ import (
 // backwardParams are the tunables of a backward pass.
 func backwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	s := p.Shape
-	order, flag, copies := []int{0, 1}, []int{0, 1}, []int{0, 1, 2}
+	order, flag, copies, ahead := []int{0, 1}, []int{0, 1}, []int{0, 1, 2}, []int{0, aheadNext, aheadRows}
 	if s.B*s.Hkv == 1 || s.T <= 1 {
 		order = []int{0}
 	}
 	if s.T <= 1 {
-		flag, copies = []int{0}, []int{0}
+		flag, copies, ahead = []int{0}, []int{0}, []int{0}
 	}
 	return []tile.Param{
 		{Name: "chunk", Values: chunks(s), Doc: "tokens of a chunk"},
@@ -25,25 +25,28 @@ func backwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		{Name: "cols", Values: blockSizes(p, prim, 1), Doc: "state columns of a panel"},
 		{Name: "copy", Values: copies, Doc: "1: what updates a state is copied side by side first, 2: what reads it too"},
 		{Name: "stream", Values: flag, Doc: "1: gradients are stored past the caches"},
-		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
+		{Name: "ahead", Values: ahead, Doc: "1: what the next head or chunk reads is prefetched, 2: the whole rows of the next chunk"},
 	}
 }
 
 // defaultBackward is the config that tuning of a backward pass begins with.
 func defaultBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
-	k, flag := prim.Recur[0], 1
+	block, chunk, copies, ahead, flag := blocks(p, prim)[0], 64, 1, aheadNext, 1
+	if intel() {
+		block, chunk, copies, ahead = intelBlock(p, prim), 32, 0, aheadRows
+	}
 	if p.Shape.T <= 1 {
-		flag = 0
+		copies, ahead, flag = 0, 0, 0
 	}
 	return tile.Config{
-		"chunk": min(64, slices.Max(chunks(p.Shape))), "order": 0,
-		"block": k.Tokens, "cols": k.NR, "copy": flag, "stream": flag, "ahead": flag,
+		"chunk": min(chunk, slices.Max(chunks(p.Shape))), "order": 0,
+		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": ahead,
 	}
 }
 
 // checkBackwardConfig is CheckConfig for a backward pass.
 func checkBackwardConfig(p tile.Problem, c tile.Candidate, prim *tile.Primitives) error {
-	limits := map[string]int{"chunk": maxChunk, "order": 1, "block": maxChunk, "cols": maxPanel, "copy": 2, "stream": 1, "ahead": 1}
+	limits := map[string]int{"chunk": maxChunk, "order": 1, "block": maxChunk, "cols": maxPanel, "copy": 2, "stream": 1, "ahead": aheadRows}
 	for _, name := range slices.Sorted(maps.Keys(c.Config)) {
 		if _, ok := limits[name]; !ok {
 			return fmt.Errorf("kernels: the backward pass of %s has no tunable %q", p.Op, name)

@@ -51,6 +51,9 @@ func newHalfDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) atten
 // finisher is a driver with something to do after all parts.
 type finisher interface{ finish() }
 
+// foregoer is a driver with something to do, by all workers, before its parts.
+type foregoer interface{ before() parallel }
+
 // Call is a problem prepared for one candidate, with the scratch of all its
 // workers: running it allocates nothing. A Call is for one goroutine at a time.
 type Call struct {
@@ -59,7 +62,7 @@ type Call struct {
 
 	driver    driver
 	attention attentionDriver // driver, where the op is one of the attention ops
-	hash      *hashLayer      // driver, where the op is hash-layer
+	hash      hashDriver      // driver, where the op is hash-layer
 	shared    shared
 }
 
@@ -73,7 +76,7 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 	}
 	x := &Call{Problem: p, Candidate: c}
 	if p.Op == tile.HashLayer {
-		x.hash = newHashLayer(p, prim, c.Config)
+		x.hash = newHashDriver(p, prim, c.Config)
 		x.driver = x.hash
 	} else {
 		x.attention = newHalfDriver(p, prim, c.Config)
@@ -83,6 +86,9 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 }
 
 func (x *Call) run() {
+	if f, ok := x.driver.(foregoer); ok {
+		run(f.before(), &x.shared)
+	}
 	run(x.driver, &x.shared)
 	if f, ok := x.driver.(finisher); ok {
 		f.finish()

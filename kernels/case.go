@@ -28,11 +28,7 @@ func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 	g := generator{rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
 	s := p.Shape
 	if p.Op == tile.HashLayer {
-		k := (s.D + s.Tau - 1) / s.Tau
-		return &Case{Problem: p, hash: hashArgs{
-			problem: p, input: g.normal(s.N*s.D, 1), tables: g.uniform((k<<s.Tau)*s.H, -0.05, 0.05), bias: g.uniform(s.H, -0.01, 0.01),
-			output: aligned(s.N * s.H), codes: make([]int32, s.N*k), weights: aligned(s.N * k),
-		}}, nil
+		return &Case{Problem: p, hash: newHashCase(p, g)}, nil
 	}
 	width := 1 / math.Sqrt(float64(s.Dk))
 	a := attentionArgs{
@@ -154,6 +150,9 @@ func (c *Case) Prepare(cand tile.Candidate) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.hash != nil && cand.Config["form"] == formSlab {
+		c.hash.prepared.addPanels()
+	}
 	c.set(x)
 	return x, nil
 }
@@ -184,7 +183,7 @@ func (x *Call) ExecutedFlops() (int64, error) {
 		return 0, err
 	}
 	if x.hash != nil {
-		args := x.hash.hashArgs
+		args := x.hash.args()
 		args.problem = p
 		counted.hash.set(args)
 	} else {
@@ -204,7 +203,11 @@ func verifyTokens(chunk int) int { return 2*chunk + chunk/2 + 3 }
 func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
 	s := &p.Shape
 	if p.Op == tile.HashLayer {
-		s.N = min(s.N, hashBlock+3)
+		n := hashBlock + 3
+		if c["form"] == formSlab { // more than one pass of few tokens
+			n = max(n, min(c["tokens"], 256)+3)
+		}
+		s.N = min(s.N, n)
 		// A few tables show every path of the gather; a whole set would take gigabytes.
 		const tables = 48
 		s.D = min(s.D, tables*s.Tau)
@@ -238,7 +241,7 @@ type oracleAnswer struct {
 	c         *Case
 	attention generic.AttentionResult
 	gradients generic.AttentionGradients // of a backward pass
-	hash      generic.HashResult
+	hash      hashAnswer
 }
 
 const maxOracles = 32
@@ -256,10 +259,8 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 		return nil, err
 	}
 	a := &oracleAnswer{c: c}
-	s := p.Shape
 	if p.Op == tile.HashLayer {
-		a.hash = generic.Hash{N: s.N, D: s.D, H: s.H, Tau: s.Tau, Released: p.Weighting == tile.WeightingReleased}.
-			Oracle(c.hash.input, c.hash.tables, c.hash.bias)
+		a.hash = c.hash.oracle()
 	} else if p.Dir == tile.Backward {
 		a.gradients = c.attention.oracleBackward()
 	} else {
@@ -303,8 +304,8 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	args := *want.c // the inputs are shared, the outputs are this call's own
 	args.Problem = small
 	if small.Op == tile.HashLayer {
-		h := &args.hash
-		h.problem, h.output, h.codes, h.weights = small, aligned(len(h.output)), make([]int32, len(h.codes)), aligned(len(h.weights))
+		args.hash.problem = small
+		args.hash.newOutputs()
 	} else if small.Dir == tile.Backward {
 		args.attention.problem = small
 		args.attention.newGradients()
@@ -321,23 +322,20 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 			a.norm = aligned(len(a.norm))
 		}
 	}
+	if small.Op == tile.HashLayer && c.Config["form"] == formSlab {
+		args.hash.prepared.addPanels()
+	}
 	args.set(x)
 	x.run()
 	if small.Op != tile.HashLayer && small.Dir == tile.Forward {
 		args.attention.written()
 	}
 	bound = ErrorBound(small)
+	if small.Op == tile.HashLayer {
+		return args.hash.hashError(want.hash), bound, nil
+	}
 	if small.Dir == tile.Backward {
 		return args.attention.backwardError(want.gradients), bound, nil
-	}
-	if small.Op == tile.HashLayer {
-		for i, code := range args.hash.codes {
-			if code != want.hash.Codes[i] {
-				return math.Inf(1), bound, nil
-			}
-		}
-		return max(relativeError(args.hash.output, want.hash.Output, want.hash.OutputAbs),
-			relativeError(args.hash.weights, want.hash.Weights, want.hash.Weights)), bound, nil
 	}
 	return max(storedError(small.DType, bound, args.attention.output, want.attention.Output, want.attention.OutputAbs),
 		storedError(small.StateDType, bound, args.attention.state, want.attention.State, want.attention.StateAbs),
@@ -354,11 +352,11 @@ const eps = 1.0 / (1 << 24)
 // addition and a multiplication by a decay factor that is itself within 2 ulp, and one
 // dot product of length dk; a feature map of both operands adds dk + 16, for a sum of squares of length dk or exponentials. A quotient's
 // bound is that of both its parts (the oracle adds their scales). An output or a state that is stored in 16 bits adds one rounding to it. Backward: eps (4T + dk + dv + Hq/Hkv + 16), see
-// LinearAttention.Backward. Hash layers: eps (K + 4 tau + 16), for K additions and a weight made of tau factors.
+// LinearAttention.Backward. Hash layers: see hashBound.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
 	if p.Op == tile.HashLayer {
-		return eps * float64((s.D-1)/s.Tau+1+4*s.Tau+16)
+		return hashBound(p)
 	}
 	if p.Dir == tile.Backward {
 		return backwardBound(s)

@@ -81,5 +81,20 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Pair:   pair,
 		Conv:   func(c *tile.Conv) { add(2 * c.M * c.N * c.K) },
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
+		Octets: func(*tile.Octets) {},
+
+		GatherHalf:  func(g *tile.GatherHalf) { add(2 * len(g.Rows) * g.N) },
+		GatherBytes: func(g *tile.GatherBytes) { add(2 * len(g.Rows) * g.N) },
+		SlabFloats:  func(s *tile.Slab) { add(2 * s.T * s.G * tile.SlabFloats) },
+		SlabHalves:  func(s *tile.Slab) { add(2 * s.T * s.G * tile.SlabHalves) },
+		SlabBytes:   countingBytes(prim.SlabBytes, add),
 	}
+}
+
+// countingBytes counts a product of integers as two flops, as any other.
+func countingBytes(like []tile.ByteKernel, add func(int)) (ks []tile.ByteKernel) {
+	for _, k := range like {
+		ks = append(ks, tile.ByteKernel{Bits: k.Bits, Run: func(s *tile.Slab) { add(2 * s.T * s.G * tile.SlabBytes) }})
+	}
+	return ks
 }

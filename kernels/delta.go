@@ -49,9 +49,12 @@ func (a *recurrence) betas(w *recurrenceWork, u panelUnit, row, n int) {
 	copy(w.rowV[:n], w.delta.beta)
 }
 
+// stepTokens is how many tokens at most are walked one at a time where the states stay in place: each is then a sweep over whole rows.
+const stepTokens = 3
+
 // couple prepares the products of a chunk's blocks, in calls that are short enough.
 func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []float32, lk, n int) {
-	if w.delta.apart = a.block == 1; w.delta.apart {
+	if w.delta.apart = a.block == 1 || a.inPlace && n <= stepTokens; w.delta.apart {
 		return
 	}
 	dk := a.problem.Shape.Dk

@@ -1,7 +1,10 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"sync"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -18,6 +21,8 @@ type HashLayer struct {
 	Tau       int    // bits of a code, 1 to 16
 	Weighting string // tile.WeightingPaper (also "") or tile.WeightingReleased
 	Threads   int    // workers, 0 for all that this process may use
+	// Precision is that of weights where tables are int8: "" for at least 16 bits, or tile.Int8 for 8 bits.
+	Precision string
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
 }
@@ -25,8 +30,10 @@ type HashLayer struct {
 // HashInputs are the arrays of a hash layer.
 type HashInputs struct {
 	Input  Tensor // (N, d)
-	Tables Tensor // (K, 2^Tau, h)
-	Bias   Tensor // (h), optional
+	Tables Tensor // (K, 2^Tau, h), float32 or bfloat16, or absent where Prepared is given
+	// Prepared are tables that were made ready once, as PrepareHashTables does. Tables that are not run in the form of whole rows.
+	Prepared *HashTables
+	Bias     Tensor // (h), optional
 }
 
 // HashOutputs are what a hash layer writes. Codes and Weights are (N, K), or nil where they are not wanted.
@@ -41,9 +48,15 @@ const maxTau = 16
 
 type hashArgs struct {
 	problem             tile.Problem
-	input, tables, bias []float32
+	input, tables, bias []float32   // tables only of float32
+	prepared            *HashTables // never nil in a forward call
+	given               *hashed     // codes and weights of all tokens, where another layer's have been computed already
 	output, weights     []float32
 	codes               []int32
+
+	// Of a backward pass; a nil gradient is not wanted.
+	gradOutput                      []float32
+	gradInput, gradTables, gradBias []float32
 }
 
 // Forward computes the layer. It returns an *ArgumentError that names the argument if one is wrong, before
@@ -53,8 +66,16 @@ func (o *HashLayer) Forward(out *HashOutputs, in *HashInputs) error {
 	if err != nil {
 		return err
 	}
+	return o.runHash(args)
+}
+
+// runHash runs checked arguments with the given candidate or the selected one.
+func (o *HashLayer) runHash(args hashArgs) error {
 	r, err := resolveGiven(args.problem, o.Candidate)
 	if err != nil {
+		return err
+	}
+	if r, err = args.possible(r); err != nil {
 		return err
 	}
 	c := r.take()
@@ -66,11 +87,31 @@ func (o *HashLayer) Forward(out *HashOutputs, in *HashInputs) error {
 }
 
 func (o *HashLayer) check(out *HashOutputs, in *HashInputs) (a hashArgs, err error) {
-	if in == nil {
-		return a, refuse("in", "non-nil", "nil")
-	}
 	if out == nil {
 		return a, refuse("out", "non-nil", "nil")
+	}
+	if a, err = o.checkInputs(in); err != nil {
+		return a, err
+	}
+	s := a.problem.Shape
+	k := (s.D-1)/s.Tau + 1
+	if err := checkTensor("output", "(N,h)", out.Output, s.N, s.H); err != nil {
+		return a, err
+	}
+	if out.Codes != nil && len(out.Codes) != s.N*k {
+		return a, refuse("codes", "(N,K) or nil", "%d elements for N %d, K %d", len(out.Codes), s.N, k)
+	}
+	if out.Weights != nil && len(out.Weights) != s.N*k {
+		return a, refuse("weights", "(N,K) or nil", "%d elements for N %d, K %d", len(out.Weights), s.N, k)
+	}
+	a.output, a.weights, a.codes = out.Output.Data, out.Weights, out.Codes
+	return a, a.checkAliases()
+}
+
+// checkInputs checks the options and the inputs, and gives the arguments of a forward call without its outputs.
+func (o *HashLayer) checkInputs(in *HashInputs) (a hashArgs, err error) {
+	if in == nil {
+		return a, refuse("in", "non-nil", "nil")
 	}
 	if o.Tau < 1 || o.Tau > maxTau {
 		return a, refuse("Tau", "1 to 16", "%d", o.Tau)
@@ -85,6 +126,9 @@ func (o *HashLayer) check(out *HashOutputs, in *HashInputs) (a hashArgs, err err
 	if weighting != tile.WeightingPaper && weighting != tile.WeightingReleased {
 		return a, refuse("Weighting", `"paper" or "released"`, "%q", o.Weighting)
 	}
+	if o.Precision != "" && o.Precision != tile.Int8 {
+		return a, refuse("Precision", `"" or "int8"`, "%q", o.Precision)
+	}
 	if len(in.Input.Shape) != 2 {
 		return a, refuse("input", "rank 2, (N,d)", "rank %d, shape %v", len(in.Input.Shape), in.Input.Shape)
 	}
@@ -92,12 +136,21 @@ func (o *HashLayer) check(out *HashOutputs, in *HashInputs) (a hashArgs, err err
 	if d <= 0 {
 		return a, refuse("input", "at least 1 wide, (N,d)", "shape %v", in.Input.Shape)
 	}
-	if len(in.Tables.Shape) != 3 {
-		return a, refuse("tables", "rank 3, (K,2^tau,h)", "rank %d, shape %v", len(in.Tables.Shape), in.Tables.Shape)
+	tables := in.Tables.Shape
+	if in.Prepared != nil {
+		if in.Tables.present() {
+			return a, refuse("tables", "absent where prepared tables are given", "shape %v", tables)
+		}
+		if tables = in.Prepared.Shape(); !in.Prepared.rows.present() && !in.Prepared.panels.present() {
+			return a, refuse("prepared", "open", "closed")
+		}
 	}
-	k, h := (d-1)/o.Tau+1, in.Tables.Shape[2]
+	if len(tables) != 3 {
+		return a, refuse("tables", "rank 3, (K,2^tau,h)", "rank %d, shape %v", len(tables), tables)
+	}
+	k, h := (d-1)/o.Tau+1, tables[2]
 	if h <= 0 {
-		return a, refuse("tables", "at least 1 wide, (K,2^tau,h)", "shape %v", in.Tables.Shape)
+		return a, refuse("tables", "at least 1 wide, (K,2^tau,h)", "shape %v", tables)
 	}
 	if k > math.MaxInt32>>o.Tau {
 		return a, refuse("input", "narrow enough for 2^31 table rows", "width %d with tau %d", d, o.Tau)
@@ -105,30 +158,32 @@ func (o *HashLayer) check(out *HashOutputs, in *HashInputs) (a hashArgs, err err
 	if err := checkTensor("input", "(N,d)", in.Input, n, d); err != nil {
 		return a, err
 	}
-	if err := checkTensor("tables", "(K,2^tau,h) with K = ceil(d/tau)", in.Tables, k, 1<<o.Tau, h); err != nil {
-		return a, err
+	stored := in.Tables
+	if in.Prepared != nil {
+		stored = in.Prepared.tensor()
+	} else if dtype := stored.dtype(); dtype != tile.Float32 && dtype != tile.BFloat16 {
+		return a, refuse("tables", "float32 or bfloat16", "%s", dtype)
 	}
-	if err := checkTensor("output", "(N,h)", out.Output, n, h); err != nil {
-		return a, err
+	if want := []int{k, 1 << o.Tau, h}; !slices.Equal(stored.Shape, want) {
+		return a, refuse("tables", fmt.Sprintf("%v, (K,2^tau,h) with K = ceil(d/tau)", want), "shape %v", stored.Shape)
+	}
+	prepared := in.Prepared
+	if prepared == nil {
+		if err := checkLength("tables", stored); err != nil {
+			return a, err
+		}
+		prepared = &HashTables{dtype: stored.dtype(), k: k, tau: o.Tau, h: h, rows: tableElements{floats: stored.float32s(), halves: stored.halves()}}
 	}
 	if in.Bias.present() {
 		if err := checkTensor("bias", "(h)", in.Bias, h); err != nil {
 			return a, err
 		}
 	}
-	if out.Codes != nil && len(out.Codes) != n*k {
-		return a, refuse("codes", "(N,K) or nil", "%d elements for N %d, K %d", len(out.Codes), n, k)
-	}
-	if out.Weights != nil && len(out.Weights) != n*k {
-		return a, refuse("weights", "(N,K) or nil", "%d elements for N %d, K %d", len(out.Weights), n, k)
-	}
-	a = hashArgs{
-		problem: tile.Problem{Op: tile.HashLayer, Shape: tile.Shape{N: n, D: d, H: h, Tau: o.Tau}, DType: "float32",
-			Dir: "fwd", Threads: o.Threads, Weighting: weighting},
-		input: in.Input.Data, tables: in.Tables.Data, bias: in.Bias.Data,
-		output: out.Output.Data, weights: out.Weights, codes: out.Codes,
-	}
-	return a, a.checkAliases()
+	return hashArgs{
+		problem: tile.Problem{Op: tile.HashLayer, Shape: tile.Shape{N: n, D: d, H: h, Tau: o.Tau}, DType: prepared.dtype,
+			Dir: tile.Forward, Threads: o.Threads, Weighting: weighting, Precision: o.precision(prepared.dtype)},
+		input: in.Input.Data, tables: prepared.rows.floats, prepared: prepared, bias: in.Bias.Data,
+	}, nil
 }
 
 func (a *hashArgs) checkAliases() error {
@@ -136,6 +191,9 @@ func (a *hashArgs) checkAliases() error {
 		name string
 		data []float32
 	}{{"input", a.input}, {"tables", a.tables}, {"bias", a.bias}} {
+		if overlaps(a.output, a.prepared.rows.halves) || overlaps(a.output, a.prepared.rows.bytes) {
+			return refuse("output", "apart from tables", "overlapping memory")
+		}
 		if overlaps(a.output, in.data) {
 			return refuse("output", "apart from "+in.name, "overlapping memory")
 		}
@@ -152,154 +210,77 @@ func (a *hashArgs) checkAliases() error {
 	return nil
 }
 
-// hashLayer is a prepared call: hash a block of tokens, then add their table
-// rows, a range of tables and of columns at a time.
-type hashLayer struct {
-	hashArgs
-	prim    *tile.Primitives
-	k       int
-	group   int // rows side by side
-	cols    int // columns of one pass
-	pass    int // tables of one pass over a block of tokens: all of them is token-major
-	block   int // tokens hashed at a time
-	workers int
-	byToken bool // workers split tokens, else columns
-	work    []*hashWork
+// hashDriver is a direction or form of hash layers.
+type hashDriver interface {
+	driver
+	set(hashArgs)
+	args() hashArgs
 }
 
-type hashWork struct {
-	e       []float32 // exp(-2|z|)
-	rows    []int32
-	weights []float32
-	exp     tile.Exp
-	gather  tile.Gather
+func (a *hashArgs) set(args hashArgs) { *a = args }
+func (a *hashArgs) release()          { *a = hashArgs{} }
+func (a *hashArgs) args() hashArgs    { return *a }
+
+// newHashDriver makes the driver that a problem and its config ask for.
+func newHashDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) hashDriver {
+	if p.Dir == tile.Backward {
+		return newHashBackward(p, prim, cfg)
+	}
+	if cfg["form"] == formSlab {
+		return newHashSlab(p, prim, cfg)
+	}
+	return newHashRows(p, prim, cfg)
 }
 
-// hashBlock is the number of tokens hashed at a time: codes and weights of a block stay in L1 or L2.
-const hashBlock = 64
-
-// maxCallBytes bounds the bytes that one gather call reads, at the slow pace of DRAM.
-const maxCallBytes = 1 << 20
-
-func newHashLayer(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashLayer {
-	s := p.Shape
-	a := &hashLayer{
-		prim: prim, k: (s.D + s.Tau - 1) / s.Tau, group: cfg["group"],
-		cols: min(cfg["cols"], s.H), block: max(1, min(hashBlock, s.N)),
+// precision is what the option means for tables of a type.
+func (o *HashLayer) precision(dtype string) string {
+	if dtype == tile.Int8 {
+		return o.Precision
 	}
-	a.pass = min(cfg["tables"], a.k)
-	lines := (s.H + cacheLine/4 - 1) / (cacheLine / 4)
-	threads := worthwhile(p.Threads, 4*float64(s.N)*float64(a.k)*float64(s.H)/minWorkerBytes)
-	a.byToken = s.N >= threads
-	if a.byToken {
-		a.workers = max(1, min(threads, s.N))
-	} else {
-		a.workers = max(1, min(threads, lines))
-	}
-	for range a.workers {
-		a.work = append(a.work, &hashWork{
-			e: aligned(a.k * s.Tau), rows: make([]int32, a.block*a.k), weights: aligned(a.block * a.k),
-		})
-	}
-	return a
+	return ""
 }
 
-func (a *hashLayer) set(args hashArgs) { a.hashArgs = args }
-func (a *hashLayer) release()          { a.hashArgs = hashArgs{} }
-func (a *hashLayer) parts() int        { return a.workers }
-
-func (a *hashLayer) part(i int) {
-	s := a.problem.Shape
-	t0, t1, j0, j1 := 0, s.N, 0, s.H
-	if a.byToken {
-		t0, t1 = i*s.N/a.workers, (i+1)*s.N/a.workers
-	} else {
-		lines := (s.H + cacheLine/4 - 1) / (cacheLine / 4)
-		j0 = min(s.H, i*lines/a.workers*(cacheLine/4))
-		j1 = min(s.H, (i+1)*lines/a.workers*(cacheLine/4))
+// possible is a choice whose layout the tables have: the same, or the default of the other form.
+func (a *hashArgs) possible(r *resolved) (*resolved, error) {
+	if a.problem.Dir == tile.Backward {
+		return r, nil
 	}
-	w := a.work[i]
-	for t := t0; t < t1; t += a.block {
-		a.tokens(w, t, min(a.block, t1-t), j0, j1, a.byToken || i == 0)
+	form := r.choice.Candidate.Config["form"]
+	if form == formRows && a.prepared.rows.present() || form == formSlab && a.prepared.panels.present() {
+		return r, nil
 	}
+	other := formSlab
+	if form == formSlab {
+		other = formRows
+	}
+	p, isa := r.choice.Problem, r.choice.Candidate.ISA
+	key := otherForm{p, isa}
+	if known, ok := otherForms.Load(key); ok {
+		return known.(*resolved), nil
+	}
+	prim, _ := primitives(isa)
+	c := tile.Candidate{ISA: isa, Config: defaultHashForm(p, prim, other)}
+	if err := CheckConfig(p, c); err != nil {
+		return nil, err
+	}
+	made := &resolved{choice: Choice{Problem: p, Candidate: c, Source: SourceDefault, Reason: "the tables have no other layout"}}
+	otherForms.Store(key, made)
+	return made, nil
 }
 
-// tokens computes columns j0 to j1 of n tokens from token t. publish says whether this worker gives the caller its codes.
-func (a *hashLayer) tokens(w *hashWork, t, n, j0, j1 int, publish bool) {
-	a.hash(w, t, n, publish)
-	for j := j0; j < j1; j += a.cols {
-		a.gather(w, t, n, j, min(a.cols, j1-j))
-	}
+type otherForm struct {
+	problem tile.Problem
+	isa     tile.ISA
 }
 
-// hash fills table rows and weights of n tokens from token t, and the caller's if it wants them.
-func (a *hashLayer) hash(w *hashWork, t, n int, publish bool) {
-	s := a.problem.Shape
-	released := a.problem.Weighting == tile.WeightingReleased
-	for i := range n {
-		x := a.input[(t+i)*s.D:][:s.D]
-		w.exp = tile.Exp{Src: x, Dst: w.e, Stride: 1, N: s.D, Scale: -2, Abs: true}
-		a.prim.Exp(&w.exp)
-		for pad := s.D; pad < a.k*s.Tau; pad++ {
-			w.e[pad] = 1
-		}
-		rows, weights := w.rows[i*a.k:][:a.k], w.weights[i*a.k:][:a.k]
-		for k := range rows {
-			lo := k * s.Tau
-			z := x[lo:min(lo+s.Tau, s.D)]
-			code, norm := 0, float32(0)
-			for _, v := range z {
-				code <<= 1
-				if v >= 0 {
-					code |= 1
-				}
-				norm += float32(math.Abs(float64(v)))
-			}
-			for range s.Tau - len(z) {
-				code = code<<1 | 1
-			}
-			d := float32(1)
-			for _, e := range w.e[lo : lo+s.Tau] {
-				d *= 1 + e
-			}
-			rows[k] = int32(k<<s.Tau | code)
-			weights[k] = 1 / d
-			if released {
-				weights[k] *= norm
-			}
-			if publish && a.codes != nil {
-				a.codes[(t+i)*a.k+k] = int32(code)
-			}
-		}
-		if publish && a.weights != nil {
-			copy(a.weights[(t+i)*a.k:], weights)
-		}
-	}
-}
+// otherForms keeps what ran in place of choices that the tables' layout forbade, by otherForm.
+var otherForms sync.Map
 
-func (a *hashLayer) gather(w *hashWork, t, n, j, cols int) {
-	s := a.problem.Shape
-	for i := range n {
-		out := a.output[(t+i)*s.H+j:][:cols]
-		if a.bias != nil {
-			copy(out, a.bias[j:])
-		} else {
-			clear(out)
-		}
+// codesOf hashes n tokens from token t, or copies what is known already.
+func (a *hashArgs) codesOf(h *hasher, to *hashed, t, n, k int) {
+	if a.given != nil {
+		to.code, to.weight = a.given.code[t*k:(t+n)*k], a.given.weight[t*k:(t+n)*k]
+		return
 	}
-	rows := max(8, maxCallBytes/4/cols)
-	for k := 0; k < a.k; k += a.pass {
-		end := min(a.k, k+a.pass)
-		for i := range n {
-			for r := k; r < end; r += rows {
-				at := i*a.k + r
-				m := min(rows, end-r)
-				w.gather = tile.Gather{
-					Table: a.tables[j:], Rows: w.rows[at : at+m], Weight: w.weights[at : at+m],
-					Out: a.output[(t+i)*s.H+j:][:cols], LD: s.H, N: cols, Group: a.group,
-				}
-				a.prim.Gather(&w.gather)
-			}
-		}
-	}
+	h.rows(to, a.input[t*a.problem.Shape.D:], n, 0, k)
 }

@@ -13,6 +13,11 @@ func checkPrecision(p tile.Problem) error {
 	switch {
 	case p.Precision == "":
 		return nil
+	case p.Op == tile.HashLayer:
+		if p.Precision != tile.Int8 || p.DType != tile.Int8 {
+			return fmt.Errorf("precision %q of %s must be empty, or int8 with dtype int8", p.Precision, p.Op)
+		}
+		return nil
 	case p.Precision != tile.BFloat16:
 		return fmt.Errorf("precision %q must be empty (float32) or bfloat16", p.Precision)
 	case p.Op != tile.LinearAttention:

@@ -17,8 +17,15 @@ func CheckProblem(p tile.Problem) error {
 	switch p.DType {
 	case tile.Float32:
 	case tile.BFloat16, tile.Float16:
+		if p.Op == tile.HashLayer && p.DType == tile.BFloat16 && p.Dir == tile.Forward {
+			break
+		}
 		if !attention || p.Dir != tile.Forward {
 			return bad("dtype %q must be float32", p.DType)
+		}
+	case tile.Int8:
+		if p.Op != tile.HashLayer || p.Dir != tile.Forward {
+			return bad("dtype %q is for the tables of %s, %s", p.DType, tile.HashLayer, tile.Forward)
 		}
 	default:
 		return bad("dtype %q must be float32, bfloat16 or float16", p.DType)
@@ -29,13 +36,8 @@ func CheckProblem(p tile.Problem) error {
 	if err := checkPrecision(p); err != nil {
 		return bad("%v", err)
 	}
-	switch {
-	case p.Dir != tile.Forward && p.Dir != tile.Backward:
+	if p.Dir != tile.Forward && p.Dir != tile.Backward {
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
-	case p.Dir == tile.Backward && !attention:
-		return bad("direction %q is not supported", p.Dir)
-	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && p.Decay == tile.DecayKey:
-		return bad("direction %q is not supported with decay %q", p.Dir, p.Decay)
 	}
 	if p.Threads < 1 || p.Threads > 1<<12 {
 		return bad("threads %d must be from 1 to 4096", p.Threads)

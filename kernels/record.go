@@ -22,6 +22,12 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	}
 	prim, _ := primitives(c.ISA)
 	r := sim.NewRecorder(prim)
+	if p.Op == tile.HashLayer && p.Dir == tile.Backward {
+		return recordHashBackward(p, c, r)
+	}
+	if p.Op == tile.HashLayer && c.Config["form"] == formSlab {
+		return recordHashSlab(p, c, r)
+	}
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
@@ -104,17 +110,17 @@ func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program
 	if err != nil {
 		return nil, err
 	}
-	a := newHashLayer(short, r.Primitives(), c.Config)
-	real := newHashLayer(p, r.Primitives(), c.Config)
+	a := newHashRows(short, r.Primitives(), c.Config)
+	real := newHashRows(p, r.Primitives(), c.Config)
 	a.byToken, a.workers = real.byToken, real.workers
 	a.set(cs.hash)
 	in := cs.hash
 	r.Buffer("input", in.input, sim.Input)
-	r.Buffer("tables", in.tables, sim.Table)
+	in.prepared.rows.buffers(r)
 	r.Buffer("output", in.output, sim.Output)
 	w := a.work[0]
-	r.Buffer("exp", w.e, sim.Scratch)
-	r.Buffer("weights", w.weights, sim.Scratch)
+	r.Buffer("weights", w.scaled, sim.Scratch)
+	w.hasher.buffers(r.Buffer)
 	r.Indices("rows", w.rows, sim.Scratch)
 	t1, j1 := short.Shape.N, full.H
 	tokens := float64(full.N)
@@ -155,35 +161,52 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		return nil, fmt.Errorf("kernels: %s is too large to record", p)
 	}
 	if p.Op == tile.HashLayer {
-		input, err := NewCase(tile.Problem{Op: p.Op, DType: p.DType, Dir: p.Dir, Threads: 1, Weighting: p.Weighting,
+		input, err := NewCase(tile.Problem{Op: p.Op, DType: tile.Float32, Dir: tile.Forward, Threads: 1, Weighting: p.Weighting,
 			Shape: tile.Shape{N: s.N, D: s.D, H: 1, Tau: 1}}, 1)
 		if err != nil {
 			return nil, err
 		}
 		k := (s.D + s.Tau - 1) / s.Tau
-		return &Case{Problem: p, hash: hashArgs{problem: p, input: input.hash.input, tables: make([]float32, (k<<s.Tau)*s.H),
-			output: aligned(s.N * s.H)}}, nil
+		a := hashArgs{problem: p, input: input.hash.input, prepared: &HashTables{dtype: p.DType, k: k, tau: s.Tau, h: s.H}}
+		width := panelColumns(p.DType)
+		rows, panels := (k<<s.Tau)*s.H, roundUp(s.H, width)*k<<s.Tau
+		switch t := a.prepared; p.DType {
+		case tile.BFloat16:
+			t.rows.halves, t.panels.halves = make([]uint16, rows), make([]uint16, panels)
+		case tile.Int8:
+			t.rows.bytes, t.panels.bytes, t.scales = make([]int8, rows), make([]int8, panels), make([]float32, k<<s.Tau)
+		default:
+			t.rows.floats, t.panels.floats = blank(rows), blank(panels)
+			a.tables = t.rows.floats
+		}
+		if p.Dir == tile.Backward {
+			a.gradOutput = blank(s.N * s.H)
+			a.newOutputs()
+		} else {
+			a.output = blank(s.N * s.H)
+		}
+		return &Case{Problem: p, hash: a}, nil
 	}
 	a := attentionArgs{
 		sequences: sequences{tokens: s.T}, keyHeads: s.Hkv, featureMap: p.FeatureMap, normalize: p.Normalize,
 		problem: p, scale: 1, betaHeads: s.Hkv,
-		query: aligned(s.B * s.T * s.Hq * s.Dk), key: aligned(s.B * s.T * s.Hkv * s.Dk), value: aligned(s.B * s.T * s.Hkv * s.Dv),
-		output: aligned(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: aligned(s.B * s.Hkv * s.Dk * s.Dv),
+		query: blank(s.B * s.T * s.Hq * s.Dk), key: blank(s.B * s.T * s.Hkv * s.Dk), value: blank(s.B * s.T * s.Hkv * s.Dv),
+		output: blank(s.B * s.T * max(s.Hq, s.Hkv) * s.Dv), state: blank(s.B * s.Hkv * s.Dk * s.Dv),
 	}
 	switch p.Decay {
 	case tile.DecayHead:
-		a.decay = aligned(s.B * s.T * s.Hkv)
+		a.decay = blank(s.B * s.T * s.Hkv)
 	case tile.DecayKey:
-		a.decay = aligned(s.B * s.T * s.Hkv * s.Dk)
+		a.decay = blank(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
-		a.headDecay = aligned(s.Hkv)
+		a.headDecay = blank(s.Hkv)
 	}
 	if p.Dir == tile.Backward {
 		a.gradOutput, a.output = a.output, nil
 		a.newGradients()
 	}
 	if p.Op == tile.DeltaRule {
-		a.beta = aligned(s.B * s.T * s.Hkv)
+		a.beta = blank(s.B * s.T * s.Hkv)
 	}
 	if a.halves() {
 		b := &a.bits

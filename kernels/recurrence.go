@@ -16,7 +16,8 @@ type recurrence struct {
 	block, cols     int // tokens and columns of a sweep
 	chunk           int
 	copies          int // 1: of keys, 2: of queries too
-	stream, ahead   bool
+	stream          bool
+	ahead           int // see upcoming.go
 	headOuter       bool
 	group           int // query heads of a state head
 	callTokens      int // of one primitive call
@@ -54,7 +55,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	s := p.Shape
 	a := &recurrence{
 		prim: prim, delta: p.Op == tile.DeltaRule, cols: cfg["cols"],
-		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, headOuter: cfg["order"] == 1,
+		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"], headOuter: cfg["order"] == 1,
 		group: max(1, s.Hq/s.Hkv), inPlace: s.T <= decodeTokens && p.StateDType == "", panels: (s.Dv + cfg["cols"] - 1) / cfg["cols"],
 	}
 	reads := a.group
@@ -296,7 +297,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 		a.couple(w, query, lq, key, lk, n)
 	}
 	var next upcoming
-	if a.ahead {
+	if a.ahead > 0 {
 		next = a.next(ui, t, n, first, last)
 	}
 	gates := tile.Recur{RowO: w.scale}

@@ -15,7 +15,7 @@ import (
 //go:embed attention.go attention_bf16.go backward.go backward_decay.go backward_key.go delta.go delta_backward.go feature_map.go fold.go fold_keys.go full.go half.go recurrence.go sequences.go units.go upcoming.go
 var attentionSource embed.FS
 
-//go:embed hash_layer.go
+//go:embed hash_backward.go hash_codes.go hash_layer.go hash_rows.go hash_slab.go hash_tables.go
 var hashSource embed.FS
 
 var sourceHashes sync.Map // [2]string{op, isa} -> string
@@ -31,7 +31,7 @@ func SourceHash(op string, isa tile.ISA) string {
 	case tile.LinearAttention:
 		names = []string{"attention.go", "attention_bf16.go", "backward.go", "backward_decay.go", "backward_key.go", "delta.go", "feature_map.go", "fold.go", "fold_keys.go", "full.go", "half.go", "recurrence.go", "sequences.go", "units.go", "upcoming.go"}
 	case tile.HashLayer:
-		fs, names = hashSource, []string{"hash_layer.go"}
+		fs, names = hashSource, []string{"hash_backward.go", "hash_codes.go", "hash_layer.go", "hash_rows.go", "hash_slab.go", "hash_tables.go"}
 	}
 	var driver []byte
 	for _, name := range names {

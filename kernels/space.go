@@ -18,13 +18,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 	if !ok {
 		return nil, fmt.Errorf("kernels: ISA %q cannot run here", isa)
 	}
-	s := p.Shape
 	if p.Op == tile.HashLayer {
-		return []tile.Param{
-			{Name: "group", Values: []int{1, 2, 4, 8}, Doc: "table rows read side by side"},
-			{Name: "cols", Values: cols(s), Doc: "columns of one pass over the rows"},
-			{Name: "tables", Values: tables(s), Doc: "tables of one pass over a block of tokens; all of them is token-major"},
-		}, nil
+		return hashParams(p, prim), nil
 	}
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
@@ -81,7 +76,7 @@ func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		{Name: "cols", Values: blockSizes(p, prim, 1), Doc: "state columns of a panel"},
 		{Name: "copy", Values: copies, Doc: "1: a chunk's keys are copied side by side first, 2: its queries too"},
 		{Name: "stream", Values: flag, Doc: "1: outputs are stored past the caches"},
-		{Name: "ahead", Values: flag, Doc: "1: what the next chunk or head reads is prefetched"},
+		{Name: "ahead", Values: aheads(p), Doc: "1: what the next head or chunk reads is prefetched, 2: the whole rows of the next chunk"},
 	}
 	if s.T <= 1 {
 		for i := range recurrence[2:] {
@@ -93,6 +88,14 @@ func formParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		params = append(params, q)
 	}
 	return params
+}
+
+// aheads lists the ways to prefetch: whole rows are of use where several heads lie in them.
+func aheads(p tile.Problem) []int {
+	if p.Shape.Hkv == 1 || p.Decay == tile.DecayKey {
+		return []int{0, aheadNext}
+	}
+	return []int{0, aheadNext, aheadRows}
 }
 
 // besideEachOther says whether a head's rows of keys and queries lie side by side as they are.
@@ -173,13 +176,12 @@ func tables(s tile.Shape) []int { return upTo((s.D+s.Tau-1)/s.Tau, 8, 32) }
 // Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
 // first register tiles, chunks of 32 tokens, whole rows.
 func Default(p tile.Problem, isa tile.ISA) tile.Config {
-	s := p.Shape
-	if p.Op == tile.HashLayer {
-		return tile.Config{"group": 4, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
-	}
 	prim, ok := primitives(isa)
 	if !ok {
 		prim = genericPrimitives()
+	}
+	if p.Op == tile.HashLayer {
+		return defaultHash(p, prim)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
 		return defaultDeltaBackward(p, prim)
@@ -198,17 +200,21 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 
 // defaultRecurrence is the default of the recurrence.
 func defaultRecurrence(p tile.Problem, prim *tile.Primitives) tile.Config {
-	block, flag := blocks(p, prim)[0], 1 // keys alone are copied: then all rows of a block fit the ways of a set
+	block, chunk, ahead, flag := blocks(p, prim)[0], 128, aheadNext, 1 // keys alone are copied: then all rows of a block fit the ways of a set
+	if intel() {
+		block = intelBlock(p, prim)
+		chunk, ahead = intelChunk(p)
+	}
 	if p.Shape.T <= 1 {
-		flag = 0
+		ahead, flag = 0, 0
 	}
 	copies := flag
 	if besideEachOther(p.Shape) {
 		copies = 0
 	}
 	return tile.Config{
-		"form": formRecurrence, "chunk": min(128, slices.Max(chunks(p.Shape))), "order": 0,
-		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": flag,
+		"form": formRecurrence, "chunk": min(chunk, slices.Max(chunks(p.Shape))), "order": 0,
+		"block": block[0], "cols": block[1], "copy": copies, "stream": flag, "ahead": ahead,
 	}
 }
 
@@ -270,7 +276,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	}
 	want := names(p, prim, c.Config["form"])
 	if p.Op == tile.HashLayer {
-		want = slices.Collect(maps.Keys(Default(p, c.ISA)))
+		want = hashNames(p, prim, c.Config)
 	}
 	slices.Sort(want)
 	for _, name := range slices.Sorted(maps.Keys(c.Config)) {
@@ -290,13 +296,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		return nil
 	}
 	if p.Op == tile.HashLayer {
-		if g := c.Config["group"]; !slices.Contains([]int{1, 2, 4, 8}, g) {
-			return fmt.Errorf("kernels: group=%d must be 1, 2, 4 or 8", g)
-		}
-		if err := within("cols", 16, maxPanel); err != nil {
-			return err
-		}
-		return within("tables", 1, maxPanel)
+		return checkHashConfig(p, c.Config, prim)
 	}
 	type limit struct {
 		name   string
@@ -308,7 +308,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	}
 	recurrence := hasForms(p) && c.Config["form"] == formRecurrence
 	if recurrence {
-		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, 1}}
+		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, aheadRows}}
 	} else if needsRecurrence(p) {
 		return fmt.Errorf("kernels: form=%d cannot decay per key, map features or normalize", c.Config["form"])
 	} else if hasForms(p) {
@@ -359,6 +359,11 @@ func ofForm(p tile.Problem, c tile.Config) string {
 // Complete fills in the default for every tunable that cfg does not give and its form has.
 func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 	full := Default(p, isa)
+	if form, given := cfg["form"]; given && p.Op == tile.HashLayer && p.Dir != tile.Backward && form != full["form"] {
+		if prim, ok := primitives(isa); ok && (form == formRows || form == formSlab && hasSlab(p, prim)) {
+			full = defaultHashForm(p, prim, form)
+		}
+	}
 	if form, given := cfg["form"]; given && hasForms(p) && form != full["form"] {
 		if prim, ok := primitives(isa); ok && form == formChunk {
 			full = defaultChunks(p, prim)

@@ -168,9 +168,21 @@ func aligned(n int) []float32 {
 	if n == 0 {
 		return []float32{}
 	}
-	const per = cacheLine / 4
-	b := make([]float32, n+per)
+	b := make([]float32, n+cacheLine/4)
 	adviseHuge(b)
+	return fromLine(b, n)
+}
+
+// blank is aligned for arrays whose addresses alone matter: it asks for no large pages, which would be cleared as a whole at the first touch.
+func blank(n int) []float32 {
+	if n == 0 {
+		return []float32{}
+	}
+	return fromLine(make([]float32, n+cacheLine/4), n)
+}
+
+// fromLine gives n elements of b from its first cache line on.
+func fromLine(b []float32, n int) []float32 {
 	skip := 0
 	if r := int(uintptr(unsafe.Pointer(&b[0])) % cacheLine); r != 0 {
 		skip = (cacheLine - r) / 4

@@ -2,17 +2,31 @@ package kernels
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
+// Values of the tunable ahead: what a chunk's sweeps prefetch.
+const (
+	aheadNext = 1 // what the next head of the chunk reads, or the first head of the next chunk
+	aheadRows = 2 // the whole rows of the next chunk, a share in each sweep, in the order in which they lie in memory
+)
+
 // upcoming is what the next step will read.
 type upcoming struct {
 	rows  [4][]float32 // queries, keys, values, decays per key
 	ld    [4]int
 	lines [4]int // of a row; 0 where there are none
+
+	calls  int // panels of all heads that share the next chunk's whole rows; 0 where rows are those of one head
+	before int // of them, in this chunk
+	tokens int // of this chunk
 }
 
 // next says what comes after the chunk of some tokens from t of a unit.
 func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	s := a.problem.Shape
 	row, all := a.span(a.unit(ui).b)
+	if a.ahead == aheadRows && !a.headOuter && a.problem.Decay != tile.DecayKey {
+		a.nextRows(&n, ui, t, tokens)
+		return n
+	}
 	switch {
 	case !a.headOuter && ui+1 < last:
 		ui++
@@ -52,9 +66,51 @@ func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	return n
 }
 
+// nextRows sets n to the whole rows of the next chunk. Hardware follows reads in the order of memory, and fetches what comes next by itself;
+// of the short pieces of rows that one head reads it makes nothing. Workers with different heads fetch different rows for each other.
+func (a *recurrence) nextRows(n *upcoming, ui, t, tokens int) {
+	s, u := a.problem.Shape, a.unit(ui)
+	row, all := a.span(u.b)
+	if t += tokens; t >= all {
+		return
+	}
+	row += t
+	n.ld = [4]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
+	n.calls, n.before, n.tokens = s.Hkv*a.panels, u.h*a.panels+u.p0, tokens
+	if !a.halves() {
+		n.whole(0, a.query, row, n.ld[0])
+		n.whole(1, a.key, row, n.ld[1])
+		n.whole(2, a.value, row, n.ld[2])
+	} else { // two to a float32
+		for i, v := range [][]uint16{a.bits.query, a.bits.key, a.bits.value} {
+			n.rows[i], n.ld[i] = asFloat32(v[row*n.ld[i]:]), n.ld[i]/2
+		}
+	}
+}
+
+// add names the rows of an array, count heads of some width from a head on.
+func (n *upcoming) add(i int, array []float32, row, heads, head, count, width int) {
+	const per = cacheLine / 4
+	n.ld[i], n.rows[i], n.lines[i] = heads*width, array[row*heads*width+head*width:], (count*width+per-1)/per
+}
+
+// whole names the whole rows of an array.
+func (n *upcoming) whole(i int, array []float32, row, ld int) {
+	n.ld[i], n.rows[i] = ld, array[row*ld:]
+}
+
 // share is what one of some panels prefetches while it walks the tokens from i on: its columns of each row, or, of more arrays than a
 // call prefetches, its part of all columns put end to end.
 func (n upcoming) share(panel, panels, i int) (p [3]tile.Prefetch) {
+	if n.calls > 0 {
+		for x := range p {
+			per := roundUp((n.ld[x]+n.calls-1)/n.calls, cacheLine/4)
+			if at := ((n.before+panel)*n.tokens + i) * per; at < len(n.rows[x]) {
+				p[x] = tile.Prefetch{Rows: n.rows[x][at:], LD: per, Lines: per / (cacheLine / 4)}
+			}
+		}
+		return p
+	}
 	if n.lines[3] == 0 {
 		for x := range p {
 			lines := (n.lines[x] + panels - 1) / panels

@@ -25,7 +25,17 @@ type Point struct {
 	Level     string  `json:"level,omitempty"`
 	Intensity float64 `json:"intensity,omitempty"` // useful FLOP per byte of Level
 	FlopsPerS float64 `json:"flops_per_s"`         // useful
-	BytesPerS float64 `json:"bytes_per_s"`         // that Level must move at least, over the median time
+	Flops     int64   `json:"flops"`               // useful
+	// Bytes is what each memory level must move at least; 0 where all fits nearer levels.
+	Bytes     map[string]int64 `json:"bytes"`
+	BytesPerS float64          `json:"bytes_per_s"` // that Level must move at least, over the median time
+}
+
+// placed is a point with the evidence that it was made from.
+type placed struct {
+	Point
+	entry  *profile.Entry
+	device *sim.Device
 }
 
 // BytesBound reports whether the point's op is judged on bytes rather than flops.
@@ -34,13 +44,22 @@ func (p Point) BytesBound() bool { return p.Problem.Op == tile.HashLayer }
 // Points places a profile's entries under its ceilings, in the order of op, problem and ISA. Entries that
 // the simulator has no roof for are left out.
 func Points(p *profile.Profile) []Point {
+	var points []Point
+	for _, pt := range placeAll(p) {
+		points = append(points, pt.Point)
+	}
+	return points
+}
+
+func placeAll(p *profile.Profile) []placed {
 	type key struct {
 		isa     tile.ISA
 		threads int
 	}
 	devices := map[key]*sim.Device{}
-	var points []Point
-	for _, e := range p.Entries {
+	var points []placed
+	for i := range p.Entries {
+		e := &p.Entries[i]
 		k := key{e.ISA, e.Problem.Threads}
 		d := devices[k]
 		if d == nil {
@@ -54,9 +73,9 @@ func Points(p *profile.Profile) []Point {
 		if err != nil || !(e.MedianNs > 0) {
 			continue
 		}
-		points = append(points, place(e, d, b))
+		points = append(points, placed{place(*e, d, b), e, d})
 	}
-	slices.SortStableFunc(points, func(a, b Point) int {
+	slices.SortStableFunc(points, func(a, b placed) int {
 		switch {
 		case opName(a.Problem) != opName(b.Problem):
 			return compare(opName(a.Problem), opName(b.Problem))
@@ -74,7 +93,7 @@ func place(e profile.Entry, d *sim.Device, b sim.Bound) Point {
 	pt := Point{
 		Problem: e.Problem, Candidate: tile.Candidate{ISA: e.ISA, Config: e.Config},
 		MedianNs: e.MedianNs, RoofNs: b.RoofNs, BoundBy: b.BoundBy,
-		FlopsPerS: float64(b.Flops) / e.MedianNs * 1e9,
+		FlopsPerS: float64(b.Flops) / e.MedianNs * 1e9, Flops: b.Flops, Bytes: b.Bytes,
 	}
 	if e.RoofNs > 0 { // the evidence of the time
 		pt.RoofNs = e.RoofNs

@@ -1,10 +1,13 @@
 package sim
 
+import "slices"
+
 // lruStack holds the lines of a program in the order of their last use, cut in
 // bands: band i is what level i holds beyond the nearer levels, if every level
 // is a fully associative LRU cache that sees every access. A line's band is then the nearest level that has
 // it, so one stack gives the exact misses and write-backs of all levels at once.
-// A step costs a constant number of moves whatever the capacities.
+// A step costs a constant number of moves whatever the capacities. Lines that are always used together
+// may stand for each other as one of some weight; a band then ends within a weight of its width.
 type lruStack struct {
 	widths []int64 // lines of each band; the last band, memory, has no end
 	sizes  []int64
@@ -15,6 +18,7 @@ type lruStack struct {
 
 type lruLine struct {
 	prev, next int32 // towards more and less recent, -1 at the ends
+	weight     int32
 	band       int8  // unseen: never touched
 	dirty      uint8 // bit i: level i holds a newer value than level i+1
 }
@@ -38,11 +42,12 @@ func newLRUStack(capacities []int64) *lruStack {
 	return s
 }
 
-// add makes n new lines and returns the number of the first.
-func (s *lruStack) add(n int) int32 {
+// add makes n new lines, each of a weight, and returns the number of the first.
+func (s *lruStack) add(n int, weight int32) int32 {
 	first := int32(len(s.lines))
+	s.lines = slices.Grow(s.lines, n)
 	for range n {
-		s.lines = append(s.lines, lruLine{-1, -1, unseen, 0})
+		s.lines = append(s.lines, lruLine{-1, -1, weight, unseen, 0})
 	}
 	return first
 }
@@ -53,29 +58,44 @@ func (s *lruStack) touch(id int32, write bool, evicted func(id int32, level int)
 	l := &s.lines[id]
 	found := int(l.band)
 	if id != s.head {
-		memory := len(s.widths)
-		deepest := memory // bands that may spill into the next
 		if found != unseen {
 			s.remove(id, l, found)
-			deepest = found
 		}
 		l.prev, l.next, l.band = -1, s.head, 0
 		if s.head >= 0 {
 			s.lines[s.head].prev = id
 		}
 		s.head = id
-		if s.sizes[0]++; s.sizes[0] == 1 {
+		if s.sizes[0] == 0 {
 			s.ends[0] = id
 		}
-		for i := 0; i < deepest && s.sizes[i] > s.widths[i]; i++ {
+		s.sizes[0] += int64(l.weight)
+		if s.sizes[0] > s.widths[0] {
+			s.spill(evicted)
+		}
+	}
+	if write {
+		l.dirty |= 1
+	}
+	return found
+}
+
+// spill moves what a band holds beyond its width to the next.
+func (s *lruStack) spill(evicted func(id int32, level int)) {
+	memory := len(s.widths)
+	for i := 0; i < memory && s.sizes[i] > s.widths[i]; i++ {
+		for s.sizes[i] > s.widths[i] {
 			out := s.ends[i]
 			o := &s.lines[out]
 			s.ends[i] = o.prev
-			s.sizes[i]--
+			if s.sizes[i] -= int64(o.weight); s.sizes[i] == 0 {
+				s.ends[i] = -1
+			}
 			o.band = int8(i + 1)
-			if s.sizes[i+1]++; s.sizes[i+1] == 1 {
+			if s.sizes[i+1] == 0 {
 				s.ends[i+1] = out
 			}
+			s.sizes[i+1] += int64(o.weight)
 			if o.dirty>>i&1 != 0 {
 				o.dirty &^= 1 << i
 				if i+1 < memory {
@@ -85,10 +105,6 @@ func (s *lruStack) touch(id int32, write bool, evicted func(id int32, level int)
 			}
 		}
 	}
-	if write {
-		l.dirty |= 1
-	}
-	return found
 }
 
 func (s *lruStack) remove(id int32, l *lruLine, band int) {
@@ -98,7 +114,7 @@ func (s *lruStack) remove(id int32, l *lruLine, band int) {
 	if l.next >= 0 {
 		s.lines[l.next].prev = l.prev
 	}
-	s.sizes[band]--
+	s.sizes[band] -= int64(l.weight)
 	if s.ends[band] == id {
 		s.ends[band] = -1
 		if s.sizes[band] > 0 {

@@ -36,7 +36,7 @@ func TestLRUStackEqualsSeparateCaches(t *testing.T) {
 		capacities = append(capacities, capacities[0]+1+rng.Int64N(8))
 		capacities = append(capacities, capacities[1]+1+rng.Int64N(20))
 		stack := newLRUStack(capacities)
-		stack.add(64)
+		stack.add(64, 1)
 		var caches []*naiveLRU
 		for _, c := range capacities {
 			caches = append(caches, &naiveLRU{capacity: int(c), dirty: map[int32]bool{}})
@@ -80,7 +80,7 @@ func TestLRUStackEqualsSeparateCaches(t *testing.T) {
 
 func BenchmarkLRUStack(b *testing.B) {
 	stack := newLRUStack([]int64{512, 16384, 1 << 19})
-	stack.add(1 << 15)
+	stack.add(1<<15, 1)
 	ignore := func(int32, int) {}
 	n := 0
 	for b.Loop() {

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -18,8 +17,13 @@ type Recorder struct {
 	source  *tile.Primitives
 	buffers []recorded
 	ops     []Op
-	trips   []int // ends of trips in ops
+	free    []Touch // room for the next operation's touches
+	trips   []int   // ends of trips in ops
 	err     error
+
+	// EveryPass records each pass of a product over its rows for every column panel, as a replay of addresses needs it. Otherwise one in
+	// passGroup stands for those after it: they find the rows where it did.
+	EveryPass bool
 }
 
 // recorded is a named address range. It keeps its array alive, so that the range stays its own.
@@ -29,6 +33,8 @@ type recorded struct {
 	floats []float32
 	ints   []int32
 	halves []uint16
+	bytes  []int8
+	words  []uint32
 }
 
 // NewRecorder returns a recorder that offers the register tiles of p.
@@ -105,11 +111,11 @@ func (r *Recorder) Program(name string, cfg tile.Config, trips float64, workers 
 		if i == len(ends)-1 {
 			n = steady
 		}
-		l.Nest = append(l.Nest, Loop{Trips: n, Ops: slices.Clone(r.ops[start:end])})
+		l.Nest = append(l.Nest, Loop{Trips: n, Ops: r.ops[start:end:end]})
 		start = end
 	}
 	if start < len(r.ops) {
-		l.Nest = append(l.Nest, Loop{Trips: 1, Ops: slices.Clone(r.ops[start:])})
+		l.Nest = append(l.Nest, Loop{Trips: 1, Ops: r.ops[start:]})
 	}
 	p.Launches = []Launch{l}
 	return p, nil
@@ -155,7 +161,37 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Narrow: r.narrow,
 		Conv:   r.conv,
 		Gather: r.gather,
+		Octets: r.octets,
+
+		GatherHalf:  r.gatherHalf,
+		GatherBytes: r.gatherBytes,
+		SlabFloats:  r.slabFloats,
+		SlabHalves:  r.slabHalves,
+		SlabBytes:   r.slabBytes(),
 	}
+}
+
+// done takes an operation whose touches are complete.
+func (r *Recorder) done(op Op) {
+	if n := len(op.Touches); n <= cap(r.free) && n > 0 && &op.Touches[0] == &r.free[:1][0] {
+		r.free = r.free[n:n]
+		op.Touches = op.Touches[:n:n]
+	}
+	r.ops = append(r.ops, op)
+}
+
+// touchesAtOnce is how many touches are allocated together.
+const touchesAtOnce = 4096
+
+// addTouch adds a touch to an operation that is being recorded.
+func (r *Recorder) addTouch(op *Op, t Touch) {
+	if op.Touches == nil {
+		if cap(r.free) < 16 {
+			r.free = make([]Touch, 0, touchesAtOnce)
+		}
+		op.Touches = r.free
+	}
+	op.Touches = append(op.Touches, t)
 }
 
 func (r *Recorder) fail(format string, args ...any) {
@@ -173,7 +209,7 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 }
 
 // touchElements is touch for elements of any width.
-func touchElements[E float32 | uint16 | uint32](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
+func touchElements[E float32 | uint16 | uint32 | int8](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}
@@ -204,7 +240,7 @@ func touchElements[E float32 | uint16 | uint32](r *Recorder, op *Op, what string
 				r.fail("%s: %s runs over the end of buffer %q", op.Name, what, o.Name)
 				return
 			}
-			op.Touches = append(op.Touches, t)
+			r.addTouch(op, t)
 			return
 		}
 	}
@@ -223,7 +259,7 @@ func (r *Recorder) nn(mr, nr int, p *tile.Product) {
 		}
 		r.touch(&op, "B", p.B, block{0, j, deepest, cols, p.LDB}, Read)
 		if !p.Lower {
-			r.touch(&op, "A", p.A, block{0, 0, p.M, p.K, p.LDA}, Read)
+			r.pass(&op, p.A, block{0, 0, p.M, p.K, p.LDA}, j/nr, (p.N+nr-1)/nr)
 		}
 		for i := 0; i < p.M; i += mr {
 			rows, depth := min(mr, p.M-i), p.K
@@ -236,7 +272,7 @@ func (r *Recorder) nn(mr, nr int, p *tile.Product) {
 		r.output(&op, p, 0, j, cols)
 	}
 	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) tn(mr, nr int, p *tile.Product) {
@@ -244,14 +280,14 @@ func (r *Recorder) tn(mr, nr int, p *tile.Product) {
 	for j := 0; j < p.N; j += nr {
 		cols := min(nr, p.N-j)
 		r.touch(&op, "B", p.B, block{0, j, p.K, cols, p.LDB}, Read)
-		r.touch(&op, "A", p.A, block{0, 0, p.K, p.M, p.LDA}, Read)
+		r.pass(&op, p.A, block{0, 0, p.K, p.M, p.LDA}, j/nr, (p.N+nr-1)/nr)
 		for i := 0; i < p.M; i += mr {
 			op.product(min(mr, p.M-i), cols, p.K)
 		}
 		r.output(&op, p, 0, j, cols)
 	}
 	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // product counts one register tile of NN or TN.
@@ -262,6 +298,24 @@ func (op *Op) product(rows, cols, depth int) {
 		op.LoadBytes += 4 * int64(rows) * int64(cols)
 	}
 	op.StoreBytes += 4 * int64(rows) * int64(cols)
+}
+
+const passGroup = 4
+
+// pass records one of a product's passes over its rows, one a column panel.
+func (r *Recorder) pass(op *Op, s []float32, b block, panel, panels int) {
+	again := 0
+	if !r.EveryPass && panel >= 2 { // the first finds the rows elsewhere, and so may the second
+		if (panel-2)%passGroup != 0 {
+			return
+		}
+		again = min(passGroup, panels-panel) - 1
+	}
+	n := len(op.Touches)
+	r.touch(op, "A", s, b, Read)
+	for i := n; i < len(op.Touches); i++ {
+		op.Touches[i].Again = again
+	}
 }
 
 // output records the columns of C from row first on.
@@ -311,7 +365,7 @@ func (r *Recorder) nt(mr, nr int, p *tile.Product) {
 		op.StoreBytes += 4 * int64(p.M-stored) * int64(cols)
 		if rows := p.M - first; rows > 0 {
 			r.touch(&op, "B", p.B, block{j, 0, cols, p.K, p.LDB}, Read)
-			r.touch(&op, "A", p.A, block{first, 0, rows, p.K, p.LDA}, Read)
+			r.pass(&op, p.A, block{first, 0, rows, p.K, p.LDA}, j/nr, (p.N+nr-1)/nr)
 			if p.Mask != nil {
 				r.touch(&op, "Mask", p.Mask, block{first, j, rows, cols, p.LDM}, Read)
 			}
@@ -319,7 +373,7 @@ func (r *Recorder) nt(mr, nr int, p *tile.Product) {
 		r.output(&op, p, stored, j, cols)
 	}
 	r.row(&op, p.Row, p.M, (p.N+nr-1)/nr)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // solve is recorded in blocks of the table's first register tile: the rows above a block are
@@ -340,7 +394,7 @@ func (r *Recorder) solve(p *tile.Solve) {
 		}
 		r.touch(&op, "X", p.X, block{0, j, p.N, cols, p.LDX}, Update)
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) pack(p *tile.Pack) {
@@ -356,7 +410,7 @@ func (r *Recorder) pack(p *tile.Pack) {
 	}
 	r.row(&op, p.Row, p.M, 1)
 	p.NonFinite = false
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) decay(p *tile.Decay) {
@@ -368,7 +422,7 @@ func (r *Recorder) decay(p *tile.Decay) {
 	for i := range p.C[:min(p.N, len(p.C))] {
 		p.C[i] = 1
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) exp(p *tile.Exp) {
@@ -382,7 +436,7 @@ func (r *Recorder) exp(p *tile.Exp) {
 	for i := range p.Dst[:min(p.N, len(p.Dst))] {
 		p.Dst[i] = 1
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // fold is recorded as reading and writing each row once. It reports a block that may be folded.
@@ -399,7 +453,7 @@ func (r *Recorder) fold(p *tile.Fold) {
 	}
 	r.touch(&op, "D", p.D, block{0, 0, 1, p.N, p.N}, Write)
 	p.Unsafe = false
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) conv(p *tile.Conv) {
@@ -420,7 +474,7 @@ func (r *Recorder) conv(p *tile.Conv) {
 		r.touch(&op, "Bias", p.Bias, block{0, 0, 1, p.M, p.M}, Read)
 	}
 	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, mode)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) widen(p *tile.Widen) {
@@ -428,7 +482,7 @@ func (r *Recorder) widen(p *tile.Widen) {
 	op.LoadBytes, op.StoreBytes = 2*op.Elements, 4*op.Elements
 	touchElements(r, &op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
 	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Write)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) narrow(p *tile.Narrow) {
@@ -436,7 +490,7 @@ func (r *Recorder) narrow(p *tile.Narrow) {
 	op.LoadBytes, op.StoreBytes = 4*op.Elements, 2*op.Elements
 	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
 	touchElements(r, &op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Write)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) elementwise(p *tile.Map) {
@@ -444,7 +498,7 @@ func (r *Recorder) elementwise(p *tile.Map) {
 	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
 	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
 	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Update)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) gather(p *tile.Gather) {
@@ -467,7 +521,7 @@ func (r *Recorder) gather(p *tile.Gather) {
 		op.LoadBytes += 4 * int64(p.N)
 		op.StoreBytes += 4 * int64(p.N)
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) indices(op *Op, rows []int32) {
@@ -475,7 +529,7 @@ func (r *Recorder) indices(op *Op, rows []int32) {
 	bytes := int64(len(rows)) * 4
 	for i := range r.buffers {
 		if o := &r.buffers[i]; o.ints != nil && first >= o.start && first+uintptr(bytes) <= o.start+uintptr(o.Bytes) {
-			op.Touches = append(op.Touches, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: bytes, Stride: bytes, Mode: Read})
+			r.addTouch(op, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: bytes, Stride: bytes, Mode: Read})
 		}
 	}
 }

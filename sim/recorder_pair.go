@@ -47,7 +47,7 @@ func (r *Recorder) pairProduct(k tile.PairKernel, p *tile.PairProduct, turned bo
 		r.touch(&op, "C", p.C, block{0, j, p.M, cols, p.LDC}, mode)
 	}
 	r.row(&op, p.Row, p.M, (p.N+k.NR-1)/k.NR)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) pairPack(p *tile.PairPack) {
@@ -65,7 +65,7 @@ func (r *Recorder) pairPack(p *tile.PairPack) {
 	touchElements(r, &op, "Dst", p.Dst, to, Write)
 	r.row(&op, p.Row, p.M, 1)
 	p.NonFinite = false
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) pairTurn(p *tile.PairTurn) {
@@ -73,5 +73,5 @@ func (r *Recorder) pairTurn(p *tile.PairTurn) {
 	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
 	touchElements(r, &op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
 	touchElements(r, &op, "Dst", p.Dst, block{0, 0, p.N, p.M, p.LDD}, Write)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }

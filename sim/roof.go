@@ -27,7 +27,7 @@ type Bound struct {
 // has a past and a present state. A hash layer needs the distinct table rows of N random tokens: the expected number less six standard
 // deviations, and at least one row of each table. From the first level it must also load the row of every token and table into registers, except where tokens of
 // the same code share one: at most 32 tokens, one for each of the most vector registers a core has, so at least the share of
-// distinct codes among 32 random ones. Elements are as wide as the dtype, state 4 bytes.
+// distinct codes among 32 random ones. Elements are as wide as the dtype, state 4 bytes, and a hash layer's input and output too.
 func Roof(d *Device, p tile.Problem) (Bound, error) {
 	if d.Kind != KindCPU {
 		return Bound{}, fmt.Errorf("sim: roofs are for CPUs, and %q is a %s", d.Name, d.Kind)
@@ -61,7 +61,7 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
 // grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
-// each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables; linear attention's backward
+// each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables, 4 h backward; linear attention's backward
 // pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv), that of the delta rules
 // 4 and 12. 0 for an op or direction that it does not know.
 func UsefulFlops(p tile.Problem) int64 {
@@ -83,7 +83,11 @@ func UsefulFlops(p tile.Problem) int64 {
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
 	case tile.HashLayer:
 		if s.Tau > 0 {
-			return 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
+			flops := 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
+			if p.Dir == tile.Backward {
+				flops *= 2
+			}
+			return flops
 		}
 	}
 	return 0
@@ -95,7 +99,7 @@ func knownDirection(p tile.Problem) bool {
 	case tile.Forward, "":
 		return true
 	case tile.Backward:
-		return p.Op == tile.LinearAttention || p.Op == tile.DeltaRule
+		return p.Op == tile.LinearAttention || p.Op == tile.DeltaRule || p.Op == tile.HashLayer
 	}
 	return false
 }
@@ -148,9 +152,13 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 		touched := -math.Expm1(float64(s.N) * math.Log1p(-1/rows)) // chance that a row is touched
 		mean, deviation := tables*rows*touched, math.Sqrt(tables*rows*touched*(1-touched))
 		distinct := min(mean, max(mean-6*deviation, min(float64(s.N), 1)*tables))
-		n.read = float64(s.N) * float64(s.D) * size
-		n.written = float64(s.N) * float64(s.H) * size
+		const size4 = 4 // of all but tables
+		n.read = float64(s.N) * float64(s.D) * size4
+		n.written = float64(s.N) * float64(s.H) * size4
 		n.shared = distinct * float64(s.H) * size
+		if p.Dir == tile.Backward { // read too: the output's gradient; written: those of the input, all tables and the bias
+			n.read, n.written = n.read+n.written, float64(s.N)*float64(s.D)*size4+(tables*rows+1)*float64(s.H)*size4
+		}
 	default:
 		return n, fmt.Errorf("sim: no roof for op %q", p.Op)
 	}
@@ -164,6 +172,8 @@ func elementBytes(dtype string) float64 {
 		return 4
 	case "bfloat16", "float16":
 		return 2
+	case "int8":
+		return 1
 	}
 	return 0
 }

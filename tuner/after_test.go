@@ -13,7 +13,7 @@ import (
 
 func TestVerifyAll(t *testing.T) {
 	isa := kernels.ISAs()[0]
-	verdicts, err := VerifyAll(t.Context(), VerifyOptions{Op: tile.HashLayer, ISAs: []tile.ISA{isa}})
+	verdicts, err := VerifyAll(t.Context(), VerifyOptions{Op: tile.HashLayer, ISAs: []tile.ISA{isa}, Worker: child(t, "library")})
 	if err != nil || len(verdicts) == 0 {
 		t.Fatalf("%v, %d verdicts", err, len(verdicts))
 	}
@@ -77,12 +77,13 @@ func TestCheck(t *testing.T) {
 
 // The real library goes the whole way on tiny problems.
 func TestLibrary(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	m, err := machine.Detect()
 	if err != nil {
 		t.Skip(err)
 	}
 	hash := tile.Problem{Op: tile.HashLayer, Weighting: tile.WeightingPaper, DType: "float32", Dir: "fwd", Threads: 1, Shape: tile.Shape{N: 4, D: 64, H: 64, Tau: 4}}
-	o := Options{Problems: []tile.Problem{problem(20), hash}, Dir: t.TempDir(), Budget: 3e9}
+	o := Options{Problems: []tile.Problem{problem(20), hash}, Dir: t.TempDir(), Budget: 3e9, Worker: child(t, "library")}
 	r, err := Run(t.Context(), m, nil, o)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +103,7 @@ func TestLibrary(t *testing.T) {
 	}
 	isa := kernels.ISAs()[0]
 	choice := kernels.Choice{Problem: hash, Candidate: tile.Candidate{ISA: isa, Config: kernels.Default(hash, isa)}, Source: "flag"}
-	s, err := Bench(t.Context(), m, choice, BenchOptions{Rounds: 3})
+	s, err := Bench(t.Context(), m, choice, BenchOptions{Rounds: 3, Worker: child(t, "library")})
 	if err != nil {
 		t.Skip(err) // a machine that drifts in every block is no failure of this test
 	}
@@ -110,7 +111,7 @@ func TestLibrary(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	choice.Candidate.Config = tile.Config{"group": 3}
-	if _, err := Bench(t.Context(), m, choice, BenchOptions{}); err == nil {
+	if _, err := Bench(t.Context(), m, choice, BenchOptions{Worker: child(t, "library")}); err == nil {
 		t.Error("a bad config is taken")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -17,6 +18,7 @@ import (
 
 // BenchOptions say how long a problem is timed.
 type BenchOptions struct {
+	Worker   []string                           // command line of the child process that verifies: see Worker
 	Rounds   int                                // of the problem and every ceiling in turn; 0 means 15
 	Progress func(done, total int, what string) // may be nil
 }
@@ -65,7 +67,7 @@ type Sample struct {
 	CeilingFlopsMax   float64 `json:"ceiling_flops_per_s_max"`
 	FractionOfCeiling float64 `json:"fraction_of_ceiling"`
 
-	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least
+	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least, of BytesLevel what a sweep through the data moves
 	BytesLevel             string           `json:"bytes_level,omitempty"`
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
@@ -113,8 +115,14 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 		return nil, err
 	}
 	defer b.close()
-	if s.MaxError, s.ErrorBound, err = kernels.Verify(p, c, 1); err != nil {
-		return nil, err
+	if len(o.Worker) == 0 {
+		return nil, errors.New("no worker: a candidate is verified in a child process")
+	}
+	child := newWorker(o.Worker)
+	s.MaxError, s.ErrorBound, err = child.verify(p, c, 1)
+	child.close()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", p, c, err)
 	}
 	if !(s.MaxError <= s.ErrorBound) {
 		return nil, fmt.Errorf("%s %s is wrong: error %.3g above its bound %.3g", p, c, s.MaxError, s.ErrorBound)
@@ -226,7 +234,7 @@ func (b *bench) close() {
 
 // measure takes rounds of one batch and one sample of every ceiling.
 func (b *bench) measure(ctx context.Context, o BenchOptions) error {
-	restore := b.meter.clock.Quiet()
+	restore := b.meter.clock.Quiet(b.choice.Problem.Threads)
 	defer restore()
 	call := libraryCall{b.call}
 	runs, _, err := b.meter.calibrate(call)
@@ -257,7 +265,7 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 		}
 		// The probes have the caches: one run has to find its own data again.
 		b.call.Run()
-		ns, good, err := b.meter.block([]batched{{call, runs}}, []int{0})
+		ns, good, err := b.meter.block([]batched{{call, runs, 0}}, []int{0})
 		if err != nil {
 			return err
 		}
@@ -309,13 +317,24 @@ func (b *bench) judge(s *Sample) error {
 			s.BytesLevel, s.CeilingBytesPerS = l.Name, max(l.ReadBps, l.CopyBps)
 		}
 	}
+	if p.Op != tile.HashLayer {
+		sweep, err := sim.SweepOf(d, p)
+		if err != nil {
+			return err
+		}
+		if sweep.Bytes > 0 {
+			s.Bytes = maps.Clone(s.Bytes)
+			s.Bytes[sweep.Level] = sweep.Bytes
+			s.BytesLevel, s.CeilingBytesPerS = sweep.Level, float64(sweep.Bytes)/sweep.Ns*1e9
+		}
+	}
 	if p.Op == tile.HashLayer && s.BytesLevel == "DRAM" {
 		for _, g := range d.Gathers {
 			s.CeilingBytesPerS = g.Bps
 		}
 	}
 	if s.BytesLevel != "" {
-		s.FractionOfBytesCeiling = float64(roof.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
+		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
 		s.DenseNs = median(b.denseNs)

@@ -34,15 +34,16 @@ const (
 
 // CheckResult is one measured candidate beside its roof and its simulation.
 type CheckResult struct {
-	Problem     tile.Problem `json:"problem"`
-	ISA         tile.ISA     `json:"isa"`
-	Config      tile.Config  `json:"config"`
-	RoofNs      float64      `json:"roof_ns"`
-	SimulatedNs float64      `json:"simulated_ns,omitempty"`
-	MedianNs    float64      `json:"median_ns"`
-	Ratio       float64      `json:"ratio,omitempty"` // measured over simulated
-	BoundBy     string       `json:"bound_by"`
-	Verdict     string       `json:"verdict"`
+	Problem      tile.Problem `json:"problem"`
+	ISA          tile.ISA     `json:"isa"`
+	Config       tile.Config  `json:"config"`
+	RoofNs       float64      `json:"roof_ns"`
+	SimulatedNs  float64      `json:"simulated_ns,omitempty"`
+	LowerBoundNs float64      `json:"lower_bound_ns,omitempty"` // no run of the candidate is faster; with CheckOptions of a journal it is not known
+	MedianNs     float64      `json:"median_ns"`
+	Ratio        float64      `json:"ratio,omitempty"` // measured over simulated
+	BoundBy      string       `json:"bound_by"`
+	Verdict      string       `json:"verdict"`
 }
 
 // OK reports whether the candidate is no faster than its roof.

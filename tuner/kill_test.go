@@ -18,6 +18,7 @@ const killDir = "ROOFTUNE_TEST_KILL_DIR"
 
 // TestMain lets the test binary run itself as the run that is to be killed.
 func TestMain(m *testing.M) {
+	serveTest()
 	if dir := os.Getenv(killDir); dir != "" {
 		s := plant(rand.Uint64())
 		o := options(dir)

@@ -3,6 +3,7 @@ package tuner
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 // from this machine and its ceilings.
 type library struct {
 	machine *machine.Machine
+	child   *worker // that verifies
 
 	mu       sync.Mutex
 	measured machine.Measured
@@ -48,7 +50,21 @@ func Run(ctx context.Context, m *machine.Machine, measured *machine.Measured, o 
 			return nil, err
 		}
 	}
-	return run(ctx, newLibrary(m, measured), wallClock{}, m, measured, o)
+	if len(o.Worker) == 0 {
+		return nil, errors.New("no worker: candidates are verified in a child process")
+	}
+	if o.Held == nil && o.Dir != "" {
+		held, err := Lock(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer held.Release()
+		o.Held = held
+	}
+	l := newLibrary(m, measured)
+	l.child = newWorker(o.Worker)
+	defer l.child.close()
+	return run(ctx, l, wallClock{}, m, measured, o)
 }
 
 // fill puts the library's problems and ISAs where none are given.
@@ -171,7 +187,7 @@ func (l *library) Predict(p tile.Problem, c tile.Candidate) (Prediction, error) 
 }
 
 func (l *library) Verify(p tile.Problem, c tile.Candidate, seed uint64) (maxError, bound float64, err error) {
-	return kernels.Verify(p, c, seed)
+	return l.child.verify(p, c, seed)
 }
 
 func (l *library) Open(p tile.Problem, seed uint64) (Case, error) {

@@ -15,6 +15,7 @@ type still struct {
 	now      time.Duration
 	noise    *rand.Rand
 	slowdown func(now time.Duration) float64 // of the whole machine
+	pressure func(now time.Duration) pressure
 }
 
 var epoch = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
@@ -28,8 +29,15 @@ func (c *still) pass(ns float64) {
 	c.now += time.Duration(ns)
 }
 
-func (c *still) Canary()       { c.pass(20e3) }
-func (c *still) Quiet() func() { return func() {} }
+func (c *still) Canary()          { c.pass(20e3) }
+func (c *still) Stream()          { c.pass(50e3) }
+func (c *still) Quiet(int) func() { return func() {} }
+func (c *still) Pressure() pressure {
+	if c.pressure != nil {
+		return c.pressure(c.now)
+	}
+	return pressure{}
+}
 
 // planted is a subject whose candidates behave as told.
 type planted struct {
@@ -46,7 +54,9 @@ type planted struct {
 	verifyNs float64
 	ran      map[string]int // runs by config
 	checked  int
-	prepares func() // called when a candidate is prepared
+	verify   verifier    // nil: as wrong and fails say
+	standard tile.Config // the default, nil for chunk 32 and mr 4
+	prepares func()      // called when a candidate is prepared
 }
 
 func plant(seed uint64) *planted {
@@ -80,6 +90,9 @@ func (s *planted) CheckConfig(_ tile.Problem, c tile.Candidate) error {
 }
 
 func (s *planted) Default(tile.Problem, tile.ISA) tile.Config {
+	if s.standard != nil {
+		return s.standard
+	}
 	return tile.Config{"chunk": 32, "mr": 4}
 }
 func (s *planted) SourceHash(op string, isa tile.ISA) string { return "hash-" + op + string(isa) }
@@ -106,9 +119,12 @@ func (s *planted) Predict(p tile.Problem, c tile.Candidate) (Prediction, error) 
 	return x, nil
 }
 
-func (s *planted) Verify(_ tile.Problem, c tile.Candidate, _ uint64) (float64, float64, error) {
+func (s *planted) Verify(p tile.Problem, c tile.Candidate, seed uint64) (float64, float64, error) {
 	s.clock.pass(s.verifyNs)
 	s.checked++
+	if s.verify != nil {
+		return s.verify(p, c, seed)
+	}
 	switch {
 	case s.fails != nil && s.fails(c.Config):
 		return 0, 0, errors.New("planted failure")

@@ -28,7 +28,8 @@ type Report struct {
 	Resumed     int         `json:"resumed"`       // measurements taken over from the journal
 	Measured    int         `json:"measured"`      // candidates measured in this run
 	Blocks      int         `json:"blocks"`        // timed
-	Voided      int         `json:"voided_blocks"` // thrown away because the canary drifted
+	Voided      int         `json:"voided_blocks"` // thrown away: a canary drifted, or others had the CPUs
+	AA          *AAReport   `json:"aa,omitempty"`  // a kernel compared with itself under this run's conditions
 	ElapsedNs   int64       `json:"elapsed_ns"`
 	BudgetNs    int64       `json:"budget_ns"`
 }

@@ -4,64 +4,65 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
-	"runtime/debug"
 	"time"
 )
 
 const (
 	minBatch   = 100 * time.Microsecond // a timed batch is at least this long
 	maxRuns    = 1 << 24                // of a batch
-	driftLimit = 1.2                    // a canary off its usual time by this factor voids the block
+	driftLimit = 1.2                    // the arithmetic canary off its usual time by this factor voids the block
+	flowLimit  = 1.6                    // and the memory canary by this one, which neighbours disturb more
+	takenLimit = 0.05                   // and others with more than this share of its time
+	warmLimit  = 2e6                    // ns: the first call of a block that takes less runs once untimed, before the canaries
+	fewUsual   = 5                      // canaries before any is usual
+	manyUsual  = 101                    // canaries that are kept
+	batches    = 3                      // of each call in a block, the fastest of which counts
+	blockLimit = 12e6                   // ns: a block that would take longer has fewer of them
 )
-
-// clock is the machine as the meter sees it. Tests have one that stands still.
-type clock interface {
-	Now() time.Time
-	// Canary runs a fixed arithmetic loop of some 20 µs that touches no memory.
-	Canary()
-	// Quiet makes the goroutine ready for timing (its own thread, no garbage collection) until the returned function is called.
-	Quiet() func()
-}
-
-type wallClock struct{}
-
-func (wallClock) Now() time.Time { return time.Now() }
-
-//lint:ignore U1000 written so that the canary is not optimised away
-var canarySink uint64
-
-func (wallClock) Canary() {
-	x := uint64(88172645463325252)
-	for range 10_000 {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-	}
-	canarySink = x
-}
-
-func (wallClock) Quiet() func() {
-	runtime.LockOSThread()
-	percent := debug.SetGCPercent(-1)
-	return func() {
-		debug.SetGCPercent(percent)
-		runtime.UnlockOSThread()
-	}
-}
 
 var errNoTime = errors.New("measured no time or less: refused")
 
-// meter times calls and watches the canary.
+// meter times calls and watches the canaries.
 type meter struct {
-	clock    clock
-	canaries []float64 // the last ones, for what is usual
-	voided   int       // blocks
-	blocks   int
+	clock clock
+	// Canaries since watch, for a race's candidates decide what is in the caches and how fast the CPU is clocked: wide vectors slow it
+	// down, and the canary before a block sees less of that than the one after.
+	before, after struct{ arithmetic, memory usual }
+
+	voided int // blocks
+	blocks int
+	taken  time.Duration // by others, in all blocks
+	timed  time.Duration // all blocks
+	cycles []float64     // arithmetic canaries of the whole run, for the clock's rate
+}
+
+// usual holds the last times of a canary.
+type usual []float64
+
+// strange adds a time and reports whether it is off the usual by more than a factor.
+func (u *usual) strange(t time.Duration, limit float64) bool {
+	x := max(float64(t), 1)
+	*u = append(*u, x)
+	if len(*u) > manyUsual {
+		*u = (*u)[1:]
+	}
+	if len(*u) < fewUsual {
+		return false // nothing is usual yet
+	}
+	r := x / median(*u)
+	return r > limit || r < 1/limit
+}
+
+// watch begins a race: what is usual is learnt anew.
+func (m *meter) watch() {
+	m.before.arithmetic, m.before.memory, m.after.arithmetic, m.after.memory = nil, nil, nil, nil
 }
 
 // run times n runs of a call and returns the time of one in nanoseconds.
 func (m *meter) run(c Call, n int) (float64, error) {
+	if f, ok := c.(fresher); ok {
+		return m.runFresh(c, f, n)
+	}
 	start := m.clock.Now()
 	for range n {
 		if err := c.Run(); err != nil {
@@ -71,6 +72,27 @@ func (m *meter) run(c Call, n int) (float64, error) {
 	t := m.clock.Now().Sub(start)
 	if t <= 0 {
 		return 0, errNoTime
+	}
+	return float64(t) / float64(n), nil
+}
+
+// fresher is a call that is to be prepared before every run, untimed: on arrays that no cache holds.
+type fresher interface{ Fresh() }
+
+// runFresh times n runs one by one.
+func (m *meter) runFresh(c Call, f fresher, n int) (float64, error) {
+	var t time.Duration
+	for range n {
+		f.Fresh()
+		start := m.clock.Now()
+		if err := c.Run(); err != nil {
+			return 0, err
+		}
+		one := m.clock.Now().Sub(start)
+		if one <= 0 {
+			return 0, errNoTime
+		}
+		t += one
 	}
 	return float64(t) / float64(n), nil
 }
@@ -99,46 +121,82 @@ func (m *meter) calibrate(c Call) (runs int, ns float64, err error) {
 	return 0, 0, fmt.Errorf("%d runs in less than %v: %w", maxRuns, minBatch, errNoTime)
 }
 
-// canary times the fixed loop and reports whether the machine runs as usual.
-func (m *meter) canary() bool {
-	start := m.clock.Now()
-	m.clock.Canary()
-	t := max(float64(m.clock.Now().Sub(start)), 1)
-	m.canaries = append(m.canaries, t)
-	if len(m.canaries) > 101 {
-		m.canaries = m.canaries[1:]
-	}
-	if len(m.canaries) < 5 {
-		return true // nothing is usual yet
-	}
-	r := t / median(m.canaries)
-	return r < driftLimit && r > 1/driftLimit
-}
-
 // batched is a call with the number of its runs in a batch.
 type batched struct {
 	Call
 	runs int
+	ns   float64 // of one run, as calibrated
 }
 
-// block times one batch of each call in the given order, with a canary before and
-// after. It returns nanoseconds a run by position in calls, and false if the machine drifted: then the times mean nothing.
+// block times batches of each call in the given order and back, with canaries before and after. It returns nanoseconds a run by position
+// in calls, of each call's fastest batch: what disturbs one batch in a few only ever makes it slower. It returns false if the machine
+// drifted or others had the CPUs: then the times mean nothing.
 func (m *meter) block(calls []batched, order []int) ([]float64, bool, error) {
 	m.blocks++
-	ns := make([]float64, len(calls))
-	good := m.canary()
-	for _, i := range order {
+	pressure := m.clock.Pressure()
+	start := m.clock.Now()
+	stream := func() time.Duration {
+		t := m.clock.Now()
+		m.clock.Stream()
+		return m.clock.Now().Sub(t)
+	}
+	count := func() time.Duration {
+		t := m.clock.Now()
+		m.clock.Canary()
+		d := m.clock.Now().Sub(t)
+		if m.cycles = append(m.cycles, max(float64(d), 1)); len(m.cycles) > 10*manyUsual {
+			m.cycles = m.cycles[1:]
+		}
+		return d
+	}
+	strange := m.before.memory.strange(stream(), flowLimit)
+	if first := calls[order[0]]; first.ns > 0 && first.ns < warmLimit {
+		if _, err := m.run(first.Call, 1); err != nil && !errors.Is(err, errNoTime) {
+			return nil, false, err
+		}
+	}
+	strange = m.before.arithmetic.strange(count(), driftLimit) || strange
+
+	repeats, _ := plan(calls)
+	best := make([]float64, len(calls))
+	for k := range repeats * len(order) {
+		at := k % len(order)
+		if k/len(order)%2 == 1 {
+			at = len(order) - 1 - at
+		}
+		i := order[at]
 		t, err := m.run(calls[i].Call, calls[i].runs)
 		if err != nil {
 			return nil, false, err
 		}
-		ns[i] = t
+		if best[i] == 0 || t < best[i] {
+			best[i] = t
+		}
 	}
-	good = m.canary() && good
+
+	strange = m.after.arithmetic.strange(count(), driftLimit) || strange
+	strange = m.after.memory.strange(stream(), flowLimit) || strange
+	wall := m.clock.Now().Sub(start)
+	taken := m.clock.Pressure().taken(pressure)
+	m.timed, m.taken = m.timed+wall, m.taken+taken
+	good := !strange && taken <= time.Duration(takenLimit*float64(wall))
 	if !good {
 		m.voided++
 	}
-	return ns, good, nil
+	return best, good, nil
+}
+
+// plan is how many batches each call has in a block, and how long the block takes.
+func plan(calls []batched) (repeats int, takes time.Duration) {
+	total := 0.0
+	for _, c := range calls {
+		total += c.ns * float64(c.runs)
+	}
+	if total <= 0 {
+		return batches, 0
+	}
+	repeats = max(1, min(batches, int(blockLimit/total)))
+	return repeats, time.Duration(total * float64(repeats))
 }
 
 // rotation is row k of a cyclic order of n, forwards and backwards in turn, so that

@@ -45,6 +45,8 @@ type Options struct {
 	Strategy string         // one of Strategies; empty means the first
 	Seed     uint64         // of inputs and of the random strategy
 	Dir      string         // holds journal, profile (<fingerprint>.json) and report
+	Worker   []string       // command line of a process that calls Serve: see Worker
+	Held     *Held          // locks that the caller holds; nil means that the run takes its own
 	Progress func(Event)    // may be nil
 }
 
@@ -72,11 +74,14 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 	if _, err := newStrategy(o.Strategy, 0, nil, 0); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(o.Dir)
-	if err != nil {
-		return nil, err
+	if o.Held == nil {
+		held, err := lockFolder(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer held.Release()
 	}
-	defer unlock()
+	var err error
 
 	t := &tuning{
 		subject: subject, clock: c, meter: meter{clock: c}, o: o, deadline: started.Add(o.Budget),
@@ -85,7 +90,10 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 			Profile:  filepath.Join(o.Dir, m.Fingerprint+".json"),
 			Problems: []Result{}, Skipped: []Skipped{}, Errors: []Violation{}, Notes: []string{},
 		},
-		costs: newCosts(),
+		costs: newCosts(), started: started, pressure: c.Pressure(), machine: m,
+	}
+	if reserve := min(time.Duration(selfShare*float64(o.Budget)), selfMost); reserve >= selfLeast {
+		t.deadline = t.deadline.Add(-reserve)
 	}
 	if err := t.openProfile(m, measured); err != nil {
 		return nil, err
@@ -111,7 +119,11 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 		}
 		return t.report, err
 	}
+	if err := t.compareWithSelf(ctx, started.Add(o.Budget)); err != nil {
+		return t.report, err
+	}
 	t.report.Complete = true
+	t.profile.Provenance = t.provenance(m)
 	if err := t.profile.Write(t.report.Profile); err != nil {
 		return t.report, err
 	}
@@ -127,6 +139,9 @@ type tuning struct {
 	clock    clock
 	meter    meter
 	o        Options
+	machine  *machine.Machine
+	started  time.Time
+	pressure pressure // then
 	deadline time.Time
 	journal  *journal
 	history  *history
@@ -195,6 +210,7 @@ func (t *tuning) answer(e *profile.Entry, source string) error {
 	} else {
 		t.profile.Entries[i] = *e
 	}
+	t.profile.Provenance = t.provenance(t.machine)
 	return t.profile.Write(t.report.Profile)
 }
 

@@ -315,16 +315,45 @@ func TestBadOptions(t *testing.T) {
 
 func TestLocked(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lock(dir)
+	held, err := lockFolder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := plant(1)
-	if _, err := run(context.Background(), s, s.clock, plantedMachine(), nil, options(dir)); !errors.Is(err, ErrLocked) {
+	if _, err := run(context.Background(), s, s.clock, plantedMachine(), nil, options(dir)); !errors.Is(err, ErrLocked) ||
+		!strings.Contains(err.Error(), fmt.Sprintf("process %d since ", os.Getpid())) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("error %v", err)
 	}
-	unlock()
+	held.Release()
 	tune(t, s, options(dir))
+}
+
+// Two runs of one host exclude each other whatever their folders.
+func TestHostLocked(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	first, second := t.TempDir(), t.TempDir()
+	held, err := Lock(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(second); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), first) {
+		t.Errorf("error %v", err)
+	}
+	held.Release()
+	again, err := Lock(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Release()
+	// A folder for temporary files that is not there leaves the other lock.
+	t.Setenv("TMPDIR", filepath.Join(first, "none"))
+	if held, err = Lock(second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(second); !errors.Is(err, ErrLocked) {
+		t.Errorf("error %v", err)
+	}
+	held.Release()
 }
 
 func TestProfileKept(t *testing.T) {
@@ -378,5 +407,23 @@ func TestStatistics(t *testing.T) {
 	}
 	if got := fmt.Sprint(holm([]float64{0.04, 0.001, 0.03, 0.005}, 0.05)); got != "[false true false true]" {
 		t.Error(got)
+	}
+}
+
+// Ten differences, two of them negative with ranks 1 and 3: 55-4 of 55. Of the 1024 choices of signs 7 have at most 4 in their negative
+// ranks: {}, {1}, {2}, {3}, {4}, {1,2}, {1,3}.
+func TestSignedRank(t *testing.T) {
+	d := []float64{-0.1, 0.2, -0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1}
+	if p := signedRank(d, 0); math.Abs(p-7.0/1024) > 1e-12 {
+		t.Error(p)
+	}
+	if p := signedRank([]float64{1, 2, 3}, 0); p != 1.0/8 {
+		t.Error(p)
+	}
+	if p := signedRank([]float64{1, 2, 3}, 5); p != 1 {
+		t.Error(p)
+	}
+	if p := signedRank(nil, 0); p != 1 {
+		t.Error(p)
 	}
 }

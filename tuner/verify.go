@@ -2,6 +2,7 @@ package tuner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -14,6 +15,7 @@ type VerifyOptions struct {
 	Op       string     // this op only; empty means all
 	ISAs     []tile.ISA // none means all that can run here
 	Seed     uint64
+	Worker   []string                           // command line of the child process that verifies: see Worker
 	Progress func(done, total int, what string) // may be nil
 }
 
@@ -57,6 +59,11 @@ func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 			}
 		}
 	}
+	if len(o.Worker) == 0 {
+		return nil, errors.New("no worker: candidates are verified in a child process")
+	}
+	child := newWorker(o.Worker)
+	defer child.close()
 	verdicts := make([]Verdict, 0, len(items))
 	for i, x := range items {
 		if err := ctx.Err(); err != nil {
@@ -66,7 +73,10 @@ func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 			o.Progress(i, len(items), x.problem.Op+" "+x.candidate.String())
 		}
 		v := Verdict{Op: x.problem.Op, Problem: x.problem, ISA: x.candidate.ISA, Config: x.candidate.Config, Verdict: verdictOK}
-		e, bound, err := kernels.Verify(x.problem, x.candidate, o.Seed)
+		e, bound, err := child.verify(x.problem, x.candidate, o.Seed)
+		if errors.Is(err, errWorker) {
+			return verdicts, err
+		}
 		v.ErrorBound = bound
 		switch {
 		case err != nil:
@@ -102,6 +112,9 @@ func verifiedProblems() []tile.Problem {
 	}
 	for i := range ps {
 		ps[i].Dir = tile.Forward
+	}
+	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
+		ps = append(ps, tile.Problem{Op: tile.HashLayer, Dir: tile.Backward, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 110, Tau: 7}})
 	}
 	for _, decay := range []string{tile.DecayNone, tile.DecayFixed, tile.DecayHead, tile.DecayKey} {
 		rule := tile.RuleGated

@@ -38,12 +38,14 @@ linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd also grad_output (B,T,Hq*dv), optional
 grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay and grad_beta where past_state, decay and beta are given.
-hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K).
+hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K). With
+--dir bwd also grad_output (N,h); it gives grad_input, grad_tables and grad_bias.
 causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,C,K-1). It gives output (B,C,L) and present_state.`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
   tune apply --op linear-attention --rule gated --q-heads 2 --kv-heads 2 --head-decay=-0.06,-0.004 in.npz out.npz
   tune apply --op linear-attention --dir bwd --q-heads 2 --kv-heads 2 in.npz out.npz
-  tune apply --op hash-layer --weighting released in.npz out.npz`,
+  tune apply --op hash-layer --weighting released in.npz out.npz
+  tune apply --op hash-layer --dir bwd in.npz out.npz`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.check(cmd); err != nil {
@@ -70,7 +72,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.IntVar(&f.kvHeads, "kv-heads", 0, "key, value and state heads, attention ops")
 	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
-	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (attention ops)")
+	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
 	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
 	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
 	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
@@ -111,7 +113,7 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
 			"feature-map-eps", "normalize", "normalize-eps", "precision", "weighting", "config"}
 	case tile.HashLayer:
-		other = []string{"activation", "dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
+		other = []string{"activation", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
 			"feature-map-eps", "normalize", "normalize-eps", "precision"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
@@ -154,6 +156,8 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	}
 	op := applyOp(&applyAttention{flags: f})
 	switch {
+	case f.op == tile.HashLayer && f.dir == tile.Backward:
+		op = &applyHashBackward{applyHash: applyHash{flags: f}}
 	case f.op == tile.HashLayer:
 		op = &applyHash{flags: f}
 	case f.op == tile.CausalConv:

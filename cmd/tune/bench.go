@@ -33,8 +33,12 @@ func newBench(out *output) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			child, err := worker()
+			if err != nil {
+				return err
+			}
 			bar := out.newProgress()
-			s, err := tuner.Bench(cmd.Context(), m, choice, tuner.BenchOptions{Progress: bar.step})
+			s, err := tuner.Bench(cmd.Context(), m, choice, tuner.BenchOptions{Worker: child, Progress: bar.step})
 			bar.finish()
 			if err != nil {
 				return err

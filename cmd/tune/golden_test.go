@@ -271,11 +271,9 @@ func (c paperCase) attention(t *testing.T, a arrays, isa tile.ISA) {
 }
 
 func (c paperCase) hash(t *testing.T, a arrays, isa tile.ISA) {
-	weighting, _, _ := strings.Cut(c.params(t).Weighting, " ")
-	weighting = strings.TrimSuffix(weighting, ":")
 	x, _ := a.input(t, "in_x", "input")
 	tables, _ := a.input(t, "in_tables", "tables")
-	got := apply(t, []npz.Array{x, tables}, "--op", tile.HashLayer, "--weighting", weighting, "--isa", string(isa))
+	got := apply(t, []npz.Array{x, tables}, "--op", tile.HashLayer, "--weighting", c.weighting(t), "--isa", string(isa))
 	normalised(t, "output", got.values(t, "output"), a.values(t, "out_y"), c.RTol)
 	normalised(t, "weights", got.values(t, "weights"), a.values(t, "out_weight"), c.RTol)
 	codes, err := npz.Read[int32](got.Archive, "codes")

@@ -29,9 +29,9 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
 	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
-	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients (attention ops)")
-	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
-	fs.StringVar(&f.dtype, "dtype", tile.Float32, "float32, or bfloat16 or float16 for all arrays but the states, attention ops")
+	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), bf16 with sums in float32 (linear-attention forward), or int8 for weights of 8 bits (hash-layer with int8 tables)")
+	fs.StringVar(&f.dtype, "dtype", tile.Float32, "float32; attention ops: bfloat16 or float16 for all arrays but the states; hash-layer: bfloat16 or int8 tables")
 	fs.StringVar(&f.stateDType, "state-dtype", tile.Float32, "float32, bfloat16 or float16, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal, linear-attention with rule linear")
 	fs.BoolVar(&f.normalize, "normalize", false, "outputs divided by q . (sum of keys), linear-attention")
@@ -113,8 +113,10 @@ func parsePrecision(text string) (string, error) {
 		return "", nil
 	case "bf16", tile.BFloat16:
 		return tile.BFloat16, nil
+	case tile.Int8:
+		return tile.Int8, nil
 	}
-	return "", fmt.Errorf("--precision %q: must be float32 or bf16", text)
+	return "", fmt.Errorf("--precision %q: must be float32, bf16 or int8", text)
 }
 
 // maxProblemBytes keeps a mistyped shape from taking the machine's memory.

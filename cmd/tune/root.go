@@ -19,7 +19,7 @@ answers correct and explains them with a roofline. Alone it is "tune run".`
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().BoolVar(&out.json, "json", false, "print one JSON document (cmd/tune/schema has its schema)")
 	root.AddCommand(newRun(out), newMachine(out), newBench(out), newVerify(out), newApply(out),
-		newRoofline(out), newSim(out), newCheck(out), newProfile(out))
+		newRoofline(out), newSim(out), newCheck(out), newReplay(out), newProfile(out), newWorker())
 	return root
 }
 

@@ -77,10 +77,17 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 			return fmt.Errorf("no configuration folder (%w): name one with --out", err)
 		}
 	}
+	if o.Worker, err = worker(); err != nil {
+		return err
+	}
 	// Before minutes of measuring, not after.
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	if o.Held, err = tuner.Lock(o.Dir); err != nil {
+		return err
+	}
+	defer o.Held.Release()
 	measured, err := measure(ctx, out, m, f.budget < thoroughBudget)
 	if err != nil {
 		return err
@@ -145,8 +152,12 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 	if err != nil {
 		return err
 	}
-	svg := strings.TrimSuffix(report.Profile, ".json") + ".svg"
-	if err := writeSVG(svg, p); err != nil {
+	base := strings.TrimSuffix(report.Profile, ".json")
+	svg, html := base+".svg", base+".html"
+	if err := writeDrawing(svg, p, roofline.SVG); err != nil {
+		return err
+	}
+	if err := writeHTML(html, p, report.Profile); err != nil {
 		return err
 	}
 	if out.json {
@@ -160,10 +171,14 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		for _, s := range report.Skipped {
 			out.printf("skipped: %s %s: %s\n", s.Problem, s.ISA, s.Reason)
 		}
+		if a := report.AA; a != nil {
+			out.printf("A/A: %d comparisons of a kernel with itself, %d reported a difference (level %g); detectable effect %.2f %%\n", a.Comparisons, a.Differences, a.Level, 100*a.Detectable)
+		}
+		out.printf("blocks: %d timed, %d void\n", report.Blocks, report.Voided)
 		for _, n := range report.Notes {
 			out.printf("note: %s\n", n)
 		}
-		out.printf("profile  %s\nroofline %s\n", report.Profile, svg)
+		out.printf("profile  %s\nreport   %s\nroofline %s\n", report.Profile, html, svg)
 	}
 	if len(report.Errors) > 0 {
 		return failure{report.Errors[0].Error()}

@@ -23,8 +23,12 @@ func newVerify(out *output) *cobra.Command {
 			if err := checkOp(op); err != nil {
 				return err
 			}
+			child, err := worker()
+			if err != nil {
+				return err
+			}
 			bar := out.newProgress()
-			verdicts, err := tuner.VerifyAll(cmd.Context(), tuner.VerifyOptions{Op: op, ISAs: isas, Progress: bar.step})
+			verdicts, err := tuner.VerifyAll(cmd.Context(), tuner.VerifyOptions{Op: op, ISAs: isas, Worker: child, Progress: bar.step})
 			bar.finish()
 			if err != nil {
 				return err

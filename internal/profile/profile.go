@@ -29,9 +29,14 @@ type Profile struct {
 	Go       string           `json:"go"`
 	Machine  machine.Machine  `json:"machine"`
 	Measured machine.Measured `json:"measured"`
-	Entries  []Entry          `json:"entries"`
+	// Provenance is that of the last run; nil in profiles that other programs made.
+	Provenance *Provenance `json:"provenance,omitempty"`
+	Entries    []Entry     `json:"entries"`
 
-	exact map[key]int // entry of each problem and ISA; nil until parsed
+	// What look-ups need; nil until parsed.
+	exact      map[key]int     // entry of each problem, ISA and state of the caches
+	comparable map[group][]int // entries of each kind and ISA
+	places     []place         // of the entries
 }
 
 // Entry is the winner of one problem and ISA, with its evidence.
@@ -49,12 +54,17 @@ type Entry struct {
 	SimulatedNs      float64       `json:"simulated_ns,omitempty"` // 0 and absent if the simulator could not say
 	MaxError         float64       `json:"max_error"`
 	ErrorBound       float64       `json:"error_bound"`
-	TieSet           []tile.Config `json:"tie_set,omitempty"` // configs that could not be told apart from the winner
-	DetectableEffect float64       `json:"detectable_effect"` // smallest relative difference this run could have seen
-	Candidates       int           `json:"candidates"`        // measured for this problem and ISA
+	TieSet           []tile.Config `json:"tie_set,omitempty"`      // configs that could not be told apart from the winner
+	DetectableEffect float64       `json:"detectable_effect"`      // smallest relative difference this run could have seen
+	Candidates       int           `json:"candidates"`             // measured for this problem and ISA
+	Cold             bool          `json:"cold,omitempty"`         // timed on arrays that no cache holds; else again and again on the same arrays
+	ChangesBits      bool          `json:"changes_bits,omitempty"` // its results differ in their last bits from those of the answer before
 }
 
 type key struct {
 	problem tile.Problem
 	isa     tile.ISA
+	cold    bool
 }
+
+func keyOf(e *Entry) key { return key{e.Problem, e.ISA, e.Cold} }

@@ -30,13 +30,16 @@ func (p *Profile) Validate() error {
 	if err := checkMeasured(&p.Measured); err != nil {
 		return fmt.Errorf("measured: %w", err)
 	}
+	if err := p.Provenance.validate(); err != nil {
+		return fmt.Errorf("provenance: %w", err)
+	}
 	seen := make(map[key]int, len(p.Entries))
 	for i := range p.Entries {
 		e := &p.Entries[i]
 		if err := e.validate(); err != nil {
 			return fmt.Errorf("entries[%d] (%s, %s): %w", i, e.Problem, e.ISA, err)
 		}
-		k := key{e.Problem, e.ISA}
+		k := keyOf(e)
 		if j, ok := seen[k]; ok {
 			return fmt.Errorf("entries[%d] (%s, %s): answered already by entries[%d]", i, e.Problem, e.ISA, j)
 		}
@@ -146,6 +149,11 @@ func checkMeasured(m *machine.Measured) error {
 	for i, l := range m.Latency {
 		if l.Bytes < 1 || !(l.NsPerLoad > 0 && l.NsPerLoad <= maxNs) {
 			return fmt.Errorf("latency[%d]: %d bytes, %g ns a load", i, l.Bytes, l.NsPerLoad)
+		}
+	}
+	for i, p := range m.Primitives {
+		if !isName(string(p.ISA)) || !isName(p.Op) || !(p.Ns > 0 && p.Ns <= maxNs) {
+			return fmt.Errorf("primitives[%d]: %s %q takes %g ns", i, p.ISA, p.Op, p.Ns)
 		}
 	}
 	for i, l := range m.Plateaus {

@@ -6,10 +6,20 @@ package asm
 
 import "github.com/rooftune/rooftune/kernels/tile"
 
+// delta2x64AVX512 is the recurrence of tile.Delta in blocks of 2 tokens against panels of 64 state columns.
+//
+//go:noescape
+func delta2x64AVX512(p *tile.Delta)
+
 // delta4x32AVX512 is the recurrence of tile.Delta in blocks of 4 tokens against panels of 32 state columns.
 //
 //go:noescape
 func delta4x32AVX512(p *tile.Delta)
+
+// delta3x48AVX512 is the recurrence of tile.Delta in blocks of 3 tokens against panels of 48 state columns.
+//
+//go:noescape
+func delta3x48AVX512(p *tile.Delta)
 
 // coupleAVX512 is Couple of tile.Delta.
 //

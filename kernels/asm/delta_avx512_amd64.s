@@ -7,9 +7,9 @@
 DATA one<>+0(SB)/4, $0x3f800000
 GLOBL one<>(SB), RODATA|NOPTR, $4
 
-// func delta4x32AVX512(p *tile.Delta)
+// func delta2x64AVX512(p *tile.Delta)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
-TEXT ·delta4x32AVX512(SB), NOSPLIT, $296-8
+TEXT ·delta2x64AVX512(SB), NOSPLIT, $360-8
 	MOVQ    p+0(FP), AX
 	MOVQ    p+0(FP), AX
 	CMPQ    280(AX), $0x00
@@ -41,18 +41,18 @@ TEXT ·delta4x32AVX512(SB), NOSPLIT, $296-8
 	MOVQ    CX, 152(SP)
 	MOVQ    BX, 168(SP)
 	MOVQ    p+0(FP), AX
-	CMPQ    280(AX), $0x01
+	CMPQ    488(AX), $0x00
 	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x03
+	JG      panels
 	MOVQ    p+0(FP), AX
 	CMPQ    288(AX), $0x01
 	JNE     panels
-	MOVQ    p+0(FP), AX
-	CMPQ    296(AX), $0x40
-	JG      past4
 
-wide4:
-	CMPQ  72(SP), $+64
-	JL    wide4end
+wide8:
+	CMPQ  72(SP), $+128
+	JL    wide8end
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -206,36 +206,1025 @@ mode5:
 	MOVQ    296(CX), CX
 	IMULQ   AX, CX
 	SUBQ    192(SP), CX
+	MOVQ    $0x00000200, AX
+	CMPQ    72(SP), $+128
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step7:
+	VPXORD Z31, Z31, Z31
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar10
+	TESTQ  DI, DI
+	JNZ    keys11
+
+scalar10:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys11:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads13
+
+read12:
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VBROADCASTSS (CX), Z28
+	VBROADCASTSS (DX), Z30
+	VFMADD231PS  Z27, Z28, Z31
+	VMULPS       Z29, Z28, Z28
+	VMULPS       Z29, Z30, Z30
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z24, Z28, Z8
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z25
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z25, Z28, Z9
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z26
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z26, Z28, Z10
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z24
+	VFMADD231PS  Z24, Z30, Z3
+	VFMADD231PS  Z24, Z28, Z11
+	PREFETCHT0   1280(BX)
+	VMOVUPS      256(BX), Z25
+	VFMADD231PS  Z25, Z30, Z4
+	VFMADD231PS  Z25, Z28, Z12
+	PREFETCHT0   1344(BX)
+	VMOVUPS      320(BX), Z26
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z26, Z28, Z13
+	PREFETCHT0   1408(BX)
+	VMOVUPS      384(BX), Z24
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z24, Z28, Z14
+	PREFETCHT0   1472(BX)
+	VMOVUPS      448(BX), Z25
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z25, Z28, Z15
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read12
+
+reads13:
+	VSUBSS       X31, X31, X29
+	VUCOMISS     X29, X29
+	JPS          apart8
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z28
+	VBROADCASTSS (SI), Z27
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z28, Z16
+	VFNMADD231PS Z0, Z27, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z28, Z17
+	VFNMADD231PS Z1, Z27, Z17
+	VMOVUPS      128(CX), Z18
+	VMULPS       Z18, Z28, Z18
+	VFNMADD231PS Z2, Z27, Z18
+	VMOVUPS      192(CX), Z19
+	VMULPS       Z19, Z28, Z19
+	VFNMADD231PS Z3, Z27, Z19
+	VMOVUPS      256(CX), Z20
+	VMULPS       Z20, Z28, Z20
+	VFNMADD231PS Z4, Z27, Z20
+	VMOVUPS      320(CX), Z21
+	VMULPS       Z21, Z28, Z21
+	VFNMADD231PS Z5, Z27, Z21
+	VMOVUPS      384(CX), Z22
+	VMULPS       Z22, Z28, Z22
+	VFNMADD231PS Z6, Z27, Z22
+	VMOVUPS      448(CX), Z23
+	VMULPS       Z23, Z28, Z23
+	VFNMADD231PS Z7, Z27, Z23
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z16, Z31, Z8
+	VFMADD231PS  Z17, Z31, Z9
+	VFMADD231PS  Z18, Z31, Z10
+	VFMADD231PS  Z19, Z31, Z11
+	VFMADD231PS  Z20, Z31, Z12
+	VFMADD231PS  Z21, Z31, Z13
+	VFMADD231PS  Z22, Z31, Z14
+	VFMADD231PS  Z23, Z31, Z15
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z27
+	ADDQ         DX, CX
+	VMULPS       Z8, Z27, Z8
+	VMULPS       Z9, Z27, Z9
+	VMULPS       Z10, Z27, Z10
+	VMULPS       Z11, Z27, Z11
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds14
+	CMPQ         CX, $0x01
+	JEQ          streams15
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      Z11, 192(SI)
+	VMOVUPS      Z12, 256(SI)
+	VMOVUPS      Z13, 320(SI)
+	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z15, 448(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written16
+
+streams15:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z8, (SI)
+	VMOVNTPS Z9, 64(SI)
+	VMOVNTPS Z10, 128(SI)
+	VMOVNTPS Z11, 192(SI)
+	VMOVNTPS Z12, 256(SI)
+	VMOVNTPS Z13, 320(SI)
+	VMOVNTPS Z14, 384(SI)
+	VMOVNTPS Z15, 448(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written16
+
+adds14:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z27
+	VADDPS  Z8, Z27, Z27
+	VMOVUPS Z27, (SI)
+	VMOVUPS 64(SI), Z27
+	VADDPS  Z9, Z27, Z27
+	VMOVUPS Z27, 64(SI)
+	VMOVUPS 128(SI), Z27
+	VADDPS  Z10, Z27, Z27
+	VMOVUPS Z27, 128(SI)
+	VMOVUPS 192(SI), Z27
+	VADDPS  Z11, Z27, Z27
+	VMOVUPS Z27, 192(SI)
+	VMOVUPS 256(SI), Z27
+	VADDPS  Z12, Z27, Z27
+	VMOVUPS Z27, 256(SI)
+	VMOVUPS 320(SI), Z27
+	VADDPS  Z13, Z27, Z27
+	VMOVUPS Z27, 320(SI)
+	VMOVUPS 384(SI), Z27
+	VADDPS  Z14, Z27, Z27
+	VMOVUPS Z27, 384(SI)
+	VMOVUPS 448(SI), Z27
+	VADDPS  Z15, Z27, Z27
+	VMOVUPS Z27, 448(SI)
+	MOVQ    CX, 24(SP)
+
+written16:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows18
+
+write17:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VMULPS       (BX), Z29, Z24
+	VFMADD231PS  Z16, Z27, Z24
+	VMOVUPS      Z24, (BX)
+	VMULPS       64(BX), Z29, Z25
+	VFMADD231PS  Z17, Z27, Z25
+	VMOVUPS      Z25, 64(BX)
+	VMULPS       128(BX), Z29, Z26
+	VFMADD231PS  Z18, Z27, Z26
+	VMOVUPS      Z26, 128(BX)
+	VMULPS       192(BX), Z29, Z24
+	VFMADD231PS  Z19, Z27, Z24
+	VMOVUPS      Z24, 192(BX)
+	VMULPS       256(BX), Z29, Z25
+	VFMADD231PS  Z20, Z27, Z25
+	VMOVUPS      Z25, 256(BX)
+	VMULPS       320(BX), Z29, Z26
+	VFMADD231PS  Z21, Z27, Z26
+	VMOVUPS      Z26, 320(BX)
+	VMULPS       384(BX), Z29, Z24
+	VFMADD231PS  Z22, Z27, Z24
+	VMOVUPS      Z24, 384(BX)
+	VMULPS       448(BX), Z29, Z25
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVUPS      Z25, 448(BX)
+	DECQ         SI
+	JNZ          write17
+
+rows18:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD19
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD19:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off20
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off20:
+	JMP stepped9
+
+apart8:
+	MOVQ   (SP), AX
+	MOVQ   AX, 264(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 272(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar21
+	TESTQ  BX, BX
+	JNZ    keys22
+
+scalar21:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys22:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased24
+
+erase23:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z14
+	VMULPS       Z14, Z12, Z12
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	PREFETCHT1   256(CX)(DI*1)
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  Z8, Z12, Z4
+	VMOVUPS      320(CX), Z9
+	VFMADD231PS  Z9, Z12, Z5
+	PREFETCHT1   384(CX)(DI*1)
+	VMOVUPS      384(CX), Z10
+	VFMADD231PS  Z10, Z12, Z6
+	VMOVUPS      448(CX), Z11
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase23
+
+erased24:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z0, Z12, Z15
+	VMOVUPS      64(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z1, Z12, Z16
+	VMOVUPS      128(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z2, Z12, Z17
+	VMOVUPS      192(AX), Z18
+	VMULPS       Z18, Z13, Z18
+	VFNMADD231PS Z3, Z12, Z18
+	VMOVUPS      256(AX), Z19
+	VMULPS       Z19, Z13, Z19
+	VFNMADD231PS Z4, Z12, Z19
+	VMOVUPS      320(AX), Z20
+	VMULPS       Z20, Z13, Z20
+	VFNMADD231PS Z5, Z12, Z20
+	VMOVUPS      384(AX), Z21
+	VMULPS       Z21, Z13, Z21
+	VFNMADD231PS Z6, Z12, Z21
+	VMOVUPS      448(AX), Z22
+	VMULPS       Z22, Z13, Z22
+	VFNMADD231PS Z7, Z12, Z22
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys25
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys25:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed26
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed26:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows28
+
+row27:
+	VBROADCASTSS (R8), Z14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (AX), Z13
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z15, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VFMADD231PS  Z8, Z13, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z16, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VFMADD231PS  Z9, Z13, Z1
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z17, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VFMADD231PS  Z10, Z13, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z18, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VFMADD231PS  Z11, Z13, Z3
+	VMOVUPS      256(DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z19, Z12, Z8
+	VMOVUPS      Z8, 256(DX)
+	VFMADD231PS  Z8, Z13, Z4
+	PREFETCHT1   320(DX)(R10*1)
+	VMOVUPS      320(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z20, Z12, Z9
+	VMOVUPS      Z9, 320(DX)
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS      384(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z21, Z12, Z10
+	VMOVUPS      Z10, 384(DX)
+	VFMADD231PS  Z10, Z13, Z6
+	PREFETCHT1   448(DX)(R10*1)
+	VMOVUPS      448(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z22, Z12, Z11
+	VMOVUPS      Z11, 448(DX)
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row27
+
+rows28:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds29
+	CMPQ         DX, $0x01
+	JEQ          streams30
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written31
+
+streams30:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	VMOVNTPS Z4, 256(DI)
+	VMOVNTPS Z5, 320(DI)
+	VMOVNTPS Z6, 384(DI)
+	VMOVNTPS Z7, 448(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written31
+
+adds29:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	VMOVUPS 256(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 256(DI)
+	VMOVUPS 320(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 320(DI)
+	VMOVUPS 384(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 384(DI)
+	VMOVUPS 448(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 448(DI)
+	MOVQ    DX, 24(SP)
+
+written31:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  264(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  272(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD32
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD32:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off33
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off33:
+stepped9:
+	CMPQ 80(SP), $0x00
+	JG   step7
+	ADDQ $+512, 192(SP)
+	SUBQ $+128, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+64
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward35
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward35:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward36
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward36:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward37
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward37:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams39
+	MOVQ    $0x00000002, AX
+	JMP     mode38
+
+streams39:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode38
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode38
+	MOVQ  $0x00000001, AX
+
+mode38:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
 	MOVQ    $0x00000100, AX
 	CMPQ    72(SP), $+64
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar7
-	TESTQ   BX, BX
-	JNZ     keys8
 
-scalar7:
+step40:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar43
+	TESTQ  DI, DI
+	JNZ    keys44
+
+scalar43:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys44:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads46
+
+read45:
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z16, Z19
+	VMULPS       Z17, Z16, Z16
+	VMULPS       Z17, Z18, Z18
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z12
+	VFMADD231PS  Z12, Z18, Z0
+	VFMADD231PS  Z12, Z16, Z4
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z13
+	VFMADD231PS  Z13, Z18, Z1
+	VFMADD231PS  Z13, Z16, Z5
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z14
+	VFMADD231PS  Z14, Z18, Z2
+	VFMADD231PS  Z14, Z16, Z6
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z18, Z3
+	VFMADD231PS  Z12, Z16, Z7
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read45
+
+reads46:
+	VSUBSS       X19, X19, X17
+	VUCOMISS     X17, X17
+	JPS          apart41
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z16
+	VBROADCASTSS (SI), Z15
+	VMOVUPS      (CX), Z8
+	VMULPS       Z8, Z16, Z8
+	VFNMADD231PS Z0, Z15, Z8
+	VMOVUPS      64(CX), Z9
+	VMULPS       Z9, Z16, Z9
+	VFNMADD231PS Z1, Z15, Z9
+	VMOVUPS      128(CX), Z10
+	VMULPS       Z10, Z16, Z10
+	VFNMADD231PS Z2, Z15, Z10
+	VMOVUPS      192(CX), Z11
+	VMULPS       Z11, Z16, Z11
+	VFNMADD231PS Z3, Z15, Z11
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z8, Z19, Z4
+	VFMADD231PS  Z9, Z19, Z5
+	VFMADD231PS  Z10, Z19, Z6
+	VFMADD231PS  Z11, Z19, Z7
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z15
+	ADDQ         DX, CX
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds47
+	CMPQ         CX, $0x01
+	JEQ          streams48
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      Z7, 192(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written49
+
+streams48:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z4, (SI)
+	VMOVNTPS Z5, 64(SI)
+	VMOVNTPS Z6, 128(SI)
+	VMOVNTPS Z7, 192(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written49
+
+adds47:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, (SI)
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 64(SI)
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, 128(SI)
+	VMOVUPS 192(SI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 192(SI)
+	MOVQ    CX, 24(SP)
+
+written49:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows51
+
+write50:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VMULPS       (BX), Z17, Z12
+	VFMADD231PS  Z8, Z15, Z12
+	VMOVUPS      Z12, (BX)
+	VMULPS       64(BX), Z17, Z13
+	VFMADD231PS  Z9, Z15, Z13
+	VMOVUPS      Z13, 64(BX)
+	VMULPS       128(BX), Z17, Z14
+	VFMADD231PS  Z10, Z15, Z14
+	VMOVUPS      Z14, 128(BX)
+	VMULPS       192(BX), Z17, Z12
+	VFMADD231PS  Z11, Z15, Z12
+	VMOVUPS      Z12, 192(BX)
+	DECQ         SI
+	JNZ          write50
+
+rows51:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD52
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD52:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off53
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off53:
+	JMP stepped42
+
+apart41:
+	MOVQ   (SP), AX
+	MOVQ   AX, 280(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 288(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar54
+	TESTQ  BX, BX
+	JNZ    keys55
+
+scalar54:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys8:
+keys55:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased10
+	JLE   erased57
 
-erase9:
+erase56:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z10
 	VMULPS       Z10, Z8, Z8
@@ -253,9 +1242,9 @@ erase9:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase9
+	JNZ          erase56
 
-erased10:
+erased57:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -299,23 +1288,23 @@ erased10:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys11
+	JNZ          keys58
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys11:
+keys58:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed12
+	JNE  decayed59
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed12:
+decayed59:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows14
+	JLE   rows61
 
-row13:
+row60:
 	VBROADCASTSS (R8), Z10
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -346,9 +1335,9 @@ row13:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row13
+	JNZ          row60
 
-rows14:
+rows61:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -364,9 +1353,9 @@ rows14:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds15
+	JEQ          adds62
 	CMPQ         DX, $0x01
-	JEQ          streams16
+	JEQ          streams63
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -376,9 +1365,9 @@ rows14:
 	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written17
+	JMP          written64
 
-streams16:
+streams63:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -388,9 +1377,9 @@ streams16:
 	VMOVNTPS Z2, 128(DI)
 	VMOVNTPS Z3, 192(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written17
+	JMP      written64
 
-adds15:
+adds62:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -409,13 +1398,19 @@ adds15:
 	VMOVUPS Z8, 192(DI)
 	MOVQ    DX, 24(SP)
 
-written17:
+written64:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  280(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  288(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -427,19 +1422,22 @@ written17:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD18
+	JZ    noD65
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD18:
+noD65:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off19
+	JL    off66
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off19:
+off66:
+stepped42:
+	CMPQ 80(SP), $0x00
+	JG   step40
 	ADDQ $+256, 192(SP)
 	SUBQ $+64, 72(SP)
 	MOVQ $-1, AX
@@ -450,7 +1448,6 @@ off19:
 	JMP  wide4
 
 wide4end:
-past4:
 wide2:
 	CMPQ  72(SP), $+32
 	JL    wide2end
@@ -467,13 +1464,13 @@ wide2:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward20
+	JZ    forward67
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward20:
+forward67:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -482,13 +1479,13 @@ forward20:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward21
+	JZ    forward68
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward21:
+forward68:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -498,13 +1495,13 @@ forward21:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward22
+	JZ    forward69
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward22:
+forward69:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -514,13 +1511,13 @@ forward22:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward23
+	JZ    forward70
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward23:
+forward70:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -560,24 +1557,24 @@ forward23:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams25
+	JEQ     streams72
 	MOVQ    $0x00000002, AX
-	JMP     mode24
+	JMP     mode71
 
-streams25:
+streams72:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode24
+	JEQ   mode71
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode24
+	JNZ   mode71
 	MOVQ  $0x00000001, AX
 
-mode24:
+mode71:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -611,30 +1608,206 @@ mode24:
 	CMPQ    72(SP), $+32
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	MOVQ    200(SP), AX
-	MOVQ    64(SP), CX
-	MOVQ    p+0(FP), DX
-	MOVQ    296(DX), DX
-	MOVQ    104(SP), BX
-	MOVQ    88(SP), DI
-	MOVQ    $0x00000004, SI
-	CMPL    (DI), $0x3f800000
-	JEQ     scalar26
-	TESTQ   BX, BX
-	JNZ     keys27
 
-scalar26:
+step73:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar76
+	TESTQ  DI, DI
+	JNZ    keys77
+
+scalar76:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys77:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads79
+
+read78:
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z10, Z13
+	VMULPS       Z11, Z10, Z10
+	VMULPS       Z11, Z12, Z12
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z6
+	VFMADD231PS  Z6, Z12, Z0
+	VFMADD231PS  Z6, Z10, Z2
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z7
+	VFMADD231PS  Z7, Z12, Z1
+	VFMADD231PS  Z7, Z10, Z3
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read78
+
+reads79:
+	VSUBSS       X13, X13, X11
+	VUCOMISS     X11, X11
+	JPS          apart74
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z10
+	VBROADCASTSS (SI), Z9
+	VMOVUPS      (CX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFNMADD231PS Z0, Z9, Z4
+	VMOVUPS      64(CX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFNMADD231PS Z1, Z9, Z5
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z4, Z13, Z2
+	VFMADD231PS  Z5, Z13, Z3
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z9
+	ADDQ         DX, CX
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds80
+	CMPQ         CX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z3, 64(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z2, (SI)
+	VMOVNTPS Z3, 64(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS 64(SI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, 64(SI)
+	MOVQ    CX, 24(SP)
+
+written82:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows84
+
+write83:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VMULPS       (BX), Z11, Z6
+	VFMADD231PS  Z4, Z9, Z6
+	VMOVUPS      Z6, (BX)
+	VMULPS       64(BX), Z11, Z7
+	VFMADD231PS  Z5, Z9, Z7
+	VMOVUPS      Z7, 64(BX)
+	DECQ         SI
+	JNZ          write83
+
+rows84:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD85
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD85:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off86
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off86:
+	JMP stepped75
+
+apart74:
+	MOVQ   (SP), AX
+	MOVQ   AX, 296(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 304(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar87
+	TESTQ  BX, BX
+	JNZ    keys88
+
+scalar87:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys27:
+keys88:
 	MOVQ  256(SP), DI
 	TESTQ DX, DX
-	JLE   erased29
+	JLE   erased90
 
-erase28:
+erase89:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -647,9 +1820,9 @@ erase28:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase28
+	JNZ          erase89
 
-erased29:
+erased90:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -685,23 +1858,23 @@ erased29:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys30
+	JNZ          keys91
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys30:
+keys91:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed31
+	JNE  decayed92
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed31:
+decayed92:
 	MOVQ  256(SP), R10
 	TESTQ DI, DI
-	JLE   rows33
+	JLE   rows94
 
-row32:
+row93:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -721,9 +1894,9 @@ row32:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row32
+	JNZ          row93
 
-rows33:
+rows94:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -737,9 +1910,9 @@ rows33:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds34
+	JEQ          adds95
 	CMPQ         DX, $0x01
-	JEQ          streams35
+	JEQ          streams96
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -747,9 +1920,9 @@ rows33:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written36
+	JMP          written97
 
-streams35:
+streams96:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -757,9 +1930,9 @@ streams35:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written36
+	JMP      written97
 
-adds34:
+adds95:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -772,13 +1945,19 @@ adds34:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written36:
+written97:
 	ADDQ  CX, AX
 	MOVQ  AX, 24(SP)
 	MOVQ  (SP), AX
 	ADDQ  BX, AX
 	MOVQ  AX, (SP)
 	SUBQ  $0x01, 184(SP)
+	MOVQ  296(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  304(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
 	MOVQ  32(SP), AX
 	ADDQ  AX, (SP)
 	MOVQ  40(SP), AX
@@ -790,19 +1969,22 @@ written36:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD37
+	JZ    noD98
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD37:
+noD98:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off38
+	JL    off99
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off38:
+off99:
+stepped75:
+	CMPQ 80(SP), $0x00
+	JG   step73
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -815,7 +1997,7 @@ off38:
 wide2end:
 panels:
 main:
-	CMPQ  72(SP), $+32
+	CMPQ  72(SP), $+64
 	JL    mainend
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
@@ -830,13 +2012,13 @@ main:
 	MOVQ  216(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward39
+	JZ    forward100
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward39:
+forward100:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -845,13 +2027,13 @@ forward39:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward40
+	JZ    forward101
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward40:
+forward101:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -861,13 +2043,13 @@ forward40:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward41
+	JZ    forward102
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward41:
+forward102:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -877,13 +2059,13 @@ forward41:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward42
+	JZ    forward103
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward42:
+forward103:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -923,24 +2105,2686 @@ forward42:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams44
+	JEQ     streams105
 	MOVQ    $0x00000002, AX
-	JMP     mode43
+	JMP     mode104
 
-streams44:
+streams105:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode43
+	JEQ   mode104
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode43
+	JNZ   mode104
 	MOVQ  $0x00000001, AX
 
-mode43:
+mode104:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000100, AX
+	CMPQ    72(SP), $+64
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next106:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x01
+	JNE    others109
+	CMPQ   80(SP), $0x02
+	JL     apart110
+	CMPQ   224(SP), $0x00
+	JEQ    apart110
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart110
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   296(R8), R8
+	MOVQ   R8, 176(SP)
+	MOVQ   p+0(FP), R8
+	LEAQ   320(R8), R8
+	MOVQ   R8, 160(SP)
+
+segment113:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched117
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched117
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch118:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch118
+
+fetched117:
+	MOVQ    168(SP), R8
+	MOVQ    176(SP), R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	MOVQ    R9, 176(SP)
+	CMPQ    232(SP), $0x00
+	JEQ     first114
+	MOVQ    88(SP), R9
+	CMPL    (R9), $0x3f800000
+	JNE     decays115
+	SUBQ    $0x02, R8
+	JL      odd120
+
+loop119:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VMOVUPS      128(DX), Z18
+	VMOVUPS      192(DX), Z19
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z22, Z20, Z16
+	VFMADD231PS  Z23, Z20, Z17
+	VFMADD231PS  Z24, Z20, Z18
+	VFMADD231PS  Z25, Z20, Z19
+	VBROADCASTSS (AX)(BX*1), Z20
+	VFMADD231PS  Z26, Z20, Z16
+	VFMADD231PS  Z27, Z20, Z17
+	VFMADD231PS  Z28, Z20, Z18
+	VFMADD231PS  Z29, Z20, Z19
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	VMOVUPS      Z18, 128(DX)
+	VMOVUPS      Z19, 192(DX)
+	VMOVSS       (CX), X20
+	VBROADCASTSS X20, Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (SI), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VBROADCASTSS (CX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VMOVSS       (SI)(DI*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         240(SP), DX
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VMOVUPS      128(DX), Z18
+	VMOVUPS      192(DX), Z19
+	VBROADCASTSS 4(AX), Z20
+	VFMADD231PS  Z22, Z20, Z16
+	VFMADD231PS  Z23, Z20, Z17
+	VFMADD231PS  Z24, Z20, Z18
+	VFMADD231PS  Z25, Z20, Z19
+	VBROADCASTSS 4(AX)(BX*1), Z20
+	VFMADD231PS  Z26, Z20, Z16
+	VFMADD231PS  Z27, Z20, Z17
+	VFMADD231PS  Z28, Z20, Z18
+	VFMADD231PS  Z29, Z20, Z19
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	VMOVUPS      Z18, 128(DX)
+	VMOVUPS      Z19, 192(DX)
+	VMOVSS       4(CX), X20
+	VBROADCASTSS X20, Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 4(SI), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VBROADCASTSS 4(CX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VMOVSS       4(SI)(DI*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop119
+
+odd120:
+	ADDQ         $0x02, R8
+	JZ           rest116
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VMOVUPS      128(DX), Z18
+	VMOVUPS      192(DX), Z19
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z22, Z20, Z16
+	VFMADD231PS  Z23, Z20, Z17
+	VFMADD231PS  Z24, Z20, Z18
+	VFMADD231PS  Z25, Z20, Z19
+	VBROADCASTSS (AX)(BX*1), Z20
+	VFMADD231PS  Z26, Z20, Z16
+	VFMADD231PS  Z27, Z20, Z17
+	VFMADD231PS  Z28, Z20, Z18
+	VFMADD231PS  Z29, Z20, Z19
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	VMOVUPS      Z18, 128(DX)
+	VMOVUPS      Z19, 192(DX)
+	VMOVSS       (CX), X20
+	VBROADCASTSS X20, Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (SI), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VBROADCASTSS (CX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VMOVSS       (SI)(DI*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         240(SP), DX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	JMP          rest116
+
+decays115:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar121
+	TESTQ R9, R9
+	JNZ   keys122
+
+scalar121:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys122:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest116
+
+loop123:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VMOVUPS      128(DX), Z18
+	VMOVUPS      192(DX), Z19
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z22, Z20, Z16
+	VFMADD231PS  Z23, Z20, Z17
+	VFMADD231PS  Z24, Z20, Z18
+	VFMADD231PS  Z25, Z20, Z19
+	VBROADCASTSS (AX)(BX*1), Z20
+	VFMADD231PS  Z26, Z20, Z16
+	VFMADD231PS  Z27, Z20, Z17
+	VFMADD231PS  Z28, Z20, Z18
+	VFMADD231PS  Z29, Z20, Z19
+	VBROADCASTSS (R9), Z21
+	VMULPS       Z16, Z21, Z16
+	VMULPS       Z17, Z21, Z17
+	VMULPS       Z18, Z21, Z18
+	VMULPS       Z19, Z21, Z19
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	VMOVUPS      Z18, 128(DX)
+	VMOVUPS      Z19, 192(DX)
+	VMOVSS       (CX), X20
+	VBROADCASTSS X20, Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (SI), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VBROADCASTSS (CX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VMOVSS       (SI)(DI*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop123
+	JMP          rest116
+
+first114:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar124
+	TESTQ R9, R9
+	JNZ   keys125
+
+scalar124:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys125:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest116
+
+loop126:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VMOVUPS      128(DX), Z18
+	VMOVUPS      192(DX), Z19
+	VBROADCASTSS (R9), Z21
+	VMULPS       Z16, Z21, Z16
+	VMULPS       Z17, Z21, Z17
+	VMULPS       Z18, Z21, Z18
+	VMULPS       Z19, Z21, Z19
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	VMOVUPS      Z18, 128(DX)
+	VMOVUPS      Z19, 192(DX)
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (SI), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VMOVSS       (CX)(BX*1), X20
+	VBROADCASTSS X20, Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (SI)(DI*1), Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop126
+
+rest116:
+	CMPQ         176(SP), $0x00
+	JG           segment113
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z21
+	VBROADCASTSS (SI), Z20
+	VMOVUPS      (CX), Z22
+	VMULPS       Z22, Z21, Z22
+	VFNMADD231PS Z0, Z20, Z22
+	VMOVUPS      64(CX), Z23
+	VMULPS       Z23, Z21, Z23
+	VFNMADD231PS Z1, Z20, Z23
+	VMOVUPS      128(CX), Z24
+	VMULPS       Z24, Z21, Z24
+	VFNMADD231PS Z2, Z20, Z24
+	VMOVUPS      192(CX), Z25
+	VMULPS       Z25, Z21, Z25
+	VFNMADD231PS Z3, Z20, Z25
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 4(AX), Z20
+	VFMADD231PS  Z22, Z20, Z4
+	VFMADD231PS  Z23, Z20, Z5
+	VFMADD231PS  Z24, Z20, Z6
+	VFMADD231PS  Z25, Z20, Z7
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z21
+	VBROADCASTSS (SI), Z20
+	VMOVUPS      (CX), Z26
+	VMULPS       Z26, Z21, Z26
+	VFNMADD231PS Z4, Z20, Z26
+	VMOVUPS      64(CX), Z27
+	VMULPS       Z27, Z21, Z27
+	VFNMADD231PS Z5, Z20, Z27
+	VMOVUPS      128(CX), Z28
+	VMULPS       Z28, Z21, Z28
+	VFNMADD231PS Z6, Z20, Z28
+	VMOVUPS      192(CX), Z29
+	VMULPS       Z29, Z21, Z29
+	VFNMADD231PS Z7, Z20, Z29
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z22, Z20, Z8
+	VFMADD231PS  Z23, Z20, Z9
+	VFMADD231PS  Z24, Z20, Z10
+	VFMADD231PS  Z25, Z20, Z11
+	VBROADCASTSS 8(AX), Z20
+	VFMADD231PS  Z22, Z20, Z12
+	VFMADD231PS  Z23, Z20, Z13
+	VFMADD231PS  Z24, Z20, Z14
+	VFMADD231PS  Z25, Z20, Z15
+	VBROADCASTSS 12(AX), Z20
+	VFMADD231PS  Z26, Z20, Z12
+	VFMADD231PS  Z27, Z20, Z13
+	VFMADD231PS  Z28, Z20, Z14
+	VFMADD231PS  Z29, Z20, Z15
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z20
+	ADDQ         CX, AX
+	VMULPS       Z8, Z20, Z8
+	VMULPS       Z9, Z20, Z9
+	VMULPS       Z10, Z20, Z10
+	VMULPS       Z11, Z20, Z11
+	VBROADCASTSS (AX), Z20
+	ADDQ         CX, AX
+	VMULPS       Z12, Z20, Z12
+	VMULPS       Z13, Z20, Z13
+	VMULPS       Z14, Z20, Z14
+	VMULPS       Z15, Z20, Z15
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds127
+	CMPQ         AX, $0x01
+	JEQ          streams128
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	VMOVUPS      Z10, 128(DX)
+	VMOVUPS      Z11, 192(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VMOVUPS      Z14, 128(DX)
+	VMOVUPS      Z15, 192(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written129
+
+streams128:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (DX)
+	VMOVNTPS Z9, 64(DX)
+	VMOVNTPS Z10, 128(DX)
+	VMOVNTPS Z11, 192(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (DX)
+	VMOVNTPS Z13, 64(DX)
+	VMOVNTPS Z14, 128(DX)
+	VMOVNTPS Z15, 192(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written129
+
+adds127:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z20
+	VADDPS  Z8, Z20, Z20
+	VMOVUPS Z20, (DX)
+	VMOVUPS 64(DX), Z20
+	VADDPS  Z9, Z20, Z20
+	VMOVUPS Z20, 64(DX)
+	VMOVUPS 128(DX), Z20
+	VADDPS  Z10, Z20, Z20
+	VMOVUPS Z20, 128(DX)
+	VMOVUPS 192(DX), Z20
+	VADDPS  Z11, Z20, Z20
+	VMOVUPS Z20, 192(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z20
+	VADDPS  Z12, Z20, Z20
+	VMOVUPS Z20, (DX)
+	VMOVUPS 64(DX), Z20
+	VADDPS  Z13, Z20, Z20
+	VMOVUPS Z20, 64(DX)
+	VMOVUPS 128(DX), Z20
+	VADDPS  Z14, Z20, Z20
+	VMOVUPS Z20, 128(DX)
+	VMOVUPS 192(DX), Z20
+	VADDPS  Z15, Z20, Z20
+	VMOVUPS Z20, 192(DX)
+	MOVQ    AX, 24(SP)
+
+written129:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD130
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD130:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off131
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off131:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next106
+
+apart110:
+	CMPQ  232(SP), $0x00
+	JEQ   taken112
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows133
+
+row132:
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	VMOVUPS      128(CX), Z18
+	VMOVUPS      192(CX), Z19
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z22, Z20, Z16
+	VFMADD231PS  Z23, Z20, Z17
+	VFMADD231PS  Z24, Z20, Z18
+	VFMADD231PS  Z25, Z20, Z19
+	VMOVSS       (AX)(DX*1), X20
+	VBROADCASTSS X20, Z20
+	VFMADD231PS  Z26, Z20, Z16
+	VFMADD231PS  Z27, Z20, Z17
+	VFMADD231PS  Z28, Z20, Z18
+	VFMADD231PS  Z29, Z20, Z19
+	VMOVUPS      Z16, (CX)
+	VMOVUPS      Z17, 64(CX)
+	VMOVUPS      Z18, 128(CX)
+	VMOVUPS      Z19, 192(CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row132
+
+rows133:
+	MOVQ $0x00000000, 232(SP)
+
+taken112:
+	MOVQ $0x00000002, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record111
+	ADDQ $0x00000040, 224(SP)
+
+record111:
+	JMP single107
+
+others109:
+	MOVQ $0x00000001, 248(SP)
+
+single107:
+	CMPQ   80(SP), $0x00
+	JLE    end108
+	MOVQ   p+0(FP), AX
+	MOVQ   288(AX), AX
+	MOVQ   AX, 184(SP)
+	MOVQ   (SP), AX
+	MOVQ   24(SP), CX
+	MOVQ   AX, 312(SP)
+	MOVQ   CX, 320(SP)
+	CMPQ   184(SP), $0x01
+	JLE    heads136
+	CMPQ   184(SP), $0x02
+	JEQ    heads137
+	CMPQ   184(SP), $0x03
+	JEQ    heads138
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar140
+	TESTQ  BX, BX
+	JNZ    keys141
+
+scalar140:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys141:
+	TESTQ DX, DX
+	JLE   erased143
+
+erase142:
+	VBROADCASTSS (AX), Z20
+	VBROADCASTSS (BX), Z21
+	VMULPS       Z21, Z20, Z20
+	VMOVUPS      (CX), Z16
+	VFMADD231PS  Z16, Z20, Z0
+	VMOVUPS      64(CX), Z17
+	VFMADD231PS  Z17, Z20, Z1
+	VMOVUPS      128(CX), Z18
+	VFMADD231PS  Z18, Z20, Z2
+	VMOVUPS      192(CX), Z19
+	VFMADD231PS  Z19, Z20, Z3
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase142
+
+erased143:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z21
+	VBROADCASTSS (DX), Z20
+	VMOVUPS      (AX), Z22
+	VMULPS       Z22, Z21, Z22
+	VFNMADD231PS Z0, Z20, Z22
+	VMOVUPS      64(AX), Z23
+	VMULPS       Z23, Z21, Z23
+	VFNMADD231PS Z1, Z20, Z23
+	VMOVUPS      128(AX), Z24
+	VMULPS       Z24, Z21, Z24
+	VFNMADD231PS Z2, Z20, Z24
+	VMOVUPS      192(AX), Z25
+	VMULPS       Z25, Z21, Z25
+	VFNMADD231PS Z3, Z20, Z25
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys144
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys144:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed145
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed145:
+	TESTQ DI, DI
+	JLE   rows147
+
+row146:
+	VBROADCASTSS (R9), Z21
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Z20
+	VMOVUPS      (DX), Z16
+	VMULPS       Z16, Z21, Z16
+	VFMADD231PS  Z22, Z20, Z16
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      64(DX), Z17
+	VMULPS       Z17, Z21, Z17
+	VFMADD231PS  Z23, Z20, Z17
+	VMOVUPS      Z17, 64(DX)
+	VMOVUPS      128(DX), Z18
+	VMULPS       Z18, Z21, Z18
+	VFMADD231PS  Z24, Z20, Z18
+	VMOVUPS      Z18, 128(DX)
+	VMOVUPS      192(DX), Z19
+	VMULPS       Z19, Z21, Z19
+	VFMADD231PS  Z25, Z20, Z19
+	VMOVUPS      Z19, 192(DX)
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z16, Z21, Z0
+	VFMADD231PS  Z17, Z21, Z1
+	VFMADD231PS  Z18, Z21, Z2
+	VFMADD231PS  Z19, Z21, Z3
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z16, Z21, Z4
+	VFMADD231PS  Z17, Z21, Z5
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VBROADCASTSS (AX)(BX*2), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VBROADCASTSS (AX)(R8*1), Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row146
+
+rows147:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z0, Z20, Z0
+	VMULPS       Z1, Z20, Z1
+	VMULPS       Z2, Z20, Z2
+	VMULPS       Z3, Z20, Z3
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z4, Z20, Z4
+	VMULPS       Z5, Z20, Z5
+	VMULPS       Z6, Z20, Z6
+	VMULPS       Z7, Z20, Z7
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z8, Z20, Z8
+	VMULPS       Z9, Z20, Z9
+	VMULPS       Z10, Z20, Z10
+	VMULPS       Z11, Z20, Z11
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z12, Z20, Z12
+	VMULPS       Z13, Z20, Z13
+	VMULPS       Z14, Z20, Z14
+	VMULPS       Z15, Z20, Z15
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds148
+	CMPQ         DX, $0x01
+	JEQ          streams149
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z11, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written150
+
+streams149:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	VMOVNTPS Z6, 128(DI)
+	VMOVNTPS Z7, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z8, (DI)
+	VMOVNTPS Z9, 64(DI)
+	VMOVNTPS Z10, 128(DI)
+	VMOVNTPS Z11, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z12, (DI)
+	VMOVNTPS Z13, 64(DI)
+	VMOVNTPS Z14, 128(DI)
+	VMOVNTPS Z15, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written150
+
+adds148:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z20
+	VADDPS  Z0, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z1, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z2, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z3, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z20
+	VADDPS  Z4, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z5, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z6, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z7, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z20
+	VADDPS  Z8, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z9, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z10, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z11, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z20
+	VADDPS  Z12, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z13, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z14, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z15, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written150:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out139
+
+heads138:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar151
+	TESTQ  BX, BX
+	JNZ    keys152
+
+scalar151:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys152:
+	TESTQ DX, DX
+	JLE   erased154
+
+erase153:
+	VBROADCASTSS (AX), Z16
+	VBROADCASTSS (BX), Z17
+	VMULPS       Z17, Z16, Z16
+	VMOVUPS      (CX), Z12
+	VFMADD231PS  Z12, Z16, Z0
+	VMOVUPS      64(CX), Z13
+	VFMADD231PS  Z13, Z16, Z1
+	VMOVUPS      128(CX), Z14
+	VFMADD231PS  Z14, Z16, Z2
+	VMOVUPS      192(CX), Z15
+	VFMADD231PS  Z15, Z16, Z3
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase153
+
+erased154:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS (DX), Z16
+	VMOVUPS      (AX), Z18
+	VMULPS       Z18, Z17, Z18
+	VFNMADD231PS Z0, Z16, Z18
+	VMOVUPS      64(AX), Z19
+	VMULPS       Z19, Z17, Z19
+	VFNMADD231PS Z1, Z16, Z19
+	VMOVUPS      128(AX), Z20
+	VMULPS       Z20, Z17, Z20
+	VFNMADD231PS Z2, Z16, Z20
+	VMOVUPS      192(AX), Z21
+	VMULPS       Z21, Z17, Z21
+	VFNMADD231PS Z3, Z16, Z21
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys155
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys155:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed156
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed156:
+	TESTQ DI, DI
+	JLE   rows158
+
+row157:
+	VBROADCASTSS (R8), Z17
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z16
+	VMOVUPS      (DX), Z12
+	VMULPS       Z12, Z17, Z12
+	VFMADD231PS  Z18, Z16, Z12
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z13
+	VMULPS       Z13, Z17, Z13
+	VFMADD231PS  Z19, Z16, Z13
+	VMOVUPS      Z13, 64(DX)
+	VMOVUPS      128(DX), Z14
+	VMULPS       Z14, Z17, Z14
+	VFMADD231PS  Z20, Z16, Z14
+	VMOVUPS      Z14, 128(DX)
+	VMOVUPS      192(DX), Z15
+	VMULPS       Z15, Z17, Z15
+	VFMADD231PS  Z21, Z16, Z15
+	VMOVUPS      Z15, 192(DX)
+	VBROADCASTSS (AX), Z17
+	VFMADD231PS  Z12, Z17, Z0
+	VFMADD231PS  Z13, Z17, Z1
+	VFMADD231PS  Z14, Z17, Z2
+	VFMADD231PS  Z15, Z17, Z3
+	VBROADCASTSS (AX)(BX*1), Z17
+	VFMADD231PS  Z12, Z17, Z4
+	VFMADD231PS  Z13, Z17, Z5
+	VFMADD231PS  Z14, Z17, Z6
+	VFMADD231PS  Z15, Z17, Z7
+	VBROADCASTSS (AX)(BX*2), Z17
+	VFMADD231PS  Z12, Z17, Z8
+	VFMADD231PS  Z13, Z17, Z9
+	VFMADD231PS  Z14, Z17, Z10
+	VFMADD231PS  Z15, Z17, Z11
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row157
+
+rows158:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z16
+	ADDQ         SI, DX
+	VMULPS       Z0, Z16, Z0
+	VMULPS       Z1, Z16, Z1
+	VMULPS       Z2, Z16, Z2
+	VMULPS       Z3, Z16, Z3
+	VBROADCASTSS (DX), Z16
+	ADDQ         SI, DX
+	VMULPS       Z4, Z16, Z4
+	VMULPS       Z5, Z16, Z5
+	VMULPS       Z6, Z16, Z6
+	VMULPS       Z7, Z16, Z7
+	VBROADCASTSS (DX), Z16
+	ADDQ         SI, DX
+	VMULPS       Z8, Z16, Z8
+	VMULPS       Z9, Z16, Z9
+	VMULPS       Z10, Z16, Z10
+	VMULPS       Z11, Z16, Z11
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds159
+	CMPQ         DX, $0x01
+	JEQ          streams160
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z11, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written161
+
+streams160:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	VMOVNTPS Z6, 128(DI)
+	VMOVNTPS Z7, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z8, (DI)
+	VMOVNTPS Z9, 64(DI)
+	VMOVNTPS Z10, 128(DI)
+	VMOVNTPS Z11, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written161
+
+adds159:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z16
+	VADDPS  Z0, Z16, Z16
+	VMOVUPS Z16, (DI)
+	VMOVUPS 64(DI), Z16
+	VADDPS  Z1, Z16, Z16
+	VMOVUPS Z16, 64(DI)
+	VMOVUPS 128(DI), Z16
+	VADDPS  Z2, Z16, Z16
+	VMOVUPS Z16, 128(DI)
+	VMOVUPS 192(DI), Z16
+	VADDPS  Z3, Z16, Z16
+	VMOVUPS Z16, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z16
+	VADDPS  Z4, Z16, Z16
+	VMOVUPS Z16, (DI)
+	VMOVUPS 64(DI), Z16
+	VADDPS  Z5, Z16, Z16
+	VMOVUPS Z16, 64(DI)
+	VMOVUPS 128(DI), Z16
+	VADDPS  Z6, Z16, Z16
+	VMOVUPS Z16, 128(DI)
+	VMOVUPS 192(DI), Z16
+	VADDPS  Z7, Z16, Z16
+	VMOVUPS Z16, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z16
+	VADDPS  Z8, Z16, Z16
+	VMOVUPS Z16, (DI)
+	VMOVUPS 64(DI), Z16
+	VADDPS  Z9, Z16, Z16
+	VMOVUPS Z16, 64(DI)
+	VMOVUPS 128(DI), Z16
+	VADDPS  Z10, Z16, Z16
+	VMOVUPS Z16, 128(DI)
+	VMOVUPS 192(DI), Z16
+	VADDPS  Z11, Z16, Z16
+	VMOVUPS Z16, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written161:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out139
+
+heads137:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar162
+	TESTQ  BX, BX
+	JNZ    keys163
+
+scalar162:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys163:
+	TESTQ DX, DX
+	JLE   erased165
+
+erase164:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z13
+	VMULPS       Z13, Z12, Z12
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase164
+
+erased165:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z14
+	VMULPS       Z14, Z13, Z14
+	VFNMADD231PS Z0, Z12, Z14
+	VMOVUPS      64(AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z1, Z12, Z15
+	VMOVUPS      128(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z2, Z12, Z16
+	VMOVUPS      192(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z3, Z12, Z17
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys166
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys166:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed167
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed167:
+	TESTQ DI, DI
+	JLE   rows169
+
+row168:
+	VBROADCASTSS (R8), Z13
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z13, Z8
+	VFMADD231PS  Z14, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z13, Z9
+	VFMADD231PS  Z15, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z13, Z10
+	VFMADD231PS  Z16, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z13, Z11
+	VFMADD231PS  Z17, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VBROADCASTSS (AX), Z13
+	VFMADD231PS  Z8, Z13, Z0
+	VFMADD231PS  Z9, Z13, Z1
+	VFMADD231PS  Z10, Z13, Z2
+	VFMADD231PS  Z11, Z13, Z3
+	VBROADCASTSS (AX)(BX*1), Z13
+	VFMADD231PS  Z8, Z13, Z4
+	VFMADD231PS  Z9, Z13, Z5
+	VFMADD231PS  Z10, Z13, Z6
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row168
+
+rows169:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds170
+	CMPQ         DX, $0x01
+	JEQ          streams171
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written172
+
+streams171:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	VMOVNTPS Z6, 128(DI)
+	VMOVNTPS Z7, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written172
+
+adds170:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written172:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out139
+
+heads136:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar173
+	TESTQ  BX, BX
+	JNZ    keys174
+
+scalar173:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys174:
+	TESTQ DX, DX
+	JLE   erased176
+
+erase175:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (BX), Z10
+	VMULPS       Z10, Z8, Z8
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  Z4, Z8, Z0
+	VMOVUPS      64(CX), Z5
+	VFMADD231PS  Z5, Z8, Z1
+	VMOVUPS      128(CX), Z6
+	VFMADD231PS  Z6, Z8, Z2
+	VMOVUPS      192(CX), Z7
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase175
+
+erased176:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS (DX), Z8
+	VMOVUPS      (AX), Z11
+	VMULPS       Z11, Z9, Z11
+	VFNMADD231PS Z0, Z8, Z11
+	VMOVUPS      64(AX), Z12
+	VMULPS       Z12, Z9, Z12
+	VFNMADD231PS Z1, Z8, Z12
+	VMOVUPS      128(AX), Z13
+	VMULPS       Z13, Z9, Z13
+	VFNMADD231PS Z2, Z8, Z13
+	VMOVUPS      192(AX), Z14
+	VMULPS       Z14, Z9, Z14
+	VFNMADD231PS Z3, Z8, Z14
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys177
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys177:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed178
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed178:
+	TESTQ DI, DI
+	JLE   rows180
+
+row179:
+	VBROADCASTSS (R8), Z10
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z8
+	VBROADCASTSS (AX), Z9
+	VMOVUPS      (DX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFMADD231PS  Z11, Z8, Z4
+	VMOVUPS      Z4, (DX)
+	VFMADD231PS  Z4, Z9, Z0
+	VMOVUPS      64(DX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFMADD231PS  Z12, Z8, Z5
+	VMOVUPS      Z5, 64(DX)
+	VFMADD231PS  Z5, Z9, Z1
+	VMOVUPS      128(DX), Z6
+	VMULPS       Z6, Z10, Z6
+	VFMADD231PS  Z13, Z8, Z6
+	VMOVUPS      Z6, 128(DX)
+	VFMADD231PS  Z6, Z9, Z2
+	VMOVUPS      192(DX), Z7
+	VMULPS       Z7, Z10, Z7
+	VFMADD231PS  Z14, Z8, Z7
+	VMOVUPS      Z7, 192(DX)
+	VFMADD231PS  Z7, Z9, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row179
+
+rows180:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds181
+	CMPQ         DX, $0x01
+	JEQ          streams182
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written183
+
+streams182:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written183
+
+adds181:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	VMOVUPS 128(DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, 128(DI)
+	VMOVUPS 192(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written183:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out139:
+heads184:
+	CMPQ   184(SP), $0x00
+	JLE    token134
+	CMPQ   184(SP), $0x01
+	JLE    heads185
+	CMPQ   184(SP), $0x02
+	JEQ    heads186
+	CMPQ   184(SP), $0x03
+	JEQ    heads187
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows190
+
+row189:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VMOVUPS      128(DX), Z18
+	VMOVUPS      192(DX), Z19
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z16, Z21, Z0
+	VFMADD231PS  Z17, Z21, Z1
+	VFMADD231PS  Z18, Z21, Z2
+	VFMADD231PS  Z19, Z21, Z3
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z16, Z21, Z4
+	VFMADD231PS  Z17, Z21, Z5
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VBROADCASTSS (AX)(BX*2), Z21
+	VFMADD231PS  Z16, Z21, Z8
+	VFMADD231PS  Z17, Z21, Z9
+	VFMADD231PS  Z18, Z21, Z10
+	VFMADD231PS  Z19, Z21, Z11
+	VBROADCASTSS (AX)(R8*1), Z21
+	VFMADD231PS  Z16, Z21, Z12
+	VFMADD231PS  Z17, Z21, Z13
+	VFMADD231PS  Z18, Z21, Z14
+	VFMADD231PS  Z19, Z21, Z15
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row189
+
+rows190:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z0, Z20, Z0
+	VMULPS       Z1, Z20, Z1
+	VMULPS       Z2, Z20, Z2
+	VMULPS       Z3, Z20, Z3
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z4, Z20, Z4
+	VMULPS       Z5, Z20, Z5
+	VMULPS       Z6, Z20, Z6
+	VMULPS       Z7, Z20, Z7
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z8, Z20, Z8
+	VMULPS       Z9, Z20, Z9
+	VMULPS       Z10, Z20, Z10
+	VMULPS       Z11, Z20, Z11
+	VBROADCASTSS (DX), Z20
+	ADDQ         SI, DX
+	VMULPS       Z12, Z20, Z12
+	VMULPS       Z13, Z20, Z13
+	VMULPS       Z14, Z20, Z14
+	VMULPS       Z15, Z20, Z15
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds191
+	CMPQ         DX, $0x01
+	JEQ          streams192
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z11, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written193
+
+streams192:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	VMOVNTPS Z6, 128(DI)
+	VMOVNTPS Z7, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z8, (DI)
+	VMOVNTPS Z9, 64(DI)
+	VMOVNTPS Z10, 128(DI)
+	VMOVNTPS Z11, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z12, (DI)
+	VMOVNTPS Z13, 64(DI)
+	VMOVNTPS Z14, 128(DI)
+	VMOVNTPS Z15, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written193
+
+adds191:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z20
+	VADDPS  Z0, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z1, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z2, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z3, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z20
+	VADDPS  Z4, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z5, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z6, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z7, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z20
+	VADDPS  Z8, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z9, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z10, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z11, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z20
+	VADDPS  Z12, Z20, Z20
+	VMOVUPS Z20, (DI)
+	VMOVUPS 64(DI), Z20
+	VADDPS  Z13, Z20, Z20
+	VMOVUPS Z20, 64(DI)
+	VMOVUPS 128(DI), Z20
+	VADDPS  Z14, Z20, Z20
+	VMOVUPS Z20, 128(DI)
+	VMOVUPS 192(DI), Z20
+	VADDPS  Z15, Z20, Z20
+	VMOVUPS Z20, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written193:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out188
+
+heads187:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows195
+
+row194:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVUPS      128(DX), Z14
+	VMOVUPS      192(DX), Z15
+	VBROADCASTSS (AX), Z17
+	VFMADD231PS  Z12, Z17, Z0
+	VFMADD231PS  Z13, Z17, Z1
+	VFMADD231PS  Z14, Z17, Z2
+	VFMADD231PS  Z15, Z17, Z3
+	VBROADCASTSS (AX)(BX*1), Z17
+	VFMADD231PS  Z12, Z17, Z4
+	VFMADD231PS  Z13, Z17, Z5
+	VFMADD231PS  Z14, Z17, Z6
+	VFMADD231PS  Z15, Z17, Z7
+	VBROADCASTSS (AX)(BX*2), Z17
+	VFMADD231PS  Z12, Z17, Z8
+	VFMADD231PS  Z13, Z17, Z9
+	VFMADD231PS  Z14, Z17, Z10
+	VFMADD231PS  Z15, Z17, Z11
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row194
+
+rows195:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z16
+	ADDQ         SI, DX
+	VMULPS       Z0, Z16, Z0
+	VMULPS       Z1, Z16, Z1
+	VMULPS       Z2, Z16, Z2
+	VMULPS       Z3, Z16, Z3
+	VBROADCASTSS (DX), Z16
+	ADDQ         SI, DX
+	VMULPS       Z4, Z16, Z4
+	VMULPS       Z5, Z16, Z5
+	VMULPS       Z6, Z16, Z6
+	VMULPS       Z7, Z16, Z7
+	VBROADCASTSS (DX), Z16
+	ADDQ         SI, DX
+	VMULPS       Z8, Z16, Z8
+	VMULPS       Z9, Z16, Z9
+	VMULPS       Z10, Z16, Z10
+	VMULPS       Z11, Z16, Z11
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds196
+	CMPQ         DX, $0x01
+	JEQ          streams197
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z11, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written198
+
+streams197:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	VMOVNTPS Z6, 128(DI)
+	VMOVNTPS Z7, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z8, (DI)
+	VMOVNTPS Z9, 64(DI)
+	VMOVNTPS Z10, 128(DI)
+	VMOVNTPS Z11, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written198
+
+adds196:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z16
+	VADDPS  Z0, Z16, Z16
+	VMOVUPS Z16, (DI)
+	VMOVUPS 64(DI), Z16
+	VADDPS  Z1, Z16, Z16
+	VMOVUPS Z16, 64(DI)
+	VMOVUPS 128(DI), Z16
+	VADDPS  Z2, Z16, Z16
+	VMOVUPS Z16, 128(DI)
+	VMOVUPS 192(DI), Z16
+	VADDPS  Z3, Z16, Z16
+	VMOVUPS Z16, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z16
+	VADDPS  Z4, Z16, Z16
+	VMOVUPS Z16, (DI)
+	VMOVUPS 64(DI), Z16
+	VADDPS  Z5, Z16, Z16
+	VMOVUPS Z16, 64(DI)
+	VMOVUPS 128(DI), Z16
+	VADDPS  Z6, Z16, Z16
+	VMOVUPS Z16, 128(DI)
+	VMOVUPS 192(DI), Z16
+	VADDPS  Z7, Z16, Z16
+	VMOVUPS Z16, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z16
+	VADDPS  Z8, Z16, Z16
+	VMOVUPS Z16, (DI)
+	VMOVUPS 64(DI), Z16
+	VADDPS  Z9, Z16, Z16
+	VMOVUPS Z16, 64(DI)
+	VMOVUPS 128(DI), Z16
+	VADDPS  Z10, Z16, Z16
+	VMOVUPS Z16, 128(DI)
+	VMOVUPS 192(DI), Z16
+	VADDPS  Z11, Z16, Z16
+	VMOVUPS Z16, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written198:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out188
+
+heads186:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows200
+
+row199:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VMOVUPS      128(DX), Z10
+	VMOVUPS      192(DX), Z11
+	VBROADCASTSS (AX), Z13
+	VFMADD231PS  Z8, Z13, Z0
+	VFMADD231PS  Z9, Z13, Z1
+	VFMADD231PS  Z10, Z13, Z2
+	VFMADD231PS  Z11, Z13, Z3
+	VBROADCASTSS (AX)(BX*1), Z13
+	VFMADD231PS  Z8, Z13, Z4
+	VFMADD231PS  Z9, Z13, Z5
+	VFMADD231PS  Z10, Z13, Z6
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row199
+
+rows200:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds201
+	CMPQ         DX, $0x01
+	JEQ          streams202
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written203
+
+streams202:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	VMOVNTPS Z6, 128(DI)
+	VMOVNTPS Z7, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written203
+
+adds201:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written203:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out188
+
+heads185:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows205
+
+row204:
+	VBROADCASTSS (AX), Z9
+	VMOVUPS      (DX), Z4
+	VFMADD231PS  Z4, Z9, Z0
+	VMOVUPS      64(DX), Z5
+	VFMADD231PS  Z5, Z9, Z1
+	VMOVUPS      128(DX), Z6
+	VFMADD231PS  Z6, Z9, Z2
+	VMOVUPS      192(DX), Z7
+	VFMADD231PS  Z7, Z9, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row204
+
+rows205:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds206
+	CMPQ         DX, $0x01
+	JEQ          streams207
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written208
+
+streams207:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written208
+
+adds206:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	VMOVUPS 128(DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, 128(DI)
+	VMOVUPS 192(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written208:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out188:
+	JMP heads184
+
+token134:
+	MOVQ  312(SP), AX
+	MOVQ  320(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD209
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD209:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off210
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off210:
+	DECQ 248(SP)
+	JNZ  single107
+	JMP  next106
+
+end108:
+	ADDQ $+256, 192(SP)
+	SUBQ $+64, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  main
+
+mainend:
+two:
+	CMPQ  72(SP), $+32
+	JL    twoend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward211
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward211:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward212
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward212:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward213
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward213:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward214
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward214:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams216
+	MOVQ    $0x00000002, AX
+	JMP     mode215
+
+streams216:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode215
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode215
+	MOVQ  $0x00000001, AX
+
+mode215:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -975,25 +4819,5886 @@ mode43:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next45:
+next217:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others48
-	CMPQ   80(SP), $0x04
-	JL     apart49
+	JNE    others220
+	CMPQ   80(SP), $0x02
+	JL     apart221
 	CMPQ   224(SP), $0x00
-	JEQ    apart49
+	JEQ    apart221
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart221
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   296(R8), R8
+	MOVQ   R8, 176(SP)
+	MOVQ   p+0(FP), R8
+	LEAQ   320(R8), R8
+	MOVQ   R8, 160(SP)
+
+segment224:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched228
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched228
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch229:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch229
+
+fetched228:
+	MOVQ         168(SP), R8
+	MOVQ         176(SP), R9
+	CMPQ         R9, R8
+	CMOVQLT      R9, R8
+	SUBQ         R8, R9
+	MOVQ         R9, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first225
+	MOVQ         88(SP), R9
+	CMPL         (R9), $0x3f800000
+	JNE          decays226
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z12, Z10, Z8
+	VFMADD231PS  Z13, Z10, Z9
+	VMOVSS       (AX)(BX*1), X11
+	VBROADCASTSS X11, Z11
+	VFMADD231PS  Z14, Z11, Z8
+	VFMADD231PS  Z15, Z11, Z9
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R8
+	JL           odd231
+
+loop230:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS 4(AX), Z18
+	VFMADD231PS  Z12, Z18, Z16
+	VFMADD231PS  Z13, Z18, Z17
+	VBROADCASTSS (CX), Z19
+	VFMADD231PS  Z8, Z19, Z0
+	VFMADD231PS  Z9, Z19, Z1
+	VBROADCASTSS (SI), Z20
+	VFMADD231PS  Z8, Z20, Z4
+	VFMADD231PS  Z9, Z20, Z5
+	VMOVSS       4(AX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z14, Z21, Z16
+	VFMADD231PS  Z15, Z21, Z17
+	VBROADCASTSS (CX)(BX*1), Z22
+	VFMADD231PS  Z8, Z22, Z2
+	VFMADD231PS  Z9, Z22, Z3
+	VBROADCASTSS (SI)(DI*1), Z23
+	VFMADD231PS  Z8, Z23, Z6
+	VFMADD231PS  Z9, Z23, Z7
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	ADDQ         240(SP), DX
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS 8(AX), Z24
+	VFMADD231PS  Z12, Z24, Z8
+	VFMADD231PS  Z13, Z24, Z9
+	VMOVSS       4(CX), X25
+	VBROADCASTSS X25, Z25
+	VFMADD231PS  Z16, Z25, Z0
+	VFMADD231PS  Z17, Z25, Z1
+	VBROADCASTSS 4(SI), Z26
+	VFMADD231PS  Z16, Z26, Z4
+	VFMADD231PS  Z17, Z26, Z5
+	VBROADCASTSS 8(AX)(BX*1), Z27
+	VFMADD231PS  Z14, Z27, Z8
+	VFMADD231PS  Z15, Z27, Z9
+	VBROADCASTSS 4(CX)(BX*1), Z28
+	VFMADD231PS  Z16, Z28, Z2
+	VFMADD231PS  Z17, Z28, Z3
+	VMOVSS       4(SI)(DI*1), X29
+	VBROADCASTSS X29, Z29
+	VFMADD231PS  Z16, Z29, Z6
+	VFMADD231PS  Z17, Z29, Z7
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop230
+
+odd231:
+	ADDQ         $0x02, R8
+	JZ           last232
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS 4(AX), Z30
+	VFMADD231PS  Z12, Z30, Z16
+	VFMADD231PS  Z13, Z30, Z17
+	VBROADCASTSS (CX), Z31
+	VFMADD231PS  Z8, Z31, Z0
+	VFMADD231PS  Z9, Z31, Z1
+	VBROADCASTSS (SI), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VMOVSS       4(AX)(BX*1), X11
+	VBROADCASTSS X11, Z11
+	VFMADD231PS  Z14, Z11, Z16
+	VFMADD231PS  Z15, Z11, Z17
+	VBROADCASTSS (CX)(BX*1), Z18
+	VFMADD231PS  Z8, Z18, Z2
+	VFMADD231PS  Z9, Z18, Z3
+	VBROADCASTSS (SI)(DI*1), Z19
+	VFMADD231PS  Z8, Z19, Z6
+	VFMADD231PS  Z9, Z19, Z7
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      Z17, 64(DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VMOVSS       4(SI), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z16, Z21, Z4
+	VFMADD231PS  Z17, Z21, Z5
+	VBROADCASTSS 4(CX)(BX*1), Z22
+	VFMADD231PS  Z16, Z22, Z2
+	VFMADD231PS  Z17, Z22, Z3
+	VBROADCASTSS 4(SI)(DI*1), Z23
+	VFMADD231PS  Z16, Z23, Z6
+	VFMADD231PS  Z17, Z23, Z7
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read233
+
+last232:
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  Z8, Z24, Z0
+	VFMADD231PS  Z9, Z24, Z1
+	VMOVSS       (SI), X25
+	VBROADCASTSS X25, Z25
+	VFMADD231PS  Z8, Z25, Z4
+	VFMADD231PS  Z9, Z25, Z5
+	VBROADCASTSS (CX)(BX*1), Z26
+	VFMADD231PS  Z8, Z26, Z2
+	VFMADD231PS  Z9, Z26, Z3
+	VBROADCASTSS (SI)(DI*1), Z27
+	VFMADD231PS  Z8, Z27, Z6
+	VFMADD231PS  Z9, Z27, Z7
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+
+read233:
+	JMP rest227
+
+decays226:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar234
+	TESTQ R9, R9
+	JNZ   keys235
+
+scalar234:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys235:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest227
+
+loop236:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z12, Z10, Z8
+	VFMADD231PS  Z13, Z10, Z9
+	VMOVSS       (AX)(BX*1), X10
+	VBROADCASTSS X10, Z10
+	VFMADD231PS  Z14, Z10, Z8
+	VFMADD231PS  Z15, Z10, Z9
+	VBROADCASTSS (R9), Z11
+	VMULPS       Z8, Z11, Z8
+	VMULPS       Z9, Z11, Z9
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (SI), Z11
+	VFMADD231PS  Z8, Z11, Z4
+	VFMADD231PS  Z9, Z11, Z5
+	VBROADCASTSS (CX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VMOVSS       (SI)(DI*1), X11
+	VBROADCASTSS X11, Z11
+	VFMADD231PS  Z8, Z11, Z6
+	VFMADD231PS  Z9, Z11, Z7
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop236
+	JMP          rest227
+
+first225:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar237
+	TESTQ R9, R9
+	JNZ   keys238
+
+scalar237:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys238:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest227
+
+loop239:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (R9), Z11
+	VMULPS       Z8, Z11, Z8
+	VMULPS       Z9, Z11, Z9
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (SI), Z11
+	VFMADD231PS  Z8, Z11, Z4
+	VFMADD231PS  Z9, Z11, Z5
+	VBROADCASTSS (CX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VMOVSS       (SI)(DI*1), X11
+	VBROADCASTSS X11, Z11
+	VFMADD231PS  Z8, Z11, Z6
+	VFMADD231PS  Z9, Z11, Z7
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop239
+
+rest227:
+	CMPQ         176(SP), $0x00
+	JG           segment224
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z11
+	VBROADCASTSS (SI), Z10
+	VMOVUPS      (CX), Z12
+	VMULPS       Z12, Z11, Z12
+	VFNMADD231PS Z0, Z10, Z12
+	VMOVUPS      64(CX), Z13
+	VMULPS       Z13, Z11, Z13
+	VFNMADD231PS Z1, Z10, Z13
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 4(AX), Z10
+	VFMADD231PS  Z12, Z10, Z2
+	VFMADD231PS  Z13, Z10, Z3
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z11
+	VBROADCASTSS (SI), Z10
+	VMOVUPS      (CX), Z14
+	VMULPS       Z14, Z11, Z14
+	VFNMADD231PS Z2, Z10, Z14
+	VMOVUPS      64(CX), Z15
+	VMULPS       Z15, Z11, Z15
+	VFNMADD231PS Z3, Z10, Z15
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z13, Z10, Z5
+	VBROADCASTSS 8(AX), Z10
+	VFMADD231PS  Z12, Z10, Z6
+	VFMADD231PS  Z13, Z10, Z7
+	VBROADCASTSS 12(AX), Z10
+	VFMADD231PS  Z14, Z10, Z6
+	VFMADD231PS  Z15, Z10, Z7
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z10
+	ADDQ         CX, AX
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS (AX), Z10
+	ADDQ         CX, AX
+	VMULPS       Z6, Z10, Z6
+	VMULPS       Z7, Z10, Z7
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds240
+	CMPQ         AX, $0x01
+	JEQ          streams241
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      Z5, 64(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      Z7, 64(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written242
+
+streams241:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (DX)
+	VMOVNTPS Z5, 64(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (DX)
+	VMOVNTPS Z7, 64(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written242
+
+adds240:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z10
+	VADDPS  Z4, Z10, Z10
+	VMOVUPS Z10, (DX)
+	VMOVUPS 64(DX), Z10
+	VADDPS  Z5, Z10, Z10
+	VMOVUPS Z10, 64(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z10
+	VADDPS  Z6, Z10, Z10
+	VMOVUPS Z10, (DX)
+	VMOVUPS 64(DX), Z10
+	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z10, 64(DX)
+	MOVQ    AX, 24(SP)
+
+written242:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD243
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD243:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off244
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off244:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next217
+
+apart221:
+	CMPQ  232(SP), $0x00
+	JEQ   taken223
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows246
+
+row245:
+	VMOVUPS      (CX), Z8
+	VMOVUPS      64(CX), Z9
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z12, Z10, Z8
+	VFMADD231PS  Z13, Z10, Z9
+	VBROADCASTSS (AX)(DX*1), Z10
+	VFMADD231PS  Z14, Z10, Z8
+	VFMADD231PS  Z15, Z10, Z9
+	VMOVUPS      Z8, (CX)
+	VMOVUPS      Z9, 64(CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row245
+
+rows246:
+	MOVQ $0x00000000, 232(SP)
+
+taken223:
+	MOVQ $0x00000002, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record222
+	ADDQ $0x00000040, 224(SP)
+
+record222:
+	JMP single218
+
+others220:
+	MOVQ $0x00000001, 248(SP)
+
+single218:
+	CMPQ   80(SP), $0x00
+	JLE    end219
+	MOVQ   p+0(FP), AX
+	MOVQ   288(AX), AX
+	MOVQ   AX, 184(SP)
+	MOVQ   (SP), AX
+	MOVQ   24(SP), CX
+	MOVQ   AX, 328(SP)
+	MOVQ   CX, 336(SP)
+	CMPQ   184(SP), $0x01
+	JLE    heads249
+	CMPQ   184(SP), $0x02
+	JEQ    heads250
+	CMPQ   184(SP), $0x03
+	JEQ    heads251
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar253
+	TESTQ  BX, BX
+	JNZ    keys254
+
+scalar253:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys254:
+	TESTQ DX, DX
+	JLE   erased256
+
+erase255:
+	VBROADCASTSS (AX), Z10
+	VBROADCASTSS (BX), Z11
+	VMULPS       Z11, Z10, Z10
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z10, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z10, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase255
+
+erased256:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z11
+	VBROADCASTSS (DX), Z10
+	VMOVUPS      (AX), Z12
+	VMULPS       Z12, Z11, Z12
+	VFNMADD231PS Z0, Z10, Z12
+	VMOVUPS      64(AX), Z13
+	VMULPS       Z13, Z11, Z13
+	VFNMADD231PS Z1, Z10, Z13
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys257
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys257:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed258
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed258:
+	TESTQ DI, DI
+	JLE   rows260
+
+row259:
+	VBROADCASTSS (R9), Z11
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Z10
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z11, Z8
+	VFMADD231PS  Z12, Z10, Z8
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z11, Z9
+	VFMADD231PS  Z13, Z10, Z9
+	VMOVUPS      Z9, 64(DX)
+	VBROADCASTSS (AX), Z11
+	VFMADD231PS  Z8, Z11, Z0
+	VFMADD231PS  Z9, Z11, Z1
+	VBROADCASTSS (AX)(BX*1), Z11
+	VFMADD231PS  Z8, Z11, Z2
+	VFMADD231PS  Z9, Z11, Z3
+	VBROADCASTSS (AX)(BX*2), Z11
+	VFMADD231PS  Z8, Z11, Z4
+	VFMADD231PS  Z9, Z11, Z5
+	VBROADCASTSS (AX)(R8*1), Z11
+	VFMADD231PS  Z8, Z11, Z6
+	VFMADD231PS  Z9, Z11, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row259
+
+rows260:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z0, Z10, Z0
+	VMULPS       Z1, Z10, Z1
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z2, Z10, Z2
+	VMULPS       Z3, Z10, Z3
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z6, Z10, Z6
+	VMULPS       Z7, Z10, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds261
+	CMPQ         DX, $0x01
+	JEQ          streams262
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written263
+
+streams262:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written263
+
+adds261:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z10
+	VADDPS  Z0, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z1, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z2, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z3, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z4, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z5, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z6, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written263:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out252
+
+heads251:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar264
+	TESTQ  BX, BX
+	JNZ    keys265
+
+scalar264:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys265:
+	TESTQ DX, DX
+	JLE   erased267
+
+erase266:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (BX), Z9
+	VMULPS       Z9, Z8, Z8
+	VMOVUPS      (CX), Z6
+	VFMADD231PS  Z6, Z8, Z0
+	VMOVUPS      64(CX), Z7
+	VFMADD231PS  Z7, Z8, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase266
+
+erased267:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS (DX), Z8
+	VMOVUPS      (AX), Z10
+	VMULPS       Z10, Z9, Z10
+	VFNMADD231PS Z0, Z8, Z10
+	VMOVUPS      64(AX), Z11
+	VMULPS       Z11, Z9, Z11
+	VFNMADD231PS Z1, Z8, Z11
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys268
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys268:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed269
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed269:
+	TESTQ DI, DI
+	JLE   rows271
+
+row270:
+	VBROADCASTSS (R8), Z9
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z8
+	VMOVUPS      (DX), Z6
+	VMULPS       Z6, Z9, Z6
+	VFMADD231PS  Z10, Z8, Z6
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z7
+	VMULPS       Z7, Z9, Z7
+	VFMADD231PS  Z11, Z8, Z7
+	VMOVUPS      Z7, 64(DX)
+	VBROADCASTSS (AX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VBROADCASTSS (AX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z2
+	VFMADD231PS  Z7, Z9, Z3
+	VBROADCASTSS (AX)(BX*2), Z9
+	VFMADD231PS  Z6, Z9, Z4
+	VFMADD231PS  Z7, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row270
+
+rows271:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z4, Z8, Z4
+	VMULPS       Z5, Z8, Z5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds272
+	CMPQ         DX, $0x01
+	JEQ          streams273
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written274
+
+streams273:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written274
+
+adds272:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z4, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z5, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written274:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out252
+
+heads250:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar275
+	TESTQ  BX, BX
+	JNZ    keys276
+
+scalar275:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys276:
+	TESTQ DX, DX
+	JLE   erased278
+
+erase277:
+	VBROADCASTSS (AX), Z6
+	VBROADCASTSS (BX), Z7
+	VMULPS       Z7, Z6, Z6
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  Z4, Z6, Z0
+	VMOVUPS      64(CX), Z5
+	VFMADD231PS  Z5, Z6, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase277
+
+erased278:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z7
+	VBROADCASTSS (DX), Z6
+	VMOVUPS      (AX), Z8
+	VMULPS       Z8, Z7, Z8
+	VFNMADD231PS Z0, Z6, Z8
+	VMOVUPS      64(AX), Z9
+	VMULPS       Z9, Z7, Z9
+	VFNMADD231PS Z1, Z6, Z9
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys279
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys279:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed280
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed280:
+	TESTQ DI, DI
+	JLE   rows282
+
+row281:
+	VBROADCASTSS (R8), Z7
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z6
+	VMOVUPS      (DX), Z4
+	VMULPS       Z4, Z7, Z4
+	VFMADD231PS  Z8, Z6, Z4
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z5
+	VMULPS       Z5, Z7, Z5
+	VFMADD231PS  Z9, Z6, Z5
+	VMOVUPS      Z5, 64(DX)
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z4, Z7, Z0
+	VFMADD231PS  Z5, Z7, Z1
+	VBROADCASTSS (AX)(BX*1), Z7
+	VFMADD231PS  Z4, Z7, Z2
+	VFMADD231PS  Z5, Z7, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row281
+
+rows282:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z0, Z6, Z0
+	VMULPS       Z1, Z6, Z1
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z2, Z6, Z2
+	VMULPS       Z3, Z6, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds283
+	CMPQ         DX, $0x01
+	JEQ          streams284
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written285
+
+streams284:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written285
+
+adds283:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z6
+	VADDPS  Z0, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z1, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z6
+	VADDPS  Z2, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z3, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written285:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out252
+
+heads249:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar286
+	TESTQ  BX, BX
+	JNZ    keys287
+
+scalar286:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys287:
+	TESTQ DX, DX
+	JLE   erased289
+
+erase288:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z4, Z4
+	VMOVUPS      (CX), Z2
+	VFMADD231PS  Z2, Z4, Z0
+	VMOVUPS      64(CX), Z3
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase288
+
+erased289:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS      (AX), Z7
+	VMULPS       Z7, Z5, Z7
+	VFNMADD231PS Z0, Z4, Z7
+	VMOVUPS      64(AX), Z8
+	VMULPS       Z8, Z5, Z8
+	VFNMADD231PS Z1, Z4, Z8
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys290
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys290:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed291
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed291:
+	TESTQ DI, DI
+	JLE   rows293
+
+row292:
+	VBROADCASTSS (R8), Z6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VMULPS       Z2, Z6, Z2
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS      Z2, (DX)
+	VFMADD231PS  Z2, Z5, Z0
+	VMOVUPS      64(DX), Z3
+	VMULPS       Z3, Z6, Z3
+	VFMADD231PS  Z8, Z4, Z3
+	VMOVUPS      Z3, 64(DX)
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row292
+
+rows293:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds294
+	CMPQ         DX, $0x01
+	JEQ          streams295
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written296
+
+streams295:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written296
+
+adds294:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written296:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out252:
+heads297:
+	CMPQ   184(SP), $0x00
+	JLE    token247
+	CMPQ   184(SP), $0x01
+	JLE    heads298
+	CMPQ   184(SP), $0x02
+	JEQ    heads299
+	CMPQ   184(SP), $0x03
+	JEQ    heads300
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows303
+
+row302:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (AX), Z11
+	VFMADD231PS  Z8, Z11, Z0
+	VFMADD231PS  Z9, Z11, Z1
+	VBROADCASTSS (AX)(BX*1), Z11
+	VFMADD231PS  Z8, Z11, Z2
+	VFMADD231PS  Z9, Z11, Z3
+	VBROADCASTSS (AX)(BX*2), Z11
+	VFMADD231PS  Z8, Z11, Z4
+	VFMADD231PS  Z9, Z11, Z5
+	VBROADCASTSS (AX)(R8*1), Z11
+	VFMADD231PS  Z8, Z11, Z6
+	VFMADD231PS  Z9, Z11, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row302
+
+rows303:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z0, Z10, Z0
+	VMULPS       Z1, Z10, Z1
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z2, Z10, Z2
+	VMULPS       Z3, Z10, Z3
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z6, Z10, Z6
+	VMULPS       Z7, Z10, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds304
+	CMPQ         DX, $0x01
+	JEQ          streams305
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written306
+
+streams305:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written306
+
+adds304:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z10
+	VADDPS  Z0, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z1, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z2, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z3, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z4, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z5, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z6, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written306:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out301
+
+heads300:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows308
+
+row307:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VBROADCASTSS (AX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VBROADCASTSS (AX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z2
+	VFMADD231PS  Z7, Z9, Z3
+	VBROADCASTSS (AX)(BX*2), Z9
+	VFMADD231PS  Z6, Z9, Z4
+	VFMADD231PS  Z7, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row307
+
+rows308:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z4, Z8, Z4
+	VMULPS       Z5, Z8, Z5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds309
+	CMPQ         DX, $0x01
+	JEQ          streams310
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written311
+
+streams310:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written311
+
+adds309:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z4, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z5, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written311:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out301
+
+heads299:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows313
+
+row312:
+	VMOVUPS      (DX), Z4
+	VMOVUPS      64(DX), Z5
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z4, Z7, Z0
+	VFMADD231PS  Z5, Z7, Z1
+	VBROADCASTSS (AX)(BX*1), Z7
+	VFMADD231PS  Z4, Z7, Z2
+	VFMADD231PS  Z5, Z7, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row312
+
+rows313:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z0, Z6, Z0
+	VMULPS       Z1, Z6, Z1
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z2, Z6, Z2
+	VMULPS       Z3, Z6, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds314
+	CMPQ         DX, $0x01
+	JEQ          streams315
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written316
+
+streams315:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written316
+
+adds314:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z6
+	VADDPS  Z0, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z1, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z6
+	VADDPS  Z2, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z3, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written316:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out301
+
+heads298:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows318
+
+row317:
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VFMADD231PS  Z2, Z5, Z0
+	VMOVUPS      64(DX), Z3
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row317
+
+rows318:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds319
+	CMPQ         DX, $0x01
+	JEQ          streams320
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written321
+
+streams320:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written321
+
+adds319:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written321:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out301:
+	JMP heads297
+
+token247:
+	MOVQ  328(SP), AX
+	MOVQ  336(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD322
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD322:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off323
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off323:
+	DECQ 248(SP)
+	JNZ  single218
+	JMP  next217
+
+end219:
+	ADDQ $+128, 192(SP)
+	SUBQ $+32, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  two
+
+twoend:
+narrow:
+	MOVQ    72(SP), AX
+	TESTQ   AX, AX
+	JLE     finish
+	MOVQ    $0x00000010, CX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	MOVQ    $-1, AX
+	SHLXQ   CX, AX, AX
+	NOTQ    AX
+	KMOVW   AX, K1
+	MOVQ    p+0(FP), AX
+	MOVQ    280(AX), AX
+	MOVQ    AX, 80(SP)
+	DECQ    AX
+	MOVQ    192(SP), CX
+	MOVQ    p+0(FP), DX
+	MOVB    312(DX), DL
+	MOVQ    p+0(FP), BX
+	MOVQ    (BX), BX
+	MOVQ    p+0(FP), SI
+	MOVQ    216(SI), SI
+	SHLQ    $0x02, SI
+	TESTB   DL, DL
+	JZ      forward324
+	MOVQ    SI, DI
+	IMULQ   AX, DI
+	ADDQ    DI, BX
+	NEGQ    SI
+
+forward324:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward325
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward325:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward326
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward326:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward327
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward327:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams329
+	MOVQ    $0x00000002, AX
+	JMP     mode328
+
+streams329:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode328
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode328
+	MOVQ  $0x00000001, AX
+
+mode328:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000040, AX
+	CMPQ    72(SP), $+16
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next330:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x01
+	JNE    others333
+	CMPQ   80(SP), $0x02
+	JL     apart334
+	CMPQ   224(SP), $0x00
+	JEQ    apart334
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart334
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   296(R8), R8
+	MOVQ   R8, 176(SP)
+	MOVQ   p+0(FP), R8
+	LEAQ   320(R8), R8
+	MOVQ   R8, 160(SP)
+
+segment337:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched341
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched341
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch342:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch342
+
+fetched341:
+	MOVQ         168(SP), R8
+	MOVQ         176(SP), R9
+	CMPQ         R9, R8
+	CMOVQLT      R9, R8
+	SUBQ         R8, R9
+	MOVQ         R9, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first338
+	MOVQ         88(SP), R9
+	CMPL         (R9), $0x3f800000
+	JNE          decays339
+	VMOVUPS.Z    (DX), K1, Z4
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z7, Z5, Z4
+	VBROADCASTSS (AX)(BX*1), Z6
+	VFMADD231PS  Z8, Z6, Z4
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R8
+	JL           odd344
+
+loop343:
+	VMOVUPS.Z    (DX), K1, Z9
+	VBROADCASTSS 4(AX), Z10
+	VFMADD231PS  Z7, Z10, Z9
+	VBROADCASTSS (CX), Z11
+	VFMADD231PS  Z4, Z11, Z0
+	VBROADCASTSS (SI), Z12
+	VFMADD231PS  Z4, Z12, Z2
+	VBROADCASTSS 4(AX)(BX*1), Z13
+	VFMADD231PS  Z8, Z13, Z9
+	VBROADCASTSS (CX)(BX*1), Z14
+	VFMADD231PS  Z4, Z14, Z1
+	VBROADCASTSS (SI)(DI*1), Z15
+	VFMADD231PS  Z4, Z15, Z3
+	VMOVUPS      Z9, K1, (DX)
+	ADDQ         240(SP), DX
+	VMOVUPS.Z    (DX), K1, Z4
+	VBROADCASTSS 8(AX), Z16
+	VFMADD231PS  Z7, Z16, Z4
+	VBROADCASTSS 4(CX), Z17
+	VFMADD231PS  Z9, Z17, Z0
+	VBROADCASTSS 4(SI), Z18
+	VFMADD231PS  Z9, Z18, Z2
+	VBROADCASTSS 8(AX)(BX*1), Z19
+	VFMADD231PS  Z8, Z19, Z4
+	VBROADCASTSS 4(CX)(BX*1), Z20
+	VFMADD231PS  Z9, Z20, Z1
+	VBROADCASTSS 4(SI)(DI*1), Z21
+	VFMADD231PS  Z9, Z21, Z3
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop343
+
+odd344:
+	ADDQ         $0x02, R8
+	JZ           last345
+	VMOVUPS.Z    (DX), K1, Z9
+	VBROADCASTSS 4(AX), Z22
+	VFMADD231PS  Z7, Z22, Z9
+	VBROADCASTSS (CX), Z23
+	VFMADD231PS  Z4, Z23, Z0
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z4, Z24, Z2
+	VBROADCASTSS 4(AX)(BX*1), Z25
+	VFMADD231PS  Z8, Z25, Z9
+	VBROADCASTSS (CX)(BX*1), Z26
+	VFMADD231PS  Z4, Z26, Z1
+	VBROADCASTSS (SI)(DI*1), Z27
+	VFMADD231PS  Z4, Z27, Z3
+	VMOVUPS      Z9, K1, (DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z28
+	VFMADD231PS  Z9, Z28, Z0
+	VBROADCASTSS 4(SI), Z29
+	VFMADD231PS  Z9, Z29, Z2
+	VBROADCASTSS 4(CX)(BX*1), Z30
+	VFMADD231PS  Z9, Z30, Z1
+	VBROADCASTSS 4(SI)(DI*1), Z31
+	VFMADD231PS  Z9, Z31, Z3
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read346
+
+last345:
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (SI), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (CX)(BX*1), Z10
+	VFMADD231PS  Z4, Z10, Z1
+	VBROADCASTSS (SI)(DI*1), Z11
+	VFMADD231PS  Z4, Z11, Z3
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+
+read346:
+	JMP rest340
+
+decays339:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar347
+	TESTQ R9, R9
+	JNZ   keys348
+
+scalar347:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys348:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest340
+
+loop349:
+	VMOVUPS.Z    (DX), K1, Z4
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z7, Z5, Z4
+	VBROADCASTSS (AX)(BX*1), Z5
+	VFMADD231PS  Z8, Z5, Z4
+	VBROADCASTSS (R9), Z6
+	VMULPS       Z4, Z6, Z4
+	VMOVUPS      Z4, K1, (DX)
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (SI), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (CX)(BX*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (SI)(DI*1), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop349
+	JMP          rest340
+
+first338:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar350
+	TESTQ R9, R9
+	JNZ   keys351
+
+scalar350:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys351:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest340
+
+loop352:
+	VMOVUPS.Z    (DX), K1, Z4
+	VBROADCASTSS (R9), Z6
+	VMULPS       Z4, Z6, Z4
+	VMOVUPS      Z4, K1, (DX)
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (SI), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (CX)(BX*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (SI)(DI*1), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop352
+
+rest340:
+	CMPQ         176(SP), $0x00
+	JG           segment337
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z6
+	VBROADCASTSS (SI), Z5
+	VMOVUPS.Z    (CX), K1, Z7
+	VMULPS       Z7, Z6, Z7
+	VFNMADD231PS Z0, Z5, Z7
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 4(AX), Z5
+	VFMADD231PS  Z7, Z5, Z1
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z6
+	VBROADCASTSS (SI), Z5
+	VMOVUPS.Z    (CX), K1, Z8
+	VMULPS       Z8, Z6, Z8
+	VFNMADD231PS Z1, Z5, Z8
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z7, Z5, Z2
+	VBROADCASTSS 8(AX), Z5
+	VFMADD231PS  Z7, Z5, Z3
+	VBROADCASTSS 12(AX), Z5
+	VFMADD231PS  Z8, Z5, Z3
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z5
+	ADDQ         CX, AX
+	VMULPS       Z2, Z5, Z2
+	VBROADCASTSS (AX), Z5
+	ADDQ         CX, AX
+	VMULPS       Z3, Z5, Z3
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds353
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z2, K1, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z3, K1, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written355
+
+adds353:
+	MOVQ      24(SP), AX
+	MOVQ      56(SP), CX
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z5
+	VADDPS    Z2, Z5, Z5
+	VMOVUPS   Z5, K1, (DX)
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z5
+	VADDPS    Z3, Z5, Z5
+	VMOVUPS   Z5, K1, (DX)
+	MOVQ      AX, 24(SP)
+
+written355:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD356
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD356:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off357
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off357:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next330
+
+apart334:
+	CMPQ  232(SP), $0x00
+	JEQ   taken336
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows359
+
+row358:
+	VMOVUPS.Z    (CX), K1, Z4
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z7, Z5, Z4
+	VBROADCASTSS (AX)(DX*1), Z5
+	VFMADD231PS  Z8, Z5, Z4
+	VMOVUPS      Z4, K1, (CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row358
+
+rows359:
+	MOVQ $0x00000000, 232(SP)
+
+taken336:
+	MOVQ $0x00000002, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record335
+	ADDQ $0x00000040, 224(SP)
+
+record335:
+	JMP single331
+
+others333:
+	MOVQ $0x00000001, 248(SP)
+
+single331:
+	CMPQ   80(SP), $0x00
+	JLE    end332
+	MOVQ   p+0(FP), AX
+	MOVQ   288(AX), AX
+	MOVQ   AX, 184(SP)
+	MOVQ   (SP), AX
+	MOVQ   24(SP), CX
+	MOVQ   AX, 344(SP)
+	MOVQ   CX, 352(SP)
+	CMPQ   184(SP), $0x01
+	JLE    heads362
+	CMPQ   184(SP), $0x02
+	JEQ    heads363
+	CMPQ   184(SP), $0x03
+	JEQ    heads364
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar366
+	TESTQ  BX, BX
+	JNZ    keys367
+
+scalar366:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys367:
+	TESTQ DX, DX
+	JLE   erased369
+
+erase368:
+	VBROADCASTSS (AX), Z5
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z5, Z5
+	VMOVUPS.Z    (CX), K1, Z4
+	VFMADD231PS  Z4, Z5, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase368
+
+erased369:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z6
+	VBROADCASTSS (DX), Z5
+	VMOVUPS.Z    (AX), K1, Z7
+	VMULPS       Z7, Z6, Z7
+	VFNMADD231PS Z0, Z5, Z7
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys370
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys370:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed371
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed371:
+	TESTQ DI, DI
+	JLE   rows373
+
+row372:
+	VBROADCASTSS (R9), Z6
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Z5
+	VMOVUPS.Z    (DX), K1, Z4
+	VMULPS       Z4, Z6, Z4
+	VFMADD231PS  Z7, Z5, Z4
+	VMOVUPS      Z4, K1, (DX)
+	VBROADCASTSS (AX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VBROADCASTSS (AX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VBROADCASTSS (AX)(BX*2), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (AX)(R8*1), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row372
+
+rows373:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z0, Z5, Z0
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z2, Z5, Z2
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z3, Z5, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds374
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written376
+
+adds374:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z0, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z1, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z2, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z3, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written376:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out365
+
+heads364:
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar377
+	TESTQ  BX, BX
+	JNZ    keys378
+
+scalar377:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys378:
+	TESTQ DX, DX
+	JLE   erased380
+
+erase379:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z5
+	VMULPS       Z5, Z4, Z4
+	VMOVUPS.Z    (CX), K1, Z3
+	VFMADD231PS  Z3, Z4, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase379
+
+erased380:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS.Z    (AX), K1, Z6
+	VMULPS       Z6, Z5, Z6
+	VFNMADD231PS Z0, Z4, Z6
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys381
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys381:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed382
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed382:
+	TESTQ DI, DI
+	JLE   rows384
+
+row383:
+	VBROADCASTSS (R8), Z5
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VMOVUPS.Z    (DX), K1, Z3
+	VMULPS       Z3, Z5, Z3
+	VFMADD231PS  Z6, Z4, Z3
+	VMOVUPS      Z3, K1, (DX)
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z3, Z5, Z0
+	VBROADCASTSS (AX)(BX*1), Z5
+	VFMADD231PS  Z3, Z5, Z1
+	VBROADCASTSS (AX)(BX*2), Z5
+	VFMADD231PS  Z3, Z5, Z2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row383
+
+rows384:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z2, Z4, Z2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds385
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written387
+
+adds385:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z0, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z1, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z2, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written387:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out365
+
+heads363:
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar388
+	TESTQ  BX, BX
+	JNZ    keys389
+
+scalar388:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys389:
+	TESTQ DX, DX
+	JLE   erased391
+
+erase390:
+	VBROADCASTSS (AX), Z3
+	VBROADCASTSS (BX), Z4
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS.Z    (CX), K1, Z2
+	VFMADD231PS  Z2, Z3, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase390
+
+erased391:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (DX), Z3
+	VMOVUPS.Z    (AX), K1, Z5
+	VMULPS       Z5, Z4, Z5
+	VFNMADD231PS Z0, Z3, Z5
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys392
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys392:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed393
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed393:
+	TESTQ DI, DI
+	JLE   rows395
+
+row394:
+	VBROADCASTSS (R8), Z4
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z3
+	VMOVUPS.Z    (DX), K1, Z2
+	VMULPS       Z2, Z4, Z2
+	VFMADD231PS  Z5, Z3, Z2
+	VMOVUPS      Z2, K1, (DX)
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VBROADCASTSS (AX)(BX*1), Z4
+	VFMADD231PS  Z2, Z4, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row394
+
+rows395:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z0, Z3, Z0
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z1, Z3, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds396
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written398
+
+adds396:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z0, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written398:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out365
+
+heads362:
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar399
+	TESTQ  BX, BX
+	JNZ    keys400
+
+scalar399:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys400:
+	TESTQ DX, DX
+	JLE   erased402
+
+erase401:
+	VBROADCASTSS (AX), Z2
+	VBROADCASTSS (BX), Z4
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS.Z    (CX), K1, Z1
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase401
+
+erased402:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z3
+	VBROADCASTSS (DX), Z2
+	VMOVUPS.Z    (AX), K1, Z5
+	VMULPS       Z5, Z3, Z5
+	VFNMADD231PS Z0, Z2, Z5
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys403
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys403:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed404
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed404:
+	TESTQ DI, DI
+	JLE   rows406
+
+row405:
+	VBROADCASTSS (R8), Z4
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS.Z    (DX), K1, Z1
+	VMULPS       Z1, Z4, Z1
+	VFMADD231PS  Z5, Z2, Z1
+	VMOVUPS      Z1, K1, (DX)
+	VFMADD231PS  Z1, Z3, Z0
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row405
+
+rows406:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z2
+	ADDQ         SI, DX
+	VMULPS       Z0, Z2, Z0
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds407
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written409
+
+adds407:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written409:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out365:
+heads410:
+	CMPQ   184(SP), $0x00
+	JLE    token360
+	CMPQ   184(SP), $0x01
+	JLE    heads411
+	CMPQ   184(SP), $0x02
+	JEQ    heads412
+	CMPQ   184(SP), $0x03
+	JEQ    heads413
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows416
+
+row415:
+	VMOVUPS.Z    (DX), K1, Z4
+	VBROADCASTSS (AX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VBROADCASTSS (AX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VBROADCASTSS (AX)(BX*2), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (AX)(R8*1), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row415
+
+rows416:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z0, Z5, Z0
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z2, Z5, Z2
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z3, Z5, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds417
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written419
+
+adds417:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z0, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z1, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z2, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z3, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written419:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out414
+
+heads413:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows421
+
+row420:
+	VMOVUPS.Z    (DX), K1, Z3
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z3, Z5, Z0
+	VBROADCASTSS (AX)(BX*1), Z5
+	VFMADD231PS  Z3, Z5, Z1
+	VBROADCASTSS (AX)(BX*2), Z5
+	VFMADD231PS  Z3, Z5, Z2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row420
+
+rows421:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z2, Z4, Z2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds422
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written424
+
+adds422:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z0, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z1, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z2, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written424:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out414
+
+heads412:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows426
+
+row425:
+	VMOVUPS.Z    (DX), K1, Z2
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VBROADCASTSS (AX)(BX*1), Z4
+	VFMADD231PS  Z2, Z4, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row425
+
+rows426:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z0, Z3, Z0
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z1, Z3, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds427
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written429
+
+adds427:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z0, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written429:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out414
+
+heads411:
+	VPXORD Z0, Z0, Z0
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows431
+
+row430:
+	VBROADCASTSS (AX), Z3
+	VMOVUPS.Z    (DX), K1, Z1
+	VFMADD231PS  Z1, Z3, Z0
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row430
+
+rows431:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z2
+	ADDQ         SI, DX
+	VMULPS       Z0, Z2, Z0
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds432
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written434
+
+adds432:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written434:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out414:
+	JMP heads410
+
+token360:
+	MOVQ  344(SP), AX
+	MOVQ  352(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD435
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD435:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off436
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off436:
+	DECQ 248(SP)
+	JNZ  single331
+	JMP  next330
+
+end332:
+	ADDQ $+64, 192(SP)
+	SUBQ $+16, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  narrow
+
+finish:
+	CMPQ 144(SP), $0x01
+	JNE  done
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
+// func delta4x32AVX512(p *tile.Delta)
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
+TEXT ·delta4x32AVX512(SB), NOSPLIT, $344-8
+	MOVQ    p+0(FP), AX
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x00
+	JLE     done
+	MOVQ    p+0(FP), AX
+	CMPQ    304(AX), $0x00
+	JLE     done
+	MOVQ    $0x00000000, 192(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    304(AX), AX
+	MOVQ    AX, 72(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    352(AX), AX
+	MOVQ    p+0(FP), CX
+	ORQ     392(CX), AX
+	MOVQ    p+0(FP), CX
+	ORQ     432(CX), AX
+	XORQ    CX, CX
+	MOVQ    $-1, DX
+	MOVQ    p+0(FP), BX
+	MOVQ    296(BX), BX
+	IMUL3Q  $0x000000ab, BX, SI
+	SHRQ    $0x09, SI
+	ADDQ    $0x02, SI
+	ANDQ    $-2, SI
+	TESTQ   AX, AX
+	CMOVQEQ DX, CX
+	CMOVQNE SI, BX
+	MOVQ    CX, 152(SP)
+	MOVQ    BX, 168(SP)
+	MOVQ    p+0(FP), AX
+	CMPQ    488(AX), $0x00
+	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x03
+	JG      panels
+	MOVQ    p+0(FP), AX
+	CMPQ    288(AX), $0x01
+	JNE     panels
+
+wide8:
+	CMPQ  72(SP), $+128
+	JL    wide8end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward1
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward1:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward2
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward2:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward3
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward3:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward4
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward4:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams6
+	MOVQ    $0x00000002, AX
+	JMP     mode5
+
+streams6:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode5
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode5
+	MOVQ  $0x00000001, AX
+
+mode5:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000200, AX
+	CMPQ    72(SP), $+128
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step7:
+	VPXORD Z31, Z31, Z31
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar10
+	TESTQ  DI, DI
+	JNZ    keys11
+
+scalar10:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys11:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads13
+
+read12:
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VBROADCASTSS (CX), Z28
+	VBROADCASTSS (DX), Z30
+	VFMADD231PS  Z27, Z28, Z31
+	VMULPS       Z29, Z28, Z28
+	VMULPS       Z29, Z30, Z30
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z24, Z28, Z8
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z25
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z25, Z28, Z9
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z26
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z26, Z28, Z10
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z24
+	VFMADD231PS  Z24, Z30, Z3
+	VFMADD231PS  Z24, Z28, Z11
+	PREFETCHT0   1280(BX)
+	VMOVUPS      256(BX), Z25
+	VFMADD231PS  Z25, Z30, Z4
+	VFMADD231PS  Z25, Z28, Z12
+	PREFETCHT0   1344(BX)
+	VMOVUPS      320(BX), Z26
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z26, Z28, Z13
+	PREFETCHT0   1408(BX)
+	VMOVUPS      384(BX), Z24
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z24, Z28, Z14
+	PREFETCHT0   1472(BX)
+	VMOVUPS      448(BX), Z25
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z25, Z28, Z15
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read12
+
+reads13:
+	VSUBSS       X31, X31, X29
+	VUCOMISS     X29, X29
+	JPS          apart8
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z28
+	VBROADCASTSS (SI), Z27
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z28, Z16
+	VFNMADD231PS Z0, Z27, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z28, Z17
+	VFNMADD231PS Z1, Z27, Z17
+	VMOVUPS      128(CX), Z18
+	VMULPS       Z18, Z28, Z18
+	VFNMADD231PS Z2, Z27, Z18
+	VMOVUPS      192(CX), Z19
+	VMULPS       Z19, Z28, Z19
+	VFNMADD231PS Z3, Z27, Z19
+	VMOVUPS      256(CX), Z20
+	VMULPS       Z20, Z28, Z20
+	VFNMADD231PS Z4, Z27, Z20
+	VMOVUPS      320(CX), Z21
+	VMULPS       Z21, Z28, Z21
+	VFNMADD231PS Z5, Z27, Z21
+	VMOVUPS      384(CX), Z22
+	VMULPS       Z22, Z28, Z22
+	VFNMADD231PS Z6, Z27, Z22
+	VMOVUPS      448(CX), Z23
+	VMULPS       Z23, Z28, Z23
+	VFNMADD231PS Z7, Z27, Z23
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z16, Z31, Z8
+	VFMADD231PS  Z17, Z31, Z9
+	VFMADD231PS  Z18, Z31, Z10
+	VFMADD231PS  Z19, Z31, Z11
+	VFMADD231PS  Z20, Z31, Z12
+	VFMADD231PS  Z21, Z31, Z13
+	VFMADD231PS  Z22, Z31, Z14
+	VFMADD231PS  Z23, Z31, Z15
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z27
+	ADDQ         DX, CX
+	VMULPS       Z8, Z27, Z8
+	VMULPS       Z9, Z27, Z9
+	VMULPS       Z10, Z27, Z10
+	VMULPS       Z11, Z27, Z11
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds14
+	CMPQ         CX, $0x01
+	JEQ          streams15
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      Z11, 192(SI)
+	VMOVUPS      Z12, 256(SI)
+	VMOVUPS      Z13, 320(SI)
+	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z15, 448(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written16
+
+streams15:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z8, (SI)
+	VMOVNTPS Z9, 64(SI)
+	VMOVNTPS Z10, 128(SI)
+	VMOVNTPS Z11, 192(SI)
+	VMOVNTPS Z12, 256(SI)
+	VMOVNTPS Z13, 320(SI)
+	VMOVNTPS Z14, 384(SI)
+	VMOVNTPS Z15, 448(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written16
+
+adds14:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z27
+	VADDPS  Z8, Z27, Z27
+	VMOVUPS Z27, (SI)
+	VMOVUPS 64(SI), Z27
+	VADDPS  Z9, Z27, Z27
+	VMOVUPS Z27, 64(SI)
+	VMOVUPS 128(SI), Z27
+	VADDPS  Z10, Z27, Z27
+	VMOVUPS Z27, 128(SI)
+	VMOVUPS 192(SI), Z27
+	VADDPS  Z11, Z27, Z27
+	VMOVUPS Z27, 192(SI)
+	VMOVUPS 256(SI), Z27
+	VADDPS  Z12, Z27, Z27
+	VMOVUPS Z27, 256(SI)
+	VMOVUPS 320(SI), Z27
+	VADDPS  Z13, Z27, Z27
+	VMOVUPS Z27, 320(SI)
+	VMOVUPS 384(SI), Z27
+	VADDPS  Z14, Z27, Z27
+	VMOVUPS Z27, 384(SI)
+	VMOVUPS 448(SI), Z27
+	VADDPS  Z15, Z27, Z27
+	VMOVUPS Z27, 448(SI)
+	MOVQ    CX, 24(SP)
+
+written16:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows18
+
+write17:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VMULPS       (BX), Z29, Z24
+	VFMADD231PS  Z16, Z27, Z24
+	VMOVUPS      Z24, (BX)
+	VMULPS       64(BX), Z29, Z25
+	VFMADD231PS  Z17, Z27, Z25
+	VMOVUPS      Z25, 64(BX)
+	VMULPS       128(BX), Z29, Z26
+	VFMADD231PS  Z18, Z27, Z26
+	VMOVUPS      Z26, 128(BX)
+	VMULPS       192(BX), Z29, Z24
+	VFMADD231PS  Z19, Z27, Z24
+	VMOVUPS      Z24, 192(BX)
+	VMULPS       256(BX), Z29, Z25
+	VFMADD231PS  Z20, Z27, Z25
+	VMOVUPS      Z25, 256(BX)
+	VMULPS       320(BX), Z29, Z26
+	VFMADD231PS  Z21, Z27, Z26
+	VMOVUPS      Z26, 320(BX)
+	VMULPS       384(BX), Z29, Z24
+	VFMADD231PS  Z22, Z27, Z24
+	VMOVUPS      Z24, 384(BX)
+	VMULPS       448(BX), Z29, Z25
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVUPS      Z25, 448(BX)
+	DECQ         SI
+	JNZ          write17
+
+rows18:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD19
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD19:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off20
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off20:
+	JMP stepped9
+
+apart8:
+	MOVQ   (SP), AX
+	MOVQ   AX, 264(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 272(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar21
+	TESTQ  BX, BX
+	JNZ    keys22
+
+scalar21:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys22:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased24
+
+erase23:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z14
+	VMULPS       Z14, Z12, Z12
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	PREFETCHT1   256(CX)(DI*1)
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  Z8, Z12, Z4
+	VMOVUPS      320(CX), Z9
+	VFMADD231PS  Z9, Z12, Z5
+	PREFETCHT1   384(CX)(DI*1)
+	VMOVUPS      384(CX), Z10
+	VFMADD231PS  Z10, Z12, Z6
+	VMOVUPS      448(CX), Z11
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase23
+
+erased24:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z0, Z12, Z15
+	VMOVUPS      64(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z1, Z12, Z16
+	VMOVUPS      128(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z2, Z12, Z17
+	VMOVUPS      192(AX), Z18
+	VMULPS       Z18, Z13, Z18
+	VFNMADD231PS Z3, Z12, Z18
+	VMOVUPS      256(AX), Z19
+	VMULPS       Z19, Z13, Z19
+	VFNMADD231PS Z4, Z12, Z19
+	VMOVUPS      320(AX), Z20
+	VMULPS       Z20, Z13, Z20
+	VFNMADD231PS Z5, Z12, Z20
+	VMOVUPS      384(AX), Z21
+	VMULPS       Z21, Z13, Z21
+	VFNMADD231PS Z6, Z12, Z21
+	VMOVUPS      448(AX), Z22
+	VMULPS       Z22, Z13, Z22
+	VFNMADD231PS Z7, Z12, Z22
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys25
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys25:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed26
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed26:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows28
+
+row27:
+	VBROADCASTSS (R8), Z14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (AX), Z13
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z15, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VFMADD231PS  Z8, Z13, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z16, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VFMADD231PS  Z9, Z13, Z1
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z17, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VFMADD231PS  Z10, Z13, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z18, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VFMADD231PS  Z11, Z13, Z3
+	VMOVUPS      256(DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z19, Z12, Z8
+	VMOVUPS      Z8, 256(DX)
+	VFMADD231PS  Z8, Z13, Z4
+	PREFETCHT1   320(DX)(R10*1)
+	VMOVUPS      320(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z20, Z12, Z9
+	VMOVUPS      Z9, 320(DX)
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS      384(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z21, Z12, Z10
+	VMOVUPS      Z10, 384(DX)
+	VFMADD231PS  Z10, Z13, Z6
+	PREFETCHT1   448(DX)(R10*1)
+	VMOVUPS      448(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z22, Z12, Z11
+	VMOVUPS      Z11, 448(DX)
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row27
+
+rows28:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds29
+	CMPQ         DX, $0x01
+	JEQ          streams30
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written31
+
+streams30:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	VMOVNTPS Z4, 256(DI)
+	VMOVNTPS Z5, 320(DI)
+	VMOVNTPS Z6, 384(DI)
+	VMOVNTPS Z7, 448(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written31
+
+adds29:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	VMOVUPS 256(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 256(DI)
+	VMOVUPS 320(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 320(DI)
+	VMOVUPS 384(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 384(DI)
+	VMOVUPS 448(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 448(DI)
+	MOVQ    DX, 24(SP)
+
+written31:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  264(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  272(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD32
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD32:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off33
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off33:
+stepped9:
+	CMPQ 80(SP), $0x00
+	JG   step7
+	ADDQ $+512, 192(SP)
+	SUBQ $+128, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+64
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward35
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward35:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward36
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward36:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward37
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward37:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams39
+	MOVQ    $0x00000002, AX
+	JMP     mode38
+
+streams39:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode38
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode38
+	MOVQ  $0x00000001, AX
+
+mode38:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000100, AX
+	CMPQ    72(SP), $+64
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step40:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar43
+	TESTQ  DI, DI
+	JNZ    keys44
+
+scalar43:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys44:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads46
+
+read45:
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z16, Z19
+	VMULPS       Z17, Z16, Z16
+	VMULPS       Z17, Z18, Z18
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z12
+	VFMADD231PS  Z12, Z18, Z0
+	VFMADD231PS  Z12, Z16, Z4
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z13
+	VFMADD231PS  Z13, Z18, Z1
+	VFMADD231PS  Z13, Z16, Z5
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z14
+	VFMADD231PS  Z14, Z18, Z2
+	VFMADD231PS  Z14, Z16, Z6
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z18, Z3
+	VFMADD231PS  Z12, Z16, Z7
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read45
+
+reads46:
+	VSUBSS       X19, X19, X17
+	VUCOMISS     X17, X17
+	JPS          apart41
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z16
+	VBROADCASTSS (SI), Z15
+	VMOVUPS      (CX), Z8
+	VMULPS       Z8, Z16, Z8
+	VFNMADD231PS Z0, Z15, Z8
+	VMOVUPS      64(CX), Z9
+	VMULPS       Z9, Z16, Z9
+	VFNMADD231PS Z1, Z15, Z9
+	VMOVUPS      128(CX), Z10
+	VMULPS       Z10, Z16, Z10
+	VFNMADD231PS Z2, Z15, Z10
+	VMOVUPS      192(CX), Z11
+	VMULPS       Z11, Z16, Z11
+	VFNMADD231PS Z3, Z15, Z11
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z8, Z19, Z4
+	VFMADD231PS  Z9, Z19, Z5
+	VFMADD231PS  Z10, Z19, Z6
+	VFMADD231PS  Z11, Z19, Z7
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z15
+	ADDQ         DX, CX
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds47
+	CMPQ         CX, $0x01
+	JEQ          streams48
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      Z7, 192(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written49
+
+streams48:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z4, (SI)
+	VMOVNTPS Z5, 64(SI)
+	VMOVNTPS Z6, 128(SI)
+	VMOVNTPS Z7, 192(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written49
+
+adds47:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, (SI)
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 64(SI)
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, 128(SI)
+	VMOVUPS 192(SI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 192(SI)
+	MOVQ    CX, 24(SP)
+
+written49:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows51
+
+write50:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VMULPS       (BX), Z17, Z12
+	VFMADD231PS  Z8, Z15, Z12
+	VMOVUPS      Z12, (BX)
+	VMULPS       64(BX), Z17, Z13
+	VFMADD231PS  Z9, Z15, Z13
+	VMOVUPS      Z13, 64(BX)
+	VMULPS       128(BX), Z17, Z14
+	VFMADD231PS  Z10, Z15, Z14
+	VMOVUPS      Z14, 128(BX)
+	VMULPS       192(BX), Z17, Z12
+	VFMADD231PS  Z11, Z15, Z12
+	VMOVUPS      Z12, 192(BX)
+	DECQ         SI
+	JNZ          write50
+
+rows51:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD52
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD52:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off53
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off53:
+	JMP stepped42
+
+apart41:
+	MOVQ   (SP), AX
+	MOVQ   AX, 280(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 288(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar54
+	TESTQ  BX, BX
+	JNZ    keys55
+
+scalar54:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys55:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased57
+
+erase56:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (BX), Z10
+	VMULPS       Z10, Z8, Z8
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  Z4, Z8, Z0
+	VMOVUPS      64(CX), Z5
+	VFMADD231PS  Z5, Z8, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z6
+	VFMADD231PS  Z6, Z8, Z2
+	VMOVUPS      192(CX), Z7
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase56
+
+erased57:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS (DX), Z8
+	VMOVUPS      (AX), Z11
+	VMULPS       Z11, Z9, Z11
+	VFNMADD231PS Z0, Z8, Z11
+	VMOVUPS      64(AX), Z12
+	VMULPS       Z12, Z9, Z12
+	VFNMADD231PS Z1, Z8, Z12
+	VMOVUPS      128(AX), Z13
+	VMULPS       Z13, Z9, Z13
+	VFNMADD231PS Z2, Z8, Z13
+	VMOVUPS      192(AX), Z14
+	VMULPS       Z14, Z9, Z14
+	VFNMADD231PS Z3, Z8, Z14
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys58
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys58:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed59
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed59:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows61
+
+row60:
+	VBROADCASTSS (R8), Z10
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z8
+	VBROADCASTSS (AX), Z9
+	VMOVUPS      (DX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFMADD231PS  Z11, Z8, Z4
+	VMOVUPS      Z4, (DX)
+	VFMADD231PS  Z4, Z9, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFMADD231PS  Z12, Z8, Z5
+	VMOVUPS      Z5, 64(DX)
+	VFMADD231PS  Z5, Z9, Z1
+	VMOVUPS      128(DX), Z6
+	VMULPS       Z6, Z10, Z6
+	VFMADD231PS  Z13, Z8, Z6
+	VMOVUPS      Z6, 128(DX)
+	VFMADD231PS  Z6, Z9, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z7
+	VMULPS       Z7, Z10, Z7
+	VFMADD231PS  Z14, Z8, Z7
+	VMOVUPS      Z7, 192(DX)
+	VFMADD231PS  Z7, Z9, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row60
+
+rows61:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds62
+	CMPQ         DX, $0x01
+	JEQ          streams63
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written64
+
+streams63:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written64
+
+adds62:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	VMOVUPS 128(DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, 128(DI)
+	VMOVUPS 192(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written64:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  280(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  288(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD65
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD65:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off66
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off66:
+stepped42:
+	CMPQ 80(SP), $0x00
+	JG   step40
+	ADDQ $+256, 192(SP)
+	SUBQ $+64, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide4
+
+wide4end:
+wide2:
+	CMPQ  72(SP), $+32
+	JL    wide2end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward67
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward67:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward68
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward68:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward69
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward69:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward70
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward70:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams72
+	MOVQ    $0x00000002, AX
+	JMP     mode71
+
+streams72:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode71
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode71
+	MOVQ  $0x00000001, AX
+
+mode71:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step73:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar76
+	TESTQ  DI, DI
+	JNZ    keys77
+
+scalar76:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys77:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads79
+
+read78:
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z10, Z13
+	VMULPS       Z11, Z10, Z10
+	VMULPS       Z11, Z12, Z12
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z6
+	VFMADD231PS  Z6, Z12, Z0
+	VFMADD231PS  Z6, Z10, Z2
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z7
+	VFMADD231PS  Z7, Z12, Z1
+	VFMADD231PS  Z7, Z10, Z3
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read78
+
+reads79:
+	VSUBSS       X13, X13, X11
+	VUCOMISS     X11, X11
+	JPS          apart74
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z10
+	VBROADCASTSS (SI), Z9
+	VMOVUPS      (CX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFNMADD231PS Z0, Z9, Z4
+	VMOVUPS      64(CX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFNMADD231PS Z1, Z9, Z5
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z4, Z13, Z2
+	VFMADD231PS  Z5, Z13, Z3
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z9
+	ADDQ         DX, CX
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds80
+	CMPQ         CX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z3, 64(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z2, (SI)
+	VMOVNTPS Z3, 64(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS 64(SI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, 64(SI)
+	MOVQ    CX, 24(SP)
+
+written82:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows84
+
+write83:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VMULPS       (BX), Z11, Z6
+	VFMADD231PS  Z4, Z9, Z6
+	VMOVUPS      Z6, (BX)
+	VMULPS       64(BX), Z11, Z7
+	VFMADD231PS  Z5, Z9, Z7
+	VMOVUPS      Z7, 64(BX)
+	DECQ         SI
+	JNZ          write83
+
+rows84:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD85
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD85:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off86
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off86:
+	JMP stepped75
+
+apart74:
+	MOVQ   (SP), AX
+	MOVQ   AX, 296(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 304(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar87
+	TESTQ  BX, BX
+	JNZ    keys88
+
+scalar87:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys88:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased90
+
+erase89:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z4, Z4
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z2
+	VFMADD231PS  Z2, Z4, Z0
+	VMOVUPS      64(CX), Z3
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase89
+
+erased90:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS      (AX), Z7
+	VMULPS       Z7, Z5, Z7
+	VFNMADD231PS Z0, Z4, Z7
+	VMOVUPS      64(AX), Z8
+	VMULPS       Z8, Z5, Z8
+	VFNMADD231PS Z1, Z4, Z8
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys91
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys91:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed92
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed92:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows94
+
+row93:
+	VBROADCASTSS (R8), Z6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VMULPS       Z2, Z6, Z2
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS      Z2, (DX)
+	VFMADD231PS  Z2, Z5, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z3
+	VMULPS       Z3, Z6, Z3
+	VFMADD231PS  Z8, Z4, Z3
+	VMOVUPS      Z3, 64(DX)
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row93
+
+rows94:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds95
+	CMPQ         DX, $0x01
+	JEQ          streams96
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written97
+
+streams96:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written97
+
+adds95:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written97:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  296(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  304(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD98
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD98:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off99
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off99:
+stepped75:
+	CMPQ 80(SP), $0x00
+	JG   step73
+	ADDQ $+128, 192(SP)
+	SUBQ $+32, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide2
+
+wide2end:
+panels:
+main:
+	CMPQ  72(SP), $+32
+	JL    mainend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward100
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward100:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward101
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward101:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward102
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward102:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward103
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward103:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams105
+	MOVQ    $0x00000002, AX
+	JMP     mode104
+
+streams105:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode104
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode104
+	MOVQ  $0x00000001, AX
+
+mode104:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next106:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x01
+	JNE    others109
+	CMPQ   80(SP), $0x04
+	JL     apart110
+	CMPQ   224(SP), $0x00
+	JEQ    apart110
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart49
+	JNE    apart110
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart110
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart110
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1025,21 +10730,21 @@ next45:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment52:
+segment113:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched56
+	JL    fetched117
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched56
+	JLE   fetched117
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch57:
+fetch118:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -1051,175 +10756,262 @@ fetch57:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch57
+	JNZ        fetch118
 
-fetched56:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first53
-	MOVQ    88(SP), R11
-	CMPL    (R11), $0x3f800000
-	JNE     decays54
-	SUBQ    $0x02, R10
-	JL      odd59
-
-loop58:
+fetched117:
+	MOVQ         168(SP), R10
+	MOVQ         176(SP), R11
+	CMPQ         R11, R10
+	CMOVQLT      R11, R10
+	SUBQ         R10, R11
+	MOVQ         R11, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first114
+	MOVQ         88(SP), R11
+	CMPL         (R11), $0x3f800000
+	JNE          decays115
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS (AX)(BX*1), Z18
-	VFMADD231PS  Z22, Z18, Z16
-	VFMADD231PS  Z23, Z18, Z17
-	VBROADCASTSS (AX)(BX*2), Z18
-	VFMADD231PS  Z24, Z18, Z16
-	VFMADD231PS  Z25, Z18, Z17
-	VBROADCASTSS (AX)(SI*1), Z18
-	VFMADD231PS  Z26, Z18, Z16
-	VFMADD231PS  Z27, Z18, Z17
+	VMOVSS       (AX)(BX*1), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z22, Z19, Z16
+	VFMADD231PS  Z23, Z19, Z17
+	VBROADCASTSS (AX)(BX*2), Z30
+	VFMADD231PS  Z24, Z30, Z16
+	VFMADD231PS  Z25, Z30, Z17
+	VBROADCASTSS (AX)(SI*1), Z31
+	VFMADD231PS  Z26, Z31, Z16
+	VFMADD231PS  Z27, Z31, Z17
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
-	VBROADCASTSS (CX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (DI), Z19
-	VFMADD231PS  Z16, Z19, Z8
-	VFMADD231PS  Z17, Z19, Z9
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R10
+	JL           odd120
+
+loop119:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      64(DX), Z29
+	VBROADCASTSS 4(AX), Z18
+	VFMADD231PS  Z20, Z18, Z28
+	VFMADD231PS  Z21, Z18, Z29
+	VMOVSS       (CX), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z16, Z19, Z0
+	VFMADD231PS  Z17, Z19, Z1
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z16, Z30, Z8
+	VFMADD231PS  Z17, Z30, Z9
+	VBROADCASTSS 4(AX)(BX*1), Z31
+	VFMADD231PS  Z22, Z31, Z28
+	VFMADD231PS  Z23, Z31, Z29
 	VBROADCASTSS (CX)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (DI)(R8*1), Z19
+	VMOVSS       (DI)(R8*1), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z10
 	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS (CX)(BX*2), Z18
-	VFMADD231PS  Z16, Z18, Z4
-	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (DI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z12
-	VFMADD231PS  Z17, Z19, Z13
-	VBROADCASTSS (CX)(SI*1), Z18
-	VFMADD231PS  Z16, Z18, Z6
-	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (DI)(R9*1), Z19
-	VFMADD231PS  Z16, Z19, Z14
-	VFMADD231PS  Z17, Z19, Z15
+	VBROADCASTSS 4(AX)(BX*2), Z30
+	VFMADD231PS  Z24, Z30, Z28
+	VFMADD231PS  Z25, Z30, Z29
+	VBROADCASTSS (CX)(BX*2), Z31
+	VFMADD231PS  Z16, Z31, Z4
+	VFMADD231PS  Z17, Z31, Z5
+	VBROADCASTSS (DI)(R8*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VMOVSS       4(AX)(SI*1), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z26, Z19, Z28
+	VFMADD231PS  Z27, Z19, Z29
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z16, Z30, Z6
+	VFMADD231PS  Z17, Z30, Z7
+	VBROADCASTSS (DI)(R9*1), Z31
+	VFMADD231PS  Z16, Z31, Z14
+	VFMADD231PS  Z17, Z31, Z15
+	VMOVUPS      Z28, (DX)
+	VMOVUPS      Z29, 64(DX)
 	ADDQ         240(SP), DX
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
-	VBROADCASTSS 4(AX), Z18
+	VBROADCASTSS 8(AX), Z18
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS 4(AX)(BX*1), Z18
-	VFMADD231PS  Z22, Z18, Z16
-	VFMADD231PS  Z23, Z18, Z17
-	VBROADCASTSS 4(AX)(BX*2), Z18
-	VFMADD231PS  Z24, Z18, Z16
-	VFMADD231PS  Z25, Z18, Z17
-	VBROADCASTSS 4(AX)(SI*1), Z18
-	VFMADD231PS  Z26, Z18, Z16
-	VFMADD231PS  Z27, Z18, Z17
+	VMOVSS       4(CX), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z28, Z19, Z0
+	VFMADD231PS  Z29, Z19, Z1
+	VBROADCASTSS 4(DI), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 8(AX)(BX*1), Z31
+	VFMADD231PS  Z22, Z31, Z16
+	VFMADD231PS  Z23, Z31, Z17
+	VBROADCASTSS 4(CX)(BX*1), Z18
+	VFMADD231PS  Z28, Z18, Z2
+	VFMADD231PS  Z29, Z18, Z3
+	VMOVSS       4(DI)(R8*1), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z28, Z19, Z10
+	VFMADD231PS  Z29, Z19, Z11
+	VBROADCASTSS 8(AX)(BX*2), Z30
+	VFMADD231PS  Z24, Z30, Z16
+	VFMADD231PS  Z25, Z30, Z17
+	VBROADCASTSS 4(CX)(BX*2), Z31
+	VFMADD231PS  Z28, Z31, Z4
+	VFMADD231PS  Z29, Z31, Z5
+	VBROADCASTSS 4(DI)(R8*2), Z18
+	VFMADD231PS  Z28, Z18, Z12
+	VFMADD231PS  Z29, Z18, Z13
+	VMOVSS       8(AX)(SI*1), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z26, Z19, Z16
+	VFMADD231PS  Z27, Z19, Z17
+	VBROADCASTSS 4(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VFMADD231PS  Z29, Z30, Z7
+	VBROADCASTSS 4(DI)(R9*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
-	VBROADCASTSS 4(CX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS 4(DI), Z19
-	VFMADD231PS  Z16, Z19, Z8
-	VFMADD231PS  Z17, Z19, Z9
-	VBROADCASTSS 4(CX)(BX*1), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS 4(DI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z10
-	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS 4(CX)(BX*2), Z18
-	VFMADD231PS  Z16, Z18, Z4
-	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS 4(DI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z12
-	VFMADD231PS  Z17, Z19, Z13
-	VBROADCASTSS 4(CX)(SI*1), Z18
-	VFMADD231PS  Z16, Z18, Z6
-	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS 4(DI)(R9*1), Z19
-	VFMADD231PS  Z16, Z19, Z14
-	VFMADD231PS  Z17, Z19, Z15
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop58
+	JGE          loop119
 
-odd59:
+odd120:
 	ADDQ         $0x02, R10
-	JZ           rest55
-	VMOVUPS      (DX), Z16
-	VMOVUPS      64(DX), Z17
-	VBROADCASTSS (AX), Z18
-	VFMADD231PS  Z20, Z18, Z16
-	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS (AX)(BX*1), Z18
-	VFMADD231PS  Z22, Z18, Z16
-	VFMADD231PS  Z23, Z18, Z17
-	VBROADCASTSS (AX)(BX*2), Z18
-	VFMADD231PS  Z24, Z18, Z16
-	VFMADD231PS  Z25, Z18, Z17
-	VBROADCASTSS (AX)(SI*1), Z18
-	VFMADD231PS  Z26, Z18, Z16
-	VFMADD231PS  Z27, Z18, Z17
-	VMOVUPS      Z16, (DX)
-	VMOVUPS      Z17, 64(DX)
-	VBROADCASTSS (CX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (DI), Z19
-	VFMADD231PS  Z16, Z19, Z8
-	VFMADD231PS  Z17, Z19, Z9
+	JZ           last121
+	VMOVUPS      (DX), Z28
+	VMOVUPS      64(DX), Z29
+	VBROADCASTSS 4(AX), Z18
+	VFMADD231PS  Z20, Z18, Z28
+	VFMADD231PS  Z21, Z18, Z29
+	VMOVSS       (CX), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z16, Z19, Z0
+	VFMADD231PS  Z17, Z19, Z1
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z16, Z30, Z8
+	VFMADD231PS  Z17, Z30, Z9
+	VBROADCASTSS 4(AX)(BX*1), Z31
+	VFMADD231PS  Z22, Z31, Z28
+	VFMADD231PS  Z23, Z31, Z29
 	VBROADCASTSS (CX)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (DI)(R8*1), Z19
+	VMOVSS       (DI)(R8*1), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z10
 	VFMADD231PS  Z17, Z19, Z11
+	VBROADCASTSS 4(AX)(BX*2), Z30
+	VFMADD231PS  Z24, Z30, Z28
+	VFMADD231PS  Z25, Z30, Z29
+	VBROADCASTSS (CX)(BX*2), Z31
+	VFMADD231PS  Z16, Z31, Z4
+	VFMADD231PS  Z17, Z31, Z5
+	VBROADCASTSS (DI)(R8*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VMOVSS       4(AX)(SI*1), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z26, Z19, Z28
+	VFMADD231PS  Z27, Z19, Z29
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z16, Z30, Z6
+	VFMADD231PS  Z17, Z30, Z7
+	VBROADCASTSS (DI)(R9*1), Z31
+	VFMADD231PS  Z16, Z31, Z14
+	VFMADD231PS  Z17, Z31, Z15
+	VMOVUPS      Z28, (DX)
+	VMOVUPS      Z29, 64(DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z18
+	VFMADD231PS  Z28, Z18, Z0
+	VFMADD231PS  Z29, Z18, Z1
+	VMOVSS       4(DI), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z28, Z19, Z8
+	VFMADD231PS  Z29, Z19, Z9
+	VBROADCASTSS 4(CX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VFMADD231PS  Z29, Z30, Z3
+	VBROADCASTSS 4(DI)(R8*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 4(CX)(BX*2), Z18
+	VFMADD231PS  Z28, Z18, Z4
+	VFMADD231PS  Z29, Z18, Z5
+	VMOVSS       4(DI)(R8*2), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z28, Z19, Z12
+	VFMADD231PS  Z29, Z19, Z13
+	VBROADCASTSS 4(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VFMADD231PS  Z29, Z30, Z7
+	VBROADCASTSS 4(DI)(R9*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read122
+
+last121:
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VMOVSS       (DI), X19
+	VBROADCASTSS X19, Z19
+	VFMADD231PS  Z16, Z19, Z8
+	VFMADD231PS  Z17, Z19, Z9
+	VBROADCASTSS (CX)(BX*1), Z30
+	VFMADD231PS  Z16, Z30, Z2
+	VFMADD231PS  Z17, Z30, Z3
+	VBROADCASTSS (DI)(R8*1), Z31
+	VFMADD231PS  Z16, Z31, Z10
+	VFMADD231PS  Z17, Z31, Z11
 	VBROADCASTSS (CX)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (DI)(R8*2), Z19
+	VMOVSS       (DI)(R8*2), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z12
 	VFMADD231PS  Z17, Z19, Z13
-	VBROADCASTSS (CX)(SI*1), Z18
-	VFMADD231PS  Z16, Z18, Z6
-	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (DI)(R9*1), Z19
-	VFMADD231PS  Z16, Z19, Z14
-	VFMADD231PS  Z17, Z19, Z15
-	ADDQ         240(SP), DX
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z16, Z30, Z6
+	VFMADD231PS  Z17, Z30, Z7
+	VBROADCASTSS (DI)(R9*1), Z31
+	VFMADD231PS  Z16, Z31, Z14
+	VFMADD231PS  Z17, Z31, Z15
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest55
 
-decays54:
+read122:
+	JMP rest116
+
+decays115:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar60
+	JEQ   scalar123
 	TESTQ R11, R11
-	JNZ   keys61
+	JNZ   keys124
 
-scalar60:
+scalar123:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys61:
+keys124:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -1227,15 +11019,16 @@ keys61:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest55
+	JLE   rest116
 
-loop62:
+loop125:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS (AX)(BX*1), Z18
+	VMOVSS       (AX)(BX*1), X18
+	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z22, Z18, Z16
 	VFMADD231PS  Z23, Z18, Z17
 	VBROADCASTSS (AX)(BX*2), Z18
@@ -1252,7 +11045,8 @@ loop62:
 	VBROADCASTSS (CX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (DI), Z19
+	VMOVSS       (DI), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z8
 	VFMADD231PS  Z17, Z19, Z9
 	VBROADCASTSS (CX)(BX*1), Z18
@@ -1264,7 +11058,8 @@ loop62:
 	VBROADCASTSS (CX)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (DI)(R8*2), Z19
+	VMOVSS       (DI)(R8*2), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z12
 	VFMADD231PS  Z17, Z19, Z13
 	VBROADCASTSS (CX)(SI*1), Z18
@@ -1279,23 +11074,23 @@ loop62:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop62
-	JMP          rest55
+	JNZ          loop125
+	JMP          rest116
 
-first53:
+first114:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar63
+	JEQ   scalar126
 	TESTQ R11, R11
-	JNZ   keys64
+	JNZ   keys127
 
-scalar63:
+scalar126:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys64:
+keys127:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -1303,9 +11098,9 @@ keys64:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest55
+	JLE   rest116
 
-loop65:
+loop128:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (R11), Z19
@@ -1316,7 +11111,8 @@ loop65:
 	VBROADCASTSS (CX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (DI), Z19
+	VMOVSS       (DI), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z8
 	VFMADD231PS  Z17, Z19, Z9
 	VBROADCASTSS (CX)(BX*1), Z18
@@ -1328,7 +11124,8 @@ loop65:
 	VBROADCASTSS (CX)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (DI)(R8*2), Z19
+	VMOVSS       (DI)(R8*2), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z12
 	VFMADD231PS  Z17, Z19, Z13
 	VBROADCASTSS (CX)(SI*1), Z18
@@ -1343,11 +11140,11 @@ loop65:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop65
+	JNZ          loop128
 
-rest55:
+rest116:
 	CMPQ         176(SP), $0x00
-	JG           segment52
+	JG           segment113
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -1481,9 +11278,9 @@ rest55:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds66
+	JEQ          adds129
 	CMPQ         AX, $0x01
-	JEQ          streams67
+	JEQ          streams130
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -1503,9 +11300,9 @@ rest55:
 	VMOVUPS      Z14, (DX)
 	VMOVUPS      Z15, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written68
+	JMP          written131
 
-streams67:
+streams130:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -1525,9 +11322,9 @@ streams67:
 	VMOVNTPS Z14, (DX)
 	VMOVNTPS Z15, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written68
+	JMP      written131
 
-adds66:
+adds129:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -1564,7 +11361,7 @@ adds66:
 	VMOVUPS Z18, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written68:
+written131:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -1584,26 +11381,26 @@ written68:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD69
+	JZ     noD132
 	IMUL3Q $0x00000004, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD69:
+noD132:
 	SUBQ  $0x04, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off70
+	JL    off133
 	ADDQ  $0x04, AX
 	MOVQ  AX, 152(SP)
 
-off70:
+off133:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart49:
+apart110:
 	CMPQ  232(SP), $0x00
-	JEQ   taken51
+	JEQ   taken112
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
@@ -1611,15 +11408,16 @@ apart49:
 	MOVQ  296(BX), BX
 	LEAQ  (DX)(DX*2), SI
 	TESTQ BX, BX
-	JLE   rows72
+	JLE   rows135
 
-row71:
+row134:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS (AX)(DX*1), Z18
+	VMOVSS       (AX)(DX*1), X18
+	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z22, Z18, Z16
 	VFMADD231PS  Z23, Z18, Z17
 	VBROADCASTSS (AX)(DX*2), Z18
@@ -1633,36 +11431,36 @@ row71:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row71
+	JNZ          row134
 
-rows72:
+rows135:
 	MOVQ $0x00000000, 232(SP)
 
-taken51:
+taken112:
 	MOVQ $0x00000004, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record50
+	JEQ  record111
 	ADDQ $0x00000040, 224(SP)
 
-record50:
-	JMP single46
+record111:
+	JMP single107
 
-others48:
+others109:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others73
+	JNE    others136
 	CMPQ   80(SP), $0x03
-	JL     apart74
+	JL     apart137
 	CMPQ   224(SP), $0x00
-	JEQ    apart74
+	JEQ    apart137
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart74
+	JNE    apart137
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart74
+	JNE    apart137
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1699,21 +11497,21 @@ others48:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment77:
+segment140:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched81
+	JL    fetched144
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched81
+	JLE   fetched144
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch82:
+fetch145:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -1723,105 +11521,126 @@ fetch82:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch82
+	JNZ        fetch145
 
-fetched81:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first78
-	MOVQ    88(SP), R11
-	CMPL    (R11), $0x3f800000
-	JNE     decays79
-	SUBQ    $0x02, R10
-	JL      odd84
-
-loop83:
+fetched144:
+	MOVQ         168(SP), R10
+	MOVQ         176(SP), R11
+	CMPQ         R11, R10
+	CMOVQLT      R11, R10
+	SUBQ         R10, R11
+	MOVQ         R11, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first141
+	MOVQ         88(SP), R11
+	CMPL         (R11), $0x3f800000
+	JNE          decays142
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (AX), Z20
 	VFMADD231PS  Z22, Z20, Z18
 	VFMADD231PS  Z23, Z20, Z19
-	VBROADCASTSS (AX)(BX*1), Z20
-	VFMADD231PS  Z24, Z20, Z18
-	VFMADD231PS  Z25, Z20, Z19
-	VBROADCASTSS (AX)(BX*2), Z20
-	VFMADD231PS  Z26, Z20, Z18
-	VFMADD231PS  Z27, Z20, Z19
+	VMOVSS       (AX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z24, Z21, Z18
+	VFMADD231PS  Z25, Z21, Z19
+	VBROADCASTSS (AX)(BX*2), Z30
+	VFMADD231PS  Z26, Z30, Z18
+	VFMADD231PS  Z27, Z30, Z19
 	VMOVUPS      Z18, (DX)
 	VMOVUPS      Z19, 64(DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R10
+	JL           odd147
+
+loop146:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      64(DX), Z29
+	VBROADCASTSS 4(AX), Z31
+	VFMADD231PS  Z22, Z31, Z28
+	VFMADD231PS  Z23, Z31, Z29
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z18, Z20, Z0
 	VFMADD231PS  Z19, Z20, Z1
-	VBROADCASTSS (SI), Z21
+	VMOVSS       (SI), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z6
 	VFMADD231PS  Z19, Z21, Z7
-	VBROADCASTSS (SI)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z8
-	VFMADD231PS  Z19, Z21, Z9
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z8
+	VFMADD231PS  Z19, Z30, Z9
+	VBROADCASTSS 4(AX)(BX*1), Z31
+	VFMADD231PS  Z24, Z31, Z28
+	VFMADD231PS  Z25, Z31, Z29
 	VBROADCASTSS (CX)(BX*1), Z20
 	VFMADD231PS  Z18, Z20, Z2
 	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R9), Z21
+	VMOVSS       (R9), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z10
 	VFMADD231PS  Z19, Z21, Z11
-	VBROADCASTSS (R9)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z12
-	VFMADD231PS  Z19, Z21, Z13
+	VBROADCASTSS (R9)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z12
+	VFMADD231PS  Z19, Z30, Z13
+	VBROADCASTSS 4(AX)(BX*2), Z31
+	VFMADD231PS  Z26, Z31, Z28
+	VFMADD231PS  Z27, Z31, Z29
 	VBROADCASTSS (CX)(BX*2), Z20
 	VFMADD231PS  Z18, Z20, Z4
 	VFMADD231PS  Z19, Z20, Z5
-	VBROADCASTSS (DI), Z21
+	VMOVSS       (DI), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z14
 	VFMADD231PS  Z19, Z21, Z15
-	VBROADCASTSS (DI)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z16
-	VFMADD231PS  Z19, Z21, Z17
+	VBROADCASTSS (DI)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z16
+	VFMADD231PS  Z19, Z30, Z17
+	VMOVUPS      Z28, (DX)
+	VMOVUPS      Z29, 64(DX)
 	ADDQ         240(SP), DX
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
-	VBROADCASTSS 4(AX), Z20
-	VFMADD231PS  Z22, Z20, Z18
-	VFMADD231PS  Z23, Z20, Z19
-	VBROADCASTSS 4(AX)(BX*1), Z20
-	VFMADD231PS  Z24, Z20, Z18
-	VFMADD231PS  Z25, Z20, Z19
-	VBROADCASTSS 4(AX)(BX*2), Z20
-	VFMADD231PS  Z26, Z20, Z18
-	VFMADD231PS  Z27, Z20, Z19
+	VBROADCASTSS 8(AX), Z31
+	VFMADD231PS  Z22, Z31, Z18
+	VFMADD231PS  Z23, Z31, Z19
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z28, Z20, Z0
+	VFMADD231PS  Z29, Z20, Z1
+	VMOVSS       4(SI), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z28, Z21, Z6
+	VFMADD231PS  Z29, Z21, Z7
+	VBROADCASTSS 4(SI)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 8(AX)(BX*1), Z31
+	VFMADD231PS  Z24, Z31, Z18
+	VFMADD231PS  Z25, Z31, Z19
+	VBROADCASTSS 4(CX)(BX*1), Z20
+	VFMADD231PS  Z28, Z20, Z2
+	VFMADD231PS  Z29, Z20, Z3
+	VMOVSS       4(R9), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z28, Z21, Z10
+	VFMADD231PS  Z29, Z21, Z11
+	VBROADCASTSS 4(R9)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 8(AX)(BX*2), Z31
+	VFMADD231PS  Z26, Z31, Z18
+	VFMADD231PS  Z27, Z31, Z19
+	VBROADCASTSS 4(CX)(BX*2), Z20
+	VFMADD231PS  Z28, Z20, Z4
+	VFMADD231PS  Z29, Z20, Z5
+	VMOVSS       4(DI), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z28, Z21, Z14
+	VFMADD231PS  Z29, Z21, Z15
+	VBROADCASTSS 4(DI)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
 	VMOVUPS      Z18, (DX)
 	VMOVUPS      Z19, 64(DX)
-	VBROADCASTSS 4(CX), Z20
-	VFMADD231PS  Z18, Z20, Z0
-	VFMADD231PS  Z19, Z20, Z1
-	VBROADCASTSS 4(SI), Z21
-	VFMADD231PS  Z18, Z21, Z6
-	VFMADD231PS  Z19, Z21, Z7
-	VBROADCASTSS 4(SI)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z8
-	VFMADD231PS  Z19, Z21, Z9
-	VBROADCASTSS 4(CX)(BX*1), Z20
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS 4(R9), Z21
-	VFMADD231PS  Z18, Z21, Z10
-	VFMADD231PS  Z19, Z21, Z11
-	VBROADCASTSS 4(R9)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z12
-	VFMADD231PS  Z19, Z21, Z13
-	VBROADCASTSS 4(CX)(BX*2), Z20
-	VFMADD231PS  Z18, Z20, Z4
-	VFMADD231PS  Z19, Z20, Z5
-	VBROADCASTSS 4(DI), Z21
-	VFMADD231PS  Z18, Z21, Z14
-	VFMADD231PS  Z19, Z21, Z15
-	VBROADCASTSS 4(DI)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z16
-	VFMADD231PS  Z19, Z21, Z17
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R9
@@ -1829,73 +11648,144 @@ loop83:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop83
+	JGE          loop146
 
-odd84:
+odd147:
 	ADDQ         $0x02, R10
-	JZ           rest80
-	VMOVUPS      (DX), Z18
-	VMOVUPS      64(DX), Z19
-	VBROADCASTSS (AX), Z20
-	VFMADD231PS  Z22, Z20, Z18
-	VFMADD231PS  Z23, Z20, Z19
-	VBROADCASTSS (AX)(BX*1), Z20
-	VFMADD231PS  Z24, Z20, Z18
-	VFMADD231PS  Z25, Z20, Z19
-	VBROADCASTSS (AX)(BX*2), Z20
-	VFMADD231PS  Z26, Z20, Z18
-	VFMADD231PS  Z27, Z20, Z19
-	VMOVUPS      Z18, (DX)
-	VMOVUPS      Z19, 64(DX)
+	JZ           last148
+	VMOVUPS      (DX), Z28
+	VMOVUPS      64(DX), Z29
+	VBROADCASTSS 4(AX), Z31
+	VFMADD231PS  Z22, Z31, Z28
+	VFMADD231PS  Z23, Z31, Z29
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z18, Z20, Z0
 	VFMADD231PS  Z19, Z20, Z1
-	VBROADCASTSS (SI), Z21
+	VMOVSS       (SI), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z6
 	VFMADD231PS  Z19, Z21, Z7
-	VBROADCASTSS (SI)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z8
-	VFMADD231PS  Z19, Z21, Z9
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z8
+	VFMADD231PS  Z19, Z30, Z9
+	VBROADCASTSS 4(AX)(BX*1), Z31
+	VFMADD231PS  Z24, Z31, Z28
+	VFMADD231PS  Z25, Z31, Z29
 	VBROADCASTSS (CX)(BX*1), Z20
 	VFMADD231PS  Z18, Z20, Z2
 	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R9), Z21
+	VMOVSS       (R9), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z10
 	VFMADD231PS  Z19, Z21, Z11
-	VBROADCASTSS (R9)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z12
-	VFMADD231PS  Z19, Z21, Z13
+	VBROADCASTSS (R9)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z12
+	VFMADD231PS  Z19, Z30, Z13
+	VBROADCASTSS 4(AX)(BX*2), Z31
+	VFMADD231PS  Z26, Z31, Z28
+	VFMADD231PS  Z27, Z31, Z29
 	VBROADCASTSS (CX)(BX*2), Z20
 	VFMADD231PS  Z18, Z20, Z4
 	VFMADD231PS  Z19, Z20, Z5
-	VBROADCASTSS (DI), Z21
+	VMOVSS       (DI), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z14
 	VFMADD231PS  Z19, Z21, Z15
-	VBROADCASTSS (DI)(R8*1), Z21
-	VFMADD231PS  Z18, Z21, Z16
-	VFMADD231PS  Z19, Z21, Z17
+	VBROADCASTSS (DI)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z16
+	VFMADD231PS  Z19, Z30, Z17
+	VMOVUPS      Z28, (DX)
+	VMOVUPS      Z29, 64(DX)
 	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z0
+	VFMADD231PS  Z29, Z31, Z1
+	VBROADCASTSS 4(SI), Z20
+	VFMADD231PS  Z28, Z20, Z6
+	VFMADD231PS  Z29, Z20, Z7
+	VMOVSS       4(SI)(R8*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z28, Z21, Z8
+	VFMADD231PS  Z29, Z21, Z9
+	VBROADCASTSS 4(CX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VFMADD231PS  Z29, Z30, Z3
+	VBROADCASTSS 4(R9), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 4(R9)(R8*1), Z20
+	VFMADD231PS  Z28, Z20, Z12
+	VFMADD231PS  Z29, Z20, Z13
+	VMOVSS       4(CX)(BX*2), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z28, Z21, Z4
+	VFMADD231PS  Z29, Z21, Z5
+	VBROADCASTSS 4(DI), Z30
+	VFMADD231PS  Z28, Z30, Z14
+	VFMADD231PS  Z29, Z30, Z15
+	VBROADCASTSS 4(DI)(R8*1), Z31
+	VFMADD231PS  Z28, Z31, Z16
+	VFMADD231PS  Z29, Z31, Z17
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, R9
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read149
+
+last148:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VMOVSS       (SI), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z18, Z30, Z8
+	VFMADD231PS  Z19, Z30, Z9
+	VBROADCASTSS (CX)(BX*1), Z31
+	VFMADD231PS  Z18, Z31, Z2
+	VFMADD231PS  Z19, Z31, Z3
+	VBROADCASTSS (R9), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VMOVSS       (R9)(R8*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z12
+	VFMADD231PS  Z19, Z21, Z13
+	VBROADCASTSS (CX)(BX*2), Z30
+	VFMADD231PS  Z18, Z30, Z4
+	VFMADD231PS  Z19, Z30, Z5
+	VBROADCASTSS (DI), Z31
+	VFMADD231PS  Z18, Z31, Z14
+	VFMADD231PS  Z19, Z31, Z15
+	VBROADCASTSS (DI)(R8*1), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest80
 
-decays79:
+read149:
+	JMP rest143
+
+decays142:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar85
+	JEQ   scalar150
 	TESTQ R11, R11
-	JNZ   keys86
+	JNZ   keys151
 
-scalar85:
+scalar150:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys86:
+keys151:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -1903,12 +11793,13 @@ keys86:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest80
+	JLE   rest143
 
-loop87:
+loop152:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
-	VBROADCASTSS (AX), Z20
+	VMOVSS       (AX), X20
+	VBROADCASTSS X20, Z20
 	VFMADD231PS  Z22, Z20, Z18
 	VFMADD231PS  Z23, Z20, Z19
 	VBROADCASTSS (AX)(BX*1), Z20
@@ -1925,7 +11816,8 @@ loop87:
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z18, Z20, Z0
 	VFMADD231PS  Z19, Z20, Z1
-	VBROADCASTSS (SI), Z21
+	VMOVSS       (SI), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z6
 	VFMADD231PS  Z19, Z21, Z7
 	VBROADCASTSS (SI)(R8*1), Z21
@@ -1937,7 +11829,8 @@ loop87:
 	VBROADCASTSS (R9), Z21
 	VFMADD231PS  Z18, Z21, Z10
 	VFMADD231PS  Z19, Z21, Z11
-	VBROADCASTSS (R9)(R8*1), Z21
+	VMOVSS       (R9)(R8*1), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z12
 	VFMADD231PS  Z19, Z21, Z13
 	VBROADCASTSS (CX)(BX*2), Z20
@@ -1957,23 +11850,23 @@ loop87:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop87
-	JMP          rest80
+	JNZ          loop152
+	JMP          rest143
 
-first78:
+first141:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar88
+	JEQ   scalar153
 	TESTQ R11, R11
-	JNZ   keys89
+	JNZ   keys154
 
-scalar88:
+scalar153:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys89:
+keys154:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -1981,9 +11874,9 @@ keys89:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest80
+	JLE   rest143
 
-loop90:
+loop155:
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (R11), Z21
@@ -1991,7 +11884,8 @@ loop90:
 	VMULPS       Z19, Z21, Z19
 	VMOVUPS      Z18, (DX)
 	VMOVUPS      Z19, 64(DX)
-	VBROADCASTSS (CX), Z20
+	VMOVSS       (CX), X20
+	VBROADCASTSS X20, Z20
 	VFMADD231PS  Z18, Z20, Z0
 	VFMADD231PS  Z19, Z20, Z1
 	VBROADCASTSS (SI), Z21
@@ -2003,7 +11897,8 @@ loop90:
 	VBROADCASTSS (CX)(BX*1), Z20
 	VFMADD231PS  Z18, Z20, Z2
 	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R9), Z21
+	VMOVSS       (R9), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z10
 	VFMADD231PS  Z19, Z21, Z11
 	VBROADCASTSS (R9)(R8*1), Z21
@@ -2015,7 +11910,8 @@ loop90:
 	VBROADCASTSS (DI), Z21
 	VFMADD231PS  Z18, Z21, Z14
 	VFMADD231PS  Z19, Z21, Z15
-	VBROADCASTSS (DI)(R8*1), Z21
+	VMOVSS       (DI)(R8*1), X21
+	VBROADCASTSS X21, Z21
 	VFMADD231PS  Z18, Z21, Z16
 	VFMADD231PS  Z19, Z21, Z17
 	ADDQ         240(SP), DX
@@ -2026,11 +11922,11 @@ loop90:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop90
+	JNZ          loop155
 
-rest80:
+rest143:
 	CMPQ         176(SP), $0x00
-	JG           segment77
+	JG           segment140
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -2154,9 +12050,9 @@ rest80:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds91
+	JEQ          adds156
 	CMPQ         AX, $0x01
-	JEQ          streams92
+	JEQ          streams157
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -2190,9 +12086,9 @@ rest80:
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written93
+	JMP          written158
 
-streams92:
+streams157:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -2226,9 +12122,9 @@ streams92:
 	VMOVNTPS Z16, (DX)
 	VMOVNTPS Z17, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written93
+	JMP      written158
 
-adds91:
+adds156:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -2287,7 +12183,7 @@ adds91:
 	VMOVUPS Z20, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written93:
+written158:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -2307,35 +12203,35 @@ written93:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD94
+	JZ     noD159
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD94:
+noD159:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off95
+	JL    off160
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off95:
+off160:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart74:
+apart137:
 	CMPQ  232(SP), $0x00
-	JEQ   taken76
+	JEQ   taken139
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows97
+	JLE   rows162
 
-row96:
+row161:
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VBROADCASTSS (AX), Z20
@@ -2352,33 +12248,33 @@ row96:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row96
+	JNZ          row161
 
-rows97:
+rows162:
 	MOVQ $0x00000000, 232(SP)
 
-taken76:
+taken139:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record75
+	JEQ  record138
 	ADDQ $0x00000040, 224(SP)
 
-record75:
-	JMP single46
+record138:
+	JMP single107
 
-others73:
+others136:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x03
-	JNE    others98
+	JNE    others163
 	CMPQ   80(SP), $0x02
-	JL     apart99
+	JL     apart164
 	CMPQ   224(SP), $0x00
-	JEQ    apart99
+	JEQ    apart164
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart99
+	JNE    apart164
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2412,21 +12308,21 @@ others73:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment102:
+segment167:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched106
+	JL    fetched171
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched106
+	JLE   fetched171
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch107:
+fetch172:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -2434,159 +12330,239 @@ fetch107:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch107
+	JNZ        fetch172
 
-fetched106:
-	MOVQ    168(SP), R9
-	MOVQ    176(SP), R10
-	CMPQ    R10, R9
-	CMOVQLT R10, R9
-	SUBQ    R9, R10
-	MOVQ    R10, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first103
-	MOVQ    88(SP), R10
-	CMPL    (R10), $0x3f800000
-	JNE     decays104
-	SUBQ    $0x02, R9
-	JL      odd109
-
-loop108:
+fetched171:
+	MOVQ         168(SP), R9
+	MOVQ         176(SP), R10
+	CMPQ         R10, R9
+	CMOVQLT      R10, R9
+	SUBQ         R9, R10
+	MOVQ         R10, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first168
+	MOVQ         88(SP), R10
+	CMPL         (R10), $0x3f800000
+	JNE          decays169
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
-	VBROADCASTSS (AX), Z18
+	VMOVSS       (AX), X18
+	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS (AX)(BX*1), Z18
-	VFMADD231PS  Z22, Z18, Z16
-	VFMADD231PS  Z23, Z18, Z17
+	VBROADCASTSS (AX)(BX*1), Z19
+	VFMADD231PS  Z22, Z19, Z16
+	VFMADD231PS  Z23, Z19, Z17
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
-	VBROADCASTSS (CX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (SI), Z19
-	VFMADD231PS  Z16, Z19, Z4
-	VFMADD231PS  Z17, Z19, Z5
-	VBROADCASTSS (SI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z6
-	VFMADD231PS  Z17, Z19, Z7
-	VBROADCASTSS (SI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z8
-	VFMADD231PS  Z17, Z19, Z9
-	VBROADCASTSS (CX)(BX*1), Z18
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R9
+	JL           odd174
+
+loop173:
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS 4(AX), Z26
+	VFMADD231PS  Z20, Z26, Z24
+	VFMADD231PS  Z21, Z26, Z25
+	VBROADCASTSS (CX), Z27
+	VFMADD231PS  Z16, Z27, Z0
+	VFMADD231PS  Z17, Z27, Z1
+	VMOVSS       (SI), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z16, Z28, Z4
+	VFMADD231PS  Z17, Z28, Z5
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS  Z16, Z29, Z6
+	VFMADD231PS  Z17, Z29, Z7
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS  Z16, Z30, Z8
+	VFMADD231PS  Z17, Z30, Z9
+	VBROADCASTSS 4(AX)(BX*1), Z31
+	VFMADD231PS  Z22, Z31, Z24
+	VFMADD231PS  Z23, Z31, Z25
+	VMOVSS       (CX)(BX*1), X18
+	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z3
 	VBROADCASTSS (DI), Z19
 	VFMADD231PS  Z16, Z19, Z10
 	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS (DI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z12
-	VFMADD231PS  Z17, Z19, Z13
-	VBROADCASTSS (DI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z14
-	VFMADD231PS  Z17, Z19, Z15
+	VBROADCASTSS (DI)(R8*1), Z26
+	VFMADD231PS  Z16, Z26, Z12
+	VFMADD231PS  Z17, Z26, Z13
+	VBROADCASTSS (DI)(R8*2), Z27
+	VFMADD231PS  Z16, Z27, Z14
+	VFMADD231PS  Z17, Z27, Z15
+	VMOVUPS      Z24, (DX)
+	VMOVUPS      Z25, 64(DX)
 	ADDQ         240(SP), DX
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
-	VBROADCASTSS 4(AX), Z18
-	VFMADD231PS  Z20, Z18, Z16
-	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS 4(AX)(BX*1), Z18
-	VFMADD231PS  Z22, Z18, Z16
-	VFMADD231PS  Z23, Z18, Z17
+	VMOVSS       8(AX), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z20, Z28, Z16
+	VFMADD231PS  Z21, Z28, Z17
+	VBROADCASTSS 4(CX), Z29
+	VFMADD231PS  Z24, Z29, Z0
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS 4(SI), Z30
+	VFMADD231PS  Z24, Z30, Z4
+	VFMADD231PS  Z25, Z30, Z5
+	VBROADCASTSS 4(SI)(R8*1), Z31
+	VFMADD231PS  Z24, Z31, Z6
+	VFMADD231PS  Z25, Z31, Z7
+	VMOVSS       4(SI)(R8*2), X18
+	VBROADCASTSS X18, Z18
+	VFMADD231PS  Z24, Z18, Z8
+	VFMADD231PS  Z25, Z18, Z9
+	VBROADCASTSS 8(AX)(BX*1), Z19
+	VFMADD231PS  Z22, Z19, Z16
+	VFMADD231PS  Z23, Z19, Z17
+	VBROADCASTSS 4(CX)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 4(DI), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VMOVSS       4(DI)(R8*1), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS 4(DI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
 	VMOVUPS      Z16, (DX)
 	VMOVUPS      Z17, 64(DX)
-	VBROADCASTSS 4(CX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS 4(SI), Z19
-	VFMADD231PS  Z16, Z19, Z4
-	VFMADD231PS  Z17, Z19, Z5
-	VBROADCASTSS 4(SI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z6
-	VFMADD231PS  Z17, Z19, Z7
-	VBROADCASTSS 4(SI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z8
-	VFMADD231PS  Z17, Z19, Z9
-	VBROADCASTSS 4(CX)(BX*1), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS 4(DI), Z19
-	VFMADD231PS  Z16, Z19, Z10
-	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS 4(DI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z12
-	VFMADD231PS  Z17, Z19, Z13
-	VBROADCASTSS 4(DI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z14
-	VFMADD231PS  Z17, Z19, Z15
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop108
+	JGE          loop173
 
-odd109:
+odd174:
 	ADDQ         $0x02, R9
-	JZ           rest105
-	VMOVUPS      (DX), Z16
-	VMOVUPS      64(DX), Z17
-	VBROADCASTSS (AX), Z18
-	VFMADD231PS  Z20, Z18, Z16
-	VFMADD231PS  Z21, Z18, Z17
-	VBROADCASTSS (AX)(BX*1), Z18
-	VFMADD231PS  Z22, Z18, Z16
-	VFMADD231PS  Z23, Z18, Z17
-	VMOVUPS      Z16, (DX)
-	VMOVUPS      Z17, 64(DX)
-	VBROADCASTSS (CX), Z18
+	JZ           last175
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS 4(AX), Z30
+	VFMADD231PS  Z20, Z30, Z24
+	VFMADD231PS  Z21, Z30, Z25
+	VBROADCASTSS (CX), Z31
+	VFMADD231PS  Z16, Z31, Z0
+	VFMADD231PS  Z17, Z31, Z1
+	VMOVSS       (SI), X18
+	VBROADCASTSS X18, Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (SI)(R8*1), Z19
+	VFMADD231PS  Z16, Z19, Z6
+	VFMADD231PS  Z17, Z19, Z7
+	VBROADCASTSS (SI)(R8*2), Z26
+	VFMADD231PS  Z16, Z26, Z8
+	VFMADD231PS  Z17, Z26, Z9
+	VBROADCASTSS 4(AX)(BX*1), Z27
+	VFMADD231PS  Z22, Z27, Z24
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVSS       (CX)(BX*1), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z16, Z28, Z2
+	VFMADD231PS  Z17, Z28, Z3
+	VBROADCASTSS (DI), Z29
+	VFMADD231PS  Z16, Z29, Z10
+	VFMADD231PS  Z17, Z29, Z11
+	VBROADCASTSS (DI)(R8*1), Z30
+	VFMADD231PS  Z16, Z30, Z12
+	VFMADD231PS  Z17, Z30, Z13
+	VBROADCASTSS (DI)(R8*2), Z31
+	VFMADD231PS  Z16, Z31, Z14
+	VFMADD231PS  Z17, Z31, Z15
+	VMOVUPS      Z24, (DX)
+	VMOVUPS      Z25, 64(DX)
+	ADDQ         240(SP), DX
+	VMOVSS       4(CX), X18
+	VBROADCASTSS X18, Z18
+	VFMADD231PS  Z24, Z18, Z0
+	VFMADD231PS  Z25, Z18, Z1
+	VBROADCASTSS 4(SI), Z19
+	VFMADD231PS  Z24, Z19, Z4
+	VFMADD231PS  Z25, Z19, Z5
+	VBROADCASTSS 4(SI)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 4(SI)(R8*2), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VMOVSS       4(CX)(BX*1), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS 4(DI), Z29
+	VFMADD231PS  Z24, Z29, Z10
+	VFMADD231PS  Z25, Z29, Z11
+	VBROADCASTSS 4(DI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VBROADCASTSS 4(DI)(R8*2), Z31
+	VFMADD231PS  Z24, Z31, Z14
+	VFMADD231PS  Z25, Z31, Z15
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read176
+
+last175:
+	VMOVSS       (CX), X18
+	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
 	VBROADCASTSS (SI), Z19
 	VFMADD231PS  Z16, Z19, Z4
 	VFMADD231PS  Z17, Z19, Z5
-	VBROADCASTSS (SI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z6
-	VFMADD231PS  Z17, Z19, Z7
-	VBROADCASTSS (SI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z8
-	VFMADD231PS  Z17, Z19, Z9
-	VBROADCASTSS (CX)(BX*1), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (DI), Z19
-	VFMADD231PS  Z16, Z19, Z10
-	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS (DI)(R8*1), Z19
-	VFMADD231PS  Z16, Z19, Z12
-	VFMADD231PS  Z17, Z19, Z13
-	VBROADCASTSS (DI)(R8*2), Z19
-	VFMADD231PS  Z16, Z19, Z14
-	VFMADD231PS  Z17, Z19, Z15
-	ADDQ         240(SP), DX
+	VBROADCASTSS (SI)(R8*1), Z26
+	VFMADD231PS  Z16, Z26, Z6
+	VFMADD231PS  Z17, Z26, Z7
+	VBROADCASTSS (SI)(R8*2), Z27
+	VFMADD231PS  Z16, Z27, Z8
+	VFMADD231PS  Z17, Z27, Z9
+	VMOVSS       (CX)(BX*1), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z16, Z28, Z2
+	VFMADD231PS  Z17, Z28, Z3
+	VBROADCASTSS (DI), Z29
+	VFMADD231PS  Z16, Z29, Z10
+	VFMADD231PS  Z17, Z29, Z11
+	VBROADCASTSS (DI)(R8*1), Z30
+	VFMADD231PS  Z16, Z30, Z12
+	VFMADD231PS  Z17, Z30, Z13
+	VBROADCASTSS (DI)(R8*2), Z31
+	VFMADD231PS  Z16, Z31, Z14
+	VFMADD231PS  Z17, Z31, Z15
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest105
 
-decays104:
+read176:
+	JMP rest170
+
+decays169:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar110
+	JEQ   scalar177
 	TESTQ R10, R10
-	JNZ   keys111
+	JNZ   keys178
 
-scalar110:
+scalar177:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys111:
+keys178:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -2594,12 +12570,13 @@ keys111:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest105
+	JLE   rest170
 
-loop112:
+loop179:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
-	VBROADCASTSS (AX), Z18
+	VMOVSS       (AX), X18
+	VBROADCASTSS X18, Z18
 	VFMADD231PS  Z20, Z18, Z16
 	VFMADD231PS  Z21, Z18, Z17
 	VBROADCASTSS (AX)(BX*1), Z18
@@ -2616,7 +12593,8 @@ loop112:
 	VBROADCASTSS (SI), Z19
 	VFMADD231PS  Z16, Z19, Z4
 	VFMADD231PS  Z17, Z19, Z5
-	VBROADCASTSS (SI)(R8*1), Z19
+	VMOVSS       (SI)(R8*1), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z6
 	VFMADD231PS  Z17, Z19, Z7
 	VBROADCASTSS (SI)(R8*2), Z19
@@ -2628,7 +12606,8 @@ loop112:
 	VBROADCASTSS (DI), Z19
 	VFMADD231PS  Z16, Z19, Z10
 	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS (DI)(R8*1), Z19
+	VMOVSS       (DI)(R8*1), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z12
 	VFMADD231PS  Z17, Z19, Z13
 	VBROADCASTSS (DI)(R8*2), Z19
@@ -2641,23 +12620,23 @@ loop112:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop112
-	JMP          rest105
+	JNZ          loop179
+	JMP          rest170
 
-first103:
+first168:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar113
+	JEQ   scalar180
 	TESTQ R10, R10
-	JNZ   keys114
+	JNZ   keys181
 
-scalar113:
+scalar180:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys114:
+keys181:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -2665,9 +12644,9 @@ keys114:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest105
+	JLE   rest170
 
-loop115:
+loop182:
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (R10), Z19
@@ -2681,7 +12660,8 @@ loop115:
 	VBROADCASTSS (SI), Z19
 	VFMADD231PS  Z16, Z19, Z4
 	VFMADD231PS  Z17, Z19, Z5
-	VBROADCASTSS (SI)(R8*1), Z19
+	VMOVSS       (SI)(R8*1), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z6
 	VFMADD231PS  Z17, Z19, Z7
 	VBROADCASTSS (SI)(R8*2), Z19
@@ -2693,7 +12673,8 @@ loop115:
 	VBROADCASTSS (DI), Z19
 	VFMADD231PS  Z16, Z19, Z10
 	VFMADD231PS  Z17, Z19, Z11
-	VBROADCASTSS (DI)(R8*1), Z19
+	VMOVSS       (DI)(R8*1), X19
+	VBROADCASTSS X19, Z19
 	VFMADD231PS  Z16, Z19, Z12
 	VFMADD231PS  Z17, Z19, Z13
 	VBROADCASTSS (DI)(R8*2), Z19
@@ -2706,11 +12687,11 @@ loop115:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop115
+	JNZ          loop182
 
-rest105:
+rest170:
 	CMPQ         176(SP), $0x00
-	JG           segment102
+	JG           segment167
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -2804,9 +12785,9 @@ rest105:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds116
+	JEQ          adds183
 	CMPQ         AX, $0x01
-	JEQ          streams117
+	JEQ          streams184
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -2842,9 +12823,9 @@ rest105:
 	VMOVUPS      Z14, (DX)
 	VMOVUPS      Z15, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written118
+	JMP          written185
 
-streams117:
+streams184:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -2880,9 +12861,9 @@ streams117:
 	VMOVNTPS Z14, (DX)
 	VMOVNTPS Z15, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written118
+	JMP      written185
 
-adds116:
+adds183:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -2943,7 +12924,7 @@ adds116:
 	VMOVUPS Z18, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written118:
+written185:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -2963,35 +12944,35 @@ written118:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD119
+	JZ     noD186
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD119:
+noD186:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off120
+	JL    off187
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off120:
+off187:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart99:
+apart164:
 	CMPQ  232(SP), $0x00
-	JEQ   taken101
+	JEQ   taken166
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows122
+	JLE   rows189
 
-row121:
+row188:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -3005,33 +12986,33 @@ row121:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row121
+	JNZ          row188
 
-rows122:
+rows189:
 	MOVQ $0x00000000, 232(SP)
 
-taken101:
+taken166:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record100
+	JEQ  record165
 	ADDQ $0x00000040, 224(SP)
 
-record100:
-	JMP single46
+record165:
+	JMP single107
 
-others98:
+others163:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x04
-	JNE    others123
+	JNE    others190
 	CMPQ   80(SP), $0x02
-	JL     apart124
+	JL     apart191
 	CMPQ   224(SP), $0x00
-	JEQ    apart124
+	JEQ    apart191
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart124
+	JNE    apart191
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3070,21 +13051,21 @@ others98:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment127:
+segment194:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched131
+	JL    fetched198
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched131
+	JLE   fetched198
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch132:
+fetch199:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -3092,177 +13073,272 @@ fetch132:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch132
+	JNZ        fetch199
 
-fetched131:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first128
-	MOVQ    88(SP), R11
-	CMPL    (R11), $0x3f800000
-	JNE     decays129
-	SUBQ    $0x02, R10
-	JL      odd134
-
-loop133:
+fetched198:
+	MOVQ         168(SP), R10
+	MOVQ         176(SP), R11
+	CMPQ         R11, R10
+	CMOVQLT      R11, R10
+	SUBQ         R10, R11
+	MOVQ         R11, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first195
+	MOVQ         88(SP), R11
+	CMPL         (R11), $0x3f800000
+	JNE          decays196
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
-	VBROADCASTSS (AX), Z22
+	VMOVSS       (AX), X22
+	VBROADCASTSS X22, Z22
 	VFMADD231PS  Z24, Z22, Z20
 	VFMADD231PS  Z25, Z22, Z21
-	VBROADCASTSS (AX)(BX*1), Z22
-	VFMADD231PS  Z26, Z22, Z20
-	VFMADD231PS  Z27, Z22, Z21
+	VBROADCASTSS (AX)(BX*1), Z23
+	VFMADD231PS  Z26, Z23, Z20
+	VFMADD231PS  Z27, Z23, Z21
 	VMOVUPS      Z20, (DX)
 	VMOVUPS      Z21, 64(DX)
-	VBROADCASTSS (CX), Z22
-	VFMADD231PS  Z20, Z22, Z0
-	VFMADD231PS  Z21, Z22, Z1
-	VBROADCASTSS (SI), Z23
-	VFMADD231PS  Z20, Z23, Z4
-	VFMADD231PS  Z21, Z23, Z5
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R10
+	JL           odd201
+
+loop200:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      64(DX), Z29
+	VBROADCASTSS 4(AX), Z30
+	VFMADD231PS  Z24, Z30, Z28
+	VFMADD231PS  Z25, Z30, Z29
+	VBROADCASTSS (CX), Z31
+	VFMADD231PS  Z20, Z31, Z0
+	VFMADD231PS  Z21, Z31, Z1
+	VMOVSS       (SI), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
 	VBROADCASTSS (SI)(R8*1), Z23
 	VFMADD231PS  Z20, Z23, Z6
 	VFMADD231PS  Z21, Z23, Z7
-	VBROADCASTSS (SI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z8
-	VFMADD231PS  Z21, Z23, Z9
-	VBROADCASTSS (SI)(R9*1), Z23
-	VFMADD231PS  Z20, Z23, Z10
-	VFMADD231PS  Z21, Z23, Z11
-	VBROADCASTSS (CX)(BX*1), Z22
-	VFMADD231PS  Z20, Z22, Z2
-	VFMADD231PS  Z21, Z22, Z3
-	VBROADCASTSS (DI), Z23
-	VFMADD231PS  Z20, Z23, Z12
-	VFMADD231PS  Z21, Z23, Z13
-	VBROADCASTSS (DI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z14
-	VFMADD231PS  Z21, Z23, Z15
-	VBROADCASTSS (DI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z16
-	VFMADD231PS  Z21, Z23, Z17
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS  Z20, Z30, Z8
+	VFMADD231PS  Z21, Z30, Z9
+	VBROADCASTSS (SI)(R9*1), Z31
+	VFMADD231PS  Z20, Z31, Z10
+	VFMADD231PS  Z21, Z31, Z11
+	VMOVSS       4(AX)(BX*1), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z26, Z22, Z28
+	VFMADD231PS  Z27, Z22, Z29
+	VBROADCASTSS (CX)(BX*1), Z23
+	VFMADD231PS  Z20, Z23, Z2
+	VFMADD231PS  Z21, Z23, Z3
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z20, Z30, Z12
+	VFMADD231PS  Z21, Z30, Z13
+	VBROADCASTSS (DI)(R8*1), Z31
+	VFMADD231PS  Z20, Z31, Z14
+	VFMADD231PS  Z21, Z31, Z15
+	VMOVSS       (DI)(R8*2), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
 	VBROADCASTSS (DI)(R9*1), Z23
 	VFMADD231PS  Z20, Z23, Z18
 	VFMADD231PS  Z21, Z23, Z19
+	VMOVUPS      Z28, (DX)
+	VMOVUPS      Z29, 64(DX)
 	ADDQ         240(SP), DX
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
-	VBROADCASTSS 4(AX), Z22
-	VFMADD231PS  Z24, Z22, Z20
-	VFMADD231PS  Z25, Z22, Z21
-	VBROADCASTSS 4(AX)(BX*1), Z22
+	VBROADCASTSS 8(AX), Z30
+	VFMADD231PS  Z24, Z30, Z20
+	VFMADD231PS  Z25, Z30, Z21
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z0
+	VFMADD231PS  Z29, Z31, Z1
+	VMOVSS       4(SI), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z28, Z22, Z4
+	VFMADD231PS  Z29, Z22, Z5
+	VBROADCASTSS 4(SI)(R8*1), Z23
+	VFMADD231PS  Z28, Z23, Z6
+	VFMADD231PS  Z29, Z23, Z7
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 4(SI)(R9*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VMOVSS       8(AX)(BX*1), X22
+	VBROADCASTSS X22, Z22
 	VFMADD231PS  Z26, Z22, Z20
 	VFMADD231PS  Z27, Z22, Z21
+	VBROADCASTSS 4(CX)(BX*1), Z23
+	VFMADD231PS  Z28, Z23, Z2
+	VFMADD231PS  Z29, Z23, Z3
+	VBROADCASTSS 4(DI), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 4(DI)(R8*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVSS       4(DI)(R8*2), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z28, Z22, Z16
+	VFMADD231PS  Z29, Z22, Z17
+	VBROADCASTSS 4(DI)(R9*1), Z23
+	VFMADD231PS  Z28, Z23, Z18
+	VFMADD231PS  Z29, Z23, Z19
 	VMOVUPS      Z20, (DX)
 	VMOVUPS      Z21, 64(DX)
-	VBROADCASTSS 4(CX), Z22
-	VFMADD231PS  Z20, Z22, Z0
-	VFMADD231PS  Z21, Z22, Z1
-	VBROADCASTSS 4(SI), Z23
-	VFMADD231PS  Z20, Z23, Z4
-	VFMADD231PS  Z21, Z23, Z5
-	VBROADCASTSS 4(SI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z6
-	VFMADD231PS  Z21, Z23, Z7
-	VBROADCASTSS 4(SI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z8
-	VFMADD231PS  Z21, Z23, Z9
-	VBROADCASTSS 4(SI)(R9*1), Z23
-	VFMADD231PS  Z20, Z23, Z10
-	VFMADD231PS  Z21, Z23, Z11
-	VBROADCASTSS 4(CX)(BX*1), Z22
-	VFMADD231PS  Z20, Z22, Z2
-	VFMADD231PS  Z21, Z22, Z3
-	VBROADCASTSS 4(DI), Z23
-	VFMADD231PS  Z20, Z23, Z12
-	VFMADD231PS  Z21, Z23, Z13
-	VBROADCASTSS 4(DI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z14
-	VFMADD231PS  Z21, Z23, Z15
-	VBROADCASTSS 4(DI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z16
-	VFMADD231PS  Z21, Z23, Z17
-	VBROADCASTSS 4(DI)(R9*1), Z23
-	VFMADD231PS  Z20, Z23, Z18
-	VFMADD231PS  Z21, Z23, Z19
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop133
+	JGE          loop200
 
-odd134:
+odd201:
 	ADDQ         $0x02, R10
-	JZ           rest130
-	VMOVUPS      (DX), Z20
-	VMOVUPS      64(DX), Z21
-	VBROADCASTSS (AX), Z22
-	VFMADD231PS  Z24, Z22, Z20
-	VFMADD231PS  Z25, Z22, Z21
-	VBROADCASTSS (AX)(BX*1), Z22
-	VFMADD231PS  Z26, Z22, Z20
-	VFMADD231PS  Z27, Z22, Z21
-	VMOVUPS      Z20, (DX)
-	VMOVUPS      Z21, 64(DX)
-	VBROADCASTSS (CX), Z22
+	JZ           last202
+	VMOVUPS      (DX), Z28
+	VMOVUPS      64(DX), Z29
+	VBROADCASTSS 4(AX), Z30
+	VFMADD231PS  Z24, Z30, Z28
+	VFMADD231PS  Z25, Z30, Z29
+	VBROADCASTSS (CX), Z31
+	VFMADD231PS  Z20, Z31, Z0
+	VFMADD231PS  Z21, Z31, Z1
+	VMOVSS       (SI), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS (SI)(R8*1), Z23
+	VFMADD231PS  Z20, Z23, Z6
+	VFMADD231PS  Z21, Z23, Z7
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS  Z20, Z30, Z8
+	VFMADD231PS  Z21, Z30, Z9
+	VBROADCASTSS (SI)(R9*1), Z31
+	VFMADD231PS  Z20, Z31, Z10
+	VFMADD231PS  Z21, Z31, Z11
+	VMOVSS       4(AX)(BX*1), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z26, Z22, Z28
+	VFMADD231PS  Z27, Z22, Z29
+	VBROADCASTSS (CX)(BX*1), Z23
+	VFMADD231PS  Z20, Z23, Z2
+	VFMADD231PS  Z21, Z23, Z3
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z20, Z30, Z12
+	VFMADD231PS  Z21, Z30, Z13
+	VBROADCASTSS (DI)(R8*1), Z31
+	VFMADD231PS  Z20, Z31, Z14
+	VFMADD231PS  Z21, Z31, Z15
+	VMOVSS       (DI)(R8*2), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS (DI)(R9*1), Z23
+	VFMADD231PS  Z20, Z23, Z18
+	VFMADD231PS  Z21, Z23, Z19
+	VMOVUPS      Z28, (DX)
+	VMOVUPS      Z29, 64(DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS  Z28, Z31, Z4
+	VFMADD231PS  Z29, Z31, Z5
+	VMOVSS       4(SI)(R8*1), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z28, Z22, Z6
+	VFMADD231PS  Z29, Z22, Z7
+	VBROADCASTSS 4(SI)(R8*2), Z23
+	VFMADD231PS  Z28, Z23, Z8
+	VFMADD231PS  Z29, Z23, Z9
+	VBROADCASTSS 4(SI)(R9*1), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 4(CX)(BX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VMOVSS       4(DI), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z28, Z22, Z12
+	VFMADD231PS  Z29, Z22, Z13
+	VBROADCASTSS 4(DI)(R8*1), Z23
+	VFMADD231PS  Z28, Z23, Z14
+	VFMADD231PS  Z29, Z23, Z15
+	VBROADCASTSS 4(DI)(R8*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 4(DI)(R9*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read203
+
+last202:
+	VMOVSS       (CX), X22
+	VBROADCASTSS X22, Z22
 	VFMADD231PS  Z20, Z22, Z0
 	VFMADD231PS  Z21, Z22, Z1
 	VBROADCASTSS (SI), Z23
 	VFMADD231PS  Z20, Z23, Z4
 	VFMADD231PS  Z21, Z23, Z5
-	VBROADCASTSS (SI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z6
-	VFMADD231PS  Z21, Z23, Z7
-	VBROADCASTSS (SI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z8
-	VFMADD231PS  Z21, Z23, Z9
-	VBROADCASTSS (SI)(R9*1), Z23
-	VFMADD231PS  Z20, Z23, Z10
-	VFMADD231PS  Z21, Z23, Z11
-	VBROADCASTSS (CX)(BX*1), Z22
-	VFMADD231PS  Z20, Z22, Z2
-	VFMADD231PS  Z21, Z22, Z3
-	VBROADCASTSS (DI), Z23
-	VFMADD231PS  Z20, Z23, Z12
-	VFMADD231PS  Z21, Z23, Z13
-	VBROADCASTSS (DI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z14
-	VFMADD231PS  Z21, Z23, Z15
-	VBROADCASTSS (DI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z16
-	VFMADD231PS  Z21, Z23, Z17
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z20, Z30, Z6
+	VFMADD231PS  Z21, Z30, Z7
+	VBROADCASTSS (SI)(R8*2), Z31
+	VFMADD231PS  Z20, Z31, Z8
+	VFMADD231PS  Z21, Z31, Z9
+	VMOVSS       (SI)(R9*1), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS (CX)(BX*1), Z23
+	VFMADD231PS  Z20, Z23, Z2
+	VFMADD231PS  Z21, Z23, Z3
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z20, Z30, Z12
+	VFMADD231PS  Z21, Z30, Z13
+	VBROADCASTSS (DI)(R8*1), Z31
+	VFMADD231PS  Z20, Z31, Z14
+	VFMADD231PS  Z21, Z31, Z15
+	VMOVSS       (DI)(R8*2), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
 	VBROADCASTSS (DI)(R9*1), Z23
 	VFMADD231PS  Z20, Z23, Z18
 	VFMADD231PS  Z21, Z23, Z19
-	ADDQ         240(SP), DX
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest130
 
-decays129:
+read203:
+	JMP rest197
+
+decays196:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar135
+	JEQ   scalar204
 	TESTQ R11, R11
-	JNZ   keys136
+	JNZ   keys205
 
-scalar135:
+scalar204:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys136:
+keys205:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -3270,9 +13346,9 @@ keys136:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest130
+	JLE   rest197
 
-loop137:
+loop206:
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (AX), Z22
@@ -3286,7 +13362,8 @@ loop137:
 	VMULPS       Z21, Z23, Z21
 	VMOVUPS      Z20, (DX)
 	VMOVUPS      Z21, 64(DX)
-	VBROADCASTSS (CX), Z22
+	VMOVSS       (CX), X22
+	VBROADCASTSS X22, Z22
 	VFMADD231PS  Z20, Z22, Z0
 	VFMADD231PS  Z21, Z22, Z1
 	VBROADCASTSS (SI), Z23
@@ -3298,13 +13375,88 @@ loop137:
 	VBROADCASTSS (SI)(R8*2), Z23
 	VFMADD231PS  Z20, Z23, Z8
 	VFMADD231PS  Z21, Z23, Z9
-	VBROADCASTSS (SI)(R9*1), Z23
+	VMOVSS       (SI)(R9*1), X23
+	VBROADCASTSS X23, Z23
 	VFMADD231PS  Z20, Z23, Z10
 	VFMADD231PS  Z21, Z23, Z11
 	VBROADCASTSS (CX)(BX*1), Z22
 	VFMADD231PS  Z20, Z22, Z2
 	VFMADD231PS  Z21, Z22, Z3
 	VBROADCASTSS (DI), Z23
+	VFMADD231PS  Z20, Z23, Z12
+	VFMADD231PS  Z21, Z23, Z13
+	VBROADCASTSS (DI)(R8*1), Z23
+	VFMADD231PS  Z20, Z23, Z14
+	VFMADD231PS  Z21, Z23, Z15
+	VMOVSS       (DI)(R8*2), X23
+	VBROADCASTSS X23, Z23
+	VFMADD231PS  Z20, Z23, Z16
+	VFMADD231PS  Z21, Z23, Z17
+	VBROADCASTSS (DI)(R9*1), Z23
+	VFMADD231PS  Z20, Z23, Z18
+	VFMADD231PS  Z21, Z23, Z19
+	ADDQ         240(SP), DX
+	ADDQ         R12, R11
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R10
+	JNZ          loop206
+	JMP          rest197
+
+first195:
+	MOVQ  104(SP), R11
+	MOVQ  88(SP), R13
+	MOVQ  $0x00000004, R12
+	CMPL  (R13), $0x3f800000
+	JEQ   scalar207
+	TESTQ R11, R11
+	JNZ   keys208
+
+scalar207:
+	MOVQ R13, R11
+	XORQ R12, R12
+
+keys208:
+	MOVQ  p+0(FP), R13
+	MOVQ  296(R13), R13
+	SUBQ  176(SP), R13
+	SUBQ  R10, R13
+	IMULQ R12, R13
+	ADDQ  R13, R11
+	TESTQ R10, R10
+	JLE   rest197
+
+loop209:
+	VMOVUPS      (DX), Z20
+	VMOVUPS      64(DX), Z21
+	VBROADCASTSS (R11), Z23
+	VMULPS       Z20, Z23, Z20
+	VMULPS       Z21, Z23, Z21
+	VMOVUPS      Z20, (DX)
+	VMOVUPS      Z21, 64(DX)
+	VBROADCASTSS (CX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS (SI), Z23
+	VFMADD231PS  Z20, Z23, Z4
+	VFMADD231PS  Z21, Z23, Z5
+	VMOVSS       (SI)(R8*1), X23
+	VBROADCASTSS X23, Z23
+	VFMADD231PS  Z20, Z23, Z6
+	VFMADD231PS  Z21, Z23, Z7
+	VBROADCASTSS (SI)(R8*2), Z23
+	VFMADD231PS  Z20, Z23, Z8
+	VFMADD231PS  Z21, Z23, Z9
+	VBROADCASTSS (SI)(R9*1), Z23
+	VFMADD231PS  Z20, Z23, Z10
+	VFMADD231PS  Z21, Z23, Z11
+	VBROADCASTSS (CX)(BX*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VMOVSS       (DI), X23
+	VBROADCASTSS X23, Z23
 	VFMADD231PS  Z20, Z23, Z12
 	VFMADD231PS  Z21, Z23, Z13
 	VBROADCASTSS (DI)(R8*1), Z23
@@ -3323,82 +13475,11 @@ loop137:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop137
-	JMP          rest130
+	JNZ          loop209
 
-first128:
-	MOVQ  104(SP), R11
-	MOVQ  88(SP), R13
-	MOVQ  $0x00000004, R12
-	CMPL  (R13), $0x3f800000
-	JEQ   scalar138
-	TESTQ R11, R11
-	JNZ   keys139
-
-scalar138:
-	MOVQ R13, R11
-	XORQ R12, R12
-
-keys139:
-	MOVQ  p+0(FP), R13
-	MOVQ  296(R13), R13
-	SUBQ  176(SP), R13
-	SUBQ  R10, R13
-	IMULQ R12, R13
-	ADDQ  R13, R11
-	TESTQ R10, R10
-	JLE   rest130
-
-loop140:
-	VMOVUPS      (DX), Z20
-	VMOVUPS      64(DX), Z21
-	VBROADCASTSS (R11), Z23
-	VMULPS       Z20, Z23, Z20
-	VMULPS       Z21, Z23, Z21
-	VMOVUPS      Z20, (DX)
-	VMOVUPS      Z21, 64(DX)
-	VBROADCASTSS (CX), Z22
-	VFMADD231PS  Z20, Z22, Z0
-	VFMADD231PS  Z21, Z22, Z1
-	VBROADCASTSS (SI), Z23
-	VFMADD231PS  Z20, Z23, Z4
-	VFMADD231PS  Z21, Z23, Z5
-	VBROADCASTSS (SI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z6
-	VFMADD231PS  Z21, Z23, Z7
-	VBROADCASTSS (SI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z8
-	VFMADD231PS  Z21, Z23, Z9
-	VBROADCASTSS (SI)(R9*1), Z23
-	VFMADD231PS  Z20, Z23, Z10
-	VFMADD231PS  Z21, Z23, Z11
-	VBROADCASTSS (CX)(BX*1), Z22
-	VFMADD231PS  Z20, Z22, Z2
-	VFMADD231PS  Z21, Z22, Z3
-	VBROADCASTSS (DI), Z23
-	VFMADD231PS  Z20, Z23, Z12
-	VFMADD231PS  Z21, Z23, Z13
-	VBROADCASTSS (DI)(R8*1), Z23
-	VFMADD231PS  Z20, Z23, Z14
-	VFMADD231PS  Z21, Z23, Z15
-	VBROADCASTSS (DI)(R8*2), Z23
-	VFMADD231PS  Z20, Z23, Z16
-	VFMADD231PS  Z21, Z23, Z17
-	VBROADCASTSS (DI)(R9*1), Z23
-	VFMADD231PS  Z20, Z23, Z18
-	VFMADD231PS  Z21, Z23, Z19
-	ADDQ         240(SP), DX
-	ADDQ         R12, R11
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
-	ADDQ         $0x04, CX
-	ADDQ         $0x04, AX
-	DECQ         R10
-	JNZ          loop140
-
-rest130:
+rest197:
 	CMPQ         176(SP), $0x00
-	JG           segment127
+	JG           segment194
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -3509,9 +13590,9 @@ rest130:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds141
+	JEQ          adds210
 	CMPQ         AX, $0x01
-	JEQ          streams142
+	JEQ          streams211
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -3559,9 +13640,9 @@ rest130:
 	VMOVUPS      Z18, (DX)
 	VMOVUPS      Z19, 64(DX)
 	MOVQ         AX, 24(SP)
-	JMP          written143
+	JMP          written212
 
-streams142:
+streams211:
 	MOVQ     24(SP), AX
 	MOVQ     56(SP), CX
 	MOVQ     AX, DX
@@ -3609,9 +13690,9 @@ streams142:
 	VMOVNTPS Z18, (DX)
 	VMOVNTPS Z19, 64(DX)
 	MOVQ     AX, 24(SP)
-	JMP      written143
+	JMP      written212
 
-adds141:
+adds210:
 	MOVQ    24(SP), AX
 	MOVQ    56(SP), CX
 	MOVQ    AX, DX
@@ -3692,7 +13773,7 @@ adds141:
 	VMOVUPS Z22, 64(DX)
 	MOVQ    AX, 24(SP)
 
-written143:
+written212:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -3712,38 +13793,39 @@ written143:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD144
+	JZ     noD213
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD144:
+noD213:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off145
+	JL    off214
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off145:
+off214:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next45
+	JMP  next106
 
-apart124:
+apart191:
 	CMPQ  232(SP), $0x00
-	JEQ   taken126
+	JEQ   taken193
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows147
+	JLE   rows216
 
-row146:
+row215:
 	VMOVUPS      (CX), Z20
 	VMOVUPS      64(CX), Z21
-	VBROADCASTSS (AX), Z22
+	VMOVSS       (AX), X22
+	VBROADCASTSS X22, Z22
 	VFMADD231PS  Z24, Z22, Z20
 	VFMADD231PS  Z25, Z22, Z21
 	VBROADCASTSS (AX)(DX*1), Z22
@@ -3754,39 +13836,39 @@ row146:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row146
+	JNZ          row215
 
-rows147:
+rows216:
 	MOVQ $0x00000000, 232(SP)
 
-taken126:
+taken193:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record125
+	JEQ  record192
 	ADDQ $0x00000040, 224(SP)
 
-record125:
-	JMP single46
+record192:
+	JMP single107
 
-others123:
+others190:
 	MOVQ $0x00000001, 248(SP)
 
-single46:
+single107:
 	CMPQ   80(SP), $0x00
-	JLE    end47
+	JLE    end108
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 264(SP)
-	MOVQ   CX, 272(SP)
+	MOVQ   AX, 312(SP)
+	MOVQ   CX, 320(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads150
+	JLE    heads219
 	CMPQ   184(SP), $0x02
-	JEQ    heads151
+	JEQ    heads220
 	CMPQ   184(SP), $0x03
-	JEQ    heads152
+	JEQ    heads221
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -3797,19 +13879,19 @@ single46:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar154
+	JEQ    scalar223
 	TESTQ  BX, BX
-	JNZ    keys155
+	JNZ    keys224
 
-scalar154:
+scalar223:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys155:
+keys224:
 	TESTQ DX, DX
-	JLE   erased157
+	JLE   erased226
 
-erase156:
+erase225:
 	VBROADCASTSS (AX), Z10
 	VBROADCASTSS (BX), Z11
 	VMULPS       Z11, Z10, Z10
@@ -3821,9 +13903,9 @@ erase156:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase156
+	JNZ          erase225
 
-erased157:
+erased226:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -3866,22 +13948,22 @@ erased157:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys158
+	JNZ          keys227
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys158:
+keys227:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed159
+	JNE  decayed228
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed159:
+decayed228:
 	TESTQ DI, DI
-	JLE   rows161
+	JLE   rows230
 
-row160:
+row229:
 	VBROADCASTSS (R9), Z11
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z10
@@ -3909,9 +13991,9 @@ row160:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row160
+	JNZ          row229
 
-rows161:
+rows230:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -3937,9 +14019,9 @@ rows161:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds162
+	JEQ          adds231
 	CMPQ         DX, $0x01
-	JEQ          streams163
+	JEQ          streams232
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -3965,9 +14047,9 @@ rows161:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written164
+	JMP          written233
 
-streams163:
+streams232:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -3993,9 +14075,9 @@ streams163:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written164
+	JMP      written233
 
-adds162:
+adds231:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4038,7 +14120,7 @@ adds162:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written164:
+written233:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4051,9 +14133,9 @@ written164:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out153
+	JMP  out222
 
-heads152:
+heads221:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4064,19 +14146,19 @@ heads152:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar165
+	JEQ    scalar234
 	TESTQ  BX, BX
-	JNZ    keys166
+	JNZ    keys235
 
-scalar165:
+scalar234:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys166:
+keys235:
 	TESTQ DX, DX
-	JLE   erased168
+	JLE   erased237
 
-erase167:
+erase236:
 	VBROADCASTSS (AX), Z8
 	VBROADCASTSS (BX), Z9
 	VMULPS       Z9, Z8, Z8
@@ -4088,9 +14170,9 @@ erase167:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase167
+	JNZ          erase236
 
-erased168:
+erased237:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4130,22 +14212,22 @@ erased168:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys169
+	JNZ          keys238
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys169:
+keys238:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed170
+	JNE  decayed239
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed170:
+decayed239:
 	TESTQ DI, DI
-	JLE   rows172
+	JLE   rows241
 
-row171:
+row240:
 	VBROADCASTSS (R8), Z9
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z8
@@ -4170,9 +14252,9 @@ row171:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row171
+	JNZ          row240
 
-rows172:
+rows241:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4194,9 +14276,9 @@ rows172:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds173
+	JEQ          adds242
 	CMPQ         DX, $0x01
-	JEQ          streams174
+	JEQ          streams243
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4216,9 +14298,9 @@ rows172:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written175
+	JMP          written244
 
-streams174:
+streams243:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4238,9 +14320,9 @@ streams174:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written175
+	JMP      written244
 
-adds173:
+adds242:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4273,7 +14355,7 @@ adds173:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written175:
+written244:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4284,9 +14366,9 @@ written175:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out153
+	JMP  out222
 
-heads151:
+heads220:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4297,19 +14379,19 @@ heads151:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar176
+	JEQ    scalar245
 	TESTQ  BX, BX
-	JNZ    keys177
+	JNZ    keys246
 
-scalar176:
+scalar245:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys177:
+keys246:
 	TESTQ DX, DX
-	JLE   erased179
+	JLE   erased248
 
-erase178:
+erase247:
 	VBROADCASTSS (AX), Z6
 	VBROADCASTSS (BX), Z7
 	VMULPS       Z7, Z6, Z6
@@ -4321,9 +14403,9 @@ erase178:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase178
+	JNZ          erase247
 
-erased179:
+erased248:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4361,22 +14443,22 @@ erased179:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys180
+	JNZ          keys249
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys180:
+keys249:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed181
+	JNE  decayed250
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed181:
+decayed250:
 	TESTQ DI, DI
-	JLE   rows183
+	JLE   rows252
 
-row182:
+row251:
 	VBROADCASTSS (R8), Z7
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z6
@@ -4398,9 +14480,9 @@ row182:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row182
+	JNZ          row251
 
-rows183:
+rows252:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4418,9 +14500,9 @@ rows183:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds184
+	JEQ          adds253
 	CMPQ         DX, $0x01
-	JEQ          streams185
+	JEQ          streams254
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4434,9 +14516,9 @@ rows183:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written186
+	JMP          written255
 
-streams185:
+streams254:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4450,9 +14532,9 @@ streams185:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written186
+	JMP      written255
 
-adds184:
+adds253:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4475,7 +14557,7 @@ adds184:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written186:
+written255:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -4484,9 +14566,9 @@ written186:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out153
+	JMP  out222
 
-heads150:
+heads219:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   200(SP), AX
@@ -4497,19 +14579,19 @@ heads150:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar187
+	JEQ    scalar256
 	TESTQ  BX, BX
-	JNZ    keys188
+	JNZ    keys257
 
-scalar187:
+scalar256:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys188:
+keys257:
 	TESTQ DX, DX
-	JLE   erased190
+	JLE   erased259
 
-erase189:
+erase258:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z4, Z4
@@ -4521,9 +14603,9 @@ erase189:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase189
+	JNZ          erase258
 
-erased190:
+erased259:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -4559,22 +14641,22 @@ erased190:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys191
+	JNZ          keys260
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys191:
+keys260:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed192
+	JNE  decayed261
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed192:
+decayed261:
 	TESTQ DI, DI
-	JLE   rows194
+	JLE   rows263
 
-row193:
+row262:
 	VBROADCASTSS (R8), Z6
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -4593,9 +14675,9 @@ row193:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row193
+	JNZ          row262
 
-rows194:
+rows263:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4609,9 +14691,9 @@ rows194:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds195
+	JEQ          adds264
 	CMPQ         DX, $0x01
-	JEQ          streams196
+	JEQ          streams265
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4619,9 +14701,9 @@ rows194:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written197
+	JMP          written266
 
-streams196:
+streams265:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4629,9 +14711,9 @@ streams196:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written197
+	JMP      written266
 
-adds195:
+adds264:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4644,7 +14726,7 @@ adds195:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written197:
+written266:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -4652,16 +14734,16 @@ written197:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out153:
-heads198:
+out222:
+heads267:
 	CMPQ   184(SP), $0x00
-	JLE    token148
+	JLE    token217
 	CMPQ   184(SP), $0x01
-	JLE    heads199
+	JLE    heads268
 	CMPQ   184(SP), $0x02
-	JEQ    heads200
+	JEQ    heads269
 	CMPQ   184(SP), $0x03
-	JEQ    heads201
+	JEQ    heads270
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4683,9 +14765,9 @@ heads198:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows204
+	JLE    rows273
 
-row203:
+row272:
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z11
@@ -4704,9 +14786,9 @@ row203:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row203
+	JNZ          row272
 
-rows204:
+rows273:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4732,9 +14814,9 @@ rows204:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds205
+	JEQ          adds274
 	CMPQ         DX, $0x01
-	JEQ          streams206
+	JEQ          streams275
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4760,9 +14842,9 @@ rows204:
 	VMOVUPS      Z6, (DI)
 	VMOVUPS      Z7, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written207
+	JMP          written276
 
-streams206:
+streams275:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4788,9 +14870,9 @@ streams206:
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written207
+	JMP      written276
 
-adds205:
+adds274:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4833,7 +14915,7 @@ adds205:
 	VMOVUPS Z10, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written207:
+written276:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4846,9 +14928,9 @@ written207:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out202
+	JMP  out271
 
-heads201:
+heads270:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4867,9 +14949,9 @@ heads201:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows209
+	JLE    rows278
 
-row208:
+row277:
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -4885,9 +14967,9 @@ row208:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row208
+	JNZ          row277
 
-rows209:
+rows278:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -4909,9 +14991,9 @@ rows209:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds210
+	JEQ          adds279
 	CMPQ         DX, $0x01
-	JEQ          streams211
+	JEQ          streams280
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -4931,9 +15013,9 @@ rows209:
 	VMOVUPS      Z4, (DI)
 	VMOVUPS      Z5, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written212
+	JMP          written281
 
-streams211:
+streams280:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -4953,9 +15035,9 @@ streams211:
 	VMOVNTPS Z4, (DI)
 	VMOVNTPS Z5, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written212
+	JMP      written281
 
-adds210:
+adds279:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -4988,7 +15070,7 @@ adds210:
 	VMOVUPS Z8, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written212:
+written281:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -4999,9 +15081,9 @@ written212:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out202
+	JMP  out271
 
-heads200:
+heads269:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5018,9 +15100,9 @@ heads200:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows214
+	JLE    rows283
 
-row213:
+row282:
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -5033,9 +15115,9 @@ row213:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row213
+	JNZ          row282
 
-rows214:
+rows283:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5053,9 +15135,9 @@ rows214:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds215
+	JEQ          adds284
 	CMPQ         DX, $0x01
-	JEQ          streams216
+	JEQ          streams285
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -5069,9 +15151,9 @@ rows214:
 	VMOVUPS      Z2, (DI)
 	VMOVUPS      Z3, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written217
+	JMP          written286
 
-streams216:
+streams285:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5085,9 +15167,9 @@ streams216:
 	VMOVNTPS Z2, (DI)
 	VMOVNTPS Z3, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written217
+	JMP      written286
 
-adds215:
+adds284:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5110,7 +15192,7 @@ adds215:
 	VMOVUPS Z6, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written217:
+written286:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -5119,9 +15201,9 @@ written217:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out202
+	JMP  out271
 
-heads199:
+heads268:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -5136,9 +15218,9 @@ heads199:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows219
+	JLE    rows288
 
-row218:
+row287:
 	VBROADCASTSS (AX), Z5
 	VMOVUPS      (DX), Z2
 	VFMADD231PS  Z2, Z5, Z0
@@ -5148,9 +15230,9 @@ row218:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row218
+	JNZ          row287
 
-rows219:
+rows288:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -5164,9 +15246,9 @@ rows219:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds220
+	JEQ          adds289
 	CMPQ         DX, $0x01
-	JEQ          streams221
+	JEQ          streams290
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -5174,9 +15256,9 @@ rows219:
 	VMOVUPS      Z0, (DI)
 	VMOVUPS      Z1, 64(DI)
 	MOVQ         DX, 24(SP)
-	JMP          written222
+	JMP          written291
 
-streams221:
+streams290:
 	MOVQ     24(SP), DX
 	MOVQ     56(SP), SI
 	MOVQ     DX, DI
@@ -5184,9 +15266,9 @@ streams221:
 	VMOVNTPS Z0, (DI)
 	VMOVNTPS Z1, 64(DI)
 	MOVQ     DX, 24(SP)
-	JMP      written222
+	JMP      written291
 
-adds220:
+adds289:
 	MOVQ    24(SP), DX
 	MOVQ    56(SP), SI
 	MOVQ    DX, DI
@@ -5199,7 +15281,7 @@ adds220:
 	VMOVUPS Z4, 64(DI)
 	MOVQ    DX, 24(SP)
 
-written222:
+written291:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -5207,12 +15289,12 @@ written222:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out202:
-	JMP heads198
+out271:
+	JMP heads267
 
-token148:
-	MOVQ  264(SP), AX
-	MOVQ  272(SP), CX
+token217:
+	MOVQ  312(SP), AX
+	MOVQ  320(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -5228,24 +15310,24 @@ token148:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD223
+	JZ    noD292
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD223:
+noD292:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off224
+	JL    off293
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off224:
+off293:
 	DECQ 248(SP)
-	JNZ  single46
-	JMP  next45
+	JNZ  single107
+	JMP  next106
 
-end47:
+end108:
 	ADDQ $+128, 192(SP)
 	SUBQ $+32, 72(SP)
 	MOVQ $-1, AX
@@ -5280,13 +15362,13 @@ narrow:
 	MOVQ    216(SI), SI
 	SHLQ    $0x02, SI
 	TESTB   DL, DL
-	JZ      forward225
+	JZ      forward294
 	MOVQ    SI, DI
 	IMULQ   AX, DI
 	ADDQ    DI, BX
 	NEGQ    SI
 
-forward225:
+forward294:
 	MOVQ  BX, (SP)
 	MOVQ  SI, 32(SP)
 	MOVQ  p+0(FP), BX
@@ -5295,13 +15377,13 @@ forward225:
 	MOVQ  224(SI), SI
 	SHLQ  $0x02, SI
 	TESTB DL, DL
-	JZ    forward226
+	JZ    forward295
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward226:
+forward295:
 	MOVQ  BX, 8(SP)
 	MOVQ  SI, 40(SP)
 	MOVQ  p+0(FP), BX
@@ -5311,13 +15393,13 @@ forward226:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward227
+	JZ    forward296
 	MOVQ  SI, DI
 	IMULQ AX, DI
 	ADDQ  DI, BX
 	NEGQ  SI
 
-forward227:
+forward296:
 	MOVQ  BX, 16(SP)
 	MOVQ  SI, 48(SP)
 	MOVQ  p+0(FP), BX
@@ -5327,13 +15409,13 @@ forward227:
 	SHLQ  $0x02, SI
 	ADDQ  CX, BX
 	TESTB DL, DL
-	JZ    forward228
+	JZ    forward297
 	MOVQ  SI, DX
 	IMULQ AX, DX
 	ADDQ  DX, BX
 	NEGQ  SI
 
-forward228:
+forward297:
 	MOVQ    BX, 24(SP)
 	MOVQ    SI, 56(SP)
 	MOVQ    p+0(FP), AX
@@ -5373,24 +15455,24 @@ forward228:
 	XORQ    AX, AX
 	MOVQ    p+0(FP), DX
 	CMPB    313(DX), $0x00
-	JEQ     streams230
+	JEQ     streams299
 	MOVQ    $0x00000002, AX
-	JMP     mode229
+	JMP     mode298
 
-streams230:
+streams299:
 	MOVQ  p+0(FP), DX
 	CMPB  314(DX), $0x00
-	JEQ   mode229
+	JEQ   mode298
 	ORQ   56(SP), CX
 	MOVQ  p+0(FP), DX
 	MOVQ  272(DX), DX
 	SHLQ  $0x02, DX
 	ORQ   DX, CX
 	TESTQ $0x0000003f, CX
-	JNZ   mode229
+	JNZ   mode298
 	MOVQ  $0x00000001, AX
 
-mode229:
+mode298:
 	MOVQ    AX, 144(SP)
 	MOVQ    p+0(FP), AX
 	MOVQ    440(AX), AX
@@ -5425,25 +15507,25 @@ mode229:
 	CMOVQGT AX, CX
 	MOVQ    CX, 256(SP)
 
-next231:
+next300:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x01
-	JNE    others234
+	JNE    others303
 	CMPQ   80(SP), $0x04
-	JL     apart235
+	JL     apart304
 	CMPQ   224(SP), $0x00
-	JEQ    apart235
+	JEQ    apart304
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart235
+	JNE    apart304
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart235
+	JNE    apart304
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart235
+	JNE    apart304
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5467,21 +15549,21 @@ next231:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment238:
+segment307:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched242
+	JL    fetched311
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched242
+	JLE   fetched311
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch243:
+fetch312:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -5493,133 +15575,184 @@ fetch243:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch243
+	JNZ        fetch312
 
-fetched242:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first239
-	MOVQ    88(SP), R11
-	CMPL    (R11), $0x3f800000
-	JNE     decays240
-	SUBQ    $0x02, R10
-	JL      odd245
-
-loop244:
+fetched311:
+	MOVQ         168(SP), R10
+	MOVQ         176(SP), R11
+	CMPQ         R11, R10
+	CMOVQLT      R11, R10
+	SUBQ         R10, R11
+	MOVQ         R11, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first308
+	MOVQ         88(SP), R11
+	CMPL         (R11), $0x3f800000
+	JNE          decays309
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
-	VBROADCASTSS (AX)(BX*1), Z9
-	VFMADD231PS  Z12, Z9, Z8
-	VBROADCASTSS (AX)(BX*2), Z9
-	VFMADD231PS  Z13, Z9, Z8
-	VBROADCASTSS (AX)(SI*1), Z9
-	VFMADD231PS  Z14, Z9, Z8
+	VBROADCASTSS (AX)(BX*1), Z10
+	VFMADD231PS  Z12, Z10, Z8
+	VBROADCASTSS (AX)(BX*2), Z16
+	VFMADD231PS  Z13, Z16, Z8
+	VBROADCASTSS (AX)(SI*1), Z17
+	VFMADD231PS  Z14, Z17, Z8
 	VMOVUPS      Z8, K1, (DX)
-	VBROADCASTSS (CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (DI), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VBROADCASTSS (CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (DI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VBROADCASTSS (CX)(BX*2), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (DI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VBROADCASTSS (CX)(SI*1), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (DI)(R9*1), Z10
-	VFMADD231PS  Z8, Z10, Z7
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R10
+	JL           odd314
+
+loop313:
+	VMOVUPS.Z    (DX), K1, Z15
+	VBROADCASTSS 4(AX), Z18
+	VFMADD231PS  Z11, Z18, Z15
+	VBROADCASTSS (CX), Z19
+	VFMADD231PS  Z8, Z19, Z0
+	VBROADCASTSS (DI), Z20
+	VFMADD231PS  Z8, Z20, Z4
+	VBROADCASTSS 4(AX)(BX*1), Z21
+	VFMADD231PS  Z12, Z21, Z15
+	VBROADCASTSS (CX)(BX*1), Z22
+	VFMADD231PS  Z8, Z22, Z1
+	VBROADCASTSS (DI)(R8*1), Z23
+	VFMADD231PS  Z8, Z23, Z5
+	VBROADCASTSS 4(AX)(BX*2), Z24
+	VFMADD231PS  Z13, Z24, Z15
+	VBROADCASTSS (CX)(BX*2), Z25
+	VFMADD231PS  Z8, Z25, Z2
+	VBROADCASTSS (DI)(R8*2), Z26
+	VFMADD231PS  Z8, Z26, Z6
+	VBROADCASTSS 4(AX)(SI*1), Z27
+	VFMADD231PS  Z14, Z27, Z15
+	VBROADCASTSS (CX)(SI*1), Z28
+	VFMADD231PS  Z8, Z28, Z3
+	VBROADCASTSS (DI)(R9*1), Z29
+	VFMADD231PS  Z8, Z29, Z7
+	VMOVUPS      Z15, K1, (DX)
 	ADDQ         240(SP), DX
 	VMOVUPS.Z    (DX), K1, Z8
-	VBROADCASTSS 4(AX), Z9
-	VFMADD231PS  Z11, Z9, Z8
-	VBROADCASTSS 4(AX)(BX*1), Z9
-	VFMADD231PS  Z12, Z9, Z8
-	VBROADCASTSS 4(AX)(BX*2), Z9
-	VFMADD231PS  Z13, Z9, Z8
-	VBROADCASTSS 4(AX)(SI*1), Z9
-	VFMADD231PS  Z14, Z9, Z8
+	VBROADCASTSS 8(AX), Z30
+	VFMADD231PS  Z11, Z30, Z8
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z15, Z31, Z0
+	VBROADCASTSS 4(DI), Z9
+	VFMADD231PS  Z15, Z9, Z4
+	VBROADCASTSS 8(AX)(BX*1), Z10
+	VFMADD231PS  Z12, Z10, Z8
+	VBROADCASTSS 4(CX)(BX*1), Z16
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 4(DI)(R8*1), Z17
+	VFMADD231PS  Z15, Z17, Z5
+	VBROADCASTSS 8(AX)(BX*2), Z18
+	VFMADD231PS  Z13, Z18, Z8
+	VBROADCASTSS 4(CX)(BX*2), Z19
+	VFMADD231PS  Z15, Z19, Z2
+	VBROADCASTSS 4(DI)(R8*2), Z20
+	VFMADD231PS  Z15, Z20, Z6
+	VBROADCASTSS 8(AX)(SI*1), Z21
+	VFMADD231PS  Z14, Z21, Z8
+	VBROADCASTSS 4(CX)(SI*1), Z22
+	VFMADD231PS  Z15, Z22, Z3
+	VBROADCASTSS 4(DI)(R9*1), Z23
+	VFMADD231PS  Z15, Z23, Z7
 	VMOVUPS      Z8, K1, (DX)
-	VBROADCASTSS 4(CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS 4(DI), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VBROADCASTSS 4(CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(DI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VBROADCASTSS 4(CX)(BX*2), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS 4(DI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VBROADCASTSS 4(CX)(SI*1), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS 4(DI)(R9*1), Z10
-	VFMADD231PS  Z8, Z10, Z7
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop244
+	JGE          loop313
 
-odd245:
+odd314:
 	ADDQ         $0x02, R10
-	JZ           rest241
-	VMOVUPS.Z    (DX), K1, Z8
-	VBROADCASTSS (AX), Z9
-	VFMADD231PS  Z11, Z9, Z8
-	VBROADCASTSS (AX)(BX*1), Z9
-	VFMADD231PS  Z12, Z9, Z8
-	VBROADCASTSS (AX)(BX*2), Z9
-	VFMADD231PS  Z13, Z9, Z8
-	VBROADCASTSS (AX)(SI*1), Z9
-	VFMADD231PS  Z14, Z9, Z8
-	VMOVUPS      Z8, K1, (DX)
-	VBROADCASTSS (CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (DI), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VBROADCASTSS (CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (DI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VBROADCASTSS (CX)(BX*2), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (DI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z6
+	JZ           last315
+	VMOVUPS.Z    (DX), K1, Z15
+	VBROADCASTSS 4(AX), Z24
+	VFMADD231PS  Z11, Z24, Z15
+	VBROADCASTSS (CX), Z25
+	VFMADD231PS  Z8, Z25, Z0
+	VBROADCASTSS (DI), Z26
+	VFMADD231PS  Z8, Z26, Z4
+	VBROADCASTSS 4(AX)(BX*1), Z27
+	VFMADD231PS  Z12, Z27, Z15
+	VBROADCASTSS (CX)(BX*1), Z28
+	VFMADD231PS  Z8, Z28, Z1
+	VBROADCASTSS (DI)(R8*1), Z29
+	VFMADD231PS  Z8, Z29, Z5
+	VBROADCASTSS 4(AX)(BX*2), Z30
+	VFMADD231PS  Z13, Z30, Z15
+	VBROADCASTSS (CX)(BX*2), Z31
+	VFMADD231PS  Z8, Z31, Z2
+	VBROADCASTSS (DI)(R8*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS 4(AX)(SI*1), Z10
+	VFMADD231PS  Z14, Z10, Z15
+	VBROADCASTSS (CX)(SI*1), Z16
+	VFMADD231PS  Z8, Z16, Z3
+	VBROADCASTSS (DI)(R9*1), Z17
+	VFMADD231PS  Z8, Z17, Z7
+	VMOVUPS      Z15, K1, (DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VBROADCASTSS 4(DI), Z19
+	VFMADD231PS  Z15, Z19, Z4
+	VBROADCASTSS 4(CX)(BX*1), Z20
+	VFMADD231PS  Z15, Z20, Z1
+	VBROADCASTSS 4(DI)(R8*1), Z21
+	VFMADD231PS  Z15, Z21, Z5
+	VBROADCASTSS 4(CX)(BX*2), Z22
+	VFMADD231PS  Z15, Z22, Z2
+	VBROADCASTSS 4(DI)(R8*2), Z23
+	VFMADD231PS  Z15, Z23, Z6
+	VBROADCASTSS 4(CX)(SI*1), Z24
+	VFMADD231PS  Z15, Z24, Z3
+	VBROADCASTSS 4(DI)(R9*1), Z25
+	VFMADD231PS  Z15, Z25, Z7
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read316
+
+last315:
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z8, Z26, Z0
+	VBROADCASTSS (DI), Z27
+	VFMADD231PS  Z8, Z27, Z4
+	VBROADCASTSS (CX)(BX*1), Z28
+	VFMADD231PS  Z8, Z28, Z1
+	VBROADCASTSS (DI)(R8*1), Z29
+	VFMADD231PS  Z8, Z29, Z5
+	VBROADCASTSS (CX)(BX*2), Z30
+	VFMADD231PS  Z8, Z30, Z2
+	VBROADCASTSS (DI)(R8*2), Z31
+	VFMADD231PS  Z8, Z31, Z6
 	VBROADCASTSS (CX)(SI*1), Z9
 	VFMADD231PS  Z8, Z9, Z3
 	VBROADCASTSS (DI)(R9*1), Z10
 	VFMADD231PS  Z8, Z10, Z7
-	ADDQ         240(SP), DX
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest241
 
-decays240:
+read316:
+	JMP rest310
+
+decays309:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar246
+	JEQ   scalar317
 	TESTQ R11, R11
-	JNZ   keys247
+	JNZ   keys318
 
-scalar246:
+scalar317:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys247:
+keys318:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -5627,9 +15760,9 @@ keys247:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest241
+	JLE   rest310
 
-loop248:
+loop319:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -5664,23 +15797,23 @@ loop248:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop248
-	JMP          rest241
+	JNZ          loop319
+	JMP          rest310
 
-first239:
+first308:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar249
+	JEQ   scalar320
 	TESTQ R11, R11
-	JNZ   keys250
+	JNZ   keys321
 
-scalar249:
+scalar320:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys250:
+keys321:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -5688,9 +15821,9 @@ keys250:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest241
+	JLE   rest310
 
-loop251:
+loop322:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (R11), Z10
 	VMULPS       Z8, Z10, Z8
@@ -5717,11 +15850,11 @@ loop251:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop251
+	JNZ          loop322
 
-rest241:
+rest310:
 	CMPQ         176(SP), $0x00
-	JG           segment238
+	JG           segment307
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -5823,7 +15956,7 @@ rest241:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds252
+	JEQ          adds323
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -5839,9 +15972,9 @@ rest241:
 	ADDQ         CX, AX
 	VMOVUPS      Z7, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written254
+	JMP          written325
 
-adds252:
+adds323:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -5866,7 +15999,7 @@ adds252:
 	VMOVUPS   Z9, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written254:
+written325:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -5886,26 +16019,26 @@ written254:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD255
+	JZ     noD326
 	IMUL3Q $0x00000004, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD255:
+noD326:
 	SUBQ  $0x04, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off256
+	JL    off327
 	ADDQ  $0x04, AX
 	MOVQ  AX, 152(SP)
 
-off256:
+off327:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next231
+	JMP  next300
 
-apart235:
+apart304:
 	CMPQ  232(SP), $0x00
-	JEQ   taken237
+	JEQ   taken306
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
@@ -5913,9 +16046,9 @@ apart235:
 	MOVQ  296(BX), BX
 	LEAQ  (DX)(DX*2), SI
 	TESTQ BX, BX
-	JLE   rows258
+	JLE   rows329
 
-row257:
+row328:
 	VMOVUPS.Z    (CX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -5929,36 +16062,36 @@ row257:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row257
+	JNZ          row328
 
-rows258:
+rows329:
 	MOVQ $0x00000000, 232(SP)
 
-taken237:
+taken306:
 	MOVQ $0x00000004, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record236
+	JEQ  record305
 	ADDQ $0x00000040, 224(SP)
 
-record236:
-	JMP single232
+record305:
+	JMP single301
 
-others234:
+others303:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x02
-	JNE    others259
+	JNE    others330
 	CMPQ   80(SP), $0x03
-	JL     apart260
+	JL     apart331
 	CMPQ   224(SP), $0x00
-	JEQ    apart260
+	JEQ    apart331
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart260
+	JNE    apart331
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart260
+	JNE    apart331
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5986,21 +16119,21 @@ others234:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment263:
+segment334:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched267
+	JL    fetched338
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched267
+	JLE   fetched338
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch268:
+fetch339:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -6010,77 +16143,86 @@ fetch268:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch268
+	JNZ        fetch339
 
-fetched267:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first264
-	MOVQ    88(SP), R11
-	CMPL    (R11), $0x3f800000
-	JNE     decays265
-	SUBQ    $0x02, R10
-	JL      odd270
-
-loop269:
+fetched338:
+	MOVQ         168(SP), R10
+	MOVQ         176(SP), R11
+	CMPQ         R11, R10
+	CMOVQLT      R11, R10
+	SUBQ         R10, R11
+	MOVQ         R11, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first335
+	MOVQ         88(SP), R11
+	CMPL         (R11), $0x3f800000
+	JNE          decays336
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
-	VBROADCASTSS (AX)(BX*1), Z10
-	VFMADD231PS  Z13, Z10, Z9
-	VBROADCASTSS (AX)(BX*2), Z10
-	VFMADD231PS  Z14, Z10, Z9
+	VBROADCASTSS (AX)(BX*1), Z11
+	VFMADD231PS  Z13, Z11, Z9
+	VBROADCASTSS (AX)(BX*2), Z16
+	VFMADD231PS  Z14, Z16, Z9
 	VMOVUPS      Z9, K1, (DX)
-	VBROADCASTSS (CX), Z10
-	VFMADD231PS  Z9, Z10, Z0
-	VBROADCASTSS (SI), Z11
-	VFMADD231PS  Z9, Z11, Z3
-	VBROADCASTSS (SI)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z4
-	VBROADCASTSS (CX)(BX*1), Z10
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R9), Z11
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTSS (R9)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z6
-	VBROADCASTSS (CX)(BX*2), Z10
-	VFMADD231PS  Z9, Z10, Z2
-	VBROADCASTSS (DI), Z11
-	VFMADD231PS  Z9, Z11, Z7
-	VBROADCASTSS (DI)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z8
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R10
+	JL           odd341
+
+loop340:
+	VMOVUPS.Z    (DX), K1, Z15
+	VBROADCASTSS 4(AX), Z17
+	VFMADD231PS  Z12, Z17, Z15
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z9, Z18, Z0
+	VBROADCASTSS (SI), Z19
+	VFMADD231PS  Z9, Z19, Z3
+	VBROADCASTSS (SI)(R8*1), Z20
+	VFMADD231PS  Z9, Z20, Z4
+	VBROADCASTSS 4(AX)(BX*1), Z21
+	VFMADD231PS  Z13, Z21, Z15
+	VBROADCASTSS (CX)(BX*1), Z22
+	VFMADD231PS  Z9, Z22, Z1
+	VBROADCASTSS (R9), Z23
+	VFMADD231PS  Z9, Z23, Z5
+	VBROADCASTSS (R9)(R8*1), Z24
+	VFMADD231PS  Z9, Z24, Z6
+	VBROADCASTSS 4(AX)(BX*2), Z25
+	VFMADD231PS  Z14, Z25, Z15
+	VBROADCASTSS (CX)(BX*2), Z26
+	VFMADD231PS  Z9, Z26, Z2
+	VBROADCASTSS (DI), Z27
+	VFMADD231PS  Z9, Z27, Z7
+	VBROADCASTSS (DI)(R8*1), Z28
+	VFMADD231PS  Z9, Z28, Z8
+	VMOVUPS      Z15, K1, (DX)
 	ADDQ         240(SP), DX
 	VMOVUPS.Z    (DX), K1, Z9
-	VBROADCASTSS 4(AX), Z10
-	VFMADD231PS  Z12, Z10, Z9
-	VBROADCASTSS 4(AX)(BX*1), Z10
-	VFMADD231PS  Z13, Z10, Z9
-	VBROADCASTSS 4(AX)(BX*2), Z10
-	VFMADD231PS  Z14, Z10, Z9
+	VBROADCASTSS 8(AX), Z29
+	VFMADD231PS  Z12, Z29, Z9
+	VBROADCASTSS 4(CX), Z30
+	VFMADD231PS  Z15, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS  Z15, Z31, Z3
+	VBROADCASTSS 4(SI)(R8*1), Z10
+	VFMADD231PS  Z15, Z10, Z4
+	VBROADCASTSS 8(AX)(BX*1), Z11
+	VFMADD231PS  Z13, Z11, Z9
+	VBROADCASTSS 4(CX)(BX*1), Z16
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 4(R9), Z17
+	VFMADD231PS  Z15, Z17, Z5
+	VBROADCASTSS 4(R9)(R8*1), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VBROADCASTSS 8(AX)(BX*2), Z19
+	VFMADD231PS  Z14, Z19, Z9
+	VBROADCASTSS 4(CX)(BX*2), Z20
+	VFMADD231PS  Z15, Z20, Z2
+	VBROADCASTSS 4(DI), Z21
+	VFMADD231PS  Z15, Z21, Z7
+	VBROADCASTSS 4(DI)(R8*1), Z22
+	VFMADD231PS  Z15, Z22, Z8
 	VMOVUPS      Z9, K1, (DX)
-	VBROADCASTSS 4(CX), Z10
-	VFMADD231PS  Z9, Z10, Z0
-	VBROADCASTSS 4(SI), Z11
-	VFMADD231PS  Z9, Z11, Z3
-	VBROADCASTSS 4(SI)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z4
-	VBROADCASTSS 4(CX)(BX*1), Z10
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS 4(R9), Z11
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTSS 4(R9)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z6
-	VBROADCASTSS 4(CX)(BX*2), Z10
-	VFMADD231PS  Z9, Z10, Z2
-	VBROADCASTSS 4(DI), Z11
-	VFMADD231PS  Z9, Z11, Z7
-	VBROADCASTSS 4(DI)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z8
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R9
@@ -6088,59 +16230,105 @@ loop269:
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop269
+	JGE          loop340
 
-odd270:
+odd341:
 	ADDQ         $0x02, R10
-	JZ           rest266
-	VMOVUPS.Z    (DX), K1, Z9
-	VBROADCASTSS (AX), Z10
-	VFMADD231PS  Z12, Z10, Z9
-	VBROADCASTSS (AX)(BX*1), Z10
-	VFMADD231PS  Z13, Z10, Z9
-	VBROADCASTSS (AX)(BX*2), Z10
-	VFMADD231PS  Z14, Z10, Z9
-	VMOVUPS      Z9, K1, (DX)
-	VBROADCASTSS (CX), Z10
-	VFMADD231PS  Z9, Z10, Z0
-	VBROADCASTSS (SI), Z11
-	VFMADD231PS  Z9, Z11, Z3
-	VBROADCASTSS (SI)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z4
-	VBROADCASTSS (CX)(BX*1), Z10
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R9), Z11
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTSS (R9)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z6
+	JZ           last342
+	VMOVUPS.Z    (DX), K1, Z15
+	VBROADCASTSS 4(AX), Z23
+	VFMADD231PS  Z12, Z23, Z15
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  Z9, Z24, Z0
+	VBROADCASTSS (SI), Z25
+	VFMADD231PS  Z9, Z25, Z3
+	VBROADCASTSS (SI)(R8*1), Z26
+	VFMADD231PS  Z9, Z26, Z4
+	VBROADCASTSS 4(AX)(BX*1), Z27
+	VFMADD231PS  Z13, Z27, Z15
+	VBROADCASTSS (CX)(BX*1), Z28
+	VFMADD231PS  Z9, Z28, Z1
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z9, Z29, Z5
+	VBROADCASTSS (R9)(R8*1), Z30
+	VFMADD231PS  Z9, Z30, Z6
+	VBROADCASTSS 4(AX)(BX*2), Z31
+	VFMADD231PS  Z14, Z31, Z15
 	VBROADCASTSS (CX)(BX*2), Z10
 	VFMADD231PS  Z9, Z10, Z2
 	VBROADCASTSS (DI), Z11
 	VFMADD231PS  Z9, Z11, Z7
-	VBROADCASTSS (DI)(R8*1), Z11
-	VFMADD231PS  Z9, Z11, Z8
+	VBROADCASTSS (DI)(R8*1), Z16
+	VFMADD231PS  Z9, Z16, Z8
+	VMOVUPS      Z15, K1, (DX)
 	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z17
+	VFMADD231PS  Z15, Z17, Z0
+	VBROADCASTSS 4(SI), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VBROADCASTSS 4(SI)(R8*1), Z19
+	VFMADD231PS  Z15, Z19, Z4
+	VBROADCASTSS 4(CX)(BX*1), Z20
+	VFMADD231PS  Z15, Z20, Z1
+	VBROADCASTSS 4(R9), Z21
+	VFMADD231PS  Z15, Z21, Z5
+	VBROADCASTSS 4(R9)(R8*1), Z22
+	VFMADD231PS  Z15, Z22, Z6
+	VBROADCASTSS 4(CX)(BX*2), Z23
+	VFMADD231PS  Z15, Z23, Z2
+	VBROADCASTSS 4(DI), Z24
+	VFMADD231PS  Z15, Z24, Z7
+	VBROADCASTSS 4(DI)(R8*1), Z25
+	VFMADD231PS  Z15, Z25, Z8
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, R9
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read343
+
+last342:
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z9, Z26, Z0
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z9, Z27, Z3
+	VBROADCASTSS (SI)(R8*1), Z28
+	VFMADD231PS  Z9, Z28, Z4
+	VBROADCASTSS (CX)(BX*1), Z29
+	VFMADD231PS  Z9, Z29, Z1
+	VBROADCASTSS (R9), Z30
+	VFMADD231PS  Z9, Z30, Z5
+	VBROADCASTSS (R9)(R8*1), Z31
+	VFMADD231PS  Z9, Z31, Z6
+	VBROADCASTSS (CX)(BX*2), Z10
+	VFMADD231PS  Z9, Z10, Z2
+	VBROADCASTSS (DI), Z11
+	VFMADD231PS  Z9, Z11, Z7
+	VBROADCASTSS (DI)(R8*1), Z16
+	VFMADD231PS  Z9, Z16, Z8
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest266
 
-decays265:
+read343:
+	JMP rest337
+
+decays336:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar271
+	JEQ   scalar344
 	TESTQ R11, R11
-	JNZ   keys272
+	JNZ   keys345
 
-scalar271:
+scalar344:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys272:
+keys345:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -6148,9 +16336,9 @@ keys272:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest266
+	JLE   rest337
 
-loop273:
+loop346:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -6187,23 +16375,23 @@ loop273:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop273
-	JMP          rest266
+	JNZ          loop346
+	JMP          rest337
 
-first264:
+first335:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar274
+	JEQ   scalar347
 	TESTQ R11, R11
-	JNZ   keys275
+	JNZ   keys348
 
-scalar274:
+scalar347:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys275:
+keys348:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -6211,9 +16399,9 @@ keys275:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest266
+	JLE   rest337
 
-loop276:
+loop349:
 	VMOVUPS.Z    (DX), K1, Z9
 	VBROADCASTSS (R11), Z11
 	VMULPS       Z9, Z11, Z9
@@ -6244,11 +16432,11 @@ loop276:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop276
+	JNZ          loop349
 
-rest266:
+rest337:
 	CMPQ         176(SP), $0x00
-	JG           segment263
+	JG           segment334
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -6342,7 +16530,7 @@ rest266:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds277
+	JEQ          adds350
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -6370,9 +16558,9 @@ rest266:
 	ADDQ         CX, DX
 	VMOVUPS      Z8, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written279
+	JMP          written352
 
-adds277:
+adds350:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -6413,7 +16601,7 @@ adds277:
 	VMOVUPS   Z10, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written279:
+written352:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -6433,35 +16621,35 @@ written279:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD280
+	JZ     noD353
 	IMUL3Q $0x00000003, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD280:
+noD353:
 	SUBQ  $0x03, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off281
+	JL    off354
 	ADDQ  $0x03, AX
 	MOVQ  AX, 152(SP)
 
-off281:
+off354:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next231
+	JMP  next300
 
-apart260:
+apart331:
 	CMPQ  232(SP), $0x00
-	JEQ   taken262
+	JEQ   taken333
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows283
+	JLE   rows356
 
-row282:
+row355:
 	VMOVUPS.Z    (CX), K1, Z9
 	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z12, Z10, Z9
@@ -6473,33 +16661,33 @@ row282:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row282
+	JNZ          row355
 
-rows283:
+rows356:
 	MOVQ $0x00000000, 232(SP)
 
-taken262:
+taken333:
 	MOVQ $0x00000003, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record261
+	JEQ  record332
 	ADDQ $0x00000040, 224(SP)
 
-record261:
-	JMP single232
+record332:
+	JMP single301
 
-others259:
+others330:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x03
-	JNE    others284
+	JNE    others357
 	CMPQ   80(SP), $0x02
-	JL     apart285
+	JL     apart358
 	CMPQ   224(SP), $0x00
-	JEQ    apart285
+	JEQ    apart358
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart285
+	JNE    apart358
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6525,21 +16713,21 @@ others259:
 	LEAQ   320(R9), R9
 	MOVQ   R9, 160(SP)
 
-segment288:
+segment361:
 	MOVQ  160(SP), R9
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R10
 	TESTQ R10, R10
-	JL    fetched292
+	JL    fetched365
 	MOVQ  32(R9), R11
 	TESTQ R11, R11
-	JLE   fetched292
+	JLE   fetched365
 	MOVQ  24(R9), R12
 	SHLQ  $0x02, R12
 	IMULQ R12, R10
 	ADDQ  (R9), R10
 
-fetch293:
+fetch366:
 	MOVQ       R10, R9
 	PREFETCHT1 (R9)
 	ADDQ       R12, R9
@@ -6547,123 +16735,171 @@ fetch293:
 	ADDQ       R12, R9
 	ADDQ       $0x40, R10
 	DECQ       R11
-	JNZ        fetch293
+	JNZ        fetch366
 
-fetched292:
-	MOVQ    168(SP), R9
-	MOVQ    176(SP), R10
-	CMPQ    R10, R9
-	CMOVQLT R10, R9
-	SUBQ    R9, R10
-	MOVQ    R10, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first289
-	MOVQ    88(SP), R10
-	CMPL    (R10), $0x3f800000
-	JNE     decays290
-	SUBQ    $0x02, R9
-	JL      odd295
-
-loop294:
+fetched365:
+	MOVQ         168(SP), R9
+	MOVQ         176(SP), R10
+	CMPQ         R10, R9
+	CMOVQLT      R10, R9
+	SUBQ         R9, R10
+	MOVQ         R10, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first362
+	MOVQ         88(SP), R10
+	CMPL         (R10), $0x3f800000
+	JNE          decays363
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
-	VBROADCASTSS (AX)(BX*1), Z9
-	VFMADD231PS  Z12, Z9, Z8
+	VBROADCASTSS (AX)(BX*1), Z10
+	VFMADD231PS  Z12, Z10, Z8
 	VMOVUPS      Z8, K1, (DX)
-	VBROADCASTSS (CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (SI), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VBROADCASTSS (SI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z3
-	VBROADCASTSS (SI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VBROADCASTSS (CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (DI), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VBROADCASTSS (DI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VBROADCASTSS (DI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z7
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R9
+	JL           odd368
+
+loop367:
+	VMOVUPS.Z    (DX), K1, Z13
+	VBROADCASTSS 4(AX), Z14
+	VFMADD231PS  Z11, Z14, Z13
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z8, Z15, Z0
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z8, Z16, Z2
+	VBROADCASTSS (SI)(R8*1), Z17
+	VFMADD231PS  Z8, Z17, Z3
+	VBROADCASTSS (SI)(R8*2), Z18
+	VFMADD231PS  Z8, Z18, Z4
+	VBROADCASTSS 4(AX)(BX*1), Z19
+	VFMADD231PS  Z12, Z19, Z13
+	VBROADCASTSS (CX)(BX*1), Z20
+	VFMADD231PS  Z8, Z20, Z1
+	VBROADCASTSS (DI), Z21
+	VFMADD231PS  Z8, Z21, Z5
+	VBROADCASTSS (DI)(R8*1), Z22
+	VFMADD231PS  Z8, Z22, Z6
+	VBROADCASTSS (DI)(R8*2), Z23
+	VFMADD231PS  Z8, Z23, Z7
+	VMOVUPS      Z13, K1, (DX)
 	ADDQ         240(SP), DX
 	VMOVUPS.Z    (DX), K1, Z8
-	VBROADCASTSS 4(AX), Z9
-	VFMADD231PS  Z11, Z9, Z8
-	VBROADCASTSS 4(AX)(BX*1), Z9
-	VFMADD231PS  Z12, Z9, Z8
-	VMOVUPS      Z8, K1, (DX)
-	VBROADCASTSS 4(CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS 4(SI), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VBROADCASTSS 4(SI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z3
-	VBROADCASTSS 4(SI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VBROADCASTSS 4(CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(DI), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VBROADCASTSS 4(DI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
+	VBROADCASTSS 8(AX), Z24
+	VFMADD231PS  Z11, Z24, Z8
+	VBROADCASTSS 4(CX), Z25
+	VFMADD231PS  Z13, Z25, Z0
+	VBROADCASTSS 4(SI), Z26
+	VFMADD231PS  Z13, Z26, Z2
+	VBROADCASTSS 4(SI)(R8*1), Z27
+	VFMADD231PS  Z13, Z27, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z28
+	VFMADD231PS  Z13, Z28, Z4
+	VBROADCASTSS 8(AX)(BX*1), Z29
+	VFMADD231PS  Z12, Z29, Z8
+	VBROADCASTSS 4(CX)(BX*1), Z30
+	VFMADD231PS  Z13, Z30, Z1
+	VBROADCASTSS 4(DI), Z31
+	VFMADD231PS  Z13, Z31, Z5
+	VBROADCASTSS 4(DI)(R8*1), Z9
+	VFMADD231PS  Z13, Z9, Z6
 	VBROADCASTSS 4(DI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z7
+	VFMADD231PS  Z13, Z10, Z7
+	VMOVUPS      Z8, K1, (DX)
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R9
-	JGE          loop294
+	JGE          loop367
 
-odd295:
+odd368:
 	ADDQ         $0x02, R9
-	JZ           rest291
-	VMOVUPS.Z    (DX), K1, Z8
-	VBROADCASTSS (AX), Z9
-	VFMADD231PS  Z11, Z9, Z8
-	VBROADCASTSS (AX)(BX*1), Z9
-	VFMADD231PS  Z12, Z9, Z8
-	VMOVUPS      Z8, K1, (DX)
+	JZ           last369
+	VMOVUPS.Z    (DX), K1, Z13
+	VBROADCASTSS 4(AX), Z14
+	VFMADD231PS  Z11, Z14, Z13
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z8, Z15, Z0
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z8, Z16, Z2
+	VBROADCASTSS (SI)(R8*1), Z17
+	VFMADD231PS  Z8, Z17, Z3
+	VBROADCASTSS (SI)(R8*2), Z18
+	VFMADD231PS  Z8, Z18, Z4
+	VBROADCASTSS 4(AX)(BX*1), Z19
+	VFMADD231PS  Z12, Z19, Z13
+	VBROADCASTSS (CX)(BX*1), Z20
+	VFMADD231PS  Z8, Z20, Z1
+	VBROADCASTSS (DI), Z21
+	VFMADD231PS  Z8, Z21, Z5
+	VBROADCASTSS (DI)(R8*1), Z22
+	VFMADD231PS  Z8, Z22, Z6
+	VBROADCASTSS (DI)(R8*2), Z23
+	VFMADD231PS  Z8, Z23, Z7
+	VMOVUPS      Z13, K1, (DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  Z13, Z24, Z0
+	VBROADCASTSS 4(SI), Z25
+	VFMADD231PS  Z13, Z25, Z2
+	VBROADCASTSS 4(SI)(R8*1), Z26
+	VFMADD231PS  Z13, Z26, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z27
+	VFMADD231PS  Z13, Z27, Z4
+	VBROADCASTSS 4(CX)(BX*1), Z28
+	VFMADD231PS  Z13, Z28, Z1
+	VBROADCASTSS 4(DI), Z29
+	VFMADD231PS  Z13, Z29, Z5
+	VBROADCASTSS 4(DI)(R8*1), Z30
+	VFMADD231PS  Z13, Z30, Z6
+	VBROADCASTSS 4(DI)(R8*2), Z31
+	VFMADD231PS  Z13, Z31, Z7
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read370
+
+last369:
 	VBROADCASTSS (CX), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (SI), Z10
 	VFMADD231PS  Z8, Z10, Z2
-	VBROADCASTSS (SI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z3
-	VBROADCASTSS (SI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VBROADCASTSS (CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (DI), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VBROADCASTSS (DI)(R8*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VBROADCASTSS (DI)(R8*2), Z10
-	VFMADD231PS  Z8, Z10, Z7
-	ADDQ         240(SP), DX
+	VBROADCASTSS (SI)(R8*1), Z14
+	VFMADD231PS  Z8, Z14, Z3
+	VBROADCASTSS (SI)(R8*2), Z15
+	VFMADD231PS  Z8, Z15, Z4
+	VBROADCASTSS (CX)(BX*1), Z16
+	VFMADD231PS  Z8, Z16, Z1
+	VBROADCASTSS (DI), Z17
+	VFMADD231PS  Z8, Z17, Z5
+	VBROADCASTSS (DI)(R8*1), Z18
+	VFMADD231PS  Z8, Z18, Z6
+	VBROADCASTSS (DI)(R8*2), Z19
+	VFMADD231PS  Z8, Z19, Z7
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest291
 
-decays290:
+read370:
+	JMP rest364
+
+decays363:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar296
+	JEQ   scalar371
 	TESTQ R10, R10
-	JNZ   keys297
+	JNZ   keys372
 
-scalar296:
+scalar371:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys297:
+keys372:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -6671,9 +16907,9 @@ keys297:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest291
+	JLE   rest364
 
-loop298:
+loop373:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -6705,23 +16941,23 @@ loop298:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop298
-	JMP          rest291
+	JNZ          loop373
+	JMP          rest364
 
-first289:
+first362:
 	MOVQ  104(SP), R10
 	MOVQ  88(SP), R12
 	MOVQ  $0x00000004, R11
 	CMPL  (R12), $0x3f800000
-	JEQ   scalar299
+	JEQ   scalar374
 	TESTQ R10, R10
-	JNZ   keys300
+	JNZ   keys375
 
-scalar299:
+scalar374:
 	MOVQ R12, R10
 	XORQ R11, R11
 
-keys300:
+keys375:
 	MOVQ  p+0(FP), R12
 	MOVQ  296(R12), R12
 	SUBQ  176(SP), R12
@@ -6729,9 +16965,9 @@ keys300:
 	IMULQ R11, R12
 	ADDQ  R12, R10
 	TESTQ R9, R9
-	JLE   rest291
+	JLE   rest364
 
-loop301:
+loop376:
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (R10), Z10
 	VMULPS       Z8, Z10, Z8
@@ -6759,11 +16995,11 @@ loop301:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R9
-	JNZ          loop301
+	JNZ          loop376
 
-rest291:
+rest364:
 	CMPQ         176(SP), $0x00
-	JG           segment288
+	JG           segment361
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -6835,7 +17071,7 @@ rest291:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds302
+	JEQ          adds377
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -6865,9 +17101,9 @@ rest291:
 	ADDQ         CX, DX
 	VMOVUPS      Z7, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written304
+	JMP          written379
 
-adds302:
+adds377:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -6910,7 +17146,7 @@ adds302:
 	VMOVUPS   Z9, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written304:
+written379:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -6930,35 +17166,35 @@ written304:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD305
+	JZ     noD380
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD305:
+noD380:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off306
+	JL    off381
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off306:
+off381:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next231
+	JMP  next300
 
-apart285:
+apart358:
 	CMPQ  232(SP), $0x00
-	JEQ   taken287
+	JEQ   taken360
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows308
+	JLE   rows383
 
-row307:
+row382:
 	VMOVUPS.Z    (CX), K1, Z8
 	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z11, Z9, Z8
@@ -6968,33 +17204,33 @@ row307:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row307
+	JNZ          row382
 
-rows308:
+rows383:
 	MOVQ $0x00000000, 232(SP)
 
-taken287:
+taken360:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record286
+	JEQ  record359
 	ADDQ $0x00000040, 224(SP)
 
-record286:
-	JMP single232
+record359:
+	JMP single301
 
-others284:
+others357:
 	MOVQ   p+0(FP), AX
 	CMPQ   288(AX), $0x04
-	JNE    others309
+	JNE    others384
 	CMPQ   80(SP), $0x02
-	JL     apart310
+	JL     apart385
 	CMPQ   224(SP), $0x00
-	JEQ    apart310
+	JEQ    apart385
 	MOVQ   88(SP), AX
 	MOVQ   96(SP), CX
 	ADDQ   CX, AX
 	CMPL   (AX), $0x3f800000
-	JNE    apart310
+	JNE    apart385
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7023,21 +17259,21 @@ others284:
 	LEAQ   320(R10), R10
 	MOVQ   R10, 160(SP)
 
-segment313:
+segment388:
 	MOVQ  160(SP), R10
 	ADDQ  $0x28, 160(SP)
 	MOVQ  152(SP), R11
 	TESTQ R11, R11
-	JL    fetched317
+	JL    fetched392
 	MOVQ  32(R10), R12
 	TESTQ R12, R12
-	JLE   fetched317
+	JLE   fetched392
 	MOVQ  24(R10), R13
 	SHLQ  $0x02, R13
 	IMULQ R13, R11
 	ADDQ  (R10), R11
 
-fetch318:
+fetch393:
 	MOVQ       R11, R10
 	PREFETCHT1 (R10)
 	ADDQ       R13, R10
@@ -7045,135 +17281,191 @@ fetch318:
 	ADDQ       R13, R10
 	ADDQ       $0x40, R11
 	DECQ       R12
-	JNZ        fetch318
+	JNZ        fetch393
 
-fetched317:
-	MOVQ    168(SP), R10
-	MOVQ    176(SP), R11
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R11
-	MOVQ    R11, 176(SP)
-	CMPQ    232(SP), $0x00
-	JEQ     first314
-	MOVQ    88(SP), R11
-	CMPL    (R11), $0x3f800000
-	JNE     decays315
-	SUBQ    $0x02, R10
-	JL      odd320
-
-loop319:
+fetched392:
+	MOVQ         168(SP), R10
+	MOVQ         176(SP), R11
+	CMPQ         R11, R10
+	CMOVQLT      R11, R10
+	SUBQ         R10, R11
+	MOVQ         R11, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first389
+	MOVQ         88(SP), R11
+	CMPL         (R11), $0x3f800000
+	JNE          decays390
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
-	VBROADCASTSS (AX)(BX*1), Z11
-	VFMADD231PS  Z14, Z11, Z10
+	VBROADCASTSS (AX)(BX*1), Z12
+	VFMADD231PS  Z14, Z12, Z10
 	VMOVUPS      Z10, K1, (DX)
-	VBROADCASTSS (CX), Z11
-	VFMADD231PS  Z10, Z11, Z0
-	VBROADCASTSS (SI), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VBROADCASTSS (SI)(R8*1), Z12
-	VFMADD231PS  Z10, Z12, Z3
-	VBROADCASTSS (SI)(R8*2), Z12
-	VFMADD231PS  Z10, Z12, Z4
-	VBROADCASTSS (SI)(R9*1), Z12
-	VFMADD231PS  Z10, Z12, Z5
-	VBROADCASTSS (CX)(BX*1), Z11
-	VFMADD231PS  Z10, Z11, Z1
-	VBROADCASTSS (DI), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VBROADCASTSS (DI)(R8*1), Z12
-	VFMADD231PS  Z10, Z12, Z7
-	VBROADCASTSS (DI)(R8*2), Z12
-	VFMADD231PS  Z10, Z12, Z8
-	VBROADCASTSS (DI)(R9*1), Z12
-	VFMADD231PS  Z10, Z12, Z9
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R10
+	JL           odd395
+
+loop394:
+	VMOVUPS.Z    (DX), K1, Z15
+	VBROADCASTSS 4(AX), Z16
+	VFMADD231PS  Z13, Z16, Z15
+	VBROADCASTSS (CX), Z17
+	VFMADD231PS  Z10, Z17, Z0
+	VBROADCASTSS (SI), Z18
+	VFMADD231PS  Z10, Z18, Z2
+	VBROADCASTSS (SI)(R8*1), Z19
+	VFMADD231PS  Z10, Z19, Z3
+	VBROADCASTSS (SI)(R8*2), Z20
+	VFMADD231PS  Z10, Z20, Z4
+	VBROADCASTSS (SI)(R9*1), Z21
+	VFMADD231PS  Z10, Z21, Z5
+	VBROADCASTSS 4(AX)(BX*1), Z22
+	VFMADD231PS  Z14, Z22, Z15
+	VBROADCASTSS (CX)(BX*1), Z23
+	VFMADD231PS  Z10, Z23, Z1
+	VBROADCASTSS (DI), Z24
+	VFMADD231PS  Z10, Z24, Z6
+	VBROADCASTSS (DI)(R8*1), Z25
+	VFMADD231PS  Z10, Z25, Z7
+	VBROADCASTSS (DI)(R8*2), Z26
+	VFMADD231PS  Z10, Z26, Z8
+	VBROADCASTSS (DI)(R9*1), Z27
+	VFMADD231PS  Z10, Z27, Z9
+	VMOVUPS      Z15, K1, (DX)
 	ADDQ         240(SP), DX
 	VMOVUPS.Z    (DX), K1, Z10
-	VBROADCASTSS 4(AX), Z11
-	VFMADD231PS  Z13, Z11, Z10
-	VBROADCASTSS 4(AX)(BX*1), Z11
-	VFMADD231PS  Z14, Z11, Z10
-	VMOVUPS      Z10, K1, (DX)
-	VBROADCASTSS 4(CX), Z11
-	VFMADD231PS  Z10, Z11, Z0
-	VBROADCASTSS 4(SI), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VBROADCASTSS 4(SI)(R8*1), Z12
-	VFMADD231PS  Z10, Z12, Z3
-	VBROADCASTSS 4(SI)(R8*2), Z12
-	VFMADD231PS  Z10, Z12, Z4
+	VBROADCASTSS 8(AX), Z28
+	VFMADD231PS  Z13, Z28, Z10
+	VBROADCASTSS 4(CX), Z29
+	VFMADD231PS  Z15, Z29, Z0
+	VBROADCASTSS 4(SI), Z30
+	VFMADD231PS  Z15, Z30, Z2
+	VBROADCASTSS 4(SI)(R8*1), Z31
+	VFMADD231PS  Z15, Z31, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z11
+	VFMADD231PS  Z15, Z11, Z4
 	VBROADCASTSS 4(SI)(R9*1), Z12
-	VFMADD231PS  Z10, Z12, Z5
-	VBROADCASTSS 4(CX)(BX*1), Z11
-	VFMADD231PS  Z10, Z11, Z1
-	VBROADCASTSS 4(DI), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VBROADCASTSS 4(DI)(R8*1), Z12
-	VFMADD231PS  Z10, Z12, Z7
-	VBROADCASTSS 4(DI)(R8*2), Z12
-	VFMADD231PS  Z10, Z12, Z8
-	VBROADCASTSS 4(DI)(R9*1), Z12
-	VFMADD231PS  Z10, Z12, Z9
+	VFMADD231PS  Z15, Z12, Z5
+	VBROADCASTSS 8(AX)(BX*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VBROADCASTSS 4(CX)(BX*1), Z17
+	VFMADD231PS  Z15, Z17, Z1
+	VBROADCASTSS 4(DI), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VBROADCASTSS 4(DI)(R8*1), Z19
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 4(DI)(R8*2), Z20
+	VFMADD231PS  Z15, Z20, Z8
+	VBROADCASTSS 4(DI)(R9*1), Z21
+	VFMADD231PS  Z15, Z21, Z9
+	VMOVUPS      Z10, K1, (DX)
 	ADDQ         240(SP), DX
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, DI
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, AX
 	SUBQ         $0x02, R10
-	JGE          loop319
+	JGE          loop394
 
-odd320:
+odd395:
 	ADDQ         $0x02, R10
-	JZ           rest316
-	VMOVUPS.Z    (DX), K1, Z10
-	VBROADCASTSS (AX), Z11
-	VFMADD231PS  Z13, Z11, Z10
-	VBROADCASTSS (AX)(BX*1), Z11
-	VFMADD231PS  Z14, Z11, Z10
-	VMOVUPS      Z10, K1, (DX)
-	VBROADCASTSS (CX), Z11
-	VFMADD231PS  Z10, Z11, Z0
-	VBROADCASTSS (SI), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VBROADCASTSS (SI)(R8*1), Z12
-	VFMADD231PS  Z10, Z12, Z3
-	VBROADCASTSS (SI)(R8*2), Z12
-	VFMADD231PS  Z10, Z12, Z4
-	VBROADCASTSS (SI)(R9*1), Z12
-	VFMADD231PS  Z10, Z12, Z5
-	VBROADCASTSS (CX)(BX*1), Z11
-	VFMADD231PS  Z10, Z11, Z1
-	VBROADCASTSS (DI), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VBROADCASTSS (DI)(R8*1), Z12
-	VFMADD231PS  Z10, Z12, Z7
-	VBROADCASTSS (DI)(R8*2), Z12
-	VFMADD231PS  Z10, Z12, Z8
+	JZ           last396
+	VMOVUPS.Z    (DX), K1, Z15
+	VBROADCASTSS 4(AX), Z22
+	VFMADD231PS  Z13, Z22, Z15
+	VBROADCASTSS (CX), Z23
+	VFMADD231PS  Z10, Z23, Z0
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z10, Z24, Z2
+	VBROADCASTSS (SI)(R8*1), Z25
+	VFMADD231PS  Z10, Z25, Z3
+	VBROADCASTSS (SI)(R8*2), Z26
+	VFMADD231PS  Z10, Z26, Z4
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z10, Z27, Z5
+	VBROADCASTSS 4(AX)(BX*1), Z28
+	VFMADD231PS  Z14, Z28, Z15
+	VBROADCASTSS (CX)(BX*1), Z29
+	VFMADD231PS  Z10, Z29, Z1
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z10, Z30, Z6
+	VBROADCASTSS (DI)(R8*1), Z31
+	VFMADD231PS  Z10, Z31, Z7
+	VBROADCASTSS (DI)(R8*2), Z11
+	VFMADD231PS  Z10, Z11, Z8
 	VBROADCASTSS (DI)(R9*1), Z12
 	VFMADD231PS  Z10, Z12, Z9
+	VMOVUPS      Z15, K1, (DX)
 	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  Z15, Z16, Z0
+	VBROADCASTSS 4(SI), Z17
+	VFMADD231PS  Z15, Z17, Z2
+	VBROADCASTSS 4(SI)(R8*1), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z19
+	VFMADD231PS  Z15, Z19, Z4
+	VBROADCASTSS 4(SI)(R9*1), Z20
+	VFMADD231PS  Z15, Z20, Z5
+	VBROADCASTSS 4(CX)(BX*1), Z21
+	VFMADD231PS  Z15, Z21, Z1
+	VBROADCASTSS 4(DI), Z22
+	VFMADD231PS  Z15, Z22, Z6
+	VBROADCASTSS 4(DI)(R8*1), Z23
+	VFMADD231PS  Z15, Z23, Z7
+	VBROADCASTSS 4(DI)(R8*2), Z24
+	VFMADD231PS  Z15, Z24, Z8
+	VBROADCASTSS 4(DI)(R9*1), Z25
+	VFMADD231PS  Z15, Z25, Z9
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read397
+
+last396:
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z10, Z26, Z0
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z10, Z27, Z2
+	VBROADCASTSS (SI)(R8*1), Z28
+	VFMADD231PS  Z10, Z28, Z3
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z10, Z29, Z4
+	VBROADCASTSS (SI)(R9*1), Z30
+	VFMADD231PS  Z10, Z30, Z5
+	VBROADCASTSS (CX)(BX*1), Z31
+	VFMADD231PS  Z10, Z31, Z1
+	VBROADCASTSS (DI), Z11
+	VFMADD231PS  Z10, Z11, Z6
+	VBROADCASTSS (DI)(R8*1), Z12
+	VFMADD231PS  Z10, Z12, Z7
+	VBROADCASTSS (DI)(R8*2), Z16
+	VFMADD231PS  Z10, Z16, Z8
+	VBROADCASTSS (DI)(R9*1), Z17
+	VFMADD231PS  Z10, Z17, Z9
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
-	JMP          rest316
 
-decays315:
+read397:
+	JMP rest391
+
+decays390:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar321
+	JEQ   scalar398
 	TESTQ R11, R11
-	JNZ   keys322
+	JNZ   keys399
 
-scalar321:
+scalar398:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys322:
+keys399:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -7181,9 +17473,9 @@ keys322:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest316
+	JLE   rest391
 
-loop323:
+loop400:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -7219,23 +17511,23 @@ loop323:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop323
-	JMP          rest316
+	JNZ          loop400
+	JMP          rest391
 
-first314:
+first389:
 	MOVQ  104(SP), R11
 	MOVQ  88(SP), R13
 	MOVQ  $0x00000004, R12
 	CMPL  (R13), $0x3f800000
-	JEQ   scalar324
+	JEQ   scalar401
 	TESTQ R11, R11
-	JNZ   keys325
+	JNZ   keys402
 
-scalar324:
+scalar401:
 	MOVQ R13, R11
 	XORQ R12, R12
 
-keys325:
+keys402:
 	MOVQ  p+0(FP), R13
 	MOVQ  296(R13), R13
 	SUBQ  176(SP), R13
@@ -7243,9 +17535,9 @@ keys325:
 	IMULQ R12, R13
 	ADDQ  R13, R11
 	TESTQ R10, R10
-	JLE   rest316
+	JLE   rest391
 
-loop326:
+loop403:
 	VMOVUPS.Z    (DX), K1, Z10
 	VBROADCASTSS (R11), Z12
 	VMULPS       Z10, Z12, Z10
@@ -7277,11 +17569,11 @@ loop326:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, AX
 	DECQ         R10
-	JNZ          loop326
+	JNZ          loop403
 
-rest316:
+rest391:
 	CMPQ         176(SP), $0x00
-	JG           segment313
+	JG           segment388
 	MOVQ         224(SP), AX
 	MOVQ         16(SP), CX
 	MOVQ         48(SP), DX
@@ -7365,7 +17657,7 @@ rest316:
 	MOVQ         AX, 128(SP)
 	MOVQ         144(SP), AX
 	CMPQ         AX, $0x02
-	JEQ          adds327
+	JEQ          adds404
 	MOVQ         24(SP), AX
 	MOVQ         56(SP), CX
 	MOVQ         AX, DX
@@ -7405,9 +17697,9 @@ rest316:
 	ADDQ         CX, DX
 	VMOVUPS      Z9, K1, (DX)
 	MOVQ         AX, 24(SP)
-	JMP          written329
+	JMP          written406
 
-adds327:
+adds404:
 	MOVQ      24(SP), AX
 	MOVQ      56(SP), CX
 	MOVQ      AX, DX
@@ -7464,7 +17756,7 @@ adds327:
 	VMOVUPS   Z11, K1, (DX)
 	MOVQ      AX, 24(SP)
 
-written329:
+written406:
 	MOVQ   8(SP), AX
 	MOVQ   AX, 232(SP)
 	MOVQ   32(SP), AX
@@ -7484,35 +17776,35 @@ written329:
 	MOVQ   256(CX), CX
 	SHLQ   $0x02, CX
 	TESTQ  AX, AX
-	JZ     noD330
+	JZ     noD407
 	IMUL3Q $0x00000002, CX, CX
 	ADDQ   CX, AX
 	MOVQ   AX, 104(SP)
 
-noD330:
+noD407:
 	SUBQ  $0x02, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off331
+	JL    off408
 	ADDQ  $0x02, AX
 	MOVQ  AX, 152(SP)
 
-off331:
+off408:
 	ADDQ $0x00000040, 224(SP)
-	JMP  next231
+	JMP  next300
 
-apart310:
+apart385:
 	CMPQ  232(SP), $0x00
-	JEQ   taken312
+	JEQ   taken387
 	MOVQ  232(SP), AX
 	MOVQ  64(SP), CX
 	MOVQ  40(SP), DX
 	MOVQ  p+0(FP), BX
 	MOVQ  296(BX), BX
 	TESTQ BX, BX
-	JLE   rows333
+	JLE   rows410
 
-row332:
+row409:
 	VMOVUPS.Z    (CX), K1, Z10
 	VBROADCASTSS (AX), Z11
 	VFMADD231PS  Z13, Z11, Z10
@@ -7522,39 +17814,39 @@ row332:
 	ADDQ         240(SP), CX
 	ADDQ         $0x04, AX
 	DECQ         BX
-	JNZ          row332
+	JNZ          row409
 
-rows333:
+rows410:
 	MOVQ $0x00000000, 232(SP)
 
-taken312:
+taken387:
 	MOVQ $0x00000002, 248(SP)
 	CMPQ 224(SP), $0x00
-	JEQ  record311
+	JEQ  record386
 	ADDQ $0x00000040, 224(SP)
 
-record311:
-	JMP single232
+record386:
+	JMP single301
 
-others309:
+others384:
 	MOVQ $0x00000001, 248(SP)
 
-single232:
+single301:
 	CMPQ   80(SP), $0x00
-	JLE    end233
+	JLE    end302
 	MOVQ   p+0(FP), AX
 	MOVQ   288(AX), AX
 	MOVQ   AX, 184(SP)
 	MOVQ   (SP), AX
 	MOVQ   24(SP), CX
-	MOVQ   AX, 280(SP)
-	MOVQ   CX, 288(SP)
+	MOVQ   AX, 328(SP)
+	MOVQ   CX, 336(SP)
 	CMPQ   184(SP), $0x01
-	JLE    heads336
+	JLE    heads413
 	CMPQ   184(SP), $0x02
-	JEQ    heads337
+	JEQ    heads414
 	CMPQ   184(SP), $0x03
-	JEQ    heads338
+	JEQ    heads415
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7564,19 +17856,19 @@ single232:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar340
+	JEQ    scalar417
 	TESTQ  BX, BX
-	JNZ    keys341
+	JNZ    keys418
 
-scalar340:
+scalar417:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys341:
+keys418:
 	TESTQ DX, DX
-	JLE   erased343
+	JLE   erased420
 
-erase342:
+erase419:
 	VBROADCASTSS (AX), Z5
 	VBROADCASTSS (BX), Z6
 	VMULPS       Z6, Z5, Z5
@@ -7586,9 +17878,9 @@ erase342:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase342
+	JNZ          erase419
 
-erased343:
+erased420:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7624,22 +17916,22 @@ erased343:
 	MOVQ         104(SP), R9
 	MOVQ         $0x00000004, R10
 	TESTQ        R9, R9
-	JNZ          keys344
+	JNZ          keys421
 	MOVQ         88(SP), R9
 	XORQ         R10, R10
 
-keys344:
+keys421:
 	MOVQ 88(SP), R11
 	CMPL (R11), $0x3f800000
-	JNE  decayed345
+	JNE  decayed422
 	LEAQ one<>+0(SB), R9
 	XORQ R10, R10
 
-decayed345:
+decayed422:
 	TESTQ DI, DI
-	JLE   rows347
+	JLE   rows424
 
-row346:
+row423:
 	VBROADCASTSS (R9), Z6
 	ADDQ         R10, R9
 	VBROADCASTSS (CX), Z5
@@ -7659,9 +17951,9 @@ row346:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row346
+	JNZ          row423
 
-rows347:
+rows424:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7683,7 +17975,7 @@ rows347:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds348
+	JEQ          adds425
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7705,9 +17997,9 @@ rows347:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written350
+	JMP          written427
 
-adds348:
+adds425:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7738,7 +18030,7 @@ adds348:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written350:
+written427:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7751,9 +18043,9 @@ written350:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out339
+	JMP  out416
 
-heads338:
+heads415:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7763,19 +18055,19 @@ heads338:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar351
+	JEQ    scalar428
 	TESTQ  BX, BX
-	JNZ    keys352
+	JNZ    keys429
 
-scalar351:
+scalar428:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys352:
+keys429:
 	TESTQ DX, DX
-	JLE   erased354
+	JLE   erased431
 
-erase353:
+erase430:
 	VBROADCASTSS (AX), Z4
 	VBROADCASTSS (BX), Z5
 	VMULPS       Z5, Z4, Z4
@@ -7785,9 +18077,9 @@ erase353:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase353
+	JNZ          erase430
 
-erased354:
+erased431:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7821,22 +18113,22 @@ erased354:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys355
+	JNZ          keys432
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys355:
+keys432:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed356
+	JNE  decayed433
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed356:
+decayed433:
 	TESTQ DI, DI
-	JLE   rows358
+	JLE   rows435
 
-row357:
+row434:
 	VBROADCASTSS (R8), Z5
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z4
@@ -7854,9 +18146,9 @@ row357:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row357
+	JNZ          row434
 
-rows358:
+rows435:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -7875,7 +18167,7 @@ rows358:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds359
+	JEQ          adds436
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -7892,9 +18184,9 @@ rows358:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written361
+	JMP          written438
 
-adds359:
+adds436:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -7918,7 +18210,7 @@ adds359:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written361:
+written438:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -7929,9 +18221,9 @@ written361:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out339
+	JMP  out416
 
-heads337:
+heads414:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -7941,19 +18233,19 @@ heads337:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar362
+	JEQ    scalar439
 	TESTQ  BX, BX
-	JNZ    keys363
+	JNZ    keys440
 
-scalar362:
+scalar439:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys363:
+keys440:
 	TESTQ DX, DX
-	JLE   erased365
+	JLE   erased442
 
-erase364:
+erase441:
 	VBROADCASTSS (AX), Z3
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z3, Z3
@@ -7963,9 +18255,9 @@ erase364:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase364
+	JNZ          erase441
 
-erased365:
+erased442:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -7998,22 +18290,22 @@ erased365:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys366
+	JNZ          keys443
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys366:
+keys443:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed367
+	JNE  decayed444
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed367:
+decayed444:
 	TESTQ DI, DI
-	JLE   rows369
+	JLE   rows446
 
-row368:
+row445:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z3
@@ -8029,9 +18321,9 @@ row368:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row368
+	JNZ          row445
 
-rows369:
+rows446:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8047,7 +18339,7 @@ rows369:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds370
+	JEQ          adds447
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8059,9 +18351,9 @@ rows369:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written372
+	JMP          written449
 
-adds370:
+adds447:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8078,7 +18370,7 @@ adds370:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written372:
+written449:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -8087,9 +18379,9 @@ written372:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out339
+	JMP  out416
 
-heads336:
+heads413:
 	VPXORD Z0, Z0, Z0
 	MOVQ   200(SP), AX
 	MOVQ   64(SP), CX
@@ -8099,19 +18391,19 @@ heads336:
 	MOVQ   88(SP), DI
 	MOVQ   $0x00000004, SI
 	CMPL   (DI), $0x3f800000
-	JEQ    scalar373
+	JEQ    scalar450
 	TESTQ  BX, BX
-	JNZ    keys374
+	JNZ    keys451
 
-scalar373:
+scalar450:
 	MOVQ DI, BX
 	XORQ SI, SI
 
-keys374:
+keys451:
 	TESTQ DX, DX
-	JLE   erased376
+	JLE   erased453
 
-erase375:
+erase452:
 	VBROADCASTSS (AX), Z2
 	VBROADCASTSS (BX), Z4
 	VMULPS       Z4, Z2, Z2
@@ -8121,9 +18413,9 @@ erase375:
 	ADDQ         $0x04, AX
 	ADDQ         SI, BX
 	DECQ         DX
-	JNZ          erase375
+	JNZ          erase452
 
-erased376:
+erased453:
 	MOVQ         40(SP), AX
 	ADDQ         AX, 200(SP)
 	MOVQ         16(SP), AX
@@ -8155,22 +18447,22 @@ erased376:
 	MOVQ         104(SP), R8
 	MOVQ         $0x00000004, R9
 	TESTQ        R8, R8
-	JNZ          keys377
+	JNZ          keys454
 	MOVQ         88(SP), R8
 	XORQ         R9, R9
 
-keys377:
+keys454:
 	MOVQ 88(SP), R10
 	CMPL (R10), $0x3f800000
-	JNE  decayed378
+	JNE  decayed455
 	LEAQ one<>+0(SB), R8
 	XORQ R9, R9
 
-decayed378:
+decayed455:
 	TESTQ DI, DI
-	JLE   rows380
+	JLE   rows457
 
-row379:
+row456:
 	VBROADCASTSS (R8), Z4
 	ADDQ         R9, R8
 	VBROADCASTSS (CX), Z2
@@ -8184,9 +18476,9 @@ row379:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row379
+	JNZ          row456
 
-rows380:
+rows457:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8199,16 +18491,16 @@ rows380:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds381
+	JEQ          adds458
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written383
+	JMP          written460
 
-adds381:
+adds458:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8218,7 +18510,7 @@ adds381:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written383:
+written460:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -8226,16 +18518,16 @@ written383:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out339:
-heads384:
+out416:
+heads461:
 	CMPQ   184(SP), $0x00
-	JLE    token334
+	JLE    token411
 	CMPQ   184(SP), $0x01
-	JLE    heads385
+	JLE    heads462
 	CMPQ   184(SP), $0x02
-	JEQ    heads386
+	JEQ    heads463
 	CMPQ   184(SP), $0x03
-	JEQ    heads387
+	JEQ    heads464
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8253,9 +18545,9 @@ heads384:
 	MOVQ   296(DI), DI
 	LEAQ   (BX)(BX*2), R8
 	TESTQ  DI, DI
-	JLE    rows390
+	JLE    rows467
 
-row389:
+row466:
 	VMOVUPS.Z    (DX), K1, Z4
 	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z4, Z6, Z0
@@ -8269,9 +18561,9 @@ row389:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row389
+	JNZ          row466
 
-rows390:
+rows467:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8293,7 +18585,7 @@ rows390:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds391
+	JEQ          adds468
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8315,9 +18607,9 @@ rows390:
 	ADDQ         SI, DI
 	VMOVUPS      Z3, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written393
+	JMP          written470
 
-adds391:
+adds468:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8348,7 +18640,7 @@ adds391:
 	VMOVUPS   Z5, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written393:
+written470:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -8361,9 +18653,9 @@ written393:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x04, 184(SP)
-	JMP  out388
+	JMP  out465
 
-heads387:
+heads464:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8379,9 +18671,9 @@ heads387:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows395
+	JLE    rows472
 
-row394:
+row471:
 	VMOVUPS.Z    (DX), K1, Z3
 	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z3, Z5, Z0
@@ -8393,9 +18685,9 @@ row394:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row394
+	JNZ          row471
 
-rows395:
+rows472:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8414,7 +18706,7 @@ rows395:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds396
+	JEQ          adds473
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8431,9 +18723,9 @@ rows395:
 	ADDQ         SI, DI
 	VMOVUPS      Z2, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written398
+	JMP          written475
 
-adds396:
+adds473:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8457,7 +18749,7 @@ adds396:
 	VMOVUPS   Z4, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written398:
+written475:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	ADDQ CX, AX
@@ -8468,9 +18760,9 @@ written398:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x03, 184(SP)
-	JMP  out388
+	JMP  out465
 
-heads386:
+heads463:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (SP), AX
@@ -8485,9 +18777,9 @@ heads386:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows400
+	JLE    rows477
 
-row399:
+row476:
 	VMOVUPS.Z    (DX), K1, Z2
 	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
@@ -8497,9 +18789,9 @@ row399:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row399
+	JNZ          row476
 
-rows400:
+rows477:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8515,7 +18807,7 @@ rows400:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds401
+	JEQ          adds478
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
@@ -8527,9 +18819,9 @@ rows400:
 	ADDQ         SI, DI
 	VMOVUPS      Z1, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written403
+	JMP          written480
 
-adds401:
+adds478:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8546,7 +18838,7 @@ adds401:
 	VMOVUPS   Z3, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written403:
+written480:
 	ADDQ CX, AX
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
@@ -8555,9 +18847,9 @@ written403:
 	ADDQ BX, AX
 	MOVQ AX, (SP)
 	SUBQ $0x02, 184(SP)
-	JMP  out388
+	JMP  out465
 
-heads385:
+heads462:
 	VPXORD Z0, Z0, Z0
 	MOVQ   (SP), AX
 	MOVQ   8(SP), CX
@@ -8571,9 +18863,9 @@ heads385:
 	MOVQ   p+0(FP), DI
 	MOVQ   296(DI), DI
 	TESTQ  DI, DI
-	JLE    rows405
+	JLE    rows482
 
-row404:
+row481:
 	VBROADCASTSS (AX), Z3
 	VMOVUPS.Z    (DX), K1, Z1
 	VFMADD231PS  Z1, Z3, Z0
@@ -8581,9 +18873,9 @@ row404:
 	ADDQ         $0x04, AX
 	ADDQ         $0x04, CX
 	DECQ         DI
-	JNZ          row404
+	JNZ          row481
 
-rows405:
+rows482:
 	MOVQ         24(SP), AX
 	MOVQ         p+0(FP), CX
 	MOVQ         272(CX), CX
@@ -8596,16 +18888,16 @@ rows405:
 	MOVQ         DX, 128(SP)
 	MOVQ         144(SP), DX
 	CMPQ         DX, $0x02
-	JEQ          adds406
+	JEQ          adds483
 	MOVQ         24(SP), DX
 	MOVQ         56(SP), SI
 	MOVQ         DX, DI
 	ADDQ         SI, DX
 	VMOVUPS      Z0, K1, (DI)
 	MOVQ         DX, 24(SP)
-	JMP          written408
+	JMP          written485
 
-adds406:
+adds483:
 	MOVQ      24(SP), DX
 	MOVQ      56(SP), SI
 	MOVQ      DX, DI
@@ -8615,7 +18907,7 @@ adds406:
 	VMOVUPS   Z2, K1, (DI)
 	MOVQ      DX, 24(SP)
 
-written408:
+written485:
 	ADDQ CX, AX
 	MOVQ AX, 24(SP)
 	MOVQ (SP), AX
@@ -8623,12 +18915,12 @@ written408:
 	MOVQ AX, (SP)
 	SUBQ $0x01, 184(SP)
 
-out388:
-	JMP heads384
+out465:
+	JMP heads461
 
-token334:
-	MOVQ  280(SP), AX
-	MOVQ  288(SP), CX
+token411:
+	MOVQ  328(SP), AX
+	MOVQ  336(SP), CX
 	MOVQ  AX, (SP)
 	MOVQ  CX, 24(SP)
 	MOVQ  56(SP), AX
@@ -8644,24 +18936,10370 @@ token334:
 	MOVQ  256(CX), CX
 	SHLQ  $0x02, CX
 	TESTQ AX, AX
-	JZ    noD409
+	JZ    noD486
 	ADDQ  CX, AX
 	MOVQ  AX, 104(SP)
 
-noD409:
+noD486:
 	SUBQ  $0x01, 80(SP)
 	MOVQ  152(SP), AX
 	TESTQ AX, AX
-	JL    off410
+	JL    off487
 	ADDQ  $0x01, AX
 	MOVQ  AX, 152(SP)
 
-off410:
+off487:
 	DECQ 248(SP)
-	JNZ  single232
-	JMP  next231
+	JNZ  single301
+	JMP  next300
 
-end233:
+end302:
+	ADDQ $+64, 192(SP)
+	SUBQ $+16, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  narrow
+
+finish:
+	CMPQ 144(SP), $0x01
+	JNE  done
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
+// func delta3x48AVX512(p *tile.Delta)
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
+TEXT ·delta3x48AVX512(SB), NOSPLIT, $360-8
+	MOVQ    p+0(FP), AX
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x00
+	JLE     done
+	MOVQ    p+0(FP), AX
+	CMPQ    304(AX), $0x00
+	JLE     done
+	MOVQ    $0x00000000, 192(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    304(AX), AX
+	MOVQ    AX, 72(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    352(AX), AX
+	MOVQ    p+0(FP), CX
+	ORQ     392(CX), AX
+	MOVQ    p+0(FP), CX
+	ORQ     432(CX), AX
+	XORQ    CX, CX
+	MOVQ    $-1, DX
+	MOVQ    p+0(FP), BX
+	MOVQ    296(BX), BX
+	IMUL3Q  $0x000000ab, BX, SI
+	SHRQ    $0x09, SI
+	ADDQ    $0x02, SI
+	ANDQ    $-2, SI
+	TESTQ   AX, AX
+	CMOVQEQ DX, CX
+	CMOVQNE SI, BX
+	MOVQ    CX, 152(SP)
+	MOVQ    BX, 168(SP)
+	MOVQ    p+0(FP), AX
+	CMPQ    488(AX), $0x00
+	JNE     panels
+	MOVQ    p+0(FP), AX
+	CMPQ    280(AX), $0x03
+	JG      panels
+	MOVQ    p+0(FP), AX
+	CMPQ    288(AX), $0x01
+	JNE     panels
+
+wide8:
+	CMPQ  72(SP), $+128
+	JL    wide8end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward1
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward1:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward2
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward2:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward3
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward3:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward4
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward4:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams6
+	MOVQ    $0x00000002, AX
+	JMP     mode5
+
+streams6:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode5
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode5
+	MOVQ  $0x00000001, AX
+
+mode5:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000200, AX
+	CMPQ    72(SP), $+128
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step7:
+	VPXORD Z31, Z31, Z31
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar10
+	TESTQ  DI, DI
+	JNZ    keys11
+
+scalar10:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys11:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads13
+
+read12:
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VBROADCASTSS (CX), Z28
+	VBROADCASTSS (DX), Z30
+	VFMADD231PS  Z27, Z28, Z31
+	VMULPS       Z29, Z28, Z28
+	VMULPS       Z29, Z30, Z30
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z24, Z28, Z8
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z25
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z25, Z28, Z9
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z26
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z26, Z28, Z10
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z24
+	VFMADD231PS  Z24, Z30, Z3
+	VFMADD231PS  Z24, Z28, Z11
+	PREFETCHT0   1280(BX)
+	VMOVUPS      256(BX), Z25
+	VFMADD231PS  Z25, Z30, Z4
+	VFMADD231PS  Z25, Z28, Z12
+	PREFETCHT0   1344(BX)
+	VMOVUPS      320(BX), Z26
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z26, Z28, Z13
+	PREFETCHT0   1408(BX)
+	VMOVUPS      384(BX), Z24
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z24, Z28, Z14
+	PREFETCHT0   1472(BX)
+	VMOVUPS      448(BX), Z25
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z25, Z28, Z15
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read12
+
+reads13:
+	VSUBSS       X31, X31, X29
+	VUCOMISS     X29, X29
+	JPS          apart8
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z28
+	VBROADCASTSS (SI), Z27
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z28, Z16
+	VFNMADD231PS Z0, Z27, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z28, Z17
+	VFNMADD231PS Z1, Z27, Z17
+	VMOVUPS      128(CX), Z18
+	VMULPS       Z18, Z28, Z18
+	VFNMADD231PS Z2, Z27, Z18
+	VMOVUPS      192(CX), Z19
+	VMULPS       Z19, Z28, Z19
+	VFNMADD231PS Z3, Z27, Z19
+	VMOVUPS      256(CX), Z20
+	VMULPS       Z20, Z28, Z20
+	VFNMADD231PS Z4, Z27, Z20
+	VMOVUPS      320(CX), Z21
+	VMULPS       Z21, Z28, Z21
+	VFNMADD231PS Z5, Z27, Z21
+	VMOVUPS      384(CX), Z22
+	VMULPS       Z22, Z28, Z22
+	VFNMADD231PS Z6, Z27, Z22
+	VMOVUPS      448(CX), Z23
+	VMULPS       Z23, Z28, Z23
+	VFNMADD231PS Z7, Z27, Z23
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z16, Z31, Z8
+	VFMADD231PS  Z17, Z31, Z9
+	VFMADD231PS  Z18, Z31, Z10
+	VFMADD231PS  Z19, Z31, Z11
+	VFMADD231PS  Z20, Z31, Z12
+	VFMADD231PS  Z21, Z31, Z13
+	VFMADD231PS  Z22, Z31, Z14
+	VFMADD231PS  Z23, Z31, Z15
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z27
+	ADDQ         DX, CX
+	VMULPS       Z8, Z27, Z8
+	VMULPS       Z9, Z27, Z9
+	VMULPS       Z10, Z27, Z10
+	VMULPS       Z11, Z27, Z11
+	VMULPS       Z12, Z27, Z12
+	VMULPS       Z13, Z27, Z13
+	VMULPS       Z14, Z27, Z14
+	VMULPS       Z15, Z27, Z15
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds14
+	CMPQ         CX, $0x01
+	JEQ          streams15
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      Z11, 192(SI)
+	VMOVUPS      Z12, 256(SI)
+	VMOVUPS      Z13, 320(SI)
+	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z15, 448(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written16
+
+streams15:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z8, (SI)
+	VMOVNTPS Z9, 64(SI)
+	VMOVNTPS Z10, 128(SI)
+	VMOVNTPS Z11, 192(SI)
+	VMOVNTPS Z12, 256(SI)
+	VMOVNTPS Z13, 320(SI)
+	VMOVNTPS Z14, 384(SI)
+	VMOVNTPS Z15, 448(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written16
+
+adds14:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z27
+	VADDPS  Z8, Z27, Z27
+	VMOVUPS Z27, (SI)
+	VMOVUPS 64(SI), Z27
+	VADDPS  Z9, Z27, Z27
+	VMOVUPS Z27, 64(SI)
+	VMOVUPS 128(SI), Z27
+	VADDPS  Z10, Z27, Z27
+	VMOVUPS Z27, 128(SI)
+	VMOVUPS 192(SI), Z27
+	VADDPS  Z11, Z27, Z27
+	VMOVUPS Z27, 192(SI)
+	VMOVUPS 256(SI), Z27
+	VADDPS  Z12, Z27, Z27
+	VMOVUPS Z27, 256(SI)
+	VMOVUPS 320(SI), Z27
+	VADDPS  Z13, Z27, Z27
+	VMOVUPS Z27, 320(SI)
+	VMOVUPS 384(SI), Z27
+	VADDPS  Z14, Z27, Z27
+	VMOVUPS Z27, 384(SI)
+	VMOVUPS 448(SI), Z27
+	VADDPS  Z15, Z27, Z27
+	VMOVUPS Z27, 448(SI)
+	MOVQ    CX, 24(SP)
+
+written16:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows18
+
+write17:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z29
+	VBROADCASTSS (AX), Z27
+	VMULPS       (BX), Z29, Z24
+	VFMADD231PS  Z16, Z27, Z24
+	VMOVUPS      Z24, (BX)
+	VMULPS       64(BX), Z29, Z25
+	VFMADD231PS  Z17, Z27, Z25
+	VMOVUPS      Z25, 64(BX)
+	VMULPS       128(BX), Z29, Z26
+	VFMADD231PS  Z18, Z27, Z26
+	VMOVUPS      Z26, 128(BX)
+	VMULPS       192(BX), Z29, Z24
+	VFMADD231PS  Z19, Z27, Z24
+	VMOVUPS      Z24, 192(BX)
+	VMULPS       256(BX), Z29, Z25
+	VFMADD231PS  Z20, Z27, Z25
+	VMOVUPS      Z25, 256(BX)
+	VMULPS       320(BX), Z29, Z26
+	VFMADD231PS  Z21, Z27, Z26
+	VMOVUPS      Z26, 320(BX)
+	VMULPS       384(BX), Z29, Z24
+	VFMADD231PS  Z22, Z27, Z24
+	VMOVUPS      Z24, 384(BX)
+	VMULPS       448(BX), Z29, Z25
+	VFMADD231PS  Z23, Z27, Z25
+	VMOVUPS      Z25, 448(BX)
+	DECQ         SI
+	JNZ          write17
+
+rows18:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD19
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD19:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off20
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off20:
+	JMP stepped9
+
+apart8:
+	MOVQ   (SP), AX
+	MOVQ   AX, 264(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 272(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar21
+	TESTQ  BX, BX
+	JNZ    keys22
+
+scalar21:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys22:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased24
+
+erase23:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z14
+	VMULPS       Z14, Z12, Z12
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z12, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z10
+	VFMADD231PS  Z10, Z12, Z2
+	VMOVUPS      192(CX), Z11
+	VFMADD231PS  Z11, Z12, Z3
+	PREFETCHT1   256(CX)(DI*1)
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  Z8, Z12, Z4
+	VMOVUPS      320(CX), Z9
+	VFMADD231PS  Z9, Z12, Z5
+	PREFETCHT1   384(CX)(DI*1)
+	VMOVUPS      384(CX), Z10
+	VFMADD231PS  Z10, Z12, Z6
+	VMOVUPS      448(CX), Z11
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase23
+
+erased24:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z0, Z12, Z15
+	VMOVUPS      64(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z1, Z12, Z16
+	VMOVUPS      128(AX), Z17
+	VMULPS       Z17, Z13, Z17
+	VFNMADD231PS Z2, Z12, Z17
+	VMOVUPS      192(AX), Z18
+	VMULPS       Z18, Z13, Z18
+	VFNMADD231PS Z3, Z12, Z18
+	VMOVUPS      256(AX), Z19
+	VMULPS       Z19, Z13, Z19
+	VFNMADD231PS Z4, Z12, Z19
+	VMOVUPS      320(AX), Z20
+	VMULPS       Z20, Z13, Z20
+	VFNMADD231PS Z5, Z12, Z20
+	VMOVUPS      384(AX), Z21
+	VMULPS       Z21, Z13, Z21
+	VFNMADD231PS Z6, Z12, Z21
+	VMOVUPS      448(AX), Z22
+	VMULPS       Z22, Z13, Z22
+	VFNMADD231PS Z7, Z12, Z22
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys25
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys25:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed26
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed26:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows28
+
+row27:
+	VBROADCASTSS (R8), Z14
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (AX), Z13
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z15, Z12, Z8
+	VMOVUPS      Z8, (DX)
+	VFMADD231PS  Z8, Z13, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z16, Z12, Z9
+	VMOVUPS      Z9, 64(DX)
+	VFMADD231PS  Z9, Z13, Z1
+	VMOVUPS      128(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z17, Z12, Z10
+	VMOVUPS      Z10, 128(DX)
+	VFMADD231PS  Z10, Z13, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z18, Z12, Z11
+	VMOVUPS      Z11, 192(DX)
+	VFMADD231PS  Z11, Z13, Z3
+	VMOVUPS      256(DX), Z8
+	VMULPS       Z8, Z14, Z8
+	VFMADD231PS  Z19, Z12, Z8
+	VMOVUPS      Z8, 256(DX)
+	VFMADD231PS  Z8, Z13, Z4
+	PREFETCHT1   320(DX)(R10*1)
+	VMOVUPS      320(DX), Z9
+	VMULPS       Z9, Z14, Z9
+	VFMADD231PS  Z20, Z12, Z9
+	VMOVUPS      Z9, 320(DX)
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS      384(DX), Z10
+	VMULPS       Z10, Z14, Z10
+	VFMADD231PS  Z21, Z12, Z10
+	VMOVUPS      Z10, 384(DX)
+	VFMADD231PS  Z10, Z13, Z6
+	PREFETCHT1   448(DX)(R10*1)
+	VMOVUPS      448(DX), Z11
+	VMULPS       Z11, Z14, Z11
+	VFMADD231PS  Z22, Z12, Z11
+	VMOVUPS      Z11, 448(DX)
+	VFMADD231PS  Z11, Z13, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row27
+
+rows28:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds29
+	CMPQ         DX, $0x01
+	JEQ          streams30
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written31
+
+streams30:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	VMOVNTPS Z4, 256(DI)
+	VMOVNTPS Z5, 320(DI)
+	VMOVNTPS Z6, 384(DI)
+	VMOVNTPS Z7, 448(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written31
+
+adds29:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	VMOVUPS 192(DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, 192(DI)
+	VMOVUPS 256(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 256(DI)
+	VMOVUPS 320(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 320(DI)
+	VMOVUPS 384(DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, 384(DI)
+	VMOVUPS 448(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 448(DI)
+	MOVQ    DX, 24(SP)
+
+written31:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  264(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  272(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD32
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD32:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off33
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off33:
+stepped9:
+	CMPQ 80(SP), $0x00
+	JG   step7
+	ADDQ $+512, 192(SP)
+	SUBQ $+128, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide8
+
+wide8end:
+wide4:
+	CMPQ  72(SP), $+64
+	JL    wide4end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward34
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward34:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward35
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward35:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward36
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward36:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward37
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward37:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams39
+	MOVQ    $0x00000002, AX
+	JMP     mode38
+
+streams39:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode38
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode38
+	MOVQ  $0x00000001, AX
+
+mode38:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000100, AX
+	CMPQ    72(SP), $+64
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step40:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar43
+	TESTQ  DI, DI
+	JNZ    keys44
+
+scalar43:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys44:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads46
+
+read45:
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z16, Z19
+	VMULPS       Z17, Z16, Z16
+	VMULPS       Z17, Z18, Z18
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z12
+	VFMADD231PS  Z12, Z18, Z0
+	VFMADD231PS  Z12, Z16, Z4
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z13
+	VFMADD231PS  Z13, Z18, Z1
+	VFMADD231PS  Z13, Z16, Z5
+	PREFETCHT0   1152(BX)
+	VMOVUPS      128(BX), Z14
+	VFMADD231PS  Z14, Z18, Z2
+	VFMADD231PS  Z14, Z16, Z6
+	PREFETCHT0   1216(BX)
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z18, Z3
+	VFMADD231PS  Z12, Z16, Z7
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read45
+
+reads46:
+	VSUBSS       X19, X19, X17
+	VUCOMISS     X17, X17
+	JPS          apart41
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z16
+	VBROADCASTSS (SI), Z15
+	VMOVUPS      (CX), Z8
+	VMULPS       Z8, Z16, Z8
+	VFNMADD231PS Z0, Z15, Z8
+	VMOVUPS      64(CX), Z9
+	VMULPS       Z9, Z16, Z9
+	VFNMADD231PS Z1, Z15, Z9
+	VMOVUPS      128(CX), Z10
+	VMULPS       Z10, Z16, Z10
+	VFNMADD231PS Z2, Z15, Z10
+	VMOVUPS      192(CX), Z11
+	VMULPS       Z11, Z16, Z11
+	VFNMADD231PS Z3, Z15, Z11
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z8, Z19, Z4
+	VFMADD231PS  Z9, Z19, Z5
+	VFMADD231PS  Z10, Z19, Z6
+	VFMADD231PS  Z11, Z19, Z7
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z15
+	ADDQ         DX, CX
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds47
+	CMPQ         CX, $0x01
+	JEQ          streams48
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      Z7, 192(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written49
+
+streams48:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z4, (SI)
+	VMOVNTPS Z5, 64(SI)
+	VMOVNTPS Z6, 128(SI)
+	VMOVNTPS Z7, 192(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written49
+
+adds47:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, (SI)
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 64(SI)
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, 128(SI)
+	VMOVUPS 192(SI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 192(SI)
+	MOVQ    CX, 24(SP)
+
+written49:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows51
+
+write50:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z17
+	VBROADCASTSS (AX), Z15
+	VMULPS       (BX), Z17, Z12
+	VFMADD231PS  Z8, Z15, Z12
+	VMOVUPS      Z12, (BX)
+	VMULPS       64(BX), Z17, Z13
+	VFMADD231PS  Z9, Z15, Z13
+	VMOVUPS      Z13, 64(BX)
+	VMULPS       128(BX), Z17, Z14
+	VFMADD231PS  Z10, Z15, Z14
+	VMOVUPS      Z14, 128(BX)
+	VMULPS       192(BX), Z17, Z12
+	VFMADD231PS  Z11, Z15, Z12
+	VMOVUPS      Z12, 192(BX)
+	DECQ         SI
+	JNZ          write50
+
+rows51:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD52
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD52:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off53
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off53:
+	JMP stepped42
+
+apart41:
+	MOVQ   (SP), AX
+	MOVQ   AX, 280(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 288(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar54
+	TESTQ  BX, BX
+	JNZ    keys55
+
+scalar54:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys55:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased57
+
+erase56:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (BX), Z10
+	VMULPS       Z10, Z8, Z8
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  Z4, Z8, Z0
+	VMOVUPS      64(CX), Z5
+	VFMADD231PS  Z5, Z8, Z1
+	PREFETCHT1   128(CX)(DI*1)
+	VMOVUPS      128(CX), Z6
+	VFMADD231PS  Z6, Z8, Z2
+	VMOVUPS      192(CX), Z7
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase56
+
+erased57:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS (DX), Z8
+	VMOVUPS      (AX), Z11
+	VMULPS       Z11, Z9, Z11
+	VFNMADD231PS Z0, Z8, Z11
+	VMOVUPS      64(AX), Z12
+	VMULPS       Z12, Z9, Z12
+	VFNMADD231PS Z1, Z8, Z12
+	VMOVUPS      128(AX), Z13
+	VMULPS       Z13, Z9, Z13
+	VFNMADD231PS Z2, Z8, Z13
+	VMOVUPS      192(AX), Z14
+	VMULPS       Z14, Z9, Z14
+	VFNMADD231PS Z3, Z8, Z14
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys58
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys58:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed59
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed59:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows61
+
+row60:
+	VBROADCASTSS (R8), Z10
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z8
+	VBROADCASTSS (AX), Z9
+	VMOVUPS      (DX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFMADD231PS  Z11, Z8, Z4
+	VMOVUPS      Z4, (DX)
+	VFMADD231PS  Z4, Z9, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFMADD231PS  Z12, Z8, Z5
+	VMOVUPS      Z5, 64(DX)
+	VFMADD231PS  Z5, Z9, Z1
+	VMOVUPS      128(DX), Z6
+	VMULPS       Z6, Z10, Z6
+	VFMADD231PS  Z13, Z8, Z6
+	VMOVUPS      Z6, 128(DX)
+	VFMADD231PS  Z6, Z9, Z2
+	PREFETCHT1   192(DX)(R10*1)
+	VMOVUPS      192(DX), Z7
+	VMULPS       Z7, Z10, Z7
+	VFMADD231PS  Z14, Z8, Z7
+	VMOVUPS      Z7, 192(DX)
+	VFMADD231PS  Z7, Z9, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row60
+
+rows61:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds62
+	CMPQ         DX, $0x01
+	JEQ          streams63
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written64
+
+streams63:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	VMOVNTPS Z3, 192(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written64
+
+adds62:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	VMOVUPS 128(DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, 128(DI)
+	VMOVUPS 192(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 192(DI)
+	MOVQ    DX, 24(SP)
+
+written64:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  280(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  288(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD65
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD65:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off66
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off66:
+stepped42:
+	CMPQ 80(SP), $0x00
+	JG   step40
+	ADDQ $+256, 192(SP)
+	SUBQ $+64, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide4
+
+wide4end:
+wide2:
+	CMPQ  72(SP), $+32
+	JL    wide2end
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward67
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward67:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward68
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward68:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward69
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward69:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward70
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward70:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams72
+	MOVQ    $0x00000002, AX
+	JMP     mode71
+
+streams72:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode71
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode71
+	MOVQ  $0x00000001, AX
+
+mode71:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+step73:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), AX
+	MOVQ   (SP), CX
+	MOVQ   200(SP), DX
+	MOVQ   64(SP), BX
+	MOVQ   p+0(FP), SI
+	MOVQ   296(SI), SI
+	MOVQ   104(SP), DI
+	MOVQ   88(SP), R9
+	MOVQ   $0x00000004, R8
+	CMPL   (R9), $0x3f800000
+	JEQ    scalar76
+	TESTQ  DI, DI
+	JNZ    keys77
+
+scalar76:
+	MOVQ R9, DI
+	XORQ R8, R8
+
+keys77:
+	MOVQ  240(SP), R9
+	TESTQ SI, SI
+	JLE   reads79
+
+read78:
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z10, Z13
+	VMULPS       Z11, Z10, Z10
+	VMULPS       Z11, Z12, Z12
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (BX), Z6
+	VFMADD231PS  Z6, Z12, Z0
+	VFMADD231PS  Z6, Z10, Z2
+	PREFETCHT0   1088(BX)
+	VMOVUPS      64(BX), Z7
+	VFMADD231PS  Z7, Z12, Z1
+	VFMADD231PS  Z7, Z10, Z3
+	ADDQ         R9, BX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          read78
+
+reads79:
+	VSUBSS       X13, X13, X11
+	VUCOMISS     X11, X11
+	JPS          apart74
+	MOVQ         16(SP), CX
+	MOVQ         112(SP), DX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (DX), Z10
+	VBROADCASTSS (SI), Z9
+	VMOVUPS      (CX), Z4
+	VMULPS       Z4, Z10, Z4
+	VFNMADD231PS Z0, Z9, Z4
+	VMOVUPS      64(CX), Z5
+	VMULPS       Z5, Z10, Z5
+	VFNMADD231PS Z1, Z9, Z5
+	MOVQ         120(SP), CX
+	ADDQ         CX, 112(SP)
+	MOVQ         216(SP), CX
+	ADDQ         CX, 208(SP)
+	MOVQ         48(SP), CX
+	ADDQ         CX, 16(SP)
+	VFMADD231PS  Z4, Z13, Z2
+	VFMADD231PS  Z5, Z13, Z3
+	MOVQ         128(SP), CX
+	MOVQ         136(SP), DX
+	VBROADCASTSS (CX), Z9
+	ADDQ         DX, CX
+	VMULPS       Z2, Z9, Z2
+	VMULPS       Z3, Z9, Z3
+	MOVQ         CX, 128(SP)
+	MOVQ         144(SP), CX
+	CMPQ         CX, $0x02
+	JEQ          adds80
+	CMPQ         CX, $0x01
+	JEQ          streams81
+	MOVQ         24(SP), CX
+	MOVQ         56(SP), DX
+	MOVQ         CX, SI
+	ADDQ         DX, CX
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z3, 64(SI)
+	MOVQ         CX, 24(SP)
+	JMP          written82
+
+streams81:
+	MOVQ     24(SP), CX
+	MOVQ     56(SP), DX
+	MOVQ     CX, SI
+	ADDQ     DX, CX
+	VMOVNTPS Z2, (SI)
+	VMOVNTPS Z3, 64(SI)
+	MOVQ     CX, 24(SP)
+	JMP      written82
+
+adds80:
+	MOVQ    24(SP), CX
+	MOVQ    56(SP), DX
+	MOVQ    CX, SI
+	ADDQ    DX, CX
+	VMOVUPS (SI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS 64(SI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, 64(SI)
+	MOVQ    CX, 24(SP)
+
+written82:
+	MOVQ  p+0(FP), CX
+	MOVQ  296(CX), SI
+	TESTQ SI, SI
+	JLE   rows84
+
+write83:
+	SUBQ         R9, BX
+	SUBQ         $0x04, AX
+	SUBQ         R8, DI
+	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (AX), Z9
+	VMULPS       (BX), Z11, Z6
+	VFMADD231PS  Z4, Z9, Z6
+	VMOVUPS      Z6, (BX)
+	VMULPS       64(BX), Z11, Z7
+	VFMADD231PS  Z5, Z9, Z7
+	VMOVUPS      Z7, 64(BX)
+	DECQ         SI
+	JNZ          write83
+
+rows84:
+	MOVQ  40(SP), AX
+	ADDQ  AX, 200(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD85
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD85:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off86
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off86:
+	JMP stepped75
+
+apart74:
+	MOVQ   (SP), AX
+	MOVQ   AX, 296(SP)
+	MOVQ   24(SP), AX
+	MOVQ   AX, 304(SP)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar87
+	TESTQ  BX, BX
+	JNZ    keys88
+
+scalar87:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys88:
+	MOVQ  256(SP), DI
+	TESTQ DX, DX
+	JLE   erased90
+
+erase89:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z4, Z4
+	PREFETCHT1   (CX)(DI*1)
+	VMOVUPS      (CX), Z2
+	VFMADD231PS  Z2, Z4, Z0
+	VMOVUPS      64(CX), Z3
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase89
+
+erased90:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS      (AX), Z7
+	VMULPS       Z7, Z5, Z7
+	VFNMADD231PS Z0, Z4, Z7
+	VMOVUPS      64(AX), Z8
+	VMULPS       Z8, Z5, Z8
+	VFNMADD231PS Z1, Z4, Z8
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys91
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys91:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed92
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed92:
+	MOVQ  256(SP), R10
+	TESTQ DI, DI
+	JLE   rows94
+
+row93:
+	VBROADCASTSS (R8), Z6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VMULPS       Z2, Z6, Z2
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS      Z2, (DX)
+	VFMADD231PS  Z2, Z5, Z0
+	PREFETCHT1   64(DX)(R10*1)
+	VMOVUPS      64(DX), Z3
+	VMULPS       Z3, Z6, Z3
+	VFMADD231PS  Z8, Z4, Z3
+	VMOVUPS      Z3, 64(DX)
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row93
+
+rows94:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds95
+	CMPQ         DX, $0x01
+	JEQ          streams96
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written97
+
+streams96:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written97
+
+adds95:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written97:
+	ADDQ  CX, AX
+	MOVQ  AX, 24(SP)
+	MOVQ  (SP), AX
+	ADDQ  BX, AX
+	MOVQ  AX, (SP)
+	SUBQ  $0x01, 184(SP)
+	MOVQ  296(SP), AX
+	MOVQ  AX, (SP)
+	MOVQ  304(SP), AX
+	MOVQ  AX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD98
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD98:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off99
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off99:
+stepped75:
+	CMPQ 80(SP), $0x00
+	JG   step73
+	ADDQ $+128, 192(SP)
+	SUBQ $+32, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  wide2
+
+wide2end:
+panels:
+main:
+	CMPQ  72(SP), $+48
+	JL    mainend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward100
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward100:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward101
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward101:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward102
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward102:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward103
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward103:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams105
+	MOVQ    $0x00000002, AX
+	JMP     mode104
+
+streams105:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode104
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode104
+	MOVQ  $0x00000001, AX
+
+mode104:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x000000c0, AX
+	CMPQ    72(SP), $+48
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next106:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x01
+	JNE    others109
+	CMPQ   80(SP), $0x03
+	JL     apart110
+	CMPQ   224(SP), $0x00
+	JEQ    apart110
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart110
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart110
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   296(R8), R8
+	MOVQ   R8, 176(SP)
+	MOVQ   p+0(FP), R8
+	LEAQ   320(R8), R8
+	MOVQ   R8, 160(SP)
+
+segment113:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched117
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched117
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch118:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch118
+
+fetched117:
+	MOVQ    168(SP), R8
+	MOVQ    176(SP), R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	MOVQ    R9, 176(SP)
+	CMPQ    232(SP), $0x00
+	JEQ     first114
+	MOVQ    88(SP), R9
+	CMPL    (R9), $0x3f800000
+	JNE     decays115
+	SUBQ    $0x02, R8
+	JL      odd120
+
+loop119:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VBROADCASTSS (AX)(BX*2), Z21
+	VFMADD231PS  Z29, Z21, Z18
+	VFMADD231PS  Z30, Z21, Z19
+	VFMADD231PS  Z31, Z21, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VMOVSS       (CX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (SI)(DI*1), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (CX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (SI)(DI*2), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS 4(AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS 4(AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VBROADCASTSS 4(AX)(BX*2), Z21
+	VFMADD231PS  Z29, Z21, Z18
+	VFMADD231PS  Z30, Z21, Z19
+	VFMADD231PS  Z31, Z21, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS 4(SI), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VMOVSS       4(CX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS 4(SI)(DI*1), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS 4(CX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS 4(SI)(DI*2), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop119
+
+odd120:
+	ADDQ         $0x02, R8
+	JZ           rest116
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VBROADCASTSS (AX)(BX*2), Z21
+	VFMADD231PS  Z29, Z21, Z18
+	VFMADD231PS  Z30, Z21, Z19
+	VFMADD231PS  Z31, Z21, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VMOVSS       (CX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (SI)(DI*1), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (CX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (SI)(DI*2), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	JMP          rest116
+
+decays115:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar121
+	TESTQ R9, R9
+	JNZ   keys122
+
+scalar121:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys122:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest116
+
+loop123:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VBROADCASTSS (AX)(BX*2), Z21
+	VFMADD231PS  Z29, Z21, Z18
+	VFMADD231PS  Z30, Z21, Z19
+	VFMADD231PS  Z31, Z21, Z20
+	VBROADCASTSS (R9), Z22
+	VMULPS       Z18, Z22, Z18
+	VMULPS       Z19, Z22, Z19
+	VMULPS       Z20, Z22, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VMOVSS       (CX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (SI)(DI*1), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (CX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (SI)(DI*2), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop123
+	JMP          rest116
+
+first114:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar124
+	TESTQ R9, R9
+	JNZ   keys125
+
+scalar124:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys125:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest116
+
+loop126:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (R9), Z22
+	VMULPS       Z18, Z22, Z18
+	VMULPS       Z19, Z22, Z19
+	VMULPS       Z20, Z22, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VBROADCASTSS (CX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (SI)(DI*1), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (CX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VMOVSS       (SI)(DI*2), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop126
+
+rest116:
+	CMPQ         176(SP), $0x00
+	JG           segment113
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z22
+	VBROADCASTSS (SI), Z21
+	VMOVUPS      (CX), Z23
+	VMULPS       Z23, Z22, Z23
+	VFNMADD231PS Z0, Z21, Z23
+	VMOVUPS      64(CX), Z24
+	VMULPS       Z24, Z22, Z24
+	VFNMADD231PS Z1, Z21, Z24
+	VMOVUPS      128(CX), Z25
+	VMULPS       Z25, Z22, Z25
+	VFNMADD231PS Z2, Z21, Z25
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 4(AX), Z21
+	VFMADD231PS  Z23, Z21, Z3
+	VFMADD231PS  Z24, Z21, Z4
+	VFMADD231PS  Z25, Z21, Z5
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z22
+	VBROADCASTSS (SI), Z21
+	VMOVUPS      (CX), Z26
+	VMULPS       Z26, Z22, Z26
+	VFNMADD231PS Z3, Z21, Z26
+	VMOVUPS      64(CX), Z27
+	VMULPS       Z27, Z22, Z27
+	VFNMADD231PS Z4, Z21, Z27
+	VMOVUPS      128(CX), Z28
+	VMULPS       Z28, Z22, Z28
+	VFNMADD231PS Z5, Z21, Z28
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 16(AX), Z21
+	VFMADD231PS  Z23, Z21, Z6
+	VFMADD231PS  Z24, Z21, Z7
+	VFMADD231PS  Z25, Z21, Z8
+	VBROADCASTSS 20(AX), Z21
+	VFMADD231PS  Z26, Z21, Z6
+	VFMADD231PS  Z27, Z21, Z7
+	VFMADD231PS  Z28, Z21, Z8
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z22
+	VBROADCASTSS (SI), Z21
+	VMOVUPS      (CX), Z29
+	VMULPS       Z29, Z22, Z29
+	VFNMADD231PS Z6, Z21, Z29
+	VMOVUPS      64(CX), Z30
+	VMULPS       Z30, Z22, Z30
+	VFNMADD231PS Z7, Z21, Z30
+	VMOVUPS      128(CX), Z31
+	VMULPS       Z31, Z22, Z31
+	VFNMADD231PS Z8, Z21, Z31
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z9
+	VFMADD231PS  Z24, Z21, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VBROADCASTSS 8(AX), Z21
+	VFMADD231PS  Z23, Z21, Z12
+	VFMADD231PS  Z24, Z21, Z13
+	VFMADD231PS  Z25, Z21, Z14
+	VBROADCASTSS 12(AX), Z21
+	VFMADD231PS  Z26, Z21, Z12
+	VFMADD231PS  Z27, Z21, Z13
+	VFMADD231PS  Z28, Z21, Z14
+	VBROADCASTSS 24(AX), Z21
+	VFMADD231PS  Z23, Z21, Z15
+	VFMADD231PS  Z24, Z21, Z16
+	VFMADD231PS  Z25, Z21, Z17
+	VBROADCASTSS 28(AX), Z21
+	VFMADD231PS  Z26, Z21, Z15
+	VFMADD231PS  Z27, Z21, Z16
+	VFMADD231PS  Z28, Z21, Z17
+	VBROADCASTSS 32(AX), Z21
+	VFMADD231PS  Z29, Z21, Z15
+	VFMADD231PS  Z30, Z21, Z16
+	VFMADD231PS  Z31, Z21, Z17
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z9, Z21, Z9
+	VMULPS       Z10, Z21, Z10
+	VMULPS       Z11, Z21, Z11
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z12, Z21, Z12
+	VMULPS       Z13, Z21, Z13
+	VMULPS       Z14, Z21, Z14
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z15, Z21, Z15
+	VMULPS       Z16, Z21, Z16
+	VMULPS       Z17, Z21, Z17
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds127
+	CMPQ         AX, $0x01
+	JEQ          streams128
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z9, (DX)
+	VMOVUPS      Z10, 64(DX)
+	VMOVUPS      Z11, 128(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VMOVUPS      Z14, 128(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z15, (DX)
+	VMOVUPS      Z16, 64(DX)
+	VMOVUPS      Z17, 128(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written129
+
+streams128:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (DX)
+	VMOVNTPS Z10, 64(DX)
+	VMOVNTPS Z11, 128(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (DX)
+	VMOVNTPS Z13, 64(DX)
+	VMOVNTPS Z14, 128(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z15, (DX)
+	VMOVNTPS Z16, 64(DX)
+	VMOVNTPS Z17, 128(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written129
+
+adds127:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z21
+	VADDPS  Z9, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z10, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z11, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z21
+	VADDPS  Z12, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z13, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z14, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z21
+	VADDPS  Z15, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z16, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z17, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    AX, 24(SP)
+
+written129:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD130
+	IMUL3Q $0x00000003, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD130:
+	SUBQ  $0x03, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off131
+	ADDQ  $0x03, AX
+	MOVQ  AX, 152(SP)
+
+off131:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next106
+
+apart110:
+	CMPQ  232(SP), $0x00
+	JEQ   taken112
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows133
+
+row132:
+	VMOVUPS      (CX), Z18
+	VMOVUPS      64(CX), Z19
+	VMOVUPS      128(CX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(DX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VBROADCASTSS (AX)(DX*2), Z21
+	VFMADD231PS  Z29, Z21, Z18
+	VFMADD231PS  Z30, Z21, Z19
+	VFMADD231PS  Z31, Z21, Z20
+	VMOVUPS      Z18, (CX)
+	VMOVUPS      Z19, 64(CX)
+	VMOVUPS      Z20, 128(CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row132
+
+rows133:
+	MOVQ $0x00000000, 232(SP)
+
+taken112:
+	MOVQ $0x00000003, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record111
+	ADDQ $0x00000040, 224(SP)
+
+record111:
+	JMP single107
+
+others109:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x02
+	JNE    others134
+	CMPQ   80(SP), $0x02
+	JL     apart135
+	CMPQ   224(SP), $0x00
+	JEQ    apart135
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart135
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   264(R8), R8
+	SHLQ   $0x02, R8
+	LEAQ   (SI)(DI*1), DI
+	MOVQ   p+0(FP), R9
+	MOVQ   296(R9), R9
+	MOVQ   R9, 176(SP)
+	MOVQ   p+0(FP), R9
+	LEAQ   320(R9), R9
+	MOVQ   R9, 160(SP)
+
+segment138:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched142
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched142
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch143:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch143
+
+fetched142:
+	MOVQ    168(SP), R9
+	MOVQ    176(SP), R10
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	MOVQ    R10, 176(SP)
+	CMPQ    232(SP), $0x00
+	JEQ     first139
+	MOVQ    88(SP), R10
+	CMPL    (R10), $0x3f800000
+	JNE     decays140
+	SUBQ    $0x02, R9
+	JL      odd145
+
+loop144:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z6
+	VFMADD231PS  Z19, Z22, Z7
+	VFMADD231PS  Z20, Z22, Z8
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VMOVSS       (CX)(BX*1), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DI), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (DI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS 4(AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS 4(AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS 4(SI), Z22
+	VFMADD231PS  Z18, Z22, Z6
+	VFMADD231PS  Z19, Z22, Z7
+	VFMADD231PS  Z20, Z22, Z8
+	VBROADCASTSS 4(SI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VBROADCASTSS 4(CX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VMOVSS       4(DI), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS 4(DI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop144
+
+odd145:
+	ADDQ         $0x02, R9
+	JZ           rest141
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z6
+	VFMADD231PS  Z19, Z22, Z7
+	VFMADD231PS  Z20, Z22, Z8
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VBROADCASTSS (CX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DI), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VMOVSS       (DI)(R8*1), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	JMP          rest141
+
+decays140:
+	MOVQ  104(SP), R10
+	MOVQ  88(SP), R12
+	MOVQ  $0x00000004, R11
+	CMPL  (R12), $0x3f800000
+	JEQ   scalar146
+	TESTQ R10, R10
+	JNZ   keys147
+
+scalar146:
+	MOVQ R12, R10
+	XORQ R11, R11
+
+keys147:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  176(SP), R12
+	SUBQ  R9, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	TESTQ R9, R9
+	JLE   rest141
+
+loop148:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(BX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VBROADCASTSS (R10), Z22
+	VMULPS       Z18, Z22, Z18
+	VMULPS       Z19, Z22, Z19
+	VMULPS       Z20, Z22, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z6
+	VFMADD231PS  Z19, Z22, Z7
+	VFMADD231PS  Z20, Z22, Z8
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VBROADCASTSS (CX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DI), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (DI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         R11, R10
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R9
+	JNZ          loop148
+	JMP          rest141
+
+first139:
+	MOVQ  104(SP), R10
+	MOVQ  88(SP), R12
+	MOVQ  $0x00000004, R11
+	CMPL  (R12), $0x3f800000
+	JEQ   scalar149
+	TESTQ R10, R10
+	JNZ   keys150
+
+scalar149:
+	MOVQ R12, R10
+	XORQ R11, R11
+
+keys150:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  176(SP), R12
+	SUBQ  R9, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	TESTQ R9, R9
+	JLE   rest141
+
+loop151:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VMOVUPS      128(DX), Z20
+	VBROADCASTSS (R10), Z22
+	VMULPS       Z18, Z22, Z18
+	VMULPS       Z19, Z22, Z19
+	VMULPS       Z20, Z22, Z20
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      Z19, 64(DX)
+	VMOVUPS      Z20, 128(DX)
+	VMOVSS       (CX), X21
+	VBROADCASTSS X21, Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z18, Z22, Z6
+	VFMADD231PS  Z19, Z22, Z7
+	VFMADD231PS  Z20, Z22, Z8
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z9
+	VFMADD231PS  Z19, Z22, Z10
+	VFMADD231PS  Z20, Z22, Z11
+	VBROADCASTSS (CX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DI), Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VFMADD231PS  Z20, Z22, Z14
+	VBROADCASTSS (DI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z15
+	VFMADD231PS  Z19, Z22, Z16
+	VFMADD231PS  Z20, Z22, Z17
+	ADDQ         240(SP), DX
+	ADDQ         R11, R10
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R9
+	JNZ          loop151
+
+rest141:
+	CMPQ         176(SP), $0x00
+	JG           segment138
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z22
+	VBROADCASTSS (SI), Z21
+	VMOVUPS      (CX), Z23
+	VMULPS       Z23, Z22, Z23
+	VFNMADD231PS Z0, Z21, Z23
+	VMOVUPS      64(CX), Z24
+	VMULPS       Z24, Z22, Z24
+	VFNMADD231PS Z1, Z21, Z24
+	VMOVUPS      128(CX), Z25
+	VMULPS       Z25, Z22, Z25
+	VFNMADD231PS Z2, Z21, Z25
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 8(AX), Z21
+	VFMADD231PS  Z23, Z21, Z3
+	VFMADD231PS  Z24, Z21, Z4
+	VFMADD231PS  Z25, Z21, Z5
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z22
+	VBROADCASTSS (SI), Z21
+	VMOVUPS      (CX), Z26
+	VMULPS       Z26, Z22, Z26
+	VFNMADD231PS Z3, Z21, Z26
+	VMOVUPS      64(CX), Z27
+	VMULPS       Z27, Z22, Z27
+	VFNMADD231PS Z4, Z21, Z27
+	VMOVUPS      128(CX), Z28
+	VMULPS       Z28, Z22, Z28
+	VFNMADD231PS Z5, Z21, Z28
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z6
+	VFMADD231PS  Z24, Z21, Z7
+	VFMADD231PS  Z25, Z21, Z8
+	VBROADCASTSS 4(AX), Z21
+	VFMADD231PS  Z23, Z21, Z9
+	VFMADD231PS  Z24, Z21, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VBROADCASTSS 12(AX), Z21
+	VFMADD231PS  Z23, Z21, Z12
+	VFMADD231PS  Z24, Z21, Z13
+	VFMADD231PS  Z25, Z21, Z14
+	VBROADCASTSS 16(AX), Z21
+	VFMADD231PS  Z26, Z21, Z12
+	VFMADD231PS  Z27, Z21, Z13
+	VFMADD231PS  Z28, Z21, Z14
+	VBROADCASTSS 20(AX), Z21
+	VFMADD231PS  Z23, Z21, Z15
+	VFMADD231PS  Z24, Z21, Z16
+	VFMADD231PS  Z25, Z21, Z17
+	VBROADCASTSS 24(AX), Z21
+	VFMADD231PS  Z26, Z21, Z15
+	VFMADD231PS  Z27, Z21, Z16
+	VFMADD231PS  Z28, Z21, Z17
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z6, Z21, Z6
+	VMULPS       Z7, Z21, Z7
+	VMULPS       Z8, Z21, Z8
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z9, Z21, Z9
+	VMULPS       Z10, Z21, Z10
+	VMULPS       Z11, Z21, Z11
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z12, Z21, Z12
+	VMULPS       Z13, Z21, Z13
+	VMULPS       Z14, Z21, Z14
+	VBROADCASTSS (AX), Z21
+	ADDQ         CX, AX
+	VMULPS       Z15, Z21, Z15
+	VMULPS       Z16, Z21, Z16
+	VMULPS       Z17, Z21, Z17
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds152
+	CMPQ         AX, $0x01
+	JEQ          streams153
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      Z7, 64(DX)
+	VMOVUPS      Z8, 128(DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Z9, (DX)
+	VMOVUPS      Z10, 64(DX)
+	VMOVUPS      Z11, 128(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VMOVUPS      Z14, 128(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Z15, (DX)
+	VMOVUPS      Z16, 64(DX)
+	VMOVUPS      Z17, 128(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written154
+
+streams153:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (DX)
+	VMOVNTPS Z7, 64(DX)
+	VMOVNTPS Z8, 128(DX)
+	MOVQ     p+0(FP), BX
+	MOVQ     272(BX), BX
+	SHLQ     $0x02, BX
+	ADDQ     BX, DX
+	VMOVNTPS Z9, (DX)
+	VMOVNTPS Z10, 64(DX)
+	VMOVNTPS Z11, 128(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (DX)
+	VMOVNTPS Z13, 64(DX)
+	VMOVNTPS Z14, 128(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Z15, (DX)
+	VMOVNTPS Z16, 64(DX)
+	VMOVNTPS Z17, 128(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written154
+
+adds152:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z21
+	VADDPS  Z6, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z7, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z8, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    p+0(FP), BX
+	MOVQ    272(BX), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS (DX), Z21
+	VADDPS  Z9, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z10, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z11, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z21
+	VADDPS  Z12, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z13, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z14, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Z21
+	VADDPS  Z15, Z21, Z21
+	VMOVUPS Z21, (DX)
+	VMOVUPS 64(DX), Z21
+	VADDPS  Z16, Z21, Z21
+	VMOVUPS Z21, 64(DX)
+	VMOVUPS 128(DX), Z21
+	VADDPS  Z17, Z21, Z21
+	VMOVUPS Z21, 128(DX)
+	MOVQ    AX, 24(SP)
+
+written154:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD155
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD155:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off156
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off156:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next106
+
+apart135:
+	CMPQ  232(SP), $0x00
+	JEQ   taken137
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows158
+
+row157:
+	VMOVUPS      (CX), Z18
+	VMOVUPS      64(CX), Z19
+	VMOVUPS      128(CX), Z20
+	VBROADCASTSS (AX), Z21
+	VFMADD231PS  Z23, Z21, Z18
+	VFMADD231PS  Z24, Z21, Z19
+	VFMADD231PS  Z25, Z21, Z20
+	VBROADCASTSS (AX)(DX*1), Z21
+	VFMADD231PS  Z26, Z21, Z18
+	VFMADD231PS  Z27, Z21, Z19
+	VFMADD231PS  Z28, Z21, Z20
+	VMOVUPS      Z18, (CX)
+	VMOVUPS      Z19, 64(CX)
+	VMOVUPS      Z20, 128(CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row157
+
+rows158:
+	MOVQ $0x00000000, 232(SP)
+
+taken137:
+	MOVQ $0x00000002, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record136
+	ADDQ $0x00000040, 224(SP)
+
+record136:
+	JMP single107
+
+others134:
+	MOVQ $0x00000001, 248(SP)
+
+single107:
+	CMPQ   80(SP), $0x00
+	JLE    end108
+	MOVQ   p+0(FP), AX
+	MOVQ   288(AX), AX
+	MOVQ   AX, 184(SP)
+	MOVQ   (SP), AX
+	MOVQ   24(SP), CX
+	MOVQ   AX, 312(SP)
+	MOVQ   CX, 320(SP)
+	CMPQ   184(SP), $0x01
+	JLE    heads161
+	CMPQ   184(SP), $0x02
+	JEQ    heads162
+	CMPQ   184(SP), $0x03
+	JEQ    heads163
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar165
+	TESTQ  BX, BX
+	JNZ    keys166
+
+scalar165:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys166:
+	TESTQ DX, DX
+	JLE   erased168
+
+erase167:
+	VBROADCASTSS (AX), Z15
+	VBROADCASTSS (BX), Z16
+	VMULPS       Z16, Z15, Z15
+	VMOVUPS      (CX), Z12
+	VFMADD231PS  Z12, Z15, Z0
+	VMOVUPS      64(CX), Z13
+	VFMADD231PS  Z13, Z15, Z1
+	VMOVUPS      128(CX), Z14
+	VFMADD231PS  Z14, Z15, Z2
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase167
+
+erased168:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z16
+	VBROADCASTSS (DX), Z15
+	VMOVUPS      (AX), Z17
+	VMULPS       Z17, Z16, Z17
+	VFNMADD231PS Z0, Z15, Z17
+	VMOVUPS      64(AX), Z18
+	VMULPS       Z18, Z16, Z18
+	VFNMADD231PS Z1, Z15, Z18
+	VMOVUPS      128(AX), Z19
+	VMULPS       Z19, Z16, Z19
+	VFNMADD231PS Z2, Z15, Z19
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys169
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys169:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed170
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed170:
+	TESTQ DI, DI
+	JLE   rows172
+
+row171:
+	VBROADCASTSS (R9), Z16
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Z15
+	VMOVUPS      (DX), Z12
+	VMULPS       Z12, Z16, Z12
+	VFMADD231PS  Z17, Z15, Z12
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z13
+	VMULPS       Z13, Z16, Z13
+	VFMADD231PS  Z18, Z15, Z13
+	VMOVUPS      Z13, 64(DX)
+	VMOVUPS      128(DX), Z14
+	VMULPS       Z14, Z16, Z14
+	VFMADD231PS  Z19, Z15, Z14
+	VMOVUPS      Z14, 128(DX)
+	VBROADCASTSS (AX), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VBROADCASTSS (AX)(BX*1), Z16
+	VFMADD231PS  Z12, Z16, Z3
+	VFMADD231PS  Z13, Z16, Z4
+	VFMADD231PS  Z14, Z16, Z5
+	VBROADCASTSS (AX)(BX*2), Z16
+	VFMADD231PS  Z12, Z16, Z6
+	VFMADD231PS  Z13, Z16, Z7
+	VFMADD231PS  Z14, Z16, Z8
+	VBROADCASTSS (AX)(R8*1), Z16
+	VFMADD231PS  Z12, Z16, Z9
+	VFMADD231PS  Z13, Z16, Z10
+	VFMADD231PS  Z14, Z16, Z11
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row171
+
+rows172:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z0, Z15, Z0
+	VMULPS       Z1, Z15, Z1
+	VMULPS       Z2, Z15, Z2
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z3, Z15, Z3
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	VMULPS       Z8, Z15, Z8
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z9, Z15, Z9
+	VMULPS       Z10, Z15, Z10
+	VMULPS       Z11, Z15, Z11
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds173
+	CMPQ         DX, $0x01
+	JEQ          streams174
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z11, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written175
+
+streams174:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z3, (DI)
+	VMOVNTPS Z4, 64(DI)
+	VMOVNTPS Z5, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z9, (DI)
+	VMOVNTPS Z10, 64(DI)
+	VMOVNTPS Z11, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written175
+
+adds173:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z15
+	VADDPS  Z0, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z1, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z2, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z15
+	VADDPS  Z3, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z8, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z15
+	VADDPS  Z9, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z10, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z11, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written175:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out164
+
+heads163:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar176
+	TESTQ  BX, BX
+	JNZ    keys177
+
+scalar176:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys177:
+	TESTQ DX, DX
+	JLE   erased179
+
+erase178:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (BX), Z13
+	VMULPS       Z13, Z12, Z12
+	VMOVUPS      (CX), Z9
+	VFMADD231PS  Z9, Z12, Z0
+	VMOVUPS      64(CX), Z10
+	VFMADD231PS  Z10, Z12, Z1
+	VMOVUPS      128(CX), Z11
+	VFMADD231PS  Z11, Z12, Z2
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase178
+
+erased179:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z13
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (AX), Z14
+	VMULPS       Z14, Z13, Z14
+	VFNMADD231PS Z0, Z12, Z14
+	VMOVUPS      64(AX), Z15
+	VMULPS       Z15, Z13, Z15
+	VFNMADD231PS Z1, Z12, Z15
+	VMOVUPS      128(AX), Z16
+	VMULPS       Z16, Z13, Z16
+	VFNMADD231PS Z2, Z12, Z16
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys180
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys180:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed181
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed181:
+	TESTQ DI, DI
+	JLE   rows183
+
+row182:
+	VBROADCASTSS (R8), Z13
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z12
+	VMOVUPS      (DX), Z9
+	VMULPS       Z9, Z13, Z9
+	VFMADD231PS  Z14, Z12, Z9
+	VMOVUPS      Z9, (DX)
+	VMOVUPS      64(DX), Z10
+	VMULPS       Z10, Z13, Z10
+	VFMADD231PS  Z15, Z12, Z10
+	VMOVUPS      Z10, 64(DX)
+	VMOVUPS      128(DX), Z11
+	VMULPS       Z11, Z13, Z11
+	VFMADD231PS  Z16, Z12, Z11
+	VMOVUPS      Z11, 128(DX)
+	VBROADCASTSS (AX), Z13
+	VFMADD231PS  Z9, Z13, Z0
+	VFMADD231PS  Z10, Z13, Z1
+	VFMADD231PS  Z11, Z13, Z2
+	VBROADCASTSS (AX)(BX*1), Z13
+	VFMADD231PS  Z9, Z13, Z3
+	VFMADD231PS  Z10, Z13, Z4
+	VFMADD231PS  Z11, Z13, Z5
+	VBROADCASTSS (AX)(BX*2), Z13
+	VFMADD231PS  Z9, Z13, Z6
+	VFMADD231PS  Z10, Z13, Z7
+	VFMADD231PS  Z11, Z13, Z8
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row182
+
+rows183:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	VMULPS       Z8, Z12, Z8
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds184
+	CMPQ         DX, $0x01
+	JEQ          streams185
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written186
+
+streams185:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z3, (DI)
+	VMOVNTPS Z4, 64(DI)
+	VMOVNTPS Z5, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written186
+
+adds184:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z8, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written186:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out164
+
+heads162:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar187
+	TESTQ  BX, BX
+	JNZ    keys188
+
+scalar187:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys188:
+	TESTQ DX, DX
+	JLE   erased190
+
+erase189:
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS (BX), Z10
+	VMULPS       Z10, Z9, Z9
+	VMOVUPS      (CX), Z6
+	VFMADD231PS  Z6, Z9, Z0
+	VMOVUPS      64(CX), Z7
+	VFMADD231PS  Z7, Z9, Z1
+	VMOVUPS      128(CX), Z8
+	VFMADD231PS  Z8, Z9, Z2
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase189
+
+erased190:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (DX), Z9
+	VMOVUPS      (AX), Z11
+	VMULPS       Z11, Z10, Z11
+	VFNMADD231PS Z0, Z9, Z11
+	VMOVUPS      64(AX), Z12
+	VMULPS       Z12, Z10, Z12
+	VFNMADD231PS Z1, Z9, Z12
+	VMOVUPS      128(AX), Z13
+	VMULPS       Z13, Z10, Z13
+	VFNMADD231PS Z2, Z9, Z13
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys191
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys191:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed192
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed192:
+	TESTQ DI, DI
+	JLE   rows194
+
+row193:
+	VBROADCASTSS (R8), Z10
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z9
+	VMOVUPS      (DX), Z6
+	VMULPS       Z6, Z10, Z6
+	VFMADD231PS  Z11, Z9, Z6
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z7
+	VMULPS       Z7, Z10, Z7
+	VFMADD231PS  Z12, Z9, Z7
+	VMOVUPS      Z7, 64(DX)
+	VMOVUPS      128(DX), Z8
+	VMULPS       Z8, Z10, Z8
+	VFMADD231PS  Z13, Z9, Z8
+	VMOVUPS      Z8, 128(DX)
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z6, Z10, Z0
+	VFMADD231PS  Z7, Z10, Z1
+	VFMADD231PS  Z8, Z10, Z2
+	VBROADCASTSS (AX)(BX*1), Z10
+	VFMADD231PS  Z6, Z10, Z3
+	VFMADD231PS  Z7, Z10, Z4
+	VFMADD231PS  Z8, Z10, Z5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row193
+
+rows194:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z9
+	ADDQ         SI, DX
+	VMULPS       Z0, Z9, Z0
+	VMULPS       Z1, Z9, Z1
+	VMULPS       Z2, Z9, Z2
+	VBROADCASTSS (DX), Z9
+	ADDQ         SI, DX
+	VMULPS       Z3, Z9, Z3
+	VMULPS       Z4, Z9, Z4
+	VMULPS       Z5, Z9, Z5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds195
+	CMPQ         DX, $0x01
+	JEQ          streams196
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written197
+
+streams196:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z3, (DI)
+	VMOVNTPS Z4, 64(DI)
+	VMOVNTPS Z5, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written197
+
+adds195:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z9
+	VADDPS  Z0, Z9, Z9
+	VMOVUPS Z9, (DI)
+	VMOVUPS 64(DI), Z9
+	VADDPS  Z1, Z9, Z9
+	VMOVUPS Z9, 64(DI)
+	VMOVUPS 128(DI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, (DI)
+	VMOVUPS 64(DI), Z9
+	VADDPS  Z4, Z9, Z9
+	VMOVUPS Z9, 64(DI)
+	VMOVUPS 128(DI), Z9
+	VADDPS  Z5, Z9, Z9
+	VMOVUPS Z9, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written197:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out164
+
+heads161:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar198
+	TESTQ  BX, BX
+	JNZ    keys199
+
+scalar198:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys199:
+	TESTQ DX, DX
+	JLE   erased201
+
+erase200:
+	VBROADCASTSS (AX), Z6
+	VBROADCASTSS (BX), Z8
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS      (CX), Z3
+	VFMADD231PS  Z3, Z6, Z0
+	VMOVUPS      64(CX), Z4
+	VFMADD231PS  Z4, Z6, Z1
+	VMOVUPS      128(CX), Z5
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase200
+
+erased201:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z7
+	VBROADCASTSS (DX), Z6
+	VMOVUPS      (AX), Z9
+	VMULPS       Z9, Z7, Z9
+	VFNMADD231PS Z0, Z6, Z9
+	VMOVUPS      64(AX), Z10
+	VMULPS       Z10, Z7, Z10
+	VFNMADD231PS Z1, Z6, Z10
+	VMOVUPS      128(AX), Z11
+	VMULPS       Z11, Z7, Z11
+	VFNMADD231PS Z2, Z6, Z11
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys202
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys202:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed203
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed203:
+	TESTQ DI, DI
+	JLE   rows205
+
+row204:
+	VBROADCASTSS (R8), Z8
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z6
+	VBROADCASTSS (AX), Z7
+	VMOVUPS      (DX), Z3
+	VMULPS       Z3, Z8, Z3
+	VFMADD231PS  Z9, Z6, Z3
+	VMOVUPS      Z3, (DX)
+	VFMADD231PS  Z3, Z7, Z0
+	VMOVUPS      64(DX), Z4
+	VMULPS       Z4, Z8, Z4
+	VFMADD231PS  Z10, Z6, Z4
+	VMOVUPS      Z4, 64(DX)
+	VFMADD231PS  Z4, Z7, Z1
+	VMOVUPS      128(DX), Z5
+	VMULPS       Z5, Z8, Z5
+	VFMADD231PS  Z11, Z6, Z5
+	VMOVUPS      Z5, 128(DX)
+	VFMADD231PS  Z5, Z7, Z2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row204
+
+rows205:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z0, Z6, Z0
+	VMULPS       Z1, Z6, Z1
+	VMULPS       Z2, Z6, Z2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds206
+	CMPQ         DX, $0x01
+	JEQ          streams207
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written208
+
+streams207:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written208
+
+adds206:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z6
+	VADDPS  Z0, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z1, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	VMOVUPS 128(DI), Z6
+	VADDPS  Z2, Z6, Z6
+	VMOVUPS Z6, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written208:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out164:
+heads209:
+	CMPQ   184(SP), $0x00
+	JLE    token159
+	CMPQ   184(SP), $0x01
+	JLE    heads210
+	CMPQ   184(SP), $0x02
+	JEQ    heads211
+	CMPQ   184(SP), $0x03
+	JEQ    heads212
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows215
+
+row214:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVUPS      128(DX), Z14
+	VBROADCASTSS (AX), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VBROADCASTSS (AX)(BX*1), Z16
+	VFMADD231PS  Z12, Z16, Z3
+	VFMADD231PS  Z13, Z16, Z4
+	VFMADD231PS  Z14, Z16, Z5
+	VBROADCASTSS (AX)(BX*2), Z16
+	VFMADD231PS  Z12, Z16, Z6
+	VFMADD231PS  Z13, Z16, Z7
+	VFMADD231PS  Z14, Z16, Z8
+	VBROADCASTSS (AX)(R8*1), Z16
+	VFMADD231PS  Z12, Z16, Z9
+	VFMADD231PS  Z13, Z16, Z10
+	VFMADD231PS  Z14, Z16, Z11
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row214
+
+rows215:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z0, Z15, Z0
+	VMULPS       Z1, Z15, Z1
+	VMULPS       Z2, Z15, Z2
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z3, Z15, Z3
+	VMULPS       Z4, Z15, Z4
+	VMULPS       Z5, Z15, Z5
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z6, Z15, Z6
+	VMULPS       Z7, Z15, Z7
+	VMULPS       Z8, Z15, Z8
+	VBROADCASTSS (DX), Z15
+	ADDQ         SI, DX
+	VMULPS       Z9, Z15, Z9
+	VMULPS       Z10, Z15, Z10
+	VMULPS       Z11, Z15, Z11
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds216
+	CMPQ         DX, $0x01
+	JEQ          streams217
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z11, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written218
+
+streams217:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z3, (DI)
+	VMOVNTPS Z4, 64(DI)
+	VMOVNTPS Z5, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z9, (DI)
+	VMOVNTPS Z10, 64(DI)
+	VMOVNTPS Z11, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written218
+
+adds216:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z15
+	VADDPS  Z0, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z1, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z2, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z15
+	VADDPS  Z3, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z4, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z5, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z15
+	VADDPS  Z6, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z7, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z8, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z15
+	VADDPS  Z9, Z15, Z15
+	VMOVUPS Z15, (DI)
+	VMOVUPS 64(DI), Z15
+	VADDPS  Z10, Z15, Z15
+	VMOVUPS Z15, 64(DI)
+	VMOVUPS 128(DI), Z15
+	VADDPS  Z11, Z15, Z15
+	VMOVUPS Z15, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written218:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out213
+
+heads212:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows220
+
+row219:
+	VMOVUPS      (DX), Z9
+	VMOVUPS      64(DX), Z10
+	VMOVUPS      128(DX), Z11
+	VBROADCASTSS (AX), Z13
+	VFMADD231PS  Z9, Z13, Z0
+	VFMADD231PS  Z10, Z13, Z1
+	VFMADD231PS  Z11, Z13, Z2
+	VBROADCASTSS (AX)(BX*1), Z13
+	VFMADD231PS  Z9, Z13, Z3
+	VFMADD231PS  Z10, Z13, Z4
+	VFMADD231PS  Z11, Z13, Z5
+	VBROADCASTSS (AX)(BX*2), Z13
+	VFMADD231PS  Z9, Z13, Z6
+	VFMADD231PS  Z10, Z13, Z7
+	VFMADD231PS  Z11, Z13, Z8
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row219
+
+rows220:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z0, Z12, Z0
+	VMULPS       Z1, Z12, Z1
+	VMULPS       Z2, Z12, Z2
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z3, Z12, Z3
+	VMULPS       Z4, Z12, Z4
+	VMULPS       Z5, Z12, Z5
+	VBROADCASTSS (DX), Z12
+	ADDQ         SI, DX
+	VMULPS       Z6, Z12, Z6
+	VMULPS       Z7, Z12, Z7
+	VMULPS       Z8, Z12, Z8
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds221
+	CMPQ         DX, $0x01
+	JEQ          streams222
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written223
+
+streams222:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z3, (DI)
+	VMOVNTPS Z4, 64(DI)
+	VMOVNTPS Z5, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	VMOVNTPS Z8, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written223
+
+adds221:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z12
+	VADDPS  Z0, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z1, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z2, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z12
+	VADDPS  Z3, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z4, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z5, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z12
+	VADDPS  Z6, Z12, Z12
+	VMOVUPS Z12, (DI)
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z7, Z12, Z12
+	VMOVUPS Z12, 64(DI)
+	VMOVUPS 128(DI), Z12
+	VADDPS  Z8, Z12, Z12
+	VMOVUPS Z12, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written223:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out213
+
+heads211:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows225
+
+row224:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VMOVUPS      128(DX), Z8
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z6, Z10, Z0
+	VFMADD231PS  Z7, Z10, Z1
+	VFMADD231PS  Z8, Z10, Z2
+	VBROADCASTSS (AX)(BX*1), Z10
+	VFMADD231PS  Z6, Z10, Z3
+	VFMADD231PS  Z7, Z10, Z4
+	VFMADD231PS  Z8, Z10, Z5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row224
+
+rows225:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z9
+	ADDQ         SI, DX
+	VMULPS       Z0, Z9, Z0
+	VMULPS       Z1, Z9, Z1
+	VMULPS       Z2, Z9, Z2
+	VBROADCASTSS (DX), Z9
+	ADDQ         SI, DX
+	VMULPS       Z3, Z9, Z3
+	VMULPS       Z4, Z9, Z4
+	VMULPS       Z5, Z9, Z5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds226
+	CMPQ         DX, $0x01
+	JEQ          streams227
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written228
+
+streams227:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z3, (DI)
+	VMOVNTPS Z4, 64(DI)
+	VMOVNTPS Z5, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written228
+
+adds226:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z9
+	VADDPS  Z0, Z9, Z9
+	VMOVUPS Z9, (DI)
+	VMOVUPS 64(DI), Z9
+	VADDPS  Z1, Z9, Z9
+	VMOVUPS Z9, 64(DI)
+	VMOVUPS 128(DI), Z9
+	VADDPS  Z2, Z9, Z9
+	VMOVUPS Z9, 128(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z9
+	VADDPS  Z3, Z9, Z9
+	VMOVUPS Z9, (DI)
+	VMOVUPS 64(DI), Z9
+	VADDPS  Z4, Z9, Z9
+	VMOVUPS Z9, 64(DI)
+	VMOVUPS 128(DI), Z9
+	VADDPS  Z5, Z9, Z9
+	VMOVUPS Z9, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written228:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out213
+
+heads210:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows230
+
+row229:
+	VBROADCASTSS (AX), Z7
+	VMOVUPS      (DX), Z3
+	VFMADD231PS  Z3, Z7, Z0
+	VMOVUPS      64(DX), Z4
+	VFMADD231PS  Z4, Z7, Z1
+	VMOVUPS      128(DX), Z5
+	VFMADD231PS  Z5, Z7, Z2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row229
+
+rows230:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z0, Z6, Z0
+	VMULPS       Z1, Z6, Z1
+	VMULPS       Z2, Z6, Z2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds231
+	CMPQ         DX, $0x01
+	JEQ          streams232
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written233
+
+streams232:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	VMOVNTPS Z2, 128(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written233
+
+adds231:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z6
+	VADDPS  Z0, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z1, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	VMOVUPS 128(DI), Z6
+	VADDPS  Z2, Z6, Z6
+	VMOVUPS Z6, 128(DI)
+	MOVQ    DX, 24(SP)
+
+written233:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out213:
+	JMP heads209
+
+token159:
+	MOVQ  312(SP), AX
+	MOVQ  320(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD234
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD234:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off235
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off235:
+	DECQ 248(SP)
+	JNZ  single107
+	JMP  next106
+
+end108:
+	ADDQ $+192, 192(SP)
+	SUBQ $+48, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  main
+
+mainend:
+two:
+	CMPQ  72(SP), $+32
+	JL    twoend
+	MOVQ  p+0(FP), AX
+	MOVQ  280(AX), AX
+	MOVQ  AX, 80(SP)
+	DECQ  AX
+	MOVQ  192(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVB  312(DX), DL
+	MOVQ  p+0(FP), BX
+	MOVQ  (BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  216(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward236
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward236:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward237
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward237:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward238
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward238:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward239
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward239:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams241
+	MOVQ    $0x00000002, AX
+	JMP     mode240
+
+streams241:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode240
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode240
+	MOVQ  $0x00000001, AX
+
+mode240:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000080, AX
+	CMPQ    72(SP), $+32
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next242:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x01
+	JNE    others245
+	CMPQ   80(SP), $0x03
+	JL     apart246
+	CMPQ   224(SP), $0x00
+	JEQ    apart246
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart246
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart246
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   296(R8), R8
+	MOVQ   R8, 176(SP)
+	MOVQ   p+0(FP), R8
+	LEAQ   320(R8), R8
+	MOVQ   R8, 160(SP)
+
+segment249:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched253
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched253
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch254:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch254
+
+fetched253:
+	MOVQ         168(SP), R8
+	MOVQ         176(SP), R9
+	CMPQ         R9, R8
+	CMOVQLT      R9, R8
+	SUBQ         R8, R9
+	MOVQ         R9, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first250
+	MOVQ         88(SP), R9
+	CMPL         (R9), $0x3f800000
+	JNE          decays251
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z17, Z14, Z13
+	VBROADCASTSS (AX)(BX*1), Z15
+	VFMADD231PS  Z18, Z15, Z12
+	VFMADD231PS  Z19, Z15, Z13
+	VMOVSS       (AX)(BX*2), X24
+	VBROADCASTSS X24, Z24
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R8
+	JL           odd256
+
+loop255:
+	VMOVUPS      (DX), Z22
+	VMOVUPS      64(DX), Z23
+	VBROADCASTSS 4(AX), Z25
+	VFMADD231PS  Z16, Z25, Z22
+	VFMADD231PS  Z17, Z25, Z23
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z12, Z26, Z0
+	VFMADD231PS  Z13, Z26, Z1
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z12, Z27, Z6
+	VFMADD231PS  Z13, Z27, Z7
+	VMOVSS       4(AX)(BX*1), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z18, Z28, Z22
+	VFMADD231PS  Z19, Z28, Z23
+	VBROADCASTSS (CX)(BX*1), Z29
+	VFMADD231PS  Z12, Z29, Z2
+	VFMADD231PS  Z13, Z29, Z3
+	VBROADCASTSS (SI)(DI*1), Z30
+	VFMADD231PS  Z12, Z30, Z8
+	VFMADD231PS  Z13, Z30, Z9
+	VBROADCASTSS 4(AX)(BX*2), Z31
+	VFMADD231PS  Z20, Z31, Z22
+	VFMADD231PS  Z21, Z31, Z23
+	VMOVSS       (CX)(BX*2), X14
+	VBROADCASTSS X14, Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (SI)(DI*2), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	VMOVUPS      Z22, (DX)
+	VMOVUPS      Z23, 64(DX)
+	ADDQ         240(SP), DX
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS 8(AX), Z24
+	VFMADD231PS  Z16, Z24, Z12
+	VFMADD231PS  Z17, Z24, Z13
+	VBROADCASTSS 4(CX), Z25
+	VFMADD231PS  Z22, Z25, Z0
+	VFMADD231PS  Z23, Z25, Z1
+	VMOVSS       4(SI), X26
+	VBROADCASTSS X26, Z26
+	VFMADD231PS  Z22, Z26, Z6
+	VFMADD231PS  Z23, Z26, Z7
+	VBROADCASTSS 8(AX)(BX*1), Z27
+	VFMADD231PS  Z18, Z27, Z12
+	VFMADD231PS  Z19, Z27, Z13
+	VBROADCASTSS 4(CX)(BX*1), Z28
+	VFMADD231PS  Z22, Z28, Z2
+	VFMADD231PS  Z23, Z28, Z3
+	VBROADCASTSS 4(SI)(DI*1), Z29
+	VFMADD231PS  Z22, Z29, Z8
+	VFMADD231PS  Z23, Z29, Z9
+	VMOVSS       8(AX)(BX*2), X30
+	VBROADCASTSS X30, Z30
+	VFMADD231PS  Z20, Z30, Z12
+	VFMADD231PS  Z21, Z30, Z13
+	VBROADCASTSS 4(CX)(BX*2), Z31
+	VFMADD231PS  Z22, Z31, Z4
+	VFMADD231PS  Z23, Z31, Z5
+	VBROADCASTSS 4(SI)(DI*2), Z14
+	VFMADD231PS  Z22, Z14, Z10
+	VFMADD231PS  Z23, Z14, Z11
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop255
+
+odd256:
+	ADDQ         $0x02, R8
+	JZ           last257
+	VMOVUPS      (DX), Z22
+	VMOVUPS      64(DX), Z23
+	VBROADCASTSS 4(AX), Z15
+	VFMADD231PS  Z16, Z15, Z22
+	VFMADD231PS  Z17, Z15, Z23
+	VMOVSS       (CX), X24
+	VBROADCASTSS X24, Z24
+	VFMADD231PS  Z12, Z24, Z0
+	VFMADD231PS  Z13, Z24, Z1
+	VBROADCASTSS (SI), Z25
+	VFMADD231PS  Z12, Z25, Z6
+	VFMADD231PS  Z13, Z25, Z7
+	VBROADCASTSS 4(AX)(BX*1), Z26
+	VFMADD231PS  Z18, Z26, Z22
+	VFMADD231PS  Z19, Z26, Z23
+	VBROADCASTSS (CX)(BX*1), Z27
+	VFMADD231PS  Z12, Z27, Z2
+	VFMADD231PS  Z13, Z27, Z3
+	VMOVSS       (SI)(DI*1), X28
+	VBROADCASTSS X28, Z28
+	VFMADD231PS  Z12, Z28, Z8
+	VFMADD231PS  Z13, Z28, Z9
+	VBROADCASTSS 4(AX)(BX*2), Z29
+	VFMADD231PS  Z20, Z29, Z22
+	VFMADD231PS  Z21, Z29, Z23
+	VBROADCASTSS (CX)(BX*2), Z30
+	VFMADD231PS  Z12, Z30, Z4
+	VFMADD231PS  Z13, Z30, Z5
+	VBROADCASTSS (SI)(DI*2), Z31
+	VFMADD231PS  Z12, Z31, Z10
+	VFMADD231PS  Z13, Z31, Z11
+	VMOVUPS      Z22, (DX)
+	VMOVUPS      Z23, 64(DX)
+	ADDQ         240(SP), DX
+	VMOVSS       4(CX), X14
+	VBROADCASTSS X14, Z14
+	VFMADD231PS  Z22, Z14, Z0
+	VFMADD231PS  Z23, Z14, Z1
+	VBROADCASTSS 4(SI), Z15
+	VFMADD231PS  Z22, Z15, Z6
+	VFMADD231PS  Z23, Z15, Z7
+	VBROADCASTSS 4(CX)(BX*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 4(SI)(DI*1), Z25
+	VFMADD231PS  Z22, Z25, Z8
+	VFMADD231PS  Z23, Z25, Z9
+	VMOVSS       4(CX)(BX*2), X26
+	VBROADCASTSS X26, Z26
+	VFMADD231PS  Z22, Z26, Z4
+	VFMADD231PS  Z23, Z26, Z5
+	VBROADCASTSS 4(SI)(DI*2), Z27
+	VFMADD231PS  Z22, Z27, Z10
+	VFMADD231PS  Z23, Z27, Z11
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read258
+
+last257:
+	VBROADCASTSS (CX), Z28
+	VFMADD231PS  Z12, Z28, Z0
+	VFMADD231PS  Z13, Z28, Z1
+	VBROADCASTSS (SI), Z29
+	VFMADD231PS  Z12, Z29, Z6
+	VFMADD231PS  Z13, Z29, Z7
+	VMOVSS       (CX)(BX*1), X30
+	VBROADCASTSS X30, Z30
+	VFMADD231PS  Z12, Z30, Z2
+	VFMADD231PS  Z13, Z30, Z3
+	VBROADCASTSS (SI)(DI*1), Z31
+	VFMADD231PS  Z12, Z31, Z8
+	VFMADD231PS  Z13, Z31, Z9
+	VBROADCASTSS (CX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (SI)(DI*2), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+
+read258:
+	JMP rest252
+
+decays251:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar259
+	TESTQ R9, R9
+	JNZ   keys260
+
+scalar259:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys260:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest252
+
+loop261:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVSS       (AX), X14
+	VBROADCASTSS X14, Z14
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z17, Z14, Z13
+	VBROADCASTSS (AX)(BX*1), Z14
+	VFMADD231PS  Z18, Z14, Z12
+	VFMADD231PS  Z19, Z14, Z13
+	VBROADCASTSS (AX)(BX*2), Z14
+	VFMADD231PS  Z20, Z14, Z12
+	VFMADD231PS  Z21, Z14, Z13
+	VBROADCASTSS (R9), Z15
+	VMULPS       Z12, Z15, Z12
+	VMULPS       Z13, Z15, Z13
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VMOVSS       (SI), X15
+	VBROADCASTSS X15, Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VBROADCASTSS (CX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (SI)(DI*1), Z15
+	VFMADD231PS  Z12, Z15, Z8
+	VFMADD231PS  Z13, Z15, Z9
+	VBROADCASTSS (CX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VMOVSS       (SI)(DI*2), X15
+	VBROADCASTSS X15, Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop261
+	JMP          rest252
+
+first250:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar262
+	TESTQ R9, R9
+	JNZ   keys263
+
+scalar262:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys263:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest252
+
+loop264:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS (R9), Z15
+	VMULPS       Z12, Z15, Z12
+	VMULPS       Z13, Z15, Z13
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VBROADCASTSS (CX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VMOVSS       (SI)(DI*1), X15
+	VBROADCASTSS X15, Z15
+	VFMADD231PS  Z12, Z15, Z8
+	VFMADD231PS  Z13, Z15, Z9
+	VBROADCASTSS (CX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (SI)(DI*2), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop264
+
+rest252:
+	CMPQ         176(SP), $0x00
+	JG           segment249
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z15
+	VBROADCASTSS (SI), Z14
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z15, Z16
+	VFNMADD231PS Z0, Z14, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z15, Z17
+	VFNMADD231PS Z1, Z14, Z17
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 4(AX), Z14
+	VFMADD231PS  Z16, Z14, Z2
+	VFMADD231PS  Z17, Z14, Z3
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z15
+	VBROADCASTSS (SI), Z14
+	VMOVUPS      (CX), Z18
+	VMULPS       Z18, Z15, Z18
+	VFNMADD231PS Z2, Z14, Z18
+	VMOVUPS      64(CX), Z19
+	VMULPS       Z19, Z15, Z19
+	VFNMADD231PS Z3, Z14, Z19
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 16(AX), Z14
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z17, Z14, Z5
+	VBROADCASTSS 20(AX), Z14
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z19, Z14, Z5
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z15
+	VBROADCASTSS (SI), Z14
+	VMOVUPS      (CX), Z20
+	VMULPS       Z20, Z15, Z20
+	VFNMADD231PS Z4, Z14, Z20
+	VMOVUPS      64(CX), Z21
+	VMULPS       Z21, Z15, Z21
+	VFNMADD231PS Z5, Z14, Z21
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z16, Z14, Z6
+	VFMADD231PS  Z17, Z14, Z7
+	VBROADCASTSS 8(AX), Z14
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z17, Z14, Z9
+	VBROADCASTSS 12(AX), Z14
+	VFMADD231PS  Z18, Z14, Z8
+	VFMADD231PS  Z19, Z14, Z9
+	VBROADCASTSS 24(AX), Z14
+	VFMADD231PS  Z16, Z14, Z10
+	VFMADD231PS  Z17, Z14, Z11
+	VBROADCASTSS 28(AX), Z14
+	VFMADD231PS  Z18, Z14, Z10
+	VFMADD231PS  Z19, Z14, Z11
+	VBROADCASTSS 32(AX), Z14
+	VFMADD231PS  Z20, Z14, Z10
+	VFMADD231PS  Z21, Z14, Z11
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z6, Z14, Z6
+	VMULPS       Z7, Z14, Z7
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z8, Z14, Z8
+	VMULPS       Z9, Z14, Z9
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z10, Z14, Z10
+	VMULPS       Z11, Z14, Z11
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds265
+	CMPQ         AX, $0x01
+	JEQ          streams266
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      Z7, 64(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      Z11, 64(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written267
+
+streams266:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (DX)
+	VMOVNTPS Z7, 64(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (DX)
+	VMOVNTPS Z9, 64(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (DX)
+	VMOVNTPS Z11, 64(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written267
+
+adds265:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z14
+	VADDPS  Z6, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z7, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z14
+	VADDPS  Z8, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z9, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z14
+	VADDPS  Z10, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z11, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    AX, 24(SP)
+
+written267:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD268
+	IMUL3Q $0x00000003, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD268:
+	SUBQ  $0x03, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off269
+	ADDQ  $0x03, AX
+	MOVQ  AX, 152(SP)
+
+off269:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next242
+
+apart246:
+	CMPQ  232(SP), $0x00
+	JEQ   taken248
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows271
+
+row270:
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z17, Z14, Z13
+	VMOVSS       (AX)(DX*1), X14
+	VBROADCASTSS X14, Z14
+	VFMADD231PS  Z18, Z14, Z12
+	VFMADD231PS  Z19, Z14, Z13
+	VBROADCASTSS (AX)(DX*2), Z14
+	VFMADD231PS  Z20, Z14, Z12
+	VFMADD231PS  Z21, Z14, Z13
+	VMOVUPS      Z12, (CX)
+	VMOVUPS      Z13, 64(CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row270
+
+rows271:
+	MOVQ $0x00000000, 232(SP)
+
+taken248:
+	MOVQ $0x00000003, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record247
+	ADDQ $0x00000040, 224(SP)
+
+record247:
+	JMP single243
+
+others245:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x02
+	JNE    others272
+	CMPQ   80(SP), $0x02
+	JL     apart273
+	CMPQ   224(SP), $0x00
+	JEQ    apart273
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart273
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   264(R8), R8
+	SHLQ   $0x02, R8
+	LEAQ   (SI)(DI*1), DI
+	MOVQ   p+0(FP), R9
+	MOVQ   296(R9), R9
+	MOVQ   R9, 176(SP)
+	MOVQ   p+0(FP), R9
+	LEAQ   320(R9), R9
+	MOVQ   R9, 160(SP)
+
+segment276:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched280
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched280
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch281:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch281
+
+fetched280:
+	MOVQ         168(SP), R9
+	MOVQ         176(SP), R10
+	CMPQ         R10, R9
+	CMOVQLT      R10, R9
+	SUBQ         R9, R10
+	MOVQ         R10, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first277
+	MOVQ         88(SP), R10
+	CMPL         (R10), $0x3f800000
+	JNE          decays278
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z17, Z14, Z13
+	VBROADCASTSS (AX)(BX*1), Z15
+	VFMADD231PS  Z18, Z15, Z12
+	VFMADD231PS  Z19, Z15, Z13
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R9
+	JL           odd283
+
+loop282:
+	VMOVUPS      (DX), Z20
+	VMOVUPS      64(DX), Z21
+	VMOVSS       4(AX), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z16, Z22, Z20
+	VFMADD231PS  Z17, Z22, Z21
+	VBROADCASTSS (CX), Z23
+	VFMADD231PS  Z12, Z23, Z0
+	VFMADD231PS  Z13, Z23, Z1
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z12, Z24, Z4
+	VFMADD231PS  Z13, Z24, Z5
+	VBROADCASTSS (SI)(R8*1), Z25
+	VFMADD231PS  Z12, Z25, Z6
+	VFMADD231PS  Z13, Z25, Z7
+	VMOVSS       4(AX)(BX*1), X26
+	VBROADCASTSS X26, Z26
+	VFMADD231PS  Z18, Z26, Z20
+	VFMADD231PS  Z19, Z26, Z21
+	VBROADCASTSS (CX)(BX*1), Z27
+	VFMADD231PS  Z12, Z27, Z2
+	VFMADD231PS  Z13, Z27, Z3
+	VBROADCASTSS (DI), Z28
+	VFMADD231PS  Z12, Z28, Z8
+	VFMADD231PS  Z13, Z28, Z9
+	VBROADCASTSS (DI)(R8*1), Z29
+	VFMADD231PS  Z12, Z29, Z10
+	VFMADD231PS  Z13, Z29, Z11
+	VMOVUPS      Z20, (DX)
+	VMOVUPS      Z21, 64(DX)
+	ADDQ         240(SP), DX
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVSS       8(AX), X30
+	VBROADCASTSS X30, Z30
+	VFMADD231PS  Z16, Z30, Z12
+	VFMADD231PS  Z17, Z30, Z13
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z20, Z31, Z0
+	VFMADD231PS  Z21, Z31, Z1
+	VBROADCASTSS 4(SI), Z14
+	VFMADD231PS  Z20, Z14, Z4
+	VFMADD231PS  Z21, Z14, Z5
+	VBROADCASTSS 4(SI)(R8*1), Z15
+	VFMADD231PS  Z20, Z15, Z6
+	VFMADD231PS  Z21, Z15, Z7
+	VMOVSS       8(AX)(BX*1), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z18, Z22, Z12
+	VFMADD231PS  Z19, Z22, Z13
+	VBROADCASTSS 4(CX)(BX*1), Z23
+	VFMADD231PS  Z20, Z23, Z2
+	VFMADD231PS  Z21, Z23, Z3
+	VBROADCASTSS 4(DI), Z24
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VBROADCASTSS 4(DI)(R8*1), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop282
+
+odd283:
+	ADDQ         $0x02, R9
+	JZ           last284
+	VMOVUPS      (DX), Z20
+	VMOVUPS      64(DX), Z21
+	VMOVSS       4(AX), X26
+	VBROADCASTSS X26, Z26
+	VFMADD231PS  Z16, Z26, Z20
+	VFMADD231PS  Z17, Z26, Z21
+	VBROADCASTSS (CX), Z27
+	VFMADD231PS  Z12, Z27, Z0
+	VFMADD231PS  Z13, Z27, Z1
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS  Z12, Z28, Z4
+	VFMADD231PS  Z13, Z28, Z5
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS  Z12, Z29, Z6
+	VFMADD231PS  Z13, Z29, Z7
+	VMOVSS       4(AX)(BX*1), X30
+	VBROADCASTSS X30, Z30
+	VFMADD231PS  Z18, Z30, Z20
+	VFMADD231PS  Z19, Z30, Z21
+	VBROADCASTSS (CX)(BX*1), Z31
+	VFMADD231PS  Z12, Z31, Z2
+	VFMADD231PS  Z13, Z31, Z3
+	VBROADCASTSS (DI), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DI)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	VMOVUPS      Z20, (DX)
+	VMOVUPS      Z21, 64(DX)
+	ADDQ         240(SP), DX
+	VMOVSS       4(CX), X22
+	VBROADCASTSS X22, Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS 4(SI), Z23
+	VFMADD231PS  Z20, Z23, Z4
+	VFMADD231PS  Z21, Z23, Z5
+	VBROADCASTSS 4(SI)(R8*1), Z24
+	VFMADD231PS  Z20, Z24, Z6
+	VFMADD231PS  Z21, Z24, Z7
+	VBROADCASTSS 4(CX)(BX*1), Z25
+	VFMADD231PS  Z20, Z25, Z2
+	VFMADD231PS  Z21, Z25, Z3
+	VMOVSS       4(DI), X26
+	VBROADCASTSS X26, Z26
+	VFMADD231PS  Z20, Z26, Z8
+	VFMADD231PS  Z21, Z26, Z9
+	VBROADCASTSS 4(DI)(R8*1), Z27
+	VFMADD231PS  Z20, Z27, Z10
+	VFMADD231PS  Z21, Z27, Z11
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read285
+
+last284:
+	VBROADCASTSS (CX), Z28
+	VFMADD231PS  Z12, Z28, Z0
+	VFMADD231PS  Z13, Z28, Z1
+	VBROADCASTSS (SI), Z29
+	VFMADD231PS  Z12, Z29, Z4
+	VFMADD231PS  Z13, Z29, Z5
+	VMOVSS       (SI)(R8*1), X30
+	VBROADCASTSS X30, Z30
+	VFMADD231PS  Z12, Z30, Z6
+	VFMADD231PS  Z13, Z30, Z7
+	VBROADCASTSS (CX)(BX*1), Z31
+	VFMADD231PS  Z12, Z31, Z2
+	VFMADD231PS  Z13, Z31, Z3
+	VBROADCASTSS (DI), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DI)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+
+read285:
+	JMP rest279
+
+decays278:
+	MOVQ  104(SP), R10
+	MOVQ  88(SP), R12
+	MOVQ  $0x00000004, R11
+	CMPL  (R12), $0x3f800000
+	JEQ   scalar286
+	TESTQ R10, R10
+	JNZ   keys287
+
+scalar286:
+	MOVQ R12, R10
+	XORQ R11, R11
+
+keys287:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  176(SP), R12
+	SUBQ  R9, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	TESTQ R9, R9
+	JLE   rest279
+
+loop288:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVSS       (AX), X14
+	VBROADCASTSS X14, Z14
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z17, Z14, Z13
+	VBROADCASTSS (AX)(BX*1), Z14
+	VFMADD231PS  Z18, Z14, Z12
+	VFMADD231PS  Z19, Z14, Z13
+	VBROADCASTSS (R10), Z15
+	VMULPS       Z12, Z15, Z12
+	VMULPS       Z13, Z15, Z13
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z4
+	VFMADD231PS  Z13, Z15, Z5
+	VMOVSS       (SI)(R8*1), X15
+	VBROADCASTSS X15, Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VBROADCASTSS (CX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DI), Z15
+	VFMADD231PS  Z12, Z15, Z8
+	VFMADD231PS  Z13, Z15, Z9
+	VBROADCASTSS (DI)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	ADDQ         240(SP), DX
+	ADDQ         R11, R10
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R9
+	JNZ          loop288
+	JMP          rest279
+
+first277:
+	MOVQ  104(SP), R10
+	MOVQ  88(SP), R12
+	MOVQ  $0x00000004, R11
+	CMPL  (R12), $0x3f800000
+	JEQ   scalar289
+	TESTQ R10, R10
+	JNZ   keys290
+
+scalar289:
+	MOVQ R12, R10
+	XORQ R11, R11
+
+keys290:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  176(SP), R12
+	SUBQ  R9, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	TESTQ R9, R9
+	JLE   rest279
+
+loop291:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS (R10), Z15
+	VMULPS       Z12, Z15, Z12
+	VMULPS       Z13, Z15, Z13
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      Z13, 64(DX)
+	VMOVSS       (CX), X14
+	VBROADCASTSS X14, Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z4
+	VFMADD231PS  Z13, Z15, Z5
+	VBROADCASTSS (SI)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VBROADCASTSS (CX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VMOVSS       (DI), X15
+	VBROADCASTSS X15, Z15
+	VFMADD231PS  Z12, Z15, Z8
+	VFMADD231PS  Z13, Z15, Z9
+	VBROADCASTSS (DI)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z10
+	VFMADD231PS  Z13, Z15, Z11
+	ADDQ         240(SP), DX
+	ADDQ         R11, R10
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R9
+	JNZ          loop291
+
+rest279:
+	CMPQ         176(SP), $0x00
+	JG           segment276
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z15
+	VBROADCASTSS (SI), Z14
+	VMOVUPS      (CX), Z16
+	VMULPS       Z16, Z15, Z16
+	VFNMADD231PS Z0, Z14, Z16
+	VMOVUPS      64(CX), Z17
+	VMULPS       Z17, Z15, Z17
+	VFNMADD231PS Z1, Z14, Z17
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 8(AX), Z14
+	VFMADD231PS  Z16, Z14, Z2
+	VFMADD231PS  Z17, Z14, Z3
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z15
+	VBROADCASTSS (SI), Z14
+	VMOVUPS      (CX), Z18
+	VMULPS       Z18, Z15, Z18
+	VFNMADD231PS Z2, Z14, Z18
+	VMOVUPS      64(CX), Z19
+	VMULPS       Z19, Z15, Z19
+	VFNMADD231PS Z3, Z14, Z19
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z17, Z14, Z5
+	VBROADCASTSS 4(AX), Z14
+	VFMADD231PS  Z16, Z14, Z6
+	VFMADD231PS  Z17, Z14, Z7
+	VBROADCASTSS 12(AX), Z14
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z17, Z14, Z9
+	VBROADCASTSS 16(AX), Z14
+	VFMADD231PS  Z18, Z14, Z8
+	VFMADD231PS  Z19, Z14, Z9
+	VBROADCASTSS 20(AX), Z14
+	VFMADD231PS  Z16, Z14, Z10
+	VFMADD231PS  Z17, Z14, Z11
+	VBROADCASTSS 24(AX), Z14
+	VFMADD231PS  Z18, Z14, Z10
+	VFMADD231PS  Z19, Z14, Z11
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z4, Z14, Z4
+	VMULPS       Z5, Z14, Z5
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z6, Z14, Z6
+	VMULPS       Z7, Z14, Z7
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z8, Z14, Z8
+	VMULPS       Z9, Z14, Z9
+	VBROADCASTSS (AX), Z14
+	ADDQ         CX, AX
+	VMULPS       Z10, Z14, Z10
+	VMULPS       Z11, Z14, Z11
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds292
+	CMPQ         AX, $0x01
+	JEQ          streams293
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      Z5, 64(DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      Z7, 64(DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      Z9, 64(DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      Z11, 64(DX)
+	MOVQ         AX, 24(SP)
+	JMP          written294
+
+streams293:
+	MOVQ     24(SP), AX
+	MOVQ     56(SP), CX
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (DX)
+	VMOVNTPS Z5, 64(DX)
+	MOVQ     p+0(FP), BX
+	MOVQ     272(BX), BX
+	SHLQ     $0x02, BX
+	ADDQ     BX, DX
+	VMOVNTPS Z6, (DX)
+	VMOVNTPS Z7, 64(DX)
+	MOVQ     AX, DX
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (DX)
+	VMOVNTPS Z9, 64(DX)
+	MOVQ     p+0(FP), CX
+	MOVQ     272(CX), CX
+	SHLQ     $0x02, CX
+	ADDQ     CX, DX
+	VMOVNTPS Z10, (DX)
+	VMOVNTPS Z11, 64(DX)
+	MOVQ     AX, 24(SP)
+	JMP      written294
+
+adds292:
+	MOVQ    24(SP), AX
+	MOVQ    56(SP), CX
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z14
+	VADDPS  Z4, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z5, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    p+0(FP), BX
+	MOVQ    272(BX), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS (DX), Z14
+	VADDPS  Z6, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z7, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    AX, DX
+	ADDQ    CX, AX
+	VMOVUPS (DX), Z14
+	VADDPS  Z8, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z9, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    p+0(FP), CX
+	MOVQ    272(CX), CX
+	SHLQ    $0x02, CX
+	ADDQ    CX, DX
+	VMOVUPS (DX), Z14
+	VADDPS  Z10, Z14, Z14
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z14
+	VADDPS  Z11, Z14, Z14
+	VMOVUPS Z14, 64(DX)
+	MOVQ    AX, 24(SP)
+
+written294:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD295
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD295:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off296
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off296:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next242
+
+apart273:
+	CMPQ  232(SP), $0x00
+	JEQ   taken275
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows298
+
+row297:
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z17, Z14, Z13
+	VBROADCASTSS (AX)(DX*1), Z14
+	VFMADD231PS  Z18, Z14, Z12
+	VFMADD231PS  Z19, Z14, Z13
+	VMOVUPS      Z12, (CX)
+	VMOVUPS      Z13, 64(CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row297
+
+rows298:
+	MOVQ $0x00000000, 232(SP)
+
+taken275:
+	MOVQ $0x00000002, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record274
+	ADDQ $0x00000040, 224(SP)
+
+record274:
+	JMP single243
+
+others272:
+	MOVQ $0x00000001, 248(SP)
+
+single243:
+	CMPQ   80(SP), $0x00
+	JLE    end244
+	MOVQ   p+0(FP), AX
+	MOVQ   288(AX), AX
+	MOVQ   AX, 184(SP)
+	MOVQ   (SP), AX
+	MOVQ   24(SP), CX
+	MOVQ   AX, 328(SP)
+	MOVQ   CX, 336(SP)
+	CMPQ   184(SP), $0x01
+	JLE    heads301
+	CMPQ   184(SP), $0x02
+	JEQ    heads302
+	CMPQ   184(SP), $0x03
+	JEQ    heads303
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar305
+	TESTQ  BX, BX
+	JNZ    keys306
+
+scalar305:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys306:
+	TESTQ DX, DX
+	JLE   erased308
+
+erase307:
+	VBROADCASTSS (AX), Z10
+	VBROADCASTSS (BX), Z11
+	VMULPS       Z11, Z10, Z10
+	VMOVUPS      (CX), Z8
+	VFMADD231PS  Z8, Z10, Z0
+	VMOVUPS      64(CX), Z9
+	VFMADD231PS  Z9, Z10, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase307
+
+erased308:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z11
+	VBROADCASTSS (DX), Z10
+	VMOVUPS      (AX), Z12
+	VMULPS       Z12, Z11, Z12
+	VFNMADD231PS Z0, Z10, Z12
+	VMOVUPS      64(AX), Z13
+	VMULPS       Z13, Z11, Z13
+	VFNMADD231PS Z1, Z10, Z13
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys309
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys309:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed310
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed310:
+	TESTQ DI, DI
+	JLE   rows312
+
+row311:
+	VBROADCASTSS (R9), Z11
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Z10
+	VMOVUPS      (DX), Z8
+	VMULPS       Z8, Z11, Z8
+	VFMADD231PS  Z12, Z10, Z8
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z9, Z11, Z9
+	VFMADD231PS  Z13, Z10, Z9
+	VMOVUPS      Z9, 64(DX)
+	VBROADCASTSS (AX), Z11
+	VFMADD231PS  Z8, Z11, Z0
+	VFMADD231PS  Z9, Z11, Z1
+	VBROADCASTSS (AX)(BX*1), Z11
+	VFMADD231PS  Z8, Z11, Z2
+	VFMADD231PS  Z9, Z11, Z3
+	VBROADCASTSS (AX)(BX*2), Z11
+	VFMADD231PS  Z8, Z11, Z4
+	VFMADD231PS  Z9, Z11, Z5
+	VBROADCASTSS (AX)(R8*1), Z11
+	VFMADD231PS  Z8, Z11, Z6
+	VFMADD231PS  Z9, Z11, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row311
+
+rows312:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z0, Z10, Z0
+	VMULPS       Z1, Z10, Z1
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z2, Z10, Z2
+	VMULPS       Z3, Z10, Z3
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z6, Z10, Z6
+	VMULPS       Z7, Z10, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds313
+	CMPQ         DX, $0x01
+	JEQ          streams314
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written315
+
+streams314:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written315
+
+adds313:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z10
+	VADDPS  Z0, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z1, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z2, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z3, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z4, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z5, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z6, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written315:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out304
+
+heads303:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar316
+	TESTQ  BX, BX
+	JNZ    keys317
+
+scalar316:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys317:
+	TESTQ DX, DX
+	JLE   erased319
+
+erase318:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (BX), Z9
+	VMULPS       Z9, Z8, Z8
+	VMOVUPS      (CX), Z6
+	VFMADD231PS  Z6, Z8, Z0
+	VMOVUPS      64(CX), Z7
+	VFMADD231PS  Z7, Z8, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase318
+
+erased319:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS (DX), Z8
+	VMOVUPS      (AX), Z10
+	VMULPS       Z10, Z9, Z10
+	VFNMADD231PS Z0, Z8, Z10
+	VMOVUPS      64(AX), Z11
+	VMULPS       Z11, Z9, Z11
+	VFNMADD231PS Z1, Z8, Z11
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys320
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys320:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed321
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed321:
+	TESTQ DI, DI
+	JLE   rows323
+
+row322:
+	VBROADCASTSS (R8), Z9
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z8
+	VMOVUPS      (DX), Z6
+	VMULPS       Z6, Z9, Z6
+	VFMADD231PS  Z10, Z8, Z6
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z7
+	VMULPS       Z7, Z9, Z7
+	VFMADD231PS  Z11, Z8, Z7
+	VMOVUPS      Z7, 64(DX)
+	VBROADCASTSS (AX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VBROADCASTSS (AX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z2
+	VFMADD231PS  Z7, Z9, Z3
+	VBROADCASTSS (AX)(BX*2), Z9
+	VFMADD231PS  Z6, Z9, Z4
+	VFMADD231PS  Z7, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row322
+
+rows323:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z4, Z8, Z4
+	VMULPS       Z5, Z8, Z5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds324
+	CMPQ         DX, $0x01
+	JEQ          streams325
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written326
+
+streams325:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written326
+
+adds324:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z4, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z5, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written326:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out304
+
+heads302:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar327
+	TESTQ  BX, BX
+	JNZ    keys328
+
+scalar327:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys328:
+	TESTQ DX, DX
+	JLE   erased330
+
+erase329:
+	VBROADCASTSS (AX), Z6
+	VBROADCASTSS (BX), Z7
+	VMULPS       Z7, Z6, Z6
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  Z4, Z6, Z0
+	VMOVUPS      64(CX), Z5
+	VFMADD231PS  Z5, Z6, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase329
+
+erased330:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z7
+	VBROADCASTSS (DX), Z6
+	VMOVUPS      (AX), Z8
+	VMULPS       Z8, Z7, Z8
+	VFNMADD231PS Z0, Z6, Z8
+	VMOVUPS      64(AX), Z9
+	VMULPS       Z9, Z7, Z9
+	VFNMADD231PS Z1, Z6, Z9
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys331
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys331:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed332
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed332:
+	TESTQ DI, DI
+	JLE   rows334
+
+row333:
+	VBROADCASTSS (R8), Z7
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z6
+	VMOVUPS      (DX), Z4
+	VMULPS       Z4, Z7, Z4
+	VFMADD231PS  Z8, Z6, Z4
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z5
+	VMULPS       Z5, Z7, Z5
+	VFMADD231PS  Z9, Z6, Z5
+	VMOVUPS      Z5, 64(DX)
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z4, Z7, Z0
+	VFMADD231PS  Z5, Z7, Z1
+	VBROADCASTSS (AX)(BX*1), Z7
+	VFMADD231PS  Z4, Z7, Z2
+	VFMADD231PS  Z5, Z7, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row333
+
+rows334:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z0, Z6, Z0
+	VMULPS       Z1, Z6, Z1
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z2, Z6, Z2
+	VMULPS       Z3, Z6, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds335
+	CMPQ         DX, $0x01
+	JEQ          streams336
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written337
+
+streams336:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written337
+
+adds335:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z6
+	VADDPS  Z0, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z1, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z6
+	VADDPS  Z2, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z3, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written337:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out304
+
+heads301:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar338
+	TESTQ  BX, BX
+	JNZ    keys339
+
+scalar338:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys339:
+	TESTQ DX, DX
+	JLE   erased341
+
+erase340:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z4, Z4
+	VMOVUPS      (CX), Z2
+	VFMADD231PS  Z2, Z4, Z0
+	VMOVUPS      64(CX), Z3
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase340
+
+erased341:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS      (AX), Z7
+	VMULPS       Z7, Z5, Z7
+	VFNMADD231PS Z0, Z4, Z7
+	VMOVUPS      64(AX), Z8
+	VMULPS       Z8, Z5, Z8
+	VFNMADD231PS Z1, Z4, Z8
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys342
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys342:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed343
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed343:
+	TESTQ DI, DI
+	JLE   rows345
+
+row344:
+	VBROADCASTSS (R8), Z6
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VMULPS       Z2, Z6, Z2
+	VFMADD231PS  Z7, Z4, Z2
+	VMOVUPS      Z2, (DX)
+	VFMADD231PS  Z2, Z5, Z0
+	VMOVUPS      64(DX), Z3
+	VMULPS       Z3, Z6, Z3
+	VFMADD231PS  Z8, Z4, Z3
+	VMOVUPS      Z3, 64(DX)
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row344
+
+rows345:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds346
+	CMPQ         DX, $0x01
+	JEQ          streams347
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written348
+
+streams347:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written348
+
+adds346:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written348:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out304:
+heads349:
+	CMPQ   184(SP), $0x00
+	JLE    token299
+	CMPQ   184(SP), $0x01
+	JLE    heads350
+	CMPQ   184(SP), $0x02
+	JEQ    heads351
+	CMPQ   184(SP), $0x03
+	JEQ    heads352
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows355
+
+row354:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (AX), Z11
+	VFMADD231PS  Z8, Z11, Z0
+	VFMADD231PS  Z9, Z11, Z1
+	VBROADCASTSS (AX)(BX*1), Z11
+	VFMADD231PS  Z8, Z11, Z2
+	VFMADD231PS  Z9, Z11, Z3
+	VBROADCASTSS (AX)(BX*2), Z11
+	VFMADD231PS  Z8, Z11, Z4
+	VFMADD231PS  Z9, Z11, Z5
+	VBROADCASTSS (AX)(R8*1), Z11
+	VFMADD231PS  Z8, Z11, Z6
+	VFMADD231PS  Z9, Z11, Z7
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row354
+
+rows355:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z0, Z10, Z0
+	VMULPS       Z1, Z10, Z1
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z2, Z10, Z2
+	VMULPS       Z3, Z10, Z3
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z4, Z10, Z4
+	VMULPS       Z5, Z10, Z5
+	VBROADCASTSS (DX), Z10
+	ADDQ         SI, DX
+	VMULPS       Z6, Z10, Z6
+	VMULPS       Z7, Z10, Z7
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds356
+	CMPQ         DX, $0x01
+	JEQ          streams357
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written358
+
+streams357:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z6, (DI)
+	VMOVNTPS Z7, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written358
+
+adds356:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z10
+	VADDPS  Z0, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z1, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z2, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z3, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z4, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z5, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z10
+	VADDPS  Z6, Z10, Z10
+	VMOVUPS Z10, (DI)
+	VMOVUPS 64(DI), Z10
+	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z10, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written358:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out353
+
+heads352:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows360
+
+row359:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VBROADCASTSS (AX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VBROADCASTSS (AX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z2
+	VFMADD231PS  Z7, Z9, Z3
+	VBROADCASTSS (AX)(BX*2), Z9
+	VFMADD231PS  Z6, Z9, Z4
+	VFMADD231PS  Z7, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row359
+
+rows360:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z0, Z8, Z0
+	VMULPS       Z1, Z8, Z1
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z2, Z8, Z2
+	VMULPS       Z3, Z8, Z3
+	VBROADCASTSS (DX), Z8
+	ADDQ         SI, DX
+	VMULPS       Z4, Z8, Z4
+	VMULPS       Z5, Z8, Z5
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds361
+	CMPQ         DX, $0x01
+	JEQ          streams362
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written363
+
+streams362:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z4, (DI)
+	VMOVNTPS Z5, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written363
+
+adds361:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z8
+	VADDPS  Z0, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z2, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z3, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z8
+	VADDPS  Z4, Z8, Z8
+	VMOVUPS Z8, (DI)
+	VMOVUPS 64(DI), Z8
+	VADDPS  Z5, Z8, Z8
+	VMOVUPS Z8, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written363:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out353
+
+heads351:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows365
+
+row364:
+	VMOVUPS      (DX), Z4
+	VMOVUPS      64(DX), Z5
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z4, Z7, Z0
+	VFMADD231PS  Z5, Z7, Z1
+	VBROADCASTSS (AX)(BX*1), Z7
+	VFMADD231PS  Z4, Z7, Z2
+	VFMADD231PS  Z5, Z7, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row364
+
+rows365:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z0, Z6, Z0
+	VMULPS       Z1, Z6, Z1
+	VBROADCASTSS (DX), Z6
+	ADDQ         SI, DX
+	VMULPS       Z2, Z6, Z2
+	VMULPS       Z3, Z6, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds366
+	CMPQ         DX, $0x01
+	JEQ          streams367
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written368
+
+streams367:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     p+0(FP), SI
+	MOVQ     272(SI), SI
+	SHLQ     $0x02, SI
+	ADDQ     SI, DI
+	VMOVNTPS Z2, (DI)
+	VMOVNTPS Z3, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written368
+
+adds366:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z6
+	VADDPS  Z0, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z1, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    p+0(FP), SI
+	MOVQ    272(SI), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, DI
+	VMOVUPS (DI), Z6
+	VADDPS  Z2, Z6, Z6
+	VMOVUPS Z6, (DI)
+	VMOVUPS 64(DI), Z6
+	VADDPS  Z3, Z6, Z6
+	VMOVUPS Z6, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written368:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out353
+
+heads350:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows370
+
+row369:
+	VBROADCASTSS (AX), Z5
+	VMOVUPS      (DX), Z2
+	VFMADD231PS  Z2, Z5, Z0
+	VMOVUPS      64(DX), Z3
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row369
+
+rows370:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VMULPS       Z1, Z4, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds371
+	CMPQ         DX, $0x01
+	JEQ          streams372
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         DX, 24(SP)
+	JMP          written373
+
+streams372:
+	MOVQ     24(SP), DX
+	MOVQ     56(SP), SI
+	MOVQ     DX, DI
+	ADDQ     SI, DX
+	VMOVNTPS Z0, (DI)
+	VMOVNTPS Z1, 64(DI)
+	MOVQ     DX, 24(SP)
+	JMP      written373
+
+adds371:
+	MOVQ    24(SP), DX
+	MOVQ    56(SP), SI
+	MOVQ    DX, DI
+	ADDQ    SI, DX
+	VMOVUPS (DI), Z4
+	VADDPS  Z0, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z1, Z4, Z4
+	VMOVUPS Z4, 64(DI)
+	MOVQ    DX, 24(SP)
+
+written373:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out353:
+	JMP heads349
+
+token299:
+	MOVQ  328(SP), AX
+	MOVQ  336(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD374
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD374:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off375
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off375:
+	DECQ 248(SP)
+	JNZ  single243
+	JMP  next242
+
+end244:
+	ADDQ $+128, 192(SP)
+	SUBQ $+32, 72(SP)
+	MOVQ $-1, AX
+	MOVQ AX, 152(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 296(AX), AX
+	MOVQ AX, 168(SP)
+	JMP  two
+
+twoend:
+narrow:
+	MOVQ    72(SP), AX
+	TESTQ   AX, AX
+	JLE     finish
+	MOVQ    $0x00000010, CX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	MOVQ    $-1, AX
+	SHLXQ   CX, AX, AX
+	NOTQ    AX
+	KMOVW   AX, K1
+	MOVQ    p+0(FP), AX
+	MOVQ    280(AX), AX
+	MOVQ    AX, 80(SP)
+	DECQ    AX
+	MOVQ    192(SP), CX
+	MOVQ    p+0(FP), DX
+	MOVB    312(DX), DL
+	MOVQ    p+0(FP), BX
+	MOVQ    (BX), BX
+	MOVQ    p+0(FP), SI
+	MOVQ    216(SI), SI
+	SHLQ    $0x02, SI
+	TESTB   DL, DL
+	JZ      forward376
+	MOVQ    SI, DI
+	IMULQ   AX, DI
+	ADDQ    DI, BX
+	NEGQ    SI
+
+forward376:
+	MOVQ  BX, (SP)
+	MOVQ  SI, 32(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  24(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  224(SI), SI
+	SHLQ  $0x02, SI
+	TESTB DL, DL
+	JZ    forward377
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward377:
+	MOVQ  BX, 8(SP)
+	MOVQ  SI, 40(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  48(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  232(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward378
+	MOVQ  SI, DI
+	IMULQ AX, DI
+	ADDQ  DI, BX
+	NEGQ  SI
+
+forward378:
+	MOVQ  BX, 16(SP)
+	MOVQ  SI, 48(SP)
+	MOVQ  p+0(FP), BX
+	MOVQ  72(BX), BX
+	MOVQ  p+0(FP), SI
+	MOVQ  240(SI), SI
+	SHLQ  $0x02, SI
+	ADDQ  CX, BX
+	TESTB DL, DL
+	JZ    forward379
+	MOVQ  SI, DX
+	IMULQ AX, DX
+	ADDQ  DX, BX
+	NEGQ  SI
+
+forward379:
+	MOVQ    BX, 24(SP)
+	MOVQ    SI, 56(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), AX
+	ADDQ    CX, AX
+	MOVQ    AX, 64(SP)
+	LEAQ    one<>+0(SB), AX
+	XORQ    CX, CX
+	MOVQ    p+0(FP), DX
+	MOVQ    144(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 88(SP)
+	MOVQ    BX, 96(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    168(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 112(SP)
+	MOVQ    BX, 120(SP)
+	MOVQ    p+0(FP), DX
+	MOVQ    192(DX), DX
+	MOVQ    $0x00000004, BX
+	TESTQ   DX, DX
+	CMOVQEQ CX, BX
+	CMOVQEQ AX, DX
+	MOVQ    DX, 128(SP)
+	MOVQ    BX, 136(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    120(AX), AX
+	MOVQ    AX, 104(SP)
+	MOVQ    24(SP), CX
+	XORQ    AX, AX
+	MOVQ    p+0(FP), DX
+	CMPB    313(DX), $0x00
+	JEQ     streams381
+	MOVQ    $0x00000002, AX
+	JMP     mode380
+
+streams381:
+	MOVQ  p+0(FP), DX
+	CMPB  314(DX), $0x00
+	JEQ   mode380
+	ORQ   56(SP), CX
+	MOVQ  p+0(FP), DX
+	MOVQ  272(DX), DX
+	SHLQ  $0x02, DX
+	ORQ   DX, CX
+	TESTQ $0x0000003f, CX
+	JNZ   mode380
+	MOVQ  $0x00000001, AX
+
+mode380:
+	MOVQ    AX, 144(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    440(AX), AX
+	MOVQ    8(SP), CX
+	TESTQ   AX, AX
+	CMOVQEQ CX, AX
+	MOVQ    AX, 200(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    464(AX), AX
+	LEAQ    one<>+0(SB), DX
+	XORQ    BX, BX
+	MOVQ    $0x00000004, CX
+	TESTQ   AX, AX
+	CMOVQEQ BX, CX
+	CMOVQEQ DX, AX
+	MOVQ    AX, 208(SP)
+	MOVQ    CX, 216(SP)
+	MOVQ    BX, 232(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    488(AX), AX
+	MOVQ    AX, 224(SP)
+	MOVQ    p+0(FP), AX
+	MOVQ    248(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    AX, 240(SP)
+	MOVQ    p+0(FP), CX
+	MOVQ    296(CX), CX
+	IMULQ   AX, CX
+	SUBQ    192(SP), CX
+	MOVQ    $0x00000040, AX
+	CMPQ    72(SP), $+16
+	CMOVQGT AX, CX
+	MOVQ    CX, 256(SP)
+
+next382:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x01
+	JNE    others385
+	CMPQ   80(SP), $0x03
+	JL     apart386
+	CMPQ   224(SP), $0x00
+	JEQ    apart386
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart386
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart386
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   296(R8), R8
+	MOVQ   R8, 176(SP)
+	MOVQ   p+0(FP), R8
+	LEAQ   320(R8), R8
+	MOVQ   R8, 160(SP)
+
+segment389:
+	MOVQ  160(SP), R8
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R9
+	TESTQ R9, R9
+	JL    fetched393
+	MOVQ  32(R8), R10
+	TESTQ R10, R10
+	JLE   fetched393
+	MOVQ  24(R8), R11
+	SHLQ  $0x02, R11
+	IMULQ R11, R9
+	ADDQ  (R8), R9
+
+fetch394:
+	MOVQ       R9, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	PREFETCHT1 (R8)
+	ADDQ       R11, R8
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        fetch394
+
+fetched393:
+	MOVQ         168(SP), R8
+	MOVQ         176(SP), R9
+	CMPQ         R9, R8
+	CMOVQLT      R9, R8
+	SUBQ         R8, R9
+	MOVQ         R9, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first390
+	MOVQ         88(SP), R9
+	CMPL         (R9), $0x3f800000
+	JNE          decays391
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z6
+	VBROADCASTSS (AX)(BX*1), Z8
+	VFMADD231PS  Z10, Z8, Z6
+	VBROADCASTSS (AX)(BX*2), Z13
+	VFMADD231PS  Z11, Z13, Z6
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R8
+	JL           odd396
+
+loop395:
+	VMOVUPS.Z    (DX), K1, Z12
+	VBROADCASTSS 4(AX), Z14
+	VFMADD231PS  Z9, Z14, Z12
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z6, Z15, Z0
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z6, Z16, Z3
+	VBROADCASTSS 4(AX)(BX*1), Z17
+	VFMADD231PS  Z10, Z17, Z12
+	VBROADCASTSS (CX)(BX*1), Z18
+	VFMADD231PS  Z6, Z18, Z1
+	VBROADCASTSS (SI)(DI*1), Z19
+	VFMADD231PS  Z6, Z19, Z4
+	VBROADCASTSS 4(AX)(BX*2), Z20
+	VFMADD231PS  Z11, Z20, Z12
+	VBROADCASTSS (CX)(BX*2), Z21
+	VFMADD231PS  Z6, Z21, Z2
+	VBROADCASTSS (SI)(DI*2), Z22
+	VFMADD231PS  Z6, Z22, Z5
+	VMOVUPS      Z12, K1, (DX)
+	ADDQ         240(SP), DX
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS 8(AX), Z23
+	VFMADD231PS  Z9, Z23, Z6
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  Z12, Z24, Z0
+	VBROADCASTSS 4(SI), Z25
+	VFMADD231PS  Z12, Z25, Z3
+	VBROADCASTSS 8(AX)(BX*1), Z26
+	VFMADD231PS  Z10, Z26, Z6
+	VBROADCASTSS 4(CX)(BX*1), Z27
+	VFMADD231PS  Z12, Z27, Z1
+	VBROADCASTSS 4(SI)(DI*1), Z28
+	VFMADD231PS  Z12, Z28, Z4
+	VBROADCASTSS 8(AX)(BX*2), Z29
+	VFMADD231PS  Z11, Z29, Z6
+	VBROADCASTSS 4(CX)(BX*2), Z30
+	VFMADD231PS  Z12, Z30, Z2
+	VBROADCASTSS 4(SI)(DI*2), Z31
+	VFMADD231PS  Z12, Z31, Z5
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R8
+	JGE          loop395
+
+odd396:
+	ADDQ         $0x02, R8
+	JZ           last397
+	VMOVUPS.Z    (DX), K1, Z12
+	VBROADCASTSS 4(AX), Z7
+	VFMADD231PS  Z9, Z7, Z12
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VBROADCASTSS (SI), Z13
+	VFMADD231PS  Z6, Z13, Z3
+	VBROADCASTSS 4(AX)(BX*1), Z14
+	VFMADD231PS  Z10, Z14, Z12
+	VBROADCASTSS (CX)(BX*1), Z15
+	VFMADD231PS  Z6, Z15, Z1
+	VBROADCASTSS (SI)(DI*1), Z16
+	VFMADD231PS  Z6, Z16, Z4
+	VBROADCASTSS 4(AX)(BX*2), Z17
+	VFMADD231PS  Z11, Z17, Z12
+	VBROADCASTSS (CX)(BX*2), Z18
+	VFMADD231PS  Z6, Z18, Z2
+	VBROADCASTSS (SI)(DI*2), Z19
+	VFMADD231PS  Z6, Z19, Z5
+	VMOVUPS      Z12, K1, (DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z12, Z20, Z0
+	VBROADCASTSS 4(SI), Z21
+	VFMADD231PS  Z12, Z21, Z3
+	VBROADCASTSS 4(CX)(BX*1), Z22
+	VFMADD231PS  Z12, Z22, Z1
+	VBROADCASTSS 4(SI)(DI*1), Z23
+	VFMADD231PS  Z12, Z23, Z4
+	VBROADCASTSS 4(CX)(BX*2), Z24
+	VFMADD231PS  Z12, Z24, Z2
+	VBROADCASTSS 4(SI)(DI*2), Z25
+	VFMADD231PS  Z12, Z25, Z5
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read398
+
+last397:
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z6, Z26, Z0
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z6, Z27, Z3
+	VBROADCASTSS (CX)(BX*1), Z28
+	VFMADD231PS  Z6, Z28, Z1
+	VBROADCASTSS (SI)(DI*1), Z29
+	VFMADD231PS  Z6, Z29, Z4
+	VBROADCASTSS (CX)(BX*2), Z30
+	VFMADD231PS  Z6, Z30, Z2
+	VBROADCASTSS (SI)(DI*2), Z31
+	VFMADD231PS  Z6, Z31, Z5
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+
+read398:
+	JMP rest392
+
+decays391:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar399
+	TESTQ R9, R9
+	JNZ   keys400
+
+scalar399:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys400:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest392
+
+loop401:
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z6
+	VBROADCASTSS (AX)(BX*1), Z7
+	VFMADD231PS  Z10, Z7, Z6
+	VBROADCASTSS (AX)(BX*2), Z7
+	VFMADD231PS  Z11, Z7, Z6
+	VBROADCASTSS (R9), Z8
+	VMULPS       Z6, Z8, Z6
+	VMOVUPS      Z6, K1, (DX)
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z6, Z8, Z3
+	VBROADCASTSS (CX)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (SI)(DI*1), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VBROADCASTSS (CX)(BX*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (SI)(DI*2), Z8
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop401
+	JMP          rest392
+
+first390:
+	MOVQ  104(SP), R9
+	MOVQ  88(SP), R11
+	MOVQ  $0x00000004, R10
+	CMPL  (R11), $0x3f800000
+	JEQ   scalar402
+	TESTQ R9, R9
+	JNZ   keys403
+
+scalar402:
+	MOVQ R11, R9
+	XORQ R10, R10
+
+keys403:
+	MOVQ  p+0(FP), R11
+	MOVQ  296(R11), R11
+	SUBQ  176(SP), R11
+	SUBQ  R8, R11
+	IMULQ R10, R11
+	ADDQ  R11, R9
+	TESTQ R8, R8
+	JLE   rest392
+
+loop404:
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS (R9), Z8
+	VMULPS       Z6, Z8, Z6
+	VMOVUPS      Z6, K1, (DX)
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z6, Z8, Z3
+	VBROADCASTSS (CX)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (SI)(DI*1), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VBROADCASTSS (CX)(BX*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (SI)(DI*2), Z8
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         240(SP), DX
+	ADDQ         R10, R9
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R8
+	JNZ          loop404
+
+rest392:
+	CMPQ         176(SP), $0x00
+	JG           segment389
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (SI), Z7
+	VMOVUPS.Z    (CX), K1, Z9
+	VMULPS       Z9, Z8, Z9
+	VFNMADD231PS Z0, Z7, Z9
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 4(AX), Z7
+	VFMADD231PS  Z9, Z7, Z1
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (SI), Z7
+	VMOVUPS.Z    (CX), K1, Z10
+	VMULPS       Z10, Z8, Z10
+	VFNMADD231PS Z1, Z7, Z10
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 16(AX), Z7
+	VFMADD231PS  Z9, Z7, Z2
+	VBROADCASTSS 20(AX), Z7
+	VFMADD231PS  Z10, Z7, Z2
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (SI), Z7
+	VMOVUPS.Z    (CX), K1, Z11
+	VMULPS       Z11, Z8, Z11
+	VFNMADD231PS Z2, Z7, Z11
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z3
+	VBROADCASTSS 8(AX), Z7
+	VFMADD231PS  Z9, Z7, Z4
+	VBROADCASTSS 12(AX), Z7
+	VFMADD231PS  Z10, Z7, Z4
+	VBROADCASTSS 24(AX), Z7
+	VFMADD231PS  Z9, Z7, Z5
+	VBROADCASTSS 28(AX), Z7
+	VFMADD231PS  Z10, Z7, Z5
+	VBROADCASTSS 32(AX), Z7
+	VFMADD231PS  Z11, Z7, Z5
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z3, Z7, Z3
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z4, Z7, Z4
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z5, Z7, Z5
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds405
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z3, K1, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z4, K1, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z5, K1, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written407
+
+adds405:
+	MOVQ      24(SP), AX
+	MOVQ      56(SP), CX
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z3, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z4, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z5, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      AX, 24(SP)
+
+written407:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000003, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD408
+	IMUL3Q $0x00000003, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD408:
+	SUBQ  $0x03, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off409
+	ADDQ  $0x03, AX
+	MOVQ  AX, 152(SP)
+
+off409:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next382
+
+apart386:
+	CMPQ  232(SP), $0x00
+	JEQ   taken388
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows411
+
+row410:
+	VMOVUPS.Z    (CX), K1, Z6
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z6
+	VBROADCASTSS (AX)(DX*1), Z7
+	VFMADD231PS  Z10, Z7, Z6
+	VBROADCASTSS (AX)(DX*2), Z7
+	VFMADD231PS  Z11, Z7, Z6
+	VMOVUPS      Z6, K1, (CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row410
+
+rows411:
+	MOVQ $0x00000000, 232(SP)
+
+taken388:
+	MOVQ $0x00000003, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record387
+	ADDQ $0x00000040, 224(SP)
+
+record387:
+	JMP single383
+
+others385:
+	MOVQ   p+0(FP), AX
+	CMPQ   288(AX), $0x02
+	JNE    others412
+	CMPQ   80(SP), $0x02
+	JL     apart413
+	CMPQ   224(SP), $0x00
+	JEQ    apart413
+	MOVQ   88(SP), AX
+	MOVQ   96(SP), CX
+	ADDQ   CX, AX
+	CMPL   (AX), $0x3f800000
+	JNE    apart413
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   232(SP), AX
+	MOVQ   200(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   40(SP), BX
+	MOVQ   (SP), SI
+	MOVQ   32(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   264(R8), R8
+	SHLQ   $0x02, R8
+	LEAQ   (SI)(DI*1), DI
+	MOVQ   p+0(FP), R9
+	MOVQ   296(R9), R9
+	MOVQ   R9, 176(SP)
+	MOVQ   p+0(FP), R9
+	LEAQ   320(R9), R9
+	MOVQ   R9, 160(SP)
+
+segment416:
+	MOVQ  160(SP), R9
+	ADDQ  $0x28, 160(SP)
+	MOVQ  152(SP), R10
+	TESTQ R10, R10
+	JL    fetched420
+	MOVQ  32(R9), R11
+	TESTQ R11, R11
+	JLE   fetched420
+	MOVQ  24(R9), R12
+	SHLQ  $0x02, R12
+	IMULQ R12, R10
+	ADDQ  (R9), R10
+
+fetch421:
+	MOVQ       R10, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	PREFETCHT1 (R9)
+	ADDQ       R12, R9
+	ADDQ       $0x40, R10
+	DECQ       R11
+	JNZ        fetch421
+
+fetched420:
+	MOVQ         168(SP), R9
+	MOVQ         176(SP), R10
+	CMPQ         R10, R9
+	CMOVQLT      R10, R9
+	SUBQ         R9, R10
+	MOVQ         R10, 176(SP)
+	CMPQ         232(SP), $0x00
+	JEQ          first417
+	MOVQ         88(SP), R10
+	CMPL         (R10), $0x3f800000
+	JNE          decays418
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z6
+	VBROADCASTSS (AX)(BX*1), Z8
+	VFMADD231PS  Z10, Z8, Z6
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         240(SP), DX
+	SUBQ         $0x03, R9
+	JL           odd423
+
+loop422:
+	VMOVUPS.Z    (DX), K1, Z11
+	VBROADCASTSS 4(AX), Z12
+	VFMADD231PS  Z9, Z12, Z11
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  Z6, Z13, Z0
+	VBROADCASTSS (SI), Z14
+	VFMADD231PS  Z6, Z14, Z2
+	VBROADCASTSS (SI)(R8*1), Z15
+	VFMADD231PS  Z6, Z15, Z3
+	VBROADCASTSS 4(AX)(BX*1), Z16
+	VFMADD231PS  Z10, Z16, Z11
+	VBROADCASTSS (CX)(BX*1), Z17
+	VFMADD231PS  Z6, Z17, Z1
+	VBROADCASTSS (DI), Z18
+	VFMADD231PS  Z6, Z18, Z4
+	VBROADCASTSS (DI)(R8*1), Z19
+	VFMADD231PS  Z6, Z19, Z5
+	VMOVUPS      Z11, K1, (DX)
+	ADDQ         240(SP), DX
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS 8(AX), Z20
+	VFMADD231PS  Z9, Z20, Z6
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z11, Z21, Z0
+	VBROADCASTSS 4(SI), Z22
+	VFMADD231PS  Z11, Z22, Z2
+	VBROADCASTSS 4(SI)(R8*1), Z23
+	VFMADD231PS  Z11, Z23, Z3
+	VBROADCASTSS 8(AX)(BX*1), Z24
+	VFMADD231PS  Z10, Z24, Z6
+	VBROADCASTSS 4(CX)(BX*1), Z25
+	VFMADD231PS  Z11, Z25, Z1
+	VBROADCASTSS 4(DI), Z26
+	VFMADD231PS  Z11, Z26, Z4
+	VBROADCASTSS 4(DI)(R8*1), Z27
+	VFMADD231PS  Z11, Z27, Z5
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         240(SP), DX
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x02, R9
+	JGE          loop422
+
+odd423:
+	ADDQ         $0x02, R9
+	JZ           last424
+	VMOVUPS.Z    (DX), K1, Z11
+	VBROADCASTSS 4(AX), Z28
+	VFMADD231PS  Z9, Z28, Z11
+	VBROADCASTSS (CX), Z29
+	VFMADD231PS  Z6, Z29, Z0
+	VBROADCASTSS (SI), Z30
+	VFMADD231PS  Z6, Z30, Z2
+	VBROADCASTSS (SI)(R8*1), Z31
+	VFMADD231PS  Z6, Z31, Z3
+	VBROADCASTSS 4(AX)(BX*1), Z7
+	VFMADD231PS  Z10, Z7, Z11
+	VBROADCASTSS (CX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z1
+	VBROADCASTSS (DI), Z12
+	VFMADD231PS  Z6, Z12, Z4
+	VBROADCASTSS (DI)(R8*1), Z13
+	VFMADD231PS  Z6, Z13, Z5
+	VMOVUPS      Z11, K1, (DX)
+	ADDQ         240(SP), DX
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  Z11, Z14, Z0
+	VBROADCASTSS 4(SI), Z15
+	VFMADD231PS  Z11, Z15, Z2
+	VBROADCASTSS 4(SI)(R8*1), Z16
+	VFMADD231PS  Z11, Z16, Z3
+	VBROADCASTSS 4(CX)(BX*1), Z17
+	VFMADD231PS  Z11, Z17, Z1
+	VBROADCASTSS 4(DI), Z18
+	VFMADD231PS  Z11, Z18, Z4
+	VBROADCASTSS 4(DI)(R8*1), Z19
+	VFMADD231PS  Z11, Z19, Z5
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, AX
+	JMP          read425
+
+last424:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z6, Z20, Z0
+	VBROADCASTSS (SI), Z21
+	VFMADD231PS  Z6, Z21, Z2
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z6, Z22, Z3
+	VBROADCASTSS (CX)(BX*1), Z23
+	VFMADD231PS  Z6, Z23, Z1
+	VBROADCASTSS (DI), Z24
+	VFMADD231PS  Z6, Z24, Z4
+	VBROADCASTSS (DI)(R8*1), Z25
+	VFMADD231PS  Z6, Z25, Z5
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+
+read425:
+	JMP rest419
+
+decays418:
+	MOVQ  104(SP), R10
+	MOVQ  88(SP), R12
+	MOVQ  $0x00000004, R11
+	CMPL  (R12), $0x3f800000
+	JEQ   scalar426
+	TESTQ R10, R10
+	JNZ   keys427
+
+scalar426:
+	MOVQ R12, R10
+	XORQ R11, R11
+
+keys427:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  176(SP), R12
+	SUBQ  R9, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	TESTQ R9, R9
+	JLE   rest419
+
+loop428:
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z6
+	VBROADCASTSS (AX)(BX*1), Z7
+	VFMADD231PS  Z10, Z7, Z6
+	VBROADCASTSS (R10), Z8
+	VMULPS       Z6, Z8, Z6
+	VMOVUPS      Z6, K1, (DX)
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VBROADCASTSS (SI)(R8*1), Z8
+	VFMADD231PS  Z6, Z8, Z3
+	VBROADCASTSS (CX)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (DI), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VBROADCASTSS (DI)(R8*1), Z8
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         240(SP), DX
+	ADDQ         R11, R10
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R9
+	JNZ          loop428
+	JMP          rest419
+
+first417:
+	MOVQ  104(SP), R10
+	MOVQ  88(SP), R12
+	MOVQ  $0x00000004, R11
+	CMPL  (R12), $0x3f800000
+	JEQ   scalar429
+	TESTQ R10, R10
+	JNZ   keys430
+
+scalar429:
+	MOVQ R12, R10
+	XORQ R11, R11
+
+keys430:
+	MOVQ  p+0(FP), R12
+	MOVQ  296(R12), R12
+	SUBQ  176(SP), R12
+	SUBQ  R9, R12
+	IMULQ R11, R12
+	ADDQ  R12, R10
+	TESTQ R9, R9
+	JLE   rest419
+
+loop431:
+	VMOVUPS.Z    (DX), K1, Z6
+	VBROADCASTSS (R10), Z8
+	VMULPS       Z6, Z8, Z6
+	VMOVUPS      Z6, K1, (DX)
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VBROADCASTSS (SI)(R8*1), Z8
+	VFMADD231PS  Z6, Z8, Z3
+	VBROADCASTSS (CX)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (DI), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VBROADCASTSS (DI)(R8*1), Z8
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         240(SP), DX
+	ADDQ         R11, R10
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, AX
+	DECQ         R9
+	JNZ          loop431
+
+rest419:
+	CMPQ         176(SP), $0x00
+	JG           segment416
+	MOVQ         224(SP), AX
+	MOVQ         16(SP), CX
+	MOVQ         48(SP), DX
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (SI), Z7
+	VMOVUPS.Z    (CX), K1, Z9
+	VMULPS       Z9, Z8, Z9
+	VFNMADD231PS Z0, Z7, Z9
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	VBROADCASTSS 8(AX), Z7
+	VFMADD231PS  Z9, Z7, Z1
+	MOVQ         112(SP), BX
+	MOVQ         208(SP), SI
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (SI), Z7
+	VMOVUPS.Z    (CX), K1, Z10
+	VMULPS       Z10, Z8, Z10
+	VFNMADD231PS Z1, Z7, Z10
+	MOVQ         120(SP), BX
+	ADDQ         BX, 112(SP)
+	MOVQ         216(SP), BX
+	ADDQ         BX, 208(SP)
+	ADDQ         DX, CX
+	MOVQ         CX, 16(SP)
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z2
+	VBROADCASTSS 4(AX), Z7
+	VFMADD231PS  Z9, Z7, Z3
+	VBROADCASTSS 12(AX), Z7
+	VFMADD231PS  Z9, Z7, Z4
+	VBROADCASTSS 16(AX), Z7
+	VFMADD231PS  Z10, Z7, Z4
+	VBROADCASTSS 20(AX), Z7
+	VFMADD231PS  Z9, Z7, Z5
+	VBROADCASTSS 24(AX), Z7
+	VFMADD231PS  Z10, Z7, Z5
+	MOVQ         128(SP), AX
+	MOVQ         136(SP), CX
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z2, Z7, Z2
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z3, Z7, Z3
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z4, Z7, Z4
+	VBROADCASTSS (AX), Z7
+	ADDQ         CX, AX
+	VMULPS       Z5, Z7, Z5
+	MOVQ         AX, 128(SP)
+	MOVQ         144(SP), AX
+	CMPQ         AX, $0x02
+	JEQ          adds432
+	MOVQ         24(SP), AX
+	MOVQ         56(SP), CX
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z2, K1, (DX)
+	MOVQ         p+0(FP), BX
+	MOVQ         272(BX), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Z3, K1, (DX)
+	MOVQ         AX, DX
+	ADDQ         CX, AX
+	VMOVUPS      Z4, K1, (DX)
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	ADDQ         CX, DX
+	VMOVUPS      Z5, K1, (DX)
+	MOVQ         AX, 24(SP)
+	JMP          written434
+
+adds432:
+	MOVQ      24(SP), AX
+	MOVQ      56(SP), CX
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z2, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      p+0(FP), BX
+	MOVQ      272(BX), BX
+	SHLQ      $0x02, BX
+	ADDQ      BX, DX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z3, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      AX, DX
+	ADDQ      CX, AX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z4, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      p+0(FP), CX
+	MOVQ      272(CX), CX
+	SHLQ      $0x02, CX
+	ADDQ      CX, DX
+	VMOVUPS.Z (DX), K1, Z7
+	VADDPS    Z5, Z7, Z7
+	VMOVUPS   Z7, K1, (DX)
+	MOVQ      AX, 24(SP)
+
+written434:
+	MOVQ   8(SP), AX
+	MOVQ   AX, 232(SP)
+	MOVQ   32(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, (SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 8(SP)
+	MOVQ   40(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 200(SP)
+	MOVQ   96(SP), AX
+	IMUL3Q $0x00000002, AX, AX
+	ADDQ   AX, 88(SP)
+	MOVQ   104(SP), AX
+	MOVQ   p+0(FP), CX
+	MOVQ   256(CX), CX
+	SHLQ   $0x02, CX
+	TESTQ  AX, AX
+	JZ     noD435
+	IMUL3Q $0x00000002, CX, CX
+	ADDQ   CX, AX
+	MOVQ   AX, 104(SP)
+
+noD435:
+	SUBQ  $0x02, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off436
+	ADDQ  $0x02, AX
+	MOVQ  AX, 152(SP)
+
+off436:
+	ADDQ $0x00000040, 224(SP)
+	JMP  next382
+
+apart413:
+	CMPQ  232(SP), $0x00
+	JEQ   taken415
+	MOVQ  232(SP), AX
+	MOVQ  64(SP), CX
+	MOVQ  40(SP), DX
+	MOVQ  p+0(FP), BX
+	MOVQ  296(BX), BX
+	TESTQ BX, BX
+	JLE   rows438
+
+row437:
+	VMOVUPS.Z    (CX), K1, Z6
+	VBROADCASTSS (AX), Z7
+	VFMADD231PS  Z9, Z7, Z6
+	VBROADCASTSS (AX)(DX*1), Z7
+	VFMADD231PS  Z10, Z7, Z6
+	VMOVUPS      Z6, K1, (CX)
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	DECQ         BX
+	JNZ          row437
+
+rows438:
+	MOVQ $0x00000000, 232(SP)
+
+taken415:
+	MOVQ $0x00000002, 248(SP)
+	CMPQ 224(SP), $0x00
+	JEQ  record414
+	ADDQ $0x00000040, 224(SP)
+
+record414:
+	JMP single383
+
+others412:
+	MOVQ $0x00000001, 248(SP)
+
+single383:
+	CMPQ   80(SP), $0x00
+	JLE    end384
+	MOVQ   p+0(FP), AX
+	MOVQ   288(AX), AX
+	MOVQ   AX, 184(SP)
+	MOVQ   (SP), AX
+	MOVQ   24(SP), CX
+	MOVQ   AX, 344(SP)
+	MOVQ   CX, 352(SP)
+	CMPQ   184(SP), $0x01
+	JLE    heads441
+	CMPQ   184(SP), $0x02
+	JEQ    heads442
+	CMPQ   184(SP), $0x03
+	JEQ    heads443
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar445
+	TESTQ  BX, BX
+	JNZ    keys446
+
+scalar445:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys446:
+	TESTQ DX, DX
+	JLE   erased448
+
+erase447:
+	VBROADCASTSS (AX), Z5
+	VBROADCASTSS (BX), Z6
+	VMULPS       Z6, Z5, Z5
+	VMOVUPS.Z    (CX), K1, Z4
+	VFMADD231PS  Z4, Z5, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase447
+
+erased448:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z6
+	VBROADCASTSS (DX), Z5
+	VMOVUPS.Z    (AX), K1, Z7
+	VMULPS       Z7, Z6, Z7
+	VFNMADD231PS Z0, Z5, Z7
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	LEAQ         (BX)(BX*2), R8
+	MOVQ         104(SP), R9
+	MOVQ         $0x00000004, R10
+	TESTQ        R9, R9
+	JNZ          keys449
+	MOVQ         88(SP), R9
+	XORQ         R10, R10
+
+keys449:
+	MOVQ 88(SP), R11
+	CMPL (R11), $0x3f800000
+	JNE  decayed450
+	LEAQ one<>+0(SB), R9
+	XORQ R10, R10
+
+decayed450:
+	TESTQ DI, DI
+	JLE   rows452
+
+row451:
+	VBROADCASTSS (R9), Z6
+	ADDQ         R10, R9
+	VBROADCASTSS (CX), Z5
+	VMOVUPS.Z    (DX), K1, Z4
+	VMULPS       Z4, Z6, Z4
+	VFMADD231PS  Z7, Z5, Z4
+	VMOVUPS      Z4, K1, (DX)
+	VBROADCASTSS (AX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VBROADCASTSS (AX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VBROADCASTSS (AX)(BX*2), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (AX)(R8*1), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row451
+
+rows452:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z0, Z5, Z0
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z2, Z5, Z2
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z3, Z5, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds453
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written455
+
+adds453:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z0, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z1, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z2, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z3, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written455:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out444
+
+heads443:
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar456
+	TESTQ  BX, BX
+	JNZ    keys457
+
+scalar456:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys457:
+	TESTQ DX, DX
+	JLE   erased459
+
+erase458:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (BX), Z5
+	VMULPS       Z5, Z4, Z4
+	VMOVUPS.Z    (CX), K1, Z3
+	VFMADD231PS  Z3, Z4, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase458
+
+erased459:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS (DX), Z4
+	VMOVUPS.Z    (AX), K1, Z6
+	VMULPS       Z6, Z5, Z6
+	VFNMADD231PS Z0, Z4, Z6
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys460
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys460:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed461
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed461:
+	TESTQ DI, DI
+	JLE   rows463
+
+row462:
+	VBROADCASTSS (R8), Z5
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z4
+	VMOVUPS.Z    (DX), K1, Z3
+	VMULPS       Z3, Z5, Z3
+	VFMADD231PS  Z6, Z4, Z3
+	VMOVUPS      Z3, K1, (DX)
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z3, Z5, Z0
+	VBROADCASTSS (AX)(BX*1), Z5
+	VFMADD231PS  Z3, Z5, Z1
+	VBROADCASTSS (AX)(BX*2), Z5
+	VFMADD231PS  Z3, Z5, Z2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row462
+
+rows463:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z2, Z4, Z2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds464
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written466
+
+adds464:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z0, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z1, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z2, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written466:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out444
+
+heads442:
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar467
+	TESTQ  BX, BX
+	JNZ    keys468
+
+scalar467:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys468:
+	TESTQ DX, DX
+	JLE   erased470
+
+erase469:
+	VBROADCASTSS (AX), Z3
+	VBROADCASTSS (BX), Z4
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS.Z    (CX), K1, Z2
+	VFMADD231PS  Z2, Z3, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase469
+
+erased470:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (DX), Z3
+	VMOVUPS.Z    (AX), K1, Z5
+	VMULPS       Z5, Z4, Z5
+	VFNMADD231PS Z0, Z3, Z5
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys471
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys471:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed472
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed472:
+	TESTQ DI, DI
+	JLE   rows474
+
+row473:
+	VBROADCASTSS (R8), Z4
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z3
+	VMOVUPS.Z    (DX), K1, Z2
+	VMULPS       Z2, Z4, Z2
+	VFMADD231PS  Z5, Z3, Z2
+	VMOVUPS      Z2, K1, (DX)
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VBROADCASTSS (AX)(BX*1), Z4
+	VFMADD231PS  Z2, Z4, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row473
+
+rows474:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z0, Z3, Z0
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z1, Z3, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds475
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written477
+
+adds475:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z0, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written477:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out444
+
+heads441:
+	VPXORD Z0, Z0, Z0
+	MOVQ   200(SP), AX
+	MOVQ   64(SP), CX
+	MOVQ   p+0(FP), DX
+	MOVQ   296(DX), DX
+	MOVQ   104(SP), BX
+	MOVQ   88(SP), DI
+	MOVQ   $0x00000004, SI
+	CMPL   (DI), $0x3f800000
+	JEQ    scalar478
+	TESTQ  BX, BX
+	JNZ    keys479
+
+scalar478:
+	MOVQ DI, BX
+	XORQ SI, SI
+
+keys479:
+	TESTQ DX, DX
+	JLE   erased481
+
+erase480:
+	VBROADCASTSS (AX), Z2
+	VBROADCASTSS (BX), Z4
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS.Z    (CX), K1, Z1
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         240(SP), CX
+	ADDQ         $0x04, AX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          erase480
+
+erased481:
+	MOVQ         40(SP), AX
+	ADDQ         AX, 200(SP)
+	MOVQ         16(SP), AX
+	MOVQ         112(SP), CX
+	MOVQ         208(SP), DX
+	VBROADCASTSS (CX), Z3
+	VBROADCASTSS (DX), Z2
+	VMOVUPS.Z    (AX), K1, Z5
+	VMULPS       Z5, Z3, Z5
+	VFNMADD231PS Z0, Z2, Z5
+	MOVQ         120(SP), AX
+	ADDQ         AX, 112(SP)
+	MOVQ         216(SP), AX
+	ADDQ         AX, 208(SP)
+	MOVQ         48(SP), AX
+	ADDQ         AX, 16(SP)
+	VPXORD       Z0, Z0, Z0
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         64(SP), DX
+	MOVQ         p+0(FP), BX
+	MOVQ         264(BX), BX
+	SHLQ         $0x02, BX
+	MOVQ         p+0(FP), SI
+	MOVQ         248(SI), SI
+	SHLQ         $0x02, SI
+	MOVQ         p+0(FP), DI
+	MOVQ         296(DI), DI
+	MOVQ         104(SP), R8
+	MOVQ         $0x00000004, R9
+	TESTQ        R8, R8
+	JNZ          keys482
+	MOVQ         88(SP), R8
+	XORQ         R9, R9
+
+keys482:
+	MOVQ 88(SP), R10
+	CMPL (R10), $0x3f800000
+	JNE  decayed483
+	LEAQ one<>+0(SB), R8
+	XORQ R9, R9
+
+decayed483:
+	TESTQ DI, DI
+	JLE   rows485
+
+row484:
+	VBROADCASTSS (R8), Z4
+	ADDQ         R9, R8
+	VBROADCASTSS (CX), Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS.Z    (DX), K1, Z1
+	VMULPS       Z1, Z4, Z1
+	VFMADD231PS  Z5, Z2, Z1
+	VMOVUPS      Z1, K1, (DX)
+	VFMADD231PS  Z1, Z3, Z0
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row484
+
+rows485:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z2
+	ADDQ         SI, DX
+	VMULPS       Z0, Z2, Z0
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds486
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written488
+
+adds486:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written488:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out444:
+heads489:
+	CMPQ   184(SP), $0x00
+	JLE    token439
+	CMPQ   184(SP), $0x01
+	JLE    heads490
+	CMPQ   184(SP), $0x02
+	JEQ    heads491
+	CMPQ   184(SP), $0x03
+	JEQ    heads492
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	LEAQ   (BX)(BX*2), R8
+	TESTQ  DI, DI
+	JLE    rows495
+
+row494:
+	VMOVUPS.Z    (DX), K1, Z4
+	VBROADCASTSS (AX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VBROADCASTSS (AX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VBROADCASTSS (AX)(BX*2), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VBROADCASTSS (AX)(R8*1), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row494
+
+rows495:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z0, Z5, Z0
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z1, Z5, Z1
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z2, Z5, Z2
+	VBROADCASTSS (DX), Z5
+	ADDQ         SI, DX
+	VMULPS       Z3, Z5, Z3
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds496
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z3, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written498
+
+adds496:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z0, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z1, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z2, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z5
+	VADDPS    Z3, Z5, Z5
+	VMOVUPS   Z5, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written498:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x04, 184(SP)
+	JMP  out493
+
+heads492:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows500
+
+row499:
+	VMOVUPS.Z    (DX), K1, Z3
+	VBROADCASTSS (AX), Z5
+	VFMADD231PS  Z3, Z5, Z0
+	VBROADCASTSS (AX)(BX*1), Z5
+	VFMADD231PS  Z3, Z5, Z1
+	VBROADCASTSS (AX)(BX*2), Z5
+	VFMADD231PS  Z3, Z5, Z2
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row499
+
+rows500:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z0, Z4, Z0
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS (DX), Z4
+	ADDQ         SI, DX
+	VMULPS       Z2, Z4, Z2
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds501
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z2, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written503
+
+adds501:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z0, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z1, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z2, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written503:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x03, 184(SP)
+	JMP  out493
+
+heads491:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows505
+
+row504:
+	VMOVUPS.Z    (DX), K1, Z2
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VBROADCASTSS (AX)(BX*1), Z4
+	VFMADD231PS  Z2, Z4, Z1
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row504
+
+rows505:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z0, Z3, Z0
+	VBROADCASTSS (DX), Z3
+	ADDQ         SI, DX
+	VMULPS       Z1, Z3, Z1
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds506
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         p+0(FP), SI
+	MOVQ         272(SI), SI
+	SHLQ         $0x02, SI
+	ADDQ         SI, DI
+	VMOVUPS      Z1, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written508
+
+adds506:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z0, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      p+0(FP), SI
+	MOVQ      272(SI), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written508:
+	ADDQ CX, AX
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x02, 184(SP)
+	JMP  out493
+
+heads490:
+	VPXORD Z0, Z0, Z0
+	MOVQ   (SP), AX
+	MOVQ   8(SP), CX
+	MOVQ   64(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   264(BX), BX
+	SHLQ   $0x02, BX
+	MOVQ   p+0(FP), SI
+	MOVQ   248(SI), SI
+	SHLQ   $0x02, SI
+	MOVQ   p+0(FP), DI
+	MOVQ   296(DI), DI
+	TESTQ  DI, DI
+	JLE    rows510
+
+row509:
+	VBROADCASTSS (AX), Z3
+	VMOVUPS.Z    (DX), K1, Z1
+	VFMADD231PS  Z1, Z3, Z0
+	ADDQ         SI, DX
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNZ          row509
+
+rows510:
+	MOVQ         24(SP), AX
+	MOVQ         p+0(FP), CX
+	MOVQ         272(CX), CX
+	SHLQ         $0x02, CX
+	MOVQ         128(SP), DX
+	MOVQ         136(SP), SI
+	VBROADCASTSS (DX), Z2
+	ADDQ         SI, DX
+	VMULPS       Z0, Z2, Z0
+	MOVQ         DX, 128(SP)
+	MOVQ         144(SP), DX
+	CMPQ         DX, $0x02
+	JEQ          adds511
+	MOVQ         24(SP), DX
+	MOVQ         56(SP), SI
+	MOVQ         DX, DI
+	ADDQ         SI, DX
+	VMOVUPS      Z0, K1, (DI)
+	MOVQ         DX, 24(SP)
+	JMP          written513
+
+adds511:
+	MOVQ      24(SP), DX
+	MOVQ      56(SP), SI
+	MOVQ      DX, DI
+	ADDQ      SI, DX
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (DI)
+	MOVQ      DX, 24(SP)
+
+written513:
+	ADDQ CX, AX
+	MOVQ AX, 24(SP)
+	MOVQ (SP), AX
+	ADDQ BX, AX
+	MOVQ AX, (SP)
+	SUBQ $0x01, 184(SP)
+
+out493:
+	JMP heads489
+
+token439:
+	MOVQ  344(SP), AX
+	MOVQ  352(SP), CX
+	MOVQ  AX, (SP)
+	MOVQ  CX, 24(SP)
+	MOVQ  56(SP), AX
+	ADDQ  AX, 24(SP)
+	MOVQ  32(SP), AX
+	ADDQ  AX, (SP)
+	MOVQ  40(SP), AX
+	ADDQ  AX, 8(SP)
+	MOVQ  96(SP), AX
+	ADDQ  AX, 88(SP)
+	MOVQ  104(SP), AX
+	MOVQ  p+0(FP), CX
+	MOVQ  256(CX), CX
+	SHLQ  $0x02, CX
+	TESTQ AX, AX
+	JZ    noD514
+	ADDQ  CX, AX
+	MOVQ  AX, 104(SP)
+
+noD514:
+	SUBQ  $0x01, 80(SP)
+	MOVQ  152(SP), AX
+	TESTQ AX, AX
+	JL    off515
+	ADDQ  $0x01, AX
+	MOVQ  AX, 152(SP)
+
+off515:
+	DECQ 248(SP)
+	JNZ  single383
+	JMP  next382
+
+end384:
 	ADDQ $+64, 192(SP)
 	SUBQ $+16, 72(SP)
 	MOVQ $-1, AX
@@ -8717,11 +29355,11 @@ TEXT ·coupleAVX512(SB), NOSPLIT, $56-8
 	CMPQ    288(AX), $0x01
 	JNE     others1
 	MOVQ    p+0(FP), AX
-	CMPQ    512(AX), $0x04
+	CMPQ    512(AX), $0x02
 	JNE     others1
 
 block2:
-	CMPQ   48(SP), $0x04
+	CMPQ   48(SP), $0x02
 	JL     blocks3
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8744,42 +29382,22 @@ block2:
 	MOVQ   32(SP), DX
 	MOVQ   p+0(FP), BX
 	MOVQ   296(BX), BX
-	LEAQ   (DX)(DX*2), SI
-	MOVQ   (SP), DI
-	MOVQ   24(SP), R8
-	LEAQ   (R8)(R8*2), R9
+	MOVQ   (SP), SI
+	MOVQ   24(SP), DI
 	SUBQ   $0x10, BX
 	JL     ragged5
 
 loop4:
 	VMOVUPS     (AX), Z17
 	VMOVUPS     (AX)(DX*1), Z18
-	VMOVUPS     (AX)(DX*2), Z19
-	VMOVUPS     (AX)(SI*1), Z20
-	VMOVUPS     (DI), Z21
-	VFMADD231PS Z17, Z21, Z1
-	VMOVUPS     (CX)(DX*1), Z21
-	VFMADD231PS Z17, Z21, Z5
-	VMOVUPS     (DI)(R8*1), Z21
-	VFMADD231PS Z17, Z21, Z9
-	VFMADD231PS Z18, Z21, Z13
-	VMOVUPS     (CX)(DX*2), Z21
-	VFMADD231PS Z17, Z21, Z2
-	VFMADD231PS Z18, Z21, Z6
-	VMOVUPS     (DI)(R8*2), Z21
-	VFMADD231PS Z17, Z21, Z10
-	VFMADD231PS Z18, Z21, Z14
-	VFMADD231PS Z19, Z21, Z3
-	VMOVUPS     (CX)(SI*1), Z21
-	VFMADD231PS Z17, Z21, Z7
-	VFMADD231PS Z18, Z21, Z11
-	VFMADD231PS Z19, Z21, Z15
-	VMOVUPS     (DI)(R9*1), Z21
-	VFMADD231PS Z17, Z21, Z4
-	VFMADD231PS Z18, Z21, Z8
-	VFMADD231PS Z19, Z21, Z12
-	VFMADD231PS Z20, Z21, Z16
-	ADDQ        $0x40, DI
+	VMOVUPS     (SI), Z19
+	VFMADD231PS Z17, Z19, Z1
+	VMOVUPS     (CX)(DX*1), Z19
+	VFMADD231PS Z17, Z19, Z5
+	VMOVUPS     (SI)(DI*1), Z19
+	VFMADD231PS Z17, Z19, Z9
+	VFMADD231PS Z18, Z19, Z13
+	ADDQ        $0x40, SI
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, BX
@@ -8788,379 +29406,21 @@ loop4:
 ragged5:
 	ADDQ        $0x10, BX
 	JZ          summed6
-	MOVQ        $-1, R10
-	SHLXQ       BX, R10, R10
-	NOTQ        R10
-	KMOVW       R10, K1
-	VMOVUPS.Z   (AX), K1, Z17
-	VMOVUPS.Z   (AX)(DX*1), K1, Z18
-	VMOVUPS.Z   (AX)(DX*2), K1, Z19
-	VMOVUPS.Z   (AX)(SI*1), K1, Z20
-	VMOVUPS.Z   (DI), K1, Z21
-	VFMADD231PS Z17, Z21, Z1
-	VMOVUPS.Z   (CX)(DX*1), K1, Z21
-	VFMADD231PS Z17, Z21, Z5
-	VMOVUPS.Z   (DI)(R8*1), K1, Z21
-	VFMADD231PS Z17, Z21, Z9
-	VFMADD231PS Z18, Z21, Z13
-	VMOVUPS.Z   (CX)(DX*2), K1, Z21
-	VFMADD231PS Z17, Z21, Z2
-	VFMADD231PS Z18, Z21, Z6
-	VMOVUPS.Z   (DI)(R8*2), K1, Z21
-	VFMADD231PS Z17, Z21, Z10
-	VFMADD231PS Z18, Z21, Z14
-	VFMADD231PS Z19, Z21, Z3
-	VMOVUPS.Z   (CX)(SI*1), K1, Z21
-	VFMADD231PS Z17, Z21, Z7
-	VFMADD231PS Z18, Z21, Z11
-	VFMADD231PS Z19, Z21, Z15
-	VMOVUPS.Z   (DI)(R9*1), K1, Z21
-	VFMADD231PS Z17, Z21, Z4
-	VFMADD231PS Z18, Z21, Z8
-	VFMADD231PS Z19, Z21, Z12
-	VFMADD231PS Z20, Z21, Z16
-
-summed6:
-	MOVQ       40(SP), AX
-	VSHUFF32X4 $0x44, Z2, Z1, Z17
-	VSHUFF32X4 $0xee, Z2, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VSHUFF32X4 $0x44, Z4, Z3, Z17
-	VSHUFF32X4 $0xee, Z4, Z3, Z3
-	VADDPS     Z17, Z3, Z3
-	VSHUFF32X4 $0x44, Z6, Z5, Z17
-	VSHUFF32X4 $0xee, Z6, Z5, Z5
-	VADDPS     Z17, Z5, Z5
-	VSHUFF32X4 $0x44, Z8, Z7, Z17
-	VSHUFF32X4 $0xee, Z8, Z7, Z7
-	VADDPS     Z17, Z7, Z7
-	VSHUFF32X4 $0x44, Z10, Z9, Z17
-	VSHUFF32X4 $0xee, Z10, Z9, Z9
-	VADDPS     Z17, Z9, Z9
-	VSHUFF32X4 $0x44, Z12, Z11, Z17
-	VSHUFF32X4 $0xee, Z12, Z11, Z11
-	VADDPS     Z17, Z11, Z11
-	VSHUFF32X4 $0x44, Z14, Z13, Z17
-	VSHUFF32X4 $0xee, Z14, Z13, Z13
-	VADDPS     Z17, Z13, Z13
-	VSHUFF32X4 $0x44, Z16, Z15, Z17
-	VSHUFF32X4 $0xee, Z16, Z15, Z15
-	VADDPS     Z17, Z15, Z15
-	VSHUFF32X4 $0x88, Z3, Z1, Z17
-	VSHUFF32X4 $0xdd, Z3, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VSHUFF32X4 $0x88, Z7, Z5, Z17
-	VSHUFF32X4 $0xdd, Z7, Z5, Z5
-	VADDPS     Z17, Z5, Z5
-	VSHUFF32X4 $0x88, Z11, Z9, Z17
-	VSHUFF32X4 $0xdd, Z11, Z9, Z9
-	VADDPS     Z17, Z9, Z9
-	VSHUFF32X4 $0x88, Z15, Z13, Z17
-	VSHUFF32X4 $0xdd, Z15, Z13, Z13
-	VADDPS     Z17, Z13, Z13
-	VUNPCKLPS  Z5, Z1, Z17
-	VUNPCKHPS  Z5, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VUNPCKLPS  Z13, Z9, Z17
-	VUNPCKHPS  Z13, Z9, Z9
-	VADDPS     Z17, Z9, Z9
-	VUNPCKLPD  Z9, Z1, Z17
-	VUNPCKHPD  Z9, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VMOVUPS    Z1, (AX)
-	VSUBPS     Z1, Z1, Z1
-	VADDPS     Z1, Z0, Z0
-	ADDQ       $0x00000040, AX
-	MOVQ       AX, 40(SP)
-	MOVQ       24(SP), AX
-	IMUL3Q     $0x00000004, AX, AX
-	ADDQ       AX, (SP)
-	MOVQ       32(SP), AX
-	IMUL3Q     $0x00000004, AX, AX
-	ADDQ       AX, 8(SP)
-	MOVQ       32(SP), AX
-	IMUL3Q     $0x00000004, AX, AX
-	ADDQ       AX, 16(SP)
-	SUBQ       $0x04, 48(SP)
-	JMP        block2
-
-blocks3:
-	JMP end
-
-others1:
-	MOVQ p+0(FP), AX
-	CMPQ 288(AX), $0x02
-	JNE  others7
-	MOVQ p+0(FP), AX
-	CMPQ 512(AX), $0x03
-	JNE  others7
-
-block8:
-	CMPQ   48(SP), $0x03
-	JL     blocks9
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	MOVQ   8(SP), AX
-	MOVQ   16(SP), CX
-	MOVQ   32(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   296(BX), BX
-	MOVQ   (SP), SI
-	MOVQ   24(SP), DI
-	MOVQ   p+0(FP), R8
-	MOVQ   264(R8), R8
-	SHLQ   $0x02, R8
-	LEAQ   (SI)(DI*1), R9
-	LEAQ   (R9)(DI*1), DI
-	SUBQ   $0x10, BX
-	JL     ragged11
-
-loop10:
-	VMOVUPS     (AX), Z17
-	VMOVUPS     (AX)(DX*1), Z18
-	VMOVUPS     (AX)(DX*2), Z19
-	VMOVUPS     (SI), Z20
-	VFMADD231PS Z17, Z20, Z1
-	VMOVUPS     (SI)(R8*1), Z20
-	VFMADD231PS Z17, Z20, Z5
-	VMOVUPS     (CX)(DX*1), Z20
-	VFMADD231PS Z17, Z20, Z9
-	VMOVUPS     (R9), Z20
-	VFMADD231PS Z17, Z20, Z13
-	VFMADD231PS Z18, Z20, Z2
-	VMOVUPS     (R9)(R8*1), Z20
-	VFMADD231PS Z17, Z20, Z6
-	VFMADD231PS Z18, Z20, Z10
-	VMOVUPS     (CX)(DX*2), Z20
-	VFMADD231PS Z17, Z20, Z14
-	VFMADD231PS Z18, Z20, Z3
-	VMOVUPS     (DI), Z20
-	VFMADD231PS Z17, Z20, Z7
-	VFMADD231PS Z18, Z20, Z11
-	VFMADD231PS Z19, Z20, Z15
-	VMOVUPS     (DI)(R8*1), Z20
-	VFMADD231PS Z17, Z20, Z4
-	VFMADD231PS Z18, Z20, Z8
-	VFMADD231PS Z19, Z20, Z12
-	ADDQ        $0x40, SI
-	ADDQ        $0x40, R9
-	ADDQ        $0x40, DI
-	ADDQ        $0x40, AX
-	ADDQ        $0x40, CX
-	SUBQ        $0x10, BX
-	JGE         loop10
-
-ragged11:
-	ADDQ        $0x10, BX
-	JZ          summed12
-	MOVQ        $-1, R10
-	SHLXQ       BX, R10, R10
-	NOTQ        R10
-	KMOVW       R10, K1
-	VMOVUPS.Z   (AX), K1, Z17
-	VMOVUPS.Z   (AX)(DX*1), K1, Z18
-	VMOVUPS.Z   (AX)(DX*2), K1, Z19
-	VMOVUPS.Z   (SI), K1, Z20
-	VFMADD231PS Z17, Z20, Z1
-	VMOVUPS.Z   (SI)(R8*1), K1, Z20
-	VFMADD231PS Z17, Z20, Z5
-	VMOVUPS.Z   (CX)(DX*1), K1, Z20
-	VFMADD231PS Z17, Z20, Z9
-	VMOVUPS.Z   (R9), K1, Z20
-	VFMADD231PS Z17, Z20, Z13
-	VFMADD231PS Z18, Z20, Z2
-	VMOVUPS.Z   (R9)(R8*1), K1, Z20
-	VFMADD231PS Z17, Z20, Z6
-	VFMADD231PS Z18, Z20, Z10
-	VMOVUPS.Z   (CX)(DX*2), K1, Z20
-	VFMADD231PS Z17, Z20, Z14
-	VFMADD231PS Z18, Z20, Z3
-	VMOVUPS.Z   (DI), K1, Z20
-	VFMADD231PS Z17, Z20, Z7
-	VFMADD231PS Z18, Z20, Z11
-	VFMADD231PS Z19, Z20, Z15
-	VMOVUPS.Z   (DI)(R8*1), K1, Z20
-	VFMADD231PS Z17, Z20, Z4
-	VFMADD231PS Z18, Z20, Z8
-	VFMADD231PS Z19, Z20, Z12
-
-summed12:
-	MOVQ       40(SP), AX
-	VSHUFF32X4 $0x44, Z2, Z1, Z17
-	VSHUFF32X4 $0xee, Z2, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VSHUFF32X4 $0x44, Z4, Z3, Z17
-	VSHUFF32X4 $0xee, Z4, Z3, Z3
-	VADDPS     Z17, Z3, Z3
-	VSHUFF32X4 $0x44, Z6, Z5, Z17
-	VSHUFF32X4 $0xee, Z6, Z5, Z5
-	VADDPS     Z17, Z5, Z5
-	VSHUFF32X4 $0x44, Z8, Z7, Z17
-	VSHUFF32X4 $0xee, Z8, Z7, Z7
-	VADDPS     Z17, Z7, Z7
-	VSHUFF32X4 $0x44, Z10, Z9, Z17
-	VSHUFF32X4 $0xee, Z10, Z9, Z9
-	VADDPS     Z17, Z9, Z9
-	VSHUFF32X4 $0x44, Z12, Z11, Z17
-	VSHUFF32X4 $0xee, Z12, Z11, Z11
-	VADDPS     Z17, Z11, Z11
-	VSHUFF32X4 $0x44, Z14, Z13, Z17
-	VSHUFF32X4 $0xee, Z14, Z13, Z13
-	VADDPS     Z17, Z13, Z13
-	VSHUFF32X4 $0x44, Z16, Z15, Z17
-	VSHUFF32X4 $0xee, Z16, Z15, Z15
-	VADDPS     Z17, Z15, Z15
-	VSHUFF32X4 $0x88, Z3, Z1, Z17
-	VSHUFF32X4 $0xdd, Z3, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VSHUFF32X4 $0x88, Z7, Z5, Z17
-	VSHUFF32X4 $0xdd, Z7, Z5, Z5
-	VADDPS     Z17, Z5, Z5
-	VSHUFF32X4 $0x88, Z11, Z9, Z17
-	VSHUFF32X4 $0xdd, Z11, Z9, Z9
-	VADDPS     Z17, Z9, Z9
-	VSHUFF32X4 $0x88, Z15, Z13, Z17
-	VSHUFF32X4 $0xdd, Z15, Z13, Z13
-	VADDPS     Z17, Z13, Z13
-	VUNPCKLPS  Z5, Z1, Z17
-	VUNPCKHPS  Z5, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VUNPCKLPS  Z13, Z9, Z17
-	VUNPCKHPS  Z13, Z9, Z9
-	VADDPS     Z17, Z9, Z9
-	VUNPCKLPD  Z9, Z1, Z17
-	VUNPCKHPD  Z9, Z1, Z1
-	VADDPS     Z17, Z1, Z1
-	VMOVUPS    Z1, (AX)
-	VSUBPS     Z1, Z1, Z1
-	VADDPS     Z1, Z0, Z0
-	ADDQ       $0x00000040, AX
-	MOVQ       AX, 40(SP)
-	MOVQ       24(SP), AX
-	IMUL3Q     $0x00000003, AX, AX
-	ADDQ       AX, (SP)
-	MOVQ       32(SP), AX
-	IMUL3Q     $0x00000003, AX, AX
-	ADDQ       AX, 8(SP)
-	MOVQ       32(SP), AX
-	IMUL3Q     $0x00000003, AX, AX
-	ADDQ       AX, 16(SP)
-	SUBQ       $0x03, 48(SP)
-	JMP        block8
-
-blocks9:
-	JMP end
-
-others7:
-	MOVQ p+0(FP), AX
-	CMPQ 288(AX), $0x03
-	JNE  others13
-	MOVQ p+0(FP), AX
-	CMPQ 512(AX), $0x02
-	JNE  others13
-
-block14:
-	CMPQ   48(SP), $0x02
-	JL     blocks15
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	MOVQ   8(SP), AX
-	MOVQ   16(SP), CX
-	MOVQ   32(SP), DX
-	MOVQ   p+0(FP), BX
-	MOVQ   296(BX), BX
-	MOVQ   (SP), SI
-	MOVQ   24(SP), DI
-	MOVQ   p+0(FP), R8
-	MOVQ   264(R8), R8
-	SHLQ   $0x02, R8
-	LEAQ   (SI)(DI*1), DI
-	SUBQ   $0x10, BX
-	JL     ragged17
-
-loop16:
-	VMOVUPS     (AX), Z17
-	VMOVUPS     (AX)(DX*1), Z18
-	VMOVUPS     (SI), Z19
-	VFMADD231PS Z17, Z19, Z1
-	VMOVUPS     (SI)(R8*1), Z19
-	VFMADD231PS Z17, Z19, Z5
-	VMOVUPS     (SI)(R8*2), Z19
-	VFMADD231PS Z17, Z19, Z9
-	VMOVUPS     (CX)(DX*1), Z19
-	VFMADD231PS Z17, Z19, Z13
-	VMOVUPS     (DI), Z19
-	VFMADD231PS Z17, Z19, Z2
-	VFMADD231PS Z18, Z19, Z6
-	VMOVUPS     (DI)(R8*1), Z19
-	VFMADD231PS Z17, Z19, Z10
-	VFMADD231PS Z18, Z19, Z14
-	VMOVUPS     (DI)(R8*2), Z19
-	VFMADD231PS Z17, Z19, Z3
-	VFMADD231PS Z18, Z19, Z7
-	ADDQ        $0x40, SI
-	ADDQ        $0x40, DI
-	ADDQ        $0x40, AX
-	ADDQ        $0x40, CX
-	SUBQ        $0x10, BX
-	JGE         loop16
-
-ragged17:
-	ADDQ        $0x10, BX
-	JZ          summed18
-	MOVQ        $-1, R9
-	SHLXQ       BX, R9, R9
-	NOTQ        R9
-	KMOVW       R9, K1
+	MOVQ        $-1, R8
+	SHLXQ       BX, R8, R8
+	NOTQ        R8
+	KMOVW       R8, K1
 	VMOVUPS.Z   (AX), K1, Z17
 	VMOVUPS.Z   (AX)(DX*1), K1, Z18
 	VMOVUPS.Z   (SI), K1, Z19
 	VFMADD231PS Z17, Z19, Z1
-	VMOVUPS.Z   (SI)(R8*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z5
-	VMOVUPS.Z   (SI)(R8*2), K1, Z19
-	VFMADD231PS Z17, Z19, Z9
 	VMOVUPS.Z   (CX)(DX*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z13
-	VMOVUPS.Z   (DI), K1, Z19
-	VFMADD231PS Z17, Z19, Z2
-	VFMADD231PS Z18, Z19, Z6
-	VMOVUPS.Z   (DI)(R8*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z10
-	VFMADD231PS Z18, Z19, Z14
-	VMOVUPS.Z   (DI)(R8*2), K1, Z19
-	VFMADD231PS Z17, Z19, Z3
-	VFMADD231PS Z18, Z19, Z7
+	VFMADD231PS Z17, Z19, Z5
+	VMOVUPS.Z   (SI)(DI*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z9
+	VFMADD231PS Z18, Z19, Z13
 
-summed18:
+summed6:
 	MOVQ       40(SP), AX
 	VSHUFF32X4 $0x44, Z2, Z1, Z17
 	VSHUFF32X4 $0xee, Z2, Z1, Z1
@@ -9222,6 +29482,359 @@ summed18:
 	IMUL3Q     $0x00000002, AX, AX
 	ADDQ       AX, 16(SP)
 	SUBQ       $0x02, 48(SP)
+	JMP        block2
+
+blocks3:
+	JMP end
+
+others1:
+	MOVQ p+0(FP), AX
+	CMPQ 288(AX), $0x01
+	JNE  others7
+	MOVQ p+0(FP), AX
+	CMPQ 512(AX), $0x04
+	JNE  others7
+
+block8:
+	CMPQ   48(SP), $0x04
+	JL     blocks9
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), AX
+	MOVQ   16(SP), CX
+	MOVQ   32(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   296(BX), BX
+	LEAQ   (DX)(DX*2), SI
+	MOVQ   (SP), DI
+	MOVQ   24(SP), R8
+	LEAQ   (R8)(R8*2), R9
+	SUBQ   $0x10, BX
+	JL     ragged11
+
+loop10:
+	VMOVUPS     (AX), Z17
+	VMOVUPS     (AX)(DX*1), Z18
+	VMOVUPS     (AX)(DX*2), Z19
+	VMOVUPS     (AX)(SI*1), Z20
+	VMOVUPS     (DI), Z21
+	VFMADD231PS Z17, Z21, Z1
+	VMOVUPS     (CX)(DX*1), Z21
+	VFMADD231PS Z17, Z21, Z5
+	VMOVUPS     (DI)(R8*1), Z21
+	VFMADD231PS Z17, Z21, Z9
+	VFMADD231PS Z18, Z21, Z13
+	VMOVUPS     (CX)(DX*2), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VMOVUPS     (DI)(R8*2), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VFMADD231PS Z19, Z21, Z3
+	VMOVUPS     (CX)(SI*1), Z21
+	VFMADD231PS Z17, Z21, Z7
+	VFMADD231PS Z18, Z21, Z11
+	VFMADD231PS Z19, Z21, Z15
+	VMOVUPS     (DI)(R9*1), Z21
+	VFMADD231PS Z17, Z21, Z4
+	VFMADD231PS Z18, Z21, Z8
+	VFMADD231PS Z19, Z21, Z12
+	VFMADD231PS Z20, Z21, Z16
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, BX
+	JGE         loop10
+
+ragged11:
+	ADDQ        $0x10, BX
+	JZ          summed12
+	MOVQ        $-1, R10
+	SHLXQ       BX, R10, R10
+	NOTQ        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (AX), K1, Z17
+	VMOVUPS.Z   (AX)(DX*1), K1, Z18
+	VMOVUPS.Z   (AX)(DX*2), K1, Z19
+	VMOVUPS.Z   (AX)(SI*1), K1, Z20
+	VMOVUPS.Z   (DI), K1, Z21
+	VFMADD231PS Z17, Z21, Z1
+	VMOVUPS.Z   (CX)(DX*1), K1, Z21
+	VFMADD231PS Z17, Z21, Z5
+	VMOVUPS.Z   (DI)(R8*1), K1, Z21
+	VFMADD231PS Z17, Z21, Z9
+	VFMADD231PS Z18, Z21, Z13
+	VMOVUPS.Z   (CX)(DX*2), K1, Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VMOVUPS.Z   (DI)(R8*2), K1, Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VFMADD231PS Z19, Z21, Z3
+	VMOVUPS.Z   (CX)(SI*1), K1, Z21
+	VFMADD231PS Z17, Z21, Z7
+	VFMADD231PS Z18, Z21, Z11
+	VFMADD231PS Z19, Z21, Z15
+	VMOVUPS.Z   (DI)(R9*1), K1, Z21
+	VFMADD231PS Z17, Z21, Z4
+	VFMADD231PS Z18, Z21, Z8
+	VFMADD231PS Z19, Z21, Z12
+	VFMADD231PS Z20, Z21, Z16
+
+summed12:
+	MOVQ       40(SP), AX
+	VSHUFF32X4 $0x44, Z2, Z1, Z17
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x44, Z4, Z3, Z17
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z17, Z3, Z3
+	VSHUFF32X4 $0x44, Z6, Z5, Z17
+	VSHUFF32X4 $0xee, Z6, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x44, Z8, Z7, Z17
+	VSHUFF32X4 $0xee, Z8, Z7, Z7
+	VADDPS     Z17, Z7, Z7
+	VSHUFF32X4 $0x44, Z10, Z9, Z17
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x44, Z12, Z11, Z17
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VADDPS     Z17, Z11, Z11
+	VSHUFF32X4 $0x44, Z14, Z13, Z17
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VSHUFF32X4 $0x44, Z16, Z15, Z17
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VADDPS     Z17, Z15, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z17
+	VSHUFF32X4 $0xdd, Z3, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x88, Z7, Z5, Z17
+	VSHUFF32X4 $0xdd, Z7, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x88, Z11, Z9, Z17
+	VSHUFF32X4 $0xdd, Z11, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x88, Z15, Z13, Z17
+	VSHUFF32X4 $0xdd, Z15, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VUNPCKLPS  Z5, Z1, Z17
+	VUNPCKHPS  Z5, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VUNPCKLPS  Z13, Z9, Z17
+	VUNPCKHPS  Z13, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VUNPCKLPD  Z9, Z1, Z17
+	VUNPCKHPD  Z9, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VMOVUPS    Z1, (AX)
+	VSUBPS     Z1, Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x00000040, AX
+	MOVQ       AX, 40(SP)
+	MOVQ       24(SP), AX
+	IMUL3Q     $0x00000004, AX, AX
+	ADDQ       AX, (SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000004, AX, AX
+	ADDQ       AX, 8(SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000004, AX, AX
+	ADDQ       AX, 16(SP)
+	SUBQ       $0x04, 48(SP)
+	JMP        block8
+
+blocks9:
+	JMP end
+
+others7:
+	MOVQ p+0(FP), AX
+	CMPQ 288(AX), $0x02
+	JNE  others13
+	MOVQ p+0(FP), AX
+	CMPQ 512(AX), $0x03
+	JNE  others13
+
+block14:
+	CMPQ   48(SP), $0x03
+	JL     blocks15
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), AX
+	MOVQ   16(SP), CX
+	MOVQ   32(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   296(BX), BX
+	MOVQ   (SP), SI
+	MOVQ   24(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   264(R8), R8
+	SHLQ   $0x02, R8
+	LEAQ   (SI)(DI*1), R9
+	LEAQ   (R9)(DI*1), DI
+	SUBQ   $0x10, BX
+	JL     ragged17
+
+loop16:
+	VMOVUPS     (AX), Z17
+	VMOVUPS     (AX)(DX*1), Z18
+	VMOVUPS     (AX)(DX*2), Z19
+	VMOVUPS     (SI), Z20
+	VFMADD231PS Z17, Z20, Z1
+	VMOVUPS     (SI)(R8*1), Z20
+	VFMADD231PS Z17, Z20, Z5
+	VMOVUPS     (CX)(DX*1), Z20
+	VFMADD231PS Z17, Z20, Z9
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z17, Z20, Z13
+	VFMADD231PS Z18, Z20, Z2
+	VMOVUPS     (R9)(R8*1), Z20
+	VFMADD231PS Z17, Z20, Z6
+	VFMADD231PS Z18, Z20, Z10
+	VMOVUPS     (CX)(DX*2), Z20
+	VFMADD231PS Z17, Z20, Z14
+	VFMADD231PS Z18, Z20, Z3
+	VMOVUPS     (DI), Z20
+	VFMADD231PS Z17, Z20, Z7
+	VFMADD231PS Z18, Z20, Z11
+	VFMADD231PS Z19, Z20, Z15
+	VMOVUPS     (DI)(R8*1), Z20
+	VFMADD231PS Z17, Z20, Z4
+	VFMADD231PS Z18, Z20, Z8
+	VFMADD231PS Z19, Z20, Z12
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, R9
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, BX
+	JGE         loop16
+
+ragged17:
+	ADDQ        $0x10, BX
+	JZ          summed18
+	MOVQ        $-1, R10
+	SHLXQ       BX, R10, R10
+	NOTQ        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (AX), K1, Z17
+	VMOVUPS.Z   (AX)(DX*1), K1, Z18
+	VMOVUPS.Z   (AX)(DX*2), K1, Z19
+	VMOVUPS.Z   (SI), K1, Z20
+	VFMADD231PS Z17, Z20, Z1
+	VMOVUPS.Z   (SI)(R8*1), K1, Z20
+	VFMADD231PS Z17, Z20, Z5
+	VMOVUPS.Z   (CX)(DX*1), K1, Z20
+	VFMADD231PS Z17, Z20, Z9
+	VMOVUPS.Z   (R9), K1, Z20
+	VFMADD231PS Z17, Z20, Z13
+	VFMADD231PS Z18, Z20, Z2
+	VMOVUPS.Z   (R9)(R8*1), K1, Z20
+	VFMADD231PS Z17, Z20, Z6
+	VFMADD231PS Z18, Z20, Z10
+	VMOVUPS.Z   (CX)(DX*2), K1, Z20
+	VFMADD231PS Z17, Z20, Z14
+	VFMADD231PS Z18, Z20, Z3
+	VMOVUPS.Z   (DI), K1, Z20
+	VFMADD231PS Z17, Z20, Z7
+	VFMADD231PS Z18, Z20, Z11
+	VFMADD231PS Z19, Z20, Z15
+	VMOVUPS.Z   (DI)(R8*1), K1, Z20
+	VFMADD231PS Z17, Z20, Z4
+	VFMADD231PS Z18, Z20, Z8
+	VFMADD231PS Z19, Z20, Z12
+
+summed18:
+	MOVQ       40(SP), AX
+	VSHUFF32X4 $0x44, Z2, Z1, Z17
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x44, Z4, Z3, Z17
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z17, Z3, Z3
+	VSHUFF32X4 $0x44, Z6, Z5, Z17
+	VSHUFF32X4 $0xee, Z6, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x44, Z8, Z7, Z17
+	VSHUFF32X4 $0xee, Z8, Z7, Z7
+	VADDPS     Z17, Z7, Z7
+	VSHUFF32X4 $0x44, Z10, Z9, Z17
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x44, Z12, Z11, Z17
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VADDPS     Z17, Z11, Z11
+	VSHUFF32X4 $0x44, Z14, Z13, Z17
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VSHUFF32X4 $0x44, Z16, Z15, Z17
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VADDPS     Z17, Z15, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z17
+	VSHUFF32X4 $0xdd, Z3, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x88, Z7, Z5, Z17
+	VSHUFF32X4 $0xdd, Z7, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x88, Z11, Z9, Z17
+	VSHUFF32X4 $0xdd, Z11, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x88, Z15, Z13, Z17
+	VSHUFF32X4 $0xdd, Z15, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VUNPCKLPS  Z5, Z1, Z17
+	VUNPCKHPS  Z5, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VUNPCKLPS  Z13, Z9, Z17
+	VUNPCKHPS  Z13, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VUNPCKLPD  Z9, Z1, Z17
+	VUNPCKHPD  Z9, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VMOVUPS    Z1, (AX)
+	VSUBPS     Z1, Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x00000040, AX
+	MOVQ       AX, 40(SP)
+	MOVQ       24(SP), AX
+	IMUL3Q     $0x00000003, AX, AX
+	ADDQ       AX, (SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000003, AX, AX
+	ADDQ       AX, 8(SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000003, AX, AX
+	ADDQ       AX, 16(SP)
+	SUBQ       $0x03, 48(SP)
 	JMP        block14
 
 blocks15:
@@ -9229,7 +29842,7 @@ blocks15:
 
 others13:
 	MOVQ p+0(FP), AX
-	CMPQ 288(AX), $0x04
+	CMPQ 288(AX), $0x03
 	JNE  others19
 	MOVQ p+0(FP), AX
 	CMPQ 512(AX), $0x02
@@ -9264,7 +29877,6 @@ block20:
 	MOVQ   p+0(FP), R8
 	MOVQ   264(R8), R8
 	SHLQ   $0x02, R8
-	LEAQ   (R8)(R8*2), R9
 	LEAQ   (SI)(DI*1), DI
 	SUBQ   $0x10, BX
 	JL     ragged23
@@ -9278,22 +29890,17 @@ loop22:
 	VFMADD231PS Z17, Z19, Z5
 	VMOVUPS     (SI)(R8*2), Z19
 	VFMADD231PS Z17, Z19, Z9
-	VMOVUPS     (SI)(R9*1), Z19
-	VFMADD231PS Z17, Z19, Z13
 	VMOVUPS     (CX)(DX*1), Z19
-	VFMADD231PS Z17, Z19, Z2
+	VFMADD231PS Z17, Z19, Z13
 	VMOVUPS     (DI), Z19
-	VFMADD231PS Z17, Z19, Z6
-	VFMADD231PS Z18, Z19, Z10
+	VFMADD231PS Z17, Z19, Z2
+	VFMADD231PS Z18, Z19, Z6
 	VMOVUPS     (DI)(R8*1), Z19
-	VFMADD231PS Z17, Z19, Z14
-	VFMADD231PS Z18, Z19, Z3
+	VFMADD231PS Z17, Z19, Z10
+	VFMADD231PS Z18, Z19, Z14
 	VMOVUPS     (DI)(R8*2), Z19
-	VFMADD231PS Z17, Z19, Z7
-	VFMADD231PS Z18, Z19, Z11
-	VMOVUPS     (DI)(R9*1), Z19
-	VFMADD231PS Z17, Z19, Z15
-	VFMADD231PS Z18, Z19, Z4
+	VFMADD231PS Z17, Z19, Z3
+	VFMADD231PS Z18, Z19, Z7
 	ADDQ        $0x40, SI
 	ADDQ        $0x40, DI
 	ADDQ        $0x40, AX
@@ -9304,10 +29911,10 @@ loop22:
 ragged23:
 	ADDQ        $0x10, BX
 	JZ          summed24
-	MOVQ        $-1, R10
-	SHLXQ       BX, R10, R10
-	NOTQ        R10
-	KMOVW       R10, K1
+	MOVQ        $-1, R9
+	SHLXQ       BX, R9, R9
+	NOTQ        R9
+	KMOVW       R9, K1
 	VMOVUPS.Z   (AX), K1, Z17
 	VMOVUPS.Z   (AX)(DX*1), K1, Z18
 	VMOVUPS.Z   (SI), K1, Z19
@@ -9316,22 +29923,17 @@ ragged23:
 	VFMADD231PS Z17, Z19, Z5
 	VMOVUPS.Z   (SI)(R8*2), K1, Z19
 	VFMADD231PS Z17, Z19, Z9
-	VMOVUPS.Z   (SI)(R9*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z13
 	VMOVUPS.Z   (CX)(DX*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z2
+	VFMADD231PS Z17, Z19, Z13
 	VMOVUPS.Z   (DI), K1, Z19
-	VFMADD231PS Z17, Z19, Z6
-	VFMADD231PS Z18, Z19, Z10
+	VFMADD231PS Z17, Z19, Z2
+	VFMADD231PS Z18, Z19, Z6
 	VMOVUPS.Z   (DI)(R8*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z14
-	VFMADD231PS Z18, Z19, Z3
+	VFMADD231PS Z17, Z19, Z10
+	VFMADD231PS Z18, Z19, Z14
 	VMOVUPS.Z   (DI)(R8*2), K1, Z19
-	VFMADD231PS Z17, Z19, Z7
-	VFMADD231PS Z18, Z19, Z11
-	VMOVUPS.Z   (DI)(R9*1), K1, Z19
-	VFMADD231PS Z17, Z19, Z15
-	VFMADD231PS Z18, Z19, Z4
+	VFMADD231PS Z17, Z19, Z3
+	VFMADD231PS Z18, Z19, Z7
 
 summed24:
 	MOVQ       40(SP), AX
@@ -9401,6 +30003,484 @@ blocks21:
 	JMP end
 
 others19:
+	MOVQ p+0(FP), AX
+	CMPQ 288(AX), $0x04
+	JNE  others25
+	MOVQ p+0(FP), AX
+	CMPQ 512(AX), $0x02
+	JNE  others25
+
+block26:
+	CMPQ   48(SP), $0x02
+	JL     blocks27
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), AX
+	MOVQ   16(SP), CX
+	MOVQ   32(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   296(BX), BX
+	MOVQ   (SP), SI
+	MOVQ   24(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   264(R8), R8
+	SHLQ   $0x02, R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (SI)(DI*1), DI
+	SUBQ   $0x10, BX
+	JL     ragged29
+
+loop28:
+	VMOVUPS     (AX), Z17
+	VMOVUPS     (AX)(DX*1), Z18
+	VMOVUPS     (SI), Z19
+	VFMADD231PS Z17, Z19, Z1
+	VMOVUPS     (SI)(R8*1), Z19
+	VFMADD231PS Z17, Z19, Z5
+	VMOVUPS     (SI)(R8*2), Z19
+	VFMADD231PS Z17, Z19, Z9
+	VMOVUPS     (SI)(R9*1), Z19
+	VFMADD231PS Z17, Z19, Z13
+	VMOVUPS     (CX)(DX*1), Z19
+	VFMADD231PS Z17, Z19, Z2
+	VMOVUPS     (DI), Z19
+	VFMADD231PS Z17, Z19, Z6
+	VFMADD231PS Z18, Z19, Z10
+	VMOVUPS     (DI)(R8*1), Z19
+	VFMADD231PS Z17, Z19, Z14
+	VFMADD231PS Z18, Z19, Z3
+	VMOVUPS     (DI)(R8*2), Z19
+	VFMADD231PS Z17, Z19, Z7
+	VFMADD231PS Z18, Z19, Z11
+	VMOVUPS     (DI)(R9*1), Z19
+	VFMADD231PS Z17, Z19, Z15
+	VFMADD231PS Z18, Z19, Z4
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, BX
+	JGE         loop28
+
+ragged29:
+	ADDQ        $0x10, BX
+	JZ          summed30
+	MOVQ        $-1, R10
+	SHLXQ       BX, R10, R10
+	NOTQ        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (AX), K1, Z17
+	VMOVUPS.Z   (AX)(DX*1), K1, Z18
+	VMOVUPS.Z   (SI), K1, Z19
+	VFMADD231PS Z17, Z19, Z1
+	VMOVUPS.Z   (SI)(R8*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z5
+	VMOVUPS.Z   (SI)(R8*2), K1, Z19
+	VFMADD231PS Z17, Z19, Z9
+	VMOVUPS.Z   (SI)(R9*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z13
+	VMOVUPS.Z   (CX)(DX*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z2
+	VMOVUPS.Z   (DI), K1, Z19
+	VFMADD231PS Z17, Z19, Z6
+	VFMADD231PS Z18, Z19, Z10
+	VMOVUPS.Z   (DI)(R8*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z14
+	VFMADD231PS Z18, Z19, Z3
+	VMOVUPS.Z   (DI)(R8*2), K1, Z19
+	VFMADD231PS Z17, Z19, Z7
+	VFMADD231PS Z18, Z19, Z11
+	VMOVUPS.Z   (DI)(R9*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z15
+	VFMADD231PS Z18, Z19, Z4
+
+summed30:
+	MOVQ       40(SP), AX
+	VSHUFF32X4 $0x44, Z2, Z1, Z17
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x44, Z4, Z3, Z17
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z17, Z3, Z3
+	VSHUFF32X4 $0x44, Z6, Z5, Z17
+	VSHUFF32X4 $0xee, Z6, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x44, Z8, Z7, Z17
+	VSHUFF32X4 $0xee, Z8, Z7, Z7
+	VADDPS     Z17, Z7, Z7
+	VSHUFF32X4 $0x44, Z10, Z9, Z17
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x44, Z12, Z11, Z17
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VADDPS     Z17, Z11, Z11
+	VSHUFF32X4 $0x44, Z14, Z13, Z17
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VSHUFF32X4 $0x44, Z16, Z15, Z17
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VADDPS     Z17, Z15, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z17
+	VSHUFF32X4 $0xdd, Z3, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x88, Z7, Z5, Z17
+	VSHUFF32X4 $0xdd, Z7, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x88, Z11, Z9, Z17
+	VSHUFF32X4 $0xdd, Z11, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x88, Z15, Z13, Z17
+	VSHUFF32X4 $0xdd, Z15, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VUNPCKLPS  Z5, Z1, Z17
+	VUNPCKHPS  Z5, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VUNPCKLPS  Z13, Z9, Z17
+	VUNPCKHPS  Z13, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VUNPCKLPD  Z9, Z1, Z17
+	VUNPCKHPD  Z9, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VMOVUPS    Z1, (AX)
+	VSUBPS     Z1, Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x00000040, AX
+	MOVQ       AX, 40(SP)
+	MOVQ       24(SP), AX
+	IMUL3Q     $0x00000002, AX, AX
+	ADDQ       AX, (SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000002, AX, AX
+	ADDQ       AX, 8(SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000002, AX, AX
+	ADDQ       AX, 16(SP)
+	SUBQ       $0x02, 48(SP)
+	JMP        block26
+
+blocks27:
+	JMP end
+
+others25:
+	MOVQ p+0(FP), AX
+	CMPQ 288(AX), $0x01
+	JNE  others31
+	MOVQ p+0(FP), AX
+	CMPQ 512(AX), $0x03
+	JNE  others31
+
+block32:
+	CMPQ   48(SP), $0x03
+	JL     blocks33
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), AX
+	MOVQ   16(SP), CX
+	MOVQ   32(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   296(BX), BX
+	MOVQ   (SP), SI
+	MOVQ   24(SP), DI
+	SUBQ   $0x10, BX
+	JL     ragged35
+
+loop34:
+	VMOVUPS     (AX), Z17
+	VMOVUPS     (AX)(DX*1), Z18
+	VMOVUPS     (AX)(DX*2), Z19
+	VMOVUPS     (SI), Z20
+	VFMADD231PS Z17, Z20, Z1
+	VMOVUPS     (CX)(DX*1), Z20
+	VFMADD231PS Z17, Z20, Z5
+	VMOVUPS     (SI)(DI*1), Z20
+	VFMADD231PS Z17, Z20, Z9
+	VFMADD231PS Z18, Z20, Z13
+	VMOVUPS     (CX)(DX*2), Z20
+	VFMADD231PS Z17, Z20, Z2
+	VFMADD231PS Z18, Z20, Z6
+	VMOVUPS     (SI)(DI*2), Z20
+	VFMADD231PS Z17, Z20, Z10
+	VFMADD231PS Z18, Z20, Z14
+	VFMADD231PS Z19, Z20, Z3
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, BX
+	JGE         loop34
+
+ragged35:
+	ADDQ        $0x10, BX
+	JZ          summed36
+	MOVQ        $-1, R8
+	SHLXQ       BX, R8, R8
+	NOTQ        R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (AX), K1, Z17
+	VMOVUPS.Z   (AX)(DX*1), K1, Z18
+	VMOVUPS.Z   (AX)(DX*2), K1, Z19
+	VMOVUPS.Z   (SI), K1, Z20
+	VFMADD231PS Z17, Z20, Z1
+	VMOVUPS.Z   (CX)(DX*1), K1, Z20
+	VFMADD231PS Z17, Z20, Z5
+	VMOVUPS.Z   (SI)(DI*1), K1, Z20
+	VFMADD231PS Z17, Z20, Z9
+	VFMADD231PS Z18, Z20, Z13
+	VMOVUPS.Z   (CX)(DX*2), K1, Z20
+	VFMADD231PS Z17, Z20, Z2
+	VFMADD231PS Z18, Z20, Z6
+	VMOVUPS.Z   (SI)(DI*2), K1, Z20
+	VFMADD231PS Z17, Z20, Z10
+	VFMADD231PS Z18, Z20, Z14
+	VFMADD231PS Z19, Z20, Z3
+
+summed36:
+	MOVQ       40(SP), AX
+	VSHUFF32X4 $0x44, Z2, Z1, Z17
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x44, Z4, Z3, Z17
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z17, Z3, Z3
+	VSHUFF32X4 $0x44, Z6, Z5, Z17
+	VSHUFF32X4 $0xee, Z6, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x44, Z8, Z7, Z17
+	VSHUFF32X4 $0xee, Z8, Z7, Z7
+	VADDPS     Z17, Z7, Z7
+	VSHUFF32X4 $0x44, Z10, Z9, Z17
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x44, Z12, Z11, Z17
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VADDPS     Z17, Z11, Z11
+	VSHUFF32X4 $0x44, Z14, Z13, Z17
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VSHUFF32X4 $0x44, Z16, Z15, Z17
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VADDPS     Z17, Z15, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z17
+	VSHUFF32X4 $0xdd, Z3, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x88, Z7, Z5, Z17
+	VSHUFF32X4 $0xdd, Z7, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x88, Z11, Z9, Z17
+	VSHUFF32X4 $0xdd, Z11, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x88, Z15, Z13, Z17
+	VSHUFF32X4 $0xdd, Z15, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VUNPCKLPS  Z5, Z1, Z17
+	VUNPCKHPS  Z5, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VUNPCKLPS  Z13, Z9, Z17
+	VUNPCKHPS  Z13, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VUNPCKLPD  Z9, Z1, Z17
+	VUNPCKHPD  Z9, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VMOVUPS    Z1, (AX)
+	VSUBPS     Z1, Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x00000040, AX
+	MOVQ       AX, 40(SP)
+	MOVQ       24(SP), AX
+	IMUL3Q     $0x00000003, AX, AX
+	ADDQ       AX, (SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000003, AX, AX
+	ADDQ       AX, 8(SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000003, AX, AX
+	ADDQ       AX, 16(SP)
+	SUBQ       $0x03, 48(SP)
+	JMP        block32
+
+blocks33:
+	JMP end
+
+others31:
+	MOVQ p+0(FP), AX
+	CMPQ 288(AX), $0x02
+	JNE  others37
+	MOVQ p+0(FP), AX
+	CMPQ 512(AX), $0x02
+	JNE  others37
+
+block38:
+	CMPQ   48(SP), $0x02
+	JL     blocks39
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), AX
+	MOVQ   16(SP), CX
+	MOVQ   32(SP), DX
+	MOVQ   p+0(FP), BX
+	MOVQ   296(BX), BX
+	MOVQ   (SP), SI
+	MOVQ   24(SP), DI
+	MOVQ   p+0(FP), R8
+	MOVQ   264(R8), R8
+	SHLQ   $0x02, R8
+	LEAQ   (SI)(DI*1), DI
+	SUBQ   $0x10, BX
+	JL     ragged41
+
+loop40:
+	VMOVUPS     (AX), Z17
+	VMOVUPS     (AX)(DX*1), Z18
+	VMOVUPS     (SI), Z19
+	VFMADD231PS Z17, Z19, Z1
+	VMOVUPS     (SI)(R8*1), Z19
+	VFMADD231PS Z17, Z19, Z5
+	VMOVUPS     (CX)(DX*1), Z19
+	VFMADD231PS Z17, Z19, Z9
+	VMOVUPS     (DI), Z19
+	VFMADD231PS Z17, Z19, Z13
+	VFMADD231PS Z18, Z19, Z2
+	VMOVUPS     (DI)(R8*1), Z19
+	VFMADD231PS Z17, Z19, Z6
+	VFMADD231PS Z18, Z19, Z10
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, BX
+	JGE         loop40
+
+ragged41:
+	ADDQ        $0x10, BX
+	JZ          summed42
+	MOVQ        $-1, R9
+	SHLXQ       BX, R9, R9
+	NOTQ        R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (AX), K1, Z17
+	VMOVUPS.Z   (AX)(DX*1), K1, Z18
+	VMOVUPS.Z   (SI), K1, Z19
+	VFMADD231PS Z17, Z19, Z1
+	VMOVUPS.Z   (SI)(R8*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z5
+	VMOVUPS.Z   (CX)(DX*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z9
+	VMOVUPS.Z   (DI), K1, Z19
+	VFMADD231PS Z17, Z19, Z13
+	VFMADD231PS Z18, Z19, Z2
+	VMOVUPS.Z   (DI)(R8*1), K1, Z19
+	VFMADD231PS Z17, Z19, Z6
+	VFMADD231PS Z18, Z19, Z10
+
+summed42:
+	MOVQ       40(SP), AX
+	VSHUFF32X4 $0x44, Z2, Z1, Z17
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x44, Z4, Z3, Z17
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z17, Z3, Z3
+	VSHUFF32X4 $0x44, Z6, Z5, Z17
+	VSHUFF32X4 $0xee, Z6, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x44, Z8, Z7, Z17
+	VSHUFF32X4 $0xee, Z8, Z7, Z7
+	VADDPS     Z17, Z7, Z7
+	VSHUFF32X4 $0x44, Z10, Z9, Z17
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x44, Z12, Z11, Z17
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VADDPS     Z17, Z11, Z11
+	VSHUFF32X4 $0x44, Z14, Z13, Z17
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VSHUFF32X4 $0x44, Z16, Z15, Z17
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VADDPS     Z17, Z15, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z17
+	VSHUFF32X4 $0xdd, Z3, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VSHUFF32X4 $0x88, Z7, Z5, Z17
+	VSHUFF32X4 $0xdd, Z7, Z5, Z5
+	VADDPS     Z17, Z5, Z5
+	VSHUFF32X4 $0x88, Z11, Z9, Z17
+	VSHUFF32X4 $0xdd, Z11, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VSHUFF32X4 $0x88, Z15, Z13, Z17
+	VSHUFF32X4 $0xdd, Z15, Z13, Z13
+	VADDPS     Z17, Z13, Z13
+	VUNPCKLPS  Z5, Z1, Z17
+	VUNPCKHPS  Z5, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VUNPCKLPS  Z13, Z9, Z17
+	VUNPCKHPS  Z13, Z9, Z9
+	VADDPS     Z17, Z9, Z9
+	VUNPCKLPD  Z9, Z1, Z17
+	VUNPCKHPD  Z9, Z1, Z1
+	VADDPS     Z17, Z1, Z1
+	VMOVUPS    Z1, (AX)
+	VSUBPS     Z1, Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x00000040, AX
+	MOVQ       AX, 40(SP)
+	MOVQ       24(SP), AX
+	IMUL3Q     $0x00000002, AX, AX
+	ADDQ       AX, (SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000002, AX, AX
+	ADDQ       AX, 8(SP)
+	MOVQ       32(SP), AX
+	IMUL3Q     $0x00000002, AX, AX
+	ADDQ       AX, 16(SP)
+	SUBQ       $0x02, 48(SP)
+	JMP        block38
+
+blocks39:
+	JMP end
+
+others37:
 end:
 	VCMPPS $0x03, Z0, Z0, K1
 	KMOVW  K1, AX

@@ -10,3 +10,8 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //
 //go:noescape
 func recur4x32AVX512(p *tile.Recur)
+
+// recur3x64AVX512 is the recurrence of tile.Recur in blocks of 3 tokens against panels of 64 state columns.
+//
+//go:noescape
+func recur3x64AVX512(p *tile.Recur)

@@ -20,6 +20,9 @@ func detect() []*tile.Primitives {
 		if cpuid.CPU.Supports(cpuid.AVX512BF16) {
 			avx512.Pair = &pairs
 		}
+		if cpuid.CPU.Supports(cpuid.AVX512VNNI) {
+			avx512.SlabBytes = append(avx512.SlabBytes, tile.ByteKernel{Bits: 16, Run: slabBytes16AVX512}, tile.ByteKernel{Bits: 8, Run: slabBytes8AVX512})
+		}
 		t = append(t, &avx512)
 	}
 	return t
@@ -50,7 +53,9 @@ var avx2 = tile.Primitives{
 		{Tokens: 3, NR: 16, Shared: []int{2}, Run: delta3x16AVX2},
 	},
 	Couple: coupleAVX2,
-	Solve:  solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2,
+	Solve:  solveAVX2, Pack: packAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
+	GatherHalf: gatherHalfInAVX2, GatherBytes: gatherBytesInAVX2, SlabFloats: slabFloatsAVX2, SlabHalves: slabHalvesAVX2,
+	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX2}},
 }
 
 // pairs are AVX-512's primitives of bfloat16 products, on a CPU with AVX512_BF16.
@@ -87,10 +92,15 @@ var avx512 = tile.Primitives{
 	},
 	Recur: []tile.RecurKernel{
 		{Tokens: 4, NR: 32, Shared: []int{4, 3, 2, 1, 1, 1, 1}, Run: recur4x32AVX512},
+		{Tokens: 3, NR: 64, Shared: []int{2, 1, 1}, Run: recur3x64AVX512},
 	},
 	Delta: []tile.DeltaKernel{
 		{Tokens: 4, NR: 32, Shared: []int{3, 2, 2}, Run: delta4x32AVX512},
+		{Tokens: 2, NR: 64, Run: delta2x64AVX512},
+		{Tokens: 3, NR: 48, Shared: []int{2}, Run: delta3x48AVX512},
 	},
 	Couple: coupleAVX512,
-	Solve:  solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512,
+	Solve:  solveAVX512, Pack: packAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
+	GatherHalf: gatherHalfInAVX512, GatherBytes: gatherBytesInAVX512, SlabFloats: slabFloatsAVX512, SlabHalves: slabHalvesAVX512,
+	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX512}},
 }

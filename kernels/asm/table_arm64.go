@@ -42,4 +42,8 @@ var neon = tile.Primitives{
 	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   generic.Primitives().Conv, // in portable Go
 	Gather: gatherNEON,
+	// In portable Go:
+	Octets:     generic.Primitives().Octets,
+	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
+	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }

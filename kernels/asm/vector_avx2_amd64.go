@@ -51,3 +51,33 @@ func convAVX2(p *tile.Conv)
 //
 //go:noescape
 func gatherAVX2(p *tile.Gather)
+
+// octetsAVX2 takes codes, products and sums of octets as tile.Octets says, of as many as whole vectors of results hold.
+//
+//go:noescape
+func octetsAVX2(p *tile.Octets)
+
+// gatherHalfAVX2 adds weighted rows of bfloat16 as tile.GatherHalf says, of whole vectors of columns.
+//
+//go:noescape
+func gatherHalfAVX2(p *tile.GatherHalf)
+
+// gatherBytesAVX2 adds weighted rows of int8 as tile.GatherBytes says, of whole vectors of columns.
+//
+//go:noescape
+func gatherBytesAVX2(p *tile.GatherBytes)
+
+// slabFloatsAVX2 passes over a slab of float32 as tile.Slab says.
+//
+//go:noescape
+func slabFloatsAVX2(p *tile.Slab)
+
+// slabHalvesAVX2 passes over a slab of bfloat16 as tile.Slab says.
+//
+//go:noescape
+func slabHalvesAVX2(p *tile.Slab)
+
+// slabBytesAVX2 passes over a slab of int8 with weights of float32 as tile.Slab says.
+//
+//go:noescape
+func slabBytesAVX2(p *tile.Slab)

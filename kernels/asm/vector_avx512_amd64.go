@@ -52,6 +52,46 @@ func convAVX512(p *tile.Conv)
 //go:noescape
 func gatherAVX512(p *tile.Gather)
 
+// octetsAVX512 takes codes, products and sums of octets as tile.Octets says, of as many as whole vectors of results hold.
+//
+//go:noescape
+func octetsAVX512(p *tile.Octets)
+
+// gatherHalfAVX512 adds weighted rows of bfloat16 as tile.GatherHalf says, of whole vectors of columns.
+//
+//go:noescape
+func gatherHalfAVX512(p *tile.GatherHalf)
+
+// gatherBytesAVX512 adds weighted rows of int8 as tile.GatherBytes says, of whole vectors of columns.
+//
+//go:noescape
+func gatherBytesAVX512(p *tile.GatherBytes)
+
+// slabFloatsAVX512 passes over a slab of float32 as tile.Slab says.
+//
+//go:noescape
+func slabFloatsAVX512(p *tile.Slab)
+
+// slabHalvesAVX512 passes over a slab of bfloat16 as tile.Slab says.
+//
+//go:noescape
+func slabHalvesAVX512(p *tile.Slab)
+
+// slabBytesAVX512 passes over a slab of int8 with weights of float32 as tile.Slab says.
+//
+//go:noescape
+func slabBytesAVX512(p *tile.Slab)
+
+// slabBytes16AVX512 passes over a slab of int8 with weights of 16 bits as tile.Slab says.
+//
+//go:noescape
+func slabBytes16AVX512(p *tile.Slab)
+
+// slabBytes8AVX512 passes over a slab of int8 with weights of 8 bits as tile.Slab says.
+//
+//go:noescape
+func slabBytes8AVX512(p *tile.Slab)
+
 // pairPackAVX512 rounds a block to pairs of bfloat16 as tile.PairPack says.
 //
 //go:noescape

@@ -13,6 +13,7 @@ import "math"
 type Hash struct {
 	N, D, H, Tau int
 	Released     bool
+	Scales       []float32 // of each table row, (K, 2^Tau), or nil for ones
 }
 
 // K is the number of tables.
@@ -24,6 +25,9 @@ type HashResult struct {
 	Output, OutputAbs []float64
 	Codes             []int32
 	Weights           []float64
+	// OutputTop is OutputAbs with the largest weight of a token, its row's scale included, in place of each weight, where there are
+	// scales: what the rounding of weights to integers is relative to.
+	OutputTop []float64
 }
 
 // Oracle evaluates the layer. input is (N,D), tables (K,2^Tau,H), bias (H) or nil.
@@ -35,11 +39,15 @@ func (a Hash) Oracle(input, tables, bias []float32) HashResult {
 		Codes:     make([]int32, a.N*k),
 		Weights:   make([]float64, a.N*k),
 	}
+	if a.Scales != nil {
+		r.OutputTop = make([]float64, a.N*a.H)
+	}
 	for n := range a.N {
 		y, yAbs := r.Output[n*a.H:][:a.H], r.OutputAbs[n*a.H:][:a.H]
 		for j := range bias {
 			y[j], yAbs[j] = float64(bias[j]), math.Abs(float64(bias[j]))
 		}
+		top := 0.0
 		for c := range k {
 			code, p, norm := 0, 1.0, 0.0
 			for i := range a.Tau {
@@ -59,9 +67,27 @@ func (a Hash) Oracle(input, tables, bias []float32) HashResult {
 			}
 			r.Codes[n*k+c], r.Weights[n*k+c] = int32(code), p
 			row := tables[((c<<a.Tau)+code)*a.H:][:a.H]
+			if a.Scales != nil {
+				p *= float64(a.Scales[c<<a.Tau+code])
+				if p > top || p != p {
+					top = p
+				}
+				for j, x := range row {
+					r.OutputTop[n*a.H+j] += math.Abs(float64(x))
+				}
+			}
 			for j, x := range row {
 				y[j] += p * float64(x)
 				yAbs[j] += math.Abs(p * float64(x))
+			}
+		}
+		if a.Scales != nil {
+			for j := range y {
+				at := n*a.H + j
+				r.OutputTop[at] *= top
+				if len(bias) > 0 {
+					r.OutputTop[at] += math.Abs(float64(bias[j]))
+				}
 			}
 		}
 	}

@@ -27,6 +27,10 @@ func Primitives() *tile.Primitives {
 		Narrow: narrow,
 		Conv:   conv,
 		Gather: gather,
-		Pair:   &pairs,
+		Octets: octets,
+
+		GatherHalf: GatherHalf, GatherBytes: GatherBytes, SlabFloats: slabFloats, SlabHalves: slabHalves,
+		SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytes}, {Bits: 16, Run: slabBytes16}, {Bits: 8, Run: slabBytes8}},
+		Pair:      &pairs,
 	}
 }

@@ -31,6 +31,13 @@ type Primitives struct {
 	Narrow func(*Narrow)
 	Conv   func(*Conv)
 	Gather func(*Gather)
+	Octets func(*Octets)
+
+	GatherHalf  func(*GatherHalf)
+	GatherBytes func(*GatherBytes)
+	SlabFloats  func(*Slab)
+	SlabHalves  func(*Slab)
+	SlabBytes   []ByteKernel // that with float32 weights first
 
 	Pair *PairPrimitives // nil where the instruction set or the CPU has no bfloat16 products
 }

@@ -46,6 +46,7 @@ const (
 	Float32  = "float32"
 	BFloat16 = "bfloat16"
 	Float16  = "float16"
+	Int8     = "int8" // tables of hash layers alone, with a scale a row
 )
 
 // The directions.
@@ -99,7 +100,7 @@ type Problem struct {
 	Op        string `json:"op"`
 	Rule      string `json:"rule,omitempty"`
 	Shape     Shape  `json:"shape"`
-	DType     string `json:"dtype"`               // of all arrays but the states: Float32, BFloat16 or Float16
+	DType     string `json:"dtype"`               // of all arrays but the states: Float32, BFloat16 or Float16; of a hash layer's tables: Float32, BFloat16 or Int8
 	Dir       string `json:"dir"`                 // Forward or Backward
 	Threads   int    `json:"threads"`             // workers, at least 1
 	Decay     string `json:"decay,omitempty"`     // attention ops
@@ -109,7 +110,8 @@ type Problem struct {
 	StateDType string `json:"state_dtype,omitempty"`
 
 	// Precision is that of products: "" for float32, or BFloat16 for operands rounded to bfloat16 with sums and states in float32
-	// (linear-attention, forward, decay not per key).
+	// (linear-attention, forward, decay not per key). Of a hash layer with int8 tables it is that of weights: "" for 16 bits or float32, Int8
+	// for 8 bits.
 	Precision string `json:"precision,omitempty"`
 
 	// Options of linear-attention.

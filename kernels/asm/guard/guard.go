@@ -40,3 +40,13 @@ func Uint16s(tb testing.TB, n int, end bool) []uint16 {
 	}
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), n)
 }
+
+// Int8s is Float32s for int8.
+func Int8s(tb testing.TB, n int, end bool) []int8 {
+	tb.Helper()
+	b := block(tb, n, end)
+	if n == 0 {
+		return []int8{}
+	}
+	return unsafe.Slice((*int8)(unsafe.Pointer(&b[0])), n)
+}

@@ -17,7 +17,8 @@ type registers struct {
 	k, q, d reg.VecPhysical
 	value   [][]reg.VecPhysical // nil for the rows that are spilled
 	spilled operand.Mem
-	bytes   int // of a vector
+	bytes   int               // of a vector
+	free    []reg.VecPhysical // not given out
 }
 
 // allot gives out the vector registers. With AVX2 the last one holds a tail's mask.
@@ -63,6 +64,7 @@ func (g *generator) allot(outputs, values, vectors int, tail emit.Tail) register
 		}
 		r.spilled = g.frame.spill
 	}
+	r.free = free
 	return r
 }
 

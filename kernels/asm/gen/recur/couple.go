@@ -15,9 +15,9 @@ const (
 	argNonFinite = int(unsafe.Offsetof(noDelta.NonFinite))
 )
 
-// couple writes the products of keys and queries of all blocks that a kernel has: the vectors of all a block's rows are loaded once for
+// couple writes the products of keys and queries of all blocks that kernels have: the vectors of all a block's rows are loaded once for
 // all products, whose sums are then added up together.
-func (g *generator) couple(b block) {
+func (g *generator) couple(blocks []block) {
 	g.TileFunction("couple", "Delta", "is Couple of tile.Delta.")
 	g.frame = frame{}
 	for _, m := range []*operand.Mem{&g.frame.q, &g.frame.k, &g.frame.e, &g.frame.ldq, &g.frame.ldk, &g.frame.c, &g.frame.left} {
@@ -39,15 +39,23 @@ func (g *generator) couple(b block) {
 	g.to(g.frame.ldk, ldk)
 	bad := g.Vec[0]
 	g.Zero(bad)
-	for heads := 1; heads <= 1+len(b.shared); heads++ {
-		others := g.NewLabel("others")
-		g.CMPQ(g.field(argHeads), operand.U8(heads))
-		g.JNE(emit.Ref(others))
-		g.CMPQ(g.field(argBlock), operand.U8(b.of(heads)))
-		g.JNE(emit.Ref(others))
-		g.coupleBlocks(bad, b.of(heads), heads)
-		g.JMP(emit.Ref("end"))
-		g.Label(others)
+	written := map[[2]int]bool{}
+	for _, b := range blocks {
+		for heads := 1; heads <= 1+len(b.shared); heads++ {
+			if kind := [2]int{b.of(heads), heads}; written[kind] {
+				continue
+			} else {
+				written[kind] = true
+			}
+			others := g.NewLabel("others")
+			g.CMPQ(g.field(argHeads), operand.U8(heads))
+			g.JNE(emit.Ref(others))
+			g.CMPQ(g.field(argBlock), operand.U8(b.of(heads)))
+			g.JNE(emit.Ref(others))
+			g.coupleBlocks(bad, b.of(heads), heads)
+			g.JMP(emit.Ref("end"))
+			g.Label(others)
+		}
 	}
 	g.Label("end")
 	// What is not a number differs from itself.

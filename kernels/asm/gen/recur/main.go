@@ -21,7 +21,7 @@ func main() {
 	f := emit.New("recur", "asm", *isa)
 	blocks := []block{{3, 2, []int{2, 1, 1}}, {4, 2, []int{2, 1, 1}}}
 	if f.Name == tile.AVX512 {
-		blocks = []block{{4, 2, []int{4, 3, 2, 1, 1, 1, 1}}}
+		blocks = []block{{4, 2, []int{4, 3, 2, 1, 1, 1, 1}}, {3, 4, []int{2, 1, 1}}}
 	}
 	g := &generator{File: f}
 	if !f.Wide() {
@@ -35,14 +35,16 @@ func main() {
 
 	f = emit.New("recur", "asm", *isa)
 	g = &generator{File: f, delta: true}
-	b := block{3, 2, []int{2}}
+	blocks = []block{{3, 2, []int{2}}}
 	if f.Wide() {
-		b = block{4, 2, []int{3, 2, 2}}
+		blocks = []block{{2, 4, nil}, {4, 2, []int{3, 2, 2}}, {3, 3, []int{2}}}
 	} else {
 		g.masks = f.MaskTable()
 	}
 	g.one = g.constantOne()
-	g.deltaRecur(b)
-	g.couple(b)
+	for _, b := range blocks {
+		g.deltaRecur(b)
+	}
+	g.couple(blocks)
 	f.Write(*dir, "delta")
 }

@@ -36,7 +36,8 @@ type generator struct {
 	frame frame
 	delta bool // the kernel is of a delta rule
 
-	decoding bool // a decode step is written
+	decoding   bool // a decode step is written
+	broadcasts int  // that are written
 }
 
 // maxHeads is the most heads that the walk of single tokens reads at once.
@@ -163,9 +164,17 @@ func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.
 	g.to(g.frame.columns, n)
 	g.setAhead()
 
-	// A single token of one head is a decode step: whole rows of the state at once, as wide as registers allow.
-	g.CMPQ(g.field(argT), operand.U8(1))
-	g.JNE(emit.Ref("panels"))
+	// A single token of one head is a decode step: whole rows of the state at once, as wide as registers allow. So are a few tokens of a delta rule
+	// without records.
+	if g.delta && g.Wide() {
+		g.CMPQ(g.field(argC), operand.U8(0))
+		g.JNE(emit.Ref("panels"))
+		g.CMPQ(g.field(argT), operand.U8(maxSteps))
+		g.JG(emit.Ref("panels"))
+	} else {
+		g.CMPQ(g.field(argT), operand.U8(1))
+		g.JNE(emit.Ref("panels"))
+	}
 	g.CMPQ(g.field(argHeads), operand.U8(1))
 	g.JNE(emit.Ref("panels"))
 	for _, d := range decode {
@@ -176,6 +185,10 @@ func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.
 		}
 		g.decoding = true
 		g.panel(fmt.Sprintf("wide%d", d.vectors), d.vectors, func() {
+			if g.delta && g.Wide() {
+				g.decodeSteps(d.vectors)
+				return
+			}
 			g.token(1, true, d.vectors, g.Full())
 			g.finishToken()
 		})
@@ -187,6 +200,9 @@ func (g *generator) walk(b block, decode []decodePanel, tokens func(block, emit.
 
 	g.Label("panels")
 	g.panel("main", b.vectors, func() { tokens(b, g.Full()) })
+	if b.vectors > 2 { // what is left of the columns may be more than a vector
+		g.panel("two", 2, func() { tokens(block{b.tokens, 2, b.shared}, g.Full()) })
+	}
 
 	g.Label("narrow")
 	columns := g.from(g.frame.columns)

@@ -44,6 +44,9 @@ func main() {
 	g.narrow()
 	g.conv()
 	g.gather()
+	g.octets()
+	g.gathersNarrow()
+	g.slabs()
 	if f.Wide() {
 		g.pairPack()
 		g.pairTurn()

@@ -1,0 +1,17 @@
+"""rooftune: linear-time sequence operators on the CPU, for NumPy arrays.
+
+    import numpy as np, rooftune
+    op = rooftune.Attention(q_heads=8, kv_heads=8, rule="gated_delta")
+    out = op(query, key, value, decay=decay, beta=beta)       # (B, T, H*d) each, as ONNX LinearAttention
+    out.output, out.present_state
+
+Arrays are float32, float16, or uint16 (the bits of bfloat16). They are read where they lie: an array that is not contiguous is copied first.
+The shared library is found at $ROOFTUNE_LIBRARY, beside this package, or where the system looks. Needs NumPy, nothing else.
+"""
+
+from ._attention import Attention, AttentionGradients, AttentionOutputs
+from ._layers import CausalConv, ConvOutputs, HashLayer, HashOutputs
+from ._library import RooftuneError, close, explain, load
+
+__all__ = ["Attention", "AttentionGradients", "AttentionOutputs", "CausalConv", "ConvOutputs", "HashLayer", "HashOutputs",
+           "RooftuneError", "close", "explain", "load"]

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rooftune/rooftune/tuner/replay"
+	"github.com/rooftune/rooftune/tuner/search"
+	"github.com/spf13/cobra"
+)
+
+// replayFlags are the flags of tune replay.
+type replayFlags struct {
+	caches       []string
+	strategy     string
+	evals, seeds int
+}
+
+func newReplay(out *output) *cobra.Command {
+	var f replayFlags
+	c := &cobra.Command{
+		Use:   "replay --cache FILE",
+		Short: "Score search strategies on recorded spaces",
+		Long: `replay searches spaces that somebody has measured in full: Kernel Tuner cache files or T4 files, gzip or not. Only the first visit of
+a config counts as an evaluation. The score is the mean over evaluations of (random - best) / (random - optimum), where random is the expected best of random
+search: 0 is random search, 1 the optimum at once. Several files give each one's result and the mean.`,
+		Example: `  tune replay --cache convolution.A100.json.gz
+  tune replay --strategy genetic --evals 200 --seeds 100 --cache a.json.gz --cache b.json.gz`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.caches = append(f.caches, args...) // a shell's pattern behind --cache
+			return f.run(cmd.Context(), out)
+		},
+	}
+	fs := c.Flags()
+	fs.StringArrayVar(&f.caches, "cache", nil, "recorded results, may be repeated")
+	fs.StringVar(&f.strategy, "strategy", search.Default, strings.Join(search.Names(), ", "))
+	fs.IntVar(&f.evals, "evals", 200, "evaluations of one search")
+	fs.IntVar(&f.seeds, "seeds", 100, "searches, each with its own seed")
+	return c
+}
+
+// Limits on what one command may be asked for.
+const (
+	maxReplayEvals = 1 << 16
+	maxReplaySeeds = 1 << 20
+)
+
+func (f *replayFlags) run(ctx context.Context, out *output) error {
+	switch {
+	case len(f.caches) == 0:
+		return errors.New("--cache is missing: a Kernel Tuner cache file or a T4 file")
+	case !slices.Contains(search.Names(), f.strategy):
+		return fmt.Errorf("--strategy %s: must be one of %s", f.strategy, strings.Join(search.Names(), ", "))
+	case f.evals < 1 || f.evals > maxReplayEvals:
+		return fmt.Errorf("--evals %d: must be 1 to %d", f.evals, maxReplayEvals)
+	case f.seeds < 1 || f.seeds > maxReplaySeeds:
+		return fmt.Errorf("--seeds %d: must be 1 to %d", f.seeds, maxReplaySeeds)
+	}
+	var results []*replay.Result
+	bar := out.newProgress()
+	defer bar.finish()
+	for i, path := range f.caches {
+		bar.step(i, len(f.caches), path)
+		r, err := replay.Open(path)
+		if err != nil {
+			return err
+		}
+		result, err := r.Run(ctx, f.strategy, f.evals, f.seeds)
+		if err != nil {
+			return err
+		}
+		results = append(results, result)
+	}
+	bar.finish()
+	if out.json {
+		if len(results) == 1 {
+			return out.document(results[0])
+		}
+		return out.document(replay.Over(results))
+	}
+	return f.print(out, results)
+}
+
+// print shows a row for each space, and their mean.
+func (f *replayFlags) print(out *output, results []*replay.Result) error {
+	out.printf("%s, %d evaluations, %d seeds\n", f.strategy, f.evals, f.seeds)
+	row := func(r *replay.Result) []string {
+		return []string{
+			r.Space, fmt.Sprintf("%.3f", r.Score), fmt.Sprintf("%.3f to %.3f", r.ScoreCI[0], r.ScoreCI[1]),
+			fmt.Sprintf("%.1f %%", 100*r.FractionMean), fmt.Sprintf("%.1f %%", 100*r.FractionWorst), fmt.Sprintf("%.0f %%", 100*r.FoundOptimum),
+		}
+	}
+	var rows [][]string
+	for _, r := range results {
+		rows = append(rows, row(r))
+	}
+	if len(results) > 1 {
+		rows = append(rows, row(&replay.Over(results).Result))
+	}
+	return out.table([]string{"space", ">score", ">95 % interval", ">of optimum", ">worst seed", ">found it"}, rows)
+}

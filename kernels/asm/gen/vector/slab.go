@@ -1,0 +1,262 @@
+package main
+
+import (
+	"unsafe"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+const (
+	slabFloats  = int(unsafe.Offsetof(tile.Slab{}.Floats))
+	slabHalves  = int(unsafe.Offsetof(tile.Slab{}.Halves))
+	slabBytes   = int(unsafe.Offsetof(tile.Slab{}.Bytes))
+	slabOffset  = int(unsafe.Offsetof(tile.Slab{}.Offset))
+	slabWeight  = int(unsafe.Offsetof(tile.Slab{}.Weight))
+	slabQuant   = int(unsafe.Offsetof(tile.Slab{}.Quant))
+	slabScale   = int(unsafe.Offsetof(tile.Slab{}.Scale))
+	slabY       = int(unsafe.Offsetof(tile.Slab{}.Y))
+	slabInit    = int(unsafe.Offsetof(tile.Slab{}.Init))
+	slabNext    = int(unsafe.Offsetof(tile.Slab{}.Next))
+	slabNextLen = slabNext + 8
+	slabT       = int(unsafe.Offsetof(tile.Slab{}.T))
+	slabG       = int(unsafe.Offsetof(tile.Slab{}.G))
+	slabPace    = int(unsafe.Offsetof(tile.Slab{}.Pace))
+	slabFar     = int(unsafe.Offsetof(tile.Slab{}.Far))
+)
+
+// A slabPass is the registers of a pass over a slab, whatever its elements.
+type slabPass struct {
+	table, offset, weight reg.GPVirtual
+	left                  reg.GPVirtual // tables of this token
+	row                   []reg.GPVirtual
+	y, from               reg.GPVirtual // where sums are stored, and where they begin
+	field                 func(offset int) operand.Mem
+}
+
+// slab writes a pass over a slab whose rows have so many columns: load and store are for a token's sums, rows for n tables, whose
+// offsets it must read.
+func (g *generator) slab(name, doc string, elements, weights, width int, set func(*slabPass), load, store func(*slabPass), rows func(s *slabPass, n int), blocks []int, weightBytes func(n int) uint64) {
+	p := g.TileFunction(name, "Slab", doc)
+	s := &slabPass{field: func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }}
+	t := g.Quad(s.field(slabT))
+	g.TESTQ(t, t)
+	g.JLE(emit.Ref("done"))
+	s.table, s.offset, s.weight, s.y = g.Quad(s.field(elements)), g.Quad(s.field(slabOffset)), g.Quad(s.field(weights)), g.Quad(s.field(slabY))
+	s.left = g.GP64()
+	set(s)
+	// Sums begin at Init, which stays, or at Y, which goes on.
+	s.from = g.GP64()
+	step := g.GP64()
+	g.MOVQ(s.y, s.from)
+	g.MOVQ(operand.U32(4*width), step)
+	g.CMPQ(s.field(slabInit+8), operand.U8(0))
+	g.JE(emit.Ref("begin"))
+	g.MOVQ(s.field(slabInit), s.from)
+	g.XORQ(step, step)
+	g.Label("begin")
+	// Lines to prefetch: of four streams, each a quarter of Next.
+	next, quarter, due, lines := g.Quad(s.field(slabNext)), g.Quad(s.field(slabNextLen)), g.GP64(), g.GP64()
+	g.SHRQ(operand.U8(2), quarter)
+	g.MOVQ(quarter, lines)
+	g.SHRQ(operand.U8(6), lines)
+	g.XORQ(due, due)
+
+	g.Label("token")
+	g.ADDQ(s.field(slabPace), due)
+	g.Label("fetch")
+	g.CMPQ(due, operand.U32(256))
+	g.JL(emit.Ref("fetched"))
+	g.SUBQ(operand.U32(256), due)
+	g.TESTQ(lines, lines)
+	g.JZ(emit.Ref("fetched"))
+	g.DECQ(lines)
+	last := s.left // free here
+	g.LEAQ(operand.Mem{Base: next, Index: quarter, Scale: 2}, last)
+	g.CMPB(s.field(slabFar), operand.U8(0))
+	g.JNE(emit.Ref("far"))
+	for _, far := range []bool{false, true} {
+		fetch := g.PREFETCHT0
+		if far {
+			fetch = g.PREFETCHT1
+			g.Label("far")
+		}
+		for _, from := range []reg.Register{next, last} {
+			fetch(operand.Mem{Base: from})
+			fetch(operand.Mem{Base: from, Index: quarter, Scale: 1})
+		}
+		g.ADDQ(operand.U8(64), next)
+		g.JMP(emit.Ref("fetch"))
+	}
+	g.Label("fetched")
+
+	load(s)
+	g.MOVQ(s.field(slabG), s.left)
+	for _, n := range blocks {
+		loop, over := g.NewLabel("rows"), g.NewLabel("over")
+		g.Label(loop)
+		g.SUBQ(operand.U8(n), s.left)
+		g.JL(emit.Ref(over))
+		rows(s, n)
+		g.ADDQ(operand.U8(4*n), s.offset)
+		g.ADDQ(operand.U8(weightBytes(n)), s.weight)
+		g.JMP(emit.Ref(loop))
+		g.Label(over)
+		g.ADDQ(operand.U8(n), s.left)
+	}
+	store(s)
+	g.ADDQ(operand.U32(4*width), s.y)
+	g.ADDQ(step, s.from)
+	g.DECQ(t)
+	g.JNZ(emit.Ref("token"))
+	g.Label("done")
+	g.Done()
+}
+
+// sumsOf loads and stores a token's sums in as many registers as they take.
+func (g *generator) sumsOf(sums []reg.VecPhysical) (load, store func(*slabPass)) {
+	at := func(base reg.Register, i int) operand.Mem { return operand.Mem{Base: base, Disp: 4 * g.Lanes * i} }
+	load = func(s *slabPass) {
+		for i, r := range sums {
+			g.VMOVUPS(at(s.from, i), r)
+		}
+	}
+	store = func(s *slabPass) {
+		for i, r := range sums {
+			g.VMOVUPS(r, at(s.y, i))
+		}
+	}
+	return load, store
+}
+
+// rowAt is a part of the row at place i of a token's.
+func (g *generator) rowAt(s *slabPass, i int) reg.GPVirtual {
+	if len(s.row) <= i {
+		s.row = append(s.row, g.GP64())
+	}
+	g.MOVL(operand.Mem{Base: s.offset, Disp: 4 * i}, s.row[i].As32())
+	return s.row[i]
+}
+
+func (g *generator) slabs() {
+	perRow := func(n int) uint64 { return uint64(4 * n) }
+	none := func(*slabPass) {}
+	weight := func(s *slabPass, i int, to reg.VecPhysical) {
+		g.VBROADCASTSS(operand.Mem{Base: s.weight, Disp: 4 * i}, to)
+	}
+	blocks := []int{2, 1}
+
+	sums := g.Vec[0 : tile.SlabFloats/g.Lanes]
+	w, x, high := g.Vec[8], g.Vec[9], g.Vec[10]
+	load, store := g.sumsOf(sums)
+	g.slab("slabFloats", "passes over a slab of float32 as tile.Slab says.", slabFloats, slabWeight, tile.SlabFloats, none, load, store, func(s *slabPass, n int) {
+		for i := range n {
+			row := g.rowAt(s, i)
+			weight(s, i, w)
+			for v, sum := range sums {
+				g.VFMADD231PS(operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}, w, sum)
+			}
+		}
+	}, blocks, perRow)
+
+	mask := g.Vec[11]
+	words := tile.SlabHalves / 2 / g.Lanes
+	g.slab("slabHalves", "passes over a slab of bfloat16 as tile.Slab says.", slabHalves, slabWeight, tile.SlabHalves, func(*slabPass) { g.broadcastBits(0xffff0000, mask) }, load, store, func(s *slabPass, n int) {
+		for i := range n {
+			row := g.rowAt(s, i)
+			weight(s, i, w)
+			for v := range words {
+				from := operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}
+				if g.Wide() {
+					g.VPSLLD(operand.U8(16), from, x)
+					g.VPANDD(from, mask, high)
+				} else {
+					g.VMOVUPS(from, x)
+					g.VPAND(x, mask, high)
+					g.VPSLLD(operand.U8(16), x, x)
+				}
+				g.VFMADD231PS(x, w, sums[v])
+				g.VFMADD231PS(high, w, sums[words+v])
+			}
+		}
+	}, blocks, perRow)
+
+	byteSums := g.Vec[0 : tile.SlabBytes/g.Lanes]
+	byteLoad, byteStore := g.sumsOf(byteSums)
+	g.slab("slabBytes", "passes over a slab of int8 with weights of float32 as tile.Slab says.", slabBytes, slabWeight, tile.SlabBytes, none, byteLoad, byteStore, func(s *slabPass, n int) {
+		for i := range n {
+			row := g.rowAt(s, i)
+			weight(s, i, w)
+			for v, sum := range byteSums {
+				g.widenBytes(operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: g.Lanes * v}, x)
+				g.VFMADD231PS(x, w, sum)
+			}
+		}
+	}, blocks, perRow)
+	if g.Wide() {
+		g.slabIntegers(16)
+		g.slabIntegers(8)
+	}
+}
+
+// slabIntegers multiplies bytes of four tables, brought side by side by unpacking, with four integer weights at a time (VPDPBUSD).
+func (g *generator) slabIntegers(bits int) {
+	name, doc := "slabBytes16", "passes over a slab of int8 with weights of 16 bits as tile.Slab says."
+	if bits == 8 {
+		name, doc = "slabBytes8", "passes over a slab of int8 with weights of 8 bits as tile.Slab says."
+	}
+	high, low := g.Vec[0:4], g.Vec[4:8]
+	a, b, c, d, e, f := g.Vec[8], g.Vec[9], g.Vec[10], g.Vec[11], g.Vec[12], g.Vec[13]
+	wide, narrow := g.Vec[14], g.Vec[15]
+	at := func(base reg.Register, i int) operand.Mem { return operand.Mem{Base: base, Disp: 4 * g.Lanes * i} }
+	var scale reg.GPVirtual
+	g.slab(name, doc, slabBytes, slabQuant, tile.SlabBytes, func(s *slabPass) { scale = g.Quad(s.field(slabScale)) }, func(s *slabPass) {
+		for i := range high {
+			g.Zero(high[i])
+			if bits == 16 {
+				g.Zero(low[i])
+			}
+		}
+	}, func(s *slabPass) {
+		g.VBROADCASTSS(operand.Mem{Base: scale}, wide)
+		g.ADDQ(operand.U8(4), scale)
+		for i, sum := range high {
+			if bits == 16 {
+				g.VPSLLD(operand.U8(8), sum, sum)
+				g.VPADDD(low[i], sum, sum)
+			}
+			g.VCVTDQ2PS(sum, sum)
+			g.VFMADD213PS(at(s.from, i), wide, sum)
+			g.VMOVUPS(sum, at(s.y, i))
+		}
+	}, func(s *slabPass, n int) {
+		for i, r := range []reg.VecPhysical{a, b, c, d} {
+			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i%2), Scale: 1}, r) // two registers do
+			if i%2 == 1 {
+				g.ADDQ(operand.U8(8), s.offset)
+			}
+		}
+		g.SUBQ(operand.U8(16), s.offset)
+		g.VPBROADCASTD(operand.Mem{Base: s.weight}, wide)
+		if bits == 16 {
+			g.VPBROADCASTD(operand.Mem{Base: s.weight, Disp: 4}, narrow)
+		}
+		g.VPUNPCKLBW(b, a, e)
+		g.VPUNPCKHBW(b, a, a)
+		g.VPUNPCKLBW(d, c, f)
+		g.VPUNPCKHBW(d, c, c)
+		g.VPUNPCKLWD(f, e, b)
+		g.VPUNPCKHWD(f, e, e)
+		g.VPUNPCKLWD(c, a, d)
+		g.VPUNPCKHWD(c, a, a)
+		for i, x := range []reg.VecPhysical{b, e, d, a} {
+			g.VPDPBUSD(x, wide, high[i])
+			if bits == 16 {
+				g.VPDPBUSD(x, narrow, low[i])
+			}
+		}
+	}, []int{4}, func(int) uint64 { return 8 })
+}

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"unsafe"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// octets takes the signs, since they decide which rows are read, and leaves ones for products and sums.
+func (r *Recorder) octets(p *tile.Octets) {
+	n := p.N
+	op := Op{Name: "octets", N: n, Elements: 8 * int64(n), Exps: 8 * int64(n), LoadBytes: 32 * int64(n), StoreBytes: 8 * int64(n)}
+	r.touch(&op, "X", p.X, block{0, 0, 1, 8 * n, 8 * n}, Read)
+	r.touch(&op, "P", p.P, block{0, 0, 1, n, n}, Write)
+	if len(p.Norm) > 0 {
+		op.StoreBytes += 4 * int64(n)
+		r.touch(&op, "Norm", p.Norm, block{0, 0, 1, n, n}, Write)
+	}
+	for i := range n {
+		code := int32(0)
+		for _, x := range p.X[8*i:][:8] {
+			code <<= 1
+			if x >= 0 {
+				code |= 1
+			}
+		}
+		p.Code[i], p.P[i] = code, 1
+		if len(p.Norm) > 0 {
+			p.Norm[i] = 1
+		}
+	}
+	r.ops = append(r.ops, op)
+}
+
+// Bytes names an array of int8, as Buffer does for float32.
+func (r *Recorder) Bytes(name string, data []int8, kind BufferKind) {
+	if len(data) > 0 {
+		r.add(recorded{Buffer: Buffer{name, kind, int64(len(data))}, start: uintptr(unsafe.Pointer(&data[0])), bytes: data})
+	}
+}
+
+func (r *Recorder) gatherHalf(p *tile.GatherHalf) {
+	recordGather(r, p.Table, p.Rows, p.Weight, p.Out, p.LD, p.N, p.Group, 2)
+}
+
+func (r *Recorder) gatherBytes(p *tile.GatherBytes) {
+	recordGather(r, p.Table, p.Rows, p.Weight, p.Out, p.LD, p.N, p.Group, 1)
+}
+
+// recordGather records a gather of rows whose elements take so many bytes.
+func recordGather[E float32 | uint16 | int8](r *Recorder, table []E, index []int32, weight, out []float32, ld, n, group int, size int64) {
+	rows := len(index)
+	op := Op{Name: "gather", N: n, K: rows, Group: group, Flops: 2 * int64(rows) * int64(n)}
+	if rows > 0 {
+		r.indices(&op, index)
+		r.touch(&op, "Weight", weight, block{0, 0, 1, rows, rows}, Read)
+	}
+	for i := 0; i < rows; i += group {
+		for _, row := range index[i:min(i+group, rows)] {
+			touchElements(r, &op, "Table", table, block{int(row), 0, 1, n, ld}, Read)
+			op.LoadBytes += size*int64(n) + 8
+		}
+		r.touch(&op, "Out", out, block{0, 0, 1, n, n}, Update)
+		op.LoadBytes += 4 * int64(n)
+		op.StoreBytes += 4 * int64(n)
+	}
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) slabFloats(p *tile.Slab) { recordSlab(r, p, p.Floats, tile.SlabFloats, 0) }
+func (r *Recorder) slabHalves(p *tile.Slab) { recordSlab(r, p, p.Halves, tile.SlabHalves, 0) }
+
+func (r *Recorder) slabBytes() (ks []tile.ByteKernel) {
+	for _, k := range r.source.SlabBytes {
+		ks = append(ks, tile.ByteKernel{Bits: k.Bits, Run: func(p *tile.Slab) { recordSlab(r, p, p.Bytes, tile.SlabBytes, k.Bits) }})
+	}
+	return ks
+}
+
+// recordSlab records a pass over a slab: every token's rows and sums. The slab that is prefetched meanwhile is left to the
+// next pass, which reads it.
+func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, width, bits int) {
+	var e E
+	size := int64(unsafe.Sizeof(e))
+	n := p.T * p.G
+	op := Op{Name: "slab", M: p.T, N: width, K: p.G, Group: p.G, Flops: 2 * int64(n) * int64(width)}
+	if bits > 0 {
+		touchElements(r, &op, "Quant", p.Quant, block{0, 0, 1, n / 2, n / 2}, Read)
+		r.touch(&op, "Scale", p.Scale, block{0, 0, 1, p.T, p.T}, Read)
+	} else {
+		r.touch(&op, "Weight", p.Weight, block{0, 0, 1, n, n}, Read)
+	}
+	touchElements(r, &op, "Offset", p.Offset, block{0, 0, 1, n, n}, Read)
+	mode := Update
+	if len(p.Init) > 0 {
+		mode = Write
+	}
+	for _, offset := range p.Offset[:min(n, len(p.Offset))] {
+		touchElements(r, &op, "rows", rows, block{0, int(int64(offset) / size), 1, width, width}, Read)
+	}
+	r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, mode)
+	op.LoadBytes += int64(n)*(int64(width)*size+8) + 4*int64(p.T*width)
+	op.StoreBytes += 4 * int64(p.T*width)
+	r.ops = append(r.ops, op)
+}
+
+// Words names an array of 32-bit words, as Buffer does for float32.
+func (r *Recorder) Words(name string, data []uint32, kind BufferKind) {
+	if len(data) > 0 {
+		r.add(recorded{Buffer: Buffer{name, kind, int64(len(data)) * 4}, start: uintptr(unsafe.Pointer(&data[0])), words: data})
+	}
+}

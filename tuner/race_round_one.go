@@ -1,0 +1,181 @@
+package tuner
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+)
+
+// roundOne gives each candidate that the strategy names one or a few pairs with the incumbent.
+func (r *race) roundOne(ctx context.Context, progress func(string)) error {
+	r.incumbent.verdict = verdictOK
+	if r.past.measures[r.incumbent.config.String()] == nil {
+		if err := r.note(r.incumbent, ""); err != nil {
+			return err
+		}
+		r.report.Measured++
+	}
+	strategy, err := newStrategy(r.o.Strategy, len(r.all), r.ranked(), r.o.Seed)
+	if err != nil {
+		return err
+	}
+	// A journal that knows the finalists has seen the end of this round.
+	over := r.past.finalists != nil
+	limit := r.clock.Now().Add(time.Duration(roundShare * float64(r.left(r.until))))
+	tell := func(x *contender) {
+		strategy.Tell(x.index, x.cost)
+		if x.verdict == verdictOK {
+			r.best = min(r.best, x.ns)
+		}
+	}
+	for asking := true; asking; {
+		var group []*contender
+		for asking = false; len(group) < askAtOnce; {
+			i, ok := strategy.Ask()
+			if !ok {
+				break
+			}
+			x := r.all[i]
+			if x == r.incumbent || x.verdict != "" {
+				tell(x)
+				asking = true
+				continue
+			}
+			if r.recall(x) {
+				tell(x)
+				asking = true
+				continue
+			}
+			if over {
+				asking = true
+				continue
+			}
+			if x.prediction.LowerNs > r.best {
+				r.result.Pruned++
+				strategy.Tell(i, math.Inf(1))
+				asking = true
+				continue
+			}
+			if r.best <= atRoof*r.roof.Ns {
+				r.result.Note = fmt.Sprintf("within %.0f %% of its roof: the search stopped", 100*(atRoof-1))
+				over = true
+				continue
+			}
+			// Cold, calibration, and a pair.
+			one := max(time.Duration(min(r.guessFrom(x), slowLimit*r.incumbent.ns)), minBatch)
+			if r.left(limit) < r.costs.verifying(r.unit)+3*one+time.Duration(r.incumbent.ns) {
+				over = true
+				asking = true
+				continue
+			}
+			right, err := r.verify(x)
+			if err != nil {
+				return err
+			}
+			asking = true
+			if !right {
+				tell(x)
+				continue
+			}
+			group = append(group, x)
+		}
+		if err := r.pairs(ctx, group, limit, tell); err != nil {
+			return err
+		}
+		progress("measuring")
+	}
+	return nil
+}
+
+// pairs times verified contenders one after the other, as long as there is time.
+func (r *race) pairs(ctx context.Context, group []*contender, limit time.Time, tell func(*contender)) error {
+	quiet := r.clock.Quiet(r.problem.Threads)
+	defer quiet()
+	for _, x := range group {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if r.left(limit) <= 0 {
+			return nil
+		}
+		if err := r.pair(x); err != nil {
+			return err
+		}
+		tell(x)
+		r.report.Measured++
+	}
+	return nil
+}
+
+// guessFrom is the time to expect of a contender, from its simulation and how the incumbent's compared with its time.
+func (r *race) guessFrom(x *contender) float64 {
+	return r.guess(x) * r.incumbent.ns / r.guess(r.incumbent)
+}
+
+// recall takes a contender's round-one measurement from the journal, if it was made against this incumbent.
+func (r *race) recall(x *contender) bool {
+	old := r.past.measures[x.config.String()]
+	if old == nil {
+		return false
+	}
+	switch old.Verdict {
+	case verdictWrong, verdictFailed:
+		r.result.Wrong++
+	case verdictOK, verdictSlow:
+		if old.AgainstNs == 0 || old.Against.String() != r.incumbent.config.String() || old.MaxError == nil || old.ErrorBound == nil {
+			return false
+		}
+		x.ns, x.cost = old.Ns, old.Ns/old.AgainstNs
+		x.maxError, x.bound = *old.MaxError, *old.ErrorBound
+	default:
+		return false // drifted or too fast: worth another look
+	}
+	x.verdict = old.Verdict
+	r.resumed++
+	return true
+}
+
+// pair times a contender beside the incumbent.
+func (r *race) pair(x *contender) error {
+	defer x.close()
+	if err := r.prepare(x); err != nil {
+		x.verdict = verdictFailed
+		r.result.Wrong++
+		return r.note(x, err.Error())
+	}
+	if x.ns > slowLimit*r.incumbent.ns && x.ns > shortTiming {
+		x.verdict, x.cost = verdictSlow, x.ns/r.incumbent.ns
+		return r.note(x, "")
+	}
+	calls := []batched{r.incumbent.call, x.call}
+	one := x.ns*float64(x.call.runs) + r.incumbent.ns*float64(r.incumbent.call.runs)
+	want := max(1, min(3, int(shortTiming/one)))
+	var costs, times []float64
+	for try := 0; len(costs) < want && try < want+retries; try++ {
+		ns, good, err := r.meter.block(calls, rotation(2, try))
+		if err != nil {
+			x.verdict = verdictFailed
+			r.result.Wrong++
+			return r.note(x, err.Error())
+		}
+		if good {
+			costs, times = append(costs, ns[1]/ns[0]), append(times, ns[1])
+		}
+		if r.left(r.last) <= 0 {
+			break
+		}
+	}
+	if len(costs) == 0 {
+		x.verdict = verdictDrifted
+		return r.note(x, "")
+	}
+	x.cost, x.ns, x.verdict = median(costs), median(times), verdictOK
+	if x.cost > slowLimit {
+		x.verdict = verdictSlow
+	}
+	if beats, err := r.beatsRoof(x, x.ns); err != nil || beats {
+		return err
+	}
+	return r.note(x, "")
+}

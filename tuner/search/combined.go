@@ -1,0 +1,174 @@
+package search
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/rooftune/rooftune/tuner/space"
+)
+
+// maxPool is how many configs a surrogate predicts. Of a larger space these are drawn at random, and the
+// neighbours of every new best join them.
+const maxPool = 12288
+
+const (
+	initial = 10   // random configs before a surrogate is asked
+	refits  = 1.35 // times as many observations before length scales are fitted again
+	rounds  = 3    // of a fit
+	maxSeen = 320  // observations that a surrogate takes in; later ones change nothing
+)
+
+// surrogate searches by a Gaussian process: the next config is that of the highest expected improvement. As the default
+// strategy it also begins with what a simulator ranks first, has the simulator's ranking as a further dimension, and
+// ends with descent: all Hamming neighbours of the best, and of a better one among them.
+type surrogate struct {
+	memory
+	g       *gaussian
+	scale   scale
+	first   []int // configs to begin with
+	nextFit int
+	budget  int // 0 if open
+	descent bool
+}
+
+// newGaussianSearch is the surrogate alone.
+func newGaussianSearch(s *space.Space, o Options) Strategy { return newSurrogate(s, o) }
+
+// newCombined is the default: simulator, surrogate, descent.
+func newCombined(s *space.Space, o Options) Strategy {
+	c := newSurrogate(s, o)
+	c.descent, c.budget = true, o.Budget
+	if o.Predicted != nil {
+		ranked := byPrediction(s.Len(), o.Predicted)
+		c.g.addDimension(ranked)
+		// Half of the first configs are those that the simulator likes best.
+		c.first = slices.Concat(ranked[:min(s.Len(), initial/2)], c.first[:len(c.first)/2])
+	}
+	return c
+}
+
+func newSurrogate(s *space.Space, o Options) *surrogate {
+	c := &surrogate{memory: newMemory(s, o), nextFit: min(initial, s.Len())}
+	c.first = slices.Clone(c.order[:c.nextFit])
+	c.g = newGaussian(s, c.order[:min(s.Len(), maxPool)])
+	return c
+}
+
+func (c *surrogate) Tell(config int, cost float64) {
+	improved := cost < c.bestCost
+	if !c.note(config, cost) {
+		return
+	}
+	if c.scale.width > 0 && len(c.g.seen) < maxSeen {
+		c.g.observe(config, c.scale.of(cost))
+	}
+	if improved && len(c.g.pool) < c.space.Len() {
+		c.g.add(slices.Collect(c.space.Neighbours(config, space.Hamming)))
+	}
+}
+
+func (c *surrogate) Ask() (int, bool) {
+	for len(c.first) > 0 {
+		i := c.first[0]
+		if c.first = c.first[1:]; !c.asked[i] {
+			return c.take(i)
+		}
+	}
+	if len(c.told) < c.nextFit && c.scale.width == 0 || c.best < 0 {
+		return c.anything() // asked ahead of the answers, or nothing has worked yet
+	}
+	if len(c.told) >= c.nextFit && len(c.told) <= maxSeen {
+		c.fit()
+		c.nextFit = int(refits*float64(len(c.told))) + 1
+	}
+	if i, ok := c.last(); ok {
+		return c.take(i)
+	}
+	if i, ok := c.promising(); ok {
+		return c.take(i)
+	}
+	return c.anything()
+}
+
+// fit takes a scale from all answers so far, fits the process to them and conditions it on them.
+func (c *surrogate) fit() {
+	costs, y := make([]float64, len(c.told)), make([]float64, len(c.told))
+	for k, i := range c.told {
+		costs[k] = c.cost[i]
+	}
+	c.scale = newScale(costs)
+	for k, x := range costs {
+		y[k] = c.scale.of(x)
+	}
+	for k, i := range c.told[len(c.g.seen):] { // of the beginning, when there was no scale
+		c.g.observe(i, y[k])
+	}
+	c.g.fit(y, rounds)
+	c.g.restart(y)
+}
+
+// promising is the config with the highest expected improvement over the best.
+func (c *surrogate) promising() (int, bool) {
+	best := c.scale.of(c.bestCost)
+	sd := c.g.signal()
+	at, top := -1, math.Inf(-1)
+	for i, m := range c.g.mean {
+		if c.asked[c.g.pool[i]] {
+			continue
+		}
+		s := sd * math.Sqrt(max(float64(c.g.variance[i]), 1e-12))
+		u := (best - float64(m)) / s
+		if s*improvementBound(u) < top {
+			continue
+		}
+		if e := s * improvement(u); e > top {
+			at, top = c.g.pool[i], e
+		}
+	}
+	return at, at >= 0
+}
+
+// last is the next step of the descent, once no more evaluations are left than it may need.
+func (c *surrogate) last() (int, bool) {
+	left := c.budget - len(c.told)
+	if !c.descent || c.budget == 0 || left > max(2, c.budget/10) {
+		return 0, false
+	}
+	var around []int
+	for i := range c.space.Neighbours(c.best, space.Hamming) {
+		if !c.asked[i] {
+			around = append(around, i)
+		}
+	}
+	if len(around) == 0 {
+		return 0, false
+	}
+	return slices.MinFunc(around, func(a, b int) int { return cmp.Compare(c.g.predict(a), c.g.predict(b)) }), true
+}
+
+// improvement is the expected improvement of a standard normal below u: phi(u) + u Phi(u).
+func improvement(u float64) float64 {
+	phi := math.Exp(-u*u/2) / math.Sqrt(2*math.Pi)
+	if u < -5 {
+		return phi / (u * u)
+	}
+	return phi + u*0.5*math.Erfc(-u/math.Sqrt2)
+}
+
+// improvementBound is never below improvement and costs little.
+func improvementBound(u float64) float64 {
+	switch {
+	case u >= 0:
+		return u + 0.4
+	case u > -1:
+		return 0.4 + u*0.31
+	case u > -2:
+		return 0.084
+	case u > -3:
+		return 0.0086
+	case u > -4:
+		return 0.0004
+	}
+	return 8e-6
+}
