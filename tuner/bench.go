@@ -14,6 +14,7 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
 	"github.com/rooftune/rooftune/sim"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // BenchOptions say how long a problem is timed.
@@ -296,7 +297,7 @@ func (b *bench) judge(s *Sample) error {
 		times = append(times, x.Ns)
 		s.MinNs, s.MaxNs = min(s.MinNs, x.Ns), max(s.MaxNs, x.Ns)
 	}
-	s.MedianNs, s.Samples, s.Blocks, s.Voided = median(times), len(times), b.blocks, b.meter.voided
+	s.MedianNs, s.Samples, s.Blocks, s.Voided = stats.Median(times), len(times), b.blocks, b.meter.voided
 	p, c := b.choice.Problem, b.choice.Candidate
 	d, err := sim.CPU(b.machine, &measured, c.ISA, p.Threads)
 	if err != nil {
@@ -338,7 +339,7 @@ func (b *bench) judge(s *Sample) error {
 		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
-		s.DenseNs = median(b.denseNs)
+		s.DenseNs = stats.Median(b.denseNs)
 	}
 	program, err := kernels.Record(p, c)
 	if err != nil {
