@@ -96,7 +96,7 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 		Problem: r.problem, ISA: r.isa, Config: winner.config, SourceHash: r.hash,
 		MedianNs: median(winner.blocks), MinNs: slices.Min(winner.blocks), MaxNs: slices.Max(winner.blocks), Samples: len(winner.blocks),
 		RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: winner.maxError, ErrorBound: winner.bound,
-		DetectableEffect: detectable(field), Candidates: measured,
+		DetectableEffect: detectable(field), Candidates: measured, Cold: r.o.Cold,
 	}
 	if math.IsInf(winner.prediction.Ns, 1) { // its turn to be simulated had not come
 		r.predict(winner)

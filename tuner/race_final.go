@@ -95,7 +95,7 @@ func keep(field []*contender, n int, incumbent *contender) []*contender {
 // affordable is how many contenders can have so many blocks (and two more for
 // preparation) in so many nanoseconds: at least one, at most limit.
 func (r *race) affordable(ns float64, blocks, limit int) int {
-	one := r.incumbent.ns * float64(r.incumbent.call.runs)
+	one := r.incumbent.call.wall * float64(r.incumbent.call.runs)
 	return max(1, min(limit, int(ns/(float64(blocks+2)*one))))
 }
 
