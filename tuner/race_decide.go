@@ -49,9 +49,10 @@ func detectable(field []*contender) float64 {
 	return worst
 }
 
-// decide names the winner by a fixed rule, so that runs agree: of those that are not proven to be slower than the best by tieWithin (the
-// tie set) and whose mean is within pickWithin of it, the incumbent, else the first in enumeration order. And a profile's answer stays
-// unless the gain over it is proven to be above provenGain.
+// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin.
+// The incumbent (the default, or the profile's answer) wins if it is one of them: noise alone moves nothing. Else it is the first in
+// enumeration order of those whose mean is within pickWithin of the best. And a profile's answer stays unless the gain over it is proven to
+// be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	best := fastest(field)
 	var others []*contender
@@ -76,7 +77,7 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 			winner = x
 		}
 	}
-	if slices.Contains(tied, r.incumbent) && near(r.incumbent) {
+	if slices.Contains(tied, r.incumbent) {
 		winner = r.incumbent
 	}
 	source := SourceMeasured
@@ -96,7 +97,7 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 		Problem: r.problem, ISA: r.isa, Config: winner.config, SourceHash: r.hash,
 		MedianNs: median(winner.blocks), MinNs: slices.Min(winner.blocks), MaxNs: slices.Max(winner.blocks), Samples: len(winner.blocks),
 		RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: winner.maxError, ErrorBound: winner.bound,
-		DetectableEffect: detectable(field), Candidates: measured, Cold: r.o.Cold,
+		DetectableEffect: detectable(field), ChangesBits: r.held && winner != r.incumbent && winner.maxError != r.incumbent.maxError, Candidates: measured, Cold: r.o.Cold,
 	}
 	if math.IsInf(winner.prediction.Ns, 1) { // its turn to be simulated had not come
 		r.predict(winner)

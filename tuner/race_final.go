@@ -73,7 +73,7 @@ func (r *race) shortlist() []*contender {
 	if len(field) == 0 {
 		return nil
 	}
-	best := field[0].cost
+	best := field[min(1, len(field)-1)].cost // the lowest of many is often one whose incumbent was disturbed
 	return slices.DeleteFunc(field, func(x *contender) bool { return x != r.incumbent && x.cost > nearBest*best })
 }
 
