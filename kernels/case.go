@@ -181,6 +181,9 @@ func (c *Case) set(x *Call) {
 	x.attention.set(c.attention.stored())
 }
 
+// On makes the call run on the arrays of another case of its problem.
+func (x *Call) On(c *Case) { c.set(x) }
+
 // Run computes the case once. It allocates nothing after the first run.
 func (x *Call) Run() { x.run() }
 

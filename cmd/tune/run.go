@@ -27,6 +27,7 @@ type runFlags struct {
 	isa, strategy, out string
 	budget             time.Duration
 	seed               uint64
+	cold               bool
 }
 
 func newRun(out *output) *cobra.Command {
@@ -47,6 +48,7 @@ before they are timed, and writes the answers as the machine's profile, from whi
 	fs.StringVar(&f.isa, "isa", "", "tune this instruction set only")
 	fs.StringVar(&f.strategy, "strategy", tuner.Strategies()[0], strings.Join(tuner.Strategies(), " or "))
 	fs.Uint64Var(&f.seed, "seed", 1, "of inputs and of the random strategy")
+	fs.BoolVar(&f.cold, "cold", false, "tune for arrays that no cache holds; these answers stand beside those for warm caches")
 	fs.StringVar(&f.out, "out", "", "folder of profile, journal and report (default rooftune in the user's configuration folder)")
 	return c
 }
@@ -59,7 +61,7 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out}
+	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out, Cold: f.cold}
 	if f.budget <= 0 {
 		return fmt.Errorf("--budget %v: must be positive", f.budget)
 	}
