@@ -19,7 +19,10 @@ answers correct and explains them with a roofline. Alone it is "tune run".`
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().BoolVar(&out.json, "json", false, "print one JSON document (cmd/tune/schema has its schema)")
 	root.AddCommand(newRun(out), newMachine(out), newBench(out), newVerify(out), newApply(out),
-		newRoofline(out), newSim(out), newCheck(out), newReplay(out), newProfile(out), newWorker())
+		newRoofline(out), newSim(out), newCheck(out), newReplay(out), newProfile(out), newCompletion(out), newMan(out), newWorker())
+	if err := completeFlags(root); err != nil {
+		panic(err) // a flag that this program itself registered twice
+	}
 	return root
 }
 
