@@ -175,12 +175,12 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched, o AccuracyOptions) error {
 	restore := meter.clock.Quiet(g.Problem.Threads)
 	defer restore()
-	runs, ns, err := meter.calibrate(calls[0].Call)
+	runs, _, err := meter.calibrate(calls[0].Call)
 	if err != nil {
 		return err
 	}
 	for i := range calls {
-		calls[i].runs, calls[i].ns = runs, ns
+		calls[i].runs = runs
 		if i > 0 { // its scratch is touched before it counts
 			if err := calls[i].Run(); err != nil {
 				return err

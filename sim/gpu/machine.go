@@ -1,25 +1,32 @@
 package gpu
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Fixed figures of the model; none is fitted.
 const (
-	warpThreads      = 32
-	addressRegisters = 40      // of a thread: pointers, masks, operands in flight
-	maxRegisters     = 255     // of a thread
-	reservedSRAM     = 1 << 10 // of a block
-	sectorBytes      = 32      // the least that memory transfers
-	l2Usable         = 0.65    // of L2: each half keeps a copy of what the other half reads
-	unitL2Clock      = 64      // bytes a clock between a unit and L2
-	coalesced        = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
-	registerChain    = 0.25    // of a chained step's latency when the result stays in a warp's registers
-	runBytes         = 32      // that memory loses at the start of a random row: gathers of 256-byte rows reach 0.8 of the peak
-	defaultL2Ns      = 150
-	defaultMemoryNs  = 300
-	matrixM, groupM  = 16, 64
-	matrixN          = 8
-	matrixKBytes     = 32
-	defaultGEMMShare = 0.87 // of the peak, where power does not limit
+	warpThreads       = 32
+	addressRegisters  = 40      // of a thread: pointers, masks, operands in flight
+	maxRegisters      = 255     // of a thread
+	reservedSRAM      = 1 << 10 // of a block
+	sectorBytes       = 32      // the least that memory transfers
+	l2Usable          = 0.65    // of L2: each half keeps a copy of what the other half reads
+	unitL2Clock       = 64      // bytes a clock between a unit and L2
+	coalesced         = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
+	registerChain     = 0.25    // of a chained step's latency when the result stays in a warp's registers
+	runBytes          = 32      // that memory loses at the start of a random row: gathers of 256-byte rows reach 0.8 of the peak
+	linkShare         = 0.8     // of a link's or network's bandwidth that collectives reach (NCCL: 360 of 450 GB/s on eight H100)
+	linkStepNs        = 3000    // of a step between devices of a node
+	networkStepNs     = 12000   // of a step between nodes
+	peakOverDatasheet = 1.1     // clocks above the one of the datasheet
+	defaultL2Ns       = 150
+	defaultMemoryNs   = 300
+	matrixM, groupM   = 16, 64
+	matrixN           = 8
+	matrixKBytes      = 32
+	defaultGEMMShare  = 0.87 // of the peak, where power does not limit
 )
 
 // wattsPerTFLOP is the power that a dense bf16 TFLOP/s takes, by architecture and, where one architecture was made in several
@@ -80,6 +87,7 @@ type Machine struct {
 	matrix    [dtypeCount]float64 // flops a ns and unit
 	mma       [dtypeCount]float64
 	vector    [dtypeCount]float64
+	peak      [dtypeCount]float64 // flops a ns of the device by any path, for lower bounds
 	l2Ns      float64
 	memoryNs  float64
 	usableL2  float64
@@ -142,6 +150,10 @@ func NewMachine(d *Device, c *Constants) *Machine {
 		if m.matrix[t] == 0 {
 			m.matrix[t], m.mma[t] = m.vector[t], m.vector[t]
 		}
+	}
+	mostVector, mostMatrix := m.vector[FP32]/(c.Vector*own.Vector*clock/boost), 1/(top*c.Matrix*own.Matrix)
+	for t := range m.peak {
+		m.peak[t] = units * max(m.matrix[t]*mostMatrix, m.vector[t]/m.vector[FP32]*mostVector, mostVector) * peakOverDatasheet
 	}
 	m.l2Ns, m.memoryNs = d.L2LatencyNs, d.MemoryLatencyNs
 	if m.l2Ns == 0 {
@@ -232,6 +244,13 @@ func (m *Machine) Time(p *Program, host Host, e *Estimate) error {
 	for i := range p.Launches {
 		l := &p.Launches[i]
 		var le LaunchEstimate
+		if l.Transfer {
+			if err := m.transfer(l, e, &le); err != nil {
+				return err
+			}
+			e.Launches = append(e.Launches, le)
+			continue
+		}
 		hbm, err := m.launch(p, l, e, &le, moved)
 		if err != nil {
 			return err
@@ -261,6 +280,9 @@ func (m *Machine) Time(p *Program, host Host, e *Estimate) error {
 		e.Launches = append(e.Launches, le)
 	}
 	for i := range p.Buffers {
+		if e.left[i] == -1 { // of another pass
+			continue
+		}
 		switch p.template.buffers[i].kind {
 		case Input, Output:
 			e.Compulsory += p.Buffers[i]
@@ -270,15 +292,12 @@ func (m *Machine) Time(p *Program, host Host, e *Estimate) error {
 	}
 	for i := range p.Launches {
 		l := &p.Launches[i]
-		peak := max(m.Device.matrix[l.DType], m.Device.vector[l.DType], m.Device.vector[FP32])
-		if l.DType == BF16 || l.DType == FP16 || l.DType == FP32 {
-			peak = max(peak, m.Device.matrix[BF16], m.Device.matrix[FP16])
-		}
+		peak := m.peak[l.DType]
 		for j := range l.Loops {
 			for _, x := range l.Loops[j].Products() {
 				f := 2 * x.M * x.N * x.K * x.Times * l.Loops[j].Trips * l.Blocks * l.Repeat
 				e.Flops += f
-				peakNs += f / peak * 1e9
+				peakNs += f / peak
 			}
 		}
 	}
@@ -293,6 +312,32 @@ func (m *Machine) Time(p *Program, host Host, e *Estimate) error {
 			e.BoundBy = Part(part)
 		}
 	}
+	return nil
+}
+
+// transfer adds what a transfer between devices takes beyond the launch that it runs beside. Devices of one node use their links; when
+// there are more, the network sets the pace.
+func (m *Machine) transfer(l *Launch, e *Estimate, le *LaunchEstimate) error {
+	d := m.Device
+	bandwidth, step := d.LinkGBps*linkShare, float64(linkStepNs)
+	if l.Blocks > float64(max(1, d.NodeDevices)) {
+		bandwidth, step = d.NetworkGBps*linkShare, networkStepNs
+	}
+	if l.Blocks > 1 && bandwidth == 0 {
+		return fmt.Errorf("device %s: no link_gbps or network_gbps for a transfer between %g devices", d.Name, l.Blocks)
+	}
+	ns := 0.0
+	if l.Blocks > 1 {
+		ns = l.Repeat * (l.Steps*step + l.Bytes/bandwidth)
+	}
+	le.Parts[PartLink] = ns
+	e.Parts[PartLink] += ns
+	le.StartNs, le.Ns = e.TimeNs, ns
+	if l.Beside >= 0 && l.Beside < len(e.Launches) {
+		le.StartNs = e.Launches[l.Beside].StartNs
+		ns = max(0, ns-(e.TimeNs-le.StartNs))
+	}
+	e.TimeNs += ns
 	return nil
 }
 
