@@ -167,7 +167,7 @@ func (c *Case) Prepare(cand tile.Candidate) (*Call, error) {
 		return nil, err
 	}
 	if x.hash != nil && cand.Config["form"] == formSlab {
-		c.hash.prepared.addPanels()
+		c.hash.prepared.AddPanels()
 	}
 	c.set(x)
 	return x, nil
@@ -343,7 +343,7 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		}
 	}
 	if small.Op == tile.HashLayer && c.Config["form"] == formSlab {
-		args.hash.prepared.addPanels()
+		args.hash.prepared.AddPanels()
 	}
 	args.set(x)
 	x.run()
