@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -13,6 +14,7 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
 	"github.com/rooftune/rooftune/sim"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // BenchOptions say how long a problem is timed.
@@ -67,7 +69,7 @@ type Sample struct {
 	CeilingFlopsMax   float64 `json:"ceiling_flops_per_s_max"`
 	FractionOfCeiling float64 `json:"fraction_of_ceiling"`
 
-	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least
+	Bytes                  map[string]int64 `json:"bytes"` // that each level must move at least, of BytesLevel what a sweep through the data moves
 	BytesLevel             string           `json:"bytes_level,omitempty"`
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
@@ -295,7 +297,7 @@ func (b *bench) judge(s *Sample) error {
 		times = append(times, x.Ns)
 		s.MinNs, s.MaxNs = min(s.MinNs, x.Ns), max(s.MaxNs, x.Ns)
 	}
-	s.MedianNs, s.Samples, s.Blocks, s.Voided = median(times), len(times), b.blocks, b.meter.voided
+	s.MedianNs, s.Samples, s.Blocks, s.Voided = stats.Median(times), len(times), b.blocks, b.meter.voided
 	p, c := b.choice.Problem, b.choice.Candidate
 	d, err := sim.CPU(b.machine, &measured, c.ISA, p.Threads)
 	if err != nil {
@@ -317,16 +319,27 @@ func (b *bench) judge(s *Sample) error {
 			s.BytesLevel, s.CeilingBytesPerS = l.Name, max(l.ReadBps, l.CopyBps)
 		}
 	}
+	if p.Op != tile.HashLayer {
+		sweep, err := sim.SweepOf(d, p)
+		if err != nil {
+			return err
+		}
+		if sweep.Bytes > 0 {
+			s.Bytes = maps.Clone(s.Bytes)
+			s.Bytes[sweep.Level] = sweep.Bytes
+			s.BytesLevel, s.CeilingBytesPerS = sweep.Level, float64(sweep.Bytes)/sweep.Ns*1e9
+		}
+	}
 	if p.Op == tile.HashLayer && s.BytesLevel == "DRAM" {
 		for _, g := range d.Gathers {
 			s.CeilingBytesPerS = g.Bps
 		}
 	}
 	if s.BytesLevel != "" {
-		s.FractionOfBytesCeiling = float64(roof.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
+		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
-		s.DenseNs = median(b.denseNs)
+		s.DenseNs = stats.Median(b.denseNs)
 	}
 	program, err := kernels.Record(p, c)
 	if err != nil {

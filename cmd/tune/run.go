@@ -84,6 +84,10 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	if o.Held, err = tuner.Lock(o.Dir); err != nil {
+		return err
+	}
+	defer o.Held.Release()
 	measured, err := measure(ctx, out, m, f.budget < thoroughBudget)
 	if err != nil {
 		return err
@@ -150,7 +154,7 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 	}
 	base := strings.TrimSuffix(report.Profile, ".json")
 	svg, html := base+".svg", base+".html"
-	if err := writeSVG(svg, p); err != nil {
+	if err := writeDrawing(svg, p, roofline.SVG); err != nil {
 		return err
 	}
 	if err := writeHTML(html, p, report.Profile); err != nil {
