@@ -39,6 +39,7 @@ type contender struct {
 	verdict    string // empty until known
 	maxError   float64
 	bound      float64
+	verifyNs   float64
 	cost       float64 // round one: time over the incumbent's beside it
 	ns         float64 // round one: nanoseconds a run
 	call       batched // while open
