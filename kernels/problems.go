@@ -36,19 +36,22 @@ func CheckProblem(p tile.Problem) error {
 	if err := checkPrecision(p); err != nil {
 		return bad("%v", err)
 	}
-	switch {
-	case p.Dir != tile.Forward && p.Dir != tile.Backward:
+	if p.Dir != tile.Forward && p.Dir != tile.Backward {
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
-	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && p.Decay == tile.DecayKey:
-		return bad("direction %q is not supported with decay %q", p.Dir, p.Decay)
 	}
 	if p.Threads < 1 || p.Threads > 1<<12 {
 		return bad("threads %d must be from 1 to 4096", p.Threads)
 	}
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
-		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
-			return bad("it has no full, normalize or feature_map")
+		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone && p.FeatureMap != tile.MapL2) {
+			return bad("it has no full, normalize or feature_map but l2norm")
+		}
+		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || p.Dir == tile.Backward || !slices.Contains(tile.Fronts(), p.Front)) {
+			return bad("front %q must be empty, or one of %q in a forward delta-rule", p.Front, tile.Fronts()[1:])
+		}
+		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
+			return bad("front %q makes decays of an array, not fixed ones", p.Front)
 		}
 		if p.Dir == tile.Backward && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
 			return bad("full, normalize and feature_map have no direction %q", p.Dir)

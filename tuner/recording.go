@@ -15,6 +15,7 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/tuner/formats"
 	spaces "github.com/rooftune/rooftune/tuner/space"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // Recording is what a journal knows of one problem on one ISA, in the terms of other tuners. A tunable that a config does not have stands
@@ -270,7 +271,7 @@ func Import(dir string, m *machine.Machine, c *formats.Cache, p tile.Problem, is
 			}
 		}
 		entry := &profile.Entry{
-			Problem: p, ISA: isa, Config: config, SourceHash: hashOf(e), MedianNs: median(times), MinNs: slices.Min(times), MaxNs: slices.Max(times),
+			Problem: p, ISA: isa, Config: config, SourceHash: hashOf(e), MedianNs: stats.Median(times), MinNs: slices.Min(times), MaxNs: slices.Max(times),
 			Samples: len(times), RoofNs: roof.Ns, BoundBy: roof.BoundBy, MaxError: maxError, ErrorBound: bound, Candidates: len(order),
 		}
 		if i := slices.IndexFunc(t.profile.Entries, func(x profile.Entry) bool { return x.Problem == p && x.ISA == isa && !x.Cold }); i >= 0 {

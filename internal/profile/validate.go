@@ -99,7 +99,7 @@ func checkProblem(p tile.Problem) error {
 	if !isName(p.Op) {
 		return fmt.Errorf("op %q is not a name", p.Op)
 	}
-	for _, s := range []string{p.Rule, p.DType, p.Dir, p.Decay, p.Weighting, p.FeatureMap, p.StateDType, p.Precision} {
+	for _, s := range []string{p.Rule, p.DType, p.Dir, p.Decay, p.Weighting, p.FeatureMap, p.Front, p.StateDType, p.Precision} {
 		if s != "" && !isName(s) {
 			return fmt.Errorf("%q is not a name", s)
 		}
@@ -149,6 +149,11 @@ func checkMeasured(m *machine.Measured) error {
 	for i, l := range m.Latency {
 		if l.Bytes < 1 || !(l.NsPerLoad > 0 && l.NsPerLoad <= maxNs) {
 			return fmt.Errorf("latency[%d]: %d bytes, %g ns a load", i, l.Bytes, l.NsPerLoad)
+		}
+	}
+	for i, p := range m.Primitives {
+		if !isName(string(p.ISA)) || !isName(p.Op) || !(p.Ns > 0 && p.Ns <= maxNs) {
+			return fmt.Errorf("primitives[%d]: %s %q takes %g ns", i, p.ISA, p.Op, p.Ns)
 		}
 	}
 	for i, l := range m.Plateaus {
