@@ -62,8 +62,8 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	return runAttention(args, o.Candidate)
 }
 
-// Backward computes the gradients of the inputs of Forward from those of its outputs, in chunks (delta_backward.go says how). A decay per key,
-// packed sequences, kept states and InverseGQA have no backward pass; HeadDecay, being fixed, has no gradient. It returns an
+// Backward computes the gradients of the inputs of Forward from those of its outputs, in chunks (delta_backward.go says how). Packed
+// sequences, kept states and InverseGQA have no backward pass; HeadDecay, being fixed, has no gradient. It returns an
 // *ArgumentError that names the argument if one is wrong, before anything is written.
 //
 // Errors are within ErrorBound of the largest number of the same gradient in its batch item and state head (that of the decay, which is a sum over all later tokens, of that sum
@@ -83,9 +83,6 @@ func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs
 	}.checkBackward(grads, gout, in)
 	if err != nil {
 		return err
-	}
-	if args.problem.Decay == tile.DecayKey {
-		return refuse("decay", "one a head: one per key has no backward pass", "shape %v", in.Decay.Shape)
 	}
 	return runAttention(args, o.Candidate)
 }

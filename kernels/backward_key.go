@@ -16,12 +16,17 @@ const largeFactor = 0x1p96
 
 // large says whether a chunk's operand has such a number. One that is not finite counts as such: the result is the same.
 func (a *backward) large(w *backwardWork, o operand, n, width int) bool {
+	return largeRows(a.prim, &w.pack, w.large, w.scrap, o, n, width)
+}
+
+// largeRows is large for n rows of some width, with a factor for each row and room for one row.
+func largeRows(prim *tile.Primitives, pack *tile.Pack, factor, scrap []float32, o operand, n, width int) bool {
 	rows := max(1, maxCallFlops/4/width)
 	for i := 0; i < n; i += rows {
 		// The products are of no use: all rows go to the same place.
-		w.pack = tile.Pack{Src: o.from(i), Dst: w.scrap, Row: w.large, LDS: o.ld, M: min(rows, n-i), N: width}
-		a.prim.Pack(&w.pack)
-		if w.pack.NonFinite {
+		*pack = tile.Pack{Src: o.from(i), Dst: scrap, Row: factor, LDS: o.ld, M: min(rows, n-i), N: width}
+		prim.Pack(pack)
+		if pack.NonFinite {
 			return true
 		}
 	}

@@ -22,7 +22,8 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // sum over later tokens, dg_t = dg_(t+1) + q_t . dq_t - v_t . dv_t, that begins with <S, R> after the last one: a factor on the state
 // before token t scales what all later tokens read of it, their values left out.
 //
-// A state head is one unit, whose chunks are walked forward and then back.
+// A state head is one unit, whose chunks are walked forward and then back. A decay per key is folded into the keys and queries of a run of tokens
+// (delta_backward_key.go), which is then a chunk without decay whose erase and write keys differ: dK falls into the gradients of both.
 type deltaBackward struct {
 	attentionArgs
 	prim           *tile.Primitives
@@ -41,15 +42,18 @@ type deltaBackwardWork struct {
 	z               []float32 // of all tokens
 	r               []float32 // gradient of the state
 	k, kb, kr       []float32 // of a chunk: keys, those times beta, both by turns in reverse
+	write           []float32 // keys that write; k where no decay is folded in, else k has the erase keys
 	u, du, x, y     []float32
 	q, out          []float32
 	gradQ, gradK    []float32
+	gradE           []float32 // of the erase keys; gradK where those are the keys
 	m, p            []float32 // triangles
 	g, c, d, dr, gr []float32 // decays, and those of the tokens in reverse
 	beta, ub        []float32
 	row, rowQ, rowK []float32
 	rowD            []float32
 	terms           []float64 // of the decay's gradient
+	key             deltaKeyWork
 	product         tile.Product
 	solve           tile.Solve
 	pack            tile.Pack
@@ -75,6 +79,10 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld), dr: aligned(n * a.ld), gr: aligned(n),
 			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
 		}
+		w.write, w.gradE = w.k, w.gradK
+		if p.Decay == tile.DecayKey {
+			w.write, w.gradE, w.key = aligned(n*s.Dk), aligned(n*s.Dk), newDeltaKeyWork(n, s)
+		}
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
 		}
@@ -93,7 +101,7 @@ func (a *deltaBackward) set(args attentionArgs) {
 func (a *deltaBackward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
 	for _, w := range a.work {
-		w.product, w.pack, w.exp = tile.Product{}, tile.Pack{}, tile.Exp{}
+		w.product, w.pack, w.exp, w.key.fold = tile.Product{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 	}
 }
 
@@ -149,11 +157,13 @@ func (a *deltaBackward) begin(w *deltaBackwardWork, u int) {
 
 // turn sets R to the present state's gradient.
 func (a *deltaBackward) turn(w *deltaBackwardWork, u int) {
+	clear(w.key.sum)
 	if a.gradState == nil {
 		clear(w.r)
 		return
 	}
 	copy(w.r, a.gradState[u*len(w.r):])
+	a.endKeys(w)
 }
 
 // rows of a state head's tokens from t on in an array of so many heads, and the distance of rows.
@@ -170,13 +180,13 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 		w.beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+h%a.betaHeads]
 	}
 	a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, h, n)
-	if a.problem.Decay != tile.DecayNone {
+	if a.scalarDecay() {
 		w.decay = tile.Decay{G: w.g, C: w.c, D: w.d, LDD: a.ld, N: n}
 		a.prim.Decay(&w.decay)
 	}
 	for i := range n {
 		d := float32(1)
-		if a.problem.Decay != tile.DecayNone {
+		if a.scalarDecay() {
 			d = w.d[(n-1)*a.ld+i]
 		}
 		w.rowD[i], w.ub[i] = d, d*w.beta[i]
@@ -184,7 +194,14 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 	}
 	key, ldk := a.rows(a.key, u, t, s.Hkv, h, s.Dk)
 	a.copyRows(w, w.k, s.Dk, key, ldk, nil, n, s.Dk)
-	a.copyRows(w, w.kb, s.Dk, key, ldk, w.beta, n, s.Dk)
+	if a.problem.Decay == tile.DecayKey {
+		a.foldKeys(w, n)
+	}
+	a.copyRows(w, w.kb, s.Dk, w.write, s.Dk, w.beta, n, s.Dk)
+}
+
+func (a *deltaBackward) scalarDecay() bool {
+	return a.problem.Decay == tile.DecayFixed || a.problem.Decay == tile.DecayHead
 }
 
 func (a *deltaBackward) copyRows(w *deltaBackwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
@@ -193,7 +210,7 @@ func (a *deltaBackward) copyRows(w *deltaBackwardWork, dst []float32, ldd int, s
 
 // mask is the chunk's decays, nil without.
 func (a *deltaBackward) mask(w *deltaBackwardWork) []float32 {
-	if a.problem.Decay == tile.DecayNone {
+	if !a.scalarDecay() {
 		return nil
 	}
 	return w.d
@@ -226,10 +243,28 @@ func (a *deltaBackward) one(w *deltaBackwardWork, run func(*tile.Product), p til
 
 // forwardStep finds Z for a chunk and the state after it.
 func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
+	n := min(a.chunk, a.problem.Shape.T-t)
+	state, after := a.state(w, t), a.state(w, t+n)
+	if a.problem.Decay == tile.DecayKey {
+		for _, r := range a.runs(w, u, t, n) {
+			w.key.from = r.lo
+			a.forwardRun(w, u, t+r.lo, r.hi-r.lo, state, after)
+			state = after
+		}
+		return
+	}
+	a.forwardRun(w, u, t, n, state, after)
+}
+
+// forwardRun is forwardStep for n tokens from token t.
+func (a *deltaBackward) forwardRun(w *deltaBackwardWork, u, t, n int, state, after []float32) {
 	s := a.problem.Shape
-	n := min(a.chunk, s.T-t)
 	a.gates(w, u, t, n)
-	state, after, z := a.state(w, t), a.state(w, t+n), w.z[t*s.Dv:]
+	if a.problem.Decay == tile.DecayKey {
+		a.scaleKeys(w, after, state)
+		state = after
+	}
+	z := w.z[t*s.Dv:]
 	value, ldv := a.rows(a.value, u, t, s.Hkv, u%s.Hkv, s.Dv)
 	a.copyRows(w, z, s.Dv, value, ldv, nil, n, s.Dv)
 	a.one(w, a.nt, tile.Product{A: w.k, B: w.kb, C: w.m, Mask: a.mask(w), LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
@@ -238,7 +273,7 @@ func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 	a.prim.Solve(&w.solve)
 	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.ub, n, s.Dv)
 	a.carry(w, after, state, n)
-	a.full(w, a.tn, tile.Product{A: w.k, B: w.u, C: after, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+	a.full(w, a.tn, tile.Product{A: w.write, B: w.u, C: after, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
 }
 
 // carry sets a state to the chunk's decay times another, which may be the same.
@@ -259,13 +294,34 @@ func (a *deltaBackward) carry(w *deltaBackwardWork, dst, src []float32, n int) {
 // reverseStep finds the gradients of a chunk, and takes R back to the state before it. Rows that lie a power of two apart share few sets of the
 // first level, so what a chunk reads and adds to lies side by side.
 func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
+	n := min(a.chunk, a.problem.Shape.T-t)
+	if a.problem.Decay == tile.DecayKey {
+		runs := a.runs(w, u, t, n)
+		states := a.runStates(w, u, t, runs)
+		for i := len(runs) - 1; i >= 0; i-- {
+			w.key.from = runs[i].lo
+			a.reverseRun(w, u, t+runs[i].lo, runs[i].hi-runs[i].lo, states(i))
+		}
+		return
+	}
+	a.reverseRun(w, u, t, n, a.state(w, t))
+}
+
+// reverseRun is reverseStep for n tokens from token t, with the state before them.
+func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []float32) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
-	n := min(a.chunk, s.T-t)
 	a.gates(w, u, t, n)
-	state, z, mask := a.state(w, t), w.z[t*s.Dv:], a.mask(w)
+	erase := float32(1) // gradE adds to the keys' gradient
+	if a.problem.Decay == tile.DecayKey {
+		a.scaleKeys(w, w.key.state, state)
+		state, erase = w.key.state, 0
+		a.copyRows(w, w.kb, s.Dk, w.k, s.Dk, w.beta, n, s.Dk)
+		clear(w.key.terms[:n*s.Dk])
+	}
+	z, mask := w.z[t*s.Dv:], a.mask(w)
 	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.beta, n, s.Dv)
 	a.full(w, a.nt, tile.Product{A: w.u, B: w.r, C: w.gradK, Row: w.rowD, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv}, false)
-	a.full(w, a.nn, tile.Product{A: w.k, B: w.r, C: w.du, Row: w.rowD, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk}, false)
+	a.full(w, a.nn, tile.Product{A: w.write, B: w.r, C: w.du, Row: w.rowD, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk}, false)
 	a.carry(w, w.r, w.r, n)
 	for head := h * a.group; head < (h+1)*a.group; head++ {
 		a.reverseQuery(w, u, t, n, head, state)
@@ -279,13 +335,19 @@ func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 		w.row[i] = -1
 	}
 	a.one(w, a.nt, tile.Product{A: w.y, B: w.u, C: w.p, Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true, Strict: 1})
-	a.one(w, a.nn, tile.Product{A: w.p, B: w.k, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	a.one(w, a.nn, tile.Product{A: w.p, B: w.write, C: w.gradE, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: erase, Lower: true})
 	a.full(w, a.tn, tile.Product{A: w.p, B: w.k, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1}, true)
-	a.full(w, a.nt, tile.Product{A: w.y, B: state, C: w.gradK, Row: w.rowK, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv, Beta: 1}, false)
+	a.full(w, a.nt, tile.Product{A: w.y, B: state, C: w.gradE, Row: w.rowK, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv, Beta: 1}, false)
+	if a.problem.Decay == tile.DecayKey {
+		a.unfoldKeys(w, u, t, n)
+	}
 	gradKey, ldk := a.rows(a.gradKey, u, t, s.Hkv, h, s.Dk)
 	a.copyRows(w, gradKey, ldk, w.gradK, s.Dk, nil, n, s.Dk)
 	a.copyRows(w, w.kb, s.Dk, w.k, s.Dk, w.rowK, n, s.Dk)
 	a.full(w, a.tn, tile.Product{A: w.kb, B: w.y, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+	if a.problem.Decay == tile.DecayKey {
+		a.scaleKeys(w, w.r, w.r)
+	}
 	a.sums(w, u, t, n)
 }
 
@@ -297,14 +359,20 @@ func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, head int, st
 	gradQuery, _ := a.rows(a.gradQuery, u, t, s.Hq, head, s.Dk)
 	a.copyRows(w, w.q, s.Dk, query, ldq, nil, n, s.Dk)
 	a.copyRows(w, w.out, s.Dv, out, ldo, nil, n, s.Dv)
+	if a.problem.Decay == tile.DecayKey {
+		multiply(w.q[:n*s.Dk], w.key.inverse)
+	}
 	for i := range n {
 		w.row[i] = a.scale
 	}
-	a.one(w, a.nt, tile.Product{A: w.q, B: w.k, C: w.p, Mask: mask, Row: w.row, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true})
+	a.one(w, a.nt, tile.Product{A: w.q, B: w.write, C: w.p, Mask: mask, Row: w.row, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true})
 	a.full(w, a.tn, tile.Product{A: w.p, B: w.out, C: w.du, LDA: a.ld, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: n, Beta: 1}, true)
 	a.one(w, a.nt, tile.Product{A: w.out, B: w.u, C: w.p, Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true})
 	a.full(w, a.nt, tile.Product{A: w.out, B: state, C: w.gradQ, Row: w.rowQ, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv}, false)
-	a.one(w, a.nn, tile.Product{A: w.p, B: w.k, C: w.gradQ, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	a.one(w, a.nn, tile.Product{A: w.p, B: w.write, C: w.gradQ, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	if a.problem.Decay == tile.DecayKey {
+		a.unfoldQueries(w, n)
+	}
 	a.copyRows(w, gradQuery, ldq, w.gradQ, s.Dk, nil, n, s.Dk)
 	a.full(w, a.tn, tile.Product{A: w.p, B: w.q, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1}, true)
 	a.copyRows(w, w.q, s.Dk, w.q, s.Dk, w.rowQ, n, s.Dk)
@@ -319,10 +387,10 @@ func (a *deltaBackward) solveReverse(w *deltaBackwardWork, n int) {
 			copy(dst[i*width:][:width], src[(n-1-i)*width:][:width])
 		}
 	}
-	flip(w.kr, w.k, s.Dk)
+	flip(w.kr, w.write, s.Dk)
 	flip(w.q, w.kb, s.Dk)
 	var mask []float32
-	if a.problem.Decay != tile.DecayNone {
+	if a.scalarDecay() {
 		w.gr[0] = 1
 		for i := 1; i < n; i++ {
 			w.gr[i] = w.g[n-i]
@@ -344,7 +412,7 @@ func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
 	for i := range n {
 		a.beta[u*s.T+t+i] = float32(dot(w.x[i*s.Dv:][:s.Dv], w.z[(t+i)*s.Dv:]))
 	}
-	if a.gradDecay == nil {
+	if a.gradDecay == nil || a.problem.Decay == tile.DecayKey {
 		return
 	}
 	for i := range n {
@@ -365,7 +433,7 @@ func (a *deltaBackward) end(w *deltaBackwardWork, u int) {
 	if a.gradPast != nil {
 		copy(a.gradPast[u*len(w.r):][:len(w.r)], w.r)
 	}
-	if a.gradDecay == nil || s.T == 0 {
+	if a.gradDecay == nil || s.T == 0 || a.problem.Decay == tile.DecayKey {
 		return
 	}
 	sum := 0.0
@@ -396,9 +464,15 @@ func (a *deltaBackward) walkSteps(units int, trip func()) {
 
 func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
-	return map[string][]float32{
+	buffers := map[string][]float32{
 		"states": w.states, "z": w.z, "r": w.r, "k": w.k, "k beta": w.kb, "k reverse": w.kr, "q": w.q, "u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "dq": w.gradQ, "dk": w.gradK,
 		"m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "d reverse": w.dr, "g reverse": w.gr, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
 		"row k": w.rowK, "row d": w.rowD, "row u": w.ub,
+		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
+		"ones": w.key.ones,
 	}
+	if a.problem.Decay == tile.DecayKey {
+		buffers["write keys"], buffers["de"] = w.write, w.gradE
+	}
+	return buffers
 }

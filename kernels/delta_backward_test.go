@@ -15,6 +15,7 @@ var deltaBackwardRules = []tile.Problem{
 	{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone},
 	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayFixed},
 	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead},
+	{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayKey},
 }
 
 func deltaBackwardProblem(rule, threads int, s tile.Shape) tile.Problem {
@@ -218,7 +219,8 @@ func TestDeltaBackwardRefuses(t *testing.T) {
 		"rule":            {"Rule", func(a *arguments) { a.op.Rule = "linear" }},
 		"no beta":         {"beta", func(a *arguments) { a.in.Beta, a.grads.Beta = Tensor{}, Tensor{} }},
 		"beta's gradient": {"grad_beta", func(a *arguments) { a.grads.Beta = NewTensor(1, 3, 1) }},
-		"decay per key":   {"decay", func(a *arguments) { a.in.Decay, a.grads.Decay = NewTensor(1, 3, 8), Tensor{} }},
+		"decay per key":   {"", func(a *arguments) { a.in.Decay, a.grads.Decay = NewTensor(1, 3, 8), NewTensor(1, 3, 8) }},
+		"its gradient":    {"grad_decay", func(a *arguments) { a.in.Decay = NewTensor(1, 3, 8) }},
 		"output":          {"grad_output", func(a *arguments) { a.gout.Output = NewTensor(1, 3, 4) }},
 		"overlap":         {"grad_beta", func(a *arguments) { a.grads.Beta = a.in.Beta }},
 		"packed":          {"Offsets", func(a *arguments) { a.in.Offsets = []int{0, 3} }},

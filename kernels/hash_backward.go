@@ -124,7 +124,7 @@ func newHashBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *ha
 		w := &hashBackwardWork{
 			hasher: newHasher(p, prim, m), dw: aligned(m), start: make([]int32, 1<<s.Tau+1), order: make([]int32, s.N),
 			weight: aligned(s.N), e: aligned(a.chunk * s.Tau),
-			hashed: hashed{code: make([]int32, m), weight: aligned(m), p: aligned(m), norm: aligned(m)},
+			hashed: hashed{p: aligned(m), norm: aligned(m)},
 		}
 		a.work = append(a.work, w)
 	}

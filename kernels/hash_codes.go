@@ -21,11 +21,12 @@ type hasher struct {
 	call    tile.Octets
 }
 
-// hashed are the codes of a block of tokens over a range of tables, token by token. P and Norm are those of whole codes.
+// hashed are the codes of a block of tokens over a range of tables, token by token. Code and weight are in the hasher's memory, until it hashes
+// again; p and norm, those of whole codes, are copied to where they are asked for.
 type hashed struct {
 	code    []int32
 	weight  []float32
-	p, norm []float32 // only where they are asked for
+	p, norm []float32
 }
 
 // newHasher has room for n codes at a time.
@@ -63,37 +64,35 @@ func (a *hasher) rows(to *hashed, input []float32, n, k0, k1 int) {
 		}
 		a.prim.Octets(&a.call)
 	}
-	if a.octets == 1 && a.tau == 8 {
-		copy(to.code[:n*k], a.bits)
-		a.weigh(to, a.p[:n*k], a.norm[:n*k])
-		return
+	if a.octets > 1 || a.tau != 8 {
+		a.join(n * k)
 	}
+	p := a.p[:n*k]
+	if to.p != nil {
+		copy(to.p, p)
+		copy(to.norm, a.norm[:n*k])
+	}
+	if a.released {
+		norm := a.norm[:len(p)]
+		for i := range p {
+			p[i] *= norm[i]
+		}
+	}
+	to.code, to.weight = a.bits[:n*k], p
+}
+
+// join makes n codes of their octets.
+func (a *hasher) join(n int) {
 	missing := float32(math.Ldexp(1, 8*a.octets-a.tau))
 	mask := int32(1)<<a.tau - 1
-	for i := range n * k {
+	for i := range n {
 		code, p, norm := int32(0), missing, float32(0)
 		for o := range a.octets {
 			code = code<<8 | a.bits[i*a.octets+o]
 			p *= a.p[i*a.octets+o]
 			norm += a.norm[i*a.octets+o]
 		}
-		to.code[i], a.p[i], a.norm[i] = code&mask, p, norm
-	}
-	a.weigh(to, a.p[:n*k], a.norm[:n*k])
-}
-
-func (a *hasher) weigh(to *hashed, p, norm []float32) {
-	weight := to.weight[:len(p)]
-	if a.released {
-		for i := range weight {
-			weight[i] = p[i] * norm[i]
-		}
-	} else {
-		copy(weight, p)
-	}
-	if to.p != nil {
-		copy(to.p, p)
-		copy(to.norm, norm)
+		a.bits[i], a.p[i], a.norm[i] = code&mask, p, norm
 	}
 }
 

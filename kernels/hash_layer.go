@@ -279,8 +279,7 @@ var otherForms sync.Map
 // codesOf hashes n tokens from token t, or copies what is known already.
 func (a *hashArgs) codesOf(h *hasher, to *hashed, t, n, k int) {
 	if a.given != nil {
-		copy(to.code, a.given.code[t*k:(t+n)*k])
-		copy(to.weight, a.given.weight[t*k:(t+n)*k])
+		to.code, to.weight = a.given.code[t*k:(t+n)*k], a.given.weight[t*k:(t+n)*k]
 		return
 	}
 	h.rows(to, a.input[t*a.problem.Shape.D:], n, 0, k)

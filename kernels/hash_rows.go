@@ -22,7 +22,8 @@ type hashWork struct {
 	hasher  *hasher
 	hashed  hashed
 	rows    []int32   // of the tables
-	weights []float32 // hashed.weight, or with the rows' scales
+	weights []float32 // of these: hashed.weight, or scaled
+	scaled  []float32 // with the scales of int8 rows
 	gather  tile.Gather
 	half    tile.GatherHalf
 	bytes   tile.GatherBytes
@@ -51,10 +52,9 @@ func newHashRows(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashRo
 	}
 	for range a.workers {
 		m := a.block * a.k
-		w := &hashWork{hasher: newHasher(p, prim, m), hashed: hashed{code: make([]int32, m), weight: aligned(m)}, rows: make([]int32, m)}
-		w.weights = w.hashed.weight
+		w := &hashWork{hasher: newHasher(p, prim, m), rows: make([]int32, m)}
 		if p.DType == tile.Int8 {
-			w.weights = aligned(m)
+			w.scaled = aligned(m)
 		}
 		a.work = append(a.work, w)
 	}
@@ -95,6 +95,10 @@ func (a *hashRows) hash(w *hashWork, t, n int, publish bool) {
 	}
 	if publish && a.weights != nil {
 		copy(a.weights[t*a.k:], w.hashed.weight[:n*a.k])
+	}
+	w.weights = w.hashed.weight
+	if w.scaled != nil {
+		w.weights = w.scaled
 	}
 	tau, code := a.problem.Shape.Tau, w.hashed.code
 	for i := range n {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -16,6 +17,8 @@ type hashSlab struct {
 	bits    int // of integer weights
 	k       int
 	tables  int // of a slab
+	held    int // of all slabs, with what fills the last one up
+	shift   int // of a code to the place of its row, in bytes
 	tokens  int // of a pass
 	fetch   bool
 	width   int // of a panel
@@ -28,13 +31,14 @@ type hashSlab struct {
 	offset []uint32
 	weight []float32
 	quant  []uint32
-	scale  []float32 // block of tokens, slab, token
+	scale  []float32 // of each token's integer weights
 }
 
 type slabWork struct {
 	hasher *hasher
 	hashed hashed
 	scaled []float32
+	first  []uint32 // where the tables of a slab begin in it, in bytes
 	y      []float32
 	init   []float32
 	slab   tile.Slab
@@ -66,19 +70,23 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 	a.panels = (s.H + a.width - 1) / a.width
 	threads := worthwhile(p.Threads, 4*float64(s.N)*float64(a.k)*float64(s.H)/minWorkerBytes)
 	a.workers = max(1, min(threads, a.panels))
-	groups := (a.k + a.tables - 1) / a.tables
-	n := s.N * groups * a.tables
+	a.held = roundUp(a.k, a.tables)
+	a.shift = bits.TrailingZeros(uint(a.width * elementSize(p.DType)))
+	n := s.N * a.held
 	a.offset = alignedElements[uint32](n)
 	if a.bits > 0 {
-		a.quant, a.scale = alignedElements[uint32](n/2), aligned(s.N*groups)
+		a.quant, a.scale = alignedElements[uint32](n/2), aligned(s.N)
 	} else {
 		a.weight = aligned(n)
 	}
 	block := min(hashBlock, max(1, s.N))
 	for range a.workers {
 		m := block * a.k
-		a.work = append(a.work, &slabWork{hasher: newHasher(p, prim, m), hashed: hashed{code: make([]int32, m), weight: aligned(m)},
-			scaled: aligned(a.k), y: aligned(a.tokens * a.width), init: aligned(a.width)})
+		a.work = append(a.work, &slabWork{hasher: newHasher(p, prim, m), scaled: aligned(a.k), y: aligned(a.tokens * a.width), init: aligned(a.width)})
+		for c := range a.tables {
+			w := a.work[len(a.work)-1]
+			w.first = append(w.first, uint32(c)<<s.Tau<<a.shift)
+		}
 	}
 	a.hashing = hashSlabFirst{a}
 	return a
@@ -108,71 +116,101 @@ func (a *hashSlab) hash(w *slabWork, t, n int) {
 		copy(a.weights[t*a.k:], w.hashed.weight[:n*a.k])
 	}
 	s := a.problem.Shape
-	rowBytes := uint32(a.width * elementSize(a.problem.DType))
-	groups := (a.k + a.tables - 1) / a.tables
 	for i := range n {
 		block := (t + i) / a.tokens * a.tokens
 		tokens := min(a.tokens, s.N-block)
 		code, weight := w.hashed.code[i*a.k:][:a.k], w.hashed.weight[i*a.k:][:a.k]
 		if scales := a.prepared.scales; scales != nil {
-			for k, x := range weight {
-				w.scaled[k] = x * scales[k<<s.Tau+int(code[k])]
+			scaled := w.scaled[:len(code)]
+			for k, x := range weight[:len(code)] {
+				scaled[k] = x * scales[k<<s.Tau+int(code[k])]
 			}
-			weight = w.scaled
+			weight = scaled
 		}
-		for g := range groups {
-			k0 := g * a.tables
+		by := float32(0)
+		if a.bits > 0 {
+			a.scale[t+i], by = weightScale(weight, a.bits)
+		}
+		for k0 := 0; k0 < a.k; k0 += a.tables {
 			tables := min(a.tables, a.k-k0)
 			held := tables // with what fills the last slab up
 			if a.bits > 0 {
 				held = roundUp(tables, 4)
 			}
 			// Slabs before this one hold a.tables each.
-			at := block*groups*a.tables + tokens*k0 + (t+i-block)*held
-			offset := a.offset[at:][:held]
-			for c := range tables {
-				offset[c] = (uint32(c)<<s.Tau + uint32(code[k0+c])) * rowBytes
+			at := block*a.held + tokens*k0 + (t+i-block)*held
+			offset := a.offset[at:][:tables]
+			first := w.first[:len(offset)]
+			for c, x := range code[k0:][:len(offset)] {
+				offset[c] = first[c] + uint32(x)<<a.shift
 			}
 			if a.bits == 0 {
-				copy(a.weight[at:][:tables], weight[k0:])
+				to := a.weight[at:][:tables]
+				for c, x := range weight[k0:][:len(to)] {
+					to[c] = x
+				}
 				continue
 			}
-			clear(offset[tables:])
-			a.scale[block*groups+g*tokens+t+i-block] = quantizeWeights(a.quant[at/2:][:held/2], weight[k0:k0+tables], a.bits)
+			clear(a.offset[at+tables : at+held])
+			quantizeWeights(a.quant[at/2:][:held/2], weight[k0:k0+tables], by, a.bits)
 		}
 	}
 }
 
-// quantizeWeights rounds weights to integers of so many bits, as tile.Slab takes them, and returns their scale. Weights that are not
+// weightScale gives the scale of a token's weights as integers of so many bits, and what to multiply them by. Weights that are not
 // finite give a scale that is not.
-func quantizeWeights(to []uint32, weight []float32, bits int) float32 {
+func weightScale(weight []float32, bits int) (scale, by float32) {
 	largest := float32(0)
 	for _, w := range weight {
-		if w > largest || w != w {
+		if w > largest {
 			largest = w
+		} else if w != w {
+			return w, 0
 		}
 	}
-	clear(to)
 	most := float32(int(1)<<bits - 1)
-	if !(largest > 0) {
-		return largest
-	}
 	if math.IsInf(float64(largest), 1) { // whose row's elements all else is nothing to
+		return largest, 0
+	}
+	by = most / largest
+	if !(largest > 0) || math.IsInf(float64(by), 1) { // weights next to nothing
+		return 0, 0
+	}
+	return largest / most, by
+}
+
+// quantizeWeights rounds weights to integers of so many bits, in the places that tile.Slab takes them from. The largest comes out as no
+// more than all bits set: by is off by one rounding at most.
+func quantizeWeights(to []uint32, weight []float32, by float32, bits int) {
+	most := float32(int(1)<<bits - 1)
+	if by == 0 { // Inf alone counts
+		clear(to)
 		for c, w := range weight {
-			if w == largest {
+			if math.IsInf(float64(w), 1) {
 				setWeight(to, c, int(most), bits)
 			}
 		}
-		return largest
+		return
 	}
-	by := most / largest
-	if math.IsInf(float64(by), 1) { // weights next to nothing
-		return 0
+	whole := len(weight) &^ 3
+	for c := 0; c < whole; c += 4 {
+		w := weight[c:][:4:4]
+		q0, q1 := uint32(w[0]*by+0.5), uint32(w[1]*by+0.5)
+		q2, q3 := uint32(w[2]*by+0.5), uint32(w[3]*by+0.5)
+		pair := to[c/2:][:2:2]
+		if bits == 16 {
+			pair[0] = q0>>8 | q1&0xff00 | q2>>8<<16 | q3>>8<<24
+			pair[1] = q0&0xff | q1&0xff<<8 | q2&0xff<<16 | q3<<24
+		} else {
+			pair[0], pair[1] = q0|q1<<8|q2<<16|q3<<24, 0
+		}
 	}
-	for c, w := range weight {
-		setWeight(to, c, int(min(w*by, most)+0.5), bits)
+	if whole < len(weight) {
+		clear(to[whole/2:])
+		for c := whole; c < len(weight); c++ {
+			setWeight(to, c, int(weight[c]*by+0.5), bits)
+		}
 	}
-	return largest / most
 }
 
 // setWeight puts the integer weight of table c in its place among zeros.
@@ -218,11 +256,11 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 		if a.bits > 0 {
 			tables = roundUp(tables, 4)
 		}
-		at := t*groups*a.tables + n*k0
+		at := t*a.held + n*k0
 		p := &w.slab
 		*p = tile.Slab{Offset: a.offset[at:][:n*tables], Y: w.y, T: n, G: tables}
 		if a.bits > 0 {
-			p.Quant, p.Scale = a.quant[at/2:][:n*tables/2], a.scale[t*groups+g*n:][:n]
+			p.Quant, p.Scale = a.quant[at/2:][:n*tables/2], a.scale[t:][:n]
 		} else {
 			p.Weight = a.weight[at:][:n*tables]
 		}

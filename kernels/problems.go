@@ -36,11 +36,8 @@ func CheckProblem(p tile.Problem) error {
 	if err := checkPrecision(p); err != nil {
 		return bad("%v", err)
 	}
-	switch {
-	case p.Dir != tile.Forward && p.Dir != tile.Backward:
+	if p.Dir != tile.Forward && p.Dir != tile.Backward {
 		return bad("direction %q must be %s or %s", p.Dir, tile.Forward, tile.Backward)
-	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && p.Decay == tile.DecayKey:
-		return bad("direction %q is not supported with decay %q", p.Dir, p.Decay)
 	}
 	if p.Threads < 1 || p.Threads > 1<<12 {
 		return bad("threads %d must be from 1 to 4096", p.Threads)

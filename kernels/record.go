@@ -119,7 +119,7 @@ func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program
 	in.prepared.rows.buffers(r)
 	r.Buffer("output", in.output, sim.Output)
 	w := a.work[0]
-	r.Buffer("weights", w.weights, sim.Scratch)
+	r.Buffer("weights", w.scaled, sim.Scratch)
 	w.hasher.buffers(r.Buffer)
 	r.Indices("rows", w.rows, sim.Scratch)
 	t1, j1 := short.Shape.N, full.H

@@ -108,7 +108,7 @@ func newSelection(path string) (*selection, error) {
 	empty := map[tile.Problem]*resolved{}
 	s.resolved.Store(&empty)
 	if path != "" {
-		if err := s.add(SourceEnvironment, path, profile.Read); err != nil {
+		if err := s.add(SourceEnvironment, path, profile.ReadForUse); err != nil {
 			return nil, err
 		}
 	} else {
@@ -118,7 +118,7 @@ func newSelection(path string) (*selection, error) {
 			return s, nil
 		}
 		if env != "" {
-			if err := s.add(SourceEnvironment, env, profile.Read); err != nil {
+			if err := s.add(SourceEnvironment, env, profile.ReadForUse); err != nil {
 				s.note("%s", err)
 			}
 		}
@@ -144,7 +144,7 @@ func (s *selection) addUser() {
 	if err != nil {
 		return // no config directory: no user profile
 	}
-	if err := s.add(SourceUser, path, profile.Read); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.add(SourceUser, path, profile.ReadForUse); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.note("%s", err)
 	}
 }
@@ -156,7 +156,7 @@ func (s *selection) addEmbedded() {
 		if err != nil {
 			return nil, err
 		}
-		return profile.Parse(data)
+		return profile.ParseForUse(data)
 	}
 	own := "profiles/" + s.machine.Fingerprint + ".json"
 	if err := s.add(SourceEmbedded, own, read); err != nil && !errors.Is(err, fs.ErrNotExist) {

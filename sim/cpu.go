@@ -107,6 +107,10 @@ func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads i
 		dram.PeakBps = c.peak
 	}
 	d.Levels = append(d.Levels, dram)
+	for _, l := range measured.Latency {
+		d.Latencies = append(d.Latencies, LatencyAt{int64(l.Bytes), l.NsPerLoad})
+	}
+	d.Primitives = ratios(d, measured.Primitives, isa)
 	return d, d.Check()
 }
 

@@ -16,8 +16,13 @@ const (
 	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	overlapShare    = 0.15 // of the other resources' time that the binding one does not hide
+	overlapShare    = 0.8  // of the other resources' time that the binding one does not hide
 	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
+
+	// Of what is read and written beyond the private caches.
+	farShare    = 0.7 // of its time that is not hidden
+	readsAhead  = 10  // lines that a sweep of the state waits for together
+	storesAhead = 5   // rows of outputs that it does
 )
 
 // core counts clocks of one core.
@@ -162,7 +167,7 @@ func simulateCPU(d *Device, p *Program) (*Result, error) {
 			loop := &l.Nest[j]
 			for k := range loop.Ops {
 				op := &loop.Ops[k]
-				clocks += loop.Trips * c.clocks(op)
+				clocks += loop.Trips * c.clocks(op) * d.ratio(op)
 				calls += loop.Trips
 				t.levels[0].read += loop.Trips * float64(op.LoadBytes)
 				t.levels[0].written += loop.Trips * float64(op.StoreBytes)
@@ -176,7 +181,7 @@ func simulateCPU(d *Device, p *Program) (*Result, error) {
 			var ns float64
 			if j == len(d.Levels)-1 {
 				table := workers * t.tableRead
-				ns = levelNs(level, read-table, written) + table/d.gatherBps(p)*1e9
+				ns = levelNs(level, read-table, written)*d.runCost(t.run) + table/d.gatherBps(p.tableRowBytes())*1e9
 			} else {
 				ns = levelNs(level, read, written)
 			}
@@ -185,20 +190,32 @@ func simulateCPU(d *Device, p *Program) (*Result, error) {
 			}
 			parts[level.Name] = ns
 		}
-		var most, sum float64
+		wait := 0.0
+		for j, w := range t.waits {
+			if j > 0 {
+				wait += rounds * d.latency(j, workers*t.footprint) * (w.lines/readsAhead + w.rows/storesAhead)
+			}
+		}
+		if wait > 0 {
+			parts[PartLatency] = wait
+		}
+		var most, far, rest float64
 		for name, ns := range parts {
 			res.Parts[name] += ns
 			most = max(most, ns)
-			sum += ns
 		}
-		// What loads and stores cost in the core is in its clocks already.
-		first := parts[d.Levels[0].Name]
-		rest := sum - most - first
-		if most == first {
-			rest = sum - most
+		for j, level := range d.Levels {
+			switch {
+			case j == 0: // what loads and stores cost in the core is in its clocks already
+			case level.PerUnit:
+				rest += overlapShare * parts[level.Name]
+			default:
+				far += farShare * parts[level.Name]
+			}
 		}
+		busy := max(parts[PartCompute], parts[d.Levels[0].Name]) + rest + far + wait
 		res.Parts[PartCalls] += rounds * calls * callNs
-		res.TimeNs += most + overlapShare*rest + rounds*calls*callNs
+		res.TimeNs += max(most, busy) + rounds*calls*callNs
 		if l.Blocks > 1 {
 			res.Parts[PartDispatch] += dispatchNs
 			res.TimeNs += dispatchNs
@@ -226,12 +243,11 @@ func levelNs(l Level, read, written float64) float64 {
 }
 
 // gatherBps is the rate of reading table rows from the last level, by their length.
-func (d *Device) gatherBps(p *Program) float64 {
+func (d *Device) gatherBps(row int64) float64 {
 	last := d.Levels[len(d.Levels)-1]
 	if len(d.Gathers) == 0 {
 		return last.ReadBps
 	}
-	row := p.tableRowBytes()
 	best := d.Gathers[0].Bps
 	for i, g := range d.Gathers {
 		if int64(g.RowBytes) > row {
@@ -245,6 +261,29 @@ func (d *Device) gatherBps(p *Program) float64 {
 		best = g.Bps
 	}
 	return min(best, last.PeakBps)
+}
+
+// latency is that of a level for a program that touches so many bytes: of the last level, what loads over as many bytes take, since
+// part of them may be found nearer.
+func (d *Device) latency(level int, footprint float64) float64 {
+	ns := d.Levels[level].LatencyNs
+	if level < len(d.Levels)-1 {
+		return ns
+	}
+	for _, l := range d.Latencies {
+		if float64(l.Bytes) >= footprint {
+			return min(ns, l.Ns)
+		}
+	}
+	return ns
+}
+
+// runCost is how much longer reading runs of some bytes takes than reading all in a row, as rows of that length do.
+func (d *Device) runCost(run float64) float64 {
+	if len(d.Gathers) == 0 || run <= 0 {
+		return 1
+	}
+	return max(1, d.gatherBps(math.MaxInt64)/d.gatherBps(int64(run)))
 }
 
 // tableRowBytes is the length of the first table row that the program reads.

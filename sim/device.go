@@ -31,6 +31,12 @@ type GatherRate struct {
 	Bps      float64 `json:"bps"`
 }
 
+// LatencyAt is the time of a load at random places of so many bytes.
+type LatencyAt struct {
+	Bytes int64   `json:"bytes"`
+	Ns    float64 `json:"ns"`
+}
+
 // Device is a list of memory levels, nearest first, over compute units with a
 // rate per path.
 type Device struct {
@@ -41,8 +47,11 @@ type Device struct {
 	Rates  map[string]float64 `json:"rates"` // FLOP/s of the whole device by path: "fma.float32", "dot.bfloat16"
 	Peaks  map[string]float64 `json:"peaks"` // the most ever seen, for lower bounds
 
-	ISA     tile.ISA     `json:"isa,omitempty"`
-	Gathers []GatherRate `json:"gathers,omitempty"` // ascending rows
+	ISA       tile.ISA     `json:"isa,omitempty"`
+	Gathers   []GatherRate `json:"gathers,omitempty"`   // ascending rows
+	Latencies []LatencyAt  `json:"latencies,omitempty"` // of loads that wait for each other, ascending bytes
+	// Primitives are measured beside modelled; those that are not here are taken as modelled.
+	Primitives []PrimitiveRatio `json:"primitives,omitempty"`
 
 	Source string            `json:"source,omitempty"`
 	Notes  map[string]string `json:"notes,omitempty"` // by field: what is doubtful or derived, and how

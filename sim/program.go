@@ -66,6 +66,7 @@ type Op struct {
 	Flops      int64   `json:"flops,omitempty"`      // executed: two for each multiply-add of a real row and column, with the waste beside a diagonal
 	Elements   int64   `json:"elements,omitempty"`
 	Exps       int64   `json:"exps,omitempty"`
+	Ahead      int     `json:"ahead,omitempty"`      // lines prefetched for later steps
 	LoadBytes  int64   `json:"load_bytes,omitempty"` // between registers and the first level
 	StoreBytes int64   `json:"store_bytes,omitempty"`
 	Touches    []Touch `json:"touches,omitempty"`
@@ -90,7 +91,7 @@ type Touch struct {
 	RowBytes int64 `json:"row_bytes"`
 	Stride   int64 `json:"stride"`
 	Mode     Mode  `json:"mode"`
-	// Again is how many more passes this one stands for, each of which finds the block where this one did (CPU).
+	// Again is how many more passes this one stands for, each of which finds the block where this one did.
 	Again int `json:"again,omitempty"`
 }
 

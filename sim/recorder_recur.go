@@ -3,8 +3,8 @@ package sim
 import "github.com/rooftune/rooftune/kernels/tile"
 
 // recur records the order in which the kernels go: column panels outermost, in each the tokens block by block, a block sweeping
-// the panel's rows once. The tokens of a block with a decay inside go one at a time. A prefetch
-// is not recorded: it moves a read, but adds none.
+// the panel's rows once. The tokens of a block with a decay inside go one at a time. Of a prefetch the number of lines is recorded, not
+// a touch: it moves a read, but adds none.
 func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 	tokens, nr := kernel.Block(p.Heads), kernel.NR
 	op := Op{Name: "recur", MR: tokens, NR: nr, M: p.T, N: p.N, K: p.Dk, Group: p.Heads, Accumulate: p.Accumulate}
@@ -46,6 +46,7 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 			i += n
 		}
 	}
+	op.Ahead = prefetched(p)
 	r.rowFactors(&op, p)
 	op.Singles = recurSingles(tokens, p)
 	r.done(op)
@@ -98,6 +99,7 @@ func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 			}
 		}
 	}
+	op.Ahead = prefetched(&p.Recur)
 	r.rowFactors(&op, &p.Recur)
 	if p.Beta != nil {
 		r.touch(&op, "Beta", p.Beta, block{0, 0, 1, p.T, p.T}, Read)
@@ -122,6 +124,14 @@ func (r *Recorder) couple(p *tile.Delta) {
 	r.touch(&op, "C", p.C, block{0, 0, blocks, record, record}, Write)
 	p.NonFinite = false
 	r.done(op)
+}
+
+// prefetched counts the lines that a recurrence prefetches.
+func prefetched(p *tile.Recur) (lines int) {
+	for _, f := range p.Prefetch {
+		lines += p.T * f.Lines
+	}
+	return lines
 }
 
 // rowFactors records the factors of the tokens.

@@ -28,6 +28,7 @@ const (
 	PartCompute  = "compute"  // CPU: multiply-adds and element-wise work in the core
 	PartCalls    = "calls"    // CPU: entering primitives
 	PartDispatch = "dispatch" // CPU: handing work to workers
+	PartLatency  = "latency"  // waiting for what is far and was not asked for ahead
 )
 
 // Simulate predicts a program's traffic and time on a device.

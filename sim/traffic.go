@@ -15,6 +15,15 @@ type traffic struct {
 	levels    []levelTraffic // per level of the device
 	tableRead float64        // bytes of the last level's reads that are table rows
 	needed    neededBytes    // distinct bytes touched
+	run       float64        // bytes that lie side by side of what is read from beyond the private caches in a trip
+	waits     []waits        // per level of the device
+	footprint float64        // bytes that a call touches
+}
+
+// waits counts what a sweep of the state waits for, by the level where it is: nothing of it is read or stored ahead of the sweep.
+type waits struct {
+	lines float64 // read
+	rows  float64 // rows of plainly stored blocks, whose lines the store buffer waits for
 }
 
 // pageGrains is how many grains of a buffer are numbered at a time, so that a large table that is touched here and there
@@ -123,6 +132,7 @@ func (r *replay) reset(p *Program, l *Launch, line int64, capacities []int64) {
 
 type lineHistory struct {
 	first, last int32 // trips of the first and the last touch
+	far         int32 // the last trip that found it beyond the private caches, plus 1
 	table       bool
 }
 
@@ -134,6 +144,9 @@ type tripTraffic struct {
 	needed neededBytes // the same in lines, by use
 	rows   float64     // first touches of tables
 	stream float64     // lines written past the caches
+	waits  []waits     // by the level where lines were found, first touches in the last
+	far    float64     // lines of inputs found beyond the private caches
+	ends   float64     // of these without the next one
 }
 
 type writeBack struct {
@@ -143,7 +156,11 @@ type writeBack struct {
 }
 
 func (r *replay) trip(n int, ops []Op) {
-	t := tripTraffic{found: make([]float64, r.memory+1)}
+	t := tripTraffic{found: make([]float64, r.memory+1), waits: make([]waits, r.memory+1)}
+	ahead := false
+	for i := range ops {
+		ahead = ahead || ops[i].Ahead > 0
+	}
 	evicted := func(id int32, level int) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
@@ -162,12 +179,26 @@ func (r *replay) trip(n int, ops []Op) {
 			shift := bits.TrailingZeros64(uint64(r.grains[touch.Buffer]))
 			lines := float64(r.grains[touch.Buffer] / r.line)
 			times := float64(1 + touch.Again)
+			kind := r.buffers[touch.Buffer].Kind
+			sweep := (ops[i].Name == "recur" || ops[i].Name == "delta") && (kind == Output || kind == Input && !ahead)
 			for row := range int64(touch.Rows) {
+				deepest := 0 // where the row's lines were
 				start := touch.Offset + row*touch.Stride
 				for at, last := start>>shift, (start+touch.RowBytes-1)>>shift; at <= last; at++ {
 					id := r.number(touch.Buffer, at)
 					h := &r.history[id]
 					found := r.stack.touch(id, write, evicted)
+					if found > 1 || found == unseen {
+						at := found
+						if found == unseen {
+							at = r.memory
+						}
+						deepest = max(deepest, at)
+						h.far = int32(n) + 1
+						if sweep && kind == Input {
+							t.waits[at].lines += lines
+						}
+					}
 					switch {
 					case found != unseen:
 						t.found[found] += lines * times
@@ -176,10 +207,10 @@ func (r *replay) trip(n int, ops []Op) {
 						}
 					case table:
 						r.rowBytes = max(r.rowBytes, touch.RowBytes)
-						*h = lineHistory{first: int32(n), table: true}
+						*h = lineHistory{first: int32(n), far: h.far, table: true}
 						t.rows += lines
 					default:
-						*h = lineHistory{first: int32(n)}
+						*h = lineHistory{first: int32(n), far: h.far}
 						t.fresh += lines
 						switch r.buffers[touch.Buffer].Kind {
 						case Input:
@@ -191,6 +222,29 @@ func (r *replay) trip(n int, ops []Op) {
 						}
 					}
 					h.last = int32(n)
+				}
+				if sweep && kind == Output && deepest > 1 {
+					t.waits[deepest].rows++
+				}
+			}
+		}
+	}
+	for b := range r.buffers {
+		if r.buffers[b].Kind != Input {
+			continue
+		}
+		for _, page := range r.pages[b] {
+			if page == 0 {
+				continue
+			}
+			grains := r.history[page-1 : page-1+pageGrains]
+			for g := range grains {
+				if grains[g].far == int32(n)+1 {
+					lines := float64(r.grains[b] / r.line)
+					t.far += lines
+					if g+1 < pageGrains && grains[g+1].far != int32(n)+1 {
+						t.ends++
+					}
 				}
 			}
 		}
@@ -204,6 +258,7 @@ func (r *replay) number(buffer int, grain int64) int32 {
 	if *page == 0 {
 		*page = r.stack.add(pageGrains, int32(r.grains[buffer]/r.line)) + 1
 		r.history = slices.Grow(r.history, pageGrains)[:len(r.history)+pageGrains]
+		clear(r.history[len(r.history)-pageGrains:])
 	}
 	return *page - 1 + int32(grain%pageGrains)
 }
@@ -242,13 +297,24 @@ func (r *replay) total(l *Launch, buffers []Buffer, capacities []int64, cold boo
 		lines := math.Ceil(float64(r.rowBytes) / line)
 		out.needed.shared = max(0, rows*distinct-6*math.Sqrt(rows*distinct/lines)*lines) * line
 	}
+	out.footprint = footprint * line
 	home := r.memory // the level that holds all that a call touches
 	for !cold && home > 0 && float64(capacities[home-1]) >= footprint {
 		home--
 	}
 
+	out.waits = make([]waits, r.memory+1)
+	var far, ends float64
 	for i, t := range r.trips {
 		n := l.Nest[i].Trips
+		far, ends = far+n*t.far, ends+n*t.ends
+		for level, w := range t.waits {
+			if level == r.memory {
+				level = max(home, 1)
+			}
+			out.waits[level].lines += n * w.lines
+			out.waits[level].rows += n * w.rows
+		}
 		for level, lines := range t.found {
 			read(level, n*lines)
 		}
@@ -269,6 +335,8 @@ func (r *replay) total(l *Launch, buffers []Buffer, capacities []int64, cold boo
 			}
 		}
 	}
+
+	out.run = far * line / max(1, ends)
 
 	weight := func(h lineHistory, trip int32) float64 {
 		if r.steady < 0 {

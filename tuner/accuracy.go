@@ -84,6 +84,13 @@ func MeasureAccuracy(ctx context.Context, m *machine.Machine, o AccuracyOptions)
 			return nil, err
 		}
 	}
+	if len(o.Measured.Primitives) == 0 {
+		with := *o.Measured
+		if err := MeasurePrimitives(&with, o.ISAs); err != nil {
+			return nil, err
+		}
+		o.Measured = &with
+	}
 	l := newLibrary(m, o.Measured)
 	a := &Accuracy{}
 	for _, p := range o.Problems {
@@ -154,7 +161,7 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 			return nil, err
 		}
 		defer call.Close()
-		calls = append(calls, batched{call, 0})
+		calls = append(calls, batched{Call: call})
 		g.Rows = append(g.Rows, CheckResult{Problem: p, ISA: isa, Config: cfg, RoofNs: roof.Ns, BoundBy: s.BoundBy, SimulatedNs: s.Ns, LowerBoundNs: s.LowerNs})
 	}
 	if err := g.measure(ctx, &meter, calls, o); err != nil {
@@ -166,14 +173,14 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 
 // measure times the candidates, the first of which is the reference.
 func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched, o AccuracyOptions) error {
-	restore := meter.clock.Quiet()
+	restore := meter.clock.Quiet(g.Problem.Threads)
 	defer restore()
-	runs, _, err := meter.calibrate(calls[0].Call)
+	runs, ns, err := meter.calibrate(calls[0].Call)
 	if err != nil {
 		return err
 	}
 	for i := range calls {
-		calls[i].runs = runs
+		calls[i].runs, calls[i].ns = runs, ns
 		if i > 0 { // its scratch is touched before it counts
 			if err := calls[i].Run(); err != nil {
 				return err

@@ -77,6 +77,7 @@ func TestCheck(t *testing.T) {
 
 // The real library goes the whole way on tiny problems.
 func TestLibrary(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	m, err := machine.Detect()
 	if err != nil {
 		t.Skip(err)

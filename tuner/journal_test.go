@@ -60,7 +60,7 @@ func TestResumeAtEveryByte(t *testing.T) {
 		}
 	}
 	most := 0
-	for cut := 0; cut <= len(full); cut += max(1, len(full)/60) {
+	for cut := 0; cut <= len(full); cut += max(1, len(full)/30) {
 		dir := t.TempDir()
 		o.Dir = dir
 		if err := os.WriteFile(filepath.Join(dir, journalFile), full[:cut], 0o644); err != nil {

@@ -53,6 +53,14 @@ func Run(ctx context.Context, m *machine.Machine, measured *machine.Measured, o 
 	if len(o.Worker) == 0 {
 		return nil, errors.New("no worker: candidates are verified in a child process")
 	}
+	if o.Held == nil && o.Dir != "" {
+		held, err := Lock(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer held.Release()
+		o.Held = held
+	}
 	l := newLibrary(m, measured)
 	l.child = newWorker(o.Worker)
 	defer l.child.close()

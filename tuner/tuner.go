@@ -46,6 +46,7 @@ type Options struct {
 	Seed     uint64         // of inputs and of the random strategy
 	Dir      string         // holds journal, profile (<fingerprint>.json) and report
 	Worker   []string       // command line of a process that calls Serve: see Worker
+	Held     *Held          // locks that the caller holds; nil means that the run takes its own
 	Progress func(Event)    // may be nil
 }
 
@@ -73,11 +74,14 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 	if _, err := newStrategy(o.Strategy, 0, nil, 0); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(o.Dir)
-	if err != nil {
-		return nil, err
+	if o.Held == nil {
+		held, err := lockFolder(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer held.Release()
 	}
-	defer unlock()
+	var err error
 
 	t := &tuning{
 		subject: subject, clock: c, meter: meter{clock: c}, o: o, deadline: started.Add(o.Budget),

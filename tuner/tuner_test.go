@@ -315,16 +315,45 @@ func TestBadOptions(t *testing.T) {
 
 func TestLocked(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lock(dir)
+	held, err := lockFolder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := plant(1)
-	if _, err := run(context.Background(), s, s.clock, plantedMachine(), nil, options(dir)); !errors.Is(err, ErrLocked) {
+	if _, err := run(context.Background(), s, s.clock, plantedMachine(), nil, options(dir)); !errors.Is(err, ErrLocked) ||
+		!strings.Contains(err.Error(), fmt.Sprintf("process %d since ", os.Getpid())) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("error %v", err)
 	}
-	unlock()
+	held.Release()
 	tune(t, s, options(dir))
+}
+
+// Two runs of one host exclude each other whatever their folders.
+func TestHostLocked(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	first, second := t.TempDir(), t.TempDir()
+	held, err := Lock(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(second); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), first) {
+		t.Errorf("error %v", err)
+	}
+	held.Release()
+	again, err := Lock(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Release()
+	// A folder for temporary files that is not there leaves the other lock.
+	t.Setenv("TMPDIR", filepath.Join(first, "none"))
+	if held, err = Lock(second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(second); !errors.Is(err, ErrLocked) {
+		t.Errorf("error %v", err)
+	}
+	held.Release()
 }
 
 func TestProfileKept(t *testing.T) {

@@ -102,7 +102,6 @@ func checkAA(ctx context.Context, out *output, m *machine.Machine, n, threadCoun
 	return nil
 }
 
-// printChecks prints a table for each problem and ISA, its configs as values in the order of their names.
 // printChecks prints a table per problem and ISA, configs by their values alone under a line that names them.
 func printChecks(out *output, checks []tuner.CheckResult) error {
 	title := func(c tuner.CheckResult) string { return c.Problem.String() + " " + string(c.ISA) }

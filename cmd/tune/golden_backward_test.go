@@ -17,7 +17,7 @@ import (
 var backwardRules = map[string]string{
 	"linear_attn": tile.RuleLinear, "retention": tile.RuleGated, "simple_gla": tile.RuleGated, "gla": tile.RuleGated,
 	"lightning_attn2": tile.RuleGated, "decay_linear_attn_state": tile.RuleGated,
-	"delta_rule": tile.RuleDelta, "delta_rule_beta2": tile.RuleDelta, "gated_delta_rule": tile.RuleGatedDelta,
+	"delta_rule": tile.RuleDelta, "delta_rule_beta2": tile.RuleDelta, "gated_delta_rule": tile.RuleGatedDelta, "kda": tile.RuleGatedDelta,
 }
 
 func TestGoldenBackward(t *testing.T) {
@@ -58,7 +58,7 @@ func (c paperCase) backward(t *testing.T, a arrays, isa tile.ISA) {
 	v, _ := a.Header("in_v")
 	tokens, heads, dk, dv := q.Shape[0], q.Shape[1], q.Shape[2], v.Shape[2]
 	op := tile.LinearAttention
-	if strings.Contains(c.Op, "delta") {
+	if rule := backwardRules[c.Op]; rule == tile.RuleDelta || rule == tile.RuleGatedDelta {
 		op = tile.DeltaRule
 	}
 	flags := []string{"--op", op, "--dir", tile.Backward, "--rule", backwardRules[c.Op], "--q-heads", fmt.Sprint(heads),
@@ -76,13 +76,17 @@ func (c paperCase) backward(t *testing.T, a arrays, isa tile.ISA) {
 	if decay != nil {
 		flags = append(flags, "--head-decay="+strings.Join(decay, ","))
 	}
+	decays := 1 // of a head
+	if c.Op == "kda" {
+		decays = dk
+	}
 	var inputs []npz.Array
 	for _, w := range []struct {
 		from, to string
 		shape    []int
 	}{
 		{"in_q", "query", []int{1, tokens, heads * dk}}, {"in_k", "key", []int{1, tokens, heads * dk}}, {"in_v", "value", []int{1, tokens, heads * dv}},
-		{"in_s0", "past_state", []int{1, heads, dk, dv}}, {"in_g", "decay", []int{1, tokens, heads}}, {"in_gk", "decay", []int{1, tokens, heads * dk}},
+		{"in_s0", "past_state", []int{1, heads, dk, dv}}, {"in_g", "decay", []int{1, tokens, heads * decays}}, {"in_gk", "decay", []int{1, tokens, heads * dk}},
 		{"in_beta", "beta", []int{1, tokens, heads}},
 		{"in_do", "grad_output", []int{1, tokens, heads * dv}}, {"in_dsT", "grad_present_state", []int{1, heads, dk, dv}},
 	} {

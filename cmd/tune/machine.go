@@ -9,6 +9,7 @@ import (
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
+	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
 
@@ -41,7 +42,11 @@ func newMachine(out *output) *cobra.Command {
 func measure(ctx context.Context, out *output, m *machine.Machine, quick bool) (*machine.Measured, error) {
 	bar := out.newProgress()
 	defer bar.finish()
-	return roofline.Measure(ctx, m, roofline.Options{Quick: quick, Progress: bar.step})
+	measured, err := roofline.Measure(ctx, m, roofline.Options{Quick: quick, Progress: bar.step})
+	if err != nil {
+		return nil, err
+	}
+	return measured, tuner.MeasurePrimitives(measured, kernels.ISAs())
 }
 
 type machineDocument struct {

@@ -84,6 +84,10 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	if o.Held, err = tuner.Lock(o.Dir); err != nil {
+		return err
+	}
+	defer o.Held.Release()
 	measured, err := measure(ctx, out, m, f.budget < thoroughBudget)
 	if err != nil {
 		return err

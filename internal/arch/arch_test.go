@@ -15,18 +15,19 @@ const module = "github.com/rooftune/rooftune/"
 // rooms lists the packages from the ground up. A package may import those of the rows
 // before its own, never one of its own row or of a later one.
 var rooms = [][]string{
-	{"internal/digest", "internal/npz", "internal/arch", "kernels/tile", "kernels/asm/guard"},
+	{"internal/digest", "internal/npz", "internal/arch", "kernels/tile", "kernels/asm/guard", "sim/cache", "tuner/space"},
 	{"internal/machine"},
 	{"kernels/generic"},
 	{"kernels/asm/probe"},
 	{"kernels/asm"},
-	{"sim"},
-	{"sim/gpu"},
+	{"sim", "sim/gpu"},
 	{"sim/gpu/fit"},
 	{"results"},
 	{"internal/profile"},
 	{"kernels"},
 	{"roofline"},
+	{"tuner/formats", "tuner/search"},
+	{"tuner/replay"},
 	{"tuner"},
 	{"cmd/tune", "bindings", "bindings/c"},
 }

@@ -71,12 +71,28 @@ type Plateau struct {
 	NsPerLoad float64 `json:"ns_per_load"`
 }
 
+// Primitive is one call of a primitive and the time it took.
+type Primitive struct {
+	ISA      tile.ISA `json:"isa"`
+	Op       string   `json:"op"`           // "nn", "nt", "tn", "solve", "recur", "delta", "couple", "pack", "decay" or "exp"
+	MR       int      `json:"mr,omitempty"` // register tile, or tokens of a block
+	NR       int      `json:"nr,omitempty"`
+	M        int      `json:"m,omitempty"`
+	N        int      `json:"n,omitempty"`
+	K        int      `json:"k,omitempty"`
+	Group    int      `json:"group,omitempty"` // heads of a block
+	Elements int64    `json:"elements,omitempty"`
+	Ns       float64  `json:"ns"`
+}
+
 // Measured is what was measured on a machine.
 type Measured struct {
 	Ceilings []Ceiling      `json:"ceilings"`
 	Latency  []LatencyPoint `json:"latency,omitempty"`
 	Plateaus []Plateau      `json:"plateaus,omitempty"`
-	StealPct float64        `json:"steal_pct"` // CPU time that the hypervisor took while measuring, -1 if unknown
+	// Primitives are times of single primitives on data in the first levels, one thread.
+	Primitives []Primitive `json:"primitives,omitempty"`
+	StealPct   float64     `json:"steal_pct"` // CPU time that the hypervisor took while measuring, -1 if unknown
 }
 
 // Find returns the ceiling of this kind, ISA, level and thread count (and

@@ -25,7 +25,13 @@ const staleLimit = 3
 // best is nil, and distance +Inf, if nothing compares. best points into the profile and is not to be changed.
 func (p *Profile) Lookup(problem tile.Problem, isas []tile.ISA, fresh func(op string, isa tile.ISA) string) (best *Entry, distance float64, stale bool) {
 	distance = math.Inf(1)
-	var found []match
+	if p.comparable == nil { // not parsed: its entries may still change
+		q := *p
+		q.index()
+		return q.Lookup(problem, isas, fresh)
+	}
+	var room [8]match
+	found := room[:0]
 	for _, isa := range isas {
 		if m, ok := p.nearest(problem, isa, fresh); ok {
 			found = append(found, m)
@@ -58,30 +64,67 @@ type match struct {
 	ns       float64
 }
 
+// nearest is one ISA's best answer. It allocates nothing.
 func (p *Profile) nearest(problem tile.Problem, isa tile.ISA, fresh func(string, tile.ISA) string) (match, bool) {
-	isStale := func(e *Entry) bool { return fresh != nil && fresh(e.Problem.Op, e.ISA) != e.SourceHash }
+	today := ""
+	if fresh != nil {
+		today = fresh(problem.Op, isa)
+	}
+	isStale := func(e *Entry) bool { return fresh != nil && today != e.SourceHash }
 	if i, ok := p.exact[key{problem, isa, false}]; ok && !isStale(&p.Entries[i]) {
 		return match{&p.Entries[i], 0, false, p.Entries[i].MedianNs}, true
 	}
 	var best match
-	for i := range p.Entries {
+	here := placeOf(problem)
+	for _, i := range p.comparable[group{kindOf(problem), isa}] {
 		e := &p.Entries[i]
-		if e.ISA != isa {
+		stale := isStale(e)
+		if best.entry != nil && stale && !best.stale {
 			continue
 		}
-		d := Distance(problem, e.Problem)
-		if math.IsInf(d, 1) {
-			continue
-		}
+		d := here.distance(&p.places[i])
 		if e.Cold {
 			d += penaltyCold
 		}
-		m := match{e, d, isStale(e), e.MedianNs * work(problem) / work(e.Problem)}
-		if best.entry == nil || (!m.stale && best.stale) || (m.stale == best.stale && m.distance < best.distance) {
-			best = m
+		if best.entry == nil || (!stale && best.stale) || (stale == best.stale && d < best.distance) {
+			best = match{e, d, stale, 0}
 		}
 	}
-	return best, best.entry != nil
+	if best.entry == nil {
+		return best, false
+	}
+	best.ns = best.entry.MedianNs * work(problem) / work(best.entry.Problem)
+	return best, true
+}
+
+// kind is what two problems must share to compare at all.
+type kind struct {
+	op, dtype, stateDType, precision, dir string
+	full                                  bool
+}
+
+func kindOf(p tile.Problem) kind {
+	return kind{p.Op, p.DType, p.StateDType, p.Precision, p.Dir, p.Full}
+}
+
+// group is the answers of one ISA that compare.
+type group struct {
+	kind
+	isa tile.ISA
+}
+
+// index prepares look-ups.
+func (p *Profile) index() {
+	p.exact = make(map[key]int, len(p.Entries))
+	p.comparable = map[group][]int{}
+	p.places = make([]place, len(p.Entries))
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		p.exact[keyOf(e)] = i
+		g := group{kindOf(e.Problem), e.ISA}
+		p.comparable[g] = append(p.comparable[g], i)
+		p.places[i] = placeOf(e.Problem)
+	}
 }
 
 // Weights of Distance, in units of a doubling. Widths decide what fits in
@@ -109,45 +152,67 @@ func Distance(a, b tile.Problem) float64 {
 	if a == b {
 		return 0
 	}
-	if a.Op != b.Op || a.DType != b.DType || a.StateDType != b.StateDType || a.Precision != b.Precision || a.Dir != b.Dir || a.Full != b.Full {
+	if kindOf(a) != kindOf(b) {
 		return math.Inf(1)
 	}
-	d := weightThreads * octaves(a.Threads, b.Threads)
-	x, y := a.Shape, b.Shape
-	if a.Op == tile.HashLayer {
-		if (x.N == 1) != (y.N == 1) {
-			d += penaltyDecode
-		}
-		if a.Weighting != b.Weighting {
-			d += penaltyWeighting
-		}
-		return d + weightWidth*(octaves(x.D, y.D)+octaves(x.H, y.H)+octaves(x.Tau, y.Tau)) + weightLength*octaves(x.N, y.N)
-	}
-	if a.Rule != b.Rule {
-		d += penaltyRule
-	}
-	if a.Decay != b.Decay {
-		d += penaltyDecay
-	}
-	if a.Normalize != b.Normalize {
-		d += penaltyOption
-	}
-	if a.FeatureMap != b.FeatureMap {
-		d += penaltyOption
-	}
-	if (x.T == 1) != (y.T == 1) {
-		d += penaltyDecode
-	}
-	return d + weightWidth*(octaves(x.Dk, y.Dk)+octaves(x.Dv, y.Dv)) +
-		weightLength*octaves(x.T, y.T) +
-		weightHeads*octaves(x.B*x.Hkv, y.B*y.Hkv) +
-		weightGroup*math.Abs(math.Log2(ratio(x.Hq, x.Hkv)/ratio(y.Hq, y.Hkv)))
+	x, y := placeOf(a), placeOf(b)
+	return x.distance(&y)
 }
 
-// octaves is the distance of two extents in doublings; an absent extent counts as 1.
-func octaves(a, b int) float64 { return math.Abs(math.Log2(ratio(a, b))) }
+// place is where a problem lies among those of its kind: its extents in octaves, each by its weight, and what has no order.
+type place struct {
+	axes                               [6]float64
+	single                             bool // one token
+	rule, decay, weighting, featureMap string
+	normalize                          bool
+}
 
-func ratio(a, b int) float64 { return float64(max(a, 1)) / float64(max(b, 1)) }
+// octaves is an extent in doublings; an absent one counts as 1.
+func octaves(n int) float64 { return math.Log2(float64(max(n, 1))) }
+
+func placeOf(p tile.Problem) place {
+	s := p.Shape
+	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, normalize: p.Normalize}
+	x.axes[0] = weightThreads * octaves(p.Threads)
+	if p.Op == tile.HashLayer {
+		x.single = s.N == 1
+		x.axes[1], x.axes[2], x.axes[3] = weightWidth*octaves(s.D), weightWidth*octaves(s.H), weightWidth*octaves(s.Tau)
+		x.axes[4] = weightLength * octaves(s.N)
+		return x
+	}
+	x.single = s.T == 1
+	x.axes[1], x.axes[2] = weightWidth*octaves(s.Dk), weightWidth*octaves(s.Dv)
+	x.axes[3] = weightLength * octaves(s.T)
+	x.axes[4] = weightHeads * octaves(s.B*s.Hkv)
+	x.axes[5] = weightGroup * (octaves(s.Hq) - octaves(s.Hkv))
+	return x
+}
+
+func (x *place) distance(y *place) float64 {
+	d := 0.0
+	for i := range x.axes {
+		d += math.Abs(x.axes[i] - y.axes[i])
+	}
+	if x.single != y.single {
+		d += penaltyDecode
+	}
+	if x.rule != y.rule {
+		d += penaltyRule
+	}
+	if x.decay != y.decay {
+		d += penaltyDecay
+	}
+	if x.weighting != y.weighting {
+		d += penaltyWeighting
+	}
+	if x.normalize != y.normalize {
+		d += penaltyOption
+	}
+	if x.featureMap != y.featureMap {
+		d += penaltyOption
+	}
+	return d
+}
 
 // work is what a problem's time grows with, to scale a neighbour's time.
 func work(p tile.Problem) float64 {

@@ -33,7 +33,10 @@ type Profile struct {
 	Provenance *Provenance `json:"provenance,omitempty"`
 	Entries    []Entry     `json:"entries"`
 
-	exact map[key]int // entry of each problem, ISA and state of the caches; nil until parsed
+	// What look-ups need; nil until parsed.
+	exact      map[key]int     // entry of each problem, ISA and state of the caches
+	comparable map[group][]int // entries of each kind and ISA
+	places     []place         // of the entries
 }
 
 // Entry is the winner of one problem and ISA, with its evidence.

@@ -45,7 +45,12 @@ var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
 })
 
 // Read reads and checks the profile in a file of at most MaxBytes. Its errors name the file.
-func Read(path string) (*Profile, error) {
+func Read(path string) (*Profile, error) { return read(path, Parse) }
+
+// ReadForUse is Read by ParseForUse.
+func ReadForUse(path string) (*Profile, error) { return read(path, ParseForUse) }
+
+func read(path string, parse func([]byte) (*Profile, error)) (*Profile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -55,7 +60,7 @@ func Read(path string) (*Profile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("profile %s: %w", path, err)
 	}
-	p, err := Parse(data)
+	p, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("profile %s: %w", path, err)
 	}
@@ -68,7 +73,13 @@ func Read(path string) (*Profile, error) {
 // The checksum covers the canonical form of the document: its top-level fields
 // but the checksum sorted by name, each value as written without insignificant space. So white space
 // may be changed by other tools, and nothing else.
-func Parse(data []byte) (*Profile, error) {
+func Parse(data []byte) (*Profile, error) { return parse(data, true) }
+
+// ParseForUse is Parse without the JSON schema, which says nothing that is not checked otherwise, but takes most of the time: for
+// programs that only choose from the profile.
+func ParseForUse(data []byte) (*Profile, error) { return parse(data, false) }
+
+func parse(data []byte, bySchema bool) (*Profile, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("larger than %d bytes", MaxBytes)
 	}
@@ -100,16 +111,10 @@ func Parse(data []byte) (*Profile, error) {
 		return nil, errors.New("checksum does not match the content: the file is damaged or was edited")
 	}
 
-	schema, err := compiled()
-	if err != nil {
-		return nil, err
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	if err := schema.Validate(doc); err != nil {
-		return nil, fmt.Errorf("against profile.schema.json: %s", oneLine(err))
+	if bySchema {
+		if err := checkSchema(data); err != nil {
+			return nil, err
+		}
 	}
 
 	p := new(Profile)
@@ -121,11 +126,23 @@ func Parse(data []byte) (*Profile, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	p.exact = make(map[key]int, len(p.Entries))
-	for i := range p.Entries {
-		p.exact[keyOf(&p.Entries[i])] = i
-	}
+	p.index()
 	return p, nil
+}
+
+func checkSchema(data []byte) error {
+	schema, err := compiled()
+	if err != nil {
+		return err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	if err := schema.Validate(doc); err != nil {
+		return fmt.Errorf("against profile.schema.json: %s", oneLine(err))
+	}
+	return nil
 }
 
 // checksum hashes the canonical form of a document's top-level fields.

@@ -151,6 +151,11 @@ func checkMeasured(m *machine.Measured) error {
 			return fmt.Errorf("latency[%d]: %d bytes, %g ns a load", i, l.Bytes, l.NsPerLoad)
 		}
 	}
+	for i, p := range m.Primitives {
+		if !isName(string(p.ISA)) || !isName(p.Op) || !(p.Ns > 0 && p.Ns <= maxNs) {
+			return fmt.Errorf("primitives[%d]: %s %q takes %g ns", i, p.ISA, p.Op, p.Ns)
+		}
+	}
 	for i, l := range m.Plateaus {
 		if l.Bytes < 1 || !(l.NsPerLoad > 0 && l.NsPerLoad <= maxNs) {
 			return fmt.Errorf("plateaus[%d]: %d bytes, %g ns a load", i, l.Bytes, l.NsPerLoad)

@@ -15920,9 +15920,9 @@ end39:
 	JMP  main
 
 mainend:
-half:
+two:
 	CMPQ  72(SP), $+32
-	JL    halfend
+	JL    twoend
 	MOVQ  p+0(FP), AX
 	MOVQ  280(AX), AX
 	MOVQ  AX, 80(SP)
@@ -18970,9 +18970,9 @@ end169:
 	MOVQ p+0(FP), AX
 	MOVQ 296(AX), AX
 	MOVQ AX, 168(SP)
-	JMP  half
+	JMP  two
 
-halfend:
+twoend:
 narrow:
 	MOVQ    72(SP), AX
 	TESTQ   AX, AX

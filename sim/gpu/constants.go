@@ -7,12 +7,11 @@ import (
 	"sync"
 )
 
-// Constants are the fitted figures of the model: twelve for all GPUs and four for each that has measured rows.
+// Constants are the fitted figures of the model: eleven for all GPUs and four for each that has measured rows.
 type Constants struct {
 	Matrix      float64 `json:"matrix"`       // of the best published matrix product that a kernel's own products reach
 	Vector      float64 `json:"vector"`       // of the vector peak at the clock under load
-	Memory      float64 `json:"memory"`       // of the memory bandwidth that streams reach
-	L2          float64 `json:"l2"`           // of the L2 bandwidth
+	Memory      float64 `json:"memory"`       // of the bandwidth of streams that launches with products reach
 	Overlap     float64 `json:"overlap"`      // norm by which products and memory levels overlap
 	Exposed     float64 `json:"exposed"`      // part of the element-wise work that products and loads do not hide
 	Specialized float64 `json:"specialized"`  // the same with specialized warps

@@ -13,6 +13,7 @@ const (
 	unitL2Clock      = 64      // bytes a clock between a unit and L2
 	coalesced        = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
 	registerChain    = 0.25    // of a chained step's latency when the result stays in a warp's registers
+	runBytes         = 32      // that memory loses at the start of a random row: gathers of 256-byte rows reach 0.8 of the peak
 	defaultL2Ns      = 150
 	defaultMemoryNs  = 300
 	matrixM, groupM  = 16, 64
@@ -71,7 +72,8 @@ type Machine struct {
 	clockNs   float64 // of one clock
 	l2        float64 // bytes a ns
 	llc       float64 // 0 if there is none
-	memory    float64
+	memory    float64 // of launches with products
+	stream    float64 // of launches without
 	sram      float64 // bytes a ns and unit
 	exps      float64 // a ns and unit
 	elements  float64
@@ -99,13 +101,14 @@ func NewMachine(d *Device, c *Constants) *Machine {
 	if share == 0 {
 		share = 0.88
 	}
-	m.memory = d.MemoryGBps * share * c.Memory * own.Memory
+	m.stream = d.MemoryGBps * share * own.Memory
+	m.memory = m.stream * c.Memory
 	m.l2 = d.L2GBps
 	if m.l2 == 0 {
 		m.l2 = min(unitL2Clock*clock*units*0.5, 4*d.MemoryGBps)
 	}
-	m.l2 *= c.L2 * own.L2
-	m.llc = d.LLCGBps * c.L2
+	m.l2 *= own.L2
+	m.llc = d.LLCGBps
 	m.sram = d.SRAMBytesPerClock * clock
 	m.exps = d.ExpsPerClock * clock
 	m.elements = d.LanesPerClock * clock
@@ -298,6 +301,10 @@ type wave struct {
 	count    float64 // waves of this kind
 	perUnit  float64 // blocks on the fullest unit
 	together float64 // blocks on all units
+
+	times   [4]float64 // of products, SRAM, L2 and memory over the whole walk
+	element float64
+	alone   float64 // of a block with a unit for itself
 }
 
 func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate, moved float64) (float64, error) {
@@ -325,9 +332,9 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 	slots := units * resident
 	full := math.Floor(l.Blocks / slots)
 	rest := l.Blocks - full*slots
-	waves := [2]wave{{full, resident, slots}, {0, 0, 0}}
+	waves := [2]wave{{count: full, perUnit: resident, together: slots}}
 	if rest > 0 {
-		waves[1] = wave{1, math.Ceil(rest / units), rest}
+		waves[1] = wave{count: 1, perUnit: math.Ceil(rest / units), together: rest}
 	}
 	atOnce := min(l.Blocks, slots)
 	le.Resident = resident
@@ -353,8 +360,12 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 		if loop.Trips == 0 {
 			continue
 		}
+		memory, stream := m.memory, !products(l)
+		if stream {
+			memory = m.stream
+		}
 		// One block's work in a trip, in ns of a unit of its own.
-		var products, chain, operands float64
+		var work, chain, operands float64
 		for _, x := range loop.Products() {
 			rate := m.matrix[l.DType]
 			mm := float64(matrixM)
@@ -376,7 +387,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				k := matrixKBytes / l.DType.Bytes()
 				padded = ceilTo(x.M, mm) * ceilTo(x.N, matrixN) * ceilTo(x.K, k)
 			}
-			products += 2 * padded * x.Times / rate
+			work += 2 * padded * x.Times / rate
 			if x.Chained && x.Registers { // no exchange and no barrier between them
 				chain += x.Times * registerChain
 			} else if x.Chained {
@@ -407,9 +418,12 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 		loads := false
 		for j := range loop.Touches {
 			t := &loop.Touches[j]
-			bytes := t.Bytes
+			bytes, runs := t.Bytes, 1.0
 			if t.Row > 0 {
 				bytes *= ceilTo(t.Row, sectorBytes) / t.Row
+				if stream { // a random row: memory opens a page for it
+					runs += runBytes / t.Row
+				}
 			}
 			sram += t.Bytes
 			together := max(1, min(t.Share, atOnce))
@@ -426,13 +440,13 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				} else {
 					l2 += bytes
 				}
-				hbm += bytes * share
+				hbm += bytes * share * runs
 			case Write:
 				l2 += bytes
-				hbm += bytes
+				hbm += bytes * runs
 			case Atomic:
 				l2 += 2 * bytes
-				hbm += 2 * bytes * share
+				hbm += 2 * bytes * share * runs
 			}
 		}
 		all := l.Blocks * loop.Trips
@@ -447,9 +461,9 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				continue
 			}
 			n := loop.Trips * v.count
-			tp, te, ts := v.perUnit*products, v.perUnit*element, v.perUnit*sram/m.sram
+			tp, te, ts := v.perUnit*work, v.perUnit*element, v.perUnit*sram/m.sram
 			tl := max(v.together*l2/m.l2, v.perUnit*l2*m.clockNs/unitL2Clock)
-			th := v.together * hbm / m.memory
+			th := v.together * hbm / memory
 			norm, exposed := m.c.Overlap, m.c.Exposed
 			if l.Pipeline == PipelineSpecialized {
 				exposed = m.c.Specialized
@@ -464,29 +478,47 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				}
 			}
 			serial := (chain + loop.Wait) * m.c.ChainClocks * m.clockNs
-			alone := products + element + serial
+			alone := work + element + serial
 			if l.Pipeline == PipelineSpecialized { // another group of warps computes meanwhile
-				alone = max(products, element) + exposed*(element+serial)
+				alone = max(work, element) + exposed*(element+serial)
 			}
 			if l.Pipeline == PipelineSync || l.Stages < 2 || loop.Trips <= 1 {
 				alone += load
-			} else {
-				alone = max(alone, load/(l.Stages-1))
+			} else { // loads are ahead, but for the first
+				alone = max(alone, load/(l.Stages-1)) + load/loop.Trips
 			}
-			// The blocks of a unit take turns at the busiest resource. At best one's wait is hidden by the others, at worst each
-			// waits for all before it; the fitted share lies between.
-			took := max(busy, alone)
-			if worst := alone + busy - busy/v.perUnit; worst > took && l.Pipeline != PipelineSpecialized {
-				took += m.c.Queue * (worst - took)
-			}
-			le.Ns += n * took
-			le.Parts[PartProducts] += n * tp
-			le.Parts[PartElement] += n * te
-			le.Parts[PartSRAM] += n * ts
-			le.Parts[PartL2] += n * tl
-			le.Parts[PartMemory] += n * th
+			v.times[0] += n * tp
+			v.times[1] += n * ts
+			v.times[2] += n * tl
+			v.times[3] += n * th
+			v.element += n * te
+			v.alone += n * max(alone, busy/v.perUnit)
 			le.Parts[PartLatency] += n * alone
 		}
+	}
+	for w := range waves {
+		v := &waves[w]
+		if v.count == 0 {
+			continue
+		}
+		exposed := m.c.Exposed
+		if l.Pipeline == PipelineSpecialized {
+			exposed = m.c.Specialized
+		}
+		busy := overlap(m.c.Overlap, v.times[0], v.times[1], v.times[2], v.times[3], 0)
+		busy = max(busy+exposed*v.element, v.element)
+		// The blocks of a unit take turns at the busiest resource. At best one's wait is hidden by the others, at worst each
+		// waits for all before it; the fitted share lies between.
+		took := max(busy, v.alone)
+		if worst := v.alone + busy - busy/v.perUnit; worst > took && l.Pipeline != PipelineSpecialized {
+			took += m.c.Queue * (worst - took)
+		}
+		le.Ns += took
+		le.Parts[PartProducts] += v.times[0]
+		le.Parts[PartSRAM] += v.times[1]
+		le.Parts[PartL2] += v.times[2]
+		le.Parts[PartMemory] += v.times[3]
+		le.Parts[PartElement] += v.element
 	}
 	for i := range l.Loops {
 		for j := range l.Loops[i].Touches {
@@ -494,6 +526,16 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 		}
 	}
 	return hbmAll, nil
+}
+
+// products tells whether a launch multiplies tiles: its loads come in bursts between products.
+func products(l *Launch) bool {
+	for i := range l.Loops {
+		if l.Loops[i].n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // overflow is the part of size that a cache of the given bytes does not keep.

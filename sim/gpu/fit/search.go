@@ -13,7 +13,7 @@ import (
 // start gives the values that a fit begins with: round figures from the literature, not from the rows.
 func start() *gpu.Constants {
 	return &gpu.Constants{
-		Matrix: 1, Vector: 0.9, Memory: 1, L2: 0.8, Overlap: 4, Exposed: 0.5, Specialized: 0.1, Queue: 0.3, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
+		Matrix: 1, Vector: 0.9, Memory: 1, Overlap: 4, Exposed: 0.5, Specialized: 0.1, Queue: 0.3, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
 		Devices: map[string]gpu.DeviceConstants{},
 	}
 }
@@ -28,7 +28,6 @@ var globals = []global{
 	{func(c *gpu.Constants) *float64 { return &c.Matrix }, 0.6, 1.15},
 	{func(c *gpu.Constants) *float64 { return &c.Vector }, 0.6, 1.0},
 	{func(c *gpu.Constants) *float64 { return &c.Memory }, 0.7, 1.1},
-	{func(c *gpu.Constants) *float64 { return &c.L2 }, 0.4, 1.5},
 	{func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
 	{func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
 	{func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},

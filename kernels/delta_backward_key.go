@@ -1,0 +1,168 @@
+package kernels
+
+import (
+	"slices"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// With a decay per key a chunk falls into runs of tokens whose decay tile.Fold can fold: w being the product of the factors after a token up to the run's end,
+// a run is a delta rule without decay on the state decayed by the whole run,
+//
+//	write keys w k,  erase keys k/w,  queries q/w
+//
+// whose gradients dq', dk' and de' give dq = dq'/w and dk = w dk' + de'/w. R takes the run's decay before it. The decay's gradient is, for each key, the
+// running sum from the last token of q dq' - (w k) dk' + (k/w) de', that begins with the key's row of <S, R>.
+
+// deltaKeyWork is what a worker needs besides for decay per key.
+type deltaKeyWork struct {
+	factors      []float32 // of a chunk's tokens and keys
+	from         int       // the chunk's token that a run begins with
+	w, inverse   []float32 // of a run: w and 1/w
+	decay        []float32 // of a run, each key's
+	terms        []float32 // q dq' of a run, summed over query heads
+	sum          []float64 // of the decay's gradient
+	state        []float32 // before a run, decayed
+	inner        []float32 // states before the runs of a chunk after the first
+	runs         []keyRun
+	ones         []float32
+	large, scrap []float32 // see large
+	fold         tile.Fold
+}
+
+func newDeltaKeyWork(n int, s tile.Shape) deltaKeyWork {
+	return deltaKeyWork{
+		factors: aligned(n * s.Dk), w: aligned(n * s.Dk), inverse: aligned(n * s.Dk), decay: aligned(s.Dk), terms: aligned(n * s.Dk),
+		sum: make([]float64, s.Dk), state: aligned(s.Dk * s.Dv), inner: make([]float32, 0, n*s.Dk*s.Dv), runs: make([]keyRun, 0, n),
+		ones: slices.Repeat([]float32{1}, s.Dk), large: slices.Repeat([]float32{largeFactor}, n), scrap: aligned(s.Dk),
+	}
+}
+
+// runs cuts a chunk of n tokens from token t into runs, and keeps its factors. Keys and queries that may overflow when they are divided
+// by w go one token at a time, where w is 1.
+func (a *deltaBackward) runs(w *deltaBackwardWork, u, t, n int) []keyRun {
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	k := &w.key
+	for i := range n {
+		decay, _ := a.rows(a.decay, u, t+i, s.Hkv, h, s.Dk)
+		w.exp = tile.Exp{Src: decay, Dst: k.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		a.prim.Exp(&w.exp)
+	}
+	key, ldk := a.rows(a.key, u, t, s.Hkv, h, s.Dk)
+	query, ldq := a.rows(a.query, u, t, s.Hq, h*a.group, s.Dk)
+	single := largeRows(a.prim, &w.pack, k.large, k.scrap, operand{key, ldk}, n, s.Dk)
+	for g := range a.group {
+		single = single || largeRows(a.prim, &w.pack, k.large, k.scrap, operand{query[g*s.Dk:], ldq}, n, s.Dk)
+	}
+	k.runs = k.runs[:0]
+	a.cutRuns(w, keyRun{0, n}, single)
+	return k.runs
+}
+
+// cutRuns adds a run, in halves if its decay cannot be folded.
+func (a *deltaBackward) cutRuns(w *deltaBackwardWork, r keyRun, single bool) {
+	if n := r.hi - r.lo; n > 1 && (single || !a.foldRun(w, r)) {
+		first, second := r.halves()
+		a.cutRuns(w, first, single)
+		a.cutRuns(w, second, single)
+		return
+	}
+	w.key.runs = append(w.key.runs, r)
+}
+
+// foldRun finds w, 1/w and the decay of a run, and says whether they are of use.
+func (a *deltaBackward) foldRun(w *deltaBackwardWork, r keyRun) bool {
+	k, dk := &w.key, a.problem.Shape.Dk
+	// Folded keys and queries of ones.
+	k.fold = tile.Fold{
+		G: k.factors[r.lo*dk:], LDG: dk, K: k.ones, Q: k.ones, KOut: k.w, QOut: k.inverse, LDKOut: dk, LDQOut: dk, D: k.decay,
+		M: r.hi - r.lo, N: dk, Heads: 1,
+	}
+	a.prim.Fold(&k.fold)
+	return !k.fold.Unsafe
+}
+
+// foldKeys makes write and erase keys of the keys of a run of n tokens, which begins at the worker's place in its chunk.
+func (a *deltaBackward) foldKeys(w *deltaBackwardWork, n int) {
+	k, size := &w.key, n*a.problem.Shape.Dk
+	a.foldRun(w, keyRun{k.from, k.from + n})
+	copy(w.write[:size], w.k)
+	multiply(w.write[:size], k.w)
+	multiply(w.k[:size], k.inverse)
+}
+
+// scaleKeys sets a state to another, which may be the same, after a run's decay.
+func (a *deltaBackward) scaleKeys(w *deltaBackwardWork, dst, src []float32) {
+	s := a.problem.Shape
+	a.copyRows(w, dst, s.Dv, src, s.Dv, w.key.decay, s.Dk, s.Dv)
+}
+
+// runStates gives the states before the runs of a chunk from token t. Those after the first are made again from Z, which the forward sweep
+// has left, and are few but where decay is strong.
+func (a *deltaBackward) runStates(w *deltaBackwardWork, u, t int, runs []keyRun) func(i int) []float32 {
+	s := a.problem.Shape
+	size := s.Dk * s.Dv
+	inner := w.key.inner[:(len(runs)-1)*size]
+	state := a.state(w, t)
+	for i, r := range runs[:len(runs)-1] {
+		n, after := r.hi-r.lo, inner[i*size:][:size]
+		w.key.from = r.lo
+		a.gates(w, u, t+r.lo, n)
+		a.scaleKeys(w, after, state)
+		a.copyRows(w, w.u, s.Dv, w.z[(t+r.lo)*s.Dv:], s.Dv, w.beta, n, s.Dv)
+		a.full(w, a.tn, tile.Product{A: w.write, B: w.u, C: after, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+		state = after
+	}
+	return func(i int) []float32 {
+		if i == 0 {
+			return a.state(w, t)
+		}
+		return inner[(i-1)*size:][:size]
+	}
+}
+
+// endKeys begins the sums of the decay's gradient with <S, R> after the last token, R being its gradient that the caller gave.
+func (a *deltaBackward) endKeys(w *deltaBackwardWork) {
+	s := a.problem.Shape
+	if a.gradDecay == nil || s.T == 0 {
+		return
+	}
+	last := a.state(w, s.T)
+	for k := range w.key.sum {
+		w.key.sum[k] = dot(last[k*s.Dv:][:s.Dv], w.r[k*s.Dv:])
+	}
+}
+
+// unfoldQueries takes a query head's part of the decay's gradient, and its gradient from that of the folded queries.
+func (a *deltaBackward) unfoldQueries(w *deltaBackwardWork, n int) {
+	size := n * a.problem.Shape.Dk
+	terms, q := w.key.terms[:size], w.q[:size]
+	for i, x := range w.gradQ[:size] {
+		terms[i] += q[i] * x
+	}
+	multiply(w.gradQ[:size], w.key.inverse)
+}
+
+// unfoldKeys takes the decay's gradient of a run of n tokens from token t, and makes the keys' gradient of those of the write and erase keys.
+func (a *deltaBackward) unfoldKeys(w *deltaBackwardWork, u, t, n int) {
+	s, k := a.problem.Shape, &w.key
+	if a.gradDecay != nil {
+		for i := n - 1; i >= 0; i-- {
+			to, _ := a.rows(a.gradDecay, u, t+i, s.Hkv, u%s.Hkv, s.Dk)
+			to = to[:s.Dk]
+			row := func(v []float32) []float32 { return v[i*s.Dk:][:s.Dk] }
+			terms, write, gradWrite, erase, gradErase := row(k.terms), row(w.write), row(w.gradK), row(w.k), row(w.gradE)
+			for j, sum := range k.sum {
+				sum += float64(terms[j]) - float64(write[j]*gradWrite[j]) + float64(erase[j]*gradErase[j])
+				k.sum[j] = sum
+				to[j] = float32(sum)
+			}
+		}
+	}
+	size := n * s.Dk
+	multiply(w.gradK[:size], k.w)
+	multiply(w.gradE[:size], k.inverse)
+	for i, x := range w.gradE[:size] {
+		w.gradK[i] += x
+	}
+}

@@ -1,0 +1,47 @@
+package sim
+
+import (
+	"math"
+	"slices"
+
+	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// PrimitiveRatio is how much longer than modelled a primitive of a CPU was measured to take with its data at hand.
+type PrimitiveRatio struct {
+	Op    string  `json:"op"`
+	MR    int     `json:"mr,omitempty"`
+	NR    int     `json:"nr,omitempty"`
+	Ratio float64 `json:"ratio"`
+}
+
+// ratios puts measured primitives beside the core's model. A ratio that no core can have is a disturbed measurement and is left out.
+func ratios(d *Device, measured []machine.Primitive, isa tile.ISA) []PrimitiveRatio {
+	c := newCore(isa)
+	var out []PrimitiveRatio
+	for _, p := range measured {
+		if p.ISA != isa || !(p.Ns > 0) {
+			continue
+		}
+		op := Op{Name: p.Op, MR: p.MR, NR: p.NR, M: p.M, N: p.N, K: p.K, Group: p.Group, Elements: p.Elements}
+		// One thread was measured; the rate is of all.
+		ns := c.clocks(&op)*c.clockNs(d) + callNs
+		r := PrimitiveRatio{p.Op, p.MR, p.NR, (p.Ns - callNs) / (ns - callNs)}
+		if r.Ratio > 0.2 && r.Ratio < 20 && !math.IsInf(r.Ratio, 0) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// ratio is that of an operation, 1 where it was not measured.
+func (d *Device) ratio(op *Op) float64 {
+	i := slices.IndexFunc(d.Primitives, func(r PrimitiveRatio) bool {
+		return r.Op == op.Name && (r.MR == 0 || r.MR == op.MR && r.NR == op.NR)
+	})
+	if i < 0 {
+		return 1
+	}
+	return d.Primitives[i].Ratio
+}
