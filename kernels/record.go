@@ -31,6 +31,9 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
+	if p.Op == tile.CausalConv {
+		return recordConv(p, c, r)
+	}
 	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
 		return recordBackward(p, c, prim)
 	}
@@ -273,7 +276,7 @@ const tellable = 0.9
 // fewConfigs are the default and its like with other chunks.
 func fewConfigs(p tile.Problem, isa tile.ISA) []tile.Config {
 	cfgs := []tile.Config{Default(p, isa)}
-	if p.Op == tile.HashLayer {
+	if p.Op == tile.HashLayer || p.Op == tile.CausalConv {
 		return cfgs
 	}
 	for _, chunk := range chunks(p.Shape) {
