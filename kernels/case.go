@@ -72,10 +72,26 @@ func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 		a.betaHeads = s.Hkv
 		a.beta = g.uniform(s.B*s.T*s.Hkv, 0, 1)
 	}
+	if tile.FrontHas(p.Front, tile.FrontGates) {
+		a.rawGates(g)
+	}
 	if p.Dir == tile.Backward {
 		a.withGradients(g)
 	}
 	return &Case{Problem: p, attention: a}, nil
+}
+
+// rawGates makes a case's gates those before a front.
+func (a *attentionArgs) rawGates(g generator) {
+	a.betaScale = 1
+	a.beta = g.normal(len(a.beta), 1)
+	if a.decay == nil {
+		return
+	}
+	s := a.problem.Shape
+	a.decay = g.normal(len(a.decay), 1)
+	a.decayLog = g.uniform(s.Hkv, -4, 0)
+	a.decayBias = g.normal(len(a.decay)/max(1, s.B*s.T), 1)
 }
 
 // toBits rounds a case's arrays to the types that they are stored in: the float32 arrays keep the rounded values, for the oracle, and
@@ -301,6 +317,7 @@ func oracleCase(p tile.Problem, in attentionArgs) generic.Attention {
 		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
 		Full: p.Full, FeatureMap: p.FeatureMap, MapEps: float64(in.mapEps), Normalize: p.Normalize, NormEps: float64(in.normEps), PastNorm: in.pastNorm,
 		Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
+		Front: p.Front, BetaScale: float64(in.betaScale), DecayLog: in.decayLog, DecayBias: in.decayBias,
 	}
 }
 
@@ -396,6 +413,9 @@ func ErrorBound(p tile.Problem) float64 {
 	n := 4*s.T + s.Dk + 16
 	if p.FeatureMap != tile.MapNone {
 		n += s.Dk + 16
+	}
+	if p.Front != tile.FrontNone { // a few places of every number and every token's decay
+		n += 4*s.T + 16
 	}
 	unit, _, _ := roundoff(p.DType)
 	state, _, _ := roundoff(p.StateDType)

@@ -39,12 +39,15 @@ func (a *recurrence) rowsAgain(w *recurrenceWork, u panelUnit, row, n int) bool 
 func (a *recurrence) betas(w *recurrenceWork, u panelUnit, row, n int) {
 	heads := a.betaHeads
 	at := row*heads + u.h%heads
-	if a.halves() {
+	if a.bits.beta != nil {
 		w.convert.toFloat32(a.problem.DType, w.delta.beta, 1, a.bits.beta[at:], heads, n, 1)
 	} else {
 		for i := range n {
 			w.delta.beta[i] = a.beta[at+i*heads]
 		}
+	}
+	if a.hasGates() {
+		sigmoid(a.prim, &w.exp, w.delta.beta[:n], a.betaScale)
 	}
 	copy(w.rowV[:n], w.delta.beta)
 }

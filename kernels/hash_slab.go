@@ -20,7 +20,7 @@ type hashSlab struct {
 	held    int // of all slabs, with what fills the last one up
 	shift   int // of a code to the place of its row, in bytes
 	tokens  int // of a pass
-	fetch   bool
+	fetch   int
 	width   int // of a panel
 	panels  int
 	workers int
@@ -50,7 +50,7 @@ type hashSlabFirst struct{ *hashSlab }
 
 func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSlab {
 	s := p.Shape
-	a := &hashSlab{prim: prim, k: (s.D-1)/s.Tau + 1, fetch: cfg["fetch"] == 1, width: panelColumns(p.DType), bits: cfg["bits"]}
+	a := &hashSlab{prim: prim, k: (s.D-1)/s.Tau + 1, fetch: cfg["fetch"], width: panelColumns(p.DType), bits: cfg["bits"]}
 	a.tables, a.tokens = min(cfg["slab"], a.k), max(1, min(cfg["tokens"], s.N))
 	switch p.DType {
 	case tile.BFloat16:
@@ -268,7 +268,8 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 			p.Init = w.init
 		}
 		slab := a.prepared.slab(p, panel, k0)
-		if a.fetch {
+		if a.fetch > 0 {
+			p.Far = a.fetch == 2
 			// The next slab: of this panel, from its start again for the next tokens, or of the next panel.
 			from, held := slab+a.tables*tableBytes, a.tables
 			if g+1 < groups {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/klauspost/cpuid/v2"
+
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -49,7 +51,7 @@ func hashParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 	slab := []tile.Param{
 		{Name: "slab", Values: slabTables(p), Doc: "tables of a slab"},
 		{Name: "tokens", Values: slabTokens(s), Doc: "tokens of a pass over the slabs"},
-		{Name: "fetch", Values: []int{0, 1}, Doc: "1: the next slab is prefetched in four paced streams"},
+		{Name: "fetch", Values: []int{0, 1, 2}, Doc: "the next slab is prefetched in four paced streams, 1: to the first-level cache, 2: to the second"},
 	}
 	if p.DType == tile.Int8 {
 		slab = append(slab, tile.Param{Name: "bits", Values: weightBits(p, prim), Doc: "of integer weights; 0: float32"})
@@ -113,6 +115,9 @@ func defaultHash(p tile.Problem, prim *tile.Primitives) tile.Config {
 	return defaultHashForm(p, prim, form)
 }
 
+// defaultFetch is the first-level cache, but for Intel's cores: 1.4 times faster in bfloat16 on Ice Lake past it, as much slower on Zen 5.
+var defaultFetch = map[bool]int{false: 1, true: 2}[cpuid.CPU.IsVendor(cpuid.Intel)]
+
 // slabFrom is about how many tokens slabs win from.
 const slabFrom = 320
 
@@ -126,7 +131,7 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 		}
 		return c
 	}
-	c := tile.Config{"form": form, "slab": slabTables(p)[0], "tokens": slabTokens(s)[0], "fetch": 1}
+	c := tile.Config{"form": form, "slab": slabTables(p)[0], "tokens": slabTokens(s)[0], "fetch": defaultFetch}
 	for _, n := range slabTables(p) {
 		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= 256<<10 {
 			c["slab"] = n
@@ -166,7 +171,7 @@ func hashNames(p tile.Problem, prim *tile.Primitives, c tile.Config) []string {
 func checkHashConfig(p tile.Problem, c tile.Config, prim *tile.Primitives) error {
 	limits := map[string][2]int{
 		"form": {0, 1}, "cols": {16, maxPanel}, "tables": {1, maxPanel}, "ahead": {0, 8},
-		"slab": {1, 1 << 10}, "tokens": {1, 1 << 14}, "fetch": {0, 1},
+		"slab": {1, 1 << 10}, "tokens": {1, 1 << 14}, "fetch": {0, 2},
 	}
 	if p.Dir == tile.Backward {
 		limits["tables"] = [2]int{1, 1 << 10}

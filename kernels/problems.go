@@ -47,8 +47,14 @@ func CheckProblem(p tile.Problem) error {
 	}
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
-		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
-			return bad("it has no full, normalize or feature_map")
+		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone && p.FeatureMap != tile.MapL2) {
+			return bad("it has no full, normalize or feature_map but l2norm")
+		}
+		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || p.Dir == tile.Backward || !slices.Contains(tile.Fronts(), p.Front)) {
+			return bad("front %q must be empty, or one of %q in a forward delta-rule", p.Front, tile.Fronts()[1:])
+		}
+		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
+			return bad("front %q makes decays of an array, not fixed ones", p.Front)
 		}
 		if p.Dir == tile.Backward && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
 			return bad("full, normalize and feature_map have no direction %q", p.Dir)

@@ -16,12 +16,20 @@ const recordedTrips = 2
 
 // Record runs a candidate's driver over the simulator's recorder for the first few trips of its outer loop and returns
 // the tile program of the busiest worker's share. The schedule that is simulated is thereby the one that runs.
-func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
+func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) { return record(p, c, false) }
+
+// RecordAddresses is Record with every pass over an operand, for sim.Replay.
+func RecordAddresses(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
+	return record(p, c, true)
+}
+
+func record(p tile.Problem, c tile.Candidate, everyPass bool) (*sim.Program, error) {
 	if err := CheckConfig(p, c); err != nil {
 		return nil, err
 	}
 	prim, _ := primitives(c.ISA)
 	r := sim.NewRecorder(prim)
+	r.EveryPass = everyPass
 	if p.Op == tile.HashLayer && p.Dir == tile.Backward {
 		return recordHashBackward(p, c, r)
 	}
@@ -35,7 +43,7 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 		return recordConv(p, c, r)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
-		return recordBackward(p, c, prim)
+		return recordBackward(p, c, prim, everyPass)
 	}
 	return recordAttention(p, c, r)
 }

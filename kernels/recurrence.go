@@ -1,6 +1,10 @@
 package kernels
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"slices"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // recurrence is a prepared call of linear-attention or delta-rule in its register-blocked form: a few tokens at a time sweep
 // a panel of state columns, which is read and written once for all of them. It executes the useful flops and little
@@ -39,6 +43,8 @@ type recurrenceWork struct {
 	mapped                     []float32 // features of a chunk's queries, then keys
 	mapping                    mapping
 	heads                      []float32 // decay factors of the heads of a decode step
+	activation                 activation
+	room                       []float32 // of gates that are computed
 	wide, v, o                 []float32 // a chunk's 16-bit queries and keys as float32; its values and outputs
 	convert                    converter
 	factors, d                 []float32 // per key, of a chunk, and those of its blocks
@@ -96,7 +102,13 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		if p.DType != tile.Float32 {
 			w.wide, w.v, w.o = aligned(a.chunk*(a.group+1)*s.Dk), aligned(a.chunk*s.Dv), aligned(a.chunk*a.group*s.Dv)
 		}
-		if p.FeatureMap != tile.MapNone {
+		if tile.FrontHas(p.Front, tile.FrontSiLU) {
+			w.activation = activation{value: aligned(a.chunk * s.Dv), ones: slices.Repeat([]float32{1}, a.chunk)}
+		}
+		if tile.FrontHas(p.Front, tile.FrontGates) {
+			w.room = aligned(max(a.chunk, s.Dk))
+		}
+		if p.FeatureMap != tile.MapNone || w.activation.ones != nil {
 			w.mapped = aligned(a.chunk * (a.group + 1) * s.Dk)
 		}
 		if p.Normalize {
@@ -135,7 +147,7 @@ func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
 		w.call, w.pack, w.exp, w.fold = tile.Delta{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
-		w.mapping = mapping{}
+		w.mapping, w.activation.conv = mapping{}, tile.Conv{}
 		w.convert.release()
 	}
 }
@@ -275,6 +287,15 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 		value, lv = w.v, s.Dv
 		output, lo = w.o, a.group*s.Dv
 	}
+	if a.hasSiLU() {
+		wide, act := a.group*s.Dk, &w.activation
+		act.run(a.prim, w.mapped, wide, query, lq, n, wide)
+		act.run(a.prim, w.mapped[n*wide:], s.Dk, key, lk, n, s.Dk)
+		query, lq, key, lk = w.mapped, wide, w.mapped[n*wide:], s.Dk
+		j, width := a.columns(u)
+		act.run(a.prim, act.value[j:], s.Dv, value[j:], lv, n, width)
+		value, lv = act.value, s.Dv
+	}
 	if wide := a.group * s.Dk; a.featureMap != tile.MapNone {
 		for h := range a.group {
 			mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[h*s.Dk:], wide, query[h*s.Dk:], lq, n, s.Dk)
@@ -287,7 +308,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	case a.problem.Decay == tile.DecayKey:
 		a.foldKeys(w, u, row, n, query, lq, key, lk)
 		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
-	case a.halves() || a.featureMap != tile.MapNone: // copied already
+	case a.halves() || w.mapped != nil: // copied already
 	case a.copies > 1:
 		wide := a.group * s.Dk
 		if !again {
@@ -415,8 +436,17 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	switch decay := a.problem.Decay; {
 	case decay == tile.DecayNone || decay == tile.DecayKey:
 		return
-	case decay == tile.DecayHead && a.halves():
-		w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
+	case decay == tile.DecayHead && (a.bits.decay != nil || a.hasGates()):
+		if a.bits.decay != nil {
+			w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
+		} else {
+			for i := range n {
+				w.g[i] = a.decay[(row+i)*s.Hkv+u.h]
+			}
+		}
+		if a.hasGates() {
+			a.headGates(a.prim, &w.exp, w.room, w.g[:n], u.h)
+		}
 		w.exp = tile.Exp{Src: w.g, Dst: w.g, Stride: 1, N: n, Scale: 1}
 		a.prim.Exp(&w.exp)
 	default:
@@ -453,6 +483,8 @@ func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
 		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "wide": w.wide, "v": w.v, "o": w.o, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
-		"heads": w.heads, "factor": a.factor, "erase": w.delta.erase, "beta chunk": w.delta.beta, "couples": w.delta.c,
+		"heads": w.heads, "factor": a.factor,
+		"activated": w.activation.value, "taps": w.activation.ones, "room": w.room,
+		"erase": w.delta.erase, "beta chunk": w.delta.beta, "couples": w.delta.c,
 	}
 }

@@ -47,7 +47,7 @@ func hasForms(p tile.Problem) bool {
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
 func needsRecurrence(p tile.Problem) bool {
-	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone)
+	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone || p.Front != tile.FrontNone)
 }
 
 // Values of the tunable form: how an attention op is computed.
@@ -319,7 +319,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	if recurrence {
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, aheadRows}}
 	} else if needsRecurrence(p) {
-		return fmt.Errorf("kernels: form=%d cannot decay per key, map features or normalize", c.Config["form"])
+		return fmt.Errorf("kernels: form=%d cannot decay per key, map features, normalize or have a front", c.Config["form"])
 	} else if hasForms(p) {
 		limits = append(limits, limit{"form", 0, 1})
 	}

@@ -299,7 +299,7 @@ func TestBrowserLarge(t *testing.T) {
 	w.check(t)
 }
 
-// TestPictures writes the page at several widths, light and dark, for a person to look at, into the folder
+// TestPictures writes the page at several widths, light, dark and without colours, for a person to look at, into the folder
 // ROOFTUNE_TEST_PICTURES; of the profile ROOFTUNE_TEST_PICTURES_OF where that is given.
 func TestPictures(t *testing.T) {
 	dir := os.Getenv("ROOFTUNE_TEST_PICTURES")
@@ -316,14 +316,34 @@ func TestPictures(t *testing.T) {
 		e = nil
 	}
 	opened(t, ctx, p, e)
-	eval[chromedp.Void](t, ctx, `location.hash = "#p1"`)
+	if path := os.Getenv("ROOFTUNE_TEST_PICTURES_PAGE"); path != "" {
+		do(t, ctx, chromedp.Navigate("file://"+path))
+	}
 	for _, width := range []int64{400, 1280, 3840} {
-		for _, scheme := range []string{"light", "dark"} {
+		for _, scheme := range []string{"light", "dark", "grey"} {
 			colourScheme(t, ctx, scheme)
-			do(t, ctx, chromedp.EmulateViewport(width, 1000), chromedp.Sleep(300*time.Millisecond))
-			picture := get(t, ctx, chromedp.FullScreenshot(100))
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d-%s.png", width, scheme)), picture, 0o644); err != nil {
+			vision := emulation.SetEmulatedVisionDeficiencyParams{Type: "none"}
+			if scheme == "grey" {
+				vision.Type = "achromatopsia"
+			}
+			if _, err := chromedp.Call(ctx, emulation.SetEmulatedVisionDeficiency, vision); err != nil {
 				t.Fatal(err)
+			}
+			do(t, ctx, chromedp.EmulateViewport(width, 1000), chromedp.Sleep(300*time.Millisecond))
+			do(t, ctx, chromedp.Focus(chromedp.CSS("#chart")), chromedp.KeyEvent(kb.ArrowRight), chromedp.Sleep(300*time.Millisecond))
+			picture := get(t, ctx, chromedp.CaptureScreenshot())
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d-%s-top.png", width, scheme)), picture, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			eval[chromedp.Void](t, ctx, `location.hash = "#p1"`)
+			height := map[int64]int64{400: 1000, 1280: 1400, 3840: 2000}[width]
+			do(t, ctx, chromedp.EmulateViewport(width, height), chromedp.Sleep(300*time.Millisecond))
+			for k := int64(0); k*height < eval[int64](t, ctx, `document.documentElement.scrollHeight`) && k < 10; k++ {
+				eval[chromedp.Void](t, ctx, fmt.Sprintf(`scrollTo(0, %d)`, k*height))
+				do(t, ctx, chromedp.Sleep(100*time.Millisecond))
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d-%s-%d.png", width, scheme, k)), get(t, ctx, chromedp.CaptureScreenshot()), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}

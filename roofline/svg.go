@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -36,26 +37,12 @@ const (
 // binds it (Point.Level), so it is to be read against that level's diagonal. Diagonals are the read bandwidths of
 // the fastest measured ISA.
 func SVG(w io.Writer, p *profile.Profile) error {
-	panels := panelsOf(p)
-	if len(panels) == 0 {
-		return fmt.Errorf("roofline: the profile has no measured ceilings to draw")
-	}
-	height := vg.Length(headHeight)
-	for _, a := range panels {
-		height += a.height()
+	height, err := drawingHeight(p)
+	if err != nil {
+		return err
 	}
 	canvas := vgsvg.New(svgWidth, height)
-	dc := draw.New(canvas)
-	dc.FillPolygon(color.White, []vg.Point{{X: 0, Y: 0}, {X: svgWidth, Y: 0}, {X: svgWidth, Y: height}, {X: 0, Y: height}})
-	head(dc, p)
-	top := height - headHeight
-	for _, a := range panels {
-		bottom := top - a.height()
-		left := draw.Crop(dc, 14, plotWidth-svgWidth, bottom+12, top-height)
-		a.plot().Draw(left)
-		a.drawKey(draw.Crop(dc, plotWidth+18, -8, bottom+12, top-height))
-		top = bottom
-	}
+	paint(draw.New(canvas), p)
 	var out bytes.Buffer
 	if _, err := canvas.WriteTo(&out); err != nil {
 		return fmt.Errorf("roofline: draw SVG: %w", err)
@@ -66,6 +53,51 @@ func SVG(w io.Writer, p *profile.Profile) error {
 		return fmt.Errorf("roofline: write SVG: %w", err)
 	}
 	return nil
+}
+
+// PNG draws what SVG draws, 2080 pixels wide.
+func PNG(w io.Writer, p *profile.Profile) error {
+	height, err := drawingHeight(p)
+	if err != nil {
+		return err
+	}
+	canvas := vgimg.NewWith(vgimg.UseWH(svgWidth, height), vgimg.UseDPI(144))
+	paint(draw.New(canvas), p)
+	var out bytes.Buffer
+	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&out); err != nil {
+		return fmt.Errorf("roofline: draw PNG: %w", err)
+	}
+	if _, err := w.Write(out.Bytes()); err != nil {
+		return fmt.Errorf("roofline: write PNG: %w", err)
+	}
+	return nil
+}
+
+func drawingHeight(p *profile.Profile) (vg.Length, error) {
+	panels := panelsOf(p)
+	if len(panels) == 0 {
+		return 0, fmt.Errorf("roofline: the profile has no measured ceilings to draw")
+	}
+	height := vg.Length(headHeight)
+	for _, a := range panels {
+		height += a.height()
+	}
+	return height, nil
+}
+
+// paint draws the whole drawing on a canvas of drawingHeight.
+func paint(dc draw.Canvas, p *profile.Profile) {
+	height := dc.Max.Y
+	dc.FillPolygon(color.White, []vg.Point{{X: 0, Y: 0}, {X: svgWidth, Y: 0}, {X: svgWidth, Y: height}, {X: 0, Y: height}})
+	head(dc, p)
+	top := height - headHeight
+	for _, a := range panelsOf(p) {
+		bottom := top - a.height()
+		left := draw.Crop(dc, 14, plotWidth-svgWidth, bottom+12, top-height)
+		a.plot().Draw(left)
+		a.drawKey(draw.Crop(dc, plotWidth+18, -8, bottom+12, top-height))
+		top = bottom
+	}
 }
 
 var (

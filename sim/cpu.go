@@ -121,7 +121,7 @@ func cacheLevel(m *machine.Machine, measured *machine.Measured, n, threads int) 
 	var reported, plateau, sharedBy int64
 	for _, c := range m.Caches {
 		if c.Level == n && c.Bytes > 0 {
-			reported, sharedBy = int64(c.Bytes), int64(c.SharedBy)
+			reported, sharedBy, l.Ways = int64(c.Bytes), int64(c.SharedBy), c.Ways
 			if c.LineBytes > 0 {
 				l.LineBytes = c.LineBytes
 			}

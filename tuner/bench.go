@@ -14,6 +14,7 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
 	"github.com/rooftune/rooftune/sim"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // BenchOptions say how long a problem is timed.
@@ -47,6 +48,7 @@ type Sample struct {
 	Full       bool   `json:"full,omitempty"`
 	Normalize  bool   `json:"normalize,omitempty"`
 	FeatureMap string `json:"feature_map,omitempty"`
+	Front      string `json:"front,omitempty"`
 
 	Precision string      `json:"precision"` // of products
 	Cold      bool        `json:"cold"`      // false: repeated calls on the same arrays
@@ -92,7 +94,7 @@ type Block struct {
 // Problem is the problem that was timed.
 func (s *Sample) Problem() tile.Problem {
 	p := tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting,
-		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap}
+		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap, Front: s.Front}
 	if s.Precision != tile.Float32 {
 		p.Precision = s.Precision
 	}
@@ -108,7 +110,7 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 	p, c := choice.Problem, choice.Candidate
 	s := &Sample{
 		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
-		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Precision: cmp.Or(p.Precision, tile.Float32), ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Front: p.Front, Precision: cmp.Or(p.Precision, tile.Float32), ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
 	}
 	b, err := newBench(m, choice)
 	if err != nil {
@@ -295,7 +297,7 @@ func (b *bench) judge(s *Sample) error {
 		times = append(times, x.Ns)
 		s.MinNs, s.MaxNs = min(s.MinNs, x.Ns), max(s.MaxNs, x.Ns)
 	}
-	s.MedianNs, s.Samples, s.Blocks, s.Voided = median(times), len(times), b.blocks, b.meter.voided
+	s.MedianNs, s.Samples, s.Blocks, s.Voided = stats.Median(times), len(times), b.blocks, b.meter.voided
 	p, c := b.choice.Problem, b.choice.Candidate
 	d, err := sim.CPU(b.machine, &measured, c.ISA, p.Threads)
 	if err != nil {
@@ -337,7 +339,7 @@ func (b *bench) judge(s *Sample) error {
 		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
-		s.DenseNs = median(b.denseNs)
+		s.DenseNs = stats.Median(b.denseNs)
 	}
 	program, err := kernels.Record(p, c)
 	if err != nil {

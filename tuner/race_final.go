@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // finals runs round two and the final, and returns who is in the final, with
@@ -128,7 +129,7 @@ func (r *race) semifinal(ctx context.Context, field *[]*contender) error {
 	if good > 0 {
 		at := map[*contender]float64{}
 		for _, x := range semi {
-			at[x] = median(x.blocks)
+			at[x] = stats.Median(x.blocks)
 		}
 		slices.SortStableFunc(semi, func(a, b *contender) int { return cmp.Compare(at[a], at[b]) })
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // verify holds a contender against the oracle, unless the journal has its verdict.
@@ -75,8 +76,8 @@ func (r *race) beatsRoof(x *contender, ns float64) (bool, error) {
 		}
 		again = append(again, t)
 	}
-	if len(again) > 0 && !r.roof.beatenBy(median(again)) {
-		x.ns = max(x.ns, median(again))
+	if len(again) > 0 && !r.roof.beatenBy(stats.Median(again)) {
+		x.ns = max(x.ns, stats.Median(again))
 		return false, nil
 	}
 	x.verdict, x.cost = verdictTooFast, math.Inf(1)
@@ -87,7 +88,7 @@ func (r *race) beatsRoof(x *contender, ns float64) (bool, error) {
 // tooFastInFinal puts those out of the race whose times are under the roof, and reports whether there was one.
 func (r *race) tooFastInFinal(field []*contender) (again bool, err error) {
 	for _, x := range field {
-		out, err := r.beatsRoof(x, median(x.blocks))
+		out, err := r.beatsRoof(x, stats.Median(x.blocks))
 		if err != nil {
 			return false, err
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // roundOne gives each candidate that the strategy names one or a few pairs with the incumbent.
@@ -170,7 +172,7 @@ func (r *race) pair(x *contender) error {
 		x.verdict = verdictDrifted
 		return r.note(x, "")
 	}
-	x.cost, x.ns, x.verdict = median(costs), median(times), verdictOK
+	x.cost, x.ns, x.verdict = stats.Median(costs), stats.Median(times), verdictOK
 	if x.cost > slowLimit {
 		x.verdict = verdictSlow
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 const (
@@ -49,7 +51,7 @@ func (u *usual) strange(t time.Duration, limit float64) bool {
 	if len(*u) < fewUsual {
 		return false // nothing is usual yet
 	}
-	r := x / median(*u)
+	r := x / stats.Median(*u)
 	return r > limit || r < 1/limit
 }
 

@@ -99,7 +99,7 @@ func benchmarkName(p tile.Problem, isa tile.ISA) string {
 	for _, option := range []struct {
 		name string
 		set  bool
-	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}} {
+	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}, {"front=" + p.Front, p.Front != tile.FrontNone}} {
 		if option.set {
 			parts = append(parts, option.name)
 		}

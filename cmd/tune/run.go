@@ -154,7 +154,7 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 	}
 	base := strings.TrimSuffix(report.Profile, ".json")
 	svg, html := base+".svg", base+".html"
-	if err := writeSVG(svg, p); err != nil {
+	if err := writeDrawing(svg, p, roofline.SVG); err != nil {
 		return err
 	}
 	if err := writeHTML(html, p, report.Profile); err != nil {

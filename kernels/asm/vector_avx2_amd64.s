@@ -3726,11 +3726,21 @@ fetch:
 	TESTQ      R14, R14
 	JZ         fetched
 	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
-	LEAQ       (R11)(R12*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R12*1)
 	ADDQ       $0x40, R11
 	JMP        fetch
 
@@ -3830,11 +3840,21 @@ fetch:
 	TESTQ      R14, R14
 	JZ         fetched
 	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
-	LEAQ       (R11)(R12*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R12*1)
 	ADDQ       $0x40, R11
 	JMP        fetch
 
@@ -3949,11 +3969,21 @@ fetch:
 	TESTQ      R14, R14
 	JZ         fetched
 	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
-	LEAQ       (R11)(R12*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R12*1)
 	ADDQ       $0x40, R11
 	JMP        fetch
 

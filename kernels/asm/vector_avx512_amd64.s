@@ -3489,11 +3489,21 @@ fetch:
 	TESTQ      R14, R14
 	JZ         fetched
 	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
-	LEAQ       (R11)(R12*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R12*1)
 	ADDQ       $0x40, R11
 	JMP        fetch
 
@@ -3582,11 +3592,21 @@ fetch:
 	TESTQ      R14, R14
 	JZ         fetched
 	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
-	LEAQ       (R11)(R12*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R12*1)
 	ADDQ       $0x40, R11
 	JMP        fetch
 
@@ -3679,11 +3699,21 @@ fetch:
 	TESTQ      R14, R14
 	JZ         fetched
 	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
-	LEAQ       (R11)(R12*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R12*1)
 	ADDQ       $0x40, R11
 	JMP        fetch
 
@@ -3805,11 +3835,21 @@ fetch:
 	TESTQ      R15, R15
 	JZ         fetched
 	DECQ       R15
+	LEAQ       (R12)(R13*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R12)
 	PREFETCHT0 (R12)(R13*1)
-	LEAQ       (R12)(R13*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R13*1)
 	ADDQ       $0x40, R12
 	JMP        fetch
 
@@ -3930,11 +3970,21 @@ fetch:
 	TESTQ      R15, R15
 	JZ         fetched
 	DECQ       R15
+	LEAQ       (R12)(R13*2), R8
+	CMPB       264(AX), $0x00
+	JNE        far
 	PREFETCHT0 (R12)
 	PREFETCHT0 (R12)(R13*1)
-	LEAQ       (R12)(R13*2), R8
 	PREFETCHT0 (R8)
 	PREFETCHT0 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R13*1)
 	ADDQ       $0x40, R12
 	JMP        fetch
 

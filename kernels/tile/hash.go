@@ -83,6 +83,8 @@ type Slab struct {
 	T, G   int
 	// Pace is how many 256ths of a line of each stream a token prefetches.
 	Pace int
+	// Far says that they go no nearer than the second-level cache, which spares the few buffers that wait for lines of the first level.
+	Far bool
 }
 
 // ByteKernel is a pass over a slab of int8 with weights of so many bits: 0 for float32, 16 or 8.

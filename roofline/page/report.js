@@ -23,6 +23,7 @@
   const known = v => v !== null && v !== undefined;
   const time = ns => known(ns) ? scaled(ns, [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]]) : unknown;
   const bytes = b => known(b) ? scaled(b, [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]]) : unknown;
+  const moved = b => b > 0 ? bytes(b) : "none"; // counted, and nothing had to move
   const rate = (v, unit) => known(v) ? number(v / 1e9) + " G" + unit : unknown;
   const percent = v => known(v) && isFinite(v) ? (100 * v).toFixed(100 * v < 9.95 ? 1 : 0) + " %" : unknown;
   const ratio = (a, b) => known(a) && known(b) && b > 0 ? number(a / b) : unknown;
@@ -53,6 +54,8 @@
   // ---- points ----
   const points = data.points || [], ceilings = data.ceilings || [], levels = data.levels;
   const name = p => data.ops[p.op] + " " + p.problem;
+  const spaced = text => text.replaceAll(",", ", "); // so that lines can break
+  const config = p => p.config ? spaced(p.config) : "none";
   const speed = p => p.by_bytes ? rate(p.rate, "B/s") : rate(p.rate, "FLOP/s");
   const flopsPerS = p => p.flops > 0 && p.ns > 0 ? p.flops / p.ns * 1e9 : null;
   const colour = p => css("--c" + p.op % 8);
@@ -63,6 +66,7 @@
     "M0-5.6L5.4 4.4H-5.4Z",
     "M0-6.2L5.4 0L0 6.2L-5.4 0Z",
   ];
+  const letter = op => String.fromCharCode(65 + op % 26); // ops can be told apart without colours
   const paths = shapes.map(d => new Path2D(d));
   const fastest = new Set();
   {
@@ -205,7 +209,8 @@
   function mark(ctx, level, x, y, size, stroke, fill) {
     ctx.save();
     ctx.translate(x, y);
-    ctx.scale(size, size);
+    const scale = size * fontSize() / 12.5; // marks grow with letters
+    ctx.scale(scale, scale);
     ctx.lineWidth = 1.6;
     ctx.strokeStyle = stroke;
     ctx.fillStyle = fill;
@@ -281,8 +286,15 @@
     };
     for (const l of level) for (const [x, y] of along(l)) labels.take(x - 2 * dpr, y - 2 * dpr, 4 * dpr, 4 * dpr);
     for (const l of level) {
-      const places = (w, h) => along(l).flatMap(([x, y]) => [[x - w - 4 * dpr, y - h - dpr], [x + 4 * dpr, y + dpr], [x - w - 8 * dpr, y - h / 2], [x + 8 * dpr, y - h / 2]]);
+      const places = (w, h) => along(l).flatMap(([x, y]) => [[x - w - 4 * dpr, y - h - 4 * dpr], [x + 4 * dpr, y + 4 * dpr], [x - w - 8 * dpr, y - h / 2], [x + 8 * dpr, y - h / 2]]);
       if (narrow() || !labels.put(l.level + " " + rate(l.median, "B/s"), places, css("--ink"))) labels.put(l.level, places, css("--ink"));
+    }
+    const written = new Set(); // one letter where many marks lie on each other
+    for (const m of marks) {
+      const x = X(m.x), y = Y(m.y), key = letter(points[m.i].op) + Math.round(x / 24 / dpr) + "," + Math.round(y / 24 / dpr);
+      if (!m.binds || written.has(key)) continue;
+      written.add(key);
+      labels.put(letter(points[m.i].op), (w, h) => [[x + 6 * dpr, y - h / 2], [x - w / 2, y - h - 6 * dpr], [x - w / 2, y + 6 * dpr], [x - w - 6 * dpr, y - h / 2], [x + 5 * dpr, y - h - 3 * dpr], [x + 5 * dpr, y + 3 * dpr]], css("--ink"), true);
     }
     ctx.restore();
   }
@@ -341,15 +353,15 @@
       const p = points[m.i];
       tip.replaceChildren(el("b", {}, name(p)), terms(
         ["isa", p.isa + " on " + p.threads + (p.threads === 1 ? " thread" : " threads")],
-        ["config", p.config || "none"],
+        ["config", config(p)],
         ["this mark", levels[m.level] + ": " + number(m.x) + " FLOP/B"],
         ["rate", speed(p)],
         ["measured", time(p.ns)],
         ["simulated", time(p.sim) + (known(p.sim) && p.sim_by ? ", bound by " + p.sim_by : "")],
         ["roof", time(p.roof) + " (" + percent(p.roof / p.ns) + " reached)"],
         ["bound by", p.bound],
-        ["least bytes", levels.map((l, k) => l + " " + (p.least[k] > 0 ? bytes(p.least[k]) : "none")).join(", ")],
-        ["traffic", p.moved ? levels.map((l, k) => l + " " + bytes(p.moved[k])).join(", ") : unknown],
+        ["least bytes", levels.map((l, k) => l + " " + moved(p.least[k])).join(", ")],
+        ["traffic", p.moved ? levels.map((l, k) => l + " " + moved(p.moved[k])).join(", ") : unknown],
       ));
       const box = byId("chart"), area = chart.over, left = area.offsetLeft + area.parentElement.offsetLeft, top = area.offsetTop + area.parentElement.offsetTop;
       const x = left + chart.valToPos(m.x, "x"), y = top + chart.valToPos(m.y, "y");
@@ -369,7 +381,7 @@
         svg("M-8 6L8-6", { stroke: "currentColor", "stroke-width": "1.6", "stroke-dasharray": dash || "none" }), l + (read ? " " + rate(read.median, "B/s") : ", ceiling unknown")));
     });
     [...new Set(points.filter((p, i) => visible(i)).map(p => p.op))].sort((a, b) => a - b).forEach(op => {
-      box.append(el("span", {}, svg(shapes[0], { fill: "var(--c" + op % 8 + ")" }), data.ops[op]));
+      box.append(el("span", {}, svg(shapes[0], { fill: "var(--c" + op % 8 + ")" }), letter(op) + " " + data.ops[op]));
     });
   }
 
@@ -457,7 +469,7 @@
     if (sweepChart) { sweepChart.destroy(); sweepChart = null; }
     const box = byId("detail");
     box.replaceChildren(el("h3", {}, name(p) + ", " + p.isa + " on " + p.threads + (p.threads === 1 ? " thread" : " threads")), terms(
-      ["config", p.config || "none"],
+      ["config", config(p)],
       ["measured", time(p.ns) + (known(p.min) && known(p.max) ? " (" + time(p.min) + " to " + time(p.max) + ")" : "") + ", samples: " + (p.samples || unknown)],
       ["roof", time(p.roof) + ", bound by " + p.bound + "; " + percent(p.roof / p.ns) + " of it reached"],
       ["simulated", known(p.sim) ? time(p.sim) + ", measured / simulated " + ratio(p.ns, p.sim) : unknown],
@@ -470,7 +482,7 @@
 
     box.append(el("h3", {}, "Traffic"), table(["level", ">least", ">simulated", ">FLOP / least byte", ">read ceiling"], levels.map((l, k) => {
       const c = ceilings.find(c => c.kind === "read" && c.level === l && c.threads === p.threads && c.isa === p.isa);
-      return [l, p.least[k] > 0 ? bytes(p.least[k]) : "none", p.moved ? bytes(p.moved[k]) : unknown,
+      return [l, moved(p.least[k]), p.moved ? moved(p.moved[k]) : unknown,
         p.least[k] > 0 ? number(p.flops / p.least[k]) : "no bound", c ? rate(c.median, "B/s") : unknown];
     })));
 
@@ -493,7 +505,7 @@
     const others = points.map((q, k) => [q, k]).filter(([q, k]) => q.group === p.group && k !== i);
     if (others.length) {
       box.append(el("h3", {}, "The same problem elsewhere"), table(["isa", ">measured", ">of roof", "bound by", "config"], others.map(([q, k]) =>
-        [el("a", { href: "#p" + k }, q.isa + " x" + q.threads), time(q.ns), percent(q.roof / q.ns), q.bound, q.config])));
+        [el("a", { href: "#p" + k }, q.isa + " x" + q.threads), time(q.ns), percent(q.roof / q.ns), q.bound, config(q)])));
     }
 
     box.append(el("h3", {}, "The sweep"));
@@ -503,7 +515,7 @@
     box.append(el("h3", {}, "Tie set"));
     if (p.ties && p.ties.length) {
       const list = el("ul", { class: "ties" });
-      for (const t of p.ties) list.append(el("li", {}, el("code", {}, t)));
+      for (const t of p.ties) list.append(el("li", {}, el("code", {}, spaced(t))));
       box.append(el("p", {}, "Could not be told apart from the answer; a fixed rule picked it."), list);
     } else box.append(el("p", {}, "No other config was within the smallest difference that the run could see."));
 
@@ -516,7 +528,7 @@
     }
     box.append(el("h3", {}, "On a GPU, predicted"));
     box.append(table(["device", ">time", "bound by", "program and config"], data.gpu[p.gpu].map(g =>
-      [g.device, time(g.ns), g.bound || unknown, g.why ? g.why : g.program + " " + g.config])),
+      [g.device, time(g.ns), g.bound || unknown, g.why ? g.why : g.program + " " + spaced(g.config)])),
       el("p", { class: "help" }, "The published kernel's own tiling at its default config, in bfloat16: a prediction, not a measurement. " + (data.gpu_fit || "")));
   }
 
@@ -653,13 +665,19 @@
     filters();
     makeChart();
     legend();
-    let width = 0;
+    let width = byId("chart").clientWidth, drawnFor = fontSize() + " " + narrow();
     new ResizeObserver(() => {
-      if (byId("chart").clientWidth !== width) {
-        width = byId("chart").clientWidth;
-        chart.setSize(chartSize());
-        if (sweepChart) sweepChart.setSize({ width: byId("sweep").clientWidth, height: sweepChart.height });
+      if (byId("chart").clientWidth === width) return;
+      width = byId("chart").clientWidth;
+      const style = fontSize() + " " + narrow();
+      if (style !== drawnFor) { // letters of another size need a new chart
+        drawnFor = style;
+        makeChart();
+        if (state.selected >= 0) detail(points[state.selected], state.selected);
+        return;
       }
+      chart.setSize(chartSize());
+      if (sweepChart) sweepChart.setSize({ width: byId("sweep").clientWidth, height: sweepChart.height });
     }).observe(byId("chart"));
     const repaint = () => { chart.redraw(false, true); if (sweepChart) sweepChart.redraw(false, true); };
     dark.addEventListener("change", repaint);

@@ -46,6 +46,12 @@ type Launch struct {
 	Path      Path
 	Pipeline  Pipeline
 	Loops     []Loop
+
+	// A transfer between devices instead of a grid.
+	Transfer bool
+	Bytes    float64 // that a device sends
+	Steps    float64 // one after the other
+	Beside   int     // index of the launch that it runs beside, -1 for none
 }
 
 // Loop is what one block does in one trip, and how often. Nested loops are flattened: Trips is the product of the nest.
@@ -78,6 +84,7 @@ type Touch struct {
 	Bytes  float64
 	Mode   TouchMode
 	Share  float64 // blocks that touch the same bytes at about the same time
+	Again  float64 // times that the block comes back to the same bytes
 	Row    float64 // bytes of a contiguous run, 0 for long ones
 }
 
@@ -162,7 +169,7 @@ func (t *Template) Bind(p *Program, d *Device, dtype DType, dir string, args Arg
 	}
 	v := p.values[:len(t.slots)]
 	p.values = v
-	for i, n := range [...]float64{dtype.Bytes(), float64(d.Units), float64(d.ComputeCapability), truth(d.Vendor == "amd"), d.SRAMPerBlockKiB * 1024, d.L2MiB * (1 << 20), max(1, float64(d.Devices)), (d.SRAMPerUnitKiB + d.RegistersKiB) * 1024, d.L2MiB*(1<<20) + float64(d.Units)*(d.SRAMPerUnitKiB+d.RegistersKiB)*1024} {
+	for i, n := range [...]float64{dtype.Bytes(), float64(d.Units), float64(d.ComputeCapability), truth(d.Vendor == "amd"), d.SRAMPerBlockKiB * 1024, d.L2MiB * (1 << 20), (d.SRAMPerUnitKiB + d.RegistersKiB) * 1024, d.L2MiB*(1<<20) + float64(d.Units)*(d.SRAMPerUnitKiB+d.RegistersKiB)*1024, d.LinkGBps, d.NetworkGBps, float64(max(1, d.NodeDevices))} {
 		v[i] = n
 	}
 	for i := range t.steps {
@@ -247,8 +254,22 @@ func (p *Program) bindPass(codes []launchCode, dtype DType) error {
 			}
 			return fmt.Errorf("program %s: launch %s has %g blocks", p.Name, c.name, blocks)
 		}
+		if c.transfer {
+			t := Launch{Name: c.name, Transfer: true, Blocks: math.Ceil(blocks), Repeat: or(c.repeat, v, 1), Bytes: c.bytes.eval(v), Steps: c.steps.eval(v), Beside: -1}
+			if !(t.Bytes >= 0) || !(t.Steps >= 0) || t.Bytes > maxValue || t.Steps > maxValue {
+				return fmt.Errorf("program %s: transfer %s has %g bytes and %g steps", p.Name, c.name, t.Bytes, t.Steps)
+			}
+			for j := len(p.Launches) - 1; j >= 0 && c.beside != ""; j-- {
+				if p.Launches[j].Name == c.beside {
+					t.Beside = j
+					break
+				}
+			}
+			p.Launches = append(p.Launches, t)
+			continue
+		}
 		l := Launch{
-			Name: c.name, Blocks: math.Ceil(blocks), Repeat: or(c.repeat, v, 1), Warps: math.Ceil(or(c.warps, v, 4)), Stages: max(1, or(c.stages, v, 2)),
+			Beside: -1, Name: c.name, Blocks: math.Ceil(blocks), Repeat: or(c.repeat, v, 1), Warps: math.Ceil(or(c.warps, v, 4)), Stages: max(1, or(c.stages, v, 2)),
 			SRAMBytes: max(0, or(c.sram, v, 0)), DType: c.dtype, Path: c.path, Pipeline: c.pipeline,
 		}
 		if l.DType == NoDType {
@@ -319,7 +340,7 @@ func (p *Program) bindLoop(l *Loop, c *loopCode, launch string) error {
 				mode = Atomic
 			}
 			if bytes := times * a[0]; bytes > 0 {
-				p.touches = append(p.touches, Touch{Buffer: o.buffer, Bytes: bytes, Mode: mode, Share: max(1, or(o.share, v, 1)), Row: or(o.access, v, 0)})
+				p.touches = append(p.touches, Touch{Buffer: o.buffer, Bytes: bytes, Mode: mode, Share: max(1, or(o.share, v, 1)), Row: or(o.access, v, 0), Again: max(1, or(o.again, v, 1))})
 			}
 		}
 	}
@@ -371,8 +392,11 @@ func (t *Template) BindFitting(p *Program, d *Device, dtype DType, dir string, a
 func (p *Program) fits(d *Device) bool {
 	for i := range p.Launches {
 		l := &p.Launches[i]
+		if l.Transfer {
+			continue
+		}
 		threads := l.Warps * warpThreads
-		registers := math.Ceil(min(l.Registers, maxRegisters)/8) * 8
+		registers := math.Ceil(min(d.registers(l), maxRegisters)/8) * 8
 		if l.SRAMBytes > d.SRAMPerBlockKiB*1024 || l.Warps > d.WarpsPerUnit || threads > 1024 || registers*4*threads > d.RegistersKiB*1024 {
 			return false
 		}

@@ -56,7 +56,6 @@ type Device struct {
 	LinkGBps    float64 `json:"link_gbps,omitempty"`    // to the other devices of a node, one direction
 	NetworkGBps float64 `json:"network_gbps,omitempty"` // to other nodes, one direction
 	NodeDevices int     `json:"node_devices,omitempty"`
-	Devices     int     `json:"-"` // in use, for collectives
 
 	Source   string            `json:"source"`
 	Doubtful map[string]string `json:"doubtful,omitempty"` // by field: why

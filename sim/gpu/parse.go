@@ -64,7 +64,9 @@ type launchCode struct {
 	dtype                                  DType
 	path                                   Path
 	pipeline                               Pipeline
-	host                                   bool
+	transfer                               bool
+	bytes, steps                           code   // of a transfer
+	beside                                 string // the launch that a transfer runs beside
 	loops                                  []loopCode
 }
 
@@ -81,6 +83,7 @@ type opCode struct {
 	share         code
 	times         code
 	access        code
+	again         code
 	chained       bool
 	fromRegisters bool
 }
@@ -121,7 +124,7 @@ var levelNames = [levelCount]string{"SRAM", "L2", "HBM"}
 func Levels() []string { return levelNames[:] }
 
 // deviceNames are what expressions may ask of the device, and the dtype's size.
-var deviceNames = []string{"e", "units", "cc", "amd", "sram_per_block", "l2_bytes", "devices", "unit_bytes", "chip_bytes"}
+var deviceNames = []string{"e", "units", "cc", "amd", "sram_per_block", "l2_bytes", "unit_bytes", "chip_bytes", "link_gbps", "network_gbps", "node_devices"}
 
 // Directions of a program.
 const (
@@ -290,6 +293,8 @@ func (p *templateParser) statement(words []string) error {
 		return nil
 	case "launch":
 		return p.beginLaunch(rest)
+	case "transfer":
+		return p.transfer(rest)
 	case "loop":
 		if p.launch == nil || len(rest) != 1 {
 			return errors.New("want a number of trips, in a launch: loop EXPR")
@@ -423,6 +428,50 @@ func (p *templateParser) beginLaunch(rest []string) error {
 	return nil
 }
 
+// transfer handles transfer NAME bytes=EXPR steps=EXPR devices=EXPR [beside=LAUNCH] [repeat=EXPR].
+func (p *templateParser) transfer(rest []string) error {
+	if p.open > 0 {
+		return errors.New("a loop is not ended")
+	}
+	if len(rest) < 1 {
+		return errors.New("want transfer NAME bytes=EXPR steps=EXPR devices=EXPR")
+	}
+	l := launchCode{name: rest[0], transfer: true}
+	for _, w := range rest[1:] {
+		key, value, _ := strings.Cut(w, "=")
+		var err error
+		switch key {
+		case "bytes":
+			l.bytes, err = p.compile(value)
+		case "steps":
+			l.steps, err = p.compile(value)
+		case "devices":
+			l.grid, err = p.compile(value)
+		case "repeat":
+			l.repeat, err = p.compile(value)
+		case "beside":
+			l.beside = value
+			if !slices.ContainsFunc(p.t.passes[p.pass], func(o launchCode) bool { return o.name == value && !o.transfer }) {
+				err = fmt.Errorf("there is no launch %q before it in this pass", value)
+			}
+		default:
+			err = fmt.Errorf("unknown key %q", key)
+		}
+		if err != nil {
+			return fmt.Errorf("transfer %s: %w", l.name, err)
+		}
+	}
+	if l.bytes == nil || l.steps == nil || l.grid == nil {
+		return fmt.Errorf("transfer %s: bytes, steps and devices are needed", l.name)
+	}
+	if len(p.t.passes[p.pass]) >= maxLaunches {
+		return fmt.Errorf("more than %d launches", maxLaunches)
+	}
+	p.launch = nil
+	p.t.passes[p.pass] = append(p.t.passes[p.pass], l)
+	return nil
+}
+
 func (p *templateParser) operation(verb string, kind opKind, args int, rest []string) error {
 	if p.launch == nil {
 		return fmt.Errorf("%s is outside a launch", verb)
@@ -460,6 +509,8 @@ func (p *templateParser) operation(verb string, kind opKind, args int, rest []st
 			op.times, err = p.compile(value)
 		case ok && key == "share" && op.buffer >= 0:
 			op.share, err = p.compile(value)
+		case ok && key == "again" && op.buffer >= 0:
+			op.again, err = p.compile(value)
 		case ok && key == "row" && op.buffer >= 0:
 			op.access, err = p.compile(value)
 		default:

@@ -25,6 +25,7 @@ const (
 	slabT       = int(unsafe.Offsetof(tile.Slab{}.T))
 	slabG       = int(unsafe.Offsetof(tile.Slab{}.G))
 	slabPace    = int(unsafe.Offsetof(tile.Slab{}.Pace))
+	slabFar     = int(unsafe.Offsetof(tile.Slab{}.Far))
 )
 
 // A slabPass is the registers of a pass over a slab, whatever its elements.
@@ -74,13 +75,22 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	g.JZ(emit.Ref("fetched"))
 	g.DECQ(lines)
 	last := s.left // free here
-	g.PREFETCHT0(operand.Mem{Base: next})
-	g.PREFETCHT0(operand.Mem{Base: next, Index: quarter, Scale: 1})
 	g.LEAQ(operand.Mem{Base: next, Index: quarter, Scale: 2}, last)
-	g.PREFETCHT0(operand.Mem{Base: last})
-	g.PREFETCHT0(operand.Mem{Base: last, Index: quarter, Scale: 1})
-	g.ADDQ(operand.U8(64), next)
-	g.JMP(emit.Ref("fetch"))
+	g.CMPB(s.field(slabFar), operand.U8(0))
+	g.JNE(emit.Ref("far"))
+	for _, far := range []bool{false, true} {
+		fetch := g.PREFETCHT0
+		if far {
+			fetch = g.PREFETCHT1
+			g.Label("far")
+		}
+		for _, from := range []reg.Register{next, last} {
+			fetch(operand.Mem{Base: from})
+			fetch(operand.Mem{Base: from, Index: quarter, Scale: 1})
+		}
+		g.ADDQ(operand.U8(64), next)
+		g.JMP(emit.Ref("fetch"))
+	}
 	g.Label("fetched")
 
 	load(s)
