@@ -11,6 +11,7 @@ import (
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // An A/A comparison times one kernel against itself in alternating blocks, as the final of a race does with two kernels. What it calls a
@@ -121,7 +122,7 @@ func (r *AAReport) sum(m *meter) {
 		}
 	}
 	if len(effects) > 0 {
-		r.Detectable = median(effects)
+		r.Detectable = stats.Median(effects)
 	}
 	r.Blocks, r.Voided = m.blocks, m.voided
 	if m.timed > 0 {
@@ -222,7 +223,8 @@ func compareWithSelf(ctx context.Context, m *meter, c Case, threads int, candida
 		return pair, nil
 	}
 	d := difference(field[0], field[1])
-	pair.P = min(1, 2*min(d.greater(math.Log1p(resolution)), difference(field[1], field[0]).greater(math.Log1p(resolution))))
-	pair.Effect, pair.Detectable, pair.Differs = math.Expm1(d.mean), detectable(field), pair.P < aaLevel
+	margin := math.Log1p(resolution)
+	pair.P = min(1, 2*min(d.Greater(margin), difference(field[1], field[0]).Greater(margin)))
+	pair.Effect, pair.Detectable, pair.Differs = math.Expm1(d.Mean), detectable(field), pair.P < aaLevel
 	return pair, nil
 }

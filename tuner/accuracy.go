@@ -12,6 +12,7 @@ import (
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
+	"github.com/rooftune/rooftune/tuner/stats"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -229,9 +230,9 @@ func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched,
 			}
 		}
 	}
-	usual := median(reference)
+	usual := stats.Median(reference)
 	for i := range g.Rows {
-		g.Rows[i].MedianNs = usual * median(ratios[i])
+		g.Rows[i].MedianNs = usual * stats.Median(ratios[i])
 		g.Rows[i].Ratio = g.Rows[i].MedianNs / g.Rows[i].SimulatedNs
 		g.Rows[i].Verdict = g.Rows[i].judge(verdictOK)
 		if g.Rows[i].MedianNs < g.Rows[i].LowerBoundNs {
@@ -253,7 +254,7 @@ func (g *AccuracyOf) judge() {
 		}
 		g.BoundShare = max(g.BoundShare, r.LowerBoundNs/r.MedianNs)
 	}
-	g.Spearman, g.MedianRatio, g.MedianError = spearman(simulated, measured), median(ratios), median(errors)
+	g.Spearman, g.MedianRatio, g.MedianError = spearman(simulated, measured), stats.Median(ratios), stats.Median(errors)
 	slices.SortStableFunc(g.Rows, func(a, b CheckResult) int { return cmp.Compare(a.SimulatedNs, b.SimulatedNs) })
 	first := math.Inf(1)
 	for _, r := range g.Rows[:max(1, int(math.Ceil(firstShare*float64(len(g.Rows)))))] {

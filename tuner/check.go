@@ -12,6 +12,7 @@ import (
 	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // CheckOptions say what Check looks at.
@@ -159,7 +160,7 @@ func finalTimes(h *history) map[string]float64 {
 	}
 	times := map[string]float64{}
 	for key, ns := range samples {
-		times[key] = median(ns)
+		times[key] = stats.Median(ns)
 	}
 	return times
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // provenance gathers the conditions of a run so far.
@@ -19,7 +20,7 @@ func (t *tuning) provenance(m *machine.Machine) *profile.Provenance {
 	v.Kernel, v.Clocks = machine.System()
 	v.GOAMD64 = setting("GOAMD64")
 	if len(t.meter.cycles) > 0 {
-		v.ClockHz = canaryCycles / median(t.meter.cycles) * 1e9
+		v.ClockHz = canaryCycles / stats.Median(t.meter.cycles) * 1e9
 	}
 	if t.meter.timed > 0 {
 		v.TakenPct = 100 * float64(t.meter.taken) / float64(t.meter.timed)

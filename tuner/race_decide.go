@@ -6,81 +6,41 @@ import (
 	"slices"
 
 	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
+// blocks are the measurements of a field.
+func blocks(field []*contender) stats.Field {
+	f := make(stats.Field, len(field))
+	for i, x := range field {
+		f[i] = x.blocks
+	}
+	return f
+}
+
 // difference estimates by how much x is slower than y, as a logarithm, block by block.
-func difference(x, y *contender) estimate {
-	d := make([]float64, len(x.blocks))
-	for i := range d {
-		d[i] = math.Log(x.blocks[i] / y.blocks[i])
-	}
-	return trimmed(d)
+func difference(x, y *contender) stats.Estimate {
+	return stats.Field{x.blocks, y.blocks}.Difference(0, 1)
 }
 
-// fastest is the contender with the lowest robust mean.
-func fastest(field []*contender) *contender {
-	at := func(x *contender) float64 {
-		logs := make([]float64, len(x.blocks))
-		for i, ns := range x.blocks {
-			logs[i] = math.Log(ns)
-		}
-		return trimmed(logs).mean
-	}
-	return slices.MinFunc(field, func(a, b *contender) int { return cmp.Compare(at(a), at(b)) })
-}
+// detectable is the smallest relative difference from the best that the field's blocks can show.
+func detectable(field []*contender) float64 { return blocks(field).Detectable() }
 
-// detectable is the smallest relative difference from the best that the blocks can show, for the noisiest pair; for a
-// lone contender, from another one as steady as itself.
-func detectable(field []*contender) float64 {
-	best := fastest(field)
-	worst := 0.0
-	for _, x := range field {
-		if x != best {
-			worst = max(worst, difference(x, best).detectable())
-		}
-	}
-	if len(field) == 1 {
-		logs := make([]float64, len(best.blocks))
-		for i, ns := range best.blocks {
-			logs[i] = math.Sqrt2 * math.Log(ns)
-		}
-		worst = trimmed(logs).detectable()
-	}
-	return worst
-}
-
-// decide names the winner by a fixed rule, so that runs agree: of those that are not proven to be slower than the best by tieWithin (the
-// tie set) and whose mean is within pickWithin of it, the incumbent, else the first in enumeration order. And a profile's answer stays
-// unless the gain over it is proven to be above provenGain.
+// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin.
+// The incumbent (the default, or the profile's answer) wins if it is one of them: noise alone moves nothing. Else it is the first in
+// enumeration order of those whose mean is within pickWithin of the best. And a profile's answer stays unless the gain over it is proven to
+// be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
-	best := fastest(field)
-	var others []*contender
-	var p []float64
-	for _, x := range field {
-		if x != best {
-			others = append(others, x)
-			p = append(p, difference(x, best).greater(math.Log1p(tieWithin)))
-		}
-	}
-	tied := []*contender{best}
-	for i, slower := range holm(p, level) {
-		if !slower {
-			tied = append(tied, others[i])
-		}
-	}
-	slices.SortFunc(tied, func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
-	near := func(x *contender) bool { return x == best || difference(x, best).mean <= math.Log1p(pickWithin) }
-	winner := best
-	for _, x := range slices.Backward(tied) {
-		if near(x) {
-			winner = x
-		}
-	}
-	if slices.Contains(tied, r.incumbent) && near(r.incumbent) {
-		winner = r.incumbent
+	field = slices.SortedStableFunc(slices.Values(field), func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
+	f := blocks(field)
+	ties := f.Ties(level, tieWithin)
+	winner := field[f.Choose(ties, pickWithin, slices.Index(field, r.incumbent))]
+	var tied []*contender
+	for _, i := range ties {
+		tied = append(tied, field[i])
 	}
 	source := SourceMeasured
-	if r.held && winner != r.incumbent && difference(r.incumbent, winner).greater(math.Log1p(provenGain)) > level {
+	if r.held && winner != r.incumbent && difference(r.incumbent, winner).Greater(math.Log1p(provenGain)) > level {
 		winner = r.incumbent
 	}
 	if r.held && winner == r.incumbent {
@@ -94,9 +54,9 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	}
 	e := &profile.Entry{
 		Problem: r.problem, ISA: r.isa, Config: winner.config, SourceHash: r.hash,
-		MedianNs: median(winner.blocks), MinNs: slices.Min(winner.blocks), MaxNs: slices.Max(winner.blocks), Samples: len(winner.blocks),
+		MedianNs: stats.Median(winner.blocks), MinNs: slices.Min(winner.blocks), MaxNs: slices.Max(winner.blocks), Samples: len(winner.blocks),
 		RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: winner.maxError, ErrorBound: winner.bound,
-		DetectableEffect: detectable(field), Candidates: measured,
+		DetectableEffect: detectable(field), ChangesBits: r.held && winner != r.incumbent && winner.maxError != r.incumbent.maxError, Candidates: measured, Cold: r.o.Cold,
 	}
 	if math.IsInf(winner.prediction.Ns, 1) { // its turn to be simulated had not come
 		r.predict(winner)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // finals runs round two and the final, and returns who is in the final, with
@@ -73,7 +74,7 @@ func (r *race) shortlist() []*contender {
 	if len(field) == 0 {
 		return nil
 	}
-	best := field[0].cost
+	best := field[min(1, len(field)-1)].cost // the lowest of many is often one whose incumbent was disturbed
 	return slices.DeleteFunc(field, func(x *contender) bool { return x != r.incumbent && x.cost > nearBest*best })
 }
 
@@ -95,7 +96,7 @@ func keep(field []*contender, n int, incumbent *contender) []*contender {
 // affordable is how many contenders can have so many blocks (and two more for
 // preparation) in so many nanoseconds: at least one, at most limit.
 func (r *race) affordable(ns float64, blocks, limit int) int {
-	one := r.incumbent.ns * float64(r.incumbent.call.runs)
+	one := r.incumbent.call.wall * float64(r.incumbent.call.runs)
 	return max(1, min(limit, int(ns/(float64(blocks+2)*one))))
 }
 
@@ -128,7 +129,7 @@ func (r *race) semifinal(ctx context.Context, field *[]*contender) error {
 	if good > 0 {
 		at := map[*contender]float64{}
 		for _, x := range semi {
-			at[x] = median(x.blocks)
+			at[x] = stats.Median(x.blocks)
 		}
 		slices.SortStableFunc(semi, func(a, b *contender) int { return cmp.Compare(at[a], at[b]) })
 	}

@@ -5,12 +5,13 @@ import (
 	"math"
 
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // verify holds a contender against the oracle, unless the journal has its verdict.
 // What is wrong or fails is journaled at once; its error return is the journal's.
 func (r *race) verify(x *contender) (bool, error) {
-	if old := r.past.measures[x.config.String()]; old != nil && old.MaxError != nil && old.ErrorBound != nil && old.Verdict != verdictFailed {
+	if old := r.past.measures[x.config.String()]; old != nil && old.MaxError != nil && old.ErrorBound != nil && old.Verdict != verdictFailed && old.Verdict != verdictTimeout {
 		x.maxError, x.bound = *old.MaxError, *old.ErrorBound
 		if !(x.maxError <= x.bound) {
 			x.verdict = verdictWrong
@@ -21,13 +22,18 @@ func (r *race) verify(x *contender) (bool, error) {
 	}
 	start := r.clock.Now()
 	maxError, bound, err := r.subject.Verify(r.problem, tile.Candidate{ISA: r.isa, Config: x.config}, r.o.Seed)
-	r.costs.verified(r.unit, r.clock.Now().Sub(start))
+	took := r.clock.Now().Sub(start)
+	r.costs.verified(r.unit, took)
+	x.verifyNs = float64(took)
 	x.maxError, x.bound = maxError, bound
 	switch {
 	case errors.Is(err, errWorker):
 		return false, err
 	case err != nil:
 		x.verdict = verdictFailed
+		if errors.Is(err, errTimeout) {
+			x.verdict = verdictTimeout
+		}
 		r.result.Wrong++
 		return false, r.note(x, err.Error())
 	case !(maxError <= bound): // also where it is NaN
@@ -43,7 +49,7 @@ func (r *race) note(x *contender, reason string) error {
 	l := &line{
 		Kind: kindMeasure, Problem: &r.problem, ISA: r.isa, SourceHash: r.hash, Config: x.config,
 		Ns: x.ns, RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: finite(x.maxError), ErrorBound: finite(x.bound),
-		Verdict: x.verdict, Reason: reason,
+		Verdict: x.verdict, Reason: reason, VerifyNs: x.verifyNs,
 	}
 	if !math.IsInf(x.prediction.Ns, 1) {
 		l.SimulatedNs = x.prediction.Ns
@@ -75,8 +81,8 @@ func (r *race) beatsRoof(x *contender, ns float64) (bool, error) {
 		}
 		again = append(again, t)
 	}
-	if len(again) > 0 && !r.roof.beatenBy(median(again)) {
-		x.ns = max(x.ns, median(again))
+	if len(again) > 0 && !r.roof.beatenBy(stats.Median(again)) {
+		x.ns = max(x.ns, stats.Median(again))
 		return false, nil
 	}
 	x.verdict, x.cost = verdictTooFast, math.Inf(1)
@@ -87,7 +93,7 @@ func (r *race) beatsRoof(x *contender, ns float64) (bool, error) {
 // tooFastInFinal puts those out of the race whose times are under the roof, and reports whether there was one.
 func (r *race) tooFastInFinal(field []*contender) (again bool, err error) {
 	for _, x := range field {
-		out, err := r.beatsRoof(x, median(x.blocks))
+		out, err := r.beatsRoof(x, stats.Median(x.blocks))
 		if err != nil {
 			return false, err
 		}

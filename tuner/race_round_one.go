@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // roundOne gives each candidate that the strategy names one or a few pairs with the incumbent.
@@ -63,7 +65,7 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 				continue
 			}
 			// Cold, calibration, and a pair.
-			one := max(time.Duration(min(r.guessFrom(x), slowLimit*r.incumbent.ns)), minBatch)
+			one := max(time.Duration(min(r.guessFrom(x), slowLimit*r.incumbent.ns)), minBatch) + time.Duration((r.incumbent.call.wall-r.incumbent.ns)*float64(r.incumbent.call.runs))
 			if r.left(limit) < r.costs.verifying(r.unit)+3*one+time.Duration(r.incumbent.ns) {
 				over = true
 				asking = true
@@ -120,7 +122,7 @@ func (r *race) recall(x *contender) bool {
 		return false
 	}
 	switch old.Verdict {
-	case verdictWrong, verdictFailed:
+	case verdictWrong, verdictFailed, verdictTimeout:
 		r.result.Wrong++
 	case verdictOK, verdictSlow:
 		if old.AgainstNs == 0 || old.Against.String() != r.incumbent.config.String() || old.MaxError == nil || old.ErrorBound == nil {
@@ -149,7 +151,7 @@ func (r *race) pair(x *contender) error {
 		return r.note(x, "")
 	}
 	calls := []batched{r.incumbent.call, x.call}
-	one := x.ns*float64(x.call.runs) + r.incumbent.ns*float64(r.incumbent.call.runs)
+	one := x.call.wall*float64(x.call.runs) + r.incumbent.call.wall*float64(r.incumbent.call.runs)
 	want := max(1, min(3, int(shortTiming/one)))
 	var costs, times []float64
 	for try := 0; len(costs) < want && try < want+retries; try++ {
@@ -170,7 +172,7 @@ func (r *race) pair(x *contender) error {
 		x.verdict = verdictDrifted
 		return r.note(x, "")
 	}
-	x.cost, x.ns, x.verdict = median(costs), median(times), verdictOK
+	x.cost, x.ns, x.verdict = stats.Median(costs), stats.Median(times), verdictOK
 	if x.cost > slowLimit {
 		x.verdict = verdictSlow
 	}

@@ -17,19 +17,29 @@ type replayFlags struct {
 	caches       []string
 	strategy     string
 	evals, seeds int
+	racing       bool
+	trials       int
 }
 
 func newReplay(out *output) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
 		Use:   "replay --cache FILE",
-		Short: "Score search strategies on recorded spaces",
+		Short: "Score search strategies and racing on recorded spaces",
 		Long: `replay searches spaces that somebody has measured in full: Kernel Tuner cache files or T4 files, gzip or not. Only the first visit of
 a config counts as an evaluation. The score is the mean over evaluations of (random - best) / (random - optimum), where random is the expected best of random
-search: 0 is random search, 1 the optimum at once. Several files give each one's result and the mean.`,
+search: 0 is random search, 1 the optimum at once. Several files give each one's result and the mean.
+With --racing, races over the whole space instead: every config is measured once, then fewer and fewer more often, with the recorded repeats drawn as
+noise; the regret is by how much the winner is slower than the best config, the cost the share of all recorded measurements.`,
 		Example: `  tune replay --cache convolution.A100.json.gz
-  tune replay --strategy genetic --evals 200 --seeds 100 --cache a.json.gz --cache b.json.gz`,
+  tune replay --strategy genetic --evals 200 --seeds 100 --cache a.json.gz --cache b.json.gz
+  tune replay --racing --trials 200 --cache convolution.A100.json.gz`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range map[bool][]string{true: {"strategy", "evals", "seeds"}, false: {"trials"}}[f.racing] {
+				if cmd.Flags().Changed(name) {
+					return fmt.Errorf("--%s does not apply %s --racing", name, map[bool]string{true: "with", false: "without"}[f.racing])
+				}
+			}
 			f.caches = append(f.caches, args...) // a shell's pattern behind --cache
 			return f.run(cmd.Context(), out)
 		},
@@ -39,6 +49,8 @@ search: 0 is random search, 1 the optimum at once. Several files give each one's
 	fs.StringVar(&f.strategy, "strategy", search.Default, strings.Join(search.Names(), ", "))
 	fs.IntVar(&f.evals, "evals", 200, "evaluations of one search")
 	fs.IntVar(&f.seeds, "seeds", 100, "searches, each with its own seed")
+	fs.BoolVar(&f.racing, "racing", false, "race all configs instead of searching")
+	fs.IntVar(&f.trials, "trials", 200, "races, each with its own seed")
 	return c
 }
 
@@ -58,6 +70,10 @@ func (f *replayFlags) run(ctx context.Context, out *output) error {
 		return fmt.Errorf("--evals %d: must be 1 to %d", f.evals, maxReplayEvals)
 	case f.seeds < 1 || f.seeds > maxReplaySeeds:
 		return fmt.Errorf("--seeds %d: must be 1 to %d", f.seeds, maxReplaySeeds)
+	case f.trials < 1 || f.trials > maxReplaySeeds:
+		return fmt.Errorf("--trials %d: must be 1 to %d", f.trials, maxReplaySeeds)
+	case f.racing:
+		return f.race(ctx, out)
 	}
 	var results []*replay.Result
 	bar := out.newProgress()
@@ -82,6 +98,44 @@ func (f *replayFlags) run(ctx context.Context, out *output) error {
 		return out.document(replay.Over(results))
 	}
 	return f.print(out, results)
+}
+
+// race runs the races and prints a row for each space, and their mean.
+func (f *replayFlags) race(ctx context.Context, out *output) error {
+	var races []*replay.Race
+	bar := out.newProgress()
+	defer bar.finish()
+	for i, path := range f.caches {
+		bar.step(i, len(f.caches), path)
+		r, err := replay.Open(path)
+		if err != nil {
+			return err
+		}
+		race, err := r.Race(ctx, f.trials)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		races = append(races, race)
+	}
+	bar.finish()
+	if out.json {
+		if len(races) == 1 {
+			return out.document(races[0])
+		}
+		return out.document(replay.OverRaces(races))
+	}
+	if len(races) > 1 {
+		races = append(races, &replay.OverRaces(races).Race)
+	}
+	var rows [][]string
+	for _, r := range races {
+		rows = append(rows, []string{
+			r.Space, fmt.Sprintf("%.2f %%", 100*r.RegretMean), fmt.Sprintf("%.2f %%", 100*r.RegretWorst), fmt.Sprintf("%.1f %%", 100*r.CostFraction),
+			fmt.Sprintf("%.1f", r.TieSetMean), fmt.Sprintf("%.0f %%", 100*r.FoundOptimum),
+		})
+	}
+	out.printf("%d races\n", f.trials)
+	return out.table([]string{"space", ">mean regret", ">worst", ">of the full cost", ">tie set", ">found the best"}, rows)
 }
 
 // print shows a row for each space, and their mean.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -21,7 +22,7 @@ import (
 type simFlags struct {
 	device, program, dtype, isa, config string
 	problem                             problemFlags
-	sweep                               bool
+	sweep, replay                       bool
 	trace, score                        string
 	top                                 int
 }
@@ -31,7 +32,7 @@ const cpuDevice = "cpu"
 
 // Flags of tune sim that only one kind of device takes.
 var (
-	cpuOnly = []string{"rule", "decay", "weighting", "isa", "threads"}
+	cpuOnly = []string{"rule", "decay", "weighting", "isa", "threads", "replay"}
 	gpuOnly = []string{"dtype", "trace", "top"}
 )
 
@@ -47,6 +48,7 @@ your own (sim/gpu/device.schema.json). --score compares the simulator with publi
   tune sim --device b200 --program flash-attention-2 --dir both --shape b=4,t=8192,hq=16,dk=128,causal=1 --trace attention.json
   tune sim --device my-gpu.json --program my-kernel.tile --shape b=1,t=4096,hq=8,dk=64
   tune sim --device cpu --program delta-rule --rule gated_delta --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128
+  tune sim --device cpu --program linear-attention --shape b=1,t=4096,hq=8,hkv=8,dk=128,dv=128 --replay
   tune sim --score gpu/measured.csv`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,6 +79,7 @@ your own (sim/gpu/device.schema.json). --score compares the simulator with publi
 	fs.StringVar(&f.problem.decay, "decay", "", "of an op on "+cpuDevice+": none, fixed or head")
 	fs.StringVar(&f.problem.weighting, "weighting", "", "of hash-layer on "+cpuDevice)
 	fs.StringVar(&f.isa, "isa", "", "instruction set on "+cpuDevice)
+	fs.BoolVar(&f.replay, "replay", false, "beside the closed form's bytes those of the addresses sent through a model of the caches, on "+cpuDevice)
 	fs.IntVar(&f.problem.threads, "threads", 0, "workers on "+cpuDevice+", 0 for all that this process may use")
 	return c
 }
@@ -97,6 +100,8 @@ func (f *simFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--device is missing: %s, a file, or a GPU such as %s", cpuDevice, strings.Join(gpu.Devices(), ", "))
 	case f.program == "":
 		return fmt.Errorf("--program is missing")
+	case f.sweep && f.replay:
+		return fmt.Errorf("--sweep and --replay exclude each other")
 	case f.sweep && f.config != "" && f.device == cpuDevice:
 		return fmt.Errorf("--sweep and --config exclude each other")
 	}
@@ -117,6 +122,9 @@ func (f *simFlags) simulateCPU(cmd *cobra.Command, out *output) error {
 	if err != nil {
 		return err
 	}
+	if f.replay {
+		return f.replayCPU(out, d, programs[0])
+	}
 	var results []*sim.Result
 	for _, p := range programs {
 		if err := cmd.Context().Err(); err != nil {
@@ -136,6 +144,32 @@ func (f *simFlags) simulateCPU(cmd *cobra.Command, out *output) error {
 		return out.document(results[0])
 	}
 	return printSimulations(out, d, results)
+}
+
+// replayCPU prints the closed form's bytes beside those of a replay with the device's own ways and with as many as the model takes.
+func (f *simFlags) replayCPU(out *output, d *sim.Device, p *sim.Program) error {
+	const many = 256
+	full, err := sim.Replay(d, p, many)
+	if err != nil {
+		return err
+	}
+	own, err := sim.Replay(d, p, 0)
+	if err != nil {
+		return err
+	}
+	if out.json {
+		return out.document(map[string]any{"device": d.Name, "program": p.Name, "config": p.Config, "replay": own, "replay_256_ways": full})
+	}
+	out.printf("%s on %s, the recorded trips\n%s\n", p.Name, d.Name, p.Config)
+	var rows [][]string
+	for i := len(own) - 1; i >= 0; i-- {
+		row := []string{own[i].Level, amount(float64(own[i].Bytes), "B")}
+		for _, r := range []sim.LevelReplay{full[i], own[i]} {
+			row = append(row, strconv.Itoa(r.Ways), amount(float64(r.ReplayedBytes), "B"), fmt.Sprintf("%.2f", float64(r.Bytes)/float64(max(1, r.ReplayedBytes))))
+		}
+		rows = append(rows, row)
+	}
+	return out.table([]string{"level", ">closed form", ">ways", ">replayed", ">ratio", ">ways", ">replayed", ">ratio"}, rows)
 }
 
 // cpuPrograms records an op of this machine with the chosen config, or with each of its space.
@@ -175,8 +209,12 @@ func (f *simFlags) cpuPrograms() (*sim.Device, []*sim.Program, error) {
 		return nil, nil, err
 	}
 	var programs []*sim.Program
+	record := kernels.Record
+	if f.replay {
+		record = kernels.RecordAddresses
+	}
 	for _, c := range candidates {
-		program, err := kernels.Record(p, c)
+		program, err := record(p, c)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -161,10 +161,10 @@ func Distance(a, b tile.Problem) float64 {
 
 // place is where a problem lies among those of its kind: its extents in octaves, each by its weight, and what has no order.
 type place struct {
-	axes                               [6]float64
-	single                             bool // one token
-	rule, decay, weighting, featureMap string
-	normalize                          bool
+	axes                                      [6]float64
+	single                                    bool // one token
+	rule, decay, weighting, featureMap, front string
+	normalize                                 bool
 }
 
 // octaves is an extent in doublings; an absent one counts as 1.
@@ -172,12 +172,17 @@ func octaves(n int) float64 { return math.Log2(float64(max(n, 1))) }
 
 func placeOf(p tile.Problem) place {
 	s := p.Shape
-	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, normalize: p.Normalize}
+	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, front: p.Front, normalize: p.Normalize}
 	x.axes[0] = weightThreads * octaves(p.Threads)
 	if p.Op == tile.HashLayer {
 		x.single = s.N == 1
 		x.axes[1], x.axes[2], x.axes[3] = weightWidth*octaves(s.D), weightWidth*octaves(s.H), weightWidth*octaves(s.Tau)
 		x.axes[4] = weightLength * octaves(s.N)
+		return x
+	}
+	if p.Op == tile.CausalConv {
+		x.single = s.L == 1
+		x.axes[1], x.axes[2], x.axes[3] = weightWidth*octaves(s.K), weightLength*octaves(s.L), weightHeads*octaves(s.B*s.C)
 		return x
 	}
 	x.single = s.T == 1
@@ -211,6 +216,9 @@ func (x *place) distance(y *place) float64 {
 	if x.featureMap != y.featureMap {
 		d += penaltyOption
 	}
+	if x.front != y.front {
+		d += penaltyOption
+	}
 	return d
 }
 
@@ -218,7 +226,7 @@ func (x *place) distance(y *place) float64 {
 func work(p tile.Problem) float64 {
 	s := p.Shape
 	product := 1.0
-	for _, n := range []int{s.B, s.T, max(s.Hq, s.Hkv), s.Dk, s.Dv, s.N, s.D, s.H} {
+	for _, n := range []int{s.B, s.T, max(s.Hq, s.Hkv), s.Dk, s.Dv, s.N, s.D, s.H, s.C, s.L, s.K} {
 		product *= float64(max(n, 1))
 	}
 	return product / (float64(max(s.Tau, 1)) * float64(max(p.Threads, 1)))

@@ -22,6 +22,8 @@ type Recorded struct {
 	Repeats [][]float64 // every repeat in ms by config; empty where the config failed
 	Optimum float64     // the lowest cost
 	sorted  []float64   // finite costs, lowest first
+
+	recorded int // repeats of all configs
 }
 
 // maximised are the objectives for which Kernel Tuner looks for the highest value.
@@ -63,6 +65,9 @@ func New(name string, c *formats.Cache) (*Recorded, error) {
 	}
 	if len(r.sorted) == 0 {
 		return nil, errors.New("no config has a time")
+	}
+	for _, x := range r.Repeats {
+		r.recorded += len(x)
 	}
 	slices.Sort(r.sorted)
 	r.Optimum = r.sorted[0]
