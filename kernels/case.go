@@ -167,7 +167,7 @@ func (c *Case) Prepare(cand tile.Candidate) (*Call, error) {
 		return nil, err
 	}
 	if x.hash != nil && cand.Config["form"] == formSlab {
-		c.hash.prepared.addPanels()
+		c.hash.prepared.AddPanels()
 	}
 	c.set(x)
 	return x, nil
@@ -180,6 +180,9 @@ func (c *Case) set(x *Call) {
 	}
 	x.attention.set(c.attention.stored())
 }
+
+// On makes the call run on the arrays of another case of its problem.
+func (x *Call) On(c *Case) { c.set(x) }
 
 // Run computes the case once. It allocates nothing after the first run.
 func (x *Call) Run() { x.run() }
@@ -340,7 +343,7 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		}
 	}
 	if small.Op == tile.HashLayer && c.Config["form"] == formSlab {
-		args.hash.prepared.addPanels()
+		args.hash.prepared.AddPanels()
 	}
 	args.set(x)
 	x.run()

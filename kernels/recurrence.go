@@ -332,6 +332,9 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	if a.delta {
 		gates.RowV = w.rowV
 	}
+	if a.statistics != nil && u.p0 == 0 {
+		a.statistics.countChunk(n, a.block, gates.Decay, a.delta && w.delta.bad)
+	}
 	if a.normalize {
 		a.divide(w, &gates, a.norms[ui*s.Dk*normColumns:(ui+1)*s.Dk*normColumns], query, lq, key, lk, n)
 	}

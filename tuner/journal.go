@@ -63,6 +63,7 @@ type line struct {
 	Created     time.Time `json:"created,omitzero"`
 	Seed        uint64    `json:"seed,omitempty"`
 	Strategy    string    `json:"strategy,omitempty"`
+	Cold        bool      `json:"cold,omitempty"`
 
 	Problem     *tile.Problem  `json:"problem,omitempty"`
 	ISA         tile.ISA       `json:"isa,omitempty"`
@@ -250,6 +251,8 @@ func openJournal(dir string, header line) (*journal, *history, func() error, err
 		notes = append(old.notes, "the journal has no readable header: started a new one")
 	case old.header.Fingerprint != header.Fingerprint:
 		notes = append(notes, "the journal is of another machine: started a new one")
+	case old.header.Cold != header.Cold:
+		notes = append(notes, "the journal is of other caches (cold or warm): started a new one")
 	case old.header.Version != journalVersion:
 		notes = append(notes, fmt.Sprintf("the journal has version %d: started a new one", old.header.Version))
 	default:

@@ -12,7 +12,7 @@ const (
 	slowLimit   = 3.0  // times the incumbent's time: not worth a second run
 	nearBest    = 1.25 // of the best of round one: worth round two
 	semifinal   = 16   // most contenders of round two
-	finalists   = 6    // most contenders of the final
+	finalists   = 8    // most contenders of the final
 	semiBlocks  = 4
 	minBlocks   = 3 // fewer good ones give no answer
 	goodBlocks  = 8 // enough to stop if the differences are known well
@@ -20,7 +20,7 @@ const (
 	wellKnown   = 0.004 // a detectable effect that ends the final early
 	level       = 0.05  // of all tests of one decision together
 	tieWithin   = 0.02  // a tie set holds who is not proven to be slower than the best by more
-	pickWithin  = 0.01  // of the best: the fixed rule picks among these of the tie set
+	pickWithin  = 0.02  // of the best: the fixed rule picks among these of the tie set
 	resolution  = 0.005 // two copies of one kernel differ by so much, by where their buffers lie
 	provenGain  = 0.02  // what an existing answer must be beaten by
 	atRoof      = 1.02  // within this factor of the roof nothing is left to find

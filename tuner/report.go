@@ -24,6 +24,7 @@ type Report struct {
 	Skipped     []Skipped   `json:"skipped"`
 	Errors      []Violation `json:"errors"` // candidates that beat their roof twice: the measurement or the count is wrong
 	Notes       []string    `json:"notes"`
+	Cold        bool        `json:"cold"`          // tuned for arrays that no cache holds
 	Complete    bool        `json:"complete"`      // false if interrupted: the next run goes on from the journal
 	Resumed     int         `json:"resumed"`       // measurements taken over from the journal
 	Measured    int         `json:"measured"`      // candidates measured in this run

@@ -28,6 +28,7 @@ type runFlags struct {
 	isa, strategy, out string
 	budget             time.Duration
 	seed               uint64
+	cold               bool
 	dryRun             bool
 }
 
@@ -49,6 +50,7 @@ before they are timed, and writes the answers as the machine's profile, from whi
 	fs.StringVar(&f.isa, "isa", "", "tune this instruction set only")
 	fs.StringVar(&f.strategy, "strategy", tuner.Strategies()[0], strings.Join(tuner.Strategies(), " or "))
 	fs.Uint64Var(&f.seed, "seed", 1, "of inputs and of the random strategy")
+	fs.BoolVar(&f.cold, "cold", false, "tune for arrays that no cache holds; these answers stand beside those for warm caches")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "tune, and say what would change, but leave the profile and its folder alone")
 	fs.StringVar(&f.out, "out", "", "folder of profile, journal and report (default rooftune in the user's configuration folder)")
 	return c
@@ -62,7 +64,7 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out}
+	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out, Cold: f.cold}
 	if f.budget <= 0 {
 		return fmt.Errorf("--budget %v: must be positive", f.budget)
 	}
