@@ -173,6 +173,15 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		for _, s := range report.Skipped {
 			out.printf("skipped: %s %s: %s\n", s.Problem, s.ISA, s.Reason)
 		}
+		for _, p := range report.Problems {
+			switch x := p.Change; {
+			case x == nil:
+			case x.Done:
+				out.printf("changed: %s %s: %s, was %s, %.1f %% slower\n", p.Problem, p.ISA, x.To, x.From, 100*x.Gain)
+			default:
+				out.printf("kept: %s %s: %s measured %.1f %% faster than %s, not proven to be above 2 %%\n", p.Problem, p.ISA, x.To, 100*x.Gain, x.From)
+			}
+		}
 		if a := report.AA; a != nil {
 			out.printf("A/A: %d comparisons of a kernel with itself, %d reported a difference (level %g); detectable effect %.2f %%\n", a.Comparisons, a.Differences, a.Level, 100*a.Detectable)
 		}
