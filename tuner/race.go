@@ -129,7 +129,7 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 		}
 		t.report.Resumed += r.resumed
 		result := resultOf(e, source)
-		result.Space, result.Pruned, result.Wrong, result.Note = r.result.Space, r.result.Pruned, r.result.Wrong, r.result.Note
+		result.Space, result.Pruned, result.Wrong, result.Note, result.Change = r.result.Space, r.result.Pruned, r.result.Wrong, r.result.Note, r.result.Change
 		return &result, "", nil
 	}
 }
