@@ -78,4 +78,3 @@ func widened(x kernels.Tensor) []float64 {
 	}
 	return v
 }
-
