@@ -14,6 +14,8 @@ var (
 	fenced = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 	// links are those of a page to other files.
 	links = regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	// noisy is what a run says that could not measure.
+	noisy = regexp.MustCompile(`not steady|no time left of the`)
 	// bare is the command that tunes for a minute.
 	bare = regexp.MustCompile(`(?m)^tune( *#.*)?$`)
 )
@@ -61,6 +63,9 @@ func TestDocs(t *testing.T) {
 			var out bytes.Buffer
 			c.Stdout, c.Stderr = &out, &out
 			if err := c.Run(); err != nil {
+				if noisy.Match(out.Bytes()) {
+					t.Skipf("this machine is too busy to be tuned now: %s", &out)
+				}
 				t.Errorf("%v in\n%s\nprinted\n%s", err, commands, &out)
 			}
 		})
