@@ -58,6 +58,7 @@ type attentionArgs struct {
 	betaHeads                            int
 	decayLog, decayBias                  []float32 // of a front with gates, nil for zeros
 	betaScale                            float32
+	statistics                           *Statistics // nil for none
 	gradientArgs
 }
 
@@ -83,6 +84,7 @@ type attentionOp struct {
 	precision      string
 	front          string
 	betaScale      float32
+	statistics     *Statistics
 }
 
 // check turns arguments into views, or says which one is wrong.
@@ -188,7 +190,7 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 			return a, refuse("Precision", "empty (float32), or bfloat16 where the op has it", "%q: %v", o.precision, err)
 		}
 	}
-	a.problem = p
+	a.problem, a.statistics = p, o.statistics
 	a.scale = o.scale
 	if a.scale == 0 {
 		a.scale = float32(1 / math.Sqrt(float64(s.Dk)))

@@ -244,9 +244,15 @@ func (a *deltaBackward) one(w *deltaBackwardWork, run func(*tile.Product), p til
 // forwardStep finds Z for a chunk and the state after it.
 func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 	n := min(a.chunk, a.problem.Shape.T-t)
+	if a.statistics != nil {
+		a.statistics.Tokens.Add(int64(n))
+	}
 	state, after := a.state(w, t), a.state(w, t+n)
 	if a.problem.Decay == tile.DecayKey {
 		for _, r := range a.runs(w, u, t, n) {
+			if a.statistics != nil && n > 1 && r.hi-r.lo == 1 {
+				a.statistics.Single.Add(1)
+			}
 			w.key.from = r.lo
 			a.forwardRun(w, u, t+r.lo, r.hi-r.lo, state, after)
 			state = after

@@ -30,7 +30,9 @@ type DeltaRule struct {
 	// FeatureMap tile.MapL2 divides queries and keys by their L2 norm, after SiLU; "" does not. FeatureMapEps is added to the sum of squares.
 	FeatureMap    string
 	FeatureMapEps float32
-	Threads       int // workers, 0 for all that this process may use
+	// Statistics, if not nil, counts how tokens were walked.
+	Statistics *Statistics
+	Threads    int // workers, 0 for all that this process may use
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
 }
@@ -45,7 +47,7 @@ func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
 	return forwardAttention(attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, inverse: o.InverseGQA,
-		front: o.Front, betaScale: o.BetaScale, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps,
+		front: o.Front, betaScale: o.BetaScale, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, statistics: o.Statistics,
 	}, out, in)
 }
 

@@ -30,9 +30,8 @@ func (o attentionOp) checkFront(a *attentionArgs, p *tile.Problem, in *Inputs) e
 	for _, x := range []struct {
 		name, layout string
 		t            Tensor
-		to           *[]float32
 		width        int
-	}{{"decay_log", "(Hkv)", in.DecayLog, &a.decayLog, s.Hkv}, {"decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", in.DecayBias, &a.decayBias, width}} {
+	}{{"decay_log", "(Hkv)", in.DecayLog, s.Hkv}, {"decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", in.DecayBias, width}} {
 		if !x.t.present() {
 			continue
 		}
@@ -42,8 +41,8 @@ func (o attentionOp) checkFront(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		if err := checkTensor(x.name, x.layout, x.t, x.width); err != nil {
 			return err
 		}
-		*x.to = x.t.Data
 	}
+	a.decayLog, a.decayBias = in.DecayLog.Data, in.DecayBias.Data
 	if a.betaScale = o.betaScale; a.betaScale == 0 {
 		a.betaScale = 1
 	}

@@ -40,9 +40,6 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	for _, i := range ties {
 		tied = append(tied, field[i])
 	}
-	if slices.Contains(tied, r.incumbent) {
-		winner = r.incumbent
-	}
 	source := SourceMeasured
 	if r.held && winner != r.incumbent && difference(r.incumbent, winner).Greater(math.Log1p(provenGain)) > level {
 		winner = r.incumbent

@@ -123,4 +123,5 @@ type Event struct {
 	What        string // "simulating", "measuring", ...
 	Elapsed     time.Duration
 	Left        time.Duration // until the budget ends
+	Found       []Result      // the answers so far, not to be changed
 }

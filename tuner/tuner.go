@@ -227,7 +227,7 @@ func (t *tuning) left(until time.Time) time.Duration { return until.Sub(t.clock.
 func (t *tuning) progress(done, total int, u unit, what string) {
 	if t.o.Progress != nil {
 		left := t.left(t.deadline)
-		t.o.Progress(Event{done, total, u.problem, u.isa, what, t.o.Budget - left, max(left, 0)})
+		t.o.Progress(Event{done, total, u.problem, u.isa, what, t.o.Budget - left, max(left, 0), t.report.Problems})
 	}
 }
 

@@ -25,7 +25,7 @@ var rooms = [][]string{
 	{"results"},
 	{"internal/profile"},
 	{"kernels"},
-	{"roofline"},
+	{"roofline", "kernels/hashfile"},
 	{"tuner/formats", "tuner/search"},
 	{"tuner/replay"},
 	{"tuner"},

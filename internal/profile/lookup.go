@@ -180,6 +180,11 @@ func placeOf(p tile.Problem) place {
 		x.axes[4] = weightLength * octaves(s.N)
 		return x
 	}
+	if p.Op == tile.CausalConv {
+		x.single = s.L == 1
+		x.axes[1], x.axes[2], x.axes[3] = weightWidth*octaves(s.K), weightLength*octaves(s.L), weightHeads*octaves(s.B*s.C)
+		return x
+	}
 	x.single = s.T == 1
 	x.axes[1], x.axes[2] = weightWidth*octaves(s.Dk), weightWidth*octaves(s.Dv)
 	x.axes[3] = weightLength * octaves(s.T)
@@ -241,7 +246,7 @@ func ExpectedLoss(distance float64) (loss float64, ok bool) {
 func work(p tile.Problem) float64 {
 	s := p.Shape
 	product := 1.0
-	for _, n := range []int{s.B, s.T, max(s.Hq, s.Hkv), s.Dk, s.Dv, s.N, s.D, s.H} {
+	for _, n := range []int{s.B, s.T, max(s.Hq, s.Hkv), s.Dk, s.Dv, s.N, s.D, s.H, s.C, s.L, s.K} {
 		product *= float64(max(n, 1))
 	}
 	return product / (float64(max(s.Tau, 1)) * float64(max(p.Threads, 1)))

@@ -44,7 +44,7 @@ const (
 	weakWeight = 0.3  // of rows of tier C and of rates
 	knee       = 0.05 // below it the loss is square, above it straight
 	firstStep  = 0.25
-	lastStep   = 0.004
+	lastStep   = 0.01
 )
 
 func clone(c *gpu.Constants) *gpu.Constants {
