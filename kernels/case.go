@@ -18,6 +18,7 @@ type Case struct {
 	Problem   tile.Problem
 	attention attentionArgs
 	hash      hashArgs
+	conv      convArgs
 }
 
 // NewCase generates a problem's arrays. The same seed gives the same numbers.
@@ -27,8 +28,11 @@ func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 	}
 	g := generator{rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
 	s := p.Shape
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		return &Case{Problem: p, hash: newHashCase(p, g)}, nil
+	case tile.CausalConv:
+		return &Case{Problem: p, conv: generatedConv(p, g)}, nil
 	}
 	width := 1 / math.Sqrt(float64(s.Dk))
 	a := attentionArgs{
@@ -178,6 +182,10 @@ func (c *Case) set(x *Call) {
 		x.hash.set(c.hash)
 		return
 	}
+	if x.conv != nil {
+		x.conv.set(c.conv)
+		return
+	}
 	x.attention.set(c.attention.stored())
 }
 
@@ -201,11 +209,16 @@ func (x *Call) ExecutedFlops() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if x.hash != nil {
+	switch {
+	case x.conv != nil:
+		args := x.conv.convArgs
+		args.threads = 1
+		counted.conv.set(args)
+	case x.hash != nil:
 		args := x.hash.args()
 		args.problem = p
 		counted.hash.set(args)
-	} else {
+	default:
 		args := x.attention.args()
 		args.problem = p
 		counted.attention.set(args)
@@ -230,6 +243,10 @@ func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
 		// A few tables show every path of the gather; a whole set would take gigabytes.
 		const tables = 48
 		s.D = min(s.D, tables*s.Tau)
+		return p
+	}
+	if p.Op == tile.CausalConv {
+		s.B, s.C, s.L = min(s.B, 2), min(s.C, 2*c["rows"]+3), min(s.L, convColumns+67)
 		return p
 	}
 	s.B = min(s.B, 2)
@@ -261,6 +278,7 @@ type oracleAnswer struct {
 	attention generic.AttentionResult
 	gradients generic.AttentionGradients // of a backward pass
 	hash      hashAnswer
+	conv      generic.ConvResult
 }
 
 const maxOracles = 32
@@ -280,6 +298,8 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 	a := &oracleAnswer{c: c}
 	if p.Op == tile.HashLayer {
 		a.hash = c.hash.oracle()
+	} else if p.Op == tile.CausalConv {
+		a.conv = c.conv.oracle()
 	} else if p.Dir == tile.Backward {
 		a.gradients = c.attention.oracleBackward()
 	} else {
@@ -323,7 +343,10 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	}
 	args := *want.c // the inputs are shared, the outputs are this call's own
 	args.Problem = small
-	if small.Op == tile.HashLayer {
+	if small.Op == tile.CausalConv {
+		args.conv.threads = small.Threads
+		args.conv.newOutputs()
+	} else if small.Op == tile.HashLayer {
 		args.hash.problem = small
 		args.hash.newOutputs()
 	} else if small.Dir == tile.Backward {
@@ -347,10 +370,13 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	}
 	args.set(x)
 	x.run()
+	bound = ErrorBound(small)
+	if small.Op == tile.CausalConv {
+		return args.conv.oracleError(want.conv), bound, nil
+	}
 	if small.Op != tile.HashLayer && small.Dir == tile.Forward {
 		args.attention.written()
 	}
-	bound = ErrorBound(small)
 	if small.Op == tile.HashLayer {
 		return args.hash.hashError(want.hash), bound, nil
 	}
@@ -375,8 +401,11 @@ const eps = 1.0 / (1 << 24)
 // LinearAttention.Backward. Hash layers: see hashBound.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		return hashBound(p)
+	case tile.CausalConv:
+		return ConvErrorBound(s.K, p.DType)
 	}
 	if p.Dir == tile.Backward {
 		return backwardBound(s)

@@ -14,6 +14,9 @@ func CheckProblem(p tile.Problem) error {
 	}
 	s := p.Shape
 	attention := p.Op == tile.LinearAttention || p.Op == tile.DeltaRule
+	if p.Op != tile.CausalConv && (s.C != 0 || s.L != 0 || s.K != 0) {
+		return bad("shape must not give c, l or k")
+	}
 	switch p.DType {
 	case tile.Float32:
 	case tile.BFloat16, tile.Float16:
@@ -103,8 +106,15 @@ func CheckProblem(p tile.Problem) error {
 				return bad("shape %s is too large to address", s)
 			}
 		}
+	case tile.CausalConv:
+		if err := checkConvShape(p); err != nil {
+			return bad("%v", err)
+		}
+		if p.Decay != "" || p.Weighting != "" || p.Full || p.Normalize || p.FeatureMap != tile.MapNone {
+			return bad("it has no decay, weighting, full, normalize or feature_map")
+		}
 	default:
-		return fmt.Errorf("kernels: op %q must be %s, %s or %s", p.Op, tile.LinearAttention, tile.DeltaRule, tile.HashLayer)
+		return fmt.Errorf("kernels: op %q must be %s, %s, %s or %s", p.Op, tile.LinearAttention, tile.DeltaRule, tile.HashLayer, tile.CausalConv)
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func record(p tile.Problem, c tile.Candidate, everyPass bool) (*sim.Program, err
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
+	if p.Op == tile.CausalConv {
+		return recordConv(p, c, r)
+	}
 	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
 		return recordBackward(p, c, prim, everyPass)
 	}
@@ -281,7 +284,7 @@ const tellable = 0.9
 // fewConfigs are the default and its like with other chunks.
 func fewConfigs(p tile.Problem, isa tile.ISA) []tile.Config {
 	cfgs := []tile.Config{Default(p, isa)}
-	if p.Op == tile.HashLayer {
+	if p.Op == tile.HashLayer || p.Op == tile.CausalConv {
 		return cfgs
 	}
 	for _, chunk := range chunks(p.Shape) {

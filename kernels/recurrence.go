@@ -42,6 +42,7 @@ type recurrenceWork struct {
 	den, ones                  []float32 // of the normaliser
 	mapped                     []float32 // features of a chunk's queries, then keys
 	mapping                    mapping
+	heads                      []float32 // decay factors of the heads of a decode step
 	activation                 activation
 	room                       []float32 // of gates that are computed
 	wide, v, o                 []float32 // a chunk's 16-bit queries and keys as float32; its values and outputs
@@ -95,6 +96,9 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 			w.delta = newDeltaWork(p, a.chunk, a.block, a.group)
 		}
 		w.convert.prim = prim
+		if s.T == 1 {
+			w.heads = aligned(s.Hkv)
+		}
 		if p.DType != tile.Float32 {
 			w.wide, w.v, w.o = aligned(a.chunk*(a.group+1)*s.Dk), aligned(a.chunk*s.Dv), aligned(a.chunk*a.group*s.Dv)
 		}
@@ -161,6 +165,10 @@ func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
 		a.loadNorm(u)
+	}
+	if a.decodes() {
+		a.decode(w, first, last)
+		return
 	}
 	a.eachStep(a.unit(first).b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.step(w, u, t, n, first, last) })
 	for i := first; i < last; i++ {
@@ -348,7 +356,9 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 			r.S, r.LDS = state, ld
 			setGates(r, &gates, i, a.group)
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream && !a.halves()
-			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
+			if a.ahead > 0 {
+				r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
+			}
 			if a.delta {
 				a.setDelta(w, i)
 			}
@@ -459,6 +469,11 @@ func (a *recurrence) share() (units, perBatch, workers, chunk int, headOuter boo
 }
 
 func (a *recurrence) walkSteps(units int, trip func()) {
+	if a.decodes() {
+		a.decode(a.work[0], 0, units)
+		trip()
+		return
+	}
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {
 			a.step(a.work[0], u, t, a.cut(0, t, a.chunk), 0, units)
@@ -471,6 +486,7 @@ func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
 		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "wide": w.wide, "v": w.v, "o": w.o, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
+		"heads": w.heads, "factor": a.factor,
 		"activated": w.activation.value, "taps": w.activation.ones, "room": w.room,
 		"erase": w.delta.erase, "beta chunk": w.delta.beta, "couples": w.delta.c,
 	}

@@ -16,7 +16,7 @@ const (
 	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	overlapShare    = 0.8  // of the other resources' time that the binding one does not hide
+	overlapShare    = 0.8  // of the time of a private level behind the first that is not hidden
 	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
 
 	// Of what is read and written beyond the private caches.

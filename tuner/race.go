@@ -21,7 +21,7 @@ const (
 	level       = 0.05  // of all tests of one decision together
 	tieWithin   = 0.02  // a tie set holds who is not proven to be slower than the best by more
 	pickWithin  = 0.02  // of the best: the fixed rule picks among these of the tie set
-	resolution  = 0.005 // two copies of one kernel differ by so much, by where their buffers lie
+	resolution  = 0.01  // two copies of one kernel may differ by so much, by where their buffers lie
 	provenGain  = 0.02  // what an existing answer must be beaten by
 	atRoof      = 1.02  // within this factor of the roof nothing is left to find
 	askAtOnce   = 8     // candidates verified together, before timing
@@ -39,6 +39,7 @@ type contender struct {
 	verdict    string // empty until known
 	maxError   float64
 	bound      float64
+	verifyNs   float64
 	cost       float64 // round one: time over the incumbent's beside it
 	ns         float64 // round one: nanoseconds a run
 	call       batched // while open
@@ -128,7 +129,7 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 		}
 		t.report.Resumed += r.resumed
 		result := resultOf(e, source)
-		result.Space, result.Pruned, result.Wrong, result.Note = r.result.Space, r.result.Pruned, r.result.Wrong, r.result.Note
+		result.Space, result.Pruned, result.Wrong, result.Note, result.Change = r.result.Space, r.result.Pruned, r.result.Wrong, r.result.Note, r.result.Change
 		return &result, "", nil
 	}
 }

@@ -31,6 +31,7 @@ func detectable(field []*contender) float64 { return blocks(field).Detectable() 
 // enumeration order of those whose mean is within pickWithin of the best. And a profile's answer stays unless the gain over it is proven to
 // be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
+	existing := r.incumbent
 	field = slices.SortedStableFunc(slices.Values(field), func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
 	f := blocks(field)
 	ties := f.Ties(level, tieWithin)
@@ -42,6 +43,15 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	source := SourceMeasured
 	if r.held && winner != r.incumbent && difference(r.incumbent, winner).Greater(math.Log1p(provenGain)) > level {
 		winner = r.incumbent
+	}
+	if r.held {
+		best := field[f.Fastest()]
+		if winner != existing {
+			best = winner
+		}
+		if gain := math.Expm1(difference(existing, best).Mean); best != existing && gain > resolution {
+			r.result.Change = &Change{From: existing.config, To: best.config, Gain: gain, Done: winner != existing}
+		}
 	}
 	if r.held && winner == r.incumbent {
 		source = SourceKept

@@ -122,7 +122,7 @@ func (r *race) recall(x *contender) bool {
 		return false
 	}
 	switch old.Verdict {
-	case verdictWrong, verdictFailed:
+	case verdictWrong, verdictFailed, verdictTimeout:
 		r.result.Wrong++
 	case verdictOK, verdictSlow:
 		if old.AgainstNs == 0 || old.Against.String() != r.incumbent.config.String() || old.MaxError == nil || old.ErrorBound == nil {

@@ -64,6 +64,15 @@ type Result struct {
 	Pruned           int           `json:"pruned"`     // not run: their lower bound is above the incumbent's time
 	Wrong            int           `json:"wrong"`      // outside their error bound, or failed
 	Note             string        `json:"note,omitempty"`
+	Change           *Change       `json:"change,omitempty"` // of an answer that the profile had before
+}
+
+// Change is what a run does, or would do if it were proven, to an answer that the profile had.
+type Change struct {
+	From tile.Config `json:"from"`
+	To   tile.Config `json:"to"`
+	Gain float64     `json:"gain"` // mean: how much more time the old one takes
+	Done bool        `json:"done"` // the gain is proven to be above 2 %; else the old answer stays
 }
 
 func resultOf(e *profile.Entry, source string) Result {

@@ -110,6 +110,11 @@ func verifiedProblems() []tile.Problem {
 	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
 		ps = append(ps, tile.Problem{Op: tile.HashLayer, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 1100, Tau: 7}})
 	}
+	for _, activation := range []string{kernels.ActivationNone, kernels.ActivationSiLU} {
+		for _, l := range []int{1, 203} {
+			ps = append(ps, tile.Problem{Op: tile.CausalConv, Rule: activation, Shape: tile.Shape{B: 2, C: 151, L: l, K: 4}})
+		}
+	}
 	for i := range ps {
 		ps[i].Dir = tile.Forward
 	}

@@ -24,9 +24,9 @@ type applyFlags struct {
 	inverseGQA, full, normalize           bool
 	featureMap, activation, precision     string
 	featureMapEps, normalizeEps           float32
-	tables, tensor                        string // of a hash layer, in a file of their own
 	front                                 string
 	betaScale                             float32
+	tables, tensor                        string // of a hash layer, in a file of their own
 }
 
 func newApply(out *output) *cobra.Command {
@@ -209,7 +209,7 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	}
 	r := &applyReport{Op: p.Op, Rule: p.Rule, Shape: p.Shape, Threads: p.Threads, ISA: choice.Candidate.ISA,
 		Config: choice.Candidate.Config, Source: choice.Source, Reason: choice.Reason, Outputs: map[string][]int{}, Problem: p}
-	if p.Op == tile.CausalConv { // which is not tuned: the widest instruction set runs
+	if given == nil && p.Op == tile.CausalConv { // 16-bit arrays, which run as float32 ones do
 		if r.ISA, r.Source = tile.ISA(f.isa), "flag"; f.isa == "" {
 			isas := kernels.ISAs()
 			r.ISA, r.Source = isas[len(isas)-1], "default"

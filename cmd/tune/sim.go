@@ -58,14 +58,14 @@ your own (sim/gpu/device.schema.json). --score compares the simulator with publi
 			switch {
 			case f.score != "":
 				return f.scoreRows(out)
-			case f.device == cpuDevice:
+			case f.onCPU():
 				return f.simulateCPU(cmd, out)
 			}
 			return f.simulateGPU(out)
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.device, "device", "", cpuDevice+", a GPU's name or a JSON file; GPUs: "+strings.Join(gpu.Devices(), ", "))
+	fs.StringVar(&f.device, "device", "", cpuDevice+" (this machine), a published CPU ("+strings.Join(sim.CPUs(), ", ")+"), a GPU's name or a GPU's JSON file; GPUs: "+strings.Join(gpu.Devices(), ", "))
 	fs.StringVar(&f.program, "program", "", "on a GPU a file or one of "+strings.Join(gpu.Programs(), ", ")+"; an op on "+cpuDevice)
 	fs.StringVar(&f.problem.shape, "shape", "", "as in b=1,t=8192,hq=16,hkv=16,dk=128,dv=128; the names are the program's")
 	fs.StringVar(&f.problem.dir, "dir", gpu.Forward, "fwd, bwd, or on a GPU both")
@@ -83,6 +83,9 @@ your own (sim/gpu/device.schema.json). --score compares the simulator with publi
 	fs.IntVar(&f.problem.threads, "threads", 0, "workers on "+cpuDevice+", 0 for all that this process may use")
 	return c
 }
+
+// onCPU says whether the device is this machine or a published CPU.
+func (f *simFlags) onCPU() bool { return f.device == cpuDevice || sim.IsCPU(f.device) }
 
 // check refuses flags that do not go together.
 func (f *simFlags) check(cmd *cobra.Command) error {
@@ -102,11 +105,11 @@ func (f *simFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--program is missing")
 	case f.sweep && f.replay:
 		return fmt.Errorf("--sweep and --replay exclude each other")
-	case f.sweep && f.config != "" && f.device == cpuDevice:
+	case f.sweep && f.config != "" && f.onCPU():
 		return fmt.Errorf("--sweep and --config exclude each other")
 	}
 	only := cpuOnly
-	if f.device == cpuDevice {
+	if f.onCPU() {
 		only = gpuOnly
 	}
 	for _, name := range only {
@@ -178,6 +181,22 @@ func (f *simFlags) cpuPrograms() (*sim.Device, []*sim.Program, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var published *sim.CPUFile
+	if f.device != cpuDevice {
+		if published, err = sim.ReadCPU(f.device); err != nil {
+			return nil, nil, err
+		}
+		if f.isa == "" {
+			f.isa = string(published.ISA)
+		}
+		if f.isa != string(published.ISA) {
+			return nil, nil, fmt.Errorf("--isa %s: the rates of %s are those of %s", f.isa, published.Name, published.ISA)
+		}
+		if !slices.Contains(kernels.ISAs(), published.ISA) {
+			return nil, nil, fmt.Errorf("%s runs %s programs, which can only be recorded where %s runs", published.Name, published.ISA, published.ISA)
+		}
+		m.Usable = max(m.Usable, published.Cores)
+	}
 	f.problem.op = f.program
 	p, err := f.problem.problem(m)
 	if err != nil {
@@ -198,13 +217,18 @@ func (f *simFlags) cpuPrograms() (*sim.Device, []*sim.Program, error) {
 			candidates = append(candidates, tile.Candidate{ISA: choice.Candidate.ISA, Config: c})
 		}
 	}
+	var d *sim.Device
 	var measured *machine.Measured
 	if path, err := kernels.UserProfilePath(m.Fingerprint); err == nil {
 		if own, err := profile.Read(path); err == nil {
 			measured = &own.Measured
 		}
 	}
-	d, err := sim.CPU(m, measured, choice.Candidate.ISA, p.Threads)
+	if published != nil {
+		d, err = published.Device(p.Threads)
+	} else {
+		d, err = sim.CPU(m, measured, choice.Candidate.ISA, p.Threads)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

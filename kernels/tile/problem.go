@@ -10,7 +10,7 @@ const (
 	LinearAttention = "linear-attention" // rules linear and gated
 	DeltaRule       = "delta-rule"       // rules delta and gated_delta
 	HashLayer       = "hash-layer"       // MemoryFormer's memory layer
-	CausalConv      = "causal-conv"      // ONNX CausalConvWithState; not tuned
+	CausalConv      = "causal-conv"      // ONNX CausalConvWithState, rules none and silu (its activation)
 )
 
 // The update rules, named as in ONNX LinearAttention.

@@ -13,10 +13,11 @@ import (
 const maxPool = 12288
 
 const (
-	initial = 10   // random configs before a surrogate is asked
-	refits  = 1.35 // times as many observations before length scales are fitted again
-	rounds  = 3    // of a fit
-	maxSeen = 320  // observations that a surrogate takes in; later ones change nothing
+	initial = 10  // random configs before a surrogate is asked
+	refits  = 1.5 // times as many observations before length scales are fitted again
+	rounds  = 3   // of a fit; of one to many observations, which changes little, a single one
+	many    = 64
+	maxSeen = 320 // observations that a surrogate takes in; later ones change nothing
 )
 
 // surrogate searches by a Gaussian process: the next config is that of the highest expected improvement. As the default
@@ -28,7 +29,8 @@ type surrogate struct {
 	scale   scale
 	first   []int // configs to begin with
 	nextFit int
-	budget  int // 0 if open
+	budget  int   // 0 if open
+	pending []int // asked for and not told
 	descent bool
 }
 
@@ -57,6 +59,7 @@ func newSurrogate(s *space.Space, o Options) *surrogate {
 
 func (c *surrogate) Tell(config int, cost float64) {
 	improved := cost < c.bestCost
+	c.pending = slices.DeleteFunc(c.pending, func(i int) bool { return i == config })
 	if !c.note(config, cost) {
 		return
 	}
@@ -82,13 +85,15 @@ func (c *surrogate) Ask() (int, bool) {
 		c.fit()
 		c.nextFit = int(refits*float64(len(c.told))) + 1
 	}
-	if i, ok := c.last(); ok {
-		return c.take(i)
+	i, ok := c.last()
+	if !ok {
+		i, ok = c.promising()
 	}
-	if i, ok := c.promising(); ok {
-		return c.take(i)
+	if !ok {
+		return c.anything()
 	}
-	return c.anything()
+	c.pending = append(c.pending, i)
+	return c.take(i)
 }
 
 // fit takes a scale from all answers so far, fits the process to them and conditions it on them.
@@ -104,14 +109,20 @@ func (c *surrogate) fit() {
 	for k, i := range c.told[len(c.g.seen):] { // of the beginning, when there was no scale
 		c.g.observe(i, y[k])
 	}
-	c.g.fit(y, rounds)
+	if len(y) > many {
+		c.g.fit(y, 1)
+	} else {
+		c.g.fit(y, rounds)
+	}
 	c.g.restart(y)
 }
 
-// promising is the config with the highest expected improvement over the best.
+// promising is the config with the highest expected improvement over the best. What is like a config whose answer is not there yet
+// counts for less: that answer will say most of it.
 func (c *surrogate) promising() (int, bool) {
 	best := c.scale.of(c.bestCost)
 	sd := c.g.signal()
+	open := c.open()
 	at, top := -1, math.Inf(-1)
 	for i, m := range c.g.mean {
 		if c.asked[c.g.pool[i]] {
@@ -122,11 +133,36 @@ func (c *surrogate) promising() (int, bool) {
 		if s*improvementBound(u) < top {
 			continue
 		}
-		if e := s * improvement(u); e > top {
+		e := s * improvement(u)
+		if open != nil {
+			e *= float64(open[i])
+		}
+		if e > top {
 			at, top = c.g.pool[i], e
 		}
 	}
 	return at, at >= 0
+}
+
+// open is the share of every config's variance that the pending answers will leave, each taken alone; nil without any.
+func (c *surrogate) open() []float32 {
+	if len(c.pending) == 0 {
+		return nil
+	}
+	left := make([]float32, len(c.g.pool))
+	for i := range left {
+		left[i] = 1
+	}
+	for _, p := range c.pending {
+		place, ok := c.g.slot[p]
+		if !ok {
+			continue
+		}
+		for i, k := range c.g.covariance(place, 0) {
+			left[i] *= 1 - k*k
+		}
+	}
+	return left
 }
 
 // last is the next step of the descent, once no more evaluations are left than it may need.

@@ -45,7 +45,7 @@ func (g *generations) Ask() (int, bool) {
 		switch {
 		case !known: // asked ahead of the answers
 			return g.anything()
-		case len(g.told) == 0:
+		case g.children == nil && g.parents == nil:
 			for range population {
 				if c, ok := g.fresh(); ok {
 					g.children = append(g.children, c)
