@@ -209,7 +209,7 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
 	}
 	if p.Op == tile.HashLayer {
-		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p.Shape.H)})
+		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p)})
 	}
 	for _, s := range specs {
 		s.ISA, s.Threads = c.ISA, p.Threads
@@ -226,11 +226,12 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 	return b, nil
 }
 
-// gatherRow is the measured row size nearest to a table's.
-func gatherRow(h int) int {
+// gatherRow is the measured row size nearest to a table's, which are read eight side by side.
+func gatherRow(p tile.Problem) int {
+	size := map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType]
 	best := roofline.RowBytes[0]
 	for _, n := range roofline.RowBytes {
-		if n <= 4*h {
+		if n <= cmp.Or(size, 4)*p.Shape.H {
 			best = n
 		}
 	}

@@ -137,5 +137,16 @@ func verifiedProblems() []tile.Problem {
 	for i := range ps {
 		ps[i].DType, ps[i].Threads = "float32", 2
 	}
+	for _, p := range ps {
+		if p.Op != tile.HashLayer || p.Dir != tile.Forward {
+			continue
+		}
+		p.DType = tile.BFloat16
+		ps = append(ps, p)
+		p.DType = tile.Int8
+		ps = append(ps, p)
+		p.Precision = tile.Int8
+		ps = append(ps, p)
+	}
 	return ps
 }

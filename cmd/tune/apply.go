@@ -26,6 +26,7 @@ type applyFlags struct {
 	featureMapEps, normalizeEps           float32
 	front                                 string
 	betaScale                             float32
+	tables, tensor                        string // of a hash layer, in a file of their own
 }
 
 func newApply(out *output) *cobra.Command {
@@ -42,7 +43,8 @@ decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta 
 grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay and grad_beta where past_state, decay and beta are given.
 delta-rule with --front gates takes beta and decay before sigmoid and -exp(decay_log)*softplus(decay+decay_bias), optional decay_log (Hkv) and
 decay_bias (Hkv) or (Hkv*dk).
-hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K). With
+hash-layer: input (N,d), tables (K,2^tau,h), float32 or uint16 with the bits of bfloat16, in IN.npz or in the file of --tables, optional bias (h);
+--dtype rounds tables to bfloat16 or int8. It gives output (N,h), codes (N,K) and weights (N,K). With
 --dir bwd also grad_output (N,h); it gives grad_input, grad_tables and grad_bias.
 causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,C,K-1). It gives output (B,C,L) and present_state.`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
@@ -77,8 +79,8 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
-	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
-	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
+	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops; round a hash layer's tables to bfloat16 or int8")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), bf16 with sums in float32 (linear-attention forward), or int8 for weights of 8 bits (hash-layer with int8 tables)")
 	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
 	fs.BoolVar(&f.inverseGQA, "inverse-gqa", false, "allow fewer query than state heads, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal: every token reads the last state, linear-attention with rule linear")
@@ -90,6 +92,8 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.Float32Var(&f.normalizeEps, "normalize-eps", 0, "added to that divisor")
 	fs.StringVar(&f.activation, "activation", kernels.ActivationNone, "none, silu or swish, causal-conv only")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
+	fs.StringVar(&f.tables, "tables", "", "read a hash layer's tables from this .npy or safetensors file, mapped into memory, not from IN.npz")
+	fs.StringVar(&f.tensor, "tensor", "", "the tables' name in a safetensors file (default the only one, or tables)")
 	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 	fs.StringVar(&f.config, "config", "", "values that replace those of the selected config, k=v,...")
@@ -98,7 +102,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 
 // check refuses flags that do not go with the op.
 func (f *applyFlags) check(cmd *cobra.Command) error {
-	other := []string{"weighting", "activation"}
+	other := []string{"weighting", "activation", "tables", "tensor"}
 	if f.dir != tile.Forward && f.dir != tile.Backward {
 		return fmt.Errorf("--dir %s: must be %s or %s", f.dir, tile.Forward, tile.Backward)
 	}
@@ -118,11 +122,11 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 			}
 		}
 	case tile.CausalConv:
-		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
+		other = []string{"tables", "tensor", "dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
 			"feature-map-eps", "normalize", "normalize-eps", "precision", "weighting", "config", "front", "beta-scale"}
 	case tile.HashLayer:
-		other = []string{"activation", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps", "precision", "front", "beta-scale"}
+		other = []string{"activation", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
+			"feature-map-eps", "normalize", "normalize-eps", "front", "beta-scale"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	default:

@@ -512,15 +512,13 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			tp, te, ts := v.perUnit*work, v.perUnit*element, v.perUnit*sram/m.sram
 			tl := max(v.together*l2/m.l2, v.perUnit*l2*m.clockNs/unitL2Clock)
 			th := v.together * hbm / memory
-			norm, exposed := m.c.Overlap, m.c.Exposed
+			exposed := m.c.Exposed
 			if l.Pipeline == PipelineSpecialized {
 				exposed = m.c.Specialized
 			}
-			busy := overlap(norm, tp, ts, tl, th, 0)
+			busy := max(tp, ts, tl, th, te)
 			if multiplies {
-				busy = max(busy+exposed*te, te)
-			} else {
-				busy = overlap(norm, tp, ts, tl, th, te)
+				busy = max(max(tp, ts, tl, th)+exposed*te, te)
 			}
 			load := 0.0
 			if loads {

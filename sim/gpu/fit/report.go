@@ -24,7 +24,7 @@ func report(w io.Writer, f *folds) error {
 	r.printf("# The GPU simulator against published timings\n\n")
 	r.printf("Written by `go run ./sim/gpu/fit -rows ../shared/gpu/measured.csv -out sim/gpu/constants.json -report results/gpu-score.md`. %d rows, all with a program\n", len(f.in))
 	r.printf("and a device. GPU-bound: 0.5 ms or more, tiers A and B. Errors are |simulated / measured - 1|. A GPU left out is simulated from its facts with constants\n")
-	r.printf("fitted on the other GPUs; a family left out with constants fitted on the other families.\n\n")
+	r.printf("fitted on the other GPUs; a family left out with constants fitted on the other families (at most %d rows of each).\n\n", foldRows)
 	r.printf("| GPU-bound rows | rows | MAPE | mean over families | median | Spearman | target |\n| --- | --: | --: | --: | --: | --: | --- |\n")
 	r.line("all rows fitted", in, "12 %, 15 %, 0.98")
 	r.line("each GPU left out", logo, "18 %")

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/rooftune/rooftune/sim/gpu"
 )
@@ -159,23 +160,51 @@ func summarize(all []gpu.Scored) summary {
 	return summary{gpu.ErrorsOf(bound), gpu.ErrorsOf(all)}
 }
 
-// leaveOut fits without each group in turn and scores that group with what was fitted on the others.
+// foldRows is how many rows of a family a fit with a group left out looks at.
+const foldRows = 50
+
+// thinned keeps at most foldRows rows of each family, evenly spaced.
+func thinned(rows []*gpu.Prepared) []*gpu.Prepared {
+	count, seen := map[string]int{}, map[string]int{}
+	for _, p := range rows {
+		count[p.Row.Family]++
+	}
+	var out []*gpu.Prepared
+	for _, p := range rows {
+		n, i := count[p.Row.Family], seen[p.Row.Family]
+		seen[p.Row.Family]++
+		if n <= foldRows || i*foldRows/n != (i+1)*foldRows/n {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// leaveOut fits without each group in turn and scores that group with what was fitted on the others, of which large families are thinned.
 func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, group func(*gpu.Prepared) string) []gpu.Scored {
 	groups := map[string][]*gpu.Prepared{}
 	for _, p := range rows {
 		groups[group(p)] = append(groups[group(p)], p)
 	}
-	var all []gpu.Scored
-	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		var rest []*gpu.Prepared
-		for _, p := range rows {
-			if group(p) != name {
-				rest = append(rest, p)
+	names := slices.Sorted(maps.Keys(groups))
+	left := make([][]gpu.Scored, len(names))
+	var wait sync.WaitGroup
+	for i, name := range names {
+		wait.Go(func() {
+			var rest []*gpu.Prepared
+			for _, p := range rows {
+				if group(p) != name {
+					rest = append(rest, p)
+				}
 			}
-		}
-		out := scored(groups[name], fit(rest, start()))
-		fmt.Fprintf(w, "without %s %s: %s\n", what, name, summarize(out))
-		all = append(all, out...)
+			left[i] = scored(groups[name], fit(thinned(rest), start()))
+		})
+	}
+	wait.Wait()
+	var all []gpu.Scored
+	for i, name := range names {
+		fmt.Fprintf(w, "without %s %s: %s\n", what, name, summarize(left[i]))
+		all = append(all, left[i]...)
 	}
 	fmt.Fprintf(w, "each %s left out: %s\n", what, summarize(all))
 	return all
