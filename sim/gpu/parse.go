@@ -382,7 +382,7 @@ func (p *templateParser) beginLaunch(rest []string) error {
 		return errors.New("a loop is not ended")
 	}
 	if len(rest) < 1 {
-		return errors.New("want launch NAME grid=EXPR ...")
+		return errors.New("want launch NAME grid=EXPR and further key=value")
 	}
 	l := launchCode{name: rest[0]}
 	for _, w := range rest[1:] {

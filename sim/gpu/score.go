@@ -45,7 +45,6 @@ type Prepared struct {
 	Device  *Device
 	Program *Program
 	host    string
-	graph   bool
 	bytes   float64 // of a row with a rate
 }
 
