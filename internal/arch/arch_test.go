@@ -15,7 +15,7 @@ const module = "github.com/rooftune/rooftune/"
 // rooms lists the packages from the ground up. A package may import those of the rows
 // before its own, never one of its own row or of a later one.
 var rooms = [][]string{
-	{"internal/digest", "internal/npz", "internal/arch", "kernels/tile", "kernels/asm/guard", "sim/cache", "tuner/space"},
+	{"internal/digest", "internal/npz", "internal/arch", "kernels/tile", "kernels/asm/guard", "sim/cache", "tuner/space", "tuner/stats"},
 	{"internal/machine"},
 	{"kernels/generic"},
 	{"kernels/asm/probe"},
