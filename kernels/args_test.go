@@ -188,7 +188,6 @@ func TestCheckProblemRefuses(t *testing.T) {
 		"rule":     func(p *tile.Problem) { p.Rule = tile.RuleGated },
 		"dtype":    func(p *tile.Problem) { p.DType = "float8" },
 		"dir":      func(p *tile.Problem) { p.Dir = "sideways" },
-		"key bwd":  func(p *tile.Problem) { p.Dir, p.Decay = "bwd", tile.DecayKey },
 		"threads":  func(p *tile.Problem) { p.Threads = 0 },
 		"decay":    func(p *tile.Problem) { p.Decay = tile.DecayNone },
 		"fixed":    func(p *tile.Problem) { p.Rule, p.Decay = tile.RuleDelta, tile.DecayFixed },

@@ -158,9 +158,14 @@ func (a *attention) initState(w *attentionWork, ui int) {
 // step takes one chunk, again token by token if it held anything non-finite.
 func (a *attention) step(w *attentionWork, ui, t, n int) {
 	u := a.unit(ui)
-	if !a.block(w, u, t, n, n == 1) {
-		for i := range n {
-			a.block(w, u, t+i, 1, true)
+	whole := a.block(w, u, t, n, n == 1)
+	for i := 0; i < n && !whole; i++ {
+		a.block(w, u, t+i, 1, true)
+	}
+	if a.statistics != nil && u.j0 == 0 {
+		a.statistics.Tokens.Add(int64(n))
+		if !whole {
+			a.statistics.Single.Add(int64(n))
 		}
 	}
 	if place, ok := a.kept(u.b, a.problem.Shape.B, t+n); ok {

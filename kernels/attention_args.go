@@ -18,8 +18,10 @@ type Inputs struct {
 	PastState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
 	// PastNormalizer is the sum of the past's (decayed) key features, (B, Hkv, dk); optional, with LinearAttention.Normalize.
 	PastNormalizer Tensor
-	Decay          Tensor // (B, T, Hkv) or (B, T, Hkv*dk), natural logarithm, rules gated and gated_delta
-	Beta           Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
+	// DecayLog (Hkv) and DecayBias (Hkv, or Hkv*dk where the decay is per key) are float32 and optional, zeros if absent; with a DeltaRule.Front that has gates.
+	DecayLog, DecayBias Tensor
+	Decay               Tensor // (B, T, Hkv) or (B, T, Hkv*dk), natural logarithm, rules gated and gated_delta
+	Beta                Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
 	// Offsets packs sequences of different lengths in one batch item (B = 1): sequence i has rows Offsets[i] to Offsets[i+1] of
 	// every array of tokens, and its own state: past and present state are (len(Offsets)-1, Hkv, dk, dv). Nil for none.
 	Offsets []int
@@ -54,6 +56,9 @@ type attentionArgs struct {
 	pastNorm, norm                       []float32 // (B, Hkv, dk)
 	headDecay                            []float32
 	betaHeads                            int
+	decayLog, decayBias                  []float32 // of a front with gates, nil for zeros
+	betaScale                            float32
+	statistics                           *Statistics // nil for none
 	gradientArgs
 }
 
@@ -77,6 +82,9 @@ type attentionOp struct {
 	normalize      bool
 	normEps        float32
 	precision      string
+	front          string
+	betaScale      float32
+	statistics     *Statistics
 }
 
 // check turns arguments into views, or says which one is wrong.
@@ -136,7 +144,7 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 		return a, err
 	}
 	p := tile.Problem{Op: o.op, Rule: o.rule, Shape: s, DType: in.Query.dtype(), StateDType: stateDType(in, out), Dir: "fwd", Threads: o.threads, Decay: tile.DecayNone,
-		Full: o.full, FeatureMap: o.featureMap, Normalize: o.normalize}
+		Full: o.full, FeatureMap: o.featureMap, Normalize: o.normalize, Front: o.front}
 	if err := o.checkOptions(in); err != nil {
 		return a, err
 	}
@@ -182,7 +190,7 @@ func (o attentionOp) check(out *Outputs, in *Inputs) (a attentionArgs, err error
 			return a, refuse("Precision", "empty (float32), or bfloat16 where the op has it", "%q: %v", o.precision, err)
 		}
 	}
-	a.problem = p
+	a.problem, a.statistics = p, o.statistics
 	a.scale = o.scale
 	if a.scale == 0 {
 		a.scale = float32(1 / math.Sqrt(float64(s.Dk)))
@@ -221,7 +229,7 @@ func (o attentionOp) checkTypes(p tile.Problem, in *Inputs, out *Outputs) error 
 		t     Tensor
 		dtype string
 	}{
-		{"key", in.Key, p.DType}, {"value", in.Value, p.DType}, {"decay", in.Decay, p.DType}, {"beta", in.Beta, p.DType}, {"output", out.Output, p.DType},
+		{"key", in.Key, p.DType}, {"value", in.Value, p.DType}, {"decay", in.Decay, o.gateType(p, in.Decay)}, {"beta", in.Beta, o.gateType(p, in.Beta)}, {"output", out.Output, p.DType},
 		{"past_state", in.PastState, state}, {"present_state", out.PresentState, state}, {"kept_states", out.KeptStates, state},
 		{"past_normalizer", in.PastNormalizer, tile.Float32}, {"present_normalizer", out.PresentNormalizer, tile.Float32},
 	} {
@@ -235,10 +243,24 @@ func (o attentionOp) checkTypes(p tile.Problem, in *Inputs, out *Outputs) error 
 	return nil
 }
 
+// gateType is the type that an array of gates must have: the activations', or float32 in the delta rules, whose layers compute their gates in it.
+func (o attentionOp) gateType(p tile.Problem, gate Tensor) string {
+	if o.hasBeta && gate.dtype() == tile.Float32 {
+		return tile.Float32
+	}
+	return p.DType
+}
+
 // checkOptions refuses options that do not go together.
 func (o attentionOp) checkOptions(in *Inputs) error {
 	if !slices.Contains(tile.FeatureMaps(), o.featureMap) {
 		return refuse("FeatureMap", fmt.Sprintf("one of %q", tile.FeatureMaps()), "%q", o.featureMap)
+	}
+	if o.hasBeta && o.featureMap != tile.MapNone && o.featureMap != tile.MapL2 {
+		return refuse("FeatureMap", "empty or l2norm", "%q", o.featureMap)
+	}
+	if !slices.Contains(tile.Fronts(), o.front) {
+		return refuse("Front", fmt.Sprintf("one of %q", tile.Fronts()), "%q", o.front)
 	}
 	if o.full && o.rule != tile.RuleLinear {
 		return refuse("Full", "false with a decay", "true with rule %q", o.rule)
@@ -316,7 +338,7 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		}
 		a.beta = in.Beta.float32s()
 	}
-	return nil
+	return o.checkFront(a, p, in)
 }
 
 // headWidth is the last dimension divided by the heads that share it.
@@ -339,6 +361,7 @@ func (a *attentionArgs) checkAliases() error {
 		extentOf("query", a.query, b.query), extentOf("key", a.key, b.key), extentOf("value", a.value, b.value),
 		extentOf("decay", a.decay, b.decay), extentOf("beta", a.beta, b.beta), extentOf("past_state", a.past, b.past),
 		extentOf("past_normalizer", a.pastNorm, nil),
+		extentOf("decay_log", a.decayLog, nil), extentOf("decay_bias", a.decayBias, nil),
 	}
 	return refuseOverlaps(outputs[:], inputs[:])
 }

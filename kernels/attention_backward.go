@@ -74,12 +74,18 @@ func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs
 	if err != nil {
 		return err
 	}
-	if o.InverseGQA && o.QHeads < o.KVHeads {
-		return refuse("InverseGQA", "unset: it has no backward pass", "set")
+	for _, option := range []struct {
+		name string
+		set  bool
+	}{{"InverseGQA", o.InverseGQA && o.QHeads < o.KVHeads}, {"Front", o.Front != tile.FrontNone}, {"FeatureMap", o.FeatureMap != tile.MapNone}} {
+		if option.set {
+			return refuse(option.name, "unset: it has no backward pass", "set")
+		}
 	}
 	args, err := attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, backward: true,
+		statistics: o.Statistics,
 	}.checkBackward(grads, gout, in)
 	if err != nil {
 		return err

@@ -11,12 +11,12 @@ import (
 // recordBackward records the forward and the reverse sweep as launches one after the other. What both touch is wanted outside once: in
 // the second launch it is a buffer of its own that counts as scratch. Work on single numbers that no primitive does (decay per key,
 // the terms of the decay's gradient) is not seen.
-func recordBackward(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*sim.Program, error) {
-	forward, err := recordSweep(p, c, prim, false)
+func recordBackward(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyPass bool) (*sim.Program, error) {
+	forward, err := recordSweep(p, c, prim, everyPass, false)
 	if err != nil {
 		return nil, err
 	}
-	reverse, err := recordSweep(p, c, prim, true)
+	reverse, err := recordSweep(p, c, prim, everyPass, true)
 	if err != nil {
 		return nil, err
 	}
@@ -36,11 +36,12 @@ func recordBackward(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*s
 }
 
 // recordSweep records the first trips of one of the sweeps.
-func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, reverse bool) (*sim.Program, error) {
+func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyPass, reverse bool) (*sim.Program, error) {
 	if s := p.Shape; 2*float64(s.B)*float64(s.Hq)*float64(s.Dk)*float64(s.Dv) > maxRecordedWords {
 		return nil, fmt.Errorf("kernels: %s is too large to record", p)
 	}
 	r := sim.NewRecorder(prim)
+	r.EveryPass = everyPass
 	a := newBackward(p, r.Primitives(), c.Config)
 	full, chunk := p.Shape, a.chunk
 	short := p

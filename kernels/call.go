@@ -63,6 +63,7 @@ type Call struct {
 	driver    driver
 	attention attentionDriver // driver, where the op is one of the attention ops
 	hash      hashDriver      // driver, where the op is hash-layer
+	conv      *conv           // driver, where the op is causal-conv
 	shared    shared
 }
 
@@ -75,10 +76,15 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 		prim, _ = primitives(c.ISA)
 	}
 	x := &Call{Problem: p, Candidate: c}
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		x.hash = newHashDriver(p, prim, c.Config)
 		x.driver = x.hash
-	} else {
+	case tile.CausalConv:
+		x.conv = &conv{}
+		x.conv.withConfig(prim, c.Config)
+		x.driver = x.conv
+	default:
 		x.attention = newHalfDriver(p, prim, c.Config)
 		x.driver = x.attention
 	}

@@ -18,6 +18,7 @@ type Case struct {
 	Problem   tile.Problem
 	attention attentionArgs
 	hash      hashArgs
+	conv      convArgs
 }
 
 // NewCase generates a problem's arrays. The same seed gives the same numbers.
@@ -27,8 +28,11 @@ func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 	}
 	g := generator{rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
 	s := p.Shape
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		return &Case{Problem: p, hash: newHashCase(p, g)}, nil
+	case tile.CausalConv:
+		return &Case{Problem: p, conv: generatedConv(p, g)}, nil
 	}
 	width := 1 / math.Sqrt(float64(s.Dk))
 	a := attentionArgs{
@@ -68,10 +72,26 @@ func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 		a.betaHeads = s.Hkv
 		a.beta = g.uniform(s.B*s.T*s.Hkv, 0, 1)
 	}
+	if tile.FrontHas(p.Front, tile.FrontGates) {
+		a.rawGates(g)
+	}
 	if p.Dir == tile.Backward {
 		a.withGradients(g)
 	}
 	return &Case{Problem: p, attention: a}, nil
+}
+
+// rawGates makes a case's gates those before a front.
+func (a *attentionArgs) rawGates(g generator) {
+	a.betaScale = 1
+	a.beta = g.normal(len(a.beta), 1)
+	if a.decay == nil {
+		return
+	}
+	s := a.problem.Shape
+	a.decay = g.normal(len(a.decay), 1)
+	a.decayLog = g.uniform(s.Hkv, -4, 0)
+	a.decayBias = g.normal(len(a.decay)/max(1, s.B*s.T), 1)
 }
 
 // toBits rounds a case's arrays to the types that they are stored in: the float32 arrays keep the rounded values, for the oracle, and
@@ -151,7 +171,7 @@ func (c *Case) Prepare(cand tile.Candidate) (*Call, error) {
 		return nil, err
 	}
 	if x.hash != nil && cand.Config["form"] == formSlab {
-		c.hash.prepared.addPanels()
+		c.hash.prepared.AddPanels()
 	}
 	c.set(x)
 	return x, nil
@@ -162,8 +182,15 @@ func (c *Case) set(x *Call) {
 		x.hash.set(c.hash)
 		return
 	}
+	if x.conv != nil {
+		x.conv.set(c.conv)
+		return
+	}
 	x.attention.set(c.attention.stored())
 }
+
+// On makes the call run on the arrays of another case of its problem.
+func (x *Call) On(c *Case) { c.set(x) }
 
 // Run computes the case once. It allocates nothing after the first run.
 func (x *Call) Run() { x.run() }
@@ -182,11 +209,16 @@ func (x *Call) ExecutedFlops() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if x.hash != nil {
+	switch {
+	case x.conv != nil:
+		args := x.conv.convArgs
+		args.threads = 1
+		counted.conv.set(args)
+	case x.hash != nil:
 		args := x.hash.args()
 		args.problem = p
 		counted.hash.set(args)
-	} else {
+	default:
 		args := x.attention.args()
 		args.problem = p
 		counted.attention.set(args)
@@ -211,6 +243,10 @@ func verifyProblem(p tile.Problem, c tile.Config) tile.Problem {
 		// A few tables show every path of the gather; a whole set would take gigabytes.
 		const tables = 48
 		s.D = min(s.D, tables*s.Tau)
+		return p
+	}
+	if p.Op == tile.CausalConv {
+		s.B, s.C, s.L = min(s.B, 2), min(s.C, 2*c["rows"]+3), min(s.L, convColumns+67)
 		return p
 	}
 	s.B = min(s.B, 2)
@@ -242,6 +278,7 @@ type oracleAnswer struct {
 	attention generic.AttentionResult
 	gradients generic.AttentionGradients // of a backward pass
 	hash      hashAnswer
+	conv      generic.ConvResult
 }
 
 const maxOracles = 32
@@ -261,6 +298,8 @@ func oracle(p tile.Problem, seed uint64) (*oracleAnswer, error) {
 	a := &oracleAnswer{c: c}
 	if p.Op == tile.HashLayer {
 		a.hash = c.hash.oracle()
+	} else if p.Op == tile.CausalConv {
+		a.conv = c.conv.oracle()
 	} else if p.Dir == tile.Backward {
 		a.gradients = c.attention.oracleBackward()
 	} else {
@@ -281,6 +320,7 @@ func oracleCase(p tile.Problem, in attentionArgs) generic.Attention {
 		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
 		Full: p.Full, FeatureMap: p.FeatureMap, MapEps: float64(in.mapEps), Normalize: p.Normalize, NormEps: float64(in.normEps), PastNorm: in.pastNorm,
 		Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
+		Front: p.Front, BetaScale: float64(in.betaScale), DecayLog: in.decayLog, DecayBias: in.decayBias,
 	}
 }
 
@@ -303,7 +343,10 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 	}
 	args := *want.c // the inputs are shared, the outputs are this call's own
 	args.Problem = small
-	if small.Op == tile.HashLayer {
+	if small.Op == tile.CausalConv {
+		args.conv.threads = small.Threads
+		args.conv.newOutputs()
+	} else if small.Op == tile.HashLayer {
 		args.hash.problem = small
 		args.hash.newOutputs()
 	} else if small.Dir == tile.Backward {
@@ -323,14 +366,17 @@ func verifyWith(p tile.Problem, c tile.Candidate, seed uint64, prim *tile.Primit
 		}
 	}
 	if small.Op == tile.HashLayer && c.Config["form"] == formSlab {
-		args.hash.prepared.addPanels()
+		args.hash.prepared.AddPanels()
 	}
 	args.set(x)
 	x.run()
+	bound = ErrorBound(small)
+	if small.Op == tile.CausalConv {
+		return args.conv.oracleError(want.conv), bound, nil
+	}
 	if small.Op != tile.HashLayer && small.Dir == tile.Forward {
 		args.attention.written()
 	}
-	bound = ErrorBound(small)
 	if small.Op == tile.HashLayer {
 		return args.hash.hashError(want.hash), bound, nil
 	}
@@ -355,8 +401,11 @@ const eps = 1.0 / (1 << 24)
 // LinearAttention.Backward. Hash layers: see hashBound.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		return hashBound(p)
+	case tile.CausalConv:
+		return ConvErrorBound(s.K, p.DType)
 	}
 	if p.Dir == tile.Backward {
 		return backwardBound(s)
@@ -367,6 +416,9 @@ func ErrorBound(p tile.Problem) float64 {
 	n := 4*s.T + s.Dk + 16
 	if p.FeatureMap != tile.MapNone {
 		n += s.Dk + 16
+	}
+	if p.Front != tile.FrontNone { // a few places of every number and every token's decay
+		n += 4*s.T + 16
 	}
 	unit, _, _ := roundoff(p.DType)
 	state, _, _ := roundoff(p.StateDType)

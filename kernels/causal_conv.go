@@ -24,8 +24,10 @@ const (
 type CausalConv struct {
 	Activation string // ActivationNone (also ""), ActivationSiLU or ActivationSwish
 	Threads    int    // workers, 0 for all that this process may use
-	// ISA runs this instruction set in place of the widest one; "" leaves the choice to the library.
+	// ISA runs this instruction set in place of the selected one; "" leaves the choice to the library.
 	ISA tile.ISA
+	// Candidate runs this ISA and config in place of the selected ones, whatever ISA says; nil leaves the choice to the library.
+	Candidate *tile.Candidate
 }
 
 // ConvInputs are the arrays of a convolution, all of one type.
@@ -49,17 +51,32 @@ func (o *CausalConv) Forward(out *ConvOutputs, in *ConvInputs) error {
 	if err != nil {
 		return err
 	}
+	if a.b*a.c == 0 {
+		return nil
+	}
+	candidate := o.Candidate
+	if candidate == nil && o.ISA != "" {
+		if _, ok := primitives(o.ISA); !ok {
+			return refuse("ISA", "one that may run here", "%q", o.ISA)
+		}
+		candidate = &tile.Candidate{ISA: o.ISA, Config: defaultConv(a.problem().Shape)}
+	}
+	r, err := resolveGiven(a.problem(), candidate)
+	if err != nil {
+		return err
+	}
+	prim, _ := primitives(r.choice.Candidate.ISA)
 	x := idleConvs.Get().(*conv)
 	defer idleConvs.Put(x)
-	x.prepare(a)
+	x.withConfig(prim, r.choice.Candidate.Config)
+	x.set(a)
 	run(x, &x.shared)
-	x.convArgs = convArgs{}
+	x.release()
 	return nil
 }
 
 // convArgs are checked arguments.
 type convArgs struct {
-	prim                                     *tile.Primitives
 	b, c, l, k, threads                      int
 	dtype                                    string
 	silu                                     bool
@@ -134,14 +151,6 @@ func (o *CausalConv) check(out *ConvOutputs, in *ConvInputs) (a convArgs, err er
 	if err != nil {
 		return a, err
 	}
-	isa := o.ISA
-	if isa == "" {
-		isa = s.isas[len(s.isas)-1]
-	}
-	var ok bool
-	if a.prim, ok = primitives(isa); !ok {
-		return a, refuse("ISA", "one that may run here", "%q", isa)
-	}
 	if a.threads = o.Threads; a.threads == 0 {
 		a.threads = s.machine.Usable
 	}
@@ -162,6 +171,9 @@ var idleConvs = sync.Pool{New: func() any { return &conv{} }}
 // rest where it lies.
 type conv struct {
 	convArgs
+	prim    *tile.Primitives
+	block   int  // rows of one call
+	stream  bool // outputs go past the caches
 	workers int
 	work    []*convWork
 	weights []float32 // and bias, as float32
@@ -175,14 +187,22 @@ type convWork struct {
 }
 
 const (
-	// convRows is how many rows one call takes.
-	convRows = 16
+	// maxConvRows bounds the rows that one call takes.
+	maxConvRows = 256
 	// convColumns is how many outputs of a row one call takes, or a little more: a call moves some 512 KiB.
 	convColumns = 4096
 )
 
-// prepare points the convolution at checked arguments. It allocates only what no earlier call has needed.
-func (x *conv) prepare(a convArgs) {
+// withConfig sets what a candidate says.
+func (x *conv) withConfig(prim *tile.Primitives, cfg tile.Config) {
+	x.prim, x.block, x.stream = prim, cfg["rows"], cfg["stream"] == 1
+}
+
+// release drops the caller's arrays.
+func (x *conv) release() { x.convArgs = convArgs{} }
+
+// set points the convolution at checked arguments. It allocates only what no earlier call has needed.
+func (x *conv) set(a convArgs) {
 	x.convArgs = a
 	rows := a.b * a.c
 	bytes := float64(rows) * float64(a.l+a.k) * 8
@@ -197,13 +217,16 @@ func (x *conv) prepare(a convArgs) {
 	}
 	half := a.dtype != tile.Float32
 	for _, w := range x.work[:x.workers] {
-		w.convert.prim = a.prim
-		grow(&w.join, convRows*(x.head()+a.k-1))
+		if a.l == 1 {
+			grow(&w.sums, stepRows)
+		}
+		w.convert.prim = x.prim
+		grow(&w.join, x.block*(x.head()+a.k-1))
 		if half {
-			grow(&w.row, convRows*(x.piece()+a.k-1))
-			grow(&w.sums, convRows*x.piece())
-			if w.ones == nil {
-				grow(&w.ones, convRows)
+			grow(&w.row, x.block*(x.piece()+a.k-1))
+			grow(&w.sums, x.block*x.piece())
+			if len(w.ones) < x.block {
+				grow(&w.ones, x.block)
 				for i := range w.ones {
 					w.ones[i] = 1
 				}
@@ -231,8 +254,12 @@ func (x *conv) part(i int) {
 	w := x.work[i]
 	rows := x.b * x.c
 	first, last := i*rows/x.workers, (i+1)*rows/x.workers
+	if x.l == 1 && x.dtype == tile.Float32 {
+		x.step(w, first, last)
+		first = last
+	}
 	for r := first; r < last; {
-		n := min(convRows, last-r, x.c-r%x.c) // of one batch item, whose channels follow each other
+		n := min(x.block, last-r, x.c-r%x.c) // of one batch item, whose channels follow each other
 		if x.dtype == tile.Float32 {
 			x.rows(w, r, n)
 		} else {
@@ -242,6 +269,68 @@ func (x *conv) part(i int) {
 	}
 	w.conv = tile.Conv{}
 	w.convert.release()
+}
+
+// stepRows is how many channels of a decode step are activated together.
+const stepRows = 1024
+
+// one is the weight of a convolution that only activates.
+var one = []float32{1}
+
+// step takes the one output of each row from first to last. Rows are shorter than a vector, so their sums are scalar, and round where a
+// longer call's multiply-adds do not; those of many rows are activated together.
+func (x *conv) step(w *convWork, first, last int) {
+	state := x.k - 1
+	for r := first; r < last; {
+		n := min(stepRows, last-r, x.c-r%x.c)
+		sums := x.output.Data[r:][:n]
+		if x.silu {
+			sums = w.sums[:n]
+		}
+		if x.bias.Data != nil {
+			copy(sums, x.bias.Data[r%x.c:])
+		} else {
+			clear(sums)
+		}
+		weight, input := x.weight.Data[r%x.c*x.k:][:n*x.k], x.input.Data[r:][:n]
+		var past []float32
+		if x.past.Data != nil {
+			past = x.past.Data[r*state:][:n*state]
+		}
+		switch {
+		case past != nil && state == 3:
+			for i := range sums {
+				v, p := (*[4]float32)(weight[4*i:]), (*[3]float32)(past[3*i:])
+				sums[i] += v[0]*p[0] + v[1]*p[1] + (v[2]*p[2] + v[3]*input[i])
+			}
+		case past != nil:
+			for i := range sums {
+				y := sums[i]
+				for j, p := range past[i*state:][:state] {
+					y += weight[i*x.k+j] * p
+				}
+				sums[i] = y + weight[i*x.k+state]*input[i]
+			}
+		default:
+			for i := range sums {
+				sums[i] += weight[i*x.k+state] * input[i]
+			}
+		}
+		if to := x.state.Data; to != nil && past != nil && state == 3 {
+			to = to[r*3:][:n*3]
+			for i, v := range input {
+				p, s := (*[3]float32)(past[3*i:]), (*[3]float32)(to[3*i:])
+				s[0], s[1], s[2] = p[1], p[2], v
+			}
+		} else {
+			moveState(to, x.past.Data, x.input.Data, r, n, state, 1)
+		}
+		if x.silu {
+			w.conv = tile.Conv{Src: sums, LDS: n, Dst: x.output.Data[r:], LDD: n, Weight: one, M: 1, N: n, K: 1, SiLU: true}
+			x.prim.Conv(&w.conv)
+		}
+		r += n
+	}
 }
 
 // rows takes n float32 rows from row r on.
@@ -266,7 +355,7 @@ func (x *conv) rows(w *convWork, r, n int) {
 		w.conv = call
 		w.conv.Src, w.conv.LDS, w.conv.N = w.join, width, head
 		if at > 0 {
-			w.conv.Src, w.conv.LDS, w.conv.N, w.conv.Stream = x.input.Data[r*x.l+at-state:], x.l, min(convColumns, x.l-at), true
+			w.conv.Src, w.conv.LDS, w.conv.N, w.conv.Stream = x.input.Data[r*x.l+at-state:], x.l, min(convColumns, x.l-at), x.stream
 		}
 		w.conv.Dst, w.conv.LDD = x.output.Data[r*x.l+at:], x.l
 		at += w.conv.N

@@ -101,7 +101,8 @@ func TestCausalConvNonFinite(t *testing.T) {
 	})
 }
 
-// Cut over several calls, the state handed on in place, it is the same to the bit.
+// Cut over several calls, the state handed on in place, it is the same to the bit, but for calls of one token, whose sums are scalar: these
+// are within the bound.
 func TestCausalConvSplits(t *testing.T) {
 	r := rand.New(rand.NewPCG(55, 56))
 	for range 50 {
@@ -125,7 +126,12 @@ func TestCausalConvSplits(t *testing.T) {
 				t.Fatal(err)
 			}
 			for row := range b * c {
-				if got, want := out.Output.Data[row*n:][:n], whole.Output.Data[row*l+at:][:n]; !slices.Equal(got, want) {
+				got, want := out.Output.Data[row*n:][:n], whole.Output.Data[row*l+at:][:n]
+				if n == 1 {
+					if e := relativeError(got, x.want.Output[row*l+at:][:1], x.want.OutputAbs[row*l+at:][:1]); !(e <= ConvErrorBound(k, tile.Float32)) {
+						t.Fatalf("l=%d k=%d: row %d at %d has error %g", l, k, row, at, e)
+					}
+				} else if !slices.Equal(got, want) {
 					t.Fatalf("l=%d k=%d: rows from %d on differ", l, k, at)
 				}
 			}

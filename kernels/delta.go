@@ -7,7 +7,8 @@ type deltaWork struct {
 	beta  []float32
 	erase []float32 // keys that read the state, where a decay per key is folded into the others
 	c     []float32 // products of keys and queries inside blocks, for each block a record of tile.Delta
-	apart bool      // not all of these are finite: tokens go one at a time
+	apart bool      // tokens go one at a time
+	bad   bool      // because not all of these are finite
 	rows  deltaRows // of which the products are
 }
 
@@ -39,12 +40,15 @@ func (a *recurrence) rowsAgain(w *recurrenceWork, u panelUnit, row, n int) bool 
 func (a *recurrence) betas(w *recurrenceWork, u panelUnit, row, n int) {
 	heads := a.betaHeads
 	at := row*heads + u.h%heads
-	if a.halves() {
+	if a.bits.beta != nil {
 		w.convert.toFloat32(a.problem.DType, w.delta.beta, 1, a.bits.beta[at:], heads, n, 1)
 	} else {
 		for i := range n {
 			w.delta.beta[i] = a.beta[at+i*heads]
 		}
+	}
+	if a.hasGates() {
+		sigmoid(a.prim, &w.exp, w.delta.beta[:n], a.betaScale)
 	}
 	copy(w.rowV[:n], w.delta.beta)
 }
@@ -54,6 +58,7 @@ const stepTokens = 3
 
 // couple prepares the products of a chunk's blocks, in calls that are short enough.
 func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []float32, lk, n int) {
+	w.delta.bad = false
 	if w.delta.apart = a.block == 1 || a.inPlace && n <= stepTokens; w.delta.apart {
 		return
 	}
@@ -66,8 +71,9 @@ func (a *recurrence) couple(w *recurrenceWork, query []float32, lq int, key []fl
 			E:     part(w.delta.erase, i*dk), C: w.delta.c[i/a.block*record:], Block: a.block,
 		}
 		a.prim.Couple(&w.call)
-		w.delta.apart = w.delta.apart || w.call.NonFinite
+		w.delta.bad = w.delta.bad || w.call.NonFinite
 	}
+	w.delta.apart = w.delta.bad
 }
 
 // setDelta gives the worker's call what a delta rule has besides, of its chunk from token i on.

@@ -54,6 +54,7 @@ type deltaBackwardWork struct {
 	rowD            []float32
 	terms           []float64 // of the decay's gradient
 	key             deltaKeyWork
+	diagonal        []float32
 	product         tile.Product
 	solve           tile.Solve
 	pack            tile.Pack
@@ -77,7 +78,7 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 			u: aligned(n * s.Dv), du: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), ub: aligned(n),
 			out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
 			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld), dr: aligned(n * a.ld), gr: aligned(n),
-			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
+			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T), diagonal: aligned(diagonalRows * diagonalRows),
 		}
 		w.write, w.gradE = w.k, w.gradK
 		if p.Decay == tile.DecayKey {
@@ -244,9 +245,15 @@ func (a *deltaBackward) one(w *deltaBackwardWork, run func(*tile.Product), p til
 // forwardStep finds Z for a chunk and the state after it.
 func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 	n := min(a.chunk, a.problem.Shape.T-t)
+	if a.statistics != nil {
+		a.statistics.Tokens.Add(int64(n))
+	}
 	state, after := a.state(w, t), a.state(w, t+n)
 	if a.problem.Decay == tile.DecayKey {
 		for _, r := range a.runs(w, u, t, n) {
+			if a.statistics != nil && n > 1 && r.hi-r.lo == 1 {
+				a.statistics.Single.Add(1)
+			}
 			w.key.from = r.lo
 			a.forwardRun(w, u, t+r.lo, r.hi-r.lo, state, after)
 			state = after
@@ -409,23 +416,41 @@ func (a *deltaBackward) solveReverse(w *deltaBackwardWork, n int) {
 // sums takes the dot products of a chunk's rows: the gradient of beta, and the terms of the decay's.
 func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
-	for i := range n {
-		a.beta[u*s.T+t+i] = float32(dot(w.x[i*s.Dv:][:s.Dv], w.z[(t+i)*s.Dv:]))
-	}
+	a.rowDots(w, w.row, operand{w.x, s.Dv}, operand{w.z[t*s.Dv:], s.Dv}, n, s.Dv)
+	copy(a.beta[u*s.T+t:][:n], w.row)
 	if a.gradDecay == nil || a.problem.Decay == tile.DecayKey {
 		return
 	}
-	for i := range n {
-		value, _ := a.rows(a.value, u, t+i, s.Hkv, h, s.Dv)
-		sum := -dot(w.y[i*s.Dv:][:s.Dv], value)
-		for head := h * a.group; head < (h+1)*a.group; head++ {
-			query, _ := a.rows(a.query, u, t+i, s.Hq, head, s.Dk)
-			grad, _ := a.rows(a.gradQuery, u, t+i, s.Hq, head, s.Dk)
-			sum += dot(query[:s.Dk], grad)
+	terms := w.terms[t : t+n]
+	value, ldv := a.rows(a.value, u, t, s.Hkv, h, s.Dv)
+	a.rowDots(w, w.row, operand{w.y, s.Dv}, operand{value, ldv}, n, s.Dv)
+	for i := range terms {
+		terms[i] = -float64(w.row[i])
+	}
+	for head := h * a.group; head < (h+1)*a.group; head++ {
+		query, ldq := a.rows(a.query, u, t, s.Hq, head, s.Dk)
+		grad, _ := a.rows(a.gradQuery, u, t, s.Hq, head, s.Dk)
+		a.rowDots(w, w.row, operand{query, ldq}, operand{grad, ldq}, n, s.Dk)
+		for i := range terms {
+			terms[i] += float64(w.row[i])
 		}
-		w.terms[t+i] = sum
 	}
 }
+
+// rowDots sets dst to the dot products of n rows of some width with as many others, as the diagonals of small products A Bᵀ: the other
+// elements cost less than single rows would.
+func (a *deltaBackward) rowDots(w *deltaBackwardWork, dst []float32, x, y operand, n, width int) {
+	for i := 0; i < n; i += diagonalRows {
+		m := min(diagonalRows, n-i)
+		a.one(w, a.nt, tile.Product{A: x.from(i), B: y.from(i), C: w.diagonal, LDA: x.ld, LDB: y.ld, LDC: diagonalRows, M: m, N: m, K: width})
+		for j := range m {
+			dst[i+j] = w.diagonal[j*(diagonalRows+1)]
+		}
+	}
+}
+
+// diagonalRows is how many rows rowDots takes at once.
+const diagonalRows = 4
 
 // end writes the gradients of the past state and the decay.
 func (a *deltaBackward) end(w *deltaBackwardWork, u int) {
@@ -468,7 +493,7 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 		"states": w.states, "z": w.z, "r": w.r, "k": w.k, "k beta": w.kb, "k reverse": w.kr, "q": w.q, "u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "dq": w.gradQ, "dk": w.gradK,
 		"m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "d reverse": w.dr, "g reverse": w.gr, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
 		"row k": w.rowK, "row d": w.rowD, "row u": w.ub,
-		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
+		"diagonal": w.diagonal, "factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
 		"ones": w.key.ones,
 	}
 	if a.problem.Decay == tile.DecayKey {

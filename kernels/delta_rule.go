@@ -23,6 +23,15 @@ type DeltaRule struct {
 	HeadDecay []float32
 	// InverseGQA allows QHeads < KVHeads, as in LinearAttention: a layer of Qwen3.5 has 16 query and key heads over 32 state heads.
 	InverseGQA bool
+	// Front is what is done to the arrays before the rule (front.go): tile.FrontNone (""), FrontSiLU, FrontGates or FrontSiLUGates. Of 16-bit activations
+	// beta and decay may be float32, with or without it. A front and a feature map have no backward pass.
+	Front     string
+	BetaScale float32 // factor of beta with FrontGates, 0 for 1; 2 allows negative eigenvalues
+	// FeatureMap tile.MapL2 divides queries and keys by their L2 norm, after SiLU; "" does not. FeatureMapEps is added to the sum of squares.
+	FeatureMap    string
+	FeatureMapEps float32
+	// Statistics, if not nil, counts how tokens were walked.
+	Statistics *Statistics
 	Threads    int // workers, 0 for all that this process may use
 	// Candidate runs this ISA and config in place of the selected ones; nil leaves the choice to the library.
 	Candidate *tile.Candidate
@@ -38,6 +47,7 @@ func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
 	return forwardAttention(attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, inverse: o.InverseGQA,
+		front: o.Front, betaScale: o.BetaScale, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, statistics: o.Statistics,
 	}, out, in)
 }
 

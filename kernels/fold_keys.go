@@ -13,9 +13,17 @@ func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query 
 	wide, ld := a.group*s.Dk, s.Hkv*s.Dk
 	for i := range n {
 		w.exp = tile.Exp{Src: part(a.decay, (row+i)*ld+u.h*s.Dk), Dst: w.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
-		if a.halves() {
+		switch {
+		case a.bits.decay != nil:
 			w.convert.toFloat32(a.problem.DType, w.factors[i*s.Dk:], s.Dk, a.bits.decay[(row+i)*ld+u.h*s.Dk:], ld, 1, s.Dk)
 			w.exp.Src = w.factors[i*s.Dk:]
+		case a.hasGates():
+			copy(w.factors[i*s.Dk:][:s.Dk], w.exp.Src)
+		}
+		if a.hasGates() {
+			g := w.factors[i*s.Dk:][:s.Dk]
+			a.keyGates(a.prim, &w.exp, w.room, g, u.h)
+			w.exp = tile.Exp{Src: g, Dst: g, Stride: 1, N: s.Dk, Scale: 1}
 		}
 		a.prim.Exp(&w.exp)
 	}

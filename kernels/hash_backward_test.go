@@ -119,3 +119,5 @@ func TestHashBackwardRefuses(t *testing.T) {
 	}
 	wantRefusal(t, (&HashLayer{Tau: 3}).Backward(nil, NewTensor(2, 5), &HashInputs{}), "grads")
 }
+
+func generatorOf(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 1))} }

@@ -141,9 +141,7 @@ func (o *HashLayer) checkInputs(in *HashInputs) (a hashArgs, err error) {
 		if in.Tables.present() {
 			return a, refuse("tables", "absent where prepared tables are given", "shape %v", tables)
 		}
-		if tables = in.Prepared.Shape(); !in.Prepared.rows.present() && !in.Prepared.panels.present() {
-			return a, refuse("prepared", "open", "closed")
-		}
+		tables = in.Prepared.Shape()
 	}
 	if len(tables) != 3 {
 		return a, refuse("tables", "rank 3, (K,2^tau,h)", "rank %d, shape %v", len(tables), tables)

@@ -125,9 +125,9 @@ const slabFrom = 320
 func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Config {
 	s := p.Shape
 	if form == formRows {
-		c := tile.Config{"form": form, "group": 4, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
+		c := tile.Config{"form": form, "group": 8, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
 		if p.DType != tile.Float32 {
-			c["group"], c["ahead"] = 8, 1
+			c["ahead"] = 1
 		}
 		return c
 	}

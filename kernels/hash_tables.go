@@ -13,10 +13,9 @@ type HashTables struct {
 	dtype     string
 	k, tau, h int
 
-	rows    tableElements // (K, 2^tau, h), as handed over
-	panels  tableElements // (panels, K, 2^tau, columns), the last panel filled up with zeros
-	scales  []float32     // int8: of each row, (K, 2^tau)
-	release func() error
+	rows   tableElements // (K, 2^tau, h), as handed over
+	panels tableElements // (panels, K, 2^tau, columns), the last panel filled up with zeros
+	scales []float32     // int8: of each row, (K, 2^tau)
 }
 
 // tableElements is an array of the tables' type.
@@ -136,14 +135,17 @@ func (t *HashTables) MemoryBytes() int64 {
 	return n
 }
 
-// Close gives back the file that the tables were opened from, if any. They must not be used afterwards.
-func (t *HashTables) Close() error {
-	if t.release == nil {
-		return nil
+// RowData is where the rows begin in memory, nil where there are none.
+func (t *HashTables) RowData() unsafe.Pointer {
+	switch {
+	case len(t.rows.floats) > 0:
+		return unsafe.Pointer(&t.rows.floats[0])
+	case len(t.rows.halves) > 0:
+		return unsafe.Pointer(&t.rows.halves[0])
+	case len(t.rows.bytes) > 0:
+		return unsafe.Pointer(&t.rows.bytes[0])
 	}
-	release := t.release
-	t.release, t.rows, t.panels = nil, tableElements{}, tableElements{}
-	return release()
+	return nil
 }
 
 func (e tableElements) present() bool { return e.floats != nil || e.halves != nil || e.bytes != nil }
@@ -217,7 +219,7 @@ func quantizeRow(to []int8, row []float32) float32 {
 // laidOut makes panels if they are asked for, and forgets rows if they are not.
 func (t *HashTables) laidOut(layout string) *HashTables {
 	if layout != LayoutRows {
-		t.addPanels()
+		t.AddPanels()
 	}
 	if layout == LayoutPanels {
 		t.rows = tableElements{}
@@ -225,8 +227,8 @@ func (t *HashTables) laidOut(layout string) *HashTables {
 	return t
 }
 
-// addPanels cuts the rows in panels, reading each row once.
-func (t *HashTables) addPanels() {
+// AddPanels makes panels beside the rows where there are none yet, reading each row once. It must not run beside a call.
+func (t *HashTables) AddPanels() {
 	if t.panels.present() {
 		return
 	}

@@ -71,7 +71,7 @@ func MeasurePrimitives(isa tile.ISA, window time.Duration) ([]machine.Primitive,
 		if kernel.Tokens > 1 {
 			d.C = make([]float32, timedTokens/kernel.Tokens*tile.Record(kernel.Tokens, 1))
 			products := tile.Products(kernel.Tokens, 1)
-			add(machine.Primitive{Op: "couple", M: timedTokens, N: products, K: timedDk, Group: 1,
+			add(machine.Primitive{Op: "couple", MR: kernel.Tokens, M: timedTokens, N: products, K: timedDk, Group: 1,
 				Elements: int64(timedTokens / kernel.Tokens * products * timedDk)}, func() { prim.Couple(&d) })
 		}
 		add(machine.Primitive{Op: "delta", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1}, func() {

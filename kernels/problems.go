@@ -14,6 +14,9 @@ func CheckProblem(p tile.Problem) error {
 	}
 	s := p.Shape
 	attention := p.Op == tile.LinearAttention || p.Op == tile.DeltaRule
+	if p.Op != tile.CausalConv && (s.C != 0 || s.L != 0 || s.K != 0) {
+		return bad("shape must not give c, l or k")
+	}
 	switch p.DType {
 	case tile.Float32:
 	case tile.BFloat16, tile.Float16:
@@ -44,8 +47,14 @@ func CheckProblem(p tile.Problem) error {
 	}
 	switch p.Op {
 	case tile.LinearAttention, tile.DeltaRule:
-		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
-			return bad("it has no full, normalize or feature_map")
+		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone && p.FeatureMap != tile.MapL2) {
+			return bad("it has no full, normalize or feature_map but l2norm")
+		}
+		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || p.Dir == tile.Backward || !slices.Contains(tile.Fronts(), p.Front)) {
+			return bad("front %q must be empty, or one of %q in a forward delta-rule", p.Front, tile.Fronts()[1:])
+		}
+		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
+			return bad("front %q makes decays of an array, not fixed ones", p.Front)
 		}
 		if p.Dir == tile.Backward && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
 			return bad("full, normalize and feature_map have no direction %q", p.Dir)
@@ -97,8 +106,15 @@ func CheckProblem(p tile.Problem) error {
 				return bad("shape %s is too large to address", s)
 			}
 		}
+	case tile.CausalConv:
+		if err := checkConvShape(p); err != nil {
+			return bad("%v", err)
+		}
+		if p.Decay != "" || p.Weighting != "" || p.Full || p.Normalize || p.FeatureMap != tile.MapNone {
+			return bad("it has no decay, weighting, full, normalize or feature_map")
+		}
 	default:
-		return fmt.Errorf("kernels: op %q must be %s, %s or %s", p.Op, tile.LinearAttention, tile.DeltaRule, tile.HashLayer)
+		return fmt.Errorf("kernels: op %q must be %s, %s, %s or %s", p.Op, tile.LinearAttention, tile.DeltaRule, tile.HashLayer, tile.CausalConv)
 	}
 	return nil
 }

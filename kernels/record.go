@@ -16,12 +16,20 @@ const recordedTrips = 2
 
 // Record runs a candidate's driver over the simulator's recorder for the first few trips of its outer loop and returns
 // the tile program of the busiest worker's share. The schedule that is simulated is thereby the one that runs.
-func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
+func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) { return record(p, c, false) }
+
+// RecordAddresses is Record with every pass over an operand, for sim.Replay.
+func RecordAddresses(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
+	return record(p, c, true)
+}
+
+func record(p tile.Problem, c tile.Candidate, everyPass bool) (*sim.Program, error) {
 	if err := CheckConfig(p, c); err != nil {
 		return nil, err
 	}
 	prim, _ := primitives(c.ISA)
 	r := sim.NewRecorder(prim)
+	r.EveryPass = everyPass
 	if p.Op == tile.HashLayer && p.Dir == tile.Backward {
 		return recordHashBackward(p, c, r)
 	}
@@ -31,8 +39,11 @@ func Record(p tile.Problem, c tile.Candidate) (*sim.Program, error) {
 	if p.Op == tile.HashLayer {
 		return recordHash(p, c, r)
 	}
+	if p.Op == tile.CausalConv {
+		return recordConv(p, c, r)
+	}
 	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
-		return recordBackward(p, c, prim)
+		return recordBackward(p, c, prim, everyPass)
 	}
 	return recordAttention(p, c, r)
 }
@@ -273,7 +284,7 @@ const tellable = 0.9
 // fewConfigs are the default and its like with other chunks.
 func fewConfigs(p tile.Problem, isa tile.ISA) []tile.Config {
 	cfgs := []tile.Config{Default(p, isa)}
-	if p.Op == tile.HashLayer {
+	if p.Op == tile.HashLayer || p.Op == tile.CausalConv {
 		return cfgs
 	}
 	for _, chunk := range chunks(p.Shape) {

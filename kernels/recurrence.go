@@ -1,6 +1,10 @@
 package kernels
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"slices"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // recurrence is a prepared call of linear-attention or delta-rule in its register-blocked form: a few tokens at a time sweep
 // a panel of state columns, which is read and written once for all of them. It executes the useful flops and little
@@ -38,6 +42,9 @@ type recurrenceWork struct {
 	den, ones                  []float32 // of the normaliser
 	mapped                     []float32 // features of a chunk's queries, then keys
 	mapping                    mapping
+	heads                      []float32 // decay factors of the heads of a decode step
+	activation                 activation
+	room                       []float32 // of gates that are computed
 	wide, v, o                 []float32 // a chunk's 16-bit queries and keys as float32; its values and outputs
 	convert                    converter
 	factors, d                 []float32 // per key, of a chunk, and those of its blocks
@@ -89,10 +96,19 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 			w.delta = newDeltaWork(p, a.chunk, a.block, a.group)
 		}
 		w.convert.prim = prim
+		if s.T == 1 {
+			w.heads = aligned(s.Hkv)
+		}
 		if p.DType != tile.Float32 {
 			w.wide, w.v, w.o = aligned(a.chunk*(a.group+1)*s.Dk), aligned(a.chunk*s.Dv), aligned(a.chunk*a.group*s.Dv)
 		}
-		if p.FeatureMap != tile.MapNone {
+		if tile.FrontHas(p.Front, tile.FrontSiLU) {
+			w.activation = activation{value: aligned(a.chunk * s.Dv), ones: slices.Repeat([]float32{1}, a.chunk)}
+		}
+		if tile.FrontHas(p.Front, tile.FrontGates) {
+			w.room = aligned(max(a.chunk, s.Dk))
+		}
+		if p.FeatureMap != tile.MapNone || w.activation.ones != nil {
 			w.mapped = aligned(a.chunk * (a.group + 1) * s.Dk)
 		}
 		if p.Normalize {
@@ -131,7 +147,7 @@ func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
 		w.call, w.pack, w.exp, w.fold = tile.Delta{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
-		w.mapping = mapping{}
+		w.mapping, w.activation.conv = mapping{}, tile.Conv{}
 		w.convert.release()
 	}
 }
@@ -149,6 +165,10 @@ func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 	for u := first; u < last; u++ {
 		a.load(w, a.unit(u))
 		a.loadNorm(u)
+	}
+	if a.decodes() {
+		a.decode(w, first, last)
+		return
 	}
 	a.eachStep(a.unit(first).b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.step(w, u, t, n, first, last) })
 	for i := first; i < last; i++ {
@@ -267,6 +287,15 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 		value, lv = w.v, s.Dv
 		output, lo = w.o, a.group*s.Dv
 	}
+	if a.hasSiLU() {
+		wide, act := a.group*s.Dk, &w.activation
+		act.run(a.prim, w.mapped, wide, query, lq, n, wide)
+		act.run(a.prim, w.mapped[n*wide:], s.Dk, key, lk, n, s.Dk)
+		query, lq, key, lk = w.mapped, wide, w.mapped[n*wide:], s.Dk
+		j, width := a.columns(u)
+		act.run(a.prim, act.value[j:], s.Dv, value[j:], lv, n, width)
+		value, lv = act.value, s.Dv
+	}
 	if wide := a.group * s.Dk; a.featureMap != tile.MapNone {
 		for h := range a.group {
 			mapRows(a.prim, a.featureMap, a.mapEps, &w.mapping, w.mapped[h*s.Dk:], wide, query[h*s.Dk:], lq, n, s.Dk)
@@ -279,7 +308,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	case a.problem.Decay == tile.DecayKey:
 		a.foldKeys(w, u, row, n, query, lq, key, lk)
 		query, lq, key, lk = w.q, a.group*s.Dk, w.k, s.Dk
-	case a.halves() || a.featureMap != tile.MapNone: // copied already
+	case a.halves() || w.mapped != nil: // copied already
 	case a.copies > 1:
 		wide := a.group * s.Dk
 		if !again {
@@ -311,6 +340,9 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	if a.delta {
 		gates.RowV = w.rowV
 	}
+	if a.statistics != nil && u.p0 == 0 {
+		a.statistics.countChunk(n, a.block, gates.Decay, a.delta && w.delta.bad)
+	}
 	if a.normalize {
 		a.divide(w, &gates, a.norms[ui*s.Dk*normColumns:(ui+1)*s.Dk*normColumns], query, lq, key, lk, n)
 	}
@@ -324,7 +356,9 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 			r.S, r.LDS = state, ld
 			setGates(r, &gates, i, a.group)
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream && !a.halves()
-			r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
+			if a.ahead > 0 {
+				r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
+			}
 			if a.delta {
 				a.setDelta(w, i)
 			}
@@ -405,8 +439,17 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	switch decay := a.problem.Decay; {
 	case decay == tile.DecayNone || decay == tile.DecayKey:
 		return
-	case decay == tile.DecayHead && a.halves():
-		w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
+	case decay == tile.DecayHead && (a.bits.decay != nil || a.hasGates()):
+		if a.bits.decay != nil {
+			w.convert.toFloat32(a.problem.DType, w.g, 1, a.bits.decay[row*s.Hkv+u.h:], s.Hkv, n, 1)
+		} else {
+			for i := range n {
+				w.g[i] = a.decay[(row+i)*s.Hkv+u.h]
+			}
+		}
+		if a.hasGates() {
+			a.headGates(a.prim, &w.exp, w.room, w.g[:n], u.h)
+		}
 		w.exp = tile.Exp{Src: w.g, Dst: w.g, Stride: 1, N: n, Scale: 1}
 		a.prim.Exp(&w.exp)
 	default:
@@ -426,6 +469,11 @@ func (a *recurrence) share() (units, perBatch, workers, chunk int, headOuter boo
 }
 
 func (a *recurrence) walkSteps(units int, trip func()) {
+	if a.decodes() {
+		a.decode(a.work[0], 0, units)
+		trip()
+		return
+	}
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {
 			a.step(a.work[0], u, t, a.cut(0, t, a.chunk), 0, units)
@@ -438,6 +486,8 @@ func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
 		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "wide": w.wide, "v": w.v, "o": w.o, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
+		"heads": w.heads, "factor": a.factor,
+		"activated": w.activation.value, "taps": w.activation.ones, "room": w.room,
 		"erase": w.delta.erase, "beta chunk": w.delta.beta, "couples": w.delta.c,
 	}
 }

@@ -33,8 +33,10 @@ type Choice struct {
 	Path      string         `json:"path,omitempty"` // of the profile
 	Reason    string         `json:"reason"`
 	Nearest   *tile.Problem  `json:"nearest,omitempty"` // the tuned problem that stood in, where it is another
-	Stale     bool           `json:"stale"`             // tuned with other kernel sources than these
-	Notes     []string       `json:"notes,omitempty"`   // profiles that were refused, and why
+	// ExpectedLoss is how much slower than its own answer a neighbour's is in the mean; 0 without a Nearest, or where nothing is known.
+	ExpectedLoss float64  `json:"expected_loss,omitempty"`
+	Stale        bool     `json:"stale"`           // tuned with other kernel sources than these
+	Notes        []string `json:"notes,omitempty"` // profiles that were refused, and why
 }
 
 // origin is one profile in the order that choices look.
@@ -282,7 +284,12 @@ func (c Choice) from(source, path string, e *profile.Entry, distance float64, st
 	if distance != 0 {
 		nearest := e.Problem
 		c.Nearest = &nearest
-		why[0] = fmt.Sprintf("tuned for the nearest problem, %s (distance %.2f)", e.Problem, distance)
+		expect := "farther than any that was measured"
+		if loss, ok := profile.ExpectedLoss(distance); ok {
+			c.ExpectedLoss = loss
+			expect = fmt.Sprintf("expect %.0f %% slower than its own answer", 100*loss)
+		}
+		why[0] = fmt.Sprintf("tuned for the nearest problem, %s (distance %.2f: %s)", e.Problem, distance, expect)
 	}
 	if stale {
 		why = append(why, "stale: tuned with other kernel sources, no fresh answer is known")

@@ -18,6 +18,9 @@ var attentionSource embed.FS
 //go:embed hash_backward.go hash_codes.go hash_layer.go hash_rows.go hash_slab.go hash_tables.go
 var hashSource embed.FS
 
+//go:embed causal_conv.go
+var convSource embed.FS
+
 var sourceHashes sync.Map // [2]string{op, isa} -> string
 
 // SourceHash identifies the code that runs an op on an ISA: its driver and its primitives.
@@ -30,6 +33,8 @@ func SourceHash(op string, isa tile.ISA) string {
 	switch op {
 	case tile.LinearAttention:
 		names = []string{"attention.go", "attention_bf16.go", "backward.go", "backward_decay.go", "backward_key.go", "delta.go", "feature_map.go", "fold.go", "fold_keys.go", "full.go", "half.go", "recurrence.go", "sequences.go", "units.go", "upcoming.go"}
+	case tile.CausalConv:
+		fs, names = convSource, []string{"causal_conv.go"}
 	case tile.HashLayer:
 		fs, names = hashSource, []string{"hash_backward.go", "hash_codes.go", "hash_layer.go", "hash_rows.go", "hash_slab.go", "hash_tables.go"}
 	}

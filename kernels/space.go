@@ -18,8 +18,11 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 	if !ok {
 		return nil, fmt.Errorf("kernels: ISA %q cannot run here", isa)
 	}
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		return hashParams(p, prim), nil
+	case tile.CausalConv:
+		return convParams(p.Shape), nil
 	}
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
@@ -39,12 +42,12 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 
 // hasForms says whether a problem has the tunable form.
 func hasForms(p tile.Problem) bool {
-	return p.Op != tile.HashLayer && p.Dir != tile.Backward && !p.Full && p.Precision == ""
+	return (p.Op == tile.LinearAttention || p.Op == tile.DeltaRule) && p.Dir != tile.Backward && !p.Full && p.Precision == ""
 }
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
 func needsRecurrence(p tile.Problem) bool {
-	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone)
+	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone || p.Front != tile.FrontNone)
 }
 
 // Values of the tunable form: how an attention op is computed.
@@ -180,8 +183,11 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if !ok {
 		prim = genericPrimitives()
 	}
-	if p.Op == tile.HashLayer {
+	switch p.Op {
+	case tile.HashLayer:
 		return defaultHash(p, prim)
+	case tile.CausalConv:
+		return defaultConv(p.Shape)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
 		return defaultDeltaBackward(p, prim)
@@ -268,6 +274,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	if !ok {
 		return fmt.Errorf("kernels: ISA %q cannot run here", c.ISA)
 	}
+	if p.Op == tile.CausalConv {
+		return checkConvConfig(p, c.Config)
+	}
 	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
 		return checkBackwardConfig(p, c, prim)
 	}
@@ -310,7 +319,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	if recurrence {
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, aheadRows}}
 	} else if needsRecurrence(p) {
-		return fmt.Errorf("kernels: form=%d cannot decay per key, map features or normalize", c.Config["form"])
+		return fmt.Errorf("kernels: form=%d cannot decay per key, map features, normalize or have a front", c.Config["form"])
 	} else if hasForms(p) {
 		limits = append(limits, limit{"form", 0, 1})
 	}

@@ -56,6 +56,9 @@ func (a *recurrence) next(ui, t, tokens, first, last int) (n upcoming) {
 	if a.halves() { // two to a float32
 		per *= 2
 		for i, v := range [][]uint16{a.bits.query, a.bits.key, a.bits.value, a.bits.decay}[:arrays] {
+			if v == nil { // gates in float32
+				continue
+			}
 			n.rows[i], n.ld[i] = asFloat32(v[at[i]:]), n.ld[i]/2
 		}
 	}

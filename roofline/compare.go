@@ -126,3 +126,29 @@ func CompareTable(w io.Writer, changes []Change) error {
 	_, err := fmt.Fprintf(w, "%d faster, %d slower, %d the same, %d in one profile only\n", counts[Faster], counts[Slower], counts[Same], counts[OnlyFirst]+counts[OnlyOther])
 	return err
 }
+
+// Changed lists the problems and ISAs whose config differs between two profiles, in the order of Compare.
+func Changed(before, after *profile.Profile) []Change {
+	return slices.DeleteFunc(Compare(before, after), func(c Change) bool {
+		return c.Verdict == OnlyFirst || c.Verdict == OnlyOther || c.Before.String() == c.After.String()
+	})
+}
+
+// ChangedTable writes those changes in at most 80 columns; verb says what happens to the answers: "changed" or "would change". Times are of different runs:
+// what proves a change is the run's own paired comparison.
+func ChangedTable(w io.Writer, verb string, changes []Change, answers int) error {
+	if len(changes) > 0 {
+		t := newTable([]string{"problem", "isa", "config", "time"}, 3)
+		for _, c := range changes {
+			if err := t.Append([]string{wrap(Label(c.Problem), ' ', 24), fmt.Sprintf("%s x%d", c.ISA, c.Problem.Threads),
+				wrap(c.Before.String(), ',', 28) + "\n" + wrap("-> "+c.After.String(), ',', 28), timeText(c.BeforeNs) + "\n-> " + timeText(c.AfterNs)}); err != nil {
+				return err
+			}
+		}
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s: %d of the profile's %d answers\n", verb, len(changes), answers)
+	return err
+}

@@ -61,4 +61,30 @@ func TestCompare(t *testing.T) {
 			t.Errorf("no %q in\n%s", text, &b)
 		}
 	}
+
+	after.Entries[1].Config = tile.Config{"chunk": 32, "panel": 128, "prefetch": 4, "register": 8}
+	changed := Changed(before, after)
+	if len(changed) != 1 || changed[0].Problem.Shape.T != 2 {
+		t.Fatalf("changed: %+v", changed)
+	}
+	b.Reset()
+	if err := ChangedTable(&b, "would change", changed, len(before.Entries)); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"chunk=16", "-> chunk=32", "would change: 1 of the profile's 6 answers"} {
+		if !strings.Contains(b.String(), text) {
+			t.Errorf("no %q in\n%s", text, &b)
+		}
+	}
+}
+
+func TestLabel(t *testing.T) {
+	p := tile.Problem{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead, DType: tile.Float32, Dir: tile.Forward, Shape: tile.Shape{B: 1, T: 4096, Hq: 16, Hkv: 32, Dk: 128, Dv: 128}}
+	if got := Label(p); got != "delta-rule/gated_delta T4096 H16/32 d128" {
+		t.Error(got)
+	}
+	p.Dir, p.Decay, p.DType = tile.Backward, tile.DecayKey, tile.BFloat16
+	if got := Label(p); got != "delta-rule/gated_delta, decay key, bfloat16 bwd T4096 H16/32 d128" {
+		t.Error(got)
+	}
 }

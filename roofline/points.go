@@ -3,6 +3,7 @@ package roofline
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -136,6 +137,16 @@ func opName(p tile.Problem) string {
 		name += ", weighting " + p.Weighting
 	}
 	return name + ", " + p.DType + " " + p.Dir
+}
+
+// Label names a problem in few letters, for lines of a terminal: "delta-rule/gated_delta T4096 H16/32 d128". What most problems have, float32,
+// forward and a decay for each head, is not said.
+func Label(p tile.Problem) string {
+	name := strings.TrimSuffix(opName(p), " "+tile.Forward)
+	name = strings.TrimSuffix(name, ", "+tile.Float32)
+	name = strings.Replace(name, ", decay "+tile.DecayHead, "", 1)
+	name = strings.Replace(name, ", weighting "+tile.WeightingPaper, "", 1)
+	return name + " " + shapeText(p.Shape)
 }
 
 // shapeText is a shape in few letters: "T4096 H16/32 d128", "n32 d1024 h1024 t8".

@@ -47,7 +47,7 @@ const (
 var typicalLatency = map[string]float64{"L1": 1.3, "L2": 4.5, "L3": 18, "DRAM": 95}
 
 // CPU builds the device of a CPU from its reported caches and measured ceilings, for one ISA and thread count.
-// A cache counts with the smaller of what is reported and what its measured plateau says; for lower
+// A cache counts with the smaller of what is reported and a quarter more than its measured plateau (see between); for lower
 // bounds with the larger. A cache that is neither reported nor measured is left out, and lower bounds assume a huge one in its place; a missing L1
 // is taken as 32 KiB. Rates are medians, peaks the largest sample plus its distance from the median, of any ISA for bytes. Where measured
 // is nil or lacks a figure, typical rates per core and clock stand in, so that a fresh machine can be
@@ -121,7 +121,7 @@ func cacheLevel(m *machine.Machine, measured *machine.Measured, n, threads int) 
 	var reported, plateau, sharedBy int64
 	for _, c := range m.Caches {
 		if c.Level == n && c.Bytes > 0 {
-			reported, sharedBy = int64(c.Bytes), int64(c.SharedBy)
+			reported, sharedBy, l.Ways = int64(c.Bytes), int64(c.SharedBy), c.Ways
 			if c.LineBytes > 0 {
 				l.LineBytes = c.LineBytes
 			}
@@ -151,7 +151,7 @@ func cacheLevel(m *machine.Machine, measured *machine.Measured, n, threads int) 
 	}
 	most := max(reported, plateau)
 	if l.PerUnit {
-		l.Bytes, l.MaxBytes = min(reported, plateau), most*int64(threads)
+		l.Bytes, l.MaxBytes = min(reported, between(plateau)), most*int64(threads)
 		return l, true
 	}
 	// Threads may sit on one instance of a shared cache or spread over all.
@@ -160,9 +160,13 @@ func cacheLevel(m *machine.Machine, measured *machine.Measured, n, threads int) 
 	}
 	used := (int64(threads) + sharedBy - 1) / sharedBy
 	all := max(used, (int64(m.Threads)+sharedBy-1)/sharedBy)
-	l.Bytes, l.MaxBytes = min(reported, plateau)*used, most*min(all, int64(threads))
+	l.Bytes, l.MaxBytes = min(reported, between(plateau))*used, most*min(all, int64(threads))
 	return l, true
 }
+
+// between is the middle of what a cache may hold whose measured plateau ends at a size: the next larger buffer that was measured, a third or a
+// half more, did not fit.
+func between(plateau int64) int64 { return plateau + plateau/4 }
 
 func setBandwidth(l *Level, measured *machine.Measured, isa tile.ISA, threads, scaling int, typical float64) {
 	read := ceilings(measured, machine.KindRead, l.Name, threads, scaling, isa)

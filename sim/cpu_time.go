@@ -6,9 +6,10 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// Constants of the CPU's time, in clocks of a core with two multiply-add pipes. None was fitted to this project's
-// kernels. The load rate and the latency were chosen with the register tiles of a study of C kernels on a Zen 5 core
-// in view; a test puts the efficiencies they give beside those measured ones, which is therefore no independent check.
+// Constants of the CPU's time, in clocks of a core with two multiply-add pipes. The load rate and the latency were chosen with the register
+// tiles of a study of C kernels on a Zen 5 core in view; a test puts the efficiencies they give beside those measured ones, which is therefore
+// no independent check. overlapShare, farShare, readsAhead and storesAhead were chosen with the measured candidates of two attention problems
+// on an Ice Lake core in view (results/icelake-2026-11-25-sim.md).
 const (
 	loadsPerClock   = 1.7  // of the two that the ports allow: broadcasts and vector loads collide
 	fmaLatency      = 5    // clocks until an accumulator can be used again: 4, and one of jitter
@@ -16,7 +17,7 @@ const (
 	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	overlapShare    = 0.8  // of the other resources' time that the binding one does not hide
+	overlapShare    = 0.8  // of the time of a private level behind the first that is not hidden
 	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
 
 	// Of what is read and written beyond the private caches.

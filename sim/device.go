@@ -22,7 +22,8 @@ type Level struct {
 	CopyBps   float64 `json:"copy_bps"` // loaded plus stored bytes a second
 	PeakBps   float64 `json:"peak_bps"` // the most ever seen here: what lower bounds use
 	LatencyNs float64 `json:"latency_ns"`
-	PerUnit   bool    `json:"per_unit"` // private to a core
+	PerUnit   bool    `json:"per_unit"`       // private to a core
+	Ways      int     `json:"ways,omitempty"` // of a cache's sets, 0 if unknown: for replays
 }
 
 // GatherRate is the bandwidth of reading whole rows at random places of the last level.

@@ -19,14 +19,19 @@ type PrimitiveRatio struct {
 // ratios puts measured primitives beside the core's model. A ratio that no core can have is a disturbed measurement and is left out.
 func ratios(d *Device, measured []machine.Primitive, isa tile.ISA) []PrimitiveRatio {
 	c := newCore(isa)
+	clock := c.clockNs(d)
+	for _, p := range measured {
+		if p.ISA == isa && p.Op == machine.PrimitiveFMA && p.Ns > 0 && p.Elements > 0 {
+			clock = 2 * float64(c.lanes) * c.fmas * p.Ns / float64(p.Elements)
+		}
+	}
 	var out []PrimitiveRatio
 	for _, p := range measured {
-		if p.ISA != isa || !(p.Ns > 0) {
+		if p.ISA != isa || !(p.Ns > 0) || p.Op == machine.PrimitiveFMA {
 			continue
 		}
 		op := Op{Name: p.Op, MR: p.MR, NR: p.NR, M: p.M, N: p.N, K: p.K, Group: p.Group, Elements: p.Elements}
-		// One thread was measured; the rate is of all.
-		ns := c.clocks(&op)*c.clockNs(d) + callNs
+		ns := c.clocks(&op)*clock + callNs
 		r := PrimitiveRatio{p.Op, p.MR, p.NR, (p.Ns - callNs) / (ns - callNs)}
 		if r.Ratio > 0.2 && r.Ratio < 20 && !math.IsInf(r.Ratio, 0) {
 			out = append(out, r)

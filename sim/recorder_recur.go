@@ -111,7 +111,7 @@ func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 func (r *Recorder) couple(p *tile.Delta) {
 	blocks, products, record := p.T/p.Block, tile.Products(p.Block, p.Heads), tile.Record(p.Block, p.Heads)
 	n := blocks * p.Block
-	op := Op{Name: "couple", M: n, N: products, K: p.Dk, Group: p.Heads, Elements: int64(blocks) * int64(products) * int64(p.Dk)}
+	op := Op{Name: "couple", MR: p.Block, M: n, N: products, K: p.Dk, Group: p.Heads, Elements: int64(blocks) * int64(products) * int64(p.Dk)}
 	op.Flops = 2 * op.Elements
 	op.LoadBytes, op.StoreBytes = 4*int64(n)*int64(2+p.Heads)*int64(p.Dk), 4*int64(blocks)*int64(record)
 	r.touch(&op, "K", p.K, block{0, 0, n, p.Dk, p.LDK}, Read)

@@ -81,6 +81,8 @@ func UsefulFlops(p tile.Problem) int64 {
 			return tokens * square * (4*int64(s.Hq) + 12*int64(s.Hkv))
 		}
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
+	case tile.CausalConv:
+		return 2 * int64(s.B) * int64(s.C) * int64(s.L) * int64(s.K)
 	case tile.HashLayer:
 		if s.Tau > 0 {
 			flops := 2 * int64(s.N) * int64((s.D+s.Tau-1)/s.Tau) * int64(s.H)
@@ -144,6 +146,9 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 		if p.Dir == tile.Backward { // read too: the output's gradient and the past state; written: a gradient for each input
 			n.read, n.written = n.read+n.written+n.updated, n.read
 		}
+	case tile.CausalConv:
+		rows, c, l, k := float64(s.B)*float64(s.C), float64(s.C), float64(s.L), float64(s.K)
+		n.read, n.written, n.updated = (rows*l+c*(k+1))*size, rows*l*size, rows*(k-1)*size
 	case tile.HashLayer:
 		if s.Tau < 1 || s.D < 1 {
 			return n, fmt.Errorf("sim: a hash layer needs d and tau, has %s", s)

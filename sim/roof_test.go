@@ -114,7 +114,7 @@ func TestCPUFromCeilings(t *testing.T) {
 	if d.Rates[pathFMA] != 100e9 || d.Peaks[pathFMA] != 120e9 || dram.ReadBps != 20e9 || dram.PeakBps != 32e9 {
 		t.Errorf("rates %g and %g, DRAM %g and %g", d.Rates[pathFMA], d.Peaks[pathFMA], dram.ReadBps, dram.PeakBps)
 	}
-	if l3.Bytes != 8<<20 || l3.MaxBytes != 32<<20 || l3.LatencyNs != 20 || l3.PerUnit {
+	if l3.Bytes != 10<<20 || l3.MaxBytes != 32<<20 || l3.LatencyNs != 20 || l3.PerUnit {
 		t.Errorf("L3 %+v", l3)
 	}
 	two, err := CPU(m, measured, tile.AVX512, 2)

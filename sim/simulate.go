@@ -33,8 +33,9 @@ const (
 
 // Simulate predicts a program's traffic and time on a device.
 //
-// CPU: the time is the largest of the core's time and each level's, plus a share overlapShare of the others, because
-// neither loads nor arithmetic are spread evenly over a program, plus calls and dispatch.
+// The time is the core's (or the first level's, if that takes longer), with primitives as they were measured where they were, plus
+// shares of the farther levels' times that are not hidden, the waiting of sweeps over a state for what was not asked for ahead, calls and
+// dispatch; no less than any level takes alone.
 //
 // The error says what is wrong with the device or the program.
 func Simulate(d *Device, p *Program) (*Result, error) {

@@ -266,8 +266,14 @@ func (g *AccuracyOf) judge() {
 	g.FirstOverBest, g.TopOverBest = first/g.BestNs, top/g.BestNs
 }
 
-// spearman is the correlation of ranks, equal values sharing the mean of theirs.
-func spearman(x, y []float64) float64 { return stat.Correlation(ranks(x), ranks(y), nil) }
+// spearman is the correlation of ranks, equal values sharing the mean of theirs; 0 where all are equal.
+func spearman(x, y []float64) float64 {
+	r := stat.Correlation(ranks(x), ranks(y), nil)
+	if math.IsNaN(r) {
+		return 0
+	}
+	return r
+}
 
 func ranks(x []float64) []float64 {
 	order := make([]int, len(x))

@@ -20,6 +20,7 @@ import (
 // BenchOptions say how long a problem is timed.
 type BenchOptions struct {
 	Worker   []string                           // command line of the child process that verifies: see Worker
+	Cold     bool                               // each run finds its arrays in memory; else again in the caches
 	Rounds   int                                // of the problem and every ceiling in turn; 0 means 15
 	Progress func(done, total int, what string) // may be nil
 }
@@ -48,6 +49,7 @@ type Sample struct {
 	Full       bool   `json:"full,omitempty"`
 	Normalize  bool   `json:"normalize,omitempty"`
 	FeatureMap string `json:"feature_map,omitempty"`
+	Front      string `json:"front,omitempty"`
 
 	Precision string      `json:"precision"` // of products
 	Cold      bool        `json:"cold"`      // false: repeated calls on the same arrays
@@ -93,7 +95,7 @@ type Block struct {
 // Problem is the problem that was timed.
 func (s *Sample) Problem() tile.Problem {
 	p := tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting,
-		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap}
+		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap, Front: s.Front}
 	if s.Precision != tile.Float32 {
 		p.Precision = s.Precision
 	}
@@ -109,9 +111,9 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 	p, c := choice.Problem, choice.Candidate
 	s := &Sample{
 		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
-		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Precision: cmp.Or(p.Precision, tile.Float32), ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Front: p.Front, Precision: cmp.Or(p.Precision, tile.Float32), Cold: o.Cold, ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
 	}
-	b, err := newBench(m, choice)
+	b, err := newBench(m, choice, o.Cold)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +163,7 @@ type bench struct {
 	machine  *machine.Machine
 	choice   kernels.Choice
 	known    machine.Measured // of an earlier run: what the plateaus of the caches are
-	call     *kernels.Call
+	call     Call
 	dense    *kernels.Dense // hash layers
 	probes   []*roofline.Probe
 	ceilings [][]float64 // samples by probe
@@ -171,15 +173,23 @@ type bench struct {
 	denseNs  []float64
 }
 
-func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
-	b := &bench{machine: m, choice: choice, meter: meter{clock: wallClock{}}}
+func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, error) {
+	b := &bench{machine: m, choice: choice, meter: meter{clock: wallClock{}, single: true}}
 	p, c := choice.Problem, choice.Candidate
 	if choice.Path != "" {
 		if old, err := profile.Read(choice.Path); err == nil {
 			b.known = machine.Measured{Latency: old.Measured.Latency, Plateaus: old.Measured.Plateaus, StealPct: -1}
 		}
 	}
-	x, err := kernels.NewCase(p, 1)
+	var x Case
+	var err error
+	if cold {
+		x, err = openCold(p, 1, lastCache(m, &b.known))
+	} else {
+		var warm *kernels.Case
+		warm, err = kernels.NewCase(p, 1)
+		x = libraryCase{warm}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +209,7 @@ func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
 		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
 	}
 	if p.Op == tile.HashLayer {
-		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p.Shape.H)})
+		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p)})
 	}
 	for _, s := range specs {
 		s.ISA, s.Threads = c.ISA, p.Threads
@@ -216,11 +226,12 @@ func newBench(m *machine.Machine, choice kernels.Choice) (*bench, error) {
 	return b, nil
 }
 
-// gatherRow is the measured row size nearest to a table's.
-func gatherRow(h int) int {
+// gatherRow is the measured row size nearest to a table's, which are read eight side by side.
+func gatherRow(p tile.Problem) int {
+	size := map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType]
 	best := roofline.RowBytes[0]
 	for _, n := range roofline.RowBytes {
-		if n <= 4*h {
+		if n <= cmp.Or(size, 4)*p.Shape.H {
 			best = n
 		}
 	}
@@ -237,7 +248,7 @@ func (b *bench) close() {
 func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 	restore := b.meter.clock.Quiet(b.choice.Problem.Threads)
 	defer restore()
-	call := libraryCall{b.call}
+	call := b.call
 	runs, _, err := b.meter.calibrate(call)
 	if err != nil {
 		return err
@@ -264,9 +275,13 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 		for i, p := range b.probes {
 			b.ceilings[i] = append(b.ceilings[i], p.Sample(ceilingSample))
 		}
-		// The probes have the caches: one run has to find its own data again.
-		b.call.Run()
-		ns, good, err := b.meter.block([]batched{{call, runs, 0}}, []int{0})
+		if _, cold := call.(fresher); !cold {
+			// The probes have the caches: one run has to find its own data again.
+			if err := call.Run(); err != nil {
+				return err
+			}
+		}
+		ns, good, err := b.meter.block([]batched{{Call: call, runs: runs}}, []int{0})
 		if err != nil {
 			return err
 		}

@@ -79,6 +79,9 @@ func elements(p tile.Problem) float64 {
 		}
 		return tables + float64(s.N)*float64(s.D+s.H)
 	}
+	if p.Op == tile.CausalConv {
+		return 2 * float64(s.B) * float64(s.C) * float64(s.L+s.K)
+	}
 	tokens := float64(s.B) * float64(s.T)
 	return tokens*float64(s.Hq*(s.Dk+s.Dv)+s.Hkv*(s.Dk+s.Dv)) + 2*float64(s.B)*float64(s.Hkv)*float64(s.Dk)*float64(s.Dv)
 }

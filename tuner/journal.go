@@ -50,6 +50,7 @@ const (
 	verdictWrong   = "wrong"    // outside its error bound: never timed
 	verdictFailed  = "failed"   // an error instead of a result
 	verdictTooFast = "too fast" // under its roof, twice
+	verdictTimeout = "timeout"  // no answer in time
 	verdictDrifted = "drifted"  // every block was void
 )
 
@@ -63,6 +64,7 @@ type line struct {
 	Created     time.Time `json:"created,omitzero"`
 	Seed        uint64    `json:"seed,omitempty"`
 	Strategy    string    `json:"strategy,omitempty"`
+	Cold        bool      `json:"cold,omitempty"`
 
 	Problem     *tile.Problem  `json:"problem,omitempty"`
 	ISA         tile.ISA       `json:"isa,omitempty"`
@@ -74,6 +76,7 @@ type line struct {
 	RoofNs      float64        `json:"roof_ns,omitempty"`
 	BoundBy     string         `json:"bound_by,omitempty"`
 	SimulatedNs float64        `json:"simulated_ns,omitempty"`
+	VerifyNs    float64        `json:"verify_ns,omitempty"` // what its verification took
 	MaxError    *float64       `json:"max_error,omitempty"` // absent if not finite
 	ErrorBound  *float64       `json:"error_bound,omitempty"`
 	Verdict     string         `json:"verdict,omitempty"`
@@ -119,7 +122,7 @@ func open(data []byte) (*line, error) {
 // check refuses what this program would not have written; a right checksum proves
 // that a line is whole, not who wrote it.
 func (l *line) check() error {
-	for _, x := range append([]float64{l.Ns, l.AgainstNs, l.RoofNs, l.SimulatedNs}, l.BlockNs...) {
+	for _, x := range append([]float64{l.Ns, l.AgainstNs, l.RoofNs, l.SimulatedNs, l.VerifyNs}, l.BlockNs...) {
 		if !(x >= 0) || math.IsInf(x, 0) {
 			return fmt.Errorf("a time of %g", x)
 		}
@@ -250,6 +253,8 @@ func openJournal(dir string, header line) (*journal, *history, func() error, err
 		notes = append(old.notes, "the journal has no readable header: started a new one")
 	case old.header.Fingerprint != header.Fingerprint:
 		notes = append(notes, "the journal is of another machine: started a new one")
+	case old.header.Cold != header.Cold:
+		notes = append(notes, "the journal is of other caches (cold or warm): started a new one")
 	case old.header.Version != journalVersion:
 		notes = append(notes, fmt.Sprintf("the journal has version %d: started a new one", old.header.Version))
 	default:

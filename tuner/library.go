@@ -21,6 +21,7 @@ import (
 type library struct {
 	machine *machine.Machine
 	child   *worker // that verifies
+	cold    bool    // cases are opened for cold caches
 
 	mu       sync.Mutex
 	measured machine.Measured
@@ -62,7 +63,8 @@ func Run(ctx context.Context, m *machine.Machine, measured *machine.Measured, o 
 		o.Held = held
 	}
 	l := newLibrary(m, measured)
-	l.child = newWorker(o.Worker)
+	l.child, l.cold = newWorker(o.Worker), o.Cold
+	l.child.limit = min(verifyTimeout, max(o.Budget/4, leastTimeout))
 	defer l.child.close()
 	return run(ctx, l, wallClock{}, m, measured, o)
 }
@@ -191,6 +193,12 @@ func (l *library) Verify(p tile.Problem, c tile.Candidate, seed uint64) (maxErro
 }
 
 func (l *library) Open(p tile.Problem, seed uint64) (Case, error) {
+	if l.cold {
+		l.mu.Lock()
+		last := lastCache(l.machine, &l.measured)
+		l.mu.Unlock()
+		return openCold(p, seed, last)
+	}
 	c, err := kernels.NewCase(p, seed)
 	return libraryCase{c}, err
 }

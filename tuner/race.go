@@ -12,7 +12,7 @@ const (
 	slowLimit   = 3.0  // times the incumbent's time: not worth a second run
 	nearBest    = 1.25 // of the best of round one: worth round two
 	semifinal   = 16   // most contenders of round two
-	finalists   = 6    // most contenders of the final
+	finalists   = 8    // most contenders of the final
 	semiBlocks  = 4
 	minBlocks   = 3 // fewer good ones give no answer
 	goodBlocks  = 8 // enough to stop if the differences are known well
@@ -20,8 +20,8 @@ const (
 	wellKnown   = 0.004 // a detectable effect that ends the final early
 	level       = 0.05  // of all tests of one decision together
 	tieWithin   = 0.02  // a tie set holds who is not proven to be slower than the best by more
-	pickWithin  = 0.01  // of the best: the fixed rule picks among these of the tie set
-	resolution  = 0.005 // two copies of one kernel differ by so much, by where their buffers lie
+	pickWithin  = 0.02  // of the best: the fixed rule picks among these of the tie set
+	resolution  = 0.01  // two copies of one kernel may differ by so much, by where their buffers lie
 	provenGain  = 0.02  // what an existing answer must be beaten by
 	atRoof      = 1.02  // within this factor of the roof nothing is left to find
 	askAtOnce   = 8     // candidates verified together, before timing
@@ -39,6 +39,7 @@ type contender struct {
 	verdict    string // empty until known
 	maxError   float64
 	bound      float64
+	verifyNs   float64
 	cost       float64 // round one: time over the incumbent's beside it
 	ns         float64 // round one: nanoseconds a run
 	call       batched // while open
@@ -128,7 +129,7 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 		}
 		t.report.Resumed += r.resumed
 		result := resultOf(e, source)
-		result.Space, result.Pruned, result.Wrong, result.Note = r.result.Space, r.result.Pruned, r.result.Wrong, r.result.Note
+		result.Space, result.Pruned, result.Wrong, result.Note, result.Change = r.result.Space, r.result.Pruned, r.result.Wrong, r.result.Note, r.result.Change
 		return &result, "", nil
 	}
 }

@@ -26,10 +26,12 @@ func difference(x, y *contender) stats.Estimate {
 // detectable is the smallest relative difference from the best that the field's blocks can show.
 func detectable(field []*contender) float64 { return blocks(field).Detectable() }
 
-// decide names the winner by a fixed rule, so that runs agree: of those that are not proven to be slower than the best by tieWithin (the
-// tie set) and whose mean is within pickWithin of it, the incumbent, else the first in enumeration order. And a profile's answer stays
-// unless the gain over it is proven to be above provenGain.
+// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin.
+// The incumbent (the default, or the profile's answer) wins if it is one of them: noise alone moves nothing. Else it is the first in
+// enumeration order of those whose mean is within pickWithin of the best. And a profile's answer stays unless the gain over it is proven to
+// be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
+	existing := r.incumbent
 	field = slices.SortedStableFunc(slices.Values(field), func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
 	f := blocks(field)
 	ties := f.Ties(level, tieWithin)
@@ -41,6 +43,15 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	source := SourceMeasured
 	if r.held && winner != r.incumbent && difference(r.incumbent, winner).Greater(math.Log1p(provenGain)) > level {
 		winner = r.incumbent
+	}
+	if r.held {
+		best := field[f.Fastest()]
+		if winner != existing {
+			best = winner
+		}
+		if gain := math.Expm1(difference(existing, best).Mean); best != existing && gain > resolution {
+			r.result.Change = &Change{From: existing.config, To: best.config, Gain: gain, Done: winner != existing}
+		}
 	}
 	if r.held && winner == r.incumbent {
 		source = SourceKept
@@ -55,7 +66,7 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 		Problem: r.problem, ISA: r.isa, Config: winner.config, SourceHash: r.hash,
 		MedianNs: stats.Median(winner.blocks), MinNs: slices.Min(winner.blocks), MaxNs: slices.Max(winner.blocks), Samples: len(winner.blocks),
 		RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: winner.maxError, ErrorBound: winner.bound,
-		DetectableEffect: detectable(field), Candidates: measured,
+		DetectableEffect: detectable(field), ChangesBits: r.held && winner != r.incumbent && winner.maxError != r.incumbent.maxError, Candidates: measured, Cold: r.o.Cold,
 	}
 	if math.IsInf(winner.prediction.Ns, 1) { // its turn to be simulated had not come
 		r.predict(winner)

@@ -181,6 +181,11 @@ func (r *race) prepare(x *contender) (err error) {
 		return err
 	}
 	x.call.runs, x.ns, err = r.meter.calibrate(x.call.Call)
-	x.call.ns = x.ns
+	x.call.ns, x.call.wall = x.ns, x.ns
+	if _, ok := x.call.Call.(fresher); ok && err == nil {
+		start := r.clock.Now()
+		_, err = r.meter.run(x.call.Call, 1)
+		x.call.wall = float64(r.clock.Now().Sub(start))
+	}
 	return err
 }

@@ -74,7 +74,7 @@ func (r *race) shortlist() []*contender {
 	if len(field) == 0 {
 		return nil
 	}
-	best := field[0].cost
+	best := field[min(1, len(field)-1)].cost // the lowest of many is often one whose incumbent was disturbed
 	return slices.DeleteFunc(field, func(x *contender) bool { return x != r.incumbent && x.cost > nearBest*best })
 }
 
@@ -96,7 +96,7 @@ func keep(field []*contender, n int, incumbent *contender) []*contender {
 // affordable is how many contenders can have so many blocks (and two more for
 // preparation) in so many nanoseconds: at least one, at most limit.
 func (r *race) affordable(ns float64, blocks, limit int) int {
-	one := r.incumbent.ns * float64(r.incumbent.call.runs)
+	one := r.incumbent.call.wall * float64(r.incumbent.call.runs)
 	return max(1, min(limit, int(ns/(float64(blocks+2)*one))))
 }
 

@@ -11,7 +11,7 @@ import (
 // verify holds a contender against the oracle, unless the journal has its verdict.
 // What is wrong or fails is journaled at once; its error return is the journal's.
 func (r *race) verify(x *contender) (bool, error) {
-	if old := r.past.measures[x.config.String()]; old != nil && old.MaxError != nil && old.ErrorBound != nil && old.Verdict != verdictFailed {
+	if old := r.past.measures[x.config.String()]; old != nil && old.MaxError != nil && old.ErrorBound != nil && old.Verdict != verdictFailed && old.Verdict != verdictTimeout {
 		x.maxError, x.bound = *old.MaxError, *old.ErrorBound
 		if !(x.maxError <= x.bound) {
 			x.verdict = verdictWrong
@@ -22,13 +22,18 @@ func (r *race) verify(x *contender) (bool, error) {
 	}
 	start := r.clock.Now()
 	maxError, bound, err := r.subject.Verify(r.problem, tile.Candidate{ISA: r.isa, Config: x.config}, r.o.Seed)
-	r.costs.verified(r.unit, r.clock.Now().Sub(start))
+	took := r.clock.Now().Sub(start)
+	r.costs.verified(r.unit, took)
+	x.verifyNs = float64(took)
 	x.maxError, x.bound = maxError, bound
 	switch {
 	case errors.Is(err, errWorker):
 		return false, err
 	case err != nil:
 		x.verdict = verdictFailed
+		if errors.Is(err, errTimeout) {
+			x.verdict = verdictTimeout
+		}
 		r.result.Wrong++
 		return false, r.note(x, err.Error())
 	case !(maxError <= bound): // also where it is NaN
@@ -44,7 +49,7 @@ func (r *race) note(x *contender, reason string) error {
 	l := &line{
 		Kind: kindMeasure, Problem: &r.problem, ISA: r.isa, SourceHash: r.hash, Config: x.config,
 		Ns: x.ns, RoofNs: r.roof.Ns, BoundBy: r.roof.BoundBy, MaxError: finite(x.maxError), ErrorBound: finite(x.bound),
-		Verdict: x.verdict, Reason: reason,
+		Verdict: x.verdict, Reason: reason, VerifyNs: x.verifyNs,
 	}
 	if !math.IsInf(x.prediction.Ns, 1) {
 		l.SimulatedNs = x.prediction.Ns

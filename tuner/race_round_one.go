@@ -68,7 +68,7 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 				continue
 			}
 			// Cold, calibration, and a pair.
-			one := max(time.Duration(min(r.guessFrom(x), slowLimit*r.incumbent.ns)), minBatch)
+			one := max(time.Duration(min(r.guessFrom(x), slowLimit*r.incumbent.ns)), minBatch) + time.Duration((r.incumbent.call.wall-r.incumbent.ns)*float64(r.incumbent.call.runs))
 			if r.left(limit) < r.costs.verifying(r.unit)+3*one+time.Duration(r.incumbent.ns) {
 				over = true
 				asking = true
@@ -138,7 +138,7 @@ func (r *race) recall(x *contender) bool {
 		return false
 	}
 	switch old.Verdict {
-	case verdictWrong, verdictFailed:
+	case verdictWrong, verdictFailed, verdictTimeout:
 		r.result.Wrong++
 	case verdictOK, verdictSlow:
 		if old.AgainstNs == 0 || old.Against.String() != r.incumbent.config.String() || old.MaxError == nil || old.ErrorBound == nil {
@@ -167,7 +167,7 @@ func (r *race) pair(x *contender) error {
 		return r.note(x, "")
 	}
 	calls := []batched{r.incumbent.call, x.call}
-	one := x.ns*float64(x.call.runs) + r.incumbent.ns*float64(r.incumbent.call.runs)
+	one := x.call.wall*float64(x.call.runs) + r.incumbent.call.wall*float64(r.incumbent.call.runs)
 	want := max(1, min(3, int(shortTiming/one)))
 	var costs, times []float64
 	for try := 0; len(costs) < want && try < want+retries; try++ {

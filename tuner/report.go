@@ -24,6 +24,7 @@ type Report struct {
 	Skipped     []Skipped   `json:"skipped"`
 	Errors      []Violation `json:"errors"` // candidates that beat their roof twice: the measurement or the count is wrong
 	Notes       []string    `json:"notes"`
+	Cold        bool        `json:"cold"`          // tuned for arrays that no cache holds
 	Complete    bool        `json:"complete"`      // false if interrupted: the next run goes on from the journal
 	Resumed     int         `json:"resumed"`       // measurements taken over from the journal
 	Measured    int         `json:"measured"`      // candidates measured in this run
@@ -63,6 +64,15 @@ type Result struct {
 	Pruned           int           `json:"pruned"`     // not run: their lower bound is above the incumbent's time
 	Wrong            int           `json:"wrong"`      // outside their error bound, or failed
 	Note             string        `json:"note,omitempty"`
+	Change           *Change       `json:"change,omitempty"` // of an answer that the profile had before
+}
+
+// Change is what a run does, or would do if it were proven, to an answer that the profile had.
+type Change struct {
+	From tile.Config `json:"from"`
+	To   tile.Config `json:"to"`
+	Gain float64     `json:"gain"` // mean: how much more time the old one takes
+	Done bool        `json:"done"` // the gain is proven to be above 2 %; else the old answer stays
 }
 
 func resultOf(e *profile.Entry, source string) Result {
@@ -113,4 +123,5 @@ type Event struct {
 	What        string // "simulating", "measuring", ...
 	Elapsed     time.Duration
 	Left        time.Duration // until the budget ends
+	Found       []Result      // the answers so far, not to be changed
 }

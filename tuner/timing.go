@@ -26,7 +26,8 @@ var errNoTime = errors.New("measured no time or less: refused")
 
 // meter times calls and watches the canaries.
 type meter struct {
-	clock clock
+	clock  clock
+	single bool // one batch of each call in a block: its times are reported, not compared
 	// Canaries since watch, for a race's candidates decide what is in the caches and how fast the CPU is clocked: wide vectors slow it
 	// down, and the canary before a block sees less of that than the one after.
 	before, after struct{ arithmetic, memory usual }
@@ -128,6 +129,7 @@ type batched struct {
 	Call
 	runs int
 	ns   float64 // of one run, as calibrated
+	wall float64 // the same with what comes before a run, untimed
 }
 
 // block times batches of each call in the given order and back, with canaries before and after. It returns nanoseconds a run by position
@@ -160,6 +162,9 @@ func (m *meter) block(calls []batched, order []int) ([]float64, bool, error) {
 	strange = m.before.arithmetic.strange(count(), driftLimit) || strange
 
 	repeats, _ := plan(calls)
+	if m.single {
+		repeats = 1
+	}
 	best := make([]float64, len(calls))
 	for k := range repeats * len(order) {
 		at := k % len(order)
@@ -192,7 +197,7 @@ func (m *meter) block(calls []batched, order []int) ([]float64, bool, error) {
 func plan(calls []batched) (repeats int, takes time.Duration) {
 	total := 0.0
 	for _, c := range calls {
-		total += c.ns * float64(c.runs)
+		total += max(c.ns, c.wall) * float64(c.runs)
 	}
 	if total <= 0 {
 		return batches, 0

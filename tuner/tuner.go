@@ -42,6 +42,7 @@ type Options struct {
 	Problems []tile.Problem // the most important first; none means those of package kernels
 	ISAs     []tile.ISA     // slowest first; none means all that can run here
 	Budget   time.Duration  // of wall-clock time; 0 means DefaultBudget
+	Cold     bool           // tune for arrays that no cache holds
 	Strategy string         // one of Strategies; empty means the first
 	Seed     uint64         // of inputs and of the random strategy
 	Dir      string         // holds journal, profile (<fingerprint>.json) and report
@@ -86,7 +87,7 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 	t := &tuning{
 		subject: subject, clock: c, meter: meter{clock: c}, o: o, deadline: started.Add(o.Budget),
 		report: &Report{
-			Schema: ReportSchema, Fingerprint: m.Fingerprint, BudgetNs: int64(o.Budget),
+			Schema: ReportSchema, Fingerprint: m.Fingerprint, BudgetNs: int64(o.Budget), Cold: o.Cold,
 			Profile:  filepath.Join(o.Dir, m.Fingerprint+".json"),
 			Problems: []Result{}, Skipped: []Skipped{}, Errors: []Violation{}, Notes: []string{},
 		},
@@ -101,7 +102,7 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 	var closeJournal func() error
 	t.journal, t.history, closeJournal, err = openJournal(o.Dir, line{
 		Kind: kindHeader, Version: journalVersion, Fingerprint: m.Fingerprint, Go: runtime.Version(),
-		Created: started.UTC(), Seed: o.Seed, Strategy: o.Strategy,
+		Created: started.UTC(), Seed: o.Seed, Strategy: o.Strategy, Cold: o.Cold,
 	})
 	if err != nil {
 		return nil, err
@@ -190,7 +191,7 @@ func (t *tuning) openProfile(m *machine.Machine, measured *machine.Measured) err
 func (t *tuning) entry(u unit) *profile.Entry {
 	hash := t.subject.SourceHash(u.problem.Op, u.isa)
 	for i := range t.profile.Entries {
-		if e := &t.profile.Entries[i]; e.Problem == u.problem && e.ISA == u.isa && e.SourceHash == hash {
+		if e := &t.profile.Entries[i]; e.Problem == u.problem && e.ISA == u.isa && e.Cold == t.o.Cold && e.SourceHash == hash {
 			return e
 		}
 	}
@@ -204,7 +205,7 @@ func (t *tuning) answer(e *profile.Entry, source string) error {
 			return err
 		}
 	}
-	i := slices.IndexFunc(t.profile.Entries, func(x profile.Entry) bool { return x.Problem == e.Problem && x.ISA == e.ISA })
+	i := slices.IndexFunc(t.profile.Entries, func(x profile.Entry) bool { return x.Problem == e.Problem && x.ISA == e.ISA && x.Cold == e.Cold })
 	if i < 0 {
 		t.profile.Entries = append(t.profile.Entries, *e)
 	} else {
@@ -226,7 +227,7 @@ func (t *tuning) left(until time.Time) time.Duration { return until.Sub(t.clock.
 func (t *tuning) progress(done, total int, u unit, what string) {
 	if t.o.Progress != nil {
 		left := t.left(t.deadline)
-		t.o.Progress(Event{done, total, u.problem, u.isa, what, t.o.Budget - left, max(left, 0)})
+		t.o.Progress(Event{done, total, u.problem, u.isa, what, t.o.Budget - left, max(left, 0), t.report.Problems})
 	}
 }
 

@@ -110,6 +110,11 @@ func verifiedProblems() []tile.Problem {
 	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
 		ps = append(ps, tile.Problem{Op: tile.HashLayer, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 1100, Tau: 7}})
 	}
+	for _, activation := range []string{kernels.ActivationNone, kernels.ActivationSiLU} {
+		for _, l := range []int{1, 203} {
+			ps = append(ps, tile.Problem{Op: tile.CausalConv, Rule: activation, Shape: tile.Shape{B: 2, C: 151, L: l, K: 4}})
+		}
+	}
 	for i := range ps {
 		ps[i].Dir = tile.Forward
 	}
@@ -131,6 +136,17 @@ func verifiedProblems() []tile.Problem {
 	}
 	for i := range ps {
 		ps[i].DType, ps[i].Threads = "float32", 2
+	}
+	for _, p := range ps {
+		if p.Op != tile.HashLayer || p.Dir != tile.Forward {
+			continue
+		}
+		p.DType = tile.BFloat16
+		ps = append(ps, p)
+		p.DType = tile.Int8
+		ps = append(ps, p)
+		p.Precision = tile.Int8
+		ps = append(ps, p)
 	}
 	return ps
 }

@@ -27,7 +27,8 @@ const workerVersion = 1
 
 const (
 	startTimeout  = 20 * time.Second // for a child to say hello
-	verifyTimeout = 30 * time.Second // for one candidate
+	verifyTimeout = 30 * time.Second // for one candidate, at most
+	leastTimeout  = 3 * time.Second  // where a quarter of the budget would be less
 )
 
 type hello struct{ Version int }

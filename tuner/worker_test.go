@@ -174,7 +174,7 @@ func TestCrashIsOneRow(t *testing.T) {
 			}
 		}
 	}
-	if rows[verdictFailed] != 4 || rows[verdictWrong] != 1 {
+	if rows[verdictFailed] != 3 || rows[verdictTimeout] != 1 || rows[verdictWrong] != 1 {
 		t.Errorf("rows %v", rows)
 	}
 	for name, n := range s.ran {

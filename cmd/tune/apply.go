@@ -24,6 +24,9 @@ type applyFlags struct {
 	inverseGQA, full, normalize           bool
 	featureMap, activation, precision     string
 	featureMapEps, normalizeEps           float32
+	front                                 string
+	betaScale                             float32
+	tables, tensor                        string // of a hash layer, in a file of their own
 }
 
 func newApply(out *output) *cobra.Command {
@@ -38,7 +41,10 @@ linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd also grad_output (B,T,Hq*dv), optional
 grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay and grad_beta where past_state, decay and beta are given.
-hash-layer: input (N,d), tables (K,2^tau,h), optional bias (h). It gives output (N,h), codes (N,K) and weights (N,K). With
+delta-rule with --front gates takes beta and decay before sigmoid and -exp(decay_log)*softplus(decay+decay_bias), optional decay_log (Hkv) and
+decay_bias (Hkv) or (Hkv*dk).
+hash-layer: input (N,d), tables (K,2^tau,h), float32 or uint16 with the bits of bfloat16, in IN.npz or in the file of --tables, optional bias (h);
+--dtype rounds tables to bfloat16 or int8. It gives output (N,h), codes (N,K) and weights (N,K). With
 --dir bwd also grad_output (N,h); it gives grad_input, grad_tables and grad_bias.
 causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,C,K-1). It gives output (B,C,L) and present_state.`,
 		Example: `  tune apply --op delta-rule --rule gated_delta --q-heads 16 --kv-heads 16 in.npz out.npz
@@ -73,17 +79,21 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.Float32Var(&f.scale, "scale", 0, "factor of the output, 0 for 1/sqrt(dk)")
 	fs.Float32SliceVar(&f.headDecay, "head-decay", nil, "a fixed log decay for each state head, rule gated without a decay array")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
-	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops")
-	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), or bf16 with sums in float32 (linear-attention forward)")
+	fs.StringVar(&f.dtype, "dtype", "", "round float32 arrays but the states to bfloat16 or float16 first, attention ops; round a hash layer's tables to bfloat16 or int8")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), bf16 with sums in float32 (linear-attention forward), or int8 for weights of 8 bits (hash-layer with int8 tables)")
 	fs.StringVar(&f.stateDType, "state-dtype", "", "float32, bfloat16 or float16: the type of the states (default that of past_state, else of the other arrays)")
 	fs.BoolVar(&f.inverseGQA, "inverse-gqa", false, "allow fewer query than state heads, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal: every token reads the last state, linear-attention with rule linear")
-	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm of queries and keys, linear-attention")
+	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm of queries and keys, linear-attention; l2norm, delta-rule")
 	fs.Float32Var(&f.featureMapEps, "feature-map-eps", 0, "added to the sum of squares of l2norm")
+	fs.StringVar(&f.front, "front", "", "silu (of queries, keys and values), gates (sigmoid of beta, softplus decay) or silu_gates, delta-rule forward")
+	fs.Float32Var(&f.betaScale, "beta-scale", 0, "factor of beta with --front gates, 0 for 1")
 	fs.BoolVar(&f.normalize, "normalize", false, "divide outputs by q . (sum of keys), linear-attention")
 	fs.Float32Var(&f.normalizeEps, "normalize-eps", 0, "added to that divisor")
 	fs.StringVar(&f.activation, "activation", kernels.ActivationNone, "none, silu or swish, causal-conv only")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
+	fs.StringVar(&f.tables, "tables", "", "read a hash layer's tables from this .npy or safetensors file, mapped into memory, not from IN.npz")
+	fs.StringVar(&f.tensor, "tensor", "", "the tables' name in a safetensors file (default the only one, or tables)")
 	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 	fs.StringVar(&f.config, "config", "", "values that replace those of the selected config, k=v,...")
@@ -92,7 +102,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 
 // check refuses flags that do not go with the op.
 func (f *applyFlags) check(cmd *cobra.Command) error {
-	other := []string{"weighting", "activation"}
+	other := []string{"weighting", "activation", "tables", "tensor"}
 	if f.dir != tile.Forward && f.dir != tile.Backward {
 		return fmt.Errorf("--dir %s: must be %s or %s", f.dir, tile.Forward, tile.Backward)
 	}
@@ -102,7 +112,9 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--precision does not apply to --dir %s", f.dir)
 		}
 		if f.op == tile.DeltaRule {
-			other = append(other, "head-decay", "full", "feature-map", "feature-map-eps", "normalize", "normalize-eps", "precision")
+			other = append(other, "full", "normalize", "normalize-eps", "precision")
+		} else {
+			other = append(other, "front", "beta-scale")
 		}
 		for _, need := range []string{"q-heads", "kv-heads"} {
 			if !cmd.Flags().Changed(need) {
@@ -110,11 +122,11 @@ func (f *applyFlags) check(cmd *cobra.Command) error {
 			}
 		}
 	case tile.CausalConv:
-		other = []string{"dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps", "precision", "weighting", "config"}
+		other = []string{"tables", "tensor", "dir", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
+			"feature-map-eps", "normalize", "normalize-eps", "precision", "weighting", "config", "front", "beta-scale"}
 	case tile.HashLayer:
-		other = []string{"activation", "rule", "q-heads", "kv-heads", "scale", "head-decay", "dtype", "state-dtype", "inverse-gqa", "full", "feature-map",
-			"feature-map-eps", "normalize", "normalize-eps", "precision"}
+		other = []string{"activation", "rule", "q-heads", "kv-heads", "scale", "head-decay", "state-dtype", "inverse-gqa", "full", "feature-map",
+			"feature-map-eps", "normalize", "normalize-eps", "front", "beta-scale"}
 	case "":
 		return errors.New("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	default:
@@ -197,7 +209,7 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	}
 	r := &applyReport{Op: p.Op, Rule: p.Rule, Shape: p.Shape, Threads: p.Threads, ISA: choice.Candidate.ISA,
 		Config: choice.Candidate.Config, Source: choice.Source, Reason: choice.Reason, Outputs: map[string][]int{}, Problem: p}
-	if p.Op == tile.CausalConv { // which is not tuned: the widest instruction set runs
+	if given == nil && p.Op == tile.CausalConv { // 16-bit arrays, which run as float32 ones do
 		if r.ISA, r.Source = tile.ISA(f.isa), "flag"; f.isa == "" {
 			isas := kernels.ISAs()
 			r.ISA, r.Source = isas[len(isas)-1], "default"
@@ -297,6 +309,7 @@ func inFlagNames(err error) error {
 	var arg *kernels.ArgumentError
 	flags := map[string]string{"QHeads": "--q-heads", "KVHeads": "--kv-heads", "Rule": "--rule", "Scale": "--scale",
 		"Threads": "--threads", "HeadDecay": "--head-decay", "Weighting": "--weighting", "Precision": "--precision",
+		"Front": "--front", "BetaScale": "--beta-scale", "FeatureMap": "--feature-map", "FeatureMapEps": "--feature-map-eps",
 		"Tau": "tables"}
 	if errors.As(err, &arg) {
 		if flag, ok := flags[arg.Argument]; ok {

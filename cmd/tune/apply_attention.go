@@ -20,14 +20,14 @@ func (a *applyAttention) arrays() []applyArray {
 	return []applyArray{
 		{"query", true, &a.in.Query}, {"key", true, &a.in.Key}, {"value", true, &a.in.Value},
 		{"past_state", false, &a.in.PastState}, {"decay", false, &a.in.Decay}, {"beta", false, &a.in.Beta},
-		{"past_normalizer", false, &a.in.PastNormalizer},
+		{"past_normalizer", false, &a.in.PastNormalizer}, {"decay_log", false, &a.in.DecayLog}, {"decay_bias", false, &a.in.DecayBias},
 	}
 }
 
 func (a *applyAttention) problem() tile.Problem {
 	f := a.flags
 	p := tile.Problem{Op: f.op, Rule: defaultRule(f.op, f.rule), DType: dtypeOf(a.in.Query), Dir: f.dir, Threads: f.threads, Decay: tile.DecayNone,
-		Full: f.full, Normalize: f.normalize, FeatureMap: f.featureMap, Precision: a.precision}
+		Full: f.full, Normalize: f.normalize, FeatureMap: f.featureMap, Front: f.front, Precision: a.precision}
 	if s := a.stateDType(); s != tile.Float32 {
 		p.StateDType = s
 	}
@@ -128,7 +128,8 @@ func (a *applyAttention) forward(given *tile.Candidate) ([]npz.Array, error) {
 			InverseGQA: f.inverseGQA, Precision: p.Precision, Threads: f.threads, Candidate: given}
 		err = op.Forward(&out, &a.in)
 	} else {
-		op := kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: p.Rule, Scale: f.scale, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
+		op := kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: p.Rule, Scale: f.scale, HeadDecay: f.headDecay, InverseGQA: f.inverseGQA,
+			Front: f.front, BetaScale: f.betaScale, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Threads: f.threads, Candidate: given}
 		err = op.Forward(&out, &a.in)
 	}
 	if err != nil {

@@ -56,8 +56,8 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 	f := a.flags
 	var op interface {
 		Backward(*kernels.Gradients, *kernels.OutputGradients, *kernels.Inputs) error
-	} = &kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale,
-		InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
+	} = &kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
+		InverseGQA: f.inverseGQA, Front: f.front, FeatureMap: f.featureMap, Threads: f.threads, Candidate: given}
 	if f.op == tile.LinearAttention {
 		op = &kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
 			Full: f.full, FeatureMap: f.featureMap, Normalize: f.normalize, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}

@@ -19,7 +19,10 @@ func (a *applyConv) arrays() []applyArray {
 }
 
 func (a *applyConv) problem() tile.Problem {
-	p := tile.Problem{Op: tile.CausalConv, DType: dtypeOf(a.in.Input), Dir: tile.Forward, Threads: a.flags.threads}
+	p := tile.Problem{Op: tile.CausalConv, Rule: a.flags.activation, DType: dtypeOf(a.in.Input), Dir: tile.Forward, Threads: a.flags.threads}
+	if p.Rule == kernels.ActivationSwish {
+		p.Rule = kernels.ActivationSiLU
+	}
 	if x, w := a.in.Input.Shape, a.in.Weight.Shape; len(x) == 3 && len(w) == 3 {
 		p.Shape = tile.Shape{B: x[0], C: x[1], L: x[2], K: w[2]}
 	}
@@ -48,10 +51,10 @@ func (a *applyConv) convert() error {
 	return nil
 }
 
-func (a *applyConv) forward(*tile.Candidate) ([]npz.Array, error) {
+func (a *applyConv) forward(given *tile.Candidate) ([]npz.Array, error) {
 	dtype, shapes := dtypeOf(a.in.Input), a.outputs()
 	out := kernels.ConvOutputs{Output: zeroed(dtype, shapes["output"]), PresentState: zeroed(dtype, shapes["present_state"])}
-	op := kernels.CausalConv{Activation: a.flags.activation, Threads: a.flags.threads, ISA: tile.ISA(a.flags.isa)}
+	op := kernels.CausalConv{Activation: a.flags.activation, Threads: a.flags.threads, ISA: tile.ISA(a.flags.isa), Candidate: given}
 	if err := op.Forward(&out, &a.in); err != nil {
 		return nil, err
 	}

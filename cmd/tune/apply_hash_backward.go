@@ -23,7 +23,7 @@ func (a *applyHashBackward) problem() tile.Problem {
 }
 
 func (a *applyHashBackward) outputs() map[string][]int {
-	return map[string][]int{"grad_input": a.in.Input.Shape, "grad_tables": a.in.Tables.Shape, "grad_bias": {a.problem().Shape.H}}
+	return map[string][]int{"grad_input": a.in.Input.Shape, "grad_tables": a.tableShape(), "grad_bias": {a.problem().Shape.H}}
 }
 
 func (a *applyHashBackward) forward(given *tile.Candidate) ([]npz.Array, error) {

@@ -13,6 +13,7 @@ import (
 func newBench(out *output) *cobra.Command {
 	var f problemFlags
 	var isa, config string
+	var cold bool
 	c := &cobra.Command{
 		Use:   "bench --op O --shape S",
 		Short: "Time one problem with the chosen or a given config, beside its roof",
@@ -38,7 +39,7 @@ func newBench(out *output) *cobra.Command {
 				return err
 			}
 			bar := out.newProgress()
-			s, err := tuner.Bench(cmd.Context(), m, choice, tuner.BenchOptions{Worker: child, Progress: bar.step})
+			s, err := tuner.Bench(cmd.Context(), m, choice, tuner.BenchOptions{Cold: cold, Worker: child, Progress: bar.step})
 			bar.finish()
 			if err != nil {
 				return err
@@ -55,6 +56,7 @@ func newBench(out *output) *cobra.Command {
 		},
 	}
 	f.add(c.Flags())
+	c.Flags().BoolVar(&cold, "cold", false, "every run finds its arrays in memory, not in caches")
 	c.Flags().StringVar(&isa, "isa", "", "run this instruction set")
 	c.Flags().StringVar(&config, "config", "", "values that replace those of the chosen config, k=v,...")
 	return c
@@ -62,7 +64,11 @@ func newBench(out *output) *cobra.Command {
 
 // printSample prints a sample in words, then as Go's benchmarks do, one line for each block, so that benchstat reads it.
 func printSample(out *output, m *machine.Machine, s *tuner.Sample) {
-	out.printf("# %s on %s, %s (%s)\n", s.Problem(), s.ISA, s.Config, s.Source)
+	caches := "warm"
+	if s.Cold {
+		caches = "cold"
+	}
+	out.printf("# %s on %s, %s (%s), %s caches\n", s.Problem(), s.ISA, s.Config, s.Source, caches)
 	out.printf("# median %s, min %s, max %s of %d samples\n", nanoseconds(s.MedianNs), nanoseconds(s.MinNs), nanoseconds(s.MaxNs), s.Samples)
 	out.printf("# %s of useful flops, %s of the ceiling %s\n", amount(float64(s.Flops)/s.MedianNs*1e9, "FLOP/s"),
 		percent(s.FractionOfCeiling), amount(s.CeilingFlopsPerS, "FLOP/s"))
@@ -99,7 +105,7 @@ func benchmarkName(p tile.Problem, isa tile.ISA) string {
 	for _, option := range []struct {
 		name string
 		set  bool
-	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}} {
+	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}, {"front=" + p.Front, p.Front != tile.FrontNone}} {
 		if option.set {
 			parts = append(parts, option.name)
 		}

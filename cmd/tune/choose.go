@@ -43,6 +43,9 @@ func withConfig(choice kernels.Choice, config string) (kernels.Choice, error) {
 		return choice, err
 	}
 	replaced := maps.Clone(choice.Candidate.Config)
+	if form, given := values["form"]; given && form != replaced["form"] { // which has tunables of its own
+		replaced = kernels.Complete(choice.Problem, choice.Candidate.ISA, tile.Config{"form": form})
+	}
 	for name, v := range values {
 		if _, known := replaced[name]; !known {
 			return choice, fmt.Errorf("--config %s: %s has no %q, it has %s", config, choice.Problem.Op, name,

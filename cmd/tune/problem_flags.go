@@ -17,7 +17,7 @@ import (
 
 // problemFlags are the flags that say what is computed.
 type problemFlags struct {
-	dtype, stateDType, featureMap          string
+	dtype, stateDType, featureMap, front   string
 	full, normalize                        bool
 	op, rule, shape, decay, weighting, dir string
 	threads                                int
@@ -25,9 +25,9 @@ type problemFlags struct {
 }
 
 func (f *problemFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.op, "op", "", "linear-attention, delta-rule or hash-layer")
-	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta (default linear and gated_delta)")
-	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
+	fs.StringVar(&f.op, "op", "", "linear-attention, delta-rule, hash-layer or causal-conv")
+	fs.StringVar(&f.rule, "rule", "", "linear or gated; delta or gated_delta; the activation of causal-conv, none or silu (default linear, gated_delta and none)")
+	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau or b,c,l,k, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
 	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), bf16 with sums in float32 (linear-attention forward), or int8 for weights of 8 bits (hash-layer with int8 tables)")
@@ -35,7 +35,8 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.stateDType, "state-dtype", tile.Float32, "float32, bfloat16 or float16, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal, linear-attention with rule linear")
 	fs.BoolVar(&f.normalize, "normalize", false, "outputs divided by q . (sum of keys), linear-attention")
-	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm, linear-attention")
+	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm, linear-attention; l2norm, delta-rule")
+	fs.StringVar(&f.front, "front", "", "silu, gates or silu_gates: what delta-rule does to its arrays first")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }
@@ -50,6 +51,8 @@ func defaultRule(op, rule string) string {
 		return tile.RuleLinear
 	case tile.DeltaRule:
 		return tile.RuleGatedDelta
+	case tile.CausalConv:
+		return kernels.ActivationNone
 	}
 	return ""
 }
@@ -63,9 +66,9 @@ func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
 	if f.stateDType != tile.Float32 {
 		p.StateDType = f.stateDType
 	}
-	p.Full, p.Normalize, p.FeatureMap = f.full, f.normalize, f.featureMap
+	p.Full, p.Normalize, p.FeatureMap, p.Front = f.full, f.normalize, f.featureMap, f.front
 	if f.op == "" {
-		return p, fmt.Errorf("--op is missing: linear-attention, delta-rule or hash-layer")
+		return p, fmt.Errorf("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	}
 	if err := checkOp(f.op); err != nil {
 		return p, err
@@ -97,6 +100,9 @@ func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
 		return p, fmt.Errorf("--weighting applies to hash-layer only")
 	}
 	p.Rule, p.Decay = defaultRule(f.op, f.rule), f.decay
+	if f.op == tile.CausalConv {
+		return p, checkProblem(p)
+	}
 	if p.Decay == "" {
 		p.Decay = tile.DecayNone
 		if p.Rule == tile.RuleGated || p.Rule == tile.RuleGatedDelta {
@@ -152,6 +158,9 @@ func shapeExample(op string) string {
 	if op == tile.HashLayer {
 		return "n=32,d=1024,h=1024,tau=8"
 	}
+	if op == tile.CausalConv {
+		return "b=1,c=8192,l=2048,k=4"
+	}
 	return "b=1,t=4096,hq=8,hkv=8,dk=128,dv=128"
 }
 
@@ -164,6 +173,10 @@ func parseShape(op, text string) (tile.Shape, error) {
 	if op == tile.HashLayer {
 		fields = map[string]*int{"n": &s.N, "d": &s.D, "h": &s.H, "tau": &s.Tau}
 		names = []string{"n", "d", "h", "tau"}
+	}
+	if op == tile.CausalConv {
+		fields = map[string]*int{"b": &s.B, "c": &s.C, "l": &s.L, "k": &s.K}
+		names = []string{"b", "c", "l", "k"}
 	}
 	values, err := parsePairs("--shape", text)
 	if err != nil {
@@ -227,7 +240,7 @@ func joinISAs(isas []tile.ISA) string {
 
 // checkOp refuses a name that is no op; "" stands for all.
 func checkOp(op string) error {
-	if ops := []string{"", tile.LinearAttention, tile.DeltaRule, tile.HashLayer}; !slices.Contains(ops, op) {
+	if ops := []string{"", tile.LinearAttention, tile.DeltaRule, tile.HashLayer, tile.CausalConv}; !slices.Contains(ops, op) {
 		return fmt.Errorf("--op %s: must be %s", op, strings.Join(ops[1:], ", "))
 	}
 	return nil

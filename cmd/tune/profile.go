@@ -19,18 +19,18 @@ import (
 func newProfile(out *output) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile",
-		Short: "List, show, validate, compare or merge profiles",
+		Short: "List, show, validate, compare, merge, export or import profiles",
 		Example: `  tune profile list
   tune profile validate ~/.config/rooftune/0123456789abcdef.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return noArguments(cmd, args)
 			}
-			return errors.New("tune profile: say list, show, validate, diff or merge")
+			return errors.New("tune profile: say list, show, validate, diff, merge, export or import")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	c.AddCommand(newProfileList(out), newProfileShow(out), newProfileValidate(out), newProfileDiff(out), newProfileMerge(out))
+	c.AddCommand(newProfileList(out), newProfileShow(out), newProfileValidate(out), newProfileDiff(out), newProfileMerge(out), newProfileExport(out), newProfileImport(out))
 	return c
 }
 

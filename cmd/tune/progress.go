@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -40,6 +41,17 @@ func (p *progress) step(done, total int, what string) {
 	}
 	p.bar.Describe(what)
 	_ = p.bar.Set(min(done, total))
+}
+
+// found prints a line above the bar.
+func (p *progress) found(line string) {
+	if p.out.progress == nil {
+		return
+	}
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+	fmt.Fprintln(p.out.progress, line)
 }
 
 // finish removes the bar.

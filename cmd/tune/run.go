@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,8 @@ type runFlags struct {
 	isa, strategy, out string
 	budget             time.Duration
 	seed               uint64
+	cold               bool
+	dryRun             bool
 }
 
 func newRun(out *output) *cobra.Command {
@@ -47,6 +50,8 @@ before they are timed, and writes the answers as the machine's profile, from whi
 	fs.StringVar(&f.isa, "isa", "", "tune this instruction set only")
 	fs.StringVar(&f.strategy, "strategy", tuner.Strategies()[0], strings.Join(tuner.Strategies(), " or "))
 	fs.Uint64Var(&f.seed, "seed", 1, "of inputs and of the random strategy")
+	fs.BoolVar(&f.cold, "cold", false, "tune for arrays that no cache holds; these answers stand beside those for warm caches")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "tune, and say what would change, but leave the profile and its folder alone")
 	fs.StringVar(&f.out, "out", "", "folder of profile, journal and report (default rooftune in the user's configuration folder)")
 	return c
 }
@@ -59,7 +64,7 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out}
+	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out, Cold: f.cold}
 	if f.budget <= 0 {
 		return fmt.Errorf("--budget %v: must be positive", f.budget)
 	}
@@ -80,6 +85,13 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if o.Worker, err = worker(); err != nil {
 		return err
 	}
+	before, err := f.known(&o, m)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		defer os.RemoveAll(o.Dir)
+	}
 	// Before minutes of measuring, not after.
 	if err := writable(o.Dir); err != nil {
 		return fmt.Errorf("--out: %w", err)
@@ -94,13 +106,52 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	}
 	o.Budget = max(f.budget-time.Since(processStart), time.Second)
 	bar := out.newProgress()
-	o.Progress = func(e tuner.Event) { bar.step(e.Done, e.Total, e.What+" "+e.Problem.String()+" "+string(e.ISA)) }
+	shown := 0
+	o.Progress = func(e tuner.Event) {
+		for ; shown < len(e.Found); shown++ {
+			bar.found(foundLine(&e.Found[shown]))
+		}
+		what := e.What
+		if e.ISA != "" {
+			what += " " + string(e.ISA) + " " + roofline.Label(e.Problem)
+		}
+		bar.step(e.Done, e.Total, what)
+	}
 	report, err := tuner.Run(ctx, m, measured, o)
 	bar.finish()
 	if err != nil {
 		return err
 	}
-	return f.print(out, report)
+	return f.print(out, report, before)
+}
+
+// known is the machine's profile before the run, nil if there is none that can be read. A dry run gets a folder of its own with a copy.
+func (f *runFlags) known(o *tuner.Options, m *machine.Machine) (*profile.Profile, error) {
+	name := m.Fingerprint + ".json"
+	before, err := profile.Read(filepath.Join(o.Dir, name))
+	if err != nil {
+		before = nil
+	}
+	if !f.dryRun {
+		return before, nil
+	}
+	if o.Dir, err = os.MkdirTemp("", "rooftune-dry-run-*"); err != nil {
+		return nil, err
+	}
+	if before != nil {
+		err = before.Write(filepath.Join(o.Dir, name))
+	}
+	return before, err
+}
+
+// foundLine is an answer in at most 80 columns.
+func foundLine(r *tuner.Result) string {
+	label := roofline.Label(r.Problem)
+	const room = 42
+	if n := []rune(label); len(n) > room {
+		label = string(n[:room-1]) + "…"
+	}
+	return fmt.Sprintf("%-*s %-10s %8s %5s %s", room, label, fmt.Sprintf("%s x%d", r.ISA, r.Problem.Threads), nanoseconds(r.MedianNs), percent(r.RoofNs/r.MedianNs), r.BoundBy)
 }
 
 // writable makes a folder and tries to write there.
@@ -146,22 +197,35 @@ func (f *runFlags) problems(m *machine.Machine) ([]tile.Problem, error) {
 	return kept, nil
 }
 
-// print shows the answers under their roofs and where everything is.
-func (f *runFlags) print(out *output, report *tuner.Report) error {
+// runDocument is the tuner's report and what differs from the profile before.
+type runDocument struct {
+	*tuner.Report
+	DryRun  bool              `json:"dry_run,omitempty"`
+	Changes []roofline.Change `json:"changes,omitempty"`
+}
+
+// print shows the answers under their roofs, what differs from the profile before, if there was one, and where everything is.
+func (f *runFlags) print(out *output, report *tuner.Report, before *profile.Profile) error {
 	p, err := profile.Read(report.Profile)
 	if err != nil {
 		return err
 	}
 	base := strings.TrimSuffix(report.Profile, ".json")
 	svg, html := base+".svg", base+".html"
-	if err := writeDrawing(svg, p, roofline.SVG); err != nil {
-		return err
+	if !f.dryRun {
+		if err := writeDrawing(svg, p, roofline.SVG); err != nil {
+			return err
+		}
+		if err := writeHTML(html, p, report.Profile); err != nil {
+			return err
+		}
 	}
-	if err := writeHTML(html, p, report.Profile); err != nil {
-		return err
+	var changes []roofline.Change
+	if before != nil {
+		changes = roofline.Changed(before, p)
 	}
 	if out.json {
-		if err := out.versioned(report); err != nil {
+		if err := out.versioned(runDocument{report, f.dryRun, changes}); err != nil {
 			return err
 		}
 	} else {
@@ -171,6 +235,11 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		for _, s := range report.Skipped {
 			out.printf("skipped: %s %s: %s\n", s.Problem, s.ISA, s.Reason)
 		}
+		for _, p := range report.Problems {
+			if x := p.Change; x != nil && !x.Done { // the table below has what was done
+				out.printf("kept: %s %s: %s measured %.1f %% faster than %s, not proven to be above 2 %%\n", p.Problem, p.ISA, x.To, 100*x.Gain, x.From)
+			}
+		}
 		if a := report.AA; a != nil {
 			out.printf("A/A: %d comparisons of a kernel with itself, %d reported a difference (level %g); detectable effect %.2f %%\n", a.Comparisons, a.Differences, a.Level, 100*a.Detectable)
 		}
@@ -178,7 +247,20 @@ func (f *runFlags) print(out *output, report *tuner.Report) error {
 		for _, n := range report.Notes {
 			out.printf("note: %s\n", n)
 		}
-		out.printf("profile  %s\nreport   %s\nroofline %s\n", report.Profile, html, svg)
+		if before != nil {
+			verb := "changed"
+			if f.dryRun {
+				verb = "would change"
+			}
+			if err := roofline.ChangedTable(out.w, verb, changes, len(before.Entries)); err != nil {
+				return err
+			}
+		}
+		if f.dryRun {
+			out.printf("dry run: nothing was written\n")
+		} else {
+			out.printf("profile  %s\nreport   %s\nroofline %s\n", report.Profile, html, svg)
+		}
 	}
 	if len(report.Errors) > 0 {
 		return failure{report.Errors[0].Error()}

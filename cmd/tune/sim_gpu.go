@@ -180,19 +180,19 @@ func (f *simFlags) writeTrace(r *gpu.Result) error {
 }
 
 func printGPUResults(out *output, results []*gpu.Result) error {
-	out.printf("%s on %s\n", results[0].Program, results[0].Device)
+	out.printf("%s on %s\nunder each level's traffic the least that any tiling moves\n", results[0].Program, results[0].Device)
 	header := []string{"config", ">time"}
 	levels := slices.Clone(gpu.Levels())
 	slices.Reverse(levels)
 	for _, l := range levels {
-		header = append(header, ">"+l, ">at least")
+		header = append(header, ">"+l)
 	}
-	header = append(header, ">SRAM/block", ">occupancy", "bound by")
+	header = append(header, ">block", ">occ.", "bound by")
 	var rows [][]string
 	for _, r := range results {
 		row := []string{r.ConfigString(), nanoseconds(r.TimeNs)}
 		for _, l := range levels {
-			row = append(row, amount(float64(r.Bytes[l]), "B"), amount(float64(r.BytesLowerBound[l]), "B"))
+			row = append(row, amount(float64(r.Bytes[l]), "B")+"\n"+amount(float64(r.BytesLowerBound[l]), "B"))
 		}
 		rows = append(rows, append(row, amount(float64(r.SRAMPerBlock), "B"), fmt.Sprintf("%.0f %%", 100*r.Occupancy), r.BoundBy))
 	}

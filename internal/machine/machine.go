@@ -71,6 +71,9 @@ type Plateau struct {
 	NsPerLoad float64 `json:"ns_per_load"`
 }
 
+// PrimitiveFMA is a loop of multiply-adds in registers: Elements flops, beside which the primitives were timed.
+const PrimitiveFMA = "fma"
+
 // Primitive is one call of a primitive and the time it took.
 type Primitive struct {
 	ISA      tile.ISA `json:"isa"`

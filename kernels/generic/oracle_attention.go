@@ -28,6 +28,11 @@ type Attention struct {
 	NormEps               float64
 	PastNorm              []float32
 	BetaHeads             int // width of beta: Hkv, or 1 where it is shared
+	// Front is what is done first, of tile.FrontNone to FrontSiLUGates: SiLU of queries, keys and values, beta = BetaScale sigmoid(beta), and decay = -exp(DecayLog)
+	// softplus(decay + DecayBias), with DecayLog (Hkv) and DecayBias (Hkv, or Hkv*Dk with KeyDecay), nil for zeros.
+	Front               string
+	BetaScale           float64
+	DecayLog, DecayBias []float32
 }
 
 // AttentionResult is what the oracle gives. Output is (B,T,Ho*Dv) with Ho the larger of Hq and Hkv, State
@@ -89,6 +94,9 @@ func (a Attention) Oracle(query, key, value, past, decay, beta []float32) Attent
 				beta64 := 1.0
 				if a.Delta {
 					beta64 = float64(beta[row*a.BetaHeads+h%a.BetaHeads])
+					if tile.FrontHas(a.Front, tile.FrontGates) {
+						beta64 = a.BetaScale / (1 + math.Exp(-beta64))
+					}
 				}
 				a.update(st, keys[(row*a.Hkv+h)*a.Dk:][:a.Dk], value[(row*a.Hkv+h)*a.Dv:][:a.Dv], beta64)
 				if !a.Full {
@@ -122,7 +130,8 @@ func (st oracleState) decay(key int, f float64) {
 
 func (a Attention) update(st oracleState, k []float64, v []float32, beta float64) {
 	for j, x := range v {
-		st.u[j], st.uAbs[j] = float64(x), math.Abs(float64(x))
+		y := a.activate(float64(x))
+		st.u[j], st.uAbs[j] = y, math.Abs(y)
 	}
 	if a.Delta {
 		for i, ki := range k {
@@ -174,7 +183,7 @@ func (a Attention) read(st oracleState, q, o, oAbs []float64) {
 func (a Attention) features(x []float32) []float64 {
 	f := make([]float64, len(x))
 	for i, v := range x {
-		f[i] = float64(v)
+		f[i] = a.activate(float64(v))
 		switch {
 		case a.FeatureMap == tile.MapReLU && v < 0:
 			f[i] = 0
@@ -196,12 +205,36 @@ func (a Attention) features(x []float32) []float64 {
 	return f
 }
 
+// activate is SiLU where the front has it.
+func (a Attention) activate(x float64) float64 {
+	if !tile.FrontHas(a.Front, tile.FrontSiLU) {
+		return x
+	}
+	return x / (1 + math.Exp(-x))
+}
+
+// gate is the log decay that the front makes of a number of decay, of head h, whose bias is at a place.
+func (a Attention) gate(x float32, h, bias int) float64 {
+	y := float64(x)
+	if !tile.FrontHas(a.Front, tile.FrontGates) {
+		return y
+	}
+	if a.DecayBias != nil {
+		y += float64(a.DecayBias[bias])
+	}
+	y = max(y, 0) + math.Log1p(math.Exp(-math.Abs(y)))
+	if a.DecayLog != nil {
+		y *= math.Exp(float64(a.DecayLog[h]))
+	}
+	return -y
+}
+
 func (a Attention) logDecay(decay []float32, row, h, key int) (float64, bool) {
 	switch {
 	case decay != nil && a.KeyDecay:
-		return float64(decay[(row*a.Hkv+h)*a.Dk+key]), true
+		return a.gate(decay[(row*a.Hkv+h)*a.Dk+key], h, h*a.Dk+key), true
 	case decay != nil:
-		return float64(decay[row*a.Hkv+h]), true
+		return a.gate(decay[row*a.Hkv+h], h, h), true
 	case a.HeadDecay != nil:
 		return float64(a.HeadDecay[h]), true
 	}

@@ -10,7 +10,7 @@ const (
 	LinearAttention = "linear-attention" // rules linear and gated
 	DeltaRule       = "delta-rule"       // rules delta and gated_delta
 	HashLayer       = "hash-layer"       // MemoryFormer's memory layer
-	CausalConv      = "causal-conv"      // ONNX CausalConvWithState; not tuned
+	CausalConv      = "causal-conv"      // ONNX CausalConvWithState, rules none and silu (its activation)
 )
 
 // The update rules, named as in ONNX LinearAttention.
@@ -40,6 +40,20 @@ const (
 
 // FeatureMaps lists them.
 func FeatureMaps() []string { return []string{MapNone, MapReLU, MapELU, MapExp, MapL2} }
+
+// What a delta rule does to its arrays before the rule, as layers of these models compute it; with any feature map of queries and keys after it.
+const (
+	FrontNone      = ""
+	FrontSiLU      = "silu"       // queries, keys and values become x * sigmoid(x)
+	FrontGates     = "gates"      // beta becomes sigmoid(beta), decay becomes -exp(decay_log) * softplus(decay + decay_bias)
+	FrontSiLUGates = "silu_gates" // both
+)
+
+// Fronts lists them.
+func Fronts() []string { return []string{FrontNone, FrontSiLU, FrontGates, FrontSiLUGates} }
+
+// FrontHas says whether a front takes a part, FrontSiLU or FrontGates.
+func FrontHas(front, part string) bool { return front == part || front == FrontSiLUGates }
 
 // The types that arrays are stored in. Sums are float32.
 const (
@@ -114,10 +128,12 @@ type Problem struct {
 	// for 8 bits.
 	Precision string `json:"precision,omitempty"`
 
-	// Options of linear-attention.
+	// Options of linear-attention, the last of delta-rule too.
 	Full       bool   `json:"full,omitempty"`        // not causal
 	Normalize  bool   `json:"normalize,omitempty"`   // outputs are divided by q . (sum of keys)
-	FeatureMap string `json:"feature_map,omitempty"` // of queries and keys
+	FeatureMap string `json:"feature_map,omitempty"` // of queries and keys; MapL2 alone of delta-rule
+
+	Front string `json:"front,omitempty"` // delta-rule, forward: FrontNone to FrontSiLUGates
 }
 
 // String names the problem on one line, for tables and messages.
@@ -147,6 +163,9 @@ func (p Problem) String() string {
 	}
 	if p.FeatureMap != MapNone {
 		b.WriteString("(" + p.FeatureMap + ")")
+	}
+	if p.Front != FrontNone {
+		b.WriteString("(" + p.Front + ")")
 	}
 	if p.Dir == Backward {
 		b.WriteString(" backward")

@@ -84,6 +84,7 @@ type Touch struct {
 	Bytes  float64
 	Mode   TouchMode
 	Share  float64 // blocks that touch the same bytes at about the same time
+	Again  float64 // times that the block comes back to the same bytes
 	Row    float64 // bytes of a contiguous run, 0 for long ones
 }
 
@@ -339,7 +340,7 @@ func (p *Program) bindLoop(l *Loop, c *loopCode, launch string) error {
 				mode = Atomic
 			}
 			if bytes := times * a[0]; bytes > 0 {
-				p.touches = append(p.touches, Touch{Buffer: o.buffer, Bytes: bytes, Mode: mode, Share: max(1, or(o.share, v, 1)), Row: or(o.access, v, 0)})
+				p.touches = append(p.touches, Touch{Buffer: o.buffer, Bytes: bytes, Mode: mode, Share: max(1, or(o.share, v, 1)), Row: or(o.access, v, 0), Again: max(1, or(o.again, v, 1))})
 			}
 		}
 	}
@@ -395,7 +396,7 @@ func (p *Program) fits(d *Device) bool {
 			continue
 		}
 		threads := l.Warps * warpThreads
-		registers := math.Ceil(min(l.Registers, maxRegisters)/8) * 8
+		registers := math.Ceil(min(d.registers(l), maxRegisters)/8) * 8
 		if l.SRAMBytes > d.SRAMPerBlockKiB*1024 || l.Warps > d.WarpsPerUnit || threads > 1024 || registers*4*threads > d.RegistersKiB*1024 {
 			return false
 		}

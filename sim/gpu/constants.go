@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// Constants are the fitted figures of the model: eleven for all GPUs and four for each that has measured rows.
+// Constants are the fitted figures of the model, the same for all GPUs. What a GPU is like comes from its data file alone, so that one without
+// measured rows is simulated as those with.
 type Constants struct {
 	Matrix      float64 `json:"matrix"`       // of the best published matrix product that a kernel's own products reach
 	Vector      float64 `json:"vector"`       // of the vector peak at the clock under load
@@ -21,24 +22,7 @@ type Constants struct {
 	HostNs      float64 `json:"host_ns"`      // of a launch from eager Python
 	AutogradNs  float64 `json:"autograd_ns"`  // of a backward call through autograd
 
-	Fit     string                     `json:"fit"` // on what, and the errors
-	Devices map[string]DeviceConstants `json:"devices"`
-}
-
-// DeviceConstants multiply the facts of one GPU. A GPU without measured rows has ones: its facts alone.
-type DeviceConstants struct {
-	Matrix float64 `json:"matrix"`
-	Vector float64 `json:"vector"`
-	Memory float64 `json:"memory"`
-	L2     float64 `json:"l2"`
-}
-
-// of gives the constants of a device, ones for a GPU that was not fitted.
-func (c *Constants) of(d *Device) DeviceConstants {
-	if own, ok := c.Devices[d.Name]; ok {
-		return own
-	}
-	return DeviceConstants{1, 1, 1, 1}
+	Fit string `json:"fit"` // on what, and the errors
 }
 
 //go:embed constants.json

@@ -14,6 +14,8 @@ const (
 	sectorBytes       = 32      // the least that memory transfers
 	l2Usable          = 0.65    // of L2: each half keeps a copy of what the other half reads
 	unitL2Clock       = 64      // bytes a clock between a unit and L2
+	tensorRegisters   = 128     // of a thread whose sums are in tensor memory
+	tripsApart        = 2       // that blocks reading the same bytes drift apart
 	coalesced         = 2       // requests of neighbouring units for the same line that L2 answers at once, from Ampere on
 	registerChain     = 0.25    // of a chained step's latency when the result stays in a warp's registers
 	runBytes          = 32      // that memory loses at the start of a random row: gathers of 256-byte rows reach 0.8 of the peak
@@ -97,7 +99,6 @@ type Machine struct {
 
 // NewMachine applies constants to a device.
 func NewMachine(d *Device, c *Constants) *Machine {
-	own := c.of(d)
 	units := float64(d.Units)
 	clock := d.LoadMHz
 	if clock == 0 {
@@ -109,26 +110,26 @@ func NewMachine(d *Device, c *Constants) *Machine {
 	if share == 0 {
 		share = 0.88
 	}
-	m.stream = d.MemoryGBps * share * own.Memory
+	m.stream = d.MemoryGBps * share
 	m.memory = m.stream * c.Memory
 	m.l2 = d.L2GBps
 	if m.l2 == 0 {
 		m.l2 = min(unitL2Clock*clock*units*0.5, 4*d.MemoryGBps)
 	}
-	m.l2 *= own.L2
 	m.llc = d.LLCGBps
 	m.sram = d.SRAMBytesPerClock * clock
 	m.exps = d.ExpsPerClock * clock
 	m.elements = d.LanesPerClock * clock
-	top := d.matrixShare()
+	// No faster than the peak at the clock under load.
+	top := min(d.matrixShare()*c.Matrix, max(1, d.LoadMHz/d.BoostMHz))
 	mmaShare := d.MMAShare
 	if mmaShare == 0 {
 		mmaShare = 1
 	}
 	boost := d.BoostMHz * 1e-3
 	for t := range m.matrix {
-		v := d.vector[t] / 1e9 / units * clock / boost * c.Vector * own.Vector
-		x := d.matrix[t] / 1e9 / units * top * c.Matrix * own.Matrix
+		v := d.vector[t] / 1e9 / units * clock / boost * c.Vector
+		x := d.matrix[t] / 1e9 / units * top
 		m.vector[t], m.matrix[t], m.mma[t] = v, x, x*mmaShare
 	}
 	// What a device has no instruction for runs as the next wider type.
@@ -151,7 +152,7 @@ func NewMachine(d *Device, c *Constants) *Machine {
 			m.matrix[t], m.mma[t] = m.vector[t], m.vector[t]
 		}
 	}
-	mostVector, mostMatrix := m.vector[FP32]/(c.Vector*own.Vector*clock/boost), 1/(top*c.Matrix*own.Matrix)
+	mostVector, mostMatrix := m.vector[FP32]/(c.Vector*clock/boost), 1/top
 	for t := range m.peak {
 		m.peak[t] = units * max(m.matrix[t]*mostMatrix, m.vector[t]/m.vector[FP32]*mostVector, mostVector) * peakOverDatasheet
 	}
@@ -361,7 +362,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 	if l.Warps > d.WarpsPerUnit || threads > 1024 {
 		return 0, &unfit{l.Name, "a block's warps", d.Name, l.Warps, d.WarpsPerUnit}
 	}
-	registers, spilled := l.Registers, 0.0
+	registers, spilled := d.registers(l), 0.0
 	if registers > maxRegisters {
 		spilled = (registers - maxRegisters) * threads * 4
 		registers = maxRegisters
@@ -386,29 +387,29 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 	le.Occupancy = min(resident, math.Ceil(l.Blocks/units)) * l.Warps / d.WarpsPerUnit
 	le.Waves = full + math.Ceil(rest/units)/resident
 
-	// What a wave reads in a trip decides whether re-reads find it in L2.
-	inFlight := 0.0
-	for i := range l.Loops {
-		sum := 0.0
-		for j := range l.Loops[i].Touches {
-			if t := &l.Loops[i].Touches[j]; t.Mode != Write {
-				sum += t.Bytes / max(1, min(t.Share, atOnce))
-			}
-		}
-		inFlight = max(inFlight, sum*atOnce*2*l.Stages)
-	}
-	waveMiss := overflow(inFlight, m.usableL2)
-
 	var hbmAll float64
+	multiplies := products(l)
 	for i := range l.Loops {
 		loop := &l.Loops[i]
 		if loop.Trips == 0 {
 			continue
 		}
-		memory, stream := m.memory, !products(l)
-		if stream {
+		memory := m.memory
+		if !multiplies {
 			memory = m.stream
 		}
+		// What a wave reads in a trip decides whether re-reads of it find it in L2.
+		inFlight, walked := 0.0, 0.0
+		for j := range loop.Touches {
+			if t := &loop.Touches[j]; t.Mode != Write {
+				inFlight += t.Bytes / max(1, min(t.Share, atOnce))
+				if t.Again > 1 { // and what it reads before it comes back, whether that is still there
+					walked += t.Bytes * loop.Trips / t.Again / max(1, min(t.Share, atOnce))
+				}
+			}
+		}
+		walkMiss := overflow(walked*atOnce, m.usableL2)
+		waveMiss := overflow(inFlight*atOnce*tripsApart*l.Stages, m.usableL2)
 		// One block's work in a trip, in ns of a unit of its own.
 		var work, chain, operands float64
 		for _, x := range loop.Products() {
@@ -457,7 +458,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				operands += reads
 			}
 		}
-		element := loop.Exps/m.exps + loop.Elements/m.elements
+		element := max(loop.Exps/m.exps, loop.Elements/m.elements) // units of their own
 		sram := operands + loop.Exchange + 2*spilled
 		var l2, hbm float64
 		loads := false
@@ -466,7 +467,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			bytes, runs := t.Bytes, 1.0
 			if t.Row > 0 {
 				bytes *= ceilTo(t.Row, sectorBytes) / t.Row
-				if stream { // a random row: memory opens a page for it
+				if !multiplies { // a random row: memory opens a page for it
 					runs += runBytes / t.Row
 				}
 			}
@@ -477,6 +478,8 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			if at := e.left[t.Buffer]; at >= 0 && t.Mode != Write {
 				share *= overflow(moved-at+size, m.usableL2)
 			}
+			again := 1/t.Again + (1-1/t.Again)*walkMiss
+			share *= again
 			switch t.Mode {
 			case Read:
 				loads = true
@@ -488,7 +491,7 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 				hbm += bytes * share * runs
 			case Write:
 				l2 += bytes
-				hbm += bytes * runs
+				hbm += bytes * runs * again
 			case Atomic:
 				l2 += 2 * bytes
 				hbm += 2 * bytes * share * runs
@@ -509,12 +512,14 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 			tp, te, ts := v.perUnit*work, v.perUnit*element, v.perUnit*sram/m.sram
 			tl := max(v.together*l2/m.l2, v.perUnit*l2*m.clockNs/unitL2Clock)
 			th := v.together * hbm / memory
-			norm, exposed := m.c.Overlap, m.c.Exposed
+			exposed := m.c.Exposed
 			if l.Pipeline == PipelineSpecialized {
 				exposed = m.c.Specialized
 			}
-			busy := overlap(norm, tp, ts, tl, th, 0)
-			busy = max(busy+exposed*te, te)
+			busy := max(tp, ts, tl, th, te)
+			if multiplies {
+				busy = max(max(tp, ts, tl, th)+exposed*te, te)
+			}
 			load := 0.0
 			if loads {
 				load = m.l2Ns
@@ -550,8 +555,13 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 		if l.Pipeline == PipelineSpecialized {
 			exposed = m.c.Specialized
 		}
-		busy := overlap(m.c.Overlap, v.times[0], v.times[1], v.times[2], v.times[3], 0)
-		busy = max(busy+exposed*v.element, v.element)
+		var busy float64
+		if multiplies {
+			busy = overlap(m.c.Overlap, v.times[0], v.times[1], v.times[2], v.times[3], 0)
+			busy = max(busy+exposed*v.element, v.element)
+		} else { // element-wise work holds no matrix unit up: it is one resource among the others
+			busy = overlap(m.c.Overlap, v.times[0], v.times[1], v.times[2], v.times[3], v.element)
+		}
 		// The blocks of a unit take turns at the busiest resource. At best one's wait is hidden by the others, at worst each
 		// waits for all before it; the fitted share lies between.
 		took := max(busy, v.alone)
@@ -571,6 +581,14 @@ func (m *Machine) launch(p *Program, l *Launch, e *Estimate, le *LaunchEstimate,
 		}
 	}
 	return hbmAll, nil
+}
+
+// registers is what a thread of a launch needs: where the matrix unit has a memory of its own for sums, they are not in registers.
+func (d *Device) registers(l *Launch) float64 {
+	if d.MatrixPath == "tcgen05" && l.Path != PathMMA && l.Path != PathVector && products(l) {
+		return min(l.Registers, tensorRegisters)
+	}
+	return l.Registers
 }
 
 // products tells whether a launch multiplies tiles: its loads come in bursts between products.

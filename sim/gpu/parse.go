@@ -83,6 +83,7 @@ type opCode struct {
 	share         code
 	times         code
 	access        code
+	again         code
 	chained       bool
 	fromRegisters bool
 }
@@ -381,7 +382,7 @@ func (p *templateParser) beginLaunch(rest []string) error {
 		return errors.New("a loop is not ended")
 	}
 	if len(rest) < 1 {
-		return errors.New("want launch NAME grid=EXPR ...")
+		return errors.New("want launch NAME grid=EXPR and further key=value")
 	}
 	l := launchCode{name: rest[0]}
 	for _, w := range rest[1:] {
@@ -508,6 +509,8 @@ func (p *templateParser) operation(verb string, kind opKind, args int, rest []st
 			op.times, err = p.compile(value)
 		case ok && key == "share" && op.buffer >= 0:
 			op.share, err = p.compile(value)
+		case ok && key == "again" && op.buffer >= 0:
+			op.again, err = p.compile(value)
 		case ok && key == "row" && op.buffer >= 0:
 			op.access, err = p.compile(value)
 		default:

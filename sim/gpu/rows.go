@@ -115,7 +115,7 @@ var paramNames = map[string]string{
 	"t_k": "tk", "tkv": "tk", "t_kv": "tk", "kv_len": "tk", "seqlen_k": "tk", "s_kv": "tk", "context": "tk", "cache_len": "tk", "skv": "tk",
 	"seqlen_q": "t", "t_q": "t", "sq": "t", "window_size": "window", "swa": "window", "ngroups": "groups", "n_groups": "groups", "g": "groups", "d_state": "dk", "state": "dk", "headdim": "dv",
 	"chunk_size": "chunk", "bt": "chunk", "threads_per_sm": "threads", "bm": "bm", "bn": "bn", "batch": "batch",
-	"e": "rows", "table_rows": "rows", "num_embeddings": "rows", "vocab": "rows", "dim": "d", "pooling": "bag", "pooling_factor": "bag", "l": "bag", "gpus": "devices", "world": "devices",
+	"e": "rows", "table_rows": "rows", "num_embeddings": "rows", "vocab": "rows", "dim": "d", "pooling": "bag", "pooling_factor": "bag", "l": "bag", "gpus": "p", "world": "p", "n_gpus": "p", "ngpus": "p", "world_size": "p", "devices": "p", "nranks": "p",
 }
 
 var tilePattern = regexp.MustCompile(`^(\d+)x(\d+)(?:x(\d+))?$`)
@@ -143,6 +143,12 @@ func (r *Row) values(t *Template, c *kernelChoice, elementBytes float64) Values 
 	case "nd":
 		set("n", max(1, r.B)*max(1, r.T)*max(1, r.H))
 		set("d", max(r.DK, r.DV))
+	case "bytes":
+		for _, name := range []string{"bytes", "size", "message_bytes"} {
+			if x, ok := r.param(name); ok {
+				set("n", x/elementBytes)
+			}
+		}
 	case "elements":
 		set("n", max(1, r.B)*max(1, r.T)*max(1, r.H)*max(1, r.DK))
 	}

@@ -45,7 +45,6 @@ type Prepared struct {
 	Device  *Device
 	Program *Program
 	host    string
-	graph   bool
 	bytes   float64 // of a row with a rate
 }
 
@@ -301,7 +300,7 @@ const worstRows = 20
 // ScoreRows simulates every row with the constants and sums up.
 func ScoreRows(rows []Row, c *Constants) (*Score, error) {
 	prepared, unsupported, notes := Prepare(rows)
-	s := &Score{Rows: len(rows), Unsupported: unsupported, Choices: notes, Family: map[string]Group{}, GPU: map[string]Group{}}
+	s := &Score{Rows: len(rows), Unsupported: append([]Unsupported{}, unsupported...), Choices: append([]string{}, notes...), Worst: []Worst{}, Family: map[string]Group{}, GPU: map[string]Group{}}
 	machines := map[*Device]*Machine{}
 	var e Estimate
 	for _, p := range prepared {

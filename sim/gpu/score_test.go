@@ -66,6 +66,7 @@ fp8,gemm_fp8,deepgemm,GEMM,H800,fp8,,,,,,M=4096;K=7168;N=2112,,0.1,,,fwd,A,,
 decode,decode,flash_decode,attention decode,A100,bf16,16,32,1,128,128,kv_len=8192;h_kv=8,,0.5,,,fwd,A,,
 gather,gather,tbe,embedding lookup,MI300X,fp16,4096,1,1,128,128,rows=1000000;pooling=20,,0.1,,,fwd,A,,
 ssd,ssd,mamba_chunk_scan,SSD,RTX4090,bf16,2,32,8192,128,64,,,1.0,,,fwd,A,,
+nccl,collective,nccl_all_reduce,ring,H100,bf16,,,,,,bytes=1073741824;gpus=8,,5.2,,,fwd,A,,
 nokernel,quantum,teleport,entangling,H100-SXM,fp16,1,1,1,1,1,,,1,,,fwd,A,,
 nogpu,flash_attention,flash_attn2,softmax attention,Abacus,fp16,1,16,16384,128,128,causal=0,,5.943,,,fwd,A,,
 notime,flash_attention,flash_attn2,softmax attention,H100-SXM,fp16,1,16,16384,128,128,causal=0,,,,,fwd,A,,
@@ -73,7 +74,7 @@ tierx,flash_attention,flash_attn2,softmax attention,H100-SXM,fp16,1,16,16384,128
 nodtype,flash_attention,flash_attn2,softmax attention,H100-SXM,fp17,1,16,16384,128,128,causal=0,,5,,,fwd,A,,
 noshape,flash_attention,flash_attn2,softmax attention,H100-SXM,fp16,,,,,,causal=0,,5,,,fwd,A,,
 `)
-	if s.Rows != 14 || s.Scored != 8 || len(s.Unsupported) != 6 {
+	if s.Rows != 15 || s.Scored != 9 || len(s.Unsupported) != 6 {
 		t.Fatalf("%d rows, %d scored, unsupported %+v", s.Rows, s.Scored, s.Unsupported)
 	}
 	for i, want := range []struct{ id, reason string }{{"nokernel", "no program"}, {"nogpu", "unknown GPU"}, {"notime", "no measured"}, {"tierx", "tier X"}, {"nodtype", "fp17"}, {"noshape", "missing"}} {
@@ -87,7 +88,7 @@ noshape,flash_attention,flash_attn2,softmax attention,H100-SXM,fp16,,,,,,causal=
 	}
 	for id, want := range map[string]string{
 		"known": "flash-attention-2 H100-SXM", "algorithm": "chunk-delta-rule B200", "family": "kda H200", "gpu": "gemm H100-SXM", "fp8": "gemm H800-SXM",
-		"decode": "flash-attention-2 A100-40GB-SXM", "gather": "gather MI300X", "ssd": "mamba2 RTX4090",
+		"decode": "flash-attention-2 A100-40GB-SXM", "gather": "gather MI300X", "ssd": "mamba2 RTX4090", "nccl": "all-reduce H100-SXM",
 	} {
 		if programs[id] != want {
 			t.Errorf("row %s ran %q, want %q", id, programs[id], want)
@@ -102,8 +103,19 @@ noshape,flash_attention,flash_attn2,softmax attention,H100-SXM,fp16,,,,,,causal=
 	if strings.Contains(all, "flash_attn2") {
 		t.Errorf("a known kernel is among the choices:\n%s", all)
 	}
-	if s.GPUBound.Rows != 5 || s.HostBound.Rows != 3 {
+	if s.GPUBound.Rows != 6 || s.HostBound.Rows != 3 {
 		t.Errorf("%d GPU-bound rows and %d host-bound", s.GPUBound.Rows, s.HostBound.Rows)
+	}
+}
+
+// A score without rows is a document with empty lists, not with nulls.
+func TestEmptyScore(t *testing.T) {
+	text, err := json.Marshal(score(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "null") || !strings.Contains(string(text), `"unsupported":[]`) {
+		t.Errorf("%s", text)
 	}
 }
 

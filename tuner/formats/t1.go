@@ -43,7 +43,7 @@ func ParseT1(data []byte) (*T1, error) {
 	var general struct{ FormatVersion int }
 	if len(t.General) > 0 {
 		if err := json.Unmarshal(t.General, &general); err != nil {
-			return nil, fmt.Errorf("General: %w", err)
+			return nil, fmt.Errorf("the field General: %w", err)
 		}
 	}
 	if general.FormatVersion > 1 {

@@ -286,7 +286,7 @@ func (g *gaussian) fit(y []float64, rounds int) {
 			for _, s := range []float64{step, -step} {
 				log[k] = min(max(was+s, -3), 4)
 				if p := density(log, noise); p > best {
-					best, better, was = p, true, log[k]
+					best, better = p, true
 					break
 				}
 				log[k] = was

@@ -24,28 +24,26 @@ func (l *local) Ask() (int, bool) {
 	if l.waiting >= 0 {
 		return l.anything() // its answer may be of use later
 	}
-	for {
-		if l.at >= 0 {
-			for len(l.left) > 0 {
-				c := l.left[0]
-				l.left = l.left[1:]
-				if !l.asked[c] {
-					l.waiting = c
-					return l.take(c)
-				}
-				if cost, ok := l.cost[c]; ok && cost < l.here {
-					l.move(c, cost)
-				}
+	if l.at >= 0 {
+		for len(l.left) > 0 {
+			c := l.left[0]
+			l.left = l.left[1:]
+			if !l.asked[c] {
+				l.waiting = c
+				return l.take(c)
 			}
-			l.at = -1
+			if cost, ok := l.cost[c]; ok && cost < l.here {
+				l.move(c, cost)
+			}
 		}
-		c, ok := l.fresh()
-		if !ok {
-			return 0, false
-		}
-		l.waiting = c
-		return l.take(c)
+		l.at = -1
 	}
+	c, ok := l.fresh()
+	if !ok {
+		return 0, false
+	}
+	l.waiting = c
+	return l.take(c)
 }
 
 func (l *local) move(to int, cost float64) {

@@ -73,12 +73,12 @@ func (f Field) Ties(level, margin float64) []int {
 	return tied
 }
 
-// Choose is the fixed rule that picks from the tie set, so that two races give one answer: of those within a relative distance
-// of the best the first, in the order of the field; but a preferred contender (-1 for none) if it is one of them.
+// Choose is the fixed rule that picks from the tie set, so that two races give one answer: a preferred contender (-1 for none) if it is one
+// of them, for noise alone moves nothing; else the first, in the order of the field, of those within a relative distance of the best.
 func (f Field) Choose(tied []int, within float64, preferred int) int {
 	best := f.Fastest()
 	near := func(x int) bool { return x == best || f.Difference(x, best).Mean <= math.Log1p(within) }
-	if slices.Contains(tied, preferred) && near(preferred) {
+	if slices.Contains(tied, preferred) {
 		return preferred
 	}
 	for _, x := range tied {

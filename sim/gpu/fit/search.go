@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/rooftune/rooftune/sim/gpu"
 )
@@ -14,44 +15,41 @@ import (
 func start() *gpu.Constants {
 	return &gpu.Constants{
 		Matrix: 1, Vector: 0.9, Memory: 1, Overlap: 4, Exposed: 0.5, Specialized: 0.1, Queue: 0.3, ChainClocks: 200, LaunchNs: 3000, HostNs: 30000, AutogradNs: 100000,
-		Devices: map[string]gpu.DeviceConstants{},
 	}
 }
 
 // global is a constant and the range in which it makes sense.
 type global struct {
+	name      string
 	at        func(*gpu.Constants) *float64
 	low, high float64
 }
 
 var globals = []global{
-	{func(c *gpu.Constants) *float64 { return &c.Matrix }, 0.6, 1.15},
-	{func(c *gpu.Constants) *float64 { return &c.Vector }, 0.6, 1.0},
-	{func(c *gpu.Constants) *float64 { return &c.Memory }, 0.7, 1.1},
-	{func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
-	{func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
-	{func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},
-	{func(c *gpu.Constants) *float64 { return &c.Queue }, 0.02, 1},
-	{func(c *gpu.Constants) *float64 { return &c.ChainClocks }, 20, 1500},
-	{func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 1000, 6000},
-	{func(c *gpu.Constants) *float64 { return &c.HostNs }, 5000, 200000},
-	{func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 2000000},
+	{"matrix", func(c *gpu.Constants) *float64 { return &c.Matrix }, 0.6, 1.15},
+	{"vector", func(c *gpu.Constants) *float64 { return &c.Vector }, 0.6, 1.0},
+	{"memory", func(c *gpu.Constants) *float64 { return &c.Memory }, 0.7, 1.1},
+	{"overlap", func(c *gpu.Constants) *float64 { return &c.Overlap }, 1.2, 12},
+	{"exposed", func(c *gpu.Constants) *float64 { return &c.Exposed }, 0.02, 1},
+	{"specialized", func(c *gpu.Constants) *float64 { return &c.Specialized }, 0.01, 1},
+	{"queue", func(c *gpu.Constants) *float64 { return &c.Queue }, 0.02, 1},
+	{"chain clocks", func(c *gpu.Constants) *float64 { return &c.ChainClocks }, 20, 1500},
+	{"launch ns", func(c *gpu.Constants) *float64 { return &c.LaunchNs }, 1000, 6000},
+	{"host ns", func(c *gpu.Constants) *float64 { return &c.HostNs }, 5000, 200000},
+	{"autograd ns", func(c *gpu.Constants) *float64 { return &c.AutogradNs }, 5000, 2000000},
 }
 
 // Weights and shape of the loss.
 const (
-	hostWeight  = 0.25 // of rows under half a millisecond: they say more of the host
-	weakWeight  = 0.3  // of rows of tier C and of rates
-	knee        = 0.05 // below it the loss is square, above it straight
-	shrink      = 0.02 // price of a per-GPU constant's distance from 1, as if it were so many rows' loss
-	firstStep   = 0.25
-	lastStep    = 0.004
-	smallestGPU = 20 // rows that a GPU needs for constants of its own
+	hostWeight = 0.25 // of rows under half a millisecond: they say more of the host
+	weakWeight = 0.3  // of rows of tier C and of rates
+	knee       = 0.05 // below it the loss is square, above it straight
+	firstStep  = 0.25
+	lastStep   = 0.01
 )
 
 func clone(c *gpu.Constants) *gpu.Constants {
 	d := *c
-	d.Devices = maps.Clone(c.Devices)
 	return &d
 }
 
@@ -91,13 +89,7 @@ func loss(rows []*gpu.Prepared, c *gpu.Constants) float64 {
 		sum += w * x
 		weights += w
 	}
-	sum /= weights
-	for _, own := range c.Devices {
-		for _, x := range []float64{own.Matrix, own.Vector, own.Memory, own.L2} {
-			sum += shrink * math.Abs(math.Log(x)) / 10
-		}
-	}
-	return sum
+	return sum / weights
 }
 
 // fit searches along one constant after the other, in logarithms, with steps that shrink.
@@ -168,28 +160,52 @@ func summarize(all []gpu.Scored) summary {
 	return summary{gpu.ErrorsOf(bound), gpu.ErrorsOf(all)}
 }
 
-func errorsOf(rows []*gpu.Prepared, c *gpu.Constants) summary { return summarize(scored(rows, c)) }
+// foldRows is how many rows of a family a fit with a group left out looks at.
+const foldRows = 50
 
-// leaveOut fits without each group in turn and scores that group with what was fitted on the others. A GPU left out has no constants of
-// its own.
-func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, c *gpu.Constants, group func(*gpu.Prepared) string) summary {
+// thinned keeps at most foldRows rows of each family, evenly spaced.
+func thinned(rows []*gpu.Prepared) []*gpu.Prepared {
+	count, seen := map[string]int{}, map[string]int{}
+	for _, p := range rows {
+		count[p.Row.Family]++
+	}
+	var out []*gpu.Prepared
+	for _, p := range rows {
+		n, i := count[p.Row.Family], seen[p.Row.Family]
+		seen[p.Row.Family]++
+		if n <= foldRows || i*foldRows/n != (i+1)*foldRows/n {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// leaveOut fits without each group in turn and scores that group with what was fitted on the others, of which large families are thinned.
+func leaveOut(w io.Writer, what string, rows []*gpu.Prepared, group func(*gpu.Prepared) string) []gpu.Scored {
 	groups := map[string][]*gpu.Prepared{}
 	for _, p := range rows {
 		groups[group(p)] = append(groups[group(p)], p)
 	}
-	var all []gpu.Scored
-	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		var rest []*gpu.Prepared
-		for _, p := range rows {
-			if group(p) != name {
-				rest = append(rest, p)
+	names := slices.Sorted(maps.Keys(groups))
+	left := make([][]gpu.Scored, len(names))
+	var wait sync.WaitGroup
+	for i, name := range names {
+		wait.Go(func() {
+			var rest []*gpu.Prepared
+			for _, p := range rows {
+				if group(p) != name {
+					rest = append(rest, p)
+				}
 			}
-		}
-		out := scored(groups[name], fit(rest, start()))
-		fmt.Fprintf(w, "without %s %s: %s\n", what, name, summarize(out))
-		all = append(all, out...)
+			left[i] = scored(groups[name], fit(thinned(rest), start()))
+		})
 	}
-	s := summarize(all)
-	fmt.Fprintf(w, "each %s left out: %s\n", what, s)
-	return s
+	wait.Wait()
+	var all []gpu.Scored
+	for i, name := range names {
+		fmt.Fprintf(w, "without %s %s: %s\n", what, name, summarize(left[i]))
+		all = append(all, left[i]...)
+	}
+	fmt.Fprintf(w, "each %s left out: %s\n", what, summarize(all))
+	return all
 }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package hashfile
+
+// advise has nothing to say here.
+func advise([]byte) {}
