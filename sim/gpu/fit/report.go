@@ -149,7 +149,7 @@ func (r *reporter) attentionBytes(c *gpu.Constants) {
 	r.printf("`measured.csv` (tier C: the paper's page could not be read again).\n\n| | HBM published | simulated | time published | simulated |\n| --- | --: | --: | --: | --: |\n")
 	gb := func(x *gpu.Result) float64 { return float64(x.Bytes["HBM"]) / 1e9 }
 	r.printf("| attention without fusion | 40.3 GB | %.1f GB | 41.7 ms | %.1f ms |\n| FlashAttention-1 | 4.4 GB | %.1f GB | 7.3 ms | %.1f ms |\n\n", gb(std), std.TimeNs/1e6, gb(fa1), fa1.TimeNs/1e6)
-	r.printf("Our FlashAttention-1 adds dq in float32 and reads the output again for every tile of keys; what of it L2 keeps is not counted here.\n\n")
+	r.printf("Our FlashAttention-1 adds dq in float32 and reads the output again for every tile of keys; what L2 keeps of it is left out of the bytes.\n\n")
 }
 
 // crossover shows Lightning-2's linear growth beside FlashAttention-2.
