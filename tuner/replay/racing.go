@@ -12,10 +12,12 @@ import (
 	"sync"
 
 	"github.com/rooftune/rooftune/tuner/stats"
+	"gonum.org/v1/gonum/stat"
 )
 
 // The rounds of a race over a whole recorded space: one measurement of every config; further ones of the best share of them; then a final in
-// blocks, decided as tune run decides. Who is clearly slower leaves the final, so that the others have more blocks.
+// blocks. Who is clearly slower leaves the final, by the statistics that tune run decides with, so that the others have more blocks. Of those that stay
+// the lowest mean wins: some recorded times have two modes, whose shares a trimmed mean sees less than the mean that the regret is counted by.
 const (
 	secondShare  = 0.05 // of the configs have a second round
 	secondBlocks = 4    // measurements of each in it
@@ -24,7 +26,6 @@ const (
 	maxBlocks    = 128   // of the final
 	wellKnown    = 0.002 // a detectable effect that ends the final early
 	level        = 0.05  // of all comparisons of one look together
-	tieWithin    = 0.005 // of the best: the fixed rule picks among these of the tie set
 
 	// What a race may take: 4.8 % of the recorded measurements, or if that is too little 1.35 for each config.
 	allowedShare = 0.048
@@ -154,7 +155,8 @@ func (r *Recorded) race(usable []int, seed uint64) (chosen, ties, cost int) {
 	}
 	f := blocks()
 	tied := f.Ties(level, 0)
-	return field[f.Choose(tied, tieWithin, -1)], len(tied), cost
+	mean := func(i int) float64 { return stat.Mean(f[i], nil) }
+	return field[slices.MinFunc(tied, func(a, b int) int { return cmp.Compare(mean(a), mean(b)) })], len(tied), cost
 }
 
 // MeanRace is the result over several spaces, each of the same weight.
