@@ -107,7 +107,7 @@ func parseValues(flag, text string) (map[string]float64, error) {
 	for pair := range strings.SplitSeq(text, ",") {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, fmt.Errorf("%s %q: want name=number,...", flag, pair)
+			return nil, fmt.Errorf("%s %q: want name=number pairs with commas between them", flag, pair)
 		}
 		name = strings.TrimSpace(name)
 		x, err := strconv.ParseFloat(strings.TrimSpace(value), 64)

@@ -14,9 +14,7 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// The tables of the tests: K=3, tau=2, h=5.
-var shape = []int{3, 4, 5}
-
+// count is the numbers of the tests' tables: K=3, tau=2, h=5.
 const count = 3 * 4 * 5
 
 // npyFile is an .npy file of some bytes.
