@@ -44,8 +44,8 @@ func build() string {
 		return "tested on linux/amd64 and linux/arm64 only"
 	}
 	for _, args := range [][]string{
-		{"build", "-tags", "librooftune", "-buildmode=c-shared", "-o", filepath.Join(dir, "librooftune.so"), "./bindings/c"},
-		{"build", "-o", filepath.Join(dir, "tune"), "./cmd/tune"},
+		{"build", "-tags", "librooftune" + tags, "-buildmode=c-shared", "-o", filepath.Join(dir, "librooftune.so"), "./bindings/c"},
+		{"build", "-tags", tags, "-o", filepath.Join(dir, "tune"), "./cmd/tune"},
 	} {
 		c := exec.Command("go", args...)
 		c.Dir = ".."

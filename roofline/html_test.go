@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,11 @@ func TestHTMLHoldsTheEvidence(t *testing.T) {
 		t.Fatalf("%d points of %d answers", len(d.Points), len(p.Entries))
 	}
 	for _, pt := range d.Points {
-		if len(pt.Parts) == 0 || len(pt.Moved) != len(levels) || pt.Moved[0] < pt.Least[0] {
+		if !slices.Contains(kernels.ISAs(), pt.ISA) {
+			if len(pt.Parts) != 0 || len(pt.Moved) != 0 { // its driver cannot be recorded here
+				t.Errorf("%s %s: parts %v, traffic %v", pt.Problem, pt.ISA, pt.Parts, pt.Moved)
+			}
+		} else if len(pt.Parts) == 0 || len(pt.Moved) != len(levels) || pt.Moved[0] < pt.Least[0] {
 			t.Errorf("%s %s: parts %v, traffic %v, least %v", pt.Problem, pt.ISA, pt.Parts, pt.Moved, pt.Least)
 		}
 		if pt.Sweep == nil || len(pt.Sweep.Rows) != 6 || pt.Stale {
