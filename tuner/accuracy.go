@@ -13,7 +13,6 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/roofline"
 	"github.com/rooftune/rooftune/tuner/stats"
-	"gonum.org/v1/gonum/stat"
 )
 
 // AccuracyOptions say which candidates are measured beside their simulation.
@@ -110,7 +109,7 @@ func MeasureAccuracy(ctx context.Context, m *machine.Machine, o AccuracyOptions)
 			simulated, measured = append(simulated, r.SimulatedNs), append(measured, r.MedianNs)
 		}
 	}
-	a.Candidates, a.Spearman = len(measured), spearman(simulated, measured)
+	a.Candidates, a.Spearman = len(measured), stats.Spearman(simulated, measured)
 	return a, nil
 }
 
@@ -254,7 +253,7 @@ func (g *AccuracyOf) judge() {
 		}
 		g.BoundShare = max(g.BoundShare, r.LowerBoundNs/r.MedianNs)
 	}
-	g.Spearman, g.MedianRatio, g.MedianError = spearman(simulated, measured), stats.Median(ratios), stats.Median(errors)
+	g.Spearman, g.MedianRatio, g.MedianError = stats.Spearman(simulated, measured), stats.Median(ratios), stats.Median(errors)
 	slices.SortStableFunc(g.Rows, func(a, b CheckResult) int { return cmp.Compare(a.SimulatedNs, b.SimulatedNs) })
 	first := math.Inf(1)
 	for _, r := range g.Rows[:max(1, int(math.Ceil(firstShare*float64(len(g.Rows)))))] {
@@ -264,33 +263,4 @@ func (g *AccuracyOf) judge() {
 	slices.SortStableFunc(g.Rows, func(a, b CheckResult) int { return cmp.Compare(a.MedianNs, b.MedianNs) })
 	g.Best, g.BestNs = g.Rows[0].Config, g.Rows[0].MedianNs
 	g.FirstOverBest, g.TopOverBest = first/g.BestNs, top/g.BestNs
-}
-
-// spearman is the correlation of ranks, equal values sharing the mean of theirs; 0 where all are equal.
-func spearman(x, y []float64) float64 {
-	r := stat.Correlation(ranks(x), ranks(y), nil)
-	if math.IsNaN(r) {
-		return 0
-	}
-	return r
-}
-
-func ranks(x []float64) []float64 {
-	order := make([]int, len(x))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(x[a], x[b]) })
-	r := make([]float64, len(x))
-	for i := 0; i < len(order); {
-		j := i
-		for j < len(order) && x[order[j]] == x[order[i]] {
-			j++
-		}
-		for k := i; k < j; k++ {
-			r[order[k]] = float64(i+j-1) / 2
-		}
-		i = j
-	}
-	return r
 }

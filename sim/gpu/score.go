@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/rooftune/rooftune/tuner/stats"
 )
 
 // gpuBoundMS is the time from which a row says more of the GPU than of the host.
@@ -207,7 +209,7 @@ func ErrorsOf(rows []Scored) Errors {
 	}
 	slices.Sort(all)
 	e.Median = (all[(len(all)-1)/2] + all[len(all)/2]) / 2
-	e.Spearman = spearman(x, y)
+	e.Spearman = stats.Spearman(x, y)
 	return e
 }
 
@@ -218,44 +220,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// ranks gives equal values their mean rank.
-func ranks(x []float64) []float64 {
-	order := make([]int, len(x))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(x[a], x[b]) })
-	r := make([]float64, len(x))
-	for i := 0; i < len(order); {
-		j := i
-		for j < len(order) && x[order[j]] == x[order[i]] {
-			j++
-		}
-		for _, k := range order[i:j] {
-			r[k] = float64(i+j-1) / 2
-		}
-		i = j
-	}
-	return r
-}
-
-// spearman is the rank correlation; 0 when there is none to speak of.
-func spearman(x, y []float64) float64 {
-	rx, ry := ranks(x), ranks(y)
-	mean := float64(len(x)-1) / 2
-	var xy, xx, yy float64
-	for i := range rx {
-		a, b := rx[i]-mean, ry[i]-mean
-		xy += a * b
-		xx += a * a
-		yy += b * b
-	}
-	if xx == 0 || yy == 0 {
-		return 0
-	}
-	return xy / math.Sqrt(xx*yy)
 }
 
 // Worst is a row far off.

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/rooftune/rooftune/tuner/stats"
 	"gonum.org/v1/gonum/stat"
@@ -64,25 +62,11 @@ func (r *Recorded) Race(ctx context.Context, trials int) (*Race, error) {
 	}
 	type outcome struct{ regret, cost, ties float64 }
 	outcomes := make([]outcome, trials)
-	var wait sync.WaitGroup
-	next := make(chan int)
-	for range min(trials, runtime.GOMAXPROCS(0)) {
-		wait.Go(func() {
-			for i := range next {
-				chosen, ties, cost := r.race(usable, uint64(i+1))
-				outcomes[i] = outcome{r.Cost[chosen]/r.Optimum - 1, float64(cost) / float64(r.recorded), float64(ties)}
-			}
-		})
-	}
-	for i := range trials {
-		if ctx.Err() != nil {
-			break
-		}
-		next <- i
-	}
-	close(next)
-	wait.Wait()
-	if err := ctx.Err(); err != nil {
+	err := eachSeed(ctx, trials, func(i int) {
+		chosen, ties, cost := r.race(usable, uint64(i+1))
+		outcomes[i] = outcome{r.Cost[chosen]/r.Optimum - 1, float64(cost) / float64(r.recorded), float64(ties)}
+	})
+	if err != nil {
 		return nil, err
 	}
 	out := &Race{Space: r.Name, Trials: trials, Repeats: int(stats.Median(counts))}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
-	"sync"
 
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -75,30 +73,16 @@ func (r *Recorded) Run(ctx context.Context, strategy string, evals, seeds int) (
 	scores, fractions := make([]float64, seeds), make([]float64, seeds)
 	errs := make([]error, seeds)
 	r.Space.Index()
-	var wait sync.WaitGroup
-	next := make(chan int)
-	for range min(seeds, runtime.GOMAXPROCS(0)) {
-		wait.Go(func() {
-			for i := range next {
-				trace, err := r.Trace(strategy, evals, uint64(i+1))
-				if err != nil {
-					errs[i] = err
-					continue
-				}
-				scores[i] = r.score(trace, baseline)
-				fractions[i] = r.Optimum / min(trace[evals-1], r.worst())
-			}
-		})
-	}
-	for i := range seeds {
-		if ctx.Err() != nil {
-			break
+	err := eachSeed(ctx, seeds, func(i int) {
+		trace, err := r.Trace(strategy, evals, uint64(i+1))
+		if err != nil {
+			errs[i] = err
+			return
 		}
-		next <- i
-	}
-	close(next)
-	wait.Wait()
-	if err := ctx.Err(); err != nil {
+		scores[i] = r.score(trace, baseline)
+		fractions[i] = r.Optimum / min(trace[evals-1], r.worst())
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, err := range errs {
