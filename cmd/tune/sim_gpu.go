@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -9,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 	"github.com/rooftune/rooftune/sim/gpu"
 )
 
@@ -168,15 +169,11 @@ func (f *simFlags) writeTrace(r *gpu.Result) error {
 	if f.trace == "" {
 		return nil
 	}
-	file, err := renameio.NewPendingFile(f.trace, renameio.WithPermissions(0o644))
-	if err != nil {
+	var trace bytes.Buffer
+	if err := gpu.WriteTrace(&trace, r); err != nil {
 		return err
 	}
-	defer file.Cleanup()
-	if err := gpu.WriteTrace(file, r); err != nil {
-		return err
-	}
-	return file.CloseAtomicallyReplace()
+	return maybe.WriteFile(f.trace, trace.Bytes(), 0o644)
 }
 
 func printGPUResults(out *output, results []*gpu.Result) error {
