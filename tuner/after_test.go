@@ -92,6 +92,15 @@ func TestLibrary(t *testing.T) {
 		if x.MaxError > x.ErrorBound || !(x.MedianNs > 0) {
 			t.Errorf("%+v", x)
 		}
+		if x.DenseNs < 0 || x.DenseNs > 0 && x.Problem != hash {
+			t.Errorf("%s: dense layer %g", x.Problem, x.DenseNs)
+		}
+	}
+	if len(r.Problems) > 0 && len(r.Crossovers) == 0 && len(r.Notes) == 0 { // measured, or said why not
+		t.Errorf("%+v", r)
+	}
+	for _, c := range r.Crossovers {
+		t.Logf("%s: %s", c.Problem, c.Text())
 	}
 	for _, k := range r.Skipped { // only a loaded machine skips such
 		t.Logf("skipped: %+v", k)

@@ -75,6 +75,7 @@ type Sample struct {
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
 	DenseNs                float64          `json:"dense_ns,omitempty"` // hash-layer: a dense layer of these widths on this project's A·B
+	Dense                  string           `json:"dense,omitempty"`    // what that was timed on: profile.DenseDriver
 
 	RoofNs      float64 `json:"roof_ns"`
 	BoundBy     string  `json:"bound_by"`
@@ -353,7 +354,7 @@ func (b *bench) judge(s *Sample) error {
 		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
-		s.DenseNs = stats.Median(b.denseNs)
+		s.DenseNs, s.Dense = stats.Median(b.denseNs), profile.DenseDriver
 	}
 	program, err := kernels.Record(p, c)
 	if err != nil {
