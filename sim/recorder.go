@@ -162,6 +162,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Conv:   r.conv,
 		Gather: r.gather,
 		Octets: r.octets,
+		Spread: r.spread, Quantize: r.quantize,
 
 		GatherHalf:  r.gatherHalf,
 		GatherBytes: r.gatherBytes,

@@ -43,7 +43,8 @@ var neon = tile.Primitives{
 	Conv:   generic.Primitives().Conv, // in portable Go
 	Gather: gatherNEON,
 	// In portable Go:
-	Octets:     generic.Primitives().Octets,
+	Octets: generic.Primitives().Octets,
+	Spread: generic.Spread, Quantize: generic.Quantize,
 	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }

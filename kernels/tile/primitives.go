@@ -33,6 +33,9 @@ type Primitives struct {
 	Gather func(*Gather)
 	Octets func(*Octets)
 
+	Spread   func(*Spread)
+	Quantize func(*Quantize)
+
 	GatherHalf  func(*GatherHalf)
 	GatherBytes func(*GatherBytes)
 	SlabFloats  func(*Slab)
