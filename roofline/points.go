@@ -153,7 +153,11 @@ func Label(p tile.Problem) string {
 // shapeText is a shape in few letters: "T4096 H16/32 d128", "n32 d1024 h1024 t8".
 func shapeText(s tile.Shape) string {
 	if s.D != 0 {
-		return "n" + number(float64(s.N)) + " d" + number(float64(s.D)) + " h" + number(float64(s.H)) + " t" + number(float64(s.Tau))
+		tokens := ""
+		if s.N > 0 {
+			tokens = "n" + number(float64(s.N)) + " "
+		}
+		return tokens + "d" + number(float64(s.D)) + " h" + number(float64(s.H)) + " t" + number(float64(s.Tau))
 	}
 	pair := func(a, b int) string {
 		if a == b {

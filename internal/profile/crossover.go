@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -74,9 +75,18 @@ func (c *Crossover) Text() string {
 	words := map[bool]string{true: "faster", false: "slower"}
 	parts := []string{words[first.Ratio >= 1] + " than dense"}
 	for _, x := range crossings {
-		parts = append(parts, fmt.Sprintf("%s from about %.2g tokens", words[x.Hash], x.Tokens))
+		parts = append(parts, fmt.Sprintf("%s from about %s tokens", words[x.Hash], twoDigits(x.Tokens)))
 	}
 	return strings.Join(parts, ", ") + fmt.Sprintf(" (measured from %d to %d)", first.Tokens, last.Tokens)
+}
+
+// twoDigits is a number of tokens with two digits that count.
+func twoDigits(x float64) string {
+	step := 1.0
+	for x/step >= 100 {
+		step *= 10
+	}
+	return strconv.FormatFloat(math.Round(x/step)*step, 'f', 0, 64)
 }
 
 // Crossover returns what is known of a problem's crossover, at any number of tokens; nil if nothing is.

@@ -32,7 +32,8 @@ func TestCrossings(t *testing.T) {
 		"faster than dense, slower from about 23 tokens, faster from about 91 tokens (measured from 16 to 128)": c,
 		"faster than dense from 16 to 64 tokens, least at 32: 1.20x":                                            hashCrossover(3, 1.2, 2),
 		"slower than dense from 16 to 32 tokens":                                                                hashCrossover(0.5, 0.9),
-		"unknown":                                                                                               hashCrossover(),
+		"slower than dense, faster from about 17000 tokens (measured from 16 to 32768)":                         {Points: []CrossoverPoint{{Tokens: 16, Ratio: 0.1}, {Tokens: 16384, Ratio: 0.9}, {Tokens: 32768, Ratio: 3}}},
+		"unknown": hashCrossover(),
 	} {
 		if got := c.Text(); got != want {
 			t.Errorf("%q, want %q", got, want)
