@@ -151,94 +151,100 @@ func (c core) clocks(op *Op) float64 {
 }
 
 func simulateCPU(d *Device, p *Program) (*Result, error) {
+	c, err := Compile(d, p)
+	if err != nil {
+		return nil, err
+	}
+	e := c.Estimate(1)
 	res := &Result{
 		Device: d.Name, Program: p.Name, Config: p.Config,
-		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{}, Flops: p.Flops(),
+		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{},
+		Flops: e.Flops, TimeNs: e.TimeNs, BoundBy: e.BoundBy, LowerBoundNs: e.LowerBoundNs, Occupancy: e.Occupancy,
 	}
-	c := newCore(d.ISA)
-	var needed neededBytes
-	for i := range p.Launches {
-		l := &p.Launches[i]
-		workers := float64(l.Blocks)
-		share := min(1, workers/float64(d.Units)) // of the rates of the private parts
-		t := cpuTraffic(d, p, l)
-		needed.add(t.needed, workers)
-		var clocks, calls float64
-		for j := range l.Nest {
-			loop := &l.Nest[j]
-			for k := range loop.Ops {
-				op := &loop.Ops[k]
-				clocks += loop.Trips * c.clocks(op) * d.ratio(op)
-				calls += loop.Trips
-				t.levels[0].read += loop.Trips * float64(op.LoadBytes)
-				t.levels[0].written += loop.Trips * float64(op.StoreBytes)
-			}
-		}
-		rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
-		parts := map[string]float64{PartCompute: rounds * clocks * c.clockNs(d)}
-		for j, level := range d.Levels {
-			read, written := workers*t.levels[j].read, workers*t.levels[j].written
-			res.Bytes[level.Name] += round(read + written)
-			var ns float64
-			if j == len(d.Levels)-1 {
-				table := workers * t.tableRead
-				ns = levelNs(level, read-table, written)*d.runCost(t.run) + table/d.gatherBps(p.tableRowBytes())*1e9
-			} else {
-				ns = levelNs(level, read, written)
-			}
-			if level.PerUnit {
-				ns /= share
-			}
-			parts[level.Name] = ns
-		}
-		wait := 0.0
-		for j, w := range t.waits {
-			if j > 0 {
-				wait += rounds * d.latency(j, workers*t.footprint) * (w.lines/readsAhead + w.rows/storesAhead)
-			}
-		}
-		if wait > 0 {
-			parts[PartLatency] = wait
-		}
-		var most, far, rest float64
-		for name, ns := range parts {
-			res.Parts[name] += ns
-			most = max(most, ns)
-		}
-		for j, level := range d.Levels {
-			switch {
-			case j == 0: // what loads and stores cost in the core is in its clocks already
-			case level.PerUnit:
-				rest += overlapShare * parts[level.Name]
-			default:
-				far += farShare * parts[level.Name]
-			}
-		}
-		busy := max(parts[PartCompute], parts[d.Levels[0].Name]) + rest + far + wait
-		res.Parts[PartCalls] += rounds * calls * callNs
-		res.TimeNs += max(most, busy) + rounds*calls*callNs
-		if l.Blocks > 1 {
-			res.Parts[PartDispatch] += dispatchNs
-			res.TimeNs += dispatchNs
-		}
-		res.Occupancy = max(res.Occupancy, share)
+	for i, l := range d.Levels {
+		res.Bytes[l.Name], res.BytesLowerBound[l.Name], res.Parts[l.Name] = e.Bytes[i], e.Needed[i], e.Parts[i]
 	}
-	res.LowerBoundNs = float64(res.Flops) / d.Peaks[pathFMA] * 1e9
-	for i, level := range d.Levels {
-		bytes := needed.beyond(d, i, p.Cold)
-		if i == 0 {
-			bytes = min(bytes, float64(res.Bytes[level.Name]))
-		}
-		res.BytesLowerBound[level.Name] = int64(bytes)
-		res.LowerBoundNs = max(res.LowerBoundNs, bytes/level.PeakBps*1e9)
+	res.Parts[PartCompute], res.Parts[PartCalls] = e.ComputeNs, e.CallsNs
+	if e.LatencyNs > 0 {
+		res.Parts[PartLatency] = e.LatencyNs
 	}
-	res.BoundBy = largest(res.Parts)
+	if e.DispatchNs > 0 {
+		res.Parts[PartDispatch] = e.DispatchNs
+	}
 	return res, nil
 }
 
-// levelNs is the time of a level's traffic: bytes that can be paired, one read with one written, at the rate of copying,
+// addTo adds a launch's time and traffic to an estimate and returns the flops of all its workers.
+func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow int64, needed *neededBytes) float64 {
+	workers, trips := c.blocks, 0.0
+	if c.steady >= 0 {
+		before := float64(c.steady)
+		trips = c.trips
+		if longer != 1 {
+			trips = max(0, (before+trips)*longer-before)
+		}
+	}
+	share := min(1, workers/float64(d.Units))  // of the rates of the private parts
+	rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
+	t := c.traffic(trips)
+	core := newCore(d.ISA)
+	needed.add(t.needed, workers)
+	sum := c.each.times(trips, &c.once)
+	t.levels[0].read += sum.loaded
+	t.levels[0].written += sum.stored
+	compute := rounds * sum.clocks * core.clockNs(d)
+	var parts [MaxLevels]float64
+	for j := range d.Levels {
+		level := &d.Levels[j]
+		read, written := workers*t.levels[j].read, workers*t.levels[j].written
+		e.Bytes[j] += round(read + written)
+		if j == len(d.Levels)-1 {
+			table := workers * t.tableRead
+			parts[j] = level.ns(read-table, written) * d.runCost(t.run)
+			if table > 0 {
+				parts[j] += table / d.gatherBps(tableRow) * 1e9
+			}
+		} else {
+			parts[j] = level.ns(read, written)
+		}
+		if level.PerUnit {
+			parts[j] /= share
+		}
+	}
+	wait := 0.0
+	for j, w := range t.waits {
+		if j > 0 && (w.lines > 0 || w.rows > 0) {
+			wait += rounds * d.latency(j, workers*t.footprint) * (w.lines/readsAhead + w.rows/storesAhead)
+		}
+	}
+	most, far, rest := max(compute, wait), 0.0, 0.0
+	for j := range d.Levels {
+		e.Parts[j] += parts[j]
+		most = max(most, parts[j])
+		switch {
+		case j == 0: // what loads and stores cost in the core is in its clocks already
+		case d.Levels[j].PerUnit:
+			rest += overlapShare * parts[j]
+		default:
+			far += farShare * parts[j]
+		}
+	}
+	calls := rounds * sum.calls * callNs
+	e.ComputeNs += compute
+	e.LatencyNs += wait
+	e.CallsNs += calls
+	e.TimeNs += max(most, max(compute, parts[0])+rest+far+wait) + calls
+	if workers > 1 {
+		e.DispatchNs += dispatchNs
+		e.TimeNs += dispatchNs
+	}
+	e.Occupancy = max(e.Occupancy, share)
+	return workers * sum.flops
+}
+
+// ns is the time of a level's traffic: bytes that can be paired, one read with one written, at the rate of copying,
 // written ones that can't too, the other read ones at the rate of reading.
-func levelNs(l Level, read, written float64) float64 {
+func (l *Level) ns(read, written float64) float64 {
 	paired := min(read, written)
 	return ((read-paired)/l.ReadBps + (paired+written)/l.CopyBps) * 1e9
 }

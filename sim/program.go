@@ -48,6 +48,8 @@ type Loop struct {
 	Trips float64 `json:"trips"`
 	Ops   []Op    `json:"ops,omitempty"`
 	Inner []Loop  `json:"inner,omitempty"`
+	// Steady marks the loop that stands for the trips that were not recorded: their number may be any. Without a mark it is the last whose trips are not 1.
+	Steady bool `json:"steady,omitempty"`
 }
 
 // Op is one step on tiles: a call of a primitive.

@@ -111,7 +111,7 @@ func (r *Recorder) Program(name string, cfg tile.Config, trips float64, workers 
 		if i == len(ends)-1 {
 			n = steady
 		}
-		l.Nest = append(l.Nest, Loop{Trips: n, Ops: r.ops[start:end:end]})
+		l.Nest = append(l.Nest, Loop{Trips: n, Ops: r.ops[start:end:end], Steady: i == len(ends)-1 && len(r.trips) > 0})
 		start = end
 	}
 	if start < len(r.ops) {
