@@ -17,7 +17,7 @@ const (
 	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	overlapShare    = 0.8  // of the time of a private level behind the first that is not hidden
+	stepNs          = 25   // the driver's own work for a call of a primitive, and entering it
 	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
 
 	// Of what is read and written beyond the private caches.
@@ -77,6 +77,9 @@ func (c core) sweep(updates, reads, v, rows int) float64 {
 	return float64(rows)*c.step(fmas, loads) + tileClocks + float64(2*v*(updates+reads))
 }
 
+// decays is the time of the products of a panel of v vectors with the decays before a recurrence's blocks.
+func (c core) decays(op *Op, v int) float64 { return float64(op.Decays*op.K*v) / c.fmas }
+
 // clocks is the time of one operation with all its data in the first level.
 func (c core) clocks(op *Op) float64 {
 	var t float64
@@ -124,7 +127,7 @@ func (c core) clocks(op *Op) float64 {
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*op.Group, v, op.K)
 			}
-			t += float64(op.Singles) * c.sweep(1, op.Group, v, op.K)
+			t += float64(op.Singles)*c.sweep(1, op.Group, v, op.K) + c.decays(op, v)
 		}
 	case "delta":
 		for j := 0; j < op.N; j += op.NR {
@@ -132,7 +135,7 @@ func (c core) clocks(op *Op) float64 {
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*(1+op.Group), v, op.K)
 			}
-			t += float64(op.Singles) * (c.sweep(0, 1, v, op.K) + c.sweep(1, op.Group, v, op.K))
+			t += float64(op.Singles)*(c.sweep(0, 1, v, op.K)+c.sweep(1, op.Group, v, op.K)) + c.decays(op, v)
 		}
 	case "gather":
 		v := c.vectors(op.N)
@@ -201,6 +204,10 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 		if j == len(d.Levels)-1 {
 			table := workers * t.tableRead
 			parts[j] = level.ns(read-table, written) * d.runCost(t.run)
+			if j > 0 { // what the last cache holds of it now and then
+				held := d.held(workers * t.footprint)
+				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read-table, written)
+			}
 			if table > 0 {
 				parts[j] += table / d.gatherBps(tableRow) * 1e9
 			}
@@ -218,18 +225,22 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 		}
 	}
 	most, far, rest := max(compute, wait), 0.0, 0.0
+	hidden := 0.0
+	if sum.clocks > 0 {
+		hidden = sum.exposed / sum.clocks
+	}
 	for j := range d.Levels {
 		e.Parts[j] += parts[j]
 		most = max(most, parts[j])
 		switch {
 		case j == 0: // what loads and stores cost in the core is in its clocks already
 		case d.Levels[j].PerUnit:
-			rest += overlapShare * parts[j]
+			rest += hidden * parts[j]
 		default:
 			far += farShare * parts[j]
 		}
 	}
-	calls := rounds * sum.calls * callNs
+	calls := rounds * sum.calls * stepNs
 	e.ComputeNs += compute
 	e.LatencyNs += wait
 	e.CallsNs += calls
@@ -269,6 +280,48 @@ func (d *Device) gatherBps(row int64) float64 {
 	}
 	return min(best, last.PeakBps)
 }
+
+// Shares of the time of the private levels behind the first that operations do not hide.
+const (
+	exposedOthers = 0.8
+	exposedRecur  = 0.1 // a sweep of linear attention reads rows that nothing waits for, long before they are used
+)
+
+func exposedShare(op *Op) float64 {
+	if op.Name == "recur" {
+		return exposedRecur
+	}
+	return exposedOthers
+}
+
+// waitShare is how much of its waiting an operation does not hide: a block of a delta rule needs all its products before the next begins, a
+// block of linear attention goes on with the next panel's rows.
+func waitShare(op *Op) float64 {
+	if op.Name == "recur" {
+		return waitRecur
+	}
+	return waitDelta
+}
+
+const (
+	waitRecur = 0.15
+	waitDelta = 0.7
+)
+
+// held is the share of what does not fit the last cache that is found there nonetheless: between what can be counted on (others use the
+// cache too, and lines far apart are slow to find where the translations of pages do not fit) and the most it may hold, by the logarithm of
+// the bytes.
+func (d *Device) held(footprint float64) float64 {
+	last := len(d.Levels) - 2
+	low, high := float64(d.Levels[last].Bytes), float64(d.Levels[last].MaxBytes)
+	if d.Levels[last].PerUnit || footprint <= low || high <= low || high > mostHeld*low {
+		return 0
+	}
+	return max(0, 1-math.Log(footprint/low)/math.Log(high/low))
+}
+
+// mostHeld is how much more than can be counted on a cache may hold: beyond that the figure is a guess (hiddenCache).
+const mostHeld = 64
 
 // latency is that of a level for a program that touches so many bytes: of the last level, what loads over as many bytes take, since
 // part of them may be found nearer.

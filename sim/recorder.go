@@ -12,7 +12,7 @@ import (
 // busiest worker's share.
 //
 // What it leaves in the driver's buffers is chosen so that a driver that looks at values goes its usual
-// way: Exp and the column C of Decay give ones, Pack reports finite data. Nothing else is written.
+// way: Exp gives decay factors a little below one, the column C of Decay ones, Pack reports finite data. Nothing else is written.
 type Recorder struct {
 	source  *tile.Primitives
 	buffers []recorded
@@ -434,10 +434,13 @@ func (r *Recorder) exp(p *tile.Exp) {
 	r.touch(&op, "Src", p.Src, src, Read)
 	r.touch(&op, "Dst", p.Dst, block{0, 0, 1, p.N, p.N}, Write)
 	for i := range p.Dst[:min(p.N, len(p.Dst))] {
-		p.Dst[i] = 1
+		p.Dst[i] = usualDecay
 	}
 	r.done(op)
 }
+
+// usualDecay is what Exp gives: states decay, and no product of a chunk's factors comes near zero.
+const usualDecay = 1 - 1.0/64
 
 // fold is recorded as reading and writing each row once. It reports a block that may be folded.
 func (r *Recorder) fold(p *tile.Fold) {

@@ -156,6 +156,7 @@ func (r *replay) trip(n int, ops []Op) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
 	for i := range ops {
+		waited := waitShare(&ops[i])
 		for _, touch := range ops[i].Touches {
 			table := r.buffers[touch.Buffer].Kind == Table
 			if touch.Mode == Stream {
@@ -187,7 +188,7 @@ func (r *replay) trip(n int, ops []Op) {
 						deepest = max(deepest, at)
 						h.far = int32(n) + 1
 						if sweep && kind == Input {
-							t.waits[at].lines += lines
+							t.waits[at].lines += lines * waited
 						}
 					}
 					switch {
@@ -215,7 +216,7 @@ func (r *replay) trip(n int, ops []Op) {
 					h.last = int32(n)
 				}
 				if sweep && kind == Output && deepest > 1 {
-					t.waits[deepest].rows++
+					t.waits[deepest].rows += waited
 				}
 			}
 		}
