@@ -44,6 +44,8 @@ var neon = tile.Primitives{
 	Gather: gatherNEON,
 	// In portable Go:
 	Octets:     generic.Primitives().Octets,
+	Turn:       generic.Turn,
+	Dots:       generic.Dots,
 	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }
