@@ -45,6 +45,8 @@ var neon = tile.Primitives{
 	// In portable Go:
 	Octets: generic.Primitives().Octets,
 	Spread: generic.Spread, Quantize: generic.Quantize,
+	Turn:       generic.Turn,
+	Dots:       generic.Dots,
 	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }
