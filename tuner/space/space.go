@@ -37,15 +37,15 @@ func New(params []Param, conditions []*Expression) (*Space, error) {
 	if err := checkParams(params); err != nil {
 		return nil, err
 	}
-	b := &backtrack{params: params, at: make([]uint16, len(params))}
-	if err := b.bind(conditions); err != nil {
+	b, err := newBacktrack(params, conditions)
+	if err != nil {
 		return nil, err
 	}
-	if err := b.visit(0); err != nil {
+	rows, err := b.run()
+	if err != nil {
 		return nil, err
 	}
-	rows, err := b.expand()
-	return &Space{params: params, rows: rows}, err
+	return &Space{params: params, rows: rows}, nil
 }
 
 // Of makes the space of given configs, each a row of positions. The order is kept.
