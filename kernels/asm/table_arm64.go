@@ -43,7 +43,10 @@ var neon = tile.Primitives{
 	Conv:   convNEON,
 	Gather: gatherNEON,
 	// In portable Go:
-	Octets:     generic.Primitives().Octets,
+	Octets: generic.Primitives().Octets,
+	Spread: generic.Spread, Quantize: generic.Quantize,
+	Turn:       generic.Turn,
+	Dots:       generic.Dots,
 	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }
