@@ -33,6 +33,8 @@ var pool struct {
 	grow         sync.Mutex
 	workers      int
 	tasks        chan task
+	places       [][]int     // where workers run, nil for anywhere; see placement.go
+	queues       []chan task // of each placed worker
 }
 
 // Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, more in a virtual machine. So a worker
@@ -55,6 +57,7 @@ type task struct {
 	work   parallel
 	shared *shared
 	call   uint64
+	part   int // of a placed worker
 }
 
 // shared is what the workers of one parallel share; calls of it follow one another.
@@ -124,11 +127,15 @@ func run(p parallel, s *shared) {
 	}
 	pool.RLock()
 	defer pool.RUnlock()
+	if pool.places != nil {
+		runPlaced(p, s, n)
+		return
+	}
 	grow(n - 1)
 	call := s.begin(n)
 	for range n - 1 {
 		select {
-		case pool.tasks <- task{p, s, call}:
+		case pool.tasks <- task{work: p, shared: s, call: call}:
 		default: // enough is waiting already
 		}
 	}
@@ -159,8 +166,16 @@ func work(tasks chan task) {
 func Close() {
 	pool.Lock()
 	defer pool.Unlock()
+	endWorkers()
+}
+
+// endWorkers is Close for a caller that holds the pool alone.
+func endWorkers() {
 	if pool.tasks != nil {
 		close(pool.tasks)
 	}
-	pool.tasks, pool.workers = nil, 0
+	for _, q := range pool.queues {
+		close(q)
+	}
+	pool.tasks, pool.workers, pool.queues = nil, 0, nil
 }

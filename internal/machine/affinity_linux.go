@@ -24,25 +24,34 @@ func CPUs() []int {
 	return spread(os.DirFS("/"), cpus)
 }
 
+// Nodes returns the CPUs of CPUs by NUMA node, nodes in their order and those with memory alone left out; one node of all where the system
+// names none. It is nil where pinning is not possible.
+func Nodes() [][]int { return nodes(os.DirFS("/"), CPUs()) }
+
 // Pin ties the calling goroutine to its thread and that thread to one CPU until unpin
 // is called, which must be done by the same goroutine.
-func Pin(cpu int) (unpin func(), err error) {
+func Pin(cpu int) (unpin func(), err error) { return PinTo([]int{cpu}) }
+
+// PinTo is Pin with several CPUs to run on.
+func PinTo(cpus []int) (unpin func(), err error) {
 	runtime.LockOSThread()
-	var before, one unix.CPUSet
+	var before, set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		runtime.UnlockOSThread()
 		return nil, fmt.Errorf("machine: read affinity: %w", err)
 	}
-	if cpu >= 0 {
-		one.Set(cpu)
+	for _, cpu := range cpus {
+		if cpu >= 0 {
+			set.Set(cpu)
+		}
 	}
-	if one.Count() != 1 {
+	if set.Count() != len(cpus) || len(cpus) == 0 {
 		runtime.UnlockOSThread()
-		return nil, fmt.Errorf("machine: cannot pin to CPU %d: no such CPU", cpu)
+		return nil, fmt.Errorf("machine: cannot pin to CPUs %d: no such CPUs", cpus)
 	}
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		runtime.UnlockOSThread()
-		return nil, fmt.Errorf("machine: pin to CPU %d: %w", cpu, err)
+		return nil, fmt.Errorf("machine: pin to CPUs %d: %w", cpus, err)
 	}
 	return func() {
 		// A thread whose affinity cannot be restored stays locked, so that it dies with its goroutine.

@@ -221,3 +221,32 @@ func spread(root fs.FS, cpus []int) []int {
 	}
 	return out
 }
+
+// nodes groups CPUs by the NUMA nodes that sysfs lists, in the order in which the CPUs are given.
+func nodes(root fs.FS, cpus []int) [][]int {
+	const dir = "sys/devices/system/node"
+	var all [][]int
+	left := len(cpus)
+	for _, n := range numbered(root, dir, "node") {
+		listed, err := parseCPUList(readLine(root, dir+"/node"+strconv.Itoa(n)+"/cpulist"))
+		if err != nil {
+			continue
+		}
+		var here []int
+		for _, cpu := range cpus {
+			if slices.Contains(listed, cpu) {
+				here = append(here, cpu)
+			}
+		}
+		if here != nil {
+			all, left = append(all, here), left-len(here)
+		}
+	}
+	if left != 0 { // none listed, or not all: one node
+		all = nil
+		if len(cpus) > 0 {
+			all = [][]int{cpus}
+		}
+	}
+	return all
+}
