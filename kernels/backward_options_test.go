@@ -394,4 +394,3 @@ func TestBackwardOptionArguments(t *testing.T) {
 		})
 	}
 }
-

@@ -83,9 +83,6 @@ func CheckProblem(p tile.Problem) error {
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 || s.C != 0 || s.L != 0 || s.K != 0 {
 			return bad("shape must not give n, d, h, tau, c, l or k")
 		}
-		if p.Op == tile.DeltaRule && p.Dir == tile.Backward && s.Hq < s.Hkv {
-			return bad("%s: fewer query than state heads have no backward pass", p)
-		}
 		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {
 				return bad("shape %s is too large to address", s)
