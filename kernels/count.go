@@ -84,6 +84,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Conv:   func(c *tile.Conv) { add(2 * c.M * c.N * c.K) },
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 		Octets: func(*tile.Octets) {},
+		Spread: func(*tile.Spread) {}, Quantize: func(*tile.Quantize) {},
 
 		GatherHalf:  func(g *tile.GatherHalf) { add(2 * len(g.Rows) * g.N) },
 		GatherBytes: func(g *tile.GatherBytes) { add(2 * len(g.Rows) * g.N) },

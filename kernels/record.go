@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -210,7 +211,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 	case tile.DecayKey:
 		a.decay = blank(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
-		a.headDecay = blank(s.Hkv)
+		a.headDecay = slices.Repeat([]float32{-1.0 / 64}, s.Hkv) // as the recorder's Exp gives
 	}
 	if p.Dir == tile.Backward {
 		a.gradOutput, a.output = a.output, nil

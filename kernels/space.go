@@ -189,7 +189,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	case tile.HashLayer:
 		return defaultHash(p, prim)
 	case tile.CausalConv:
-		return defaultConv(p.Shape)
+		return defaultConv(p)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
 		return defaultDeltaBackward(p, prim)

@@ -30,6 +30,7 @@ func Primitives() *tile.Primitives {
 		Conv:   conv,
 		Gather: gather,
 		Octets: octets,
+		Spread: Spread, Quantize: Quantize,
 
 		GatherHalf: GatherHalf, GatherBytes: GatherBytes, SlabFloats: slabFloats, SlabHalves: slabHalves,
 		SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytes}, {Bits: 16, Run: slabBytes16}, {Bits: 8, Run: slabBytes8}},

@@ -35,6 +35,9 @@ type Primitives struct {
 	Gather func(*Gather)
 	Octets func(*Octets)
 
+	Spread   func(*Spread)
+	Quantize func(*Quantize)
+
 	GatherHalf  func(*GatherHalf)
 	GatherBytes func(*GatherBytes)
 	SlabFloats  func(*Slab)
