@@ -53,6 +53,9 @@ func CheckProblem(p tile.Problem) error {
 		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || p.Dir == tile.Backward || !slices.Contains(tile.Fronts(), p.Front)) {
 			return bad("front %q must be empty, or one of %q in a forward delta-rule", p.Front, tile.Fronts()[1:])
 		}
+		if p.Gates != "" && (p.Gates != tile.GatesApart || p.Op != tile.DeltaRule || p.Dir == tile.Backward || p.Front != tile.FrontNone) {
+			return bad("gates %q must be empty, or %q in a forward delta-rule without a front", p.Gates, tile.GatesApart)
+		}
 		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
 			return bad("front %q makes decays of an array, not fixed ones", p.Front)
 		}
