@@ -3694,7 +3694,7 @@ end1:
 // Requires: AVX, FMA3, MMX+
 TEXT ·slabFloatsAVX2(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  (AX), DX
@@ -3709,15 +3709,15 @@ TEXT ·slabFloatsAVX2(SB), NOSPLIT, $0-8
 	XORQ  R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3727,7 +3727,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3749,7 +3749,7 @@ fetched:
 	VMOVUPS 32(R9), Y1
 	VMOVUPS 64(R9), Y2
 	VMOVUPS 96(R9), Y3
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
 	SUBQ         $0x02, R8
@@ -3788,14 +3788,31 @@ rows3:
 
 over4:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out5
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
 	VMOVUPS Y3, 96(DI)
-	ADDQ    $0x00000080, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored6
+
+out5:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 32(R8)
+	VMOVNTPS Y2, 64(R8)
+	VMOVNTPS Y3, 96(R8)
+
+stored6:
+	ADDQ $0x00000080, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3805,7 +3822,7 @@ done:
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·slabHalvesAVX2(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVQ         240(AX), CX
+	MOVQ         264(AX), CX
 	TESTQ        CX, CX
 	JLE          done
 	MOVQ         24(AX), DX
@@ -3823,15 +3840,15 @@ TEXT ·slabHalvesAVX2(SB), NOSPLIT, $0-8
 	XORQ         R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3841,7 +3858,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3863,7 +3880,7 @@ fetched:
 	VMOVUPS 32(R9), Y1
 	VMOVUPS 64(R9), Y2
 	VMOVUPS 96(R9), Y3
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
 	SUBQ         $0x02, R8
@@ -3920,14 +3937,31 @@ rows3:
 
 over4:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out5
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
 	VMOVUPS Y3, 96(DI)
-	ADDQ    $0x00000080, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored6
+
+out5:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 32(R8)
+	VMOVNTPS Y2, 64(R8)
+	VMOVNTPS Y3, 96(R8)
+
+stored6:
+	ADDQ $0x00000080, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3937,7 +3971,7 @@ done:
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·slabBytesAVX2(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3952,15 +3986,15 @@ TEXT ·slabBytesAVX2(SB), NOSPLIT, $0-8
 	XORQ  R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3970,7 +4004,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3996,7 +4030,7 @@ fetched:
 	VMOVUPS 160(R9), Y5
 	VMOVUPS 192(R9), Y6
 	VMOVUPS 224(R9), Y7
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
 	SUBQ         $0x02, R8
@@ -4095,6 +4129,8 @@ rows3:
 
 over4:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out5
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -4103,10 +4139,29 @@ over4:
 	VMOVUPS Y5, 160(DI)
 	VMOVUPS Y6, 192(DI)
 	VMOVUPS Y7, 224(DI)
-	ADDQ    $0x00000100, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored6
+
+out5:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 32(R8)
+	VMOVNTPS Y2, 64(R8)
+	VMOVNTPS Y3, 96(R8)
+	VMOVNTPS Y4, 128(R8)
+	VMOVNTPS Y5, 160(R8)
+	VMOVNTPS Y6, 192(R8)
+	VMOVNTPS Y7, 224(R8)
+
+stored6:
+	ADDQ $0x00000100, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER

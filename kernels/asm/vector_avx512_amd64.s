@@ -3457,7 +3457,7 @@ end1:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·slabFloatsAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  (AX), DX
@@ -3472,15 +3472,15 @@ TEXT ·slabFloatsAVX512(SB), NOSPLIT, $0-8
 	XORQ  R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3490,7 +3490,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3510,7 +3510,7 @@ far:
 fetched:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
 	SUBQ         $0x02, R8
@@ -3543,12 +3543,27 @@ rows3:
 
 over4:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out5
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
-	ADDQ    $0x00000080, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored6
+
+out5:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+
+stored6:
+	ADDQ $0x00000080, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3558,7 +3573,7 @@ done:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·slabHalvesAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVQ         240(AX), CX
+	MOVQ         264(AX), CX
 	TESTQ        CX, CX
 	JLE          done
 	MOVQ         24(AX), DX
@@ -3575,15 +3590,15 @@ TEXT ·slabHalvesAVX512(SB), NOSPLIT, $0-8
 	XORQ         R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3593,7 +3608,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3613,7 +3628,7 @@ far:
 fetched:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
 	SUBQ         $0x02, R8
@@ -3652,12 +3667,27 @@ rows3:
 
 over4:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out5
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
-	ADDQ    $0x00000080, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored6
+
+out5:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+
+stored6:
+	ADDQ $0x00000080, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3667,7 +3697,7 @@ done:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·slabBytesAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3682,15 +3712,15 @@ TEXT ·slabBytesAVX512(SB), NOSPLIT, $0-8
 	XORQ  R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3700,7 +3730,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3722,7 +3752,7 @@ fetched:
 	VMOVUPS 64(R9), Z1
 	VMOVUPS 128(R9), Z2
 	VMOVUPS 192(R9), Z3
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
 	SUBQ         $0x02, R8
@@ -3785,14 +3815,31 @@ rows3:
 
 over4:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out5
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
 	VMOVUPS Z3, 192(DI)
-	ADDQ    $0x00000100, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored6
+
+out5:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+	VMOVNTPS Z2, 128(R8)
+	VMOVNTPS Z3, 192(R8)
+
+stored6:
+	ADDQ $0x00000100, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3802,7 +3849,7 @@ done:
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·slabBytes16AVX512(SB), NOSPLIT, $8-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3818,15 +3865,15 @@ TEXT ·slabBytes16AVX512(SB), NOSPLIT, $8-8
 	XORQ  R11, R11
 
 begin:
-	MOVQ 216(AX), R12
-	MOVQ 224(AX), R13
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
 	SHRQ $0x02, R13
 	MOVQ R13, R15
 	SHRQ $0x06, R15
 	XORQ R14, R14
 
 token:
-	ADDQ 256(AX), R14
+	ADDQ 288(AX), R14
 
 fetch:
 	CMPQ       R14, $0x00000100
@@ -3836,7 +3883,7 @@ fetch:
 	JZ         fetched
 	DECQ       R15
 	LEAQ       (R12)(R13*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R12)
 	PREFETCHT0 (R12)(R13*1)
@@ -3862,7 +3909,7 @@ fetched:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z3, Z3, Z3
 	VPXORD Z7, Z7, Z7
-	MOVQ   248(AX), R8
+	MOVQ   272(AX), R8
 
 rows1:
 	SUBQ         $0x04, R8
@@ -3908,26 +3955,43 @@ over2:
 	VPADDD       Z4, Z0, Z0
 	VCVTDQ2PS    Z0, Z0
 	VFMADD213PS  (R10), Z14, Z0
-	VMOVUPS      Z0, (DI)
 	VPSLLD       $0x08, Z1, Z1
 	VPADDD       Z5, Z1, Z1
 	VCVTDQ2PS    Z1, Z1
 	VFMADD213PS  64(R10), Z14, Z1
-	VMOVUPS      Z1, 64(DI)
 	VPSLLD       $0x08, Z2, Z2
 	VPADDD       Z6, Z2, Z2
 	VCVTDQ2PS    Z2, Z2
 	VFMADD213PS  128(R10), Z14, Z2
-	VMOVUPS      Z2, 128(DI)
 	VPSLLD       $0x08, Z3, Z3
 	VPADDD       Z7, Z3, Z3
 	VCVTDQ2PS    Z3, Z3
 	VFMADD213PS  192(R10), Z14, Z3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
-	ADDQ         $0x00000100, DI
-	ADDQ         R11, R10
-	DECQ         CX
-	JNZ          token
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+	VMOVNTPS Z2, 128(R8)
+	VMOVNTPS Z3, 192(R8)
+
+stored4:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3937,7 +4001,7 @@ done:
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·slabBytes8AVX512(SB), NOSPLIT, $8-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3953,15 +4017,15 @@ TEXT ·slabBytes8AVX512(SB), NOSPLIT, $8-8
 	XORQ  R11, R11
 
 begin:
-	MOVQ 216(AX), R12
-	MOVQ 224(AX), R13
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
 	SHRQ $0x02, R13
 	MOVQ R13, R15
 	SHRQ $0x06, R15
 	XORQ R14, R14
 
 token:
-	ADDQ 256(AX), R14
+	ADDQ 288(AX), R14
 
 fetch:
 	CMPQ       R14, $0x00000100
@@ -3971,7 +4035,7 @@ fetch:
 	JZ         fetched
 	DECQ       R15
 	LEAQ       (R12)(R13*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R12)
 	PREFETCHT0 (R12)(R13*1)
@@ -3993,7 +4057,7 @@ fetched:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   248(AX), R8
+	MOVQ   272(AX), R8
 
 rows1:
 	SUBQ         $0x04, R8
@@ -4032,20 +4096,37 @@ over2:
 	ADDQ         $0x04, R9
 	VCVTDQ2PS    Z0, Z0
 	VFMADD213PS  (R10), Z14, Z0
-	VMOVUPS      Z0, (DI)
 	VCVTDQ2PS    Z1, Z1
 	VFMADD213PS  64(R10), Z14, Z1
-	VMOVUPS      Z1, 64(DI)
 	VCVTDQ2PS    Z2, Z2
 	VFMADD213PS  128(R10), Z14, Z2
-	VMOVUPS      Z2, 128(DI)
 	VCVTDQ2PS    Z3, Z3
 	VFMADD213PS  192(R10), Z14, Z3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
-	ADDQ         $0x00000100, DI
-	ADDQ         R11, R10
-	DECQ         CX
-	JNZ          token
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+	VMOVNTPS Z2, 128(R8)
+	VMOVNTPS Z3, 192(R8)
+
+stored4:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER

@@ -20,6 +20,9 @@ const (
 	slabScale   = int(unsafe.Offsetof(tile.Slab{}.Scale))
 	slabY       = int(unsafe.Offsetof(tile.Slab{}.Y))
 	slabInit    = int(unsafe.Offsetof(tile.Slab{}.Init))
+	slabOut     = int(unsafe.Offsetof(tile.Slab{}.Out))
+	slabOutLen  = slabOut + 8
+	slabLDO     = int(unsafe.Offsetof(tile.Slab{}.LDO))
 	slabNext    = int(unsafe.Offsetof(tile.Slab{}.Next))
 	slabNextLen = slabNext + 8
 	slabT       = int(unsafe.Offsetof(tile.Slab{}.T))
@@ -34,6 +37,7 @@ type slabPass struct {
 	left                  reg.GPVirtual // tables of this token
 	row                   []reg.GPVirtual
 	y, from               reg.GPVirtual // where sums are stored, and where they begin
+	tokens                reg.GPVirtual // that are left
 	field                 func(offset int) operand.Mem
 }
 
@@ -45,6 +49,7 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	t := g.Quad(s.field(slabT))
 	g.TESTQ(t, t)
 	g.JLE(emit.Ref("done"))
+	s.tokens = t
 	s.table, s.offset, s.weight, s.y = g.Quad(s.field(elements)), g.Quad(s.field(slabOffset)), g.Quad(s.field(weights)), g.Quad(s.field(slabY))
 	s.left = g.GP64()
 	set(s)
@@ -112,6 +117,7 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	g.ADDQ(step, s.from)
 	g.DECQ(t)
 	g.JNZ(emit.Ref("token"))
+	g.SFENCE()
 	g.Label("done")
 	g.Done()
 }
@@ -125,11 +131,30 @@ func (g *generator) sumsOf(sums []reg.VecPhysical) (load, store func(*slabPass))
 		}
 	}
 	store = func(s *slabPass) {
-		for i, r := range sums {
-			g.VMOVUPS(r, at(s.y, i))
-		}
+		g.storeSums(s, sums)
 	}
 	return load, store
+}
+
+// storeSums stores a token's sums: in Y, or past the caches in its row of Out.
+func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical) {
+	far, stored := g.NewLabel("out"), g.NewLabel("stored")
+	g.CMPQ(s.field(slabOutLen), operand.U8(0))
+	g.JNE(emit.Ref(far))
+	for i, r := range sums {
+		g.VMOVUPS(r, operand.Mem{Base: s.y, Disp: 4 * g.Lanes * i})
+	}
+	g.JMP(emit.Ref(stored))
+	g.Label(far)
+	row := g.Quad(s.field(slabT))
+	g.SUBQ(s.tokens, row)
+	g.IMULQ(s.field(slabLDO), row)
+	g.SHLQ(operand.U8(2), row)
+	g.ADDQ(s.field(slabOut), row)
+	for i, r := range sums {
+		g.VMOVNTPS(r, operand.Mem{Base: row, Disp: 4 * g.Lanes * i})
+	}
+	g.Label(stored)
 }
 
 // rowAt is a part of the row at place i of a token's.
@@ -230,8 +255,8 @@ func (g *generator) slabIntegers(bits int) {
 			}
 			g.VCVTDQ2PS(sum, sum)
 			g.VFMADD213PS(at(s.from, i), wide, sum)
-			g.VMOVUPS(sum, at(s.y, i))
 		}
+		g.storeSums(s, high)
 	}, func(s *slabPass, n int) {
 		for i, r := range []reg.VecPhysical{a, b, c, d} {
 			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i%2), Scale: 1}, r) // two registers do
