@@ -3510,10 +3510,12 @@ far:
 fetched:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
 	MOVQ    272(AX), R8
 
 rows1:
-	SUBQ         $0x02, R8
+	SUBQ         $0x04, R8
 	JL           over2
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
@@ -3521,35 +3523,63 @@ rows1:
 	VFMADD231PS  64(DX)(R15*1), Z8, Z1
 	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z12
+	VFMADD231PS  64(DX)(R15*1), Z8, Z13
+	MOVL         8(BX), R15
+	VBROADCASTSS 8(SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z0
 	VFMADD231PS  64(DX)(R15*1), Z8, Z1
-	ADDQ         $0x08, BX
-	ADDQ         $0x08, SI
+	MOVL         12(BX), R15
+	VBROADCASTSS 12(SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z12
+	VFMADD231PS  64(DX)(R15*1), Z8, Z13
+	ADDQ         $0x10, BX
+	ADDQ         $0x10, SI
 	JMP          rows1
 
 over2:
-	ADDQ $0x02, R8
+	ADDQ $0x04, R8
 
 rows3:
-	SUBQ         $0x01, R8
+	SUBQ         $0x02, R8
 	JL           over4
+	MOVL         (BX), R15
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z0
+	VFMADD231PS  64(DX)(R15*1), Z8, Z1
+	MOVL         4(BX), R15
+	VBROADCASTSS 4(SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z12
+	VFMADD231PS  64(DX)(R15*1), Z8, Z13
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, SI
+	JMP          rows3
+
+over4:
+	ADDQ $0x02, R8
+
+rows5:
+	SUBQ         $0x01, R8
+	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z0
 	VFMADD231PS  64(DX)(R15*1), Z8, Z1
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
-	JMP          rows3
+	JMP          rows5
 
-over4:
+over6:
 	ADDQ    $0x01, R8
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z13, Z1, Z1
 	CMPQ    224(AX), $0x00
-	JNE     out5
+	JNE     out7
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
-	JMP     stored6
+	JMP     stored8
 
-out5:
+out7:
 	MOVQ     264(AX), R8
 	SUBQ     CX, R8
 	IMULQ    280(AX), R8
@@ -3558,7 +3588,7 @@ out5:
 	VMOVNTPS Z0, (R8)
 	VMOVNTPS Z1, 64(R8)
 
-stored6:
+stored8:
 	ADDQ $0x00000080, DI
 	ADDQ R10, R9
 	DECQ CX
@@ -3628,10 +3658,12 @@ far:
 fetched:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
 	MOVQ    272(AX), R8
 
 rows1:
-	SUBQ         $0x02, R8
+	SUBQ         $0x04, R8
 	JL           over2
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
@@ -3643,18 +3675,52 @@ rows1:
 	VBROADCASTSS 4(SI), Z8
 	VPSLLD       $0x10, (DX)(R15*1), Z9
 	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z12
+	VFMADD231PS  Z10, Z8, Z13
+	MOVL         8(BX), R15
+	VBROADCASTSS 8(SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
-	ADDQ         $0x08, BX
-	ADDQ         $0x08, SI
+	MOVL         12(BX), R15
+	VBROADCASTSS 12(SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z12
+	VFMADD231PS  Z10, Z8, Z13
+	ADDQ         $0x10, BX
+	ADDQ         $0x10, SI
 	JMP          rows1
 
 over2:
-	ADDQ $0x02, R8
+	ADDQ $0x04, R8
 
 rows3:
-	SUBQ         $0x01, R8
+	SUBQ         $0x02, R8
 	JL           over4
+	MOVL         (BX), R15
+	VBROADCASTSS (SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z0
+	VFMADD231PS  Z10, Z8, Z1
+	MOVL         4(BX), R15
+	VBROADCASTSS 4(SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z12
+	VFMADD231PS  Z10, Z8, Z13
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, SI
+	JMP          rows3
+
+over4:
+	ADDQ $0x02, R8
+
+rows5:
+	SUBQ         $0x01, R8
+	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VPSLLD       $0x10, (DX)(R15*1), Z9
@@ -3663,17 +3729,19 @@ rows3:
 	VFMADD231PS  Z10, Z8, Z1
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
-	JMP          rows3
+	JMP          rows5
 
-over4:
+over6:
 	ADDQ    $0x01, R8
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z13, Z1, Z1
 	CMPQ    224(AX), $0x00
-	JNE     out5
+	JNE     out7
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
-	JMP     stored6
+	JMP     stored8
 
-out5:
+out7:
 	MOVQ     264(AX), R8
 	SUBQ     CX, R8
 	IMULQ    280(AX), R8
@@ -3682,7 +3750,7 @@ out5:
 	VMOVNTPS Z0, (R8)
 	VMOVNTPS Z1, 64(R8)
 
-stored6:
+stored8:
 	ADDQ $0x00000080, DI
 	ADDQ R10, R9
 	DECQ CX
@@ -3755,8 +3823,74 @@ fetched:
 	MOVQ    272(AX), R8
 
 rows1:
-	SUBQ         $0x02, R8
+	SUBQ         $0x04, R8
 	JL           over2
+	MOVL         (BX), R15
+	VBROADCASTSS (SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	MOVL         4(BX), R15
+	VBROADCASTSS 4(SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	MOVL         8(BX), R15
+	VBROADCASTSS 8(SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	MOVL         12(BX), R15
+	VBROADCASTSS 12(SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	ADDQ         $0x10, BX
+	ADDQ         $0x10, SI
+	JMP          rows1
+
+over2:
+	ADDQ $0x04, R8
+
+rows3:
+	SUBQ         $0x02, R8
+	JL           over4
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
@@ -3787,14 +3921,14 @@ rows1:
 	VFMADD231PS  Z9, Z8, Z3
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, SI
-	JMP          rows1
+	JMP          rows3
 
-over2:
+over4:
 	ADDQ $0x02, R8
 
-rows3:
+rows5:
 	SUBQ         $0x01, R8
-	JL           over4
+	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
@@ -3811,19 +3945,19 @@ rows3:
 	VFMADD231PS  Z9, Z8, Z3
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
-	JMP          rows3
+	JMP          rows5
 
-over4:
+over6:
 	ADDQ    $0x01, R8
 	CMPQ    224(AX), $0x00
-	JNE     out5
+	JNE     out7
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
 	VMOVUPS Z3, 192(DI)
-	JMP     stored6
+	JMP     stored8
 
-out5:
+out7:
 	MOVQ     264(AX), R8
 	SUBQ     CX, R8
 	IMULQ    280(AX), R8
@@ -3834,7 +3968,7 @@ out5:
 	VMOVNTPS Z2, 128(R8)
 	VMOVNTPS Z3, 192(R8)
 
-stored6:
+stored8:
 	ADDQ $0x00000100, DI
 	ADDQ R10, R9
 	DECQ CX
@@ -3918,13 +4052,10 @@ rows1:
 	VMOVUPS      (DX)(BP*1), Z8
 	MOVL         4(BX), BP
 	VMOVUPS      (DX)(BP*1), Z9
-	ADDQ         $0x08, BX
-	MOVL         (BX), BP
+	MOVL         8(BX), BP
 	VMOVUPS      (DX)(BP*1), Z10
-	MOVL         4(BX), BP
+	MOVL         12(BX), BP
 	VMOVUPS      (DX)(BP*1), Z11
-	ADDQ         $0x08, BX
-	SUBQ         $0x10, BX
 	VPBROADCASTD (SI), Z14
 	VPBROADCASTD 4(SI), Z15
 	VPUNPCKLBW   Z9, Z8, Z12
@@ -4066,13 +4197,10 @@ rows1:
 	VMOVUPS      (DX)(BP*1), Z8
 	MOVL         4(BX), BP
 	VMOVUPS      (DX)(BP*1), Z9
-	ADDQ         $0x08, BX
-	MOVL         (BX), BP
+	MOVL         8(BX), BP
 	VMOVUPS      (DX)(BP*1), Z10
-	MOVL         4(BX), BP
+	MOVL         12(BX), BP
 	VMOVUPS      (DX)(BP*1), Z11
-	ADDQ         $0x08, BX
-	SUBQ         $0x10, BX
 	VPBROADCASTD (SI), Z14
 	VPUNPCKLBW   Z9, Z8, Z12
 	VPUNPCKHBW   Z9, Z8, Z8

@@ -157,13 +157,13 @@ func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical) {
 	g.Label(stored)
 }
 
-// rowAt is a part of the row at place i of a token's.
+// rowAt is where the row at place i of a token's begins. Two registers take turns.
 func (g *generator) rowAt(s *slabPass, i int) reg.GPVirtual {
-	if len(s.row) <= i {
-		s.row = append(s.row, g.GP64())
+	if len(s.row) < 2 {
+		s.row = []reg.GPVirtual{g.GP64(), g.GP64()}
 	}
-	g.MOVL(operand.Mem{Base: s.offset, Disp: 4 * i}, s.row[i].As32())
-	return s.row[i]
+	g.MOVL(operand.Mem{Base: s.offset, Disp: 4 * i}, s.row[i%2].As32())
+	return s.row[i%2]
 }
 
 func (g *generator) slabs() {
@@ -172,16 +172,34 @@ func (g *generator) slabs() {
 	weight := func(s *slabPass, i int, to reg.VecPhysical) {
 		g.VBROADCASTSS(operand.Mem{Base: s.weight, Disp: 4 * i}, to)
 	}
-	blocks := []int{2, 1}
+	blocks := []int{4, 2, 1}
 
 	sums := g.Vec[0 : tile.SlabFloats/g.Lanes]
 	w, x, high := g.Vec[8], g.Vec[9], g.Vec[10]
-	load, store := g.sumsOf(sums)
+	// Rows are added to two sets of sums in turn, since a sum waits for the one before it.
+	others := g.Vec[12 : 12+len(sums)]
+	if !g.Wide() {
+		others = g.Vec[4:8]
+	}
+	begin, end := g.sumsOf(sums)
+	load := func(s *slabPass) {
+		begin(s)
+		for _, r := range others {
+			g.Zero(r)
+		}
+	}
+	store := func(s *slabPass) {
+		for v, r := range others {
+			g.VADDPS(r, sums[v], sums[v])
+		}
+		end(s)
+	}
+	set := func(i int) []reg.VecPhysical { return [][]reg.VecPhysical{sums, others}[i%2] }
 	g.slab("slabFloats", "passes over a slab of float32 as tile.Slab says.", slabFloats, slabWeight, tile.SlabFloats, none, load, store, func(s *slabPass, n int) {
 		for i := range n {
 			row := g.rowAt(s, i)
 			weight(s, i, w)
-			for v, sum := range sums {
+			for v, sum := range set(i) {
 				g.VFMADD231PS(operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}, w, sum)
 			}
 		}
@@ -203,8 +221,8 @@ func (g *generator) slabs() {
 					g.VPAND(x, mask, high)
 					g.VPSLLD(operand.U8(16), x, x)
 				}
-				g.VFMADD231PS(x, w, sums[v])
-				g.VFMADD231PS(high, w, sums[words+v])
+				g.VFMADD231PS(x, w, set(i)[v])
+				g.VFMADD231PS(high, w, set(i)[words+v])
 			}
 		}
 	}, blocks, perRow)
@@ -259,12 +277,8 @@ func (g *generator) slabIntegers(bits int) {
 		g.storeSums(s, high)
 	}, func(s *slabPass, n int) {
 		for i, r := range []reg.VecPhysical{a, b, c, d} {
-			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i%2), Scale: 1}, r) // two registers do
-			if i%2 == 1 {
-				g.ADDQ(operand.U8(8), s.offset)
-			}
+			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i), Scale: 1}, r)
 		}
-		g.SUBQ(operand.U8(16), s.offset)
 		g.VPBROADCASTD(operand.Mem{Base: s.weight}, wide)
 		if bits == 16 {
 			g.VPBROADCASTD(operand.Mem{Base: s.weight, Disp: 4}, narrow)
