@@ -66,6 +66,8 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 				add(p.M * p.N)
 			}
 		},
+		Turn:  func(*tile.Turn) {},
+		Dots:  func(d *tile.Dots) { add(2 * d.M * d.N) },
 		Decay: func(d *tile.Decay) { add(d.N * d.N / 2) },
 		Exp:   func(e *tile.Exp) {},
 		Fold:  func(f *tile.Fold) { f.Unsafe = false },

@@ -19,6 +19,8 @@ func Primitives() *tile.Primitives {
 		Couple: couple,
 		Solve:  solve,
 		Pack:   pack,
+		Turn:   Turn,
+		Dots:   Dots,
 		Decay:  decay,
 		Exp:    exp,
 		Fold:   fold,

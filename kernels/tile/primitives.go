@@ -23,6 +23,8 @@ type Primitives struct {
 	Couple func(*Delta)
 	Solve  func(*Solve)
 	Pack   func(*Pack)
+	Turn   func(*Turn)
+	Dots   func(*Dots)
 	Decay  func(*Decay)
 	Exp    func(*Exp)
 	Fold   func(*Fold)
