@@ -141,8 +141,10 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 			c["slab"] = n
 		}
 	}
+	// Tables come once for all tokens of a pass, whose sums take room beside the slabs.
+	longest := map[string]int{tile.Float32: 4096, tile.BFloat16: 2048, tile.Int8: 1024}[p.DType]
 	for _, n := range slabTokens(s) {
-		if n <= 1024 {
+		if n <= longest {
 			c["tokens"] = n
 		}
 	}
