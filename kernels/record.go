@@ -43,7 +43,7 @@ func record(p tile.Problem, c tile.Candidate, everyPass bool) (*sim.Program, err
 	if p.Op == tile.CausalConv {
 		return recordConv(p, c, r)
 	}
-	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
+	if p.Dir == tile.Backward && p.Op == tile.LinearAttention && !p.Full {
 		return recordBackward(p, c, prim, everyPass)
 	}
 	return recordAttention(p, c, r)

@@ -153,6 +153,8 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Couple: r.couple,
 		Solve:  r.solve,
 		Pack:   r.pack,
+		Turn:   r.turn,
+		Dots:   r.dots,
 		Decay:  r.decay,
 		Exp:    r.exp,
 		Fold:   r.fold,
@@ -162,6 +164,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Conv:   r.conv,
 		Gather: r.gather,
 		Octets: r.octets,
+		Spread: r.spread, Quantize: r.quantize,
 
 		GatherHalf:  r.gatherHalf,
 		GatherBytes: r.gatherBytes,
@@ -410,6 +413,24 @@ func (r *Recorder) pack(p *tile.Pack) {
 	}
 	r.row(&op, p.Row, p.M, 1)
 	p.NonFinite = false
+	r.done(op)
+}
+
+func (r *Recorder) turn(p *tile.Turn) {
+	op := Op{Name: "turn", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
+	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.N, p.M, p.LDD}, Write)
+	r.row(&op, p.Row, p.M, 1)
+	r.done(op)
+}
+
+func (r *Recorder) dots(p *tile.Dots) {
+	op := Op{Name: "dots", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N), Flops: 2 * int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 8*op.Elements, 4*int64(p.M)
+	r.touch(&op, "X", p.X, block{0, 0, p.M, p.N, p.LDX}, Read)
+	r.touch(&op, "Y", p.Y, block{0, 0, p.M, p.N, p.LDY}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, 1, p.M, p.M}, Write)
 	r.done(op)
 }
 
