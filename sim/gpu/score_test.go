@@ -203,3 +203,31 @@ func TestTrace(t *testing.T) {
 		t.Errorf("%d spans to %g us, want %d to %g", spans, end, len(r.Launches), r.TimeNs/1e3)
 	}
 }
+
+// TestUnknownKernelNames: a name that is not known is resolved by the most particular of what the name, the algorithm and the family say.
+func TestUnknownKernelNames(t *testing.T) {
+	for _, c := range []struct{ kernel, algorithm, family, program string }{
+		{"k1", "softmax attention", "std_attention", "attention"},
+		{"k1", "softmax attention", "flash_attention3", "flash-attention-3"},
+		{"k1", "softmax attention", "flash_attention", "flash-attention-2"},
+		{"flash_fwd_v9", "softmax attention", "flash_attention3", "flash-attention-3"},
+		{"flash_attn3_fp8", "softmax attention", "flash_attention", "flash-attention-3"},
+		{"k1", "GEMM", "gemm_fp32", "sgemm"},
+		{"k1", "GEMM", "gemm_tensor", "gemm"},
+		{"k1", "tiled causal linear attention", "lightning", "lightning-attention-2"},
+		{"k1", "chunkwise linear (fla Triton)", "fla_gla", "gla"},
+		{"k1", "chunkwise linear (fla Triton)", "fla_delta", "chunk-delta-rule"},
+		{"k1", "chunkwise linear (fla Triton)", "fla_linear_attn", "chunk-linear-attention"},
+		{"chunk_gla_v2", "chunkwise linear (fla Triton)", "fla_delta", "gla"}, // a particular name stands
+		{"k1", "retention parallel", "fla_retention", "parallel-retention"},
+		{"k1", "elementwise norm", "stream", "row-norm"},
+	} {
+		got, note, err := resolveKernel(c.kernel, c.algorithm, c.family, "somewhere")
+		if err != nil || got.Program != c.program || !strings.Contains(note, c.kernel) {
+			t.Errorf("%+v: %+v, %q, %v", c, got, note, err)
+		}
+	}
+	if _, _, err := resolveKernel("k1", "sorting", "other", ""); err == nil {
+		t.Error("a program was found for sorting")
+	}
+}
