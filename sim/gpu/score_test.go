@@ -104,16 +104,34 @@ func TestEmptyScore(t *testing.T) {
 
 func TestReadRowsRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                      "no header",
-		"a,b\n":                                 `"family" is missing`,
-		"family,kernel,gpu\n":                   `"direction" is missing`,
-		header + "x,f,k,a,g,fp16,-1\n":          "line 2: B",
-		header + "x,f,k,a,g,fp16,1,one\n":       "line 2: H",
-		header + "x,f,k,a,g,fp16,\"1\n":         "rows:",
-		header + "x,f,k,a,g,fp16,1,1,1,1,1,,,x": "measured_ms",
+		"":                              "no header",
+		"a,b\n":                         `"family" is missing`,
+		"family,kernel,gpu\n":           `"direction" is missing`,
+		header + "x,f,k,a,g,fp16,\"1\n": "rows:",
 	} {
 		if _, err := ReadRows(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want one with %q", text, err, want)
+		}
+	}
+}
+
+// TestBadCells: a row with a cell that is no number is named, and the others are scored.
+func TestBadCells(t *testing.T) {
+	for row, want := range map[string]string{
+		"x,f,k,a,g,fp16,-1\n":                    "line 2: B",
+		"x,f,k,a,g,fp16,1,one\n":                 "line 2: H",
+		"x,f,k,a,g,fp16,1,1,1e999\n":             "line 2: T",
+		"x,f,k,a,g,fp16,1,1,1,1,1,,,slow\n":      "measured_ms",
+		"x,f,k,a,g,fp16,NaN,1,1,1,1,,,1,,,fwd\n": "line 2: B",
+	} {
+		rows, err := ReadRows(strings.NewReader(header + row + "y,gemm_tensor,cublas_gemm,GEMM,A100-80GB-SXM,fp16,1,,,,,M=4096;N=4096;K=4096,,1,,,fwd,A,,\n"))
+		if err != nil || len(rows) != 2 {
+			t.Errorf("%q: %d rows, %v", row, len(rows), err)
+			continue
+		}
+		prepared, unsupported, _ := Prepare(rows)
+		if len(unsupported) != 1 || unsupported[0].ID != "x" || !strings.Contains(unsupported[0].Reason, want) || len(prepared) != 1 {
+			t.Errorf("%q: %d prepared, %+v", row, len(prepared), unsupported)
 		}
 	}
 }
