@@ -554,7 +554,7 @@
 
     if (p.hash) {
       box.append(el("h3", {}, "Against a dense layer"), terms(
-        ["dense layer", time(p.dense)],
+        ["dense layer, rooftune A·B driver", time(p.dense)],
         ["hash layer", known(p.dense) ? time(p.ns) + ", " + (p.ns <= p.dense ? number(p.dense / p.ns) + " times as fast as dense" : number(p.ns / p.dense) + " times as slow as dense") : time(p.ns)],
         ["crossover", crossover(p)],
       ));
@@ -567,6 +567,7 @@
 
   // crossover says up to how many tokens the hash layer was measured to be faster than a dense one.
   function crossover(p) {
+    if (p.crosses) return p.crosses;
     const family = points.filter(q => q.hash && q.isa === p.isa && q.threads === p.threads && known(q.dense) && q.family === p.family).sort((a, b) => a.tokens - b.tokens);
     if (!family.length) return unknown;
     const wins = family.filter(q => q.ns <= q.dense), loses = family.filter(q => q.ns > q.dense);
