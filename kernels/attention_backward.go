@@ -10,6 +10,8 @@ import (
 type OutputGradients struct {
 	Output       Tensor // (B, T, Hq*dv)
 	PresentState Tensor // (B, Hkv, dk, dv), optional: zeros if absent
+	// PresentNormalizer is (B, Hkv, dk), optional, with LinearAttention.Normalize.
+	PresentNormalizer Tensor
 }
 
 // Gradients receive the gradients of the inputs, laid out as Inputs. None may share memory with another or with an input.
@@ -20,6 +22,8 @@ type Gradients struct {
 	PastState Tensor // (B, Hkv, dk, dv), optional
 	Decay     Tensor // as the decay, optional; of the decay's own unit, the natural logarithm
 	Beta      Tensor // as beta, optional
+	// PastNormalizer is (B, Hkv, dk), optional, with LinearAttention.Normalize.
+	PastNormalizer Tensor
 }
 
 // gradientArgs are the checked arguments that only a backward pass has; nil where absent.
@@ -27,11 +31,13 @@ type gradientArgs struct {
 	gradOutput, gradState                              []float32
 	gradQuery, gradKey, gradValue, gradPast, gradDecay []float32
 	gradBeta                                           []float32
+	gradNorm, gradPastNorm                             []float32 // (B, Hkv, dk)
 }
 
 // Backward computes the gradients of the inputs of Forward from those of its outputs. The decay may be one a head (B,T,Hkv) or one a
-// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. Packed sequences, kept states and InverseGQA are refused. It returns an *ArgumentError that names the argument if
-// one is wrong, before anything is written.
+// key (B,T,Hkv*dk); HeadDecay, being fixed, has no gradient. With InverseGQA, the gradients of queries and keys that state heads share
+// are sums over those. Kept states and Precision are refused. It returns an *ArgumentError that names the argument if one is wrong, before
+// anything is written.
 //
 // Errors: those of gradients of query, key, value and past state are within ErrorBound of the same sums over absolute values. The
 // gradient of the decay is a sum over all later tokens, dg_t = dg_(t+1) + q_t dq_t - k_t dk_t, in float64: its error is within
@@ -44,17 +50,13 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	if err != nil {
 		return err
 	}
-	for _, option := range []struct {
-		name string
-		set  bool
-	}{{"Full", o.Full}, {"FeatureMap", o.FeatureMap != tile.MapNone}, {"Normalize", o.Normalize}, {"InverseGQA", o.InverseGQA && o.QHeads < o.KVHeads}} {
-		if option.set {
-			return refuse(option.name, "unset: it has no backward pass", "set")
-		}
+	if o.Precision != "" {
+		return refuse("Precision", "empty (float32) in a backward pass", "%q", o.Precision)
 	}
 	args, err := attentionOp{
 		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
-		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, backward: true,
+		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, backward: true, inverse: o.InverseGQA,
+		full: o.Full, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, normalize: o.Normalize, normEps: o.NormalizeEps,
 	}.checkBackward(grads, gout, in)
 	if err != nil {
 		return err
@@ -101,33 +103,43 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 	if gout == nil {
 		return a, refuse("gout", "non-nil", "nil")
 	}
-	if in != nil && in.Offsets != nil {
+	if in != nil && in.Offsets != nil && o.op == tile.DeltaRule {
 		return a, refuse("Offsets", "absent: packed sequences have no backward pass", "given")
 	}
 	if in != nil && in.Keep != nil {
 		return a, refuse("Keep", "absent in a backward pass", "given")
 	}
-	a, err = o.check(&Outputs{Output: gout.Output, PresentState: gout.PresentState}, in)
+	a, err = o.check(&Outputs{Output: gout.Output, PresentState: gout.PresentState, PresentNormalizer: gout.PresentNormalizer}, in)
 	if err != nil {
 		var e *ArgumentError
-		if errors.As(err, &e) && (e.Argument == "output" || e.Argument == "present_state") {
+		if errors.As(err, &e) && (e.Argument == "output" || e.Argument == "present_state" || e.Argument == "present_normalizer") {
 			e.Argument = "grad_" + e.Argument
 		}
 		return a, err
 	}
 	s := a.problem.Shape
-	a.gradOutput, a.gradState, a.output, a.state = a.output, a.state, nil, nil
-	if err := checkTensor("grad_query", "(B,T,Hq*dk)", grads.Query, s.B, s.T, s.Hq*s.Dk); err != nil {
+	a.gradOutput, a.gradState, a.gradNorm = a.output, a.state, a.norm
+	a.output, a.state, a.norm = nil, nil, nil
+	batch, tokens := in.Query.Shape[0], in.Query.Shape[1] // packed sequences are one batch item to the arrays of tokens
+	if err := checkTensor("grad_query", "(B,T,Hq*dk)", grads.Query, batch, tokens, s.Hq*s.Dk); err != nil {
 		return a, err
 	}
-	if err := checkTensor("grad_key", "(B,T,Hkv*dk)", grads.Key, s.B, s.T, s.Hkv*s.Dk); err != nil {
+	if err := checkTensor("grad_key", "(B,T,Hkv*dk)", grads.Key, batch, tokens, a.keyHeads*s.Dk); err != nil {
 		return a, err
 	}
-	if err := checkTensor("grad_value", "(B,T,Hkv*dv)", grads.Value, s.B, s.T, s.Hkv*s.Dv); err != nil {
+	if err := checkTensor("grad_value", "(B,T,Hkv*dv)", grads.Value, batch, tokens, s.Hkv*s.Dv); err != nil {
 		return a, err
 	}
 	if grads.PastState.present() {
 		if err := checkTensor("grad_past_state", "(B,Hkv,dk,dv)", grads.PastState, s.B, s.Hkv, s.Dk, s.Dv); err != nil {
+			return a, err
+		}
+	}
+	if grads.PastNormalizer.present() {
+		if !o.normalize {
+			return a, refuse("grad_past_normalizer", "absent without Normalize", "given")
+		}
+		if err := checkTensor("grad_past_normalizer", "(B,Hkv,dk)", grads.PastNormalizer, s.B, s.Hkv, s.Dk); err != nil {
 			return a, err
 		}
 	}
@@ -149,7 +161,7 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 	}
 	a.gradBeta = grads.Beta.Data
 	a.gradQuery, a.gradKey, a.gradValue = grads.Query.Data, grads.Key.Data, grads.Value.Data
-	a.gradPast, a.gradDecay = grads.PastState.Data, grads.Decay.Data
+	a.gradPast, a.gradDecay, a.gradPastNorm = grads.PastState.Data, grads.Decay.Data, grads.PastNormalizer.Data
 	return a, a.checkGradientAliases()
 }
 
@@ -163,11 +175,11 @@ type named struct {
 func (a *attentionArgs) checkGradientAliases() error {
 	outputs := [...]named{
 		{"grad_query", a.gradQuery}, {"grad_key", a.gradKey}, {"grad_value", a.gradValue},
-		{"grad_past_state", a.gradPast}, {"grad_decay", a.gradDecay}, {"grad_beta", a.gradBeta},
+		{"grad_past_state", a.gradPast}, {"grad_decay", a.gradDecay}, {"grad_beta", a.gradBeta}, {"grad_past_normalizer", a.gradPastNorm},
 	}
 	inputs := [...]named{
 		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
-		{"grad_output", a.gradOutput}, {"grad_present_state", a.gradState},
+		{"grad_output", a.gradOutput}, {"grad_present_state", a.gradState}, {"past_normalizer", a.pastNorm}, {"grad_present_normalizer", a.gradNorm},
 	}
 	for i, out := range outputs {
 		for _, in := range inputs {

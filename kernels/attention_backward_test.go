@@ -302,7 +302,11 @@ func backwardArgs(c *Case) (*LinearAttention, *Gradients, *OutputGradients, *Inp
 	}
 	grads := &Gradients{Query: Tensor{Data: a.gradQuery, Shape: in.Query.Shape}, Key: Tensor{Data: a.gradKey, Shape: in.Key.Shape}, Value: Tensor{Data: a.gradValue, Shape: in.Value.Shape}, PastState: Tensor{Data: a.gradPast, Shape: state}}
 	if a.decay != nil {
-		in.Decay = Tensor{Data: a.decay, Shape: []int{s.B, s.T, len(a.decay) / (s.B * s.T)}}
+		width := s.Hkv
+		if c.Problem.Decay == tile.DecayKey {
+			width *= s.Dk
+		}
+		in.Decay = Tensor{Data: a.decay, Shape: []int{s.B, s.T, width}}
 		grads.Decay = Tensor{Data: a.gradDecay, Shape: in.Decay.Shape}
 	}
 	op := &LinearAttention{QHeads: s.Hq, KVHeads: s.Hkv, Rule: c.Problem.Rule, HeadDecay: a.headDecay, Threads: c.Problem.Threads}
@@ -443,15 +447,8 @@ func TestBackwardRefuses(t *testing.T) {
 			g.Value.Data = g.Query.Data[:30]
 		}},
 		"query rank":  {"query", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Query = NewTensor(6, 8) }},
-		"packed":      {"Offsets", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Offsets = []int{0, 3} }},
 		"kept states": {"Keep", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { in.Keep = []int{1} }},
-		"not causal":  {"Full", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Full = true }},
-		"normalized":  {"Normalize", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Normalize = true }},
-		"feature map": {"FeatureMap", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.FeatureMap = tile.MapReLU }},
-		"fewer query heads": {"InverseGQA", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) {
-			o.QHeads, o.KVHeads, o.InverseGQA = 1, 2, true
-		}},
-		"delta rule": {"Rule", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Rule = tile.RuleDelta }},
+		"delta rule":  {"Rule", func(o *LinearAttention, g *Gradients, out *OutputGradients, in *Inputs) { o.Rule = tile.RuleDelta }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, g, out, in := good()

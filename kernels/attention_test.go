@@ -38,6 +38,9 @@ func anyConfig(t testing.TB, r *rand.Rand, p tile.Problem, isa tile.ISA) tile.Ca
 func compare(t testing.TB, c *Case, cand tile.Candidate) {
 	t.Helper()
 	p := c.Problem
+	if p.Op == tile.HashLayer {
+		c.hash.newOutputs() // with codes and weights
+	}
 	x, err := c.Prepare(cand)
 	if err != nil {
 		t.Fatal(err)

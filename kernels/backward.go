@@ -16,7 +16,7 @@ import (
 //
 // R_t takes the decay of token t+1. Each query head of a group has an R of its own, since the recurrence reads its state at every
 // update; dk, dv and the past state's gradient are sums over the group. A unit walks its chunks forward for dq, then backward for dk
-// and dv. The states are kept as panels [column/cols][rows][cols].
+// and dv. The states are kept as panels [column/cols][rows][cols]. backward_options.go has the normaliser, feature maps and shared heads.
 type backward struct {
 	attentionArgs
 	prim                  *tile.Primitives
@@ -35,13 +35,17 @@ type backward struct {
 	states                []float32 // of each state head: group of Sᵀ or Rᵀ, group of R
 	perUnit               []backwardUnit
 	heads                 []backwardHead
+	terms                 []float64 // decay per head: of each unit's place in its head and each token, q·dq - k·dk over the unit's keys
+	quotients             quotients
+	shared                sharedGradients
 }
 
 // backwardUnit is what a unit keeps from chunk to chunk.
 type backwardUnit struct {
-	sum   []float64 // decay per key: the gradient's running sum
-	terms []float64 // decay per head: of each token, q·dq - k·dk over the unit's keys
-	end   float64   // decay per head: <S_T, dS_T> over the unit's keys
+	sum []float64 // decay per key: the gradient's running sum
+	end float64   // decay per head: <S_T, dS_T> over the unit's keys
+	// norm is the normaliser's column: the sum of keys z in the forward sweep, its gradient in the reverse one.
+	norm []float32
 }
 
 // backwardHead is what the units of a state head share.
@@ -58,10 +62,12 @@ type backwardWork struct {
 	ones, row             []float32 // dk each, of the past state's rows
 	large, scrap          []float32 // see large
 	direct, directR, grad []float64 // see direct
+	directQ, directK      []float32
 	recur                 tile.Recur
 	pack                  tile.Pack
 	exp                   tile.Exp
 	fold                  tile.Fold
+	mapping               mapping
 }
 
 func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backward {
@@ -70,13 +76,17 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	a := &backward{
 		prim: prim, run: kernel.Run, block: kernel.Tokens, cols: kernel.NR,
 		copies: cfg["copy"], stream: cfg["stream"] == 1, ahead: cfg["ahead"], headOuter: cfg["order"] == 1,
-		group: s.Hq / s.Hkv, keyPanels: (s.Dk + kernel.NR - 1) / kernel.NR, valPanels: (s.Dv + kernel.NR - 1) / kernel.NR,
+		group: max(1, s.Hq/s.Hkv), keyPanels: (s.Dk + kernel.NR - 1) / kernel.NR, valPanels: (s.Dv + kernel.NR - 1) / kernel.NR,
 	}
 	a.problem = p
 	a.chunk = min(max(a.block, cfg["chunk"]/a.block*a.block), max(1, s.T))
 	heads := s.B * s.Hkv
-	perToken := float64(4*s.Hq+6*s.Hkv) * float64(s.Dk) * float64(s.Dv)
-	a.split, a.units, a.workers = planUnits(p, perToken, min(a.keyPanels, a.valPanels))
+	perToken := float64(4*max(s.Hq, s.Hkv)+6*s.Hkv) * float64(s.Dk) * float64(s.Dv)
+	most := min(a.keyPanels, a.valPanels)
+	if wholeRows(p) {
+		most = 1
+	}
+	a.split, a.units, a.workers = planUnits(p, perToken, most)
 	a.factor = make([]float32, s.Hkv)
 	for range a.workers {
 		a.work = append(a.work, a.newWork())
@@ -85,11 +95,12 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	a.heads = make([]backwardHead, heads)
 	a.perUnit = make([]backwardUnit, a.units)
 	for i := range a.perUnit {
-		switch u := &a.perUnit[i]; p.Decay {
-		case tile.DecayHead:
-			u.terms = make([]float64, s.T)
-		case tile.DecayKey:
+		u := &a.perUnit[i]
+		if p.Decay == tile.DecayKey {
 			u.sum = make([]float64, s.Dk)
+		}
+		if p.Normalize {
+			u.norm = aligned(s.Dk)
 		}
 	}
 	return a
@@ -98,10 +109,17 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 func (a *backward) newWork() *backwardWork {
 	s, n := a.problem.Shape, a.chunk
 	w := &backwardWork{decay: aligned(n), rowV: aligned(n), rowO: aligned(n * a.group), scale: aligned(n * a.group)}
+	mapped := a.problem.FeatureMap != tile.MapNone
 	if a.copies > 0 {
-		w.q, w.v, w.o = aligned(n*a.group*s.Dk), aligned(n*s.Dv), aligned(n*a.group*s.Dv)
+		w.v = aligned(n * s.Dv)
 	}
-	if a.copies > 1 {
+	if a.copies > 0 || mapped {
+		w.q = aligned(n * a.group * s.Dk)
+	}
+	if a.copies > 0 || a.problem.Normalize {
+		w.o = aligned(n * a.group * s.Dv)
+	}
+	if a.copies > 1 || mapped {
 		w.k = aligned(n * s.Dk)
 	}
 	if a.problem.Decay == tile.DecayKey {
@@ -129,13 +147,20 @@ func (a *backward) set(args attentionArgs) {
 	for i := range a.heads {
 		a.heads[i].open.Store(int32(a.split))
 	}
+	a.setOptions()
+}
+
+// args are the caller's arguments.
+func (a *backward) args() attentionArgs {
+	return a.shared.callers(a.attentionArgs)
 }
 
 // release drops the caller's arrays.
 func (a *backward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
+	a.shared.release()
 	for _, w := range a.work {
-		w.recur, w.pack, w.exp, w.fold = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
+		w.recur, w.pack, w.exp, w.fold, w.mapping = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}, mapping{}
 	}
 }
 
@@ -159,7 +184,7 @@ func (a *backward) walk(w *backwardWork, first, last int) {
 
 // sweeps walks some units side by side: forward, then in reverse.
 func (a *backward) sweeps(w *backwardWork, first, last int) {
-	tokens := a.problem.Shape.T
+	_, tokens := a.span(a.unit(first).b)
 	for u := first; u < last; u++ {
 		a.begin(a.unit(u))
 	}
@@ -223,6 +248,7 @@ func (a *backward) valPanel(u backwardPart, g, p int) (state []float32, j, width
 // begin sets Sᵀ to the past state.
 func (a *backward) begin(u backwardPart) {
 	a.loadKeys(u, 0, a.past)
+	a.loadNorm(u, a.pastNorm)
 }
 
 // loadKeys sets the key panels of one query head to the transpose of a state of the caller's, or to zeros.
@@ -261,6 +287,7 @@ func (a *backward) turn(w *backwardWork, u backwardPart) {
 		}
 		from = nil
 	}
+	a.loadNorm(u, a.gradNorm)
 }
 
 func (a *backward) copyRows(w *backwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
@@ -295,32 +322,38 @@ func (a *backward) operand(w *backwardWork, array []float32, row, heads, head, c
 // forwardStep computes dq for one chunk of a unit from token t; first and last are the units that are walked together.
 func (a *backward) forwardStep(w *backwardWork, ui, t, first, last int) {
 	s, u := a.problem.Shape, a.unit(ui)
-	n := min(a.chunk, s.T-t)
-	row := u.b*s.T + t
+	row, tokens := a.span(u.b)
+	row += t
+	n := min(a.chunk, tokens-t)
+	heads := a.outputHeads()
 	var readCopy []float32
 	if a.copies > 1 {
 		readCopy = w.o
 	}
-	out := a.operand(w, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv, n, readCopy)
+	out := a.operand(w, a.gradOutput, row, heads, u.h*a.group, a.group, s.Dv, n, readCopy)
 	value := a.operand(w, a.value, row, s.Hkv, u.h, 1, s.Dv, n, w.v)
-	key := a.operand(w, a.key, row, s.Hkv, u.h, 1, s.Dk, n, nil)
+	key := a.keyRows(w, u.h, row, n, nil)
 	next := a.nextForward(ui, t, first, last)
 	if a.problem.Decay == tile.DecayKey {
 		a.forwardKey(w, u, t, n, out, value, key, next)
-		return
+	} else {
+		a.factors(w, u, t, n)
+		if a.problem.Decay != tile.DecayNone {
+			foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
+			perHead(w.rowO, n, a.group)
+		}
+		a.queries(w, u, row, n, out, value, key, next)
 	}
-	a.factors(w, u, t, n)
-	if a.problem.Decay != tile.DecayNone {
-		foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
-		perHead(w.rowO, n, a.group)
+	if a.normalize {
+		a.divide(w, u, row, n, key)
 	}
-	a.queries(w, u, row, n, out, value, key, next)
 }
 
 // queries runs the recurrence of dq over n tokens.
 func (a *backward) queries(w *backwardWork, u backwardPart, row, n int, out, value, key operand, next upcoming) {
 	s := a.problem.Shape
-	grad := operand{a.gradQuery[row*s.Hq*s.Dk+u.h*a.group*s.Dk:], s.Hq * s.Dk}
+	wide := a.outputHeads() * s.Dk
+	grad := operand{a.gradQuery[row*wide+u.h*a.group*s.Dk:], wide}
 	step := a.callTokens(a.group, s.Dv)
 	for p := u.k0; p < u.k1; p++ {
 		state, j, width := a.keyPanel(u, 0, p)
@@ -329,7 +362,7 @@ func (a *backward) queries(w *backwardWork, u backwardPart, row, n int, out, val
 			*r = tile.Recur{
 				Q: out.from(i), LDQ: out.ld, HeadQ: s.Dv, K: value.from(i), LDK: value.ld, V: key.from(i)[j:], LDV: key.ld,
 				O: grad.from(i)[j:], LDO: grad.ld, HeadO: s.Dk, S: state, LDS: width,
-				T: min(step, n-i), Heads: a.group, Dk: s.Dv, N: width, Stream: a.stream && a.problem.Decay != tile.DecayKey, RowO: w.scale,
+				T: min(step, n-i), Heads: a.group, Dk: s.Dv, N: width, Stream: a.stream && a.problem.Decay != tile.DecayKey && !a.altered(), RowO: w.scale,
 			}
 			if a.scalarDecay() {
 				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
@@ -346,35 +379,37 @@ func (a *backward) scalarDecay() bool {
 
 // factors fills g with the decay factors of n tokens from token t, and 1 for those after the last.
 func (a *backward) factors(w *backwardWork, u backwardPart, t, n int) {
-	s := a.problem.Shape
 	for i := range n {
 		w.g[i] = 1
 	}
-	if n = min(n, s.T-t); n <= 0 {
+	row, tokens := a.span(u.b)
+	if n = min(n, tokens-t); n <= 0 {
 		return
 	}
-	a.decayFactors(a.prim, &w.exp, w.g, a.factor, u.b*s.T+t, u.h, n)
+	a.decayFactors(a.prim, &w.exp, w.g, a.factor, row+t, u.h, n)
 }
 
 // reverseStep computes dk, dv and what the decay's gradient needs for one chunk of a unit from token t.
 func (a *backward) reverseStep(w *backwardWork, ui, t, first, last int) {
 	s, u := a.problem.Shape, a.unit(ui)
-	n := min(a.chunk, s.T-t)
-	row := u.b*s.T + t
+	row, tokens := a.span(u.b)
+	row += t
+	n := min(a.chunk, tokens-t)
 	var valueCopy []float32
 	if a.copies > 1 {
 		valueCopy = w.v
 	}
 	c := reverseChunk{
 		t: t, n: n, row: row,
-		query: a.operand(w, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk, n, w.q),
-		key:   a.operand(w, a.key, row, s.Hkv, u.h, 1, s.Dk, n, w.k),
+		query: a.queryRows(w, u.h, row, n, w.q),
+		key:   a.keyRows(w, u.h, row, n, w.k),
 		value: a.operand(w, a.value, row, s.Hkv, u.h, 1, s.Dv, n, valueCopy),
-		out:   a.operand(w, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv, n, w.o),
+		out:   a.outputs(w, u, row, n),
 		next:  a.nextReverse(ui, t, first, last),
 	}
 	if a.problem.Decay == tile.DecayKey {
 		a.reverseKey(w, u, c)
+		a.mapGradients(u, c)
 		return
 	}
 	if a.scalarDecay() {
@@ -389,9 +424,13 @@ func (a *backward) reverseStep(w *backwardWork, ui, t, first, last int) {
 		}
 	}
 	a.keysAndValues(w, u, c, 0, n, c.query, c.key)
+	if a.normalize {
+		a.addNorms(w, u, c)
+	}
 	if a.gradDecay != nil {
 		a.headTerms(u, c)
 	}
+	a.mapGradients(u, c)
 }
 
 // reverseChunk is a chunk of the reverse sweep: its operands and what comes after it.
@@ -413,7 +452,7 @@ func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk
 			a.reverse(w, tile.Recur{
 				Q: c.value.rows, LDQ: c.value.ld, K: c.out.rows[g*s.Dv:], LDK: c.out.ld, V: query.rows[g*s.Dk+j:], LDV: query.ld,
 				O: gradKey.rows[j:], LDO: gradKey.ld, S: state, LDS: width, Dk: s.Dv, N: width,
-				Accumulate: g > 0, Stream: a.stream && a.group == 1 && a.gradDecay == nil,
+				Accumulate: g > 0, Stream: a.stream && a.group == 1 && a.gradDecay == nil && !a.altered(),
 			}, lo, hi, c.next.first, g*(u.k1-u.k0)+p-u.k0, a.group*(u.k1-u.k0))
 		}
 		for p := u.v0; p < u.v1; p++ {
@@ -450,29 +489,29 @@ func (a *backward) following(ui, t, step, first, last int) (u backwardPart, row 
 	if ui++; ui == last || a.ahead == aheadRows {
 		ui, t = first, t+step
 	}
-	if a.ahead == 0 || t < 0 || t >= a.problem.Shape.T {
+	begin, tokens := a.span(a.unit(first).b)
+	if a.ahead == 0 || t < 0 || t >= tokens {
 		return u, 0, false
 	}
-	u = a.unit(ui)
-	return u, u.b*a.problem.Shape.T + t, true
+	return a.unit(ui), begin + t, true
 }
 
 // nextForward says what the next step of the forward sweep reads, or a share of all that the next chunk reads.
 func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
-	s := a.problem.Shape
+	s, heads := a.problem.Shape, a.outputHeads()
 	u, row, ok := a.following(ui, t, a.chunk, first, last)
 	switch {
 	case !ok:
 	case a.ahead == aheadRows:
-		n.whole(0, a.gradOutput, row, s.Hq*s.Dv)
+		n.whole(0, a.gradOutput, row, heads*s.Dv)
 		n.whole(1, a.value, row, s.Hkv*s.Dv)
-		n.whole(2, a.key, row, s.Hkv*s.Dk)
+		n.whole(2, a.key, row, a.keyHeads*s.Dk)
 		u = a.unit(ui)
 		n.calls, n.before, n.tokens = s.Hkv*a.keyPanels, u.h*a.keyPanels+u.k0, a.chunk
 	default:
-		n.add(0, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
+		n.add(0, a.gradOutput, row, heads, u.h*a.group, a.group, s.Dv)
 		n.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
-		n.add(2, a.key, row, s.Hkv, u.h, 1, s.Dk)
+		n.add(2, a.key, row, a.keyHeads, a.keyHead(u.h), 1, s.Dk)
 	}
 	return n
 }
@@ -481,34 +520,35 @@ func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
 type upcomingPair struct{ first, second upcoming }
 
 func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
-	s := a.problem.Shape
+	s, heads := a.problem.Shape, a.outputHeads()
 	u, row, ok := a.following(ui, t, -a.chunk, first, last)
 	switch {
 	case !ok:
 	case a.ahead == aheadRows:
 		n.first.whole(0, a.query, row, s.Hq*s.Dk)
-		n.first.whole(1, a.gradOutput, row, s.Hq*s.Dv)
-		n.second.whole(0, a.key, row, s.Hkv*s.Dk)
+		n.first.whole(1, a.gradOutput, row, heads*s.Dv)
+		n.second.whole(0, a.key, row, a.keyHeads*s.Dk)
 		n.second.whole(1, a.value, row, s.Hkv*s.Dv)
 		if a.problem.Decay == tile.DecayKey {
 			n.first.whole(2, a.decay, row, s.Hkv*s.Dk)
 		}
 		if a.gradDecay != nil {
-			n.second.whole(2, a.gradQuery, row, s.Hq*s.Dk)
+			n.second.whole(2, a.gradQuery, row, heads*s.Dk)
 		}
 		u = a.unit(ui)
-		n.first.calls, n.first.before, n.first.tokens = s.Hq*a.keyPanels, (u.h*a.keyPanels+u.k0)*a.group, a.chunk
-		n.second.calls, n.second.before, n.second.tokens = s.Hq*a.valPanels, (u.h*a.valPanels+u.v0)*a.group, a.chunk
+		n.first.calls, n.first.before, n.first.tokens = heads*a.keyPanels, (u.h*a.keyPanels+u.k0)*a.group, a.chunk
+		n.second.calls, n.second.before, n.second.tokens = heads*a.valPanels, (u.h*a.valPanels+u.v0)*a.group, a.chunk
 	default:
-		n.first.add(0, a.query, row, s.Hq, u.h*a.group, a.group, s.Dk)
-		n.first.add(1, a.gradOutput, row, s.Hq, u.h*a.group, a.group, s.Dv)
+		hq, _ := a.queryHeads(u.h)
+		n.first.add(0, a.query, row, s.Hq, hq, a.group, s.Dk)
+		n.first.add(1, a.gradOutput, row, heads, u.h*a.group, a.group, s.Dv)
 		if a.problem.Decay == tile.DecayKey {
 			n.first.add(2, a.decay, row, s.Hkv, u.h, 1, s.Dk)
 		}
-		n.second.add(0, a.key, row, s.Hkv, u.h, 1, s.Dk)
+		n.second.add(0, a.key, row, a.keyHeads, a.keyHead(u.h), 1, s.Dk)
 		n.second.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
 		if a.gradDecay != nil {
-			n.second.add(2, a.gradQuery, row, s.Hq, u.h*a.group, a.group, s.Dk)
+			n.second.add(2, a.gradQuery, row, heads, u.h*a.group, a.group, s.Dk)
 		}
 	}
 	return n
@@ -519,6 +559,9 @@ func (a *backward) end(w *backwardWork, u backwardPart) {
 	if a.gradPast != nil {
 		a.storePast(w, u)
 	}
+	if a.gradPastNorm != nil {
+		a.storeNorm(w, u)
+	}
 	if a.gradDecay != nil {
 		a.endDecay(w, u)
 	}
@@ -527,14 +570,7 @@ func (a *backward) end(w *backwardWork, u backwardPart) {
 // storePast writes exp(g_0) R, summed over the query heads, over a unit's value columns.
 func (a *backward) storePast(w *backwardWork, u backwardPart) {
 	s := a.problem.Shape
-	row := w.ones // per key, R has taken the first token's decay
-	if a.scalarDecay() && s.T > 0 {
-		a.factors(w, u, 0, 1)
-		row = w.row
-		for i := range row {
-			row[i] = w.g[0]
-		}
-	}
+	row := a.pastFactor(w, u)
 	for p := u.v0; p < u.v1; p++ {
 		for g := range a.group {
 			state, j, width := a.valPanel(u, g, p)
@@ -550,4 +586,16 @@ func (a *backward) storePast(w *backwardWork, u backwardPart) {
 			}
 		}
 	}
+}
+
+// pastFactor is what each row of R is still to be multiplied by after the first token: per key, R has taken that token's decay.
+func (a *backward) pastFactor(w *backwardWork, u backwardPart) []float32 {
+	if _, tokens := a.span(u.b); !a.scalarDecay() || tokens == 0 {
+		return w.ones
+	}
+	a.factors(w, u, 0, 1)
+	for i := range w.row {
+		w.row[i] = w.g[0]
+	}
+	return w.row
 }

@@ -8,7 +8,10 @@ import (
 // withGradients makes a case's arguments those of a backward pass: gradients of the outputs, normal, and room for those of the inputs.
 func (a *attentionArgs) withGradients(g generator) {
 	a.gradOutput, a.gradState = g.normal(len(a.output), 1), g.normal(len(a.state), 1)
-	a.output, a.state = nil, nil
+	if a.problem.Normalize {
+		a.gradNorm = g.normal(len(a.norm), 1)
+	}
+	a.output, a.state, a.norm = nil, nil, nil
 	a.newGradients()
 }
 
@@ -17,6 +20,9 @@ func (a *attentionArgs) newGradients() {
 	s := a.problem.Shape
 	a.gradQuery, a.gradKey, a.gradValue = aligned(len(a.query)), aligned(len(a.key)), aligned(len(a.value))
 	a.gradPast = aligned(s.B * s.Hkv * s.Dk * s.Dv)
+	if a.problem.Normalize {
+		a.gradPastNorm = aligned(s.B * s.Hkv * s.Dk)
+	}
 	if a.decay != nil {
 		a.gradDecay = aligned(len(a.decay))
 	}
@@ -27,9 +33,8 @@ func (a *attentionArgs) newGradients() {
 
 // oracleBackward evaluates the gradients of some arguments.
 func (a *attentionArgs) oracleBackward() generic.AttentionGradients {
-	s := a.problem.Shape
-	o := generic.Attention{B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Scale: float64(a.scale), HeadDecay: a.headDecay,
-		KeyDecay: a.problem.Decay == tile.DecayKey, BetaHeads: a.betaHeads}
+	o := oracleCase(a.problem, *a)
+	o.GradNorm = a.gradNorm
 	if a.problem.Op == tile.DeltaRule {
 		return o.OracleDeltaBackward(a.query, a.key, a.value, a.past, a.decay, a.beta, a.gradOutput, a.gradState)
 	}
@@ -55,6 +60,9 @@ func (a *attentionArgs) gradients(r generic.AttentionGradients) []compared {
 	if a.gradDecay != nil {
 		c = append(c, compared{"grad_decay", a.gradDecay, r.Decay, r.DecayAbs})
 	}
+	if a.gradPastNorm != nil {
+		c = append(c, compared{"grad_past_normalizer", a.gradPastNorm, r.PastNorm, r.PastNormAbs})
+	}
 	if a.gradBeta != nil {
 		c = append(c, compared{"grad_beta", a.gradBeta, r.Beta, r.BetaAbs})
 	}
@@ -75,6 +83,17 @@ func (a *attentionArgs) backwardError(r generic.AttentionGradients) float64 {
 // sums over G heads. The decay's gradient is a sum of products with those, taken over the keys in float32 and over the tokens in
 // float64. The delta rules' gradients are as close to the largest of their kind in their batch item and head, where the keys are of about unit length and beta within 0 and 1: the
 // triangles are then well conditioned.
-func backwardBound(s tile.Shape) float64 {
-	return eps * float64(4*s.T+s.Dk+s.Dv+s.Hq/s.Hkv+16)
+//
+// Feature maps add 2 (dk + 16): a sum of squares of length dk or an exponential in both operands, and another dot product of that length in the
+// map's derivative. The normaliser adds 2 dk + 16 for a dot product in a divisor and one in its gradient.
+func backwardBound(p tile.Problem) float64 {
+	s := p.Shape
+	n := 4*s.T + s.Dk + s.Dv + max(s.Hq/s.Hkv, s.Hkv/s.Hq) + 16
+	if p.FeatureMap != tile.MapNone {
+		n += 2 * (s.Dk + 16)
+	}
+	if p.Normalize {
+		n += 2*s.Dk + 16
+	}
+	return eps * float64(n)
 }

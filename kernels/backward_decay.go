@@ -11,6 +11,11 @@ func (a *backward) endTerm(u backwardPart) {
 	s, unit := a.problem.Shape, &a.perUnit[u.index]
 	unit.end = 0
 	clear(unit.sum)
+	if a.gradNorm != nil {
+		for i, x := range a.gradNorm[u.head*s.Dk:][:s.Dk] {
+			a.addEnd(unit, i, float64(x)*float64(unit.norm[i]))
+		}
+	}
 	if a.gradState == nil {
 		return
 	}
@@ -21,26 +26,39 @@ func (a *backward) endTerm(u backwardPart) {
 			for i, x := range a.gradState[(u.head*s.Dk+j+c)*s.Dv:][:s.Dv] {
 				sum += float64(state[i*width+c]) * float64(x)
 			}
-			if a.problem.Decay == tile.DecayKey {
-				unit.sum[j+c] = sum
-			} else {
-				unit.end += sum
-			}
+			a.addEnd(unit, j+c, sum)
 		}
 	}
+}
+
+// addEnd adds a key's part of <S_T, dS_T>.
+func (a *backward) addEnd(unit *backwardUnit, key int, x float64) {
+	if a.problem.Decay == tile.DecayKey {
+		unit.sum[key] += x
+	} else {
+		unit.end += x
+	}
+}
+
+// unitTerms are the terms of a unit's tokens.
+func (a *backward) unitTerms(u backwardPart) []float64 {
+	rows := a.rowsOf(a.problem.Shape.B)
+	row, tokens := a.span(u.b)
+	return a.terms[(u.h*a.split+u.index%a.split)*rows+row:][:tokens]
 }
 
 // headTerms takes q·dq - k·dk of each token of a chunk over a unit's keys.
 func (a *backward) headTerms(u backwardPart, c reverseChunk) {
 	s := a.problem.Shape
 	j0, j1 := a.keys(u)
-	terms := a.perUnit[u.index].terms[c.t:][:c.n]
-	gradQuery := a.gradQuery[c.row*s.Hq*s.Dk+u.h*a.group*s.Dk:]
+	terms := a.unitTerms(u)[c.t:][:c.n]
+	wide := a.outputHeads() * s.Dk
+	gradQuery := a.gradQuery[c.row*wide+u.h*a.group*s.Dk:]
 	gradKey := a.gradKey[c.row*s.Hkv*s.Dk+u.h*s.Dk:]
 	for i := range terms {
 		sum := -dot(c.key.from(i)[j0:j1], gradKey[i*s.Hkv*s.Dk+j0:][:j1-j0])
 		for g := range a.group {
-			sum += dot(c.query.from(i)[g*s.Dk+j0:g*s.Dk+j1], gradQuery[i*s.Hq*s.Dk+g*s.Dk+j0:][:j1-j0])
+			sum += dot(c.query.from(i)[g*s.Dk+j0:g*s.Dk+j1], gradQuery[i*wide+g*s.Dk+j0:][:j1-j0])
 		}
 		terms[i] = sum
 	}
@@ -71,18 +89,18 @@ func dot(x, y []float32) float64 {
 // endDecay finishes the decay's gradient of a unit: per key its own columns, per head once all units of the head are done.
 func (a *backward) endDecay(w *backwardWork, u backwardPart) {
 	s := a.problem.Shape
+	row, tokens := a.span(u.b)
 	if a.problem.Decay == tile.DecayKey {
 		j0, j1 := a.keys(u)
 		for k := j0; k < j1; k++ {
 			if finite(a.perUnit[u.index].sum[k]) {
-				if a.past == nil && s.T > 0 { // nothing to decay: 0 but for rounding
-					a.gradDecay[(u.b*s.T*s.Hkv+u.h)*s.Dk+k] = 0
+				if a.past == nil && a.pastNorm == nil && tokens > 0 { // nothing to decay: 0 but for rounding
+					a.gradDecay[(row*s.Hkv+u.h)*s.Dk+k] = 0
 				}
 				continue
 			}
-			grad := a.direct(w, u, k, k+1)
-			for t := range s.T {
-				a.gradDecay[((u.b*s.T+t)*s.Hkv+u.h)*s.Dk+k] = float32(grad[t])
+			for t, grad := range a.direct(w, u, k, k+1) {
+				a.gradDecay[((row+t)*s.Hkv+u.h)*s.Dk+k] = float32(grad)
 			}
 		}
 		return
@@ -91,26 +109,24 @@ func (a *backward) endDecay(w *backwardWork, u backwardPart) {
 		return
 	}
 	a.heads[u.head].open.Store(int32(a.split)) // for the next run
-	units := a.perUnit[u.head*a.split:][:a.split]
 	sum := 0.0
-	for i := range units {
-		sum += units[i].end
+	for i := range a.split {
+		sum += a.perUnit[u.head*a.split+i].end
 	}
-	for t := s.T - 1; t >= 0; t-- {
-		for i := range units {
-			sum += units[i].terms[t]
+	for t := tokens - 1; t >= 0; t-- {
+		for i := range a.split {
+			sum += a.unitTerms(a.unit(u.head*a.split + i))[t]
 		}
-		a.gradDecay[(u.b*s.T+t)*s.Hkv+u.h] = float32(sum)
+		a.gradDecay[(row+t)*s.Hkv+u.h] = float32(sum)
 	}
 	if finite(sum) {
-		if a.past == nil && s.T > 0 { // nothing to decay: 0 but for rounding
-			a.gradDecay[u.b*s.T*s.Hkv+u.h] = 0
+		if a.past == nil && a.pastNorm == nil && tokens > 0 { // nothing to decay: 0 but for rounding
+			a.gradDecay[row*s.Hkv+u.h] = 0
 		}
 		return
 	}
-	grad := a.direct(w, u, 0, s.Dk)
-	for t := range s.T {
-		a.gradDecay[(u.b*s.T+t)*s.Hkv+u.h] = float32(grad[t])
+	for t, grad := range a.direct(w, u, 0, s.Dk) {
+		a.gradDecay[(row+t)*s.Hkv+u.h] = float32(grad)
 	}
 }
 
@@ -121,57 +137,80 @@ func finite(x float64) bool { return x-x == 0 }
 // that a row is kept at all tokens at once. It is slow, and allocates at first.
 func (a *backward) direct(w *backwardWork, u backwardPart, k0, k1 int) []float64 {
 	s := a.problem.Shape
-	if w.direct == nil {
-		w.direct, w.directR, w.grad = make([]float64, s.T*s.Dv), make([]float64, s.Dv), make([]float64, s.T)
+	row, tokens := a.span(u.b)
+	columns := s.Dv
+	if a.normalize {
+		columns++ // the normaliser's
 	}
-	clear(w.grad)
+	if len(w.grad) < tokens || len(w.directR) < columns {
+		w.direct, w.directR, w.grad = make([]float64, tokens*columns), make([]float64, columns), make([]float64, tokens)
+		w.directQ, w.directK = make([]float32, a.group*s.Dk), make([]float32, s.Dk)
+	}
+	total := w.grad[:tokens]
+	clear(total)
 	factor := func(t, k int) float64 {
-		row := (u.b*s.T+t)*s.Hkv + u.h
+		at := (row+t)*s.Hkv + u.h
 		if a.problem.Decay == tile.DecayKey {
-			return math.Exp(float64(a.decay[row*s.Dk+k]))
+			return math.Exp(float64(a.decay[at*s.Dk+k]))
 		}
-		return math.Exp(float64(a.decay[row]))
+		return math.Exp(float64(a.decay[at]))
 	}
-	r := w.directR
+	r := w.directR[:columns]
 	for k := k0; k < k1; k++ {
-		load := func(from []float32) {
+		load := func(states, norms []float32) {
 			clear(r)
-			if from != nil {
-				for j, x := range from[(u.head*s.Dk+k)*s.Dv:][:s.Dv] {
+			if states != nil {
+				for j, x := range states[(u.head*s.Dk+k)*s.Dv:][:s.Dv] {
 					r[j] = float64(x)
 				}
 			}
-		}
-		load(a.past)
-		for t := range s.T {
-			g := factor(t, k)
-			row := (u.b*s.T+t)*s.Hkv + u.h
-			key := float64(a.key[row*s.Dk+k])
-			for j, x := range a.value[row*s.Dv:][:s.Dv] {
-				r[j] *= g
-				w.direct[t*s.Dv+j] = r[j]
-				r[j] += key * float64(x)
+			if a.normalize && norms != nil {
+				r[s.Dv] = float64(norms[u.head*s.Dk+k])
 			}
 		}
-		load(a.gradState)
-		for t := s.T - 1; t >= 0; t-- {
-			g, row := 1.0, u.b*s.T+t
-			if t+1 < s.T {
+		load(a.past, a.pastNorm)
+		for t := range tokens {
+			g := factor(t, k)
+			key := float64(a.keyRows(w, u.h, row+t, 1, w.directK).rows[k])
+			value := a.value[((row+t)*s.Hkv+u.h)*s.Dv:][:s.Dv]
+			for j := range r {
+				r[j] *= g
+				w.direct[t*columns+j] = r[j]
+				if j < s.Dv {
+					r[j] += key * float64(value[j])
+				} else {
+					r[j] += key
+				}
+			}
+		}
+		load(a.gradState, a.gradNorm)
+		for t := tokens - 1; t >= 0; t-- {
+			g := 1.0
+			if t+1 < tokens {
 				g = factor(t+1, k)
 			}
 			for j := range r {
 				r[j] *= g
 			}
-			for h := u.h * a.group; h < (u.h+1)*a.group; h++ {
-				q := float64(a.scale) * float64(a.query[(row*s.Hq+h)*s.Dk+k])
-				for j, x := range a.gradOutput[(row*s.Hq+h)*s.Dv:][:s.Dv] {
-					r[j] += q * float64(x)
+			query := a.queryRows(w, u.h, row+t, 1, w.directQ).rows
+			for h := range a.group {
+				q := float64(a.scale) * float64(query[h*s.Dk+k])
+				inverse, divisor := 1.0, 0.0
+				if a.normalize {
+					n, d := a.quotients.of(u.h*a.group+h, row+t)
+					inverse, divisor = float64(n[0]), float64(d[0])
+				}
+				for j, x := range a.gradOutput[((row+t)*a.outputHeads()+u.h*a.group+h)*s.Dv:][:s.Dv] {
+					r[j] += q * inverse * float64(x)
+				}
+				if a.normalize {
+					r[s.Dv] += q * divisor
 				}
 			}
-			for j, x := range w.direct[t*s.Dv:][:s.Dv] {
-				w.grad[t] += x * r[j]
+			for j, x := range w.direct[t*columns:][:columns] {
+				total[t] += x * r[j]
 			}
 		}
 	}
-	return w.grad
+	return total
 }

@@ -36,8 +36,9 @@ func largeRows(prim *tile.Primitives, pack *tile.Pack, factor, scrap []float32, 
 // keyFactors fills g with the decay factors of n tokens from token t.
 func (a *backward) keyFactors(w *backwardWork, u backwardPart, t, n int, g []float32) {
 	s := a.problem.Shape
+	row, _ := a.span(u.b)
 	for i := range n {
-		w.exp = tile.Exp{Src: a.decay[((u.b*s.T+t+i)*s.Hkv+u.h)*s.Dk:], Dst: g[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
+		w.exp = tile.Exp{Src: a.decay[((row+t+i)*s.Hkv+u.h)*s.Dk:], Dst: g[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
 		a.prim.Exp(&w.exp)
 	}
 }
@@ -112,13 +113,14 @@ func (a *backward) forwardRun(w *backwardWork, u backwardPart, t int, r keyRun, 
 		return
 	}
 	a.scaleColumns(u, 0, w.row)
-	row := u.b*s.T + t + r.lo
+	row, _ := a.span(u.b)
+	row += t + r.lo
 	a.queries(w, u, row, n, operand{out.from(r.lo), out.ld}, operand{value.from(r.lo), value.ld}, operand{w.foldedK, s.Dk}, *next)
 	*next = upcoming{}
 	j0, j1 := a.keys(u)
 	for i := range n {
 		for g := range a.group {
-			multiply(a.gradQuery[((row+i)*s.Hq+u.h*a.group+g)*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:])
+			multiply(a.gradQuery[((row+i)*a.outputHeads()+u.h*a.group+g)*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:])
 		}
 	}
 }
@@ -160,6 +162,10 @@ func (a *backward) reverseRun(w *backwardWork, u backwardPart, c *reverseChunk, 
 	for i := n - 1; i >= 0; i-- {
 		grad := a.gradKey[((c.row+r.lo+i)*s.Hkv+u.h)*s.Dk+j0:][:j1-j0]
 		multiply(grad, w.c[i*s.Dk+j0:])
+		if a.normalize {
+			a.addNorm(u, c, r.lo+i)
+			multiply(a.perUnit[u.index].norm, w.g[(r.lo+i)*s.Dk:])
+		}
 		if a.gradDecay != nil {
 			a.keyTerms(u, c, r.lo+i)
 		}
@@ -180,11 +186,11 @@ func (a *backward) keyTerms(u backwardPart, c *reverseChunk, i int) {
 	at := ((c.row+i)*s.Hkv+u.h)*s.Dk + j0
 	sum := a.perUnit[u.index].sum[j0:j1]
 	for g := range a.group - 1 {
-		addProducts(sum, c.query.from(i)[g*s.Dk+j0:], a.gradQuery[((c.row+i)*s.Hq+u.h*a.group+g)*s.Dk+j0:])
+		addProducts(sum, c.query.from(i)[g*s.Dk+j0:], a.gradQuery[((c.row+i)*a.outputHeads()+u.h*a.group+g)*s.Dk+j0:])
 	}
 	last := a.group - 1
 	query := c.query.from(i)[last*s.Dk+j0:][:len(sum)]
-	gradQuery := a.gradQuery[((c.row+i)*s.Hq+u.h*a.group+last)*s.Dk+j0:][:len(sum)]
+	gradQuery := a.gradQuery[((c.row+i)*a.outputHeads()+u.h*a.group+last)*s.Dk+j0:][:len(sum)]
 	key, gradKey, grad := c.key.from(i)[j0:][:len(sum)], a.gradKey[at:][:len(sum)], a.gradDecay[at:][:len(sum)]
 	for j := range sum {
 		x := sum[j] + float64(query[j]*gradQuery[j]-key[j]*gradKey[j])

@@ -65,7 +65,7 @@ func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyP
 		kind sim.BufferKind
 	}{
 		{"query", in.query, sim.Input}, {"key", in.key, again}, {"value", in.value, again}, {"decay", in.decay, again},
-		{"grad output", in.gradOutput, again}, {"grad query", in.gradQuery, out}, {"grad key", in.gradKey, sim.Output},
+		{"grad output", in.gradOutput, again}, {"grad query", a.gradQuery, out}, {"grad key", a.gradKey, sim.Output},
 		{"grad value", in.gradValue, sim.Output}, {"panels", a.states, sim.Scratch},
 		{"query copy", w.q, sim.Scratch}, {"key copy", w.k, sim.Scratch}, {"value copy", w.v, sim.Scratch}, {"output copy", w.o, sim.Scratch},
 		{"g", w.g, sim.Scratch}, {"decays", w.decay, sim.Scratch}, {"row v", w.rowV, sim.Scratch}, {"row o", w.rowO, sim.Scratch},

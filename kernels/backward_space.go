@@ -85,3 +85,15 @@ func defaultDeltaBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
 	}
 	return tile.Config{"chunk": chunk, "mr": prim.NN[0].MR, "nr": prim.NN[0].NR, "nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR}
 }
+
+// fullBackwardParams are the tunables of a backward pass that is not causal: those of the forward pass but the order.
+func fullBackwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
+	return slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "nt_mr" || q.Name == "nt_nr" || q.Name == "order" })
+}
+
+// defaultFullBackward is the config that its tuning begins with.
+func defaultFullBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
+	cfg := defaultChunks(p, prim)
+	delete(cfg, "order")
+	return cfg
+}

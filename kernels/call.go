@@ -26,6 +26,8 @@ func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) 
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
 		return newDeltaBackward(p, prim, cfg)
+	case p.Dir == tile.Backward && p.Full:
+		return newFullBackward(p, prim, cfg)
 	case p.Dir == tile.Backward:
 		return newBackward(p, prim, cfg)
 	case p.Full:
@@ -53,6 +55,9 @@ type finisher interface{ finish() }
 
 // foregoer is a driver with something to do, by all workers, before its parts.
 type foregoer interface{ before() parallel }
+
+// follower is a driver with something to do, by all workers, after its parts.
+type follower interface{ after() parallel }
 
 // Call is a problem prepared for one candidate, with the scratch of all its
 // workers: running it allocates nothing. A Call is for one goroutine at a time.
@@ -96,6 +101,9 @@ func (x *Call) run() {
 		run(f.before(), &x.shared)
 	}
 	run(x.driver, &x.shared)
+	if f, ok := x.driver.(follower); ok {
+		run(f.after(), &x.shared)
+	}
 	if f, ok := x.driver.(finisher); ok {
 		f.finish()
 	}

@@ -408,7 +408,7 @@ func ErrorBound(p tile.Problem) float64 {
 		return ConvErrorBound(s.K, p.DType)
 	}
 	if p.Dir == tile.Backward {
-		return backwardBound(s)
+		return backwardBound(p)
 	}
 	if p.Precision == tile.BFloat16 {
 		return pairBound(p)

@@ -59,7 +59,7 @@ func (o *CausalConv) Forward(out *ConvOutputs, in *ConvInputs) error {
 		if _, ok := primitives(o.ISA); !ok {
 			return refuse("ISA", "one that may run here", "%q", o.ISA)
 		}
-		candidate = &tile.Candidate{ISA: o.ISA, Config: defaultConv(a.problem().Shape)}
+		candidate = &tile.Candidate{ISA: o.ISA, Config: defaultConv(a.problem())}
 	}
 	r, err := resolveGiven(a.problem(), candidate)
 	if err != nil {

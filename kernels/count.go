@@ -66,6 +66,8 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 				add(p.M * p.N)
 			}
 		},
+		Turn:  func(*tile.Turn) {},
+		Dots:  func(d *tile.Dots) { add(2 * d.M * d.N) },
 		Decay: func(d *tile.Decay) { add(d.N * d.N / 2) },
 		Exp:   func(e *tile.Exp) {},
 		Fold:  func(f *tile.Fold) { f.Unsafe = false },
@@ -82,6 +84,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Conv:   func(c *tile.Conv) { add(2 * c.M * c.N * c.K) },
 		Gather: func(g *tile.Gather) { add(2 * len(g.Rows) * g.N) },
 		Octets: func(*tile.Octets) {},
+		Spread: func(*tile.Spread) {}, Quantize: func(*tile.Quantize) {},
 
 		GatherHalf:  func(g *tile.GatherHalf) { add(2 * len(g.Rows) * g.N) },
 		GatherBytes: func(g *tile.GatherBytes) { add(2 * len(g.Rows) * g.N) },

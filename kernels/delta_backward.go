@@ -8,7 +8,7 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //	Z = the solution of (I + M B) Z = V - c K S          so that U = B Z
 //	S = c_n S + (d K)ᵀ U
 //
-// and keeps Z and every S. The reverse sweep takes R, the gradient of the state after the chunk, from the last chunk to the first:
+// and keeps Z, M and every S. The reverse sweep takes R, the gradient of the state after the chunk, from the last chunk to the first:
 //
 //	P  = scale D (Q Kᵀ);  dP = scale D (dO Uᵀ)           lower triangles, each query head
 //	dQ = scale c dO Sᵀ + dP K                            each query head
@@ -22,6 +22,10 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // sum over later tokens, dg_t = dg_(t+1) + q_t . dq_t - v_t . dv_t, that begins with <S, R> after the last one: a factor on the state
 // before token t scales what all later tokens read of it, their values left out.
 //
+// A product with a transposed state is slow, a product with the state itself is not: so dQ and dK are found transposed, as S dOᵀ, S Yᵀ and R Uᵀ, from
+// transposed copies of the chunk's rows, which are much smaller. A chunk's queries lie above its keys, and dO above Y, so that
+// one product does for all of them.
+//
 // A state head is one unit, whose chunks are walked forward and then back. A decay per key is folded into the keys and queries of a run of tokens
 // (delta_backward_key.go), which is then a chunk without decay whose erase and write keys differ: dK falls into the gradients of both.
 type deltaBackward struct {
@@ -29,7 +33,9 @@ type deltaBackward struct {
 	prim           *tile.Primitives
 	nn, nt, tn     func(*tile.Product)
 	chunk, ld      int
+	triangle       int // rows of a product with an upper triangle
 	group          int // query heads of a state head
+	sides, lds     int // query heads and key roles of a state head, and the distance of rows that hold a chunk of each
 	units, workers int
 	work           []*deltaBackwardWork
 	factor         []float32 // exp(headDecay)
@@ -40,49 +46,59 @@ type deltaBackward struct {
 type deltaBackwardWork struct {
 	states          []float32 // before each chunk, and after the last
 	z               []float32 // of all tokens
+	triangles       []float32 // M of all chunks
 	r               []float32 // gradient of the state
-	k, kb, kr       []float32 // of a chunk: keys, those times beta, both by turns in reverse
-	write           []float32 // keys that write; k where no decay is folded in, else k has the erase keys
+	rows            []float32 // of a chunk: the queries of each head, then the keys that erase
+	k               []float32 // those keys
+	write           []float32 // keys that write; k where no decay is folded in
+	outs            []float32 // of a chunk: scale c dO of each query head, then -c Y
+	products        []float32 // of a chunk: dP of each query head, then N + Nᵀ, or N where keys differ
+	outsT, uT       []float32 // transposed
+	gradT           []float32 // of a chunk, transposed: dQ of each head, then the erase and the write keys'
 	u, du, x, y     []float32
-	q, out          []float32
-	gradQ, gradK    []float32
-	gradE           []float32 // of the erase keys; gradK where those are the keys
+	out             []float32
+	gradQ, gradK    []float32 // where a decay is folded in
+	gradE           []float32 // of the erase keys
 	m, p            []float32 // triangles
-	g, c, d, dr, gr []float32 // decays, and those of the tokens in reverse
+	g, c, d         []float32 // decays
 	beta, ub        []float32
 	row, rowQ, rowK []float32
 	rowD            []float32
 	terms           []float64 // of the decay's gradient
 	key             deltaKeyWork
-	diagonal        []float32
 	product         tile.Product
 	solve           tile.Solve
 	pack            tile.Pack
+	turned          tile.Turn
+	dots            tile.Dots
 	decay           tile.Decay
 	exp             tile.Exp
 }
 
 func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *deltaBackward {
 	s := p.Shape
-	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: s.Hq / s.Hkv, units: s.B * s.Hkv}
+	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: s.Hq / s.Hkv, units: s.B * s.Hkv, triangle: max(1, 16/cfg["mr"]) * cfg["mr"]}
 	a.problem = p
-	a.ld = roundUp(a.chunk, cacheLine/4)
+	a.sides = a.group + 1
+	if p.Decay == tile.DecayKey {
+		a.sides++
+	}
+	a.ld, a.lds = roundUp(a.chunk, cacheLine/4), roundUp(a.sides*a.chunk, cacheLine/4)
 	a.nn, a.nt, a.tn = productTiles(prim, cfg)
 	_, _, a.workers = planUnits(p, float64(4*s.Hq+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
 	a.factor, a.beta = make([]float32, s.Hkv), aligned(a.units*s.T)
 	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
 	for range a.workers {
 		w := &deltaBackwardWork{
-			states: aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), r: aligned(size),
-			k: aligned(n * s.Dk), kb: aligned(n * s.Dk), kr: aligned(n * s.Dk), q: aligned(n * s.Dk),
-			u: aligned(n * s.Dv), du: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), ub: aligned(n),
-			out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
-			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld), dr: aligned(n * a.ld), gr: aligned(n),
-			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T), diagonal: aligned(diagonalRows * diagonalRows),
+			states: aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), triangles: aligned(s.T * a.ld), r: aligned(size),
+			rows: aligned((a.group + 1) * n * s.Dk), outs: aligned((a.group + 1) * n * s.Dv), products: aligned((a.group + 1) * n * a.ld),
+			outsT: aligned(s.Dv * a.lds), uT: aligned(s.Dv * a.ld), gradT: aligned(s.Dk * a.lds),
+			u: aligned(n * s.Dv), du: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), ub: aligned(n), out: aligned(n * s.Dv),
+			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld),
+			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
 		}
-		w.write, w.gradE = w.k, w.gradK
 		if p.Decay == tile.DecayKey {
-			w.write, w.gradE, w.key = aligned(n*s.Dk), aligned(n*s.Dk), newDeltaKeyWork(n, s)
+			w.write, w.gradQ, w.gradK, w.gradE, w.key = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*s.Dk), newDeltaKeyWork(n, s)
 		}
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
@@ -102,7 +118,7 @@ func (a *deltaBackward) set(args attentionArgs) {
 func (a *deltaBackward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
 	for _, w := range a.work {
-		w.product, w.pack, w.exp, w.key.fold = tile.Product{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
+		w.product, w.pack, w.turned, w.dots, w.exp, w.key.fold = tile.Product{}, tile.Pack{}, tile.Turn{}, tile.Dots{}, tile.Exp{}, tile.Fold{}
 	}
 }
 
@@ -194,11 +210,13 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 		w.rowK[i], w.rowQ[i] = -w.c[i], a.scale*w.c[i]
 	}
 	key, ldk := a.rows(a.key, u, t, s.Hkv, h, s.Dk)
+	w.k = w.rows[a.group*n*s.Dk:][:n*s.Dk]
 	a.copyRows(w, w.k, s.Dk, key, ldk, nil, n, s.Dk)
 	if a.problem.Decay == tile.DecayKey {
 		a.foldKeys(w, n)
+	} else {
+		w.write = w.k
 	}
-	a.copyRows(w, w.kb, s.Dk, w.write, s.Dk, w.beta, n, s.Dk)
 }
 
 func (a *deltaBackward) scalarDecay() bool {
@@ -207,6 +225,15 @@ func (a *deltaBackward) scalarDecay() bool {
 
 func (a *deltaBackward) copyRows(w *deltaBackwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
 	copyRows(a.prim, &w.pack, dst, ldd, src, lds, row, n, width)
+}
+
+// transpose sets dst to n rows of some width as columns, scaled by rows if row is given.
+func (a *deltaBackward) transpose(w *deltaBackwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
+	rows := max(1, maxCallFlops/4/max(1, width))
+	for i := 0; i < n; i += rows {
+		w.turned = tile.Turn{Src: src[i*lds:], Dst: dst[i:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width, Row: part(row, i)}
+		a.prim.Turn(&w.turned)
+	}
 }
 
 // mask is the chunk's decays, nil without.
@@ -242,7 +269,18 @@ func (a *deltaBackward) one(w *deltaBackwardWork, run func(*tile.Product), p til
 	run(&w.product)
 }
 
-// forwardStep finds Z for a chunk and the state after it.
+// upper adds Aᵀ B to C for a lower triangle A, whose transpose is zero left of the diagonal.
+func (a *deltaBackward) upper(w *deltaBackwardWork, p tile.Product) {
+	for i := 0; i < p.M; i += a.triangle {
+		q := &w.product
+		*q = p
+		q.A, q.B, q.C = p.A[i*p.LDA+i:], p.B[i*p.LDB:], p.C[i*p.LDC:]
+		q.M, q.K = min(a.triangle, p.M-i), p.K-i
+		a.tn(q)
+	}
+}
+
+// forwardStep finds Z and M for a chunk and the state after it.
 func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 	n := min(a.chunk, a.problem.Shape.T-t)
 	if a.statistics != nil {
@@ -271,11 +309,18 @@ func (a *deltaBackward) forwardRun(w *deltaBackwardWork, u, t, n int, state, aft
 		a.scaleKeys(w, after, state)
 		state = after
 	}
-	z := w.z[t*s.Dv:]
+	z, m := w.z[t*s.Dv:], w.triangles[t*a.ld:]
 	value, ldv := a.rows(a.value, u, t, s.Hkv, u%s.Hkv, s.Dv)
 	a.copyRows(w, z, s.Dv, value, ldv, nil, n, s.Dv)
-	a.one(w, a.nt, tile.Product{A: w.k, B: w.kb, C: w.m, Mask: a.mask(w), LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
+	a.one(w, a.nt, tile.Product{A: w.k, B: w.write, C: m, Mask: a.mask(w), LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
 	a.full(w, a.nn, tile.Product{A: w.k, B: state, C: z, Row: w.rowK, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk, Beta: 1}, false)
+	for i := range n {
+		row, from := w.m[i*a.ld:][:n], m[i*a.ld:][:n]
+		for j, x := range from[:i] {
+			row[j] = x * w.beta[j]
+		}
+		clear(row[i:])
+	}
 	w.solve = tile.Solve{L: w.m, X: z, LDL: a.ld, LDX: s.Dv, N: n, W: s.Dv}
 	a.prim.Solve(&w.solve)
 	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.ub, n, s.Dv)
@@ -318,95 +363,130 @@ func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []float32) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	a.gates(w, u, t, n)
-	erase := float32(1) // gradE adds to the keys' gradient
-	if a.problem.Decay == tile.DecayKey {
+	apart := a.problem.Decay == tile.DecayKey // erase and write keys differ
+	if apart {
 		a.scaleKeys(w, w.key.state, state)
-		state, erase = w.key.state, 0
-		a.copyRows(w, w.kb, s.Dk, w.k, s.Dk, w.beta, n, s.Dk)
+		state = w.key.state
 		clear(w.key.terms[:n*s.Dk])
 	}
 	z, mask := w.z[t*s.Dv:], a.mask(w)
 	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.beta, n, s.Dv)
-	a.full(w, a.nt, tile.Product{A: w.u, B: w.r, C: w.gradK, Row: w.rowD, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv}, false)
 	a.full(w, a.nn, tile.Product{A: w.write, B: w.r, C: w.du, Row: w.rowD, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk}, false)
-	a.carry(w, w.r, w.r, n)
-	for head := h * a.group; head < (h+1)*a.group; head++ {
-		a.reverseQuery(w, u, t, n, head, state)
+	for g := range a.group {
+		a.reverseQuery(w, u, t, n, g)
 	}
-	a.solveReverse(w, n)
+	a.solveReverse(w, t, n)
 	a.copyRows(w, w.y, s.Dv, w.x, s.Dv, w.beta, n, s.Dv)
 	gradValue, ldv := a.rows(a.gradValue, u, t, s.Hkv, h, s.Dv)
 	a.copyRows(w, gradValue, ldv, w.y, s.Dv, nil, n, s.Dv)
+	a.copyRows(w, w.outs[a.group*n*s.Dv:], s.Dv, w.y, s.Dv, w.rowK, n, s.Dv)
+	a.pairs(w, n, mask, apart)
 
-	for i := range n {
-		w.row[i] = -1
+	// dQ and the parts of dK: first what the states have of them, then what the chunk's tokens have.
+	queries := a.group * n
+	erase, write := w.gradT[queries:], w.gradT[queries:]
+	if apart {
+		write = w.gradT[queries+n:]
 	}
-	a.one(w, a.nt, tile.Product{A: w.y, B: w.u, C: w.p, Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true, Strict: 1})
-	a.one(w, a.nn, tile.Product{A: w.p, B: w.write, C: w.gradE, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: erase, Lower: true})
-	a.full(w, a.tn, tile.Product{A: w.p, B: w.k, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1}, true)
-	a.full(w, a.nt, tile.Product{A: w.y, B: state, C: w.gradE, Row: w.rowK, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv, Beta: 1}, false)
-	if a.problem.Decay == tile.DecayKey {
-		a.unfoldKeys(w, u, t, n)
+	a.transpose(w, w.outsT, a.lds, w.outs, s.Dv, nil, queries+n, s.Dv)
+	a.transpose(w, w.uT, a.ld, w.u, s.Dv, w.rowD, n, s.Dv)
+	a.full(w, a.nn, tile.Product{A: state, B: w.outsT, C: w.gradT, LDA: s.Dv, LDB: a.lds, LDC: a.lds, M: s.Dk, N: queries + n, K: s.Dv}, false)
+	beta := float32(1)
+	if apart {
+		beta = 0
+	}
+	a.full(w, a.nn, tile.Product{A: w.r, B: w.uT, C: write, LDA: s.Dv, LDB: a.ld, LDC: a.lds, M: s.Dk, N: n, K: s.Dv, Beta: beta}, false)
+	a.full(w, a.tn, tile.Product{A: w.rows, B: w.products, C: write, LDA: s.Dk, LDB: a.ld, LDC: a.lds, M: s.Dk, N: n, K: queries + n, Beta: 1}, true)
+	a.full(w, a.tn, tile.Product{A: w.rows, B: w.outs, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: queries + n, Beta: w.c[n-1]}, true)
+	for g := range a.group {
+		a.gradientOfQuery(w, u, t, n, g)
 	}
 	gradKey, ldk := a.rows(a.gradKey, u, t, s.Hkv, h, s.Dk)
-	a.copyRows(w, gradKey, ldk, w.gradK, s.Dk, nil, n, s.Dk)
-	a.copyRows(w, w.kb, s.Dk, w.k, s.Dk, w.rowK, n, s.Dk)
-	a.full(w, a.tn, tile.Product{A: w.kb, B: w.y, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
-	if a.problem.Decay == tile.DecayKey {
-		a.scaleKeys(w, w.r, w.r)
+	if !apart {
+		a.transpose(w, gradKey, ldk, write, a.lds, nil, s.Dk, n)
+		a.sums(w, u, t, n)
+		return
 	}
+	a.transpose(w, w.gradK, s.Dk, write, a.lds, nil, s.Dk, n)
+	a.transpose(w, w.gradE, s.Dk, erase, a.lds, nil, s.Dk, n)
+	a.one(w, a.nn, tile.Product{A: w.products[queries*a.ld:], B: w.write, C: w.gradE, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	a.unfoldKeys(w, u, t, n)
+	a.copyRows(w, gradKey, ldk, w.gradK, s.Dk, nil, n, s.Dk)
+	a.scaleKeys(w, w.r, w.r)
 	a.sums(w, u, t, n)
 }
 
-// reverseQuery does what a query head adds: its own gradient, and its part of dU, dK and R.
-func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, head int, state []float32) {
+// pairs finds N, and N + Nᵀ where a key both erases and writes.
+func (a *deltaBackward) pairs(w *deltaBackwardWork, n int, mask []float32, apart bool) {
+	dv := a.problem.Shape.Dv
+	for i := range n {
+		w.row[i] = -1
+	}
+	to := w.products[a.group*n*a.ld:]
+	a.one(w, a.nt, tile.Product{A: w.y, B: w.u, C: to, Mask: mask, Row: w.row, LDA: dv, LDB: dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: dv, Lower: true, Strict: 1})
+	if apart {
+		return
+	}
+	for i := range n {
+		for j, x := range to[i*a.ld:][:i] {
+			to[j*a.ld+i] = x
+		}
+	}
+}
+
+// reverseQuery does what query head g of a state head adds to dU, and finds its dP.
+func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
 	s, mask := a.problem.Shape, a.mask(w)
+	head := u%s.Hkv*a.group + g
 	query, ldq := a.rows(a.query, u, t, s.Hq, head, s.Dk)
 	out, ldo := a.rows(a.gradOutput, u, t, s.Hq, head, s.Dv)
-	gradQuery, _ := a.rows(a.gradQuery, u, t, s.Hq, head, s.Dk)
-	a.copyRows(w, w.q, s.Dk, query, ldq, nil, n, s.Dk)
+	q := w.rows[g*n*s.Dk:][:n*s.Dk]
+	a.copyRows(w, q, s.Dk, query, ldq, nil, n, s.Dk)
 	a.copyRows(w, w.out, s.Dv, out, ldo, nil, n, s.Dv)
+	a.copyRows(w, w.outs[g*n*s.Dv:], s.Dv, w.out, s.Dv, w.rowQ, n, s.Dv)
 	if a.problem.Decay == tile.DecayKey {
-		multiply(w.q[:n*s.Dk], w.key.inverse)
+		multiply(q, w.key.inverse)
 	}
 	for i := range n {
 		w.row[i] = a.scale
 	}
-	a.one(w, a.nt, tile.Product{A: w.q, B: w.write, C: w.p, Mask: mask, Row: w.row, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true})
-	a.full(w, a.tn, tile.Product{A: w.p, B: w.out, C: w.du, LDA: a.ld, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: n, Beta: 1}, true)
-	a.one(w, a.nt, tile.Product{A: w.out, B: w.u, C: w.p, Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true})
-	a.full(w, a.nt, tile.Product{A: w.out, B: state, C: w.gradQ, Row: w.rowQ, LDA: s.Dv, LDB: s.Dv, LDC: s.Dk, M: n, N: s.Dk, K: s.Dv}, false)
-	a.one(w, a.nn, tile.Product{A: w.p, B: w.write, C: w.gradQ, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	a.one(w, a.nt, tile.Product{A: q, B: w.write, C: w.p, Mask: mask, Row: w.row, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true})
+	a.upper(w, tile.Product{A: w.p, B: w.out, C: w.du, LDA: a.ld, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: n, Beta: 1})
+	a.one(w, a.nt, tile.Product{A: w.out, B: w.u, C: w.products[g*n*a.ld:], Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true})
+}
+
+// gradientOfQuery ends the gradient of query head g of a state head.
+func (a *deltaBackward) gradientOfQuery(w *deltaBackwardWork, u, t, n, g int) {
+	s := a.problem.Shape
+	grad, ldq := a.rows(a.gradQuery, u, t, s.Hq, u%s.Hkv*a.group+g, s.Dk)
+	to, ld := grad, ldq
 	if a.problem.Decay == tile.DecayKey {
-		a.unfoldQueries(w, n)
+		to, ld = w.gradQ, s.Dk
 	}
-	a.copyRows(w, gradQuery, ldq, w.gradQ, s.Dk, nil, n, s.Dk)
-	a.full(w, a.tn, tile.Product{A: w.p, B: w.q, C: w.gradK, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1}, true)
-	a.copyRows(w, w.q, s.Dk, w.q, s.Dk, w.rowQ, n, s.Dk)
-	a.full(w, a.tn, tile.Product{A: w.q, B: w.out, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+	a.transpose(w, to, ld, w.gradT[g*n:], a.lds, nil, s.Dk, n)
+	a.one(w, a.nn, tile.Product{A: w.products[g*n*a.ld:], B: w.write, C: to, LDA: a.ld, LDB: s.Dk, LDC: ld, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	if a.problem.Decay == tile.DecayKey {
+		a.unfoldQueries(w, g, n)
+		a.copyRows(w, grad, ldq, w.gradQ, s.Dk, nil, n, s.Dk)
+	}
 }
 
 // solveReverse solves for X from dU. With the tokens in reverse the transposed triangle is a lower one.
-func (a *deltaBackward) solveReverse(w *deltaBackwardWork, n int) {
+func (a *deltaBackward) solveReverse(w *deltaBackwardWork, t, n int) {
 	s := a.problem.Shape
 	flip := func(dst, src []float32, width int) {
 		for i := range n {
 			copy(dst[i*width:][:width], src[(n-1-i)*width:][:width])
 		}
 	}
-	flip(w.kr, w.write, s.Dk)
-	flip(w.q, w.kb, s.Dk)
-	var mask []float32
-	if a.scalarDecay() {
-		w.gr[0] = 1
-		for i := 1; i < n; i++ {
-			w.gr[i] = w.g[n-i]
+	m := w.triangles[t*a.ld:]
+	for j := range n {
+		row, beta := m[(n-1-j)*a.ld:][:n], w.beta[n-1-j]
+		for i := j + 1; i < n; i++ {
+			w.m[i*a.ld+j] = row[n-1-i] * beta
 		}
-		w.decay = tile.Decay{G: w.gr, C: w.row, D: w.dr, LDD: a.ld, N: n}
-		a.prim.Decay(&w.decay)
-		mask = w.dr
+		clear(w.m[j*a.ld+j:][:n-j])
 	}
-	a.one(w, a.nt, tile.Product{A: w.kr, B: w.q, C: w.m, Mask: mask, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
 	flip(w.y, w.du, s.Dv)
 	w.solve = tile.Solve{L: w.m, X: w.y, LDL: a.ld, LDX: s.Dv, N: n, W: s.Dv}
 	a.prim.Solve(&w.solve)
@@ -416,8 +496,7 @@ func (a *deltaBackward) solveReverse(w *deltaBackwardWork, n int) {
 // sums takes the dot products of a chunk's rows: the gradient of beta, and the terms of the decay's.
 func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
-	a.rowDots(w, w.row, operand{w.x, s.Dv}, operand{w.z[t*s.Dv:], s.Dv}, n, s.Dv)
-	copy(a.beta[u*s.T+t:][:n], w.row)
+	a.rowDots(w, a.beta[u*s.T+t:], operand{w.x, s.Dv}, operand{w.z[t*s.Dv:], s.Dv}, n, s.Dv)
 	if a.gradDecay == nil || a.problem.Decay == tile.DecayKey {
 		return
 	}
@@ -427,30 +506,20 @@ func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
 	for i := range terms {
 		terms[i] = -float64(w.row[i])
 	}
-	for head := h * a.group; head < (h+1)*a.group; head++ {
-		query, ldq := a.rows(a.query, u, t, s.Hq, head, s.Dk)
-		grad, _ := a.rows(a.gradQuery, u, t, s.Hq, head, s.Dk)
-		a.rowDots(w, w.row, operand{query, ldq}, operand{grad, ldq}, n, s.Dk)
+	for g := range a.group {
+		grad, ldq := a.rows(a.gradQuery, u, t, s.Hq, h*a.group+g, s.Dk)
+		a.rowDots(w, w.row, operand{w.rows[g*n*s.Dk:], s.Dk}, operand{grad, ldq}, n, s.Dk)
 		for i := range terms {
 			terms[i] += float64(w.row[i])
 		}
 	}
 }
 
-// rowDots sets dst to the dot products of n rows of some width with as many others, as the diagonals of small products A Bᵀ: the other
-// elements cost less than single rows would.
+// rowDots sets dst to the dot products of n rows of some width with as many others.
 func (a *deltaBackward) rowDots(w *deltaBackwardWork, dst []float32, x, y operand, n, width int) {
-	for i := 0; i < n; i += diagonalRows {
-		m := min(diagonalRows, n-i)
-		a.one(w, a.nt, tile.Product{A: x.from(i), B: y.from(i), C: w.diagonal, LDA: x.ld, LDB: y.ld, LDC: diagonalRows, M: m, N: m, K: width})
-		for j := range m {
-			dst[i+j] = w.diagonal[j*(diagonalRows+1)]
-		}
-	}
+	w.dots = tile.Dots{X: x.rows, Y: y.rows, Dst: dst, LDX: x.ld, LDY: y.ld, M: n, N: width}
+	a.prim.Dots(&w.dots)
 }
-
-// diagonalRows is how many rows rowDots takes at once.
-const diagonalRows = 4
 
 // end writes the gradients of the past state and the decay.
 func (a *deltaBackward) end(w *deltaBackwardWork, u int) {
@@ -490,14 +559,14 @@ func (a *deltaBackward) walkSteps(units int, trip func()) {
 func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	buffers := map[string][]float32{
-		"states": w.states, "z": w.z, "r": w.r, "k": w.k, "k beta": w.kb, "k reverse": w.kr, "q": w.q, "u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "dq": w.gradQ, "dk": w.gradK,
-		"m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "d reverse": w.dr, "g reverse": w.gr, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
-		"row k": w.rowK, "row d": w.rowD, "row u": w.ub,
-		"diagonal": w.diagonal, "factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
+		"states": w.states, "z": w.z, "triangles": w.triangles, "r": w.r, "q and k": w.rows, "do and y": w.outs, "dp and n": w.products, "do and y transposed": w.outsT, "u transposed": w.uT, "dq and dk transposed": w.gradT,
+		"u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
+		"row k": w.rowK, "row d": w.rowD, "row u": w.ub, "beta gradient": a.beta,
+		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
 		"ones": w.key.ones,
 	}
 	if a.problem.Decay == tile.DecayKey {
-		buffers["write keys"], buffers["de"] = w.write, w.gradE
+		buffers["write keys"], buffers["dq"], buffers["dk"], buffers["de"] = w.write, w.gradQ, w.gradK, w.gradE
 	}
 	return buffers
 }

@@ -134,9 +134,9 @@ func (a *deltaBackward) endKeys(w *deltaBackwardWork) {
 }
 
 // unfoldQueries takes a query head's part of the decay's gradient, and its gradient from that of the folded queries.
-func (a *deltaBackward) unfoldQueries(w *deltaBackwardWork, n int) {
+func (a *deltaBackward) unfoldQueries(w *deltaBackwardWork, g, n int) {
 	size := n * a.problem.Shape.Dk
-	terms, q := w.key.terms[:size], w.q[:size]
+	terms, q := w.key.terms[:size], w.rows[g*size:][:size]
 	for i, x := range w.gradQ[:size] {
 		terms[i] += q[i] * x
 	}

@@ -2,9 +2,42 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
+
+// HashForms lists the configs that a hash layer's forms have by default on an ISA, and for whole rows also that of one group of tables after
+// the other: what is worth trying for a number of tokens that was not tuned.
+func HashForms(p tile.Problem, isa tile.ISA) ([]tile.Config, error) {
+	prim, ok := primitives(isa)
+	if err := CheckProblem(p); err != nil || !ok || p.Op != tile.HashLayer || p.Dir != tile.Forward {
+		return nil, fmt.Errorf("kernels: no forms of %s on %q (%w)", p, isa, err)
+	}
+	forms := []tile.Config{defaultHashForm(p, prim, formRows)}
+	if s := tables(p.Shape); len(s) > 1 && p.Shape.N > 1 {
+		grouped := defaultHashForm(p, prim, formRows)
+		grouped["tables"] = slices.Min(s)
+		forms = append(forms, grouped)
+	}
+	if hasSlab(p, prim) {
+		forms = append(forms, defaultHashForm(p, prim, formSlab))
+	}
+	return forms, nil
+}
+
+// FirstTokens is a hash layer's case of fewer tokens on the same tables.
+func (c *Case) FirstTokens(n int) (*Case, error) {
+	p := c.Problem
+	if p.Op != tile.HashLayer || p.Dir != tile.Forward || n < 0 || n > p.Shape.N {
+		return nil, fmt.Errorf("kernels: no first %d tokens of %s", n, p)
+	}
+	p.Shape.N = n
+	a := c.hash
+	a.problem = p
+	a.input, a.output = a.input[:n*p.Shape.D], a.output[:n*p.Shape.H]
+	return &Case{Problem: p, hash: a}, nil
+}
 
 // Dense is a dense layer of a hash layer's widths, output (N,h) = input (N,d) weights (d,h), computed with the table's first
 // A·B primitive: what a hash layer is compared with. The weights are packed in column panels once, as a library would at load.

@@ -33,6 +33,7 @@ func newHashCase(p tile.Problem, g generator) hashArgs {
 		a.bias = g.uniform(s.H, -0.01, 0.01)
 	}
 	a.newOutputs()
+	a.codes, a.weights = nil, nil // which a layer's user does not ask for
 	return a
 }
 

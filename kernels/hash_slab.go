@@ -37,8 +37,12 @@ type hashSlab struct {
 type slabWork struct {
 	hasher *hasher
 	hashed hashed
-	scaled []float32
-	first  []uint32 // where the tables of a slab begin in it, in bytes
+	scaled []float32 // filled up with zeros to whole vectors
+	first  []uint32  // where each table begins in its slab, in bytes
+	offset []uint32  // of one token
+	quant  []uint32
+	spread tile.Spread
+	round  tile.Quantize
 	y      []float32
 	init   []float32
 	slab   tile.Slab
@@ -82,10 +86,11 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 	block := min(hashBlock, max(1, s.N))
 	for range a.workers {
 		m := block * a.k
-		a.work = append(a.work, &slabWork{hasher: newHasher(p, prim, m), scaled: aligned(a.k), y: aligned(a.tokens * a.width), init: aligned(a.width)})
-		for c := range a.tables {
-			w := a.work[len(a.work)-1]
-			w.first = append(w.first, uint32(c)<<s.Tau<<a.shift)
+		a.work = append(a.work, &slabWork{hasher: newHasher(p, prim, m), scaled: aligned(roundUp(a.k, 16)), y: aligned(a.tokens * a.width), init: aligned(a.width)})
+		w := a.work[len(a.work)-1]
+		w.first, w.offset, w.quant = alignedElements[uint32](a.k), alignedElements[uint32](roundUp(a.k, 4)), alignedElements[uint32](roundUp(a.k, 16)/2)
+		for k := range w.first {
+			w.first[k] = uint32(k%a.tables) << s.Tau << a.shift
 		}
 	}
 	a.hashing = hashSlabFirst{a}
@@ -120,16 +125,14 @@ func (a *hashSlab) hash(w *slabWork, t, n int) {
 		block := (t + i) / a.tokens * a.tokens
 		tokens := min(a.tokens, s.N-block)
 		code, weight := w.hashed.code[i*a.k:][:a.k], w.hashed.weight[i*a.k:][:a.k]
-		if scales := a.prepared.scales; scales != nil {
-			scaled := w.scaled[:len(code)]
-			for k, x := range weight[:len(code)] {
-				scaled[k] = x * scales[k<<s.Tau+int(code[k])]
-			}
-			weight = scaled
+		w.spread = tile.Spread{Code: code, Weight: weight, Scales: a.prepared.scales, First: w.first, Offset: w.offset, Tau: s.Tau, Shift: a.shift, N: a.k}
+		if a.bits > 0 || a.prepared.scales != nil {
+			w.spread.Scaled = w.scaled[:a.k]
+			weight = w.scaled
 		}
-		by := float32(0)
+		a.prim.Spread(&w.spread)
 		if a.bits > 0 {
-			a.scale[t+i], by = weightScale(weight, a.bits)
+			a.quantize(w, t+i)
 		}
 		for k0 := 0; k0 < a.k; k0 += a.tables {
 			tables := min(a.tables, a.k-k0)
@@ -139,37 +142,52 @@ func (a *hashSlab) hash(w *slabWork, t, n int) {
 			}
 			// Slabs before this one hold a.tables each.
 			at := block*a.held + tokens*k0 + (t+i-block)*held
-			offset := a.offset[at:][:tables]
-			first := w.first[:len(offset)]
-			for c, x := range code[k0:][:len(offset)] {
-				offset[c] = first[c] + uint32(x)<<a.shift
-			}
-			if a.bits == 0 {
-				to := a.weight[at:][:tables]
-				for c, x := range weight[k0:][:len(to)] {
-					to[c] = x
-				}
+			if a.bits > 0 {
+				copyWords(a.offset[at:][:held], w.offset[k0:])
+				copyWords(a.quant[at/2:][:held/2], w.quant[k0/2:])
 				continue
 			}
-			clear(a.offset[at+tables : at+held])
-			quantizeWeights(a.quant[at/2:][:held/2], weight[k0:k0+tables], by, a.bits)
+			copyWords(a.offset[at:][:tables], w.offset[k0:])
+			copyWords(a.weight[at:][:tables], weight[k0:])
 		}
 	}
 }
 
-// weightScale gives the scale of a token's weights as integers of so many bits, and what to multiply them by. Weights that are not
-// finite give a scale that is not.
-func weightScale(weight []float32, bits int) (scale, by float32) {
-	largest := float32(0)
-	for _, w := range weight {
-		if w > largest {
-			largest = w
-		} else if w != w {
-			return w, 0
-		}
+// copyWords copies as many words as the first holds, most often a few fours.
+func copyWords[E uint32 | float32](to, from []E) {
+	from = from[:len(to)]
+	for len(to) >= 4 {
+		*(*[4]E)(to) = *(*[4]E)(from)
+		to, from = to[4:], from[4:]
 	}
+	for i := range to {
+		to[i] = from[i]
+	}
+}
+
+// quantize rounds the scaled weights of a token.
+func (a *hashSlab) quantize(w *slabWork, t int) {
+	scale, by := weightScale(w.spread.Largest, a.bits)
+	a.scale[t] = scale
+	if by == 0 { // Inf alone counts
+		clear(w.quant)
+		most := int(1)<<a.bits - 1
+		for k, x := range w.scaled[:a.k] {
+			if math.IsInf(float64(x), 1) {
+				setWeight(w.quant, k, most, a.bits)
+			}
+		}
+		return
+	}
+	w.round = tile.Quantize{Weight: w.scaled, Quant: w.quant, By: by, Bits: a.bits, N: len(w.scaled)}
+	a.prim.Quantize(&w.round)
+}
+
+// weightScale gives the scale of a token's weights as integers of so many bits, and what to multiply them by, of the largest of them. Weights that
+// are not finite give a scale that is not, and 0 to multiply by. By is off by one rounding at most: the largest comes out as no more than all bits set.
+func weightScale(largest float32, bits int) (scale, by float32) {
 	most := float32(int(1)<<bits - 1)
-	if math.IsInf(float64(largest), 1) { // whose row's elements all else is nothing to
+	if largest != largest || math.IsInf(float64(largest), 1) { // whose row's elements all else is nothing to
 		return largest, 0
 	}
 	by = most / largest
@@ -177,40 +195,6 @@ func weightScale(weight []float32, bits int) (scale, by float32) {
 		return 0, 0
 	}
 	return largest / most, by
-}
-
-// quantizeWeights rounds weights to integers of so many bits, in the places that tile.Slab takes them from. The largest comes out as no
-// more than all bits set: by is off by one rounding at most.
-func quantizeWeights(to []uint32, weight []float32, by float32, bits int) {
-	most := float32(int(1)<<bits - 1)
-	if by == 0 { // Inf alone counts
-		clear(to)
-		for c, w := range weight {
-			if math.IsInf(float64(w), 1) {
-				setWeight(to, c, int(most), bits)
-			}
-		}
-		return
-	}
-	whole := len(weight) &^ 3
-	for c := 0; c < whole; c += 4 {
-		w := weight[c:][:4:4]
-		q0, q1 := uint32(w[0]*by+0.5), uint32(w[1]*by+0.5)
-		q2, q3 := uint32(w[2]*by+0.5), uint32(w[3]*by+0.5)
-		pair := to[c/2:][:2:2]
-		if bits == 16 {
-			pair[0] = q0>>8 | q1&0xff00 | q2>>8<<16 | q3>>8<<24
-			pair[1] = q0&0xff | q1&0xff<<8 | q2&0xff<<16 | q3<<24
-		} else {
-			pair[0], pair[1] = q0|q1<<8|q2<<16|q3<<24, 0
-		}
-	}
-	if whole < len(weight) {
-		clear(to[whole/2:])
-		for c := whole; c < len(weight); c++ {
-			setWeight(to, c, int(weight[c]*by+0.5), bits)
-		}
-	}
 }
 
 // setWeight puts the integer weight of table c in its place among zeros.

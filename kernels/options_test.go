@@ -77,12 +77,3 @@ func TestLinearAttentionOptionArguments(t *testing.T) {
 		t.Run(name, func(t *testing.T) { wantRefusal(t, o.Forward(out, in), x.argument) })
 	}
 }
-
-func TestBackwardRefusesOptions(t *testing.T) {
-	for want, o := range map[string]*LinearAttention{
-		"Full": {Full: true}, "FeatureMap": {FeatureMap: tile.MapExp}, "Normalize": {Normalize: true}, "InverseGQA": {InverseGQA: true},
-	} {
-		o.QHeads, o.KVHeads = 1, 2
-		wantRefusal(t, o.Backward(&Gradients{}, &OutputGradients{}, &Inputs{}), want)
-	}
-}

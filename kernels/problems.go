@@ -56,8 +56,8 @@ func CheckProblem(p tile.Problem) error {
 		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
 			return bad("front %q makes decays of an array, not fixed ones", p.Front)
 		}
-		if p.Dir == tile.Backward && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
-			return bad("full, normalize and feature_map have no direction %q", p.Dir)
+		if p.Op == tile.DeltaRule && p.Dir == tile.Backward && p.FeatureMap != tile.MapNone {
+			return bad("feature_map has no direction %q", p.Dir)
 		}
 		if p.Full && p.Rule != tile.RuleLinear {
 			return bad("full goes with rule linear, not %q", p.Rule)
@@ -83,8 +83,8 @@ func CheckProblem(p tile.Problem) error {
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 || s.C != 0 || s.L != 0 || s.K != 0 {
 			return bad("shape must not give n, d, h, tau, c, l or k")
 		}
-		if p.Dir == tile.Backward && (s.Hq < s.Hkv || p.Full || p.Normalize || p.FeatureMap != tile.MapNone) {
-			return bad("%s: full, normalize, feature_map and fewer query than state heads have no backward pass", p)
+		if p.Op == tile.DeltaRule && p.Dir == tile.Backward && s.Hq < s.Hkv {
+			return bad("%s: fewer query than state heads have no backward pass", p)
 		}
 		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -42,7 +43,7 @@ func record(p tile.Problem, c tile.Candidate, everyPass bool) (*sim.Program, err
 	if p.Op == tile.CausalConv {
 		return recordConv(p, c, r)
 	}
-	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
+	if p.Dir == tile.Backward && p.Op == tile.LinearAttention && !p.Full {
 		return recordBackward(p, c, prim, everyPass)
 	}
 	return recordAttention(p, c, r)
@@ -210,7 +211,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 	case tile.DecayKey:
 		a.decay = blank(s.B * s.T * s.Hkv * s.Dk)
 	case tile.DecayFixed:
-		a.headDecay = blank(s.Hkv)
+		a.headDecay = slices.Repeat([]float32{-1.0 / 64}, s.Hkv) // as the recorder's Exp gives
 	}
 	if p.Dir == tile.Backward {
 		a.gradOutput, a.output = a.output, nil

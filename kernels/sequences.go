@@ -23,6 +23,14 @@ func (s *sequences) span(b int) (row, tokens int) {
 	return s.offsets[b], s.offsets[b+1] - s.offsets[b]
 }
 
+// rowsOf is the number of rows of so many batch items.
+func (s *sequences) rowsOf(batch int) int {
+	if s.offsets == nil {
+		return batch * s.tokens
+	}
+	return s.offsets[len(s.offsets)-1]
+}
+
 // cut is how many tokens from token t of a batch item a chunk may take: up to chunk, the item's end, or the next place where the
 // state is kept.
 func (s *sequences) cut(b, t, chunk int) int {

@@ -27,6 +27,8 @@ func Params(p tile.Problem, isa tile.ISA) ([]tile.Param, error) {
 	switch {
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
 		return deltaBackwardParams(p, prim), nil
+	case p.Dir == tile.Backward && p.Full:
+		return fullBackwardParams(p, prim), nil
 	case p.Dir == tile.Backward:
 		return backwardParams(p, prim), nil
 	case p.Full:
@@ -187,10 +189,13 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	case tile.HashLayer:
 		return defaultHash(p, prim)
 	case tile.CausalConv:
-		return defaultConv(p.Shape)
+		return defaultConv(p)
 	}
 	if p.Dir == tile.Backward && p.Op == tile.DeltaRule {
 		return defaultDeltaBackward(p, prim)
+	}
+	if p.Dir == tile.Backward && p.Full {
+		return defaultFullBackward(p, prim)
 	}
 	if p.Dir == tile.Backward {
 		return defaultBackward(p, prim)
@@ -253,6 +258,9 @@ func names(p tile.Problem, prim *tile.Primitives, form int) []string {
 	if hasForms(p) && form == formRecurrence {
 		return slices.Clone(recurrenceNames)
 	}
+	if p.Dir == tile.Backward && p.Full {
+		return slices.Collect(maps.Keys(defaultFullBackward(p, prim)))
+	}
 	if p.Dir == tile.Backward {
 		return slices.Collect(maps.Keys(defaultDeltaBackward(p, prim)))
 	}
@@ -277,7 +285,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	if p.Op == tile.CausalConv {
 		return checkConvConfig(p, c.Config)
 	}
-	if p.Dir == tile.Backward && p.Op == tile.LinearAttention {
+	if p.Dir == tile.Backward && p.Op == tile.LinearAttention && !p.Full {
 		return checkBackwardConfig(p, c, prim)
 	}
 	if p.Precision == tile.BFloat16 {
@@ -312,7 +320,10 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		lo, hi int
 	}
 	limits := []limit{{"chunk", 1, maxChunk}, {"panel", 1, maxPanel}, {"order", 0, 1}}
-	if p.Dir == tile.Backward {
+	switch {
+	case p.Dir == tile.Backward && p.Full:
+		limits = limits[:2]
+	case p.Dir == tile.Backward:
 		limits = limits[:1]
 	}
 	recurrence := hasForms(p) && c.Config["form"] == formRecurrence

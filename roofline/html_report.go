@@ -109,8 +109,9 @@ type dataPoint struct {
 	GPU     int        `json:"gpu"` // index
 	Sweep   *dataSweep `json:"sweep"`
 	DenseNs *float64   `json:"dense,omitempty"`
-	Tokens  int        `json:"tokens,omitempty"` // of a hash layer
-	Family  string     `json:"family,omitempty"` // the same for all batches of a hash layer
+	Crosses string     `json:"crosses,omitempty"` // in words, where a hash layer is faster than a dense one
+	Tokens  int        `json:"tokens,omitempty"`  // of a hash layer
+	Family  string     `json:"family,omitempty"`  // the same for all batches of a hash layer
 	Hash    bool       `json:"hash,omitempty"`
 }
 
@@ -155,6 +156,9 @@ func newReport(p *profile.Profile, evidence *Evidence) *report {
 			groups[key] = g
 		}
 		d.GPU = g
+		if c := p.Crossover(pt.Problem, pt.Candidate.ISA); c != nil {
+			d.Crosses = c.Text()
+		}
 		d.Sweep = sweeps[sweepKey(pt.Problem, pt.Candidate.ISA)]
 		if d.Stale {
 			stale++
@@ -200,7 +204,7 @@ func (r *report) point(pt placed, simulated *sim.Result) dataPoint {
 	if e.ErrorBound > 0 { // else it was not verified here
 		d.Error, d.Allowed = &e.MaxError, &e.ErrorBound
 	}
-	d.Effect = known(e.DetectableEffect)
+	d.Effect, d.DenseNs = known(e.DetectableEffect), known(e.DenseNs)
 	for _, c := range e.TieSet {
 		d.Ties = append(d.Ties, c.String())
 	}

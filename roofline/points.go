@@ -18,9 +18,10 @@ type Point struct {
 	Problem   tile.Problem   `json:"problem"`
 	Candidate tile.Candidate `json:"candidate"`
 	MedianNs  float64        `json:"median_ns"`
-	RoofNs    float64        `json:"roof_ns"`  // the fastest time that the ceilings allow
-	Fraction  float64        `json:"fraction"` // RoofNs over MedianNs: 1 is on the roof
-	BoundBy   string         `json:"bound_by"` // "compute" or a memory level
+	DenseNs   float64        `json:"dense_ns,omitempty"` // hash layers: a dense layer of these widths; absent if unknown
+	RoofNs    float64        `json:"roof_ns"`            // the fastest time that the ceilings allow
+	Fraction  float64        `json:"fraction"`           // RoofNs over MedianNs: 1 is on the roof
+	BoundBy   string         `json:"bound_by"`           // "compute" or a memory level
 	// Level is the memory level that intensity and bytes are of: the one that binds, or, under the compute roof, the
 	// farthest that must move at least a sixteenth of what the first does. Empty if none must.
 	Level     string  `json:"level,omitempty"`
@@ -93,7 +94,7 @@ func placeAll(p *profile.Profile) []placed {
 func place(e profile.Entry, d *sim.Device, b sim.Bound) Point {
 	pt := Point{
 		Problem: e.Problem, Candidate: tile.Candidate{ISA: e.ISA, Config: e.Config},
-		MedianNs: e.MedianNs, RoofNs: b.RoofNs, BoundBy: b.BoundBy,
+		MedianNs: e.MedianNs, DenseNs: e.DenseNs, RoofNs: b.RoofNs, BoundBy: b.BoundBy,
 		FlopsPerS: float64(b.Flops) / e.MedianNs * 1e9, Flops: b.Flops, Bytes: b.Bytes,
 	}
 	if e.RoofNs > 0 { // the evidence of the time
@@ -152,7 +153,11 @@ func Label(p tile.Problem) string {
 // shapeText is a shape in few letters: "T4096 H16/32 d128", "n32 d1024 h1024 t8".
 func shapeText(s tile.Shape) string {
 	if s.D != 0 {
-		return "n" + number(float64(s.N)) + " d" + number(float64(s.D)) + " h" + number(float64(s.H)) + " t" + number(float64(s.Tau))
+		tokens := ""
+		if s.N > 0 {
+			tokens = "n" + number(float64(s.N)) + " "
+		}
+		return tokens + "d" + number(float64(s.D)) + " h" + number(float64(s.H)) + " t" + number(float64(s.Tau))
 	}
 	pair := func(a, b int) string {
 		if a == b {

@@ -22,7 +22,34 @@ func Table(w io.Writer, p *profile.Profile) error {
 	if err := Ceilings(w, &p.Machine, &p.Measured); err != nil {
 		return err
 	}
-	return PointTable(w, Points(p))
+	if err := PointTable(w, Points(p)); err != nil {
+		return err
+	}
+	return Crossovers(w, p.Crossovers)
+}
+
+// Crossovers writes where hash layers are faster than dense ones, and how much at each number of tokens that was measured.
+func Crossovers(w io.Writer, crossovers []profile.Crossover) error {
+	for i := range crossovers {
+		c := &crossovers[i]
+		if _, err := fmt.Fprintf(w, "%s\n%s x%d against a %s:\n%s\n", filled(Label(c.Problem)), c.ISA, c.Problem.Threads, c.Dense, filled(c.Text())); err != nil {
+			return err
+		}
+		t := newTable([]string{"tokens", "hash layer", "dense", "ratio", "form"}, 0)
+		for _, x := range c.Points {
+			form := "rows"
+			if x.Config["form"] != 0 {
+				form = "slabs"
+			}
+			if err := t.Append([]string{number(float64(x.Tokens)), timeText(x.HashNs), timeText(x.DenseNs), fmt.Sprintf("%.2fx", x.Ratio), form}); err != nil {
+				return err
+			}
+		}
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Ceilings writes the measured ceilings, a table per thread count with the median and in parentheses the
@@ -158,9 +185,34 @@ func PointTable(w io.Writer, points []Point) error {
 		if err := t.write(w); err != nil {
 			return err
 		}
+		if err := againstDense(w, points[start:end]); err != nil {
+			return err
+		}
 		start = end
 	}
 	return nil
+}
+
+// againstDense writes how hash layers compare with dense ones; nothing for other ops.
+func againstDense(w io.Writer, points []Point) error {
+	if points[0].Problem.Op != tile.HashLayer || points[0].Problem.Dir == tile.Backward {
+		return nil
+	}
+	var parts []string
+	for _, p := range points {
+		ratio := unknown
+		if p.DenseNs > 0 {
+			ratio = fmt.Sprintf("%.2fx", p.DenseNs/p.MedianNs)
+		}
+		parts = append(parts, fmt.Sprintf("n%d %s x%d %s", p.Problem.Shape.N, p.Candidate.ISA, p.Problem.Threads, ratio))
+	}
+	_, err := fmt.Fprintf(w, "times as fast as a %s:\n%s\n\n", profile.DenseDriver, filled(strings.Join(parts, ", ")))
+	return err
+}
+
+// filled breaks a text of words into lines of at most 80 columns.
+func filled(text string) string {
+	return strings.ReplaceAll(wrap(text, ' ', 79), " \n", "\n")
 }
 
 // configText gives a config's values in the order of names, or all of it where it has others.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rooftune/rooftune/internal/machine"
+	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -46,6 +47,13 @@ func TestPointTableGolden(t *testing.T) {
 func TestTableFits80Columns(t *testing.T) {
 	p := exampleProfile()
 	p.Measured.Ceilings = append(p.Measured.Ceilings, machine.Ceiling{Kind: machine.KindFlops, ISA: "fourth", Threads: 2, Median: 1e9, Min: 1e9, Max: 1e9})
+	problem := tile.Problem{Op: tile.HashLayer, Weighting: tile.WeightingReleased, DType: "bfloat16", Dir: "fwd", Threads: 64, Shape: tile.Shape{D: 40960, H: 40960, Tau: 16}}
+	c := profile.Crossover{Problem: problem, ISA: tile.AVX512, Dense: profile.DenseDriver}
+	for i := range 7 {
+		ratio := 0.5 + float64(i%2)
+		c.Points = append(c.Points, profile.CrossoverPoint{Tokens: 1000 << i, Config: tile.Config{"form": i % 2}, HashNs: 1e9, DenseNs: 1e9 * ratio, Ratio: ratio, Samples: 3})
+	}
+	p.AddCrossover(c)
 	var b bytes.Buffer
 	if err := Table(&b, p); err != nil {
 		t.Fatal(err)
@@ -59,7 +67,7 @@ func TestTableFits80Columns(t *testing.T) {
 			t.Errorf("blanks at the end of %q", line)
 		}
 	}
-	for _, want := range []string{"fourth", "GFLOP/s", "T4096 H16/32 d128", "generic x2"} {
+	for _, want := range []string{"fourth", "GFLOP/s", "T4096 H16/32 d128", "generic x2", "rooftune A·B driver", "0.50x", "slabs"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in the table", want)
 		}

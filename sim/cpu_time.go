@@ -17,7 +17,7 @@ const (
 	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	overlapShare    = 0.8  // of the time of a private level behind the first that is not hidden
+	stepNs          = 25   // the driver's own work for a call of a primitive, and entering it
 	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
 
 	// Of what is read and written beyond the private caches.
@@ -77,6 +77,9 @@ func (c core) sweep(updates, reads, v, rows int) float64 {
 	return float64(rows)*c.step(fmas, loads) + tileClocks + float64(2*v*(updates+reads))
 }
 
+// decays is the time of the products of a panel of v vectors with the decays before a recurrence's blocks.
+func (c core) decays(op *Op, v int) float64 { return float64(op.Decays*op.K*v) / c.fmas }
+
 // clocks is the time of one operation with all its data in the first level.
 func (c core) clocks(op *Op) float64 {
 	var t float64
@@ -124,7 +127,7 @@ func (c core) clocks(op *Op) float64 {
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*op.Group, v, op.K)
 			}
-			t += float64(op.Singles) * c.sweep(1, op.Group, v, op.K)
+			t += float64(op.Singles)*c.sweep(1, op.Group, v, op.K) + c.decays(op, v)
 		}
 	case "delta":
 		for j := 0; j < op.N; j += op.NR {
@@ -132,7 +135,7 @@ func (c core) clocks(op *Op) float64 {
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*(1+op.Group), v, op.K)
 			}
-			t += float64(op.Singles) * (c.sweep(0, 1, v, op.K) + c.sweep(1, op.Group, v, op.K))
+			t += float64(op.Singles)*(c.sweep(0, 1, v, op.K)+c.sweep(1, op.Group, v, op.K)) + c.decays(op, v)
 		}
 	case "gather":
 		v := c.vectors(op.N)
@@ -151,94 +154,108 @@ func (c core) clocks(op *Op) float64 {
 }
 
 func simulateCPU(d *Device, p *Program) (*Result, error) {
+	c, err := Compile(d, p)
+	if err != nil {
+		return nil, err
+	}
+	e := c.Estimate(1)
 	res := &Result{
 		Device: d.Name, Program: p.Name, Config: p.Config,
-		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{}, Flops: p.Flops(),
+		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{},
+		Flops: e.Flops, TimeNs: e.TimeNs, BoundBy: e.BoundBy, LowerBoundNs: e.LowerBoundNs, Occupancy: e.Occupancy,
 	}
-	c := newCore(d.ISA)
-	var needed neededBytes
-	for i := range p.Launches {
-		l := &p.Launches[i]
-		workers := float64(l.Blocks)
-		share := min(1, workers/float64(d.Units)) // of the rates of the private parts
-		t := cpuTraffic(d, p, l)
-		needed.add(t.needed, workers)
-		var clocks, calls float64
-		for j := range l.Nest {
-			loop := &l.Nest[j]
-			for k := range loop.Ops {
-				op := &loop.Ops[k]
-				clocks += loop.Trips * c.clocks(op) * d.ratio(op)
-				calls += loop.Trips
-				t.levels[0].read += loop.Trips * float64(op.LoadBytes)
-				t.levels[0].written += loop.Trips * float64(op.StoreBytes)
-			}
-		}
-		rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
-		parts := map[string]float64{PartCompute: rounds * clocks * c.clockNs(d)}
-		for j, level := range d.Levels {
-			read, written := workers*t.levels[j].read, workers*t.levels[j].written
-			res.Bytes[level.Name] += round(read + written)
-			var ns float64
-			if j == len(d.Levels)-1 {
-				table := workers * t.tableRead
-				ns = levelNs(level, read-table, written)*d.runCost(t.run) + table/d.gatherBps(p.tableRowBytes())*1e9
-			} else {
-				ns = levelNs(level, read, written)
-			}
-			if level.PerUnit {
-				ns /= share
-			}
-			parts[level.Name] = ns
-		}
-		wait := 0.0
-		for j, w := range t.waits {
-			if j > 0 {
-				wait += rounds * d.latency(j, workers*t.footprint) * (w.lines/readsAhead + w.rows/storesAhead)
-			}
-		}
-		if wait > 0 {
-			parts[PartLatency] = wait
-		}
-		var most, far, rest float64
-		for name, ns := range parts {
-			res.Parts[name] += ns
-			most = max(most, ns)
-		}
-		for j, level := range d.Levels {
-			switch {
-			case j == 0: // what loads and stores cost in the core is in its clocks already
-			case level.PerUnit:
-				rest += overlapShare * parts[level.Name]
-			default:
-				far += farShare * parts[level.Name]
-			}
-		}
-		busy := max(parts[PartCompute], parts[d.Levels[0].Name]) + rest + far + wait
-		res.Parts[PartCalls] += rounds * calls * callNs
-		res.TimeNs += max(most, busy) + rounds*calls*callNs
-		if l.Blocks > 1 {
-			res.Parts[PartDispatch] += dispatchNs
-			res.TimeNs += dispatchNs
-		}
-		res.Occupancy = max(res.Occupancy, share)
+	for i, l := range d.Levels {
+		res.Bytes[l.Name], res.BytesLowerBound[l.Name], res.Parts[l.Name] = e.Bytes[i], e.Needed[i], e.Parts[i]
 	}
-	res.LowerBoundNs = float64(res.Flops) / d.Peaks[pathFMA] * 1e9
-	for i, level := range d.Levels {
-		bytes := needed.beyond(d, i, p.Cold)
-		if i == 0 {
-			bytes = min(bytes, float64(res.Bytes[level.Name]))
-		}
-		res.BytesLowerBound[level.Name] = int64(bytes)
-		res.LowerBoundNs = max(res.LowerBoundNs, bytes/level.PeakBps*1e9)
+	res.Parts[PartCompute], res.Parts[PartCalls] = e.ComputeNs, e.CallsNs
+	if e.LatencyNs > 0 {
+		res.Parts[PartLatency] = e.LatencyNs
 	}
-	res.BoundBy = largest(res.Parts)
+	if e.DispatchNs > 0 {
+		res.Parts[PartDispatch] = e.DispatchNs
+	}
 	return res, nil
 }
 
-// levelNs is the time of a level's traffic: bytes that can be paired, one read with one written, at the rate of copying,
+// addTo adds a launch's time and traffic to an estimate and returns the flops of all its workers.
+func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow int64, needed *neededBytes) float64 {
+	workers, trips := c.blocks, 0.0
+	if c.steady >= 0 {
+		before := float64(c.steady)
+		trips = c.trips
+		if longer != 1 {
+			trips = max(0, (before+trips)*longer-before)
+		}
+	}
+	share := min(1, workers/float64(d.Units))  // of the rates of the private parts
+	rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
+	t := c.traffic(trips)
+	core := newCore(d.ISA)
+	needed.add(t.needed, workers)
+	sum := c.each.times(trips, &c.once)
+	t.levels[0].read += sum.loaded
+	t.levels[0].written += sum.stored
+	compute := rounds * sum.clocks * core.clockNs(d)
+	var parts [MaxLevels]float64
+	for j := range d.Levels {
+		level := &d.Levels[j]
+		read, written := workers*t.levels[j].read, workers*t.levels[j].written
+		e.Bytes[j] += round(read + written)
+		if j == len(d.Levels)-1 {
+			table := workers * t.tableRead
+			parts[j] = level.ns(read-table, written) * d.runCost(t.run)
+			if j > 0 { // what the last cache holds of it now and then
+				held := d.held(workers * t.footprint)
+				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read-table, written)
+			}
+			if table > 0 {
+				parts[j] += table / d.gatherBps(tableRow) * 1e9
+			}
+		} else {
+			parts[j] = level.ns(read, written)
+		}
+		if level.PerUnit {
+			parts[j] /= share
+		}
+	}
+	wait := 0.0
+	for j, w := range t.waits {
+		if j > 0 && (w.lines > 0 || w.rows > 0) {
+			wait += rounds * d.latency(j, workers*t.footprint) * (w.lines/readsAhead + w.rows/storesAhead)
+		}
+	}
+	most, far, rest := max(compute, wait), 0.0, 0.0
+	hidden := 0.0
+	if sum.clocks > 0 {
+		hidden = sum.exposed / sum.clocks
+	}
+	for j := range d.Levels {
+		e.Parts[j] += parts[j]
+		most = max(most, parts[j])
+		switch {
+		case j == 0: // what loads and stores cost in the core is in its clocks already
+		case d.Levels[j].PerUnit:
+			rest += hidden * parts[j]
+		default:
+			far += farShare * parts[j]
+		}
+	}
+	calls := rounds * sum.calls * stepNs
+	e.ComputeNs += compute
+	e.LatencyNs += wait
+	e.CallsNs += calls
+	e.TimeNs += max(most, max(compute, parts[0])+rest+far+wait) + calls
+	if workers > 1 {
+		e.DispatchNs += dispatchNs
+		e.TimeNs += dispatchNs
+	}
+	e.Occupancy = max(e.Occupancy, share)
+	return workers * sum.flops
+}
+
+// ns is the time of a level's traffic: bytes that can be paired, one read with one written, at the rate of copying,
 // written ones that can't too, the other read ones at the rate of reading.
-func levelNs(l Level, read, written float64) float64 {
+func (l *Level) ns(read, written float64) float64 {
 	paired := min(read, written)
 	return ((read-paired)/l.ReadBps + (paired+written)/l.CopyBps) * 1e9
 }
@@ -263,6 +280,48 @@ func (d *Device) gatherBps(row int64) float64 {
 	}
 	return min(best, last.PeakBps)
 }
+
+// Shares of the time of the private levels behind the first that operations do not hide.
+const (
+	exposedOthers = 0.8
+	exposedRecur  = 0.1 // a sweep of linear attention reads rows that nothing waits for, long before they are used
+)
+
+func exposedShare(op *Op) float64 {
+	if op.Name == "recur" {
+		return exposedRecur
+	}
+	return exposedOthers
+}
+
+// waitShare is how much of its waiting an operation does not hide: a block of a delta rule needs all its products before the next begins, a
+// block of linear attention goes on with the next panel's rows.
+func waitShare(op *Op) float64 {
+	if op.Name == "recur" {
+		return waitRecur
+	}
+	return waitDelta
+}
+
+const (
+	waitRecur = 0.15
+	waitDelta = 0.7
+)
+
+// held is the share of what does not fit the last cache that is found there nonetheless: between what can be counted on (others use the
+// cache too, and lines far apart are slow to find where the translations of pages do not fit) and the most it may hold, by the logarithm of
+// the bytes.
+func (d *Device) held(footprint float64) float64 {
+	last := len(d.Levels) - 2
+	low, high := float64(d.Levels[last].Bytes), float64(d.Levels[last].MaxBytes)
+	if d.Levels[last].PerUnit || footprint <= low || high <= low || high > mostHeld*low {
+		return 0
+	}
+	return max(0, 1-math.Log(footprint/low)/math.Log(high/low))
+}
+
+// mostHeld is how much more than can be counted on a cache may hold: beyond that the figure is a guess (hiddenCache).
+const mostHeld = 64
 
 // latency is that of a level for a program that touches so many bytes: of the last level, what loads over as many bytes take, since
 // part of them may be found nearer.

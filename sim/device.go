@@ -76,6 +76,7 @@ func (d *Device) Check() error {
 	need(d.Kind == KindCPU, fmt.Sprintf("kind %q: want cpu", d.Kind))
 	need(d.Units > 0, "units must be positive")
 	need(len(d.Levels) >= 2, "needs at least two memory levels")
+	need(len(d.Levels) <= MaxLevels, fmt.Sprintf("has more than %d memory levels", MaxLevels))
 	for i, l := range d.Levels {
 		last := i == len(d.Levels)-1
 		need(l.Name != "", fmt.Sprintf("level %d has no name", i))

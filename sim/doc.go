@@ -14,7 +14,9 @@
 //     steady state and multiplied.
 //  4. Simulate turns counts into the time that each resource alone would take. The largest
 //     names what binds; how the others overlap with it is said at Simulate.
-//  5. LowerBound is the time that no run of this program can beat, Roof the time that no program for
+//  5. Compile does the counting once: what each further trip adds. An estimate for any number of trips is then a closed form. kernels.Predictor
+//     keeps compiled candidates.
+//  6. LowerBound is the time that no run of this program can beat, Roof the time that no program for
 //     the problem can beat: both use the highest rate ever seen and count only what
 //     must be moved when every cache holds as much as it can.
 package sim

@@ -30,7 +30,7 @@ func ratios(d *Device, measured []machine.Primitive, isa tile.ISA) []PrimitiveRa
 		if p.ISA != isa || !(p.Ns > 0) || p.Op == machine.PrimitiveFMA {
 			continue
 		}
-		op := Op{Name: p.Op, MR: p.MR, NR: p.NR, M: p.M, N: p.N, K: p.K, Group: p.Group, Elements: p.Elements}
+		op := Op{Name: p.Op, MR: p.MR, NR: p.NR, M: p.M, N: p.N, K: p.K, Group: p.Group, Decays: p.Decays, Elements: p.Elements}
 		ns := c.clocks(&op)*clock + callNs
 		r := PrimitiveRatio{p.Op, p.MR, p.NR, (p.Ns - callNs) / (ns - callNs)}
 		if r.Ratio > 0.2 && r.Ratio < 20 && !math.IsInf(r.Ratio, 0) {

@@ -48,11 +48,13 @@ type Loop struct {
 	Trips float64 `json:"trips"`
 	Ops   []Op    `json:"ops,omitempty"`
 	Inner []Loop  `json:"inner,omitempty"`
+	// Steady marks the loop that stands for the trips that were not recorded: their number may be any. Without a mark it is the last whose trips are not 1.
+	Steady bool `json:"steady,omitempty"`
 }
 
 // Op is one step on tiles: a call of a primitive.
 type Op struct {
-	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "delta", "couple", "conv", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "widen"
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "turn", "widen"
 	MR         int     `json:"mr,omitempty"` // register tile (CPU)
 	NR         int     `json:"nr,omitempty"`
 	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows
@@ -62,6 +64,7 @@ type Op struct {
 	Strict     int     `json:"strict,omitempty"`
 	Group      int     `json:"group,omitempty"`      // rows side by side of a gather, heads of a recurrence
 	Singles    int     `json:"singles,omitempty"`    // tokens of a recurrence that go one at a time
+	Decays     int     `json:"decays,omitempty"`     // blocks of a recurrence before which the state decays
 	Accumulate bool    `json:"accumulate,omitempty"` // the product is added to what is there
 	Flops      int64   `json:"flops,omitempty"`      // executed: two for each multiply-add of a real row and column, with the waste beside a diagonal
 	Elements   int64   `json:"elements,omitempty"`

@@ -12,7 +12,7 @@ import (
 // busiest worker's share.
 //
 // What it leaves in the driver's buffers is chosen so that a driver that looks at values goes its usual
-// way: Exp and the column C of Decay give ones, Pack reports finite data. Nothing else is written.
+// way: Exp gives decay factors a little below one, the column C of Decay ones, Pack reports finite data. Nothing else is written.
 type Recorder struct {
 	source  *tile.Primitives
 	buffers []recorded
@@ -111,7 +111,7 @@ func (r *Recorder) Program(name string, cfg tile.Config, trips float64, workers 
 		if i == len(ends)-1 {
 			n = steady
 		}
-		l.Nest = append(l.Nest, Loop{Trips: n, Ops: r.ops[start:end:end]})
+		l.Nest = append(l.Nest, Loop{Trips: n, Ops: r.ops[start:end:end], Steady: i == len(ends)-1 && len(r.trips) > 0})
 		start = end
 	}
 	if start < len(r.ops) {
@@ -153,6 +153,8 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Couple: r.couple,
 		Solve:  r.solve,
 		Pack:   r.pack,
+		Turn:   r.turn,
+		Dots:   r.dots,
 		Decay:  r.decay,
 		Exp:    r.exp,
 		Fold:   r.fold,
@@ -162,6 +164,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Conv:   r.conv,
 		Gather: r.gather,
 		Octets: r.octets,
+		Spread: r.spread, Quantize: r.quantize,
 
 		GatherHalf:  r.gatherHalf,
 		GatherBytes: r.gatherBytes,
@@ -413,6 +416,24 @@ func (r *Recorder) pack(p *tile.Pack) {
 	r.done(op)
 }
 
+func (r *Recorder) turn(p *tile.Turn) {
+	op := Op{Name: "turn", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
+	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.N, p.M, p.LDD}, Write)
+	r.row(&op, p.Row, p.M, 1)
+	r.done(op)
+}
+
+func (r *Recorder) dots(p *tile.Dots) {
+	op := Op{Name: "dots", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N), Flops: 2 * int64(p.M) * int64(p.N)}
+	op.LoadBytes, op.StoreBytes = 8*op.Elements, 4*int64(p.M)
+	r.touch(&op, "X", p.X, block{0, 0, p.M, p.N, p.LDX}, Read)
+	r.touch(&op, "Y", p.Y, block{0, 0, p.M, p.N, p.LDY}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, 1, p.M, p.M}, Write)
+	r.done(op)
+}
+
 func (r *Recorder) decay(p *tile.Decay) {
 	n := int64(p.N)
 	op := Op{Name: "decay", M: p.N, N: p.N, Elements: n*n + n, LoadBytes: 4 * n, StoreBytes: 4 * (n*n + n)}
@@ -434,10 +455,13 @@ func (r *Recorder) exp(p *tile.Exp) {
 	r.touch(&op, "Src", p.Src, src, Read)
 	r.touch(&op, "Dst", p.Dst, block{0, 0, 1, p.N, p.N}, Write)
 	for i := range p.Dst[:min(p.N, len(p.Dst))] {
-		p.Dst[i] = 1
+		p.Dst[i] = usualDecay
 	}
 	r.done(op)
 }
+
+// usualDecay is what Exp gives: states decay, and no product of a chunk's factors comes near zero.
+const usualDecay = 1 - 1.0/64
 
 // fold is recorded as reading and writing each row once. It reports a block that may be folded.
 func (r *Recorder) fold(p *tile.Fold) {

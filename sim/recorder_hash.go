@@ -32,6 +32,23 @@ func (r *Recorder) octets(p *tile.Octets) {
 	r.ops = append(r.ops, op)
 }
 
+// spread gives the offsets, since they decide which rows are read, and leaves weights as they are.
+func (r *Recorder) spread(p *tile.Spread) {
+	for i, c := range p.Code[:p.N] {
+		p.Offset[i] = p.First[i] + uint32(c)<<p.Shift
+	}
+	op := Op{Name: "spread", N: p.N, Elements: int64(p.N), LoadBytes: 8 * int64(p.N), StoreBytes: 4 * int64(p.N)}
+	if len(p.Scaled) > 0 {
+		op.LoadBytes += 8 * int64(p.N)
+		op.StoreBytes += 4 * int64(p.N)
+	}
+	r.ops = append(r.ops, op)
+}
+
+func (r *Recorder) quantize(p *tile.Quantize) {
+	r.ops = append(r.ops, Op{Name: "quantize", N: p.N, Elements: int64(p.N), LoadBytes: 4 * int64(p.N), StoreBytes: 2 * int64(p.N)})
+}
+
 // Bytes names an array of int8, as Buffer does for float32.
 func (r *Recorder) Bytes(name string, data []int8, kind BufferKind) {
 	if len(data) > 0 {

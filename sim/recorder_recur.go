@@ -38,6 +38,9 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 			op.StoreBytes += 4 * int64(cols) * int64(p.Dk+n*p.Heads)
 			if decays(p, i) {
 				op.Flops += int64(p.Dk) * int64(cols)
+				if j == 0 {
+					op.Decays++
+				}
 				if p.D != nil {
 					r.touch(&op, "D", p.D, block{i, 0, 1, p.Dk, p.LDD}, Read)
 				}
@@ -92,6 +95,9 @@ func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 			for t := i; t < i+n; t++ {
 				if decays(&p.Recur, t) {
 					op.Flops += int64(p.Dk) * int64(cols)
+					if j == 0 {
+						op.Decays++
+					}
 					if p.D != nil {
 						r.touch(&op, "D", p.D, block{t, 0, 1, p.Dk, p.LDD}, Read)
 					}

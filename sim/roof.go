@@ -62,7 +62,7 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not
 // grow with the chunk. Per token, linear attention 2 dk dv for each output head and 2 for
 // each state head, the delta rules 2 and 4; a hash layer 2 h for each of its ceil(d/tau) tables, 4 h backward; linear attention's backward
-// pass 4 for each query head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv), that of the delta rules
+// pass 4 for each output head (dq, and the update of the state's gradient) and 6 for each state head (the state's update, dk and dv), that of the delta rules
 // 4 and 12. 0 for an op or direction that it does not know.
 func UsefulFlops(p tile.Problem) int64 {
 	s := p.Shape
@@ -73,7 +73,7 @@ func UsefulFlops(p tile.Problem) int64 {
 	switch p.Op {
 	case tile.LinearAttention:
 		if p.Dir == tile.Backward {
-			return tokens * square * (4*int64(s.Hq) + 6*int64(s.Hkv))
+			return tokens * square * (4*int64(max(s.Hq, s.Hkv)) + 6*int64(s.Hkv))
 		}
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 2*int64(s.Hkv))
 	case tile.DeltaRule:

@@ -52,6 +52,9 @@ func checkProgram(d *Device, p *Program) error {
 	if p.Kind != d.Kind {
 		return fmt.Errorf("sim: program %q is for a %s, device %q is a %s", p.Name, p.Kind, d.Name, d.Kind)
 	}
+	if n := len(d.Levels); n < 2 || n > MaxLevels {
+		return fmt.Errorf("sim: device %q has %d memory levels, not 2 to %d", d.Name, n, MaxLevels)
+	}
 	for i := range p.Launches {
 		l := &p.Launches[i]
 		if l.Blocks < 1 {

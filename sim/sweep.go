@@ -24,7 +24,7 @@ func SweepOf(d *Device, p tile.Problem) (Sweep, error) {
 		if footprint <= float64(d.maxBytesBefore(i)) {
 			break
 		}
-		if ns := levelNs(l, read, written); ns > slowest.Ns {
+		if ns := l.ns(read, written); ns > slowest.Ns {
 			slowest = Sweep{l.Name, round(read + written), ns}
 		}
 	}

@@ -7,17 +7,20 @@ import (
 	"sync"
 )
 
+// MaxLevels is the most memory levels that a device may have.
+const MaxLevels = 8
+
 // levelTraffic is what a level exchanges with the next nearer one.
 type levelTraffic struct{ read, written float64 } // bytes
 
 // traffic is what one worker's share of a launch moves.
 type traffic struct {
-	levels    []levelTraffic // per level of the device
-	tableRead float64        // bytes of the last level's reads that are table rows
-	needed    neededBytes    // distinct bytes touched
-	run       float64        // bytes that lie side by side of what is read from beyond the private caches in a trip
-	waits     []waits        // per level of the device
-	footprint float64        // bytes that a call touches
+	levels    [MaxLevels]levelTraffic // per level of the device
+	tableRead float64                 // bytes of the last level's reads that are table rows
+	needed    neededBytes             // distinct bytes touched
+	run       float64                 // bytes that lie side by side of what is read from beyond the private caches in a trip
+	waits     [MaxLevels]waits        // per level of the device
+	footprint float64                 // bytes that a call touches
 }
 
 // waits counts what a sweep of the state waits for, by the level where it is: nothing of it is read or stored ahead of the sweep.
@@ -34,39 +37,27 @@ const pageGrains = 64
 // stack holds it as one, which costs an eighth and less of what its lines do.
 const grainShare = 1.0 / 32
 
-// cpuTraffic replays the touches of a launch through the device's caches. A shared cache is split evenly among the
+// countTraffic replays the touches of a launch through the device's caches. A shared cache is split evenly among the
 // workers, a private one is each worker's own.
 //
 // Warm programs are one of many calls, so a line that is touched for the first time was last touched a call ago:
 // it is found in the first level that holds all that a call touches, and what a call leaves dirty is written back to all levels
 // that don't. In a cold one it comes from the last level, and what the last trips leave dirty stays.
 //
-// The last recorded trip stands for the rest of the trips. A write-back that falls in it counts for it if the line was first touched
+// The steady trip stands for those that were not recorded. A write-back that falls in it counts for it if the line was first touched
 // there or was touched there again; lines of an earlier trip that drift out meanwhile belong to that one.
-func cpuTraffic(d *Device, p *Program, l *Launch) traffic {
-	memory := len(d.Levels) - 1
+func countTraffic(d *Device, p *Program, l *Launch, c *compiledLaunch) {
 	line := int64(d.Levels[0].LineBytes)
-	capacities := make([]int64, memory)
-	for i, level := range d.Levels[:memory] {
-		capacities[i] = level.Bytes / line
-		if !level.PerUnit {
-			capacities[i] /= l.Blocks
-		}
-	}
 	r := replays.Get().(*replay)
 	defer replays.Put(r)
-	r.reset(p, l, line, capacities)
-	for i := range l.Nest {
-		if l.Nest[i].Trips != 1 {
-			r.steady = i
-		}
-	}
+	r.reset(p, l, line, c.capacities[:c.memory])
+	r.steady = c.steady
 	for i := range l.Nest {
 		r.trip(i, l.Nest[i].Ops)
 	}
 	r.lines = r.stack.lines
 	r.buffers = nil
-	return r.total(l, p.Buffers, capacities, p.Cold)
+	r.sum(l, c)
 }
 
 // grains gives the bytes of each buffer's grains: the largest power of two that divides all that its touches begin with, take and step by.
@@ -138,15 +129,15 @@ type lineHistory struct {
 
 // tripTraffic counts lines in one recorded trip.
 type tripTraffic struct {
-	found  []float64   // by the level where a line was found
-	tables float64     // lines of tables found in the last level
-	fresh  float64     // first touches but those of tables
-	needed neededBytes // the same in lines, by use
-	rows   float64     // first touches of tables
-	stream float64     // lines written past the caches
-	waits  []waits     // by the level where lines were found, first touches in the last
-	far    float64     // lines of inputs found beyond the private caches
-	ends   float64     // of these without the next one
+	found  [MaxLevels]float64 // by the level where a line was found
+	tables float64            // lines of tables found in the last level
+	fresh  float64            // first touches but those of tables
+	needed neededBytes        // the same in lines, by use
+	rows   float64            // first touches of tables
+	stream float64            // lines written past the caches
+	waits  [MaxLevels]waits   // by the level where lines were found, first touches in the last
+	far    float64            // lines of inputs found beyond the private caches
+	ends   float64            // of these without the next one
 }
 
 type writeBack struct {
@@ -156,7 +147,7 @@ type writeBack struct {
 }
 
 func (r *replay) trip(n int, ops []Op) {
-	t := tripTraffic{found: make([]float64, r.memory+1), waits: make([]waits, r.memory+1)}
+	var t tripTraffic
 	ahead := false
 	for i := range ops {
 		ahead = ahead || ops[i].Ahead > 0
@@ -165,6 +156,7 @@ func (r *replay) trip(n int, ops []Op) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
 	for i := range ops {
+		waited := waitShare(&ops[i])
 		for _, touch := range ops[i].Touches {
 			table := r.buffers[touch.Buffer].Kind == Table
 			if touch.Mode == Stream {
@@ -196,7 +188,7 @@ func (r *replay) trip(n int, ops []Op) {
 						deepest = max(deepest, at)
 						h.far = int32(n) + 1
 						if sweep && kind == Input {
-							t.waits[at].lines += lines
+							t.waits[at].lines += lines * waited
 						}
 					}
 					switch {
@@ -224,7 +216,7 @@ func (r *replay) trip(n int, ops []Op) {
 					h.last = int32(n)
 				}
 				if sweep && kind == Output && deepest > 1 {
-					t.waits[deepest].rows++
+					t.waits[deepest].rows += waited
 				}
 			}
 		}
@@ -263,111 +255,125 @@ func (r *replay) number(buffer int, grain int64) int32 {
 	return *page - 1 + int32(grain%pageGrains)
 }
 
-func (r *replay) total(l *Launch, buffers []Buffer, capacities []int64, cold bool) traffic {
-	out := traffic{levels: make([]levelTraffic, r.memory+1)}
-	line := float64(r.line)
-	read := func(level int, lines float64) {
-		for i := 1; i <= level; i++ {
-			out.levels[i].read += lines * line
+// sum adds up what was counted: what the trips do once, and what each steady one does.
+func (r *replay) sum(l *Launch, c *compiledLaunch) {
+	for i, t := range r.trips {
+		to, n := &c.once, l.Nest[i].Trips
+		if i == r.steady {
+			to, n = &c.each, 1
+		}
+		to.fresh += n * t.fresh
+		to.rows += n * t.rows
+		to.tables += n * t.tables
+		to.stream += n * t.stream
+		to.far += n * t.far
+		to.ends += n * t.ends
+		to.needed.add(t.needed, n)
+		for level := range t.found {
+			to.found[level] += n * t.found[level]
+			to.waits[level].lines += n * t.waits[level].lines
+			to.waits[level].rows += n * t.waits[level].rows
 		}
 	}
+	steady := int32(r.steady)
+	of := func(id, trip int32) *tally {
+		h := r.history[id]
+		switch {
+		case steady < 0:
+			return &c.once
+		case h.first == steady: // new in each steady trip, wherever the write-back falls
+			return &c.each
+		case trip == steady && h.last >= steady && h.first < steady:
+			return &c.each // the same lines in each
+		}
+		return &c.once
+	}
+	for _, e := range r.events {
+		of(e.line, e.trip).written[e.level] += float64(r.stack.lines[e.line].weight)
+	}
+	for id := range r.stack.lines {
+		if dirty := r.stack.lines[id].dirty; dirty != 0 {
+			of(int32(id), -1).left[bits.TrailingZeros8(dirty)] += float64(r.stack.lines[id].weight)
+		}
+	}
+	c.rowBytes = r.rowBytes
+}
+
+// traffic is that of a launch with so many steady trips.
+func (c *compiledLaunch) traffic(trips float64) (out traffic) {
+	line := c.line
+	t := c.each.times(trips, &c.once)
+	repeated := c.steady >= 0 && trips != 1
 
 	// How many lines a call touches, and how many first touches of tables are revisits of rows that the record is too short to see.
-	var fresh, rows, tableLines float64
-	for i, t := range r.trips {
-		fresh += t.fresh * l.Nest[i].Trips
-		rows += t.rows * l.Nest[i].Trips
-		out.needed.add(t.needed, l.Nest[i].Trips*line)
-	}
-	out.needed.read *= 1 / max(1, float64(l.Blocks)) // workers may read the same inputs
-	distinct := 1.0                                  // share of rows
-	if rows > 0 && r.steady >= 0 {
-		for _, b := range buffers {
-			if b.Kind == Table {
-				tableLines += float64(b.Bytes) / line
-			}
-		}
-		distinct = -tableLines * math.Expm1(rows*math.Log1p(-1/max(2, tableLines))) / rows
+	rows := t.rows
+	out.needed.add(t.needed, line)
+	out.needed.read *= 1 / max(1, c.blocks) // workers may read the same inputs
+	distinct := 1.0                         // share of rows
+	if rows > 0 && repeated {
+		distinct = -c.tableLines * math.Expm1(rows*math.Log1p(-1/max(2, c.tableLines))) / rows
 		distinct = min(1, distinct)
 	}
-	footprint := fresh + rows*distinct
-	if r.steady < 0 {
+	footprint := t.fresh + rows*distinct
+	if !repeated {
 		out.needed.shared = rows * line
 	} else if rows > 0 { // six standard deviations below the expected rows
-		lines := math.Ceil(float64(r.rowBytes) / line)
+		lines := math.Ceil(float64(c.rowBytes) / line)
 		out.needed.shared = max(0, rows*distinct-6*math.Sqrt(rows*distinct/lines)*lines) * line
 	}
 	out.footprint = footprint * line
-	home := r.memory // the level that holds all that a call touches
-	for !cold && home > 0 && float64(capacities[home-1]) >= footprint {
+	home := c.memory // the level that holds all that a call touches
+	for !c.cold && home > 0 && float64(c.capacities[home-1]) >= footprint {
 		home--
 	}
 
-	out.waits = make([]waits, r.memory+1)
-	var far, ends float64
-	for i, t := range r.trips {
-		n := l.Nest[i].Trips
-		far, ends = far+n*t.far, ends+n*t.ends
-		for level, w := range t.waits {
-			if level == r.memory {
-				level = max(home, 1)
-			}
-			out.waits[level].lines += n * w.lines
-			out.waits[level].rows += n * w.rows
+	for level, lines := range t.found[:c.memory+1] {
+		out.read(level, lines*line)
+		at := level
+		if level == c.memory {
+			at = max(home, 1)
 		}
-		for level, lines := range t.found {
-			read(level, n*lines)
-		}
-		out.tableRead += n * t.tables * line
-		out.levels[r.memory].written += n * t.stream * line
-		read(home, n*(t.fresh+t.rows*distinct))
-		if home == r.memory {
-			out.tableRead += n * t.rows * distinct * line
-		}
-		// A row met again at random is found in a cache as often as the cache holds of the tables.
-		if again := n * t.rows * (1 - distinct); again > 0 {
-			for level := 1; level <= r.memory; level++ {
-				missed := again * (1 - min(1, float64(capacities[level-1])/tableLines))
-				out.levels[level].read += missed * line
-				if level == r.memory {
-					out.tableRead += missed * line
-				}
+		out.waits[at].lines += t.waits[level].lines
+		out.waits[at].rows += t.waits[level].rows
+	}
+	out.tableRead = t.tables * line
+	out.levels[c.memory].written += t.stream * line
+	out.read(home, (t.fresh+rows*distinct)*line)
+	if home == c.memory {
+		out.tableRead += rows * distinct * line
+	}
+	// A row met again at random is found in a cache as often as the cache holds of the tables.
+	if again := rows * (1 - distinct); again > 0 {
+		for level := 1; level <= c.memory; level++ {
+			missed := again * (1 - min(1, float64(c.capacities[level-1])/c.tableLines))
+			out.levels[level].read += missed * line
+			if level == c.memory {
+				out.tableRead += missed * line
 			}
 		}
 	}
 
-	out.run = far * line / max(1, ends)
+	out.run = t.far * line / max(1, t.ends)
 
-	weight := func(h lineHistory, trip int32) float64 {
-		if r.steady < 0 {
-			return 1
-		}
-		steady := int32(r.steady)
+	left := 0.0
+	for level := range c.memory {
+		out.levels[level+1].written += t.written[level+1] * line
 		switch {
-		case h.first == steady: // new in each steady trip, wherever the write-back falls
-			return l.Nest[steady].Trips
-		case trip == steady && h.last >= steady && h.first < steady:
-			return l.Nest[steady].Trips // the same lines in each
-		}
-		return 1
-	}
-	for _, e := range r.events {
-		out.levels[e.level].written += weight(r.history[e.line], e.trip) * float64(r.stack.lines[e.line].weight) * line
-	}
-	for id := range r.stack.lines {
-		dirty := r.stack.lines[id].dirty
-		for level := 0; level < home && dirty != 0; level++ {
-			if dirty>>level&1 == 0 {
-				continue
-			}
-			dirty |= 1 << (level + 1)
-			n := weight(r.history[id], -1)
-			if cold {
-				// Only what the trips that were not recorded push out.
-				n = max(0, n-1) * max(0, 1-float64(capacities[level])/footprint)
-			}
-			out.levels[level+1].written += n * float64(r.stack.lines[id].weight) * line
+		case level >= home:
+		case c.cold: // only what the trips that were not recorded push out
+			left += c.each.left[level] * max(0, trips-1)
+			out.levels[level+1].written += left * line * max(0, 1-float64(c.capacities[level])/footprint)
+		default:
+			left += t.left[level]
+			out.levels[level+1].written += left * line
 		}
 	}
 	return out
+}
+
+// read counts bytes that come from a level and so pass all nearer ones.
+func (t *traffic) read(level int, bytes float64) {
+	for i := 1; i <= level; i++ {
+		t.levels[i].read += bytes
+	}
 }

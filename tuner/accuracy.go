@@ -27,9 +27,10 @@ type AccuracyOptions struct {
 }
 
 const (
-	accuracyRounds = 3
-	accuracyBlock  = 6    // candidates between two runs of the reference
-	firstShare     = 0.05 // of the simulated order, which should hold a candidate next to the best
+	accuracyRounds  = 3
+	accuracyBlock   = 6    // candidates between two runs of the reference
+	primitivesEvery = 12   // such blocks between two timings of the primitives
+	firstShare      = 0.05 // of the simulated order, which should hold a candidate next to the best
 )
 
 // AccuracyOf is how well the simulator ranks the candidates of a problem on an ISA.
@@ -50,6 +51,8 @@ type AccuracyOf struct {
 	Best          tile.Config   `json:"best"`
 	BestNs        float64       `json:"best_ns"`
 	Rows          []CheckResult `json:"check"` // fastest first
+	// Primitives are the medians that the simulation took.
+	Primitives []machine.Primitive `json:"primitives"`
 }
 
 // Accuracy is the simulator beside measurements.
@@ -62,7 +65,8 @@ type Accuracy struct {
 
 // MeasureAccuracy measures candidates of problems and puts their times beside the simulated ones. Each is timed once a round, between runs of a
 // reference, the default: what counts is the ratio to it, times the reference's median, so that a machine that is slower for a
-// while moves no candidate.
+// while moves no candidate. Primitives are timed in the same rounds, and the simulation takes the medians: neighbours on a shared core slow loops
+// of loads and loops of multiply-adds differently, from minute to minute.
 func MeasureAccuracy(ctx context.Context, m *machine.Machine, o AccuracyOptions) (*Accuracy, error) {
 	if len(o.ISAs) == 0 {
 		o.ISAs = slices.DeleteFunc(kernels.ISAs(), func(isa tile.ISA) bool { return isa == tile.Generic && len(kernels.ISAs()) > 1 })
@@ -83,13 +87,6 @@ func MeasureAccuracy(ctx context.Context, m *machine.Machine, o AccuracyOptions)
 		if o.Measured, err = roofline.Measure(ctx, m, roofline.Options{Threads: slices.Compact(threads), ISAs: o.ISAs, Quick: true}); err != nil {
 			return nil, err
 		}
-	}
-	if len(o.Measured.Primitives) == 0 {
-		with := *o.Measured
-		if err := MeasurePrimitives(&with, o.ISAs); err != nil {
-			return nil, err
-		}
-		o.Measured = &with
 	}
 	l := newLibrary(m, o.Measured)
 	a := &Accuracy{}
@@ -149,30 +146,42 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 			return nil, err
 		}
 		if o.Progress != nil {
-			o.Progress(i, len(chosen), "simulating "+p.String())
+			o.Progress(i, len(chosen), "preparing "+p.String())
 		}
 		c := tile.Candidate{ISA: isa, Config: cfg}
-		s, err := l.Predict(p, c)
-		if err != nil {
-			return nil, err
-		}
 		call, err := x.Prepare(c)
 		if err != nil {
 			return nil, err
 		}
 		defer call.Close()
 		calls = append(calls, batched{Call: call})
-		g.Rows = append(g.Rows, CheckResult{Problem: p, ISA: isa, Config: cfg, RoofNs: roof.Ns, BoundBy: s.BoundBy, SimulatedNs: s.Ns, LowerBoundNs: s.LowerNs})
+		g.Rows = append(g.Rows, CheckResult{Problem: p, ISA: isa, Config: cfg, RoofNs: roof.Ns})
 	}
-	if err := g.measure(ctx, &meter, calls, o); err != nil {
+	primitives := &primitiveMedians{isa: isa}
+	if err := g.measure(ctx, &meter, calls, primitives, o); err != nil {
 		return nil, err
+	}
+	g.Primitives = primitives.medians()
+	l.setPrimitives(isa, g.Primitives)
+	for i := range g.Rows {
+		r := &g.Rows[i]
+		s, err := l.Predict(p, tile.Candidate{ISA: isa, Config: r.Config})
+		if err != nil {
+			return nil, err
+		}
+		r.BoundBy, r.SimulatedNs, r.LowerBoundNs = s.BoundBy, s.Ns, s.LowerNs
+		r.Ratio = r.MedianNs / r.SimulatedNs
+		r.Verdict = r.judge(verdictOK)
+		if r.MedianNs < r.LowerBoundNs {
+			r.Verdict = verdictBeatsRoof
+		}
 	}
 	g.judge()
 	return g, nil
 }
 
 // measure times the candidates, the first of which is the reference.
-func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched, o AccuracyOptions) error {
+func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched, primitives *primitiveMedians, o AccuracyOptions) error {
 	restore := meter.clock.Quiet(g.Problem.Threads)
 	defer restore()
 	runs, _, err := meter.calibrate(calls[0].Call)
@@ -191,10 +200,18 @@ func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched,
 	var reference []float64
 	random := rand.New(rand.NewPCG(o.Seed, 0x6f726465))
 	for round := range o.Rounds {
+		if err := primitives.time(); err != nil {
+			return err
+		}
 		order := random.Perm(len(calls) - 1)
 		for start := 0; start < len(order); start += accuracyBlock {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			if start > 0 && start%(primitivesEvery*accuracyBlock) == 0 {
+				if err := primitives.time(); err != nil {
+					return err
+				}
 			}
 			if o.Progress != nil {
 				o.Progress(round*len(order)+start, o.Rounds*len(order), "timing "+g.Problem.String())
@@ -232,11 +249,6 @@ func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched,
 	usual := stats.Median(reference)
 	for i := range g.Rows {
 		g.Rows[i].MedianNs = usual * stats.Median(ratios[i])
-		g.Rows[i].Ratio = g.Rows[i].MedianNs / g.Rows[i].SimulatedNs
-		g.Rows[i].Verdict = g.Rows[i].judge(verdictOK)
-		if g.Rows[i].MedianNs < g.Rows[i].LowerBoundNs {
-			g.Rows[i].Verdict = verdictBeatsRoof
-		}
 	}
 	return nil
 }

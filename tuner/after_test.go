@@ -92,6 +92,15 @@ func TestLibrary(t *testing.T) {
 		if x.MaxError > x.ErrorBound || !(x.MedianNs > 0) {
 			t.Errorf("%+v", x)
 		}
+		if x.DenseNs < 0 || x.DenseNs > 0 && x.Problem != hash {
+			t.Errorf("%s: dense layer %g", x.Problem, x.DenseNs)
+		}
+	}
+	if len(r.Problems) > 0 && len(r.Crossovers) == 0 && len(r.Notes) == 0 { // measured, or said why not
+		t.Errorf("%+v", r)
+	}
+	for _, c := range r.Crossovers {
+		t.Logf("%s: %s", c.Problem, c.Text())
 	}
 	for _, k := range r.Skipped { // only a loaded machine skips such
 		t.Logf("skipped: %+v", k)
@@ -109,6 +118,9 @@ func TestLibrary(t *testing.T) {
 	}
 	if s.Problem() != hash || s.Samples < 1 || !(s.MedianNs > 0 && s.RoofNs > 0 && s.CeilingFlopsPerS > 0 && s.DenseNs > 0) || s.Source != "flag" {
 		t.Errorf("%+v", s)
+	}
+	if f := s.Form; f == nil || !(f.RoofNs > 0 && f.Fraction > 0) || f.Bytes["L1"] <= 0 || f.LeastNs > s.RoofNs || s.RoofNs > s.MedianNs && s.Failed == "" {
+		t.Errorf("%+v", s.Form)
 	}
 	choice.Candidate.Config = tile.Config{"group": 3}
 	if _, err := Bench(t.Context(), m, choice, BenchOptions{Worker: child(t, "library")}); err == nil {

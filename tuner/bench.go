@@ -75,15 +75,26 @@ type Sample struct {
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
 	DenseNs                float64          `json:"dense_ns,omitempty"` // hash-layer: a dense layer of these widths on this project's A·B
+	Dense                  string           `json:"dense,omitempty"`    // what that was timed on: profile.DenseDriver
 
 	RoofNs      float64 `json:"roof_ns"`
 	BoundBy     string  `json:"bound_by"`
 	SimulatedNs float64 `json:"simulated_ns,omitempty"`
+	Form        *Form   `json:"form,omitempty"` // hash-layer: the roof of the chosen form
 	MaxError    float64 `json:"max_error"`
 	ErrorBound  float64 `json:"error_bound"`
 	Failed      string  `json:"failed,omitempty"` // why the sample is not to be trusted
 
 	Blocks []Block `json:"blocks"`
+}
+
+// Form is the roof of one form of an op: what its own traffic takes at the measured ceilings, however well another form might do.
+type Form struct {
+	RoofNs   float64          `json:"roof_ns"`
+	BoundBy  string           `json:"bound_by"`
+	Fraction float64          `json:"fraction"` // RoofNs over the median time
+	Bytes    map[string]int64 `json:"bytes"`    // that the form moves at each level, as simulated
+	LeastNs  float64          `json:"least_ns"` // the op's own roof, whatever the form
 }
 
 // Block is one timed batch.
@@ -353,7 +364,7 @@ func (b *bench) judge(s *Sample) error {
 		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
 	if len(b.denseNs) > 0 {
-		s.DenseNs = stats.Median(b.denseNs)
+		s.DenseNs, s.Dense = stats.Median(b.denseNs), profile.DenseDriver
 	}
 	program, err := kernels.Record(p, c)
 	if err != nil {
@@ -364,5 +375,13 @@ func (b *bench) judge(s *Sample) error {
 		return err
 	}
 	s.SimulatedNs = r.TimeNs
+	if p.Op == tile.HashLayer {
+		f := sim.FormRoof(d, r)
+		s.Form = &Form{f.RoofNs, f.BoundBy, f.RoofNs / s.MedianNs, f.Bytes, s.RoofNs}
+		// This op is judged on the bytes of its form. A time under them shows that the simulated traffic is too much, and leaves the op's own roof.
+		if f.RoofNs > s.RoofNs && f.RoofNs <= s.MedianNs {
+			s.RoofNs, s.BoundBy = f.RoofNs, f.BoundBy
+		}
+	}
 	return nil
 }

@@ -23,9 +23,10 @@ type library struct {
 	child   *worker // that verifies
 	cold    bool    // cases are opened for cold caches
 
-	mu       sync.Mutex
-	measured machine.Measured
-	devices  map[deviceKey]*sim.Device
+	mu         sync.Mutex
+	measured   machine.Measured
+	devices    map[deviceKey]*sim.Device
+	predictors map[deviceKey]*kernels.Predictor
 }
 
 type deviceKey struct {
@@ -34,7 +35,7 @@ type deviceKey struct {
 }
 
 func newLibrary(m *machine.Machine, measured *machine.Measured) *library {
-	l := &library{machine: m, devices: map[deviceKey]*sim.Device{}}
+	l := &library{machine: m, devices: map[deviceKey]*sim.Device{}, predictors: map[deviceKey]*kernels.Predictor{}}
 	if measured != nil {
 		l.measured = *measured
 		l.measured.Ceilings = slices.Clone(measured.Ceilings)
@@ -170,22 +171,40 @@ func (l *library) raise(again []machine.Ceiling) {
 		}
 	}
 	clear(l.devices)
+	clear(l.predictors)
+}
+
+// predictor keeps what was recorded for as long as the ceilings stay.
+func (l *library) predictor(isa tile.ISA, threads int) (*kernels.Predictor, error) {
+	d, err := l.device(isa, threads)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := deviceKey{isa, threads}
+	x, ok := l.predictors[key]
+	if !ok || x.Device() != d {
+		x = kernels.NewPredictor(d)
+		l.predictors[key] = x
+	}
+	return x, nil
 }
 
 func (l *library) Predict(p tile.Problem, c tile.Candidate) (Prediction, error) {
-	d, err := l.device(c.ISA, p.Threads)
+	x, err := l.predictor(c.ISA, p.Threads)
 	if err != nil {
 		return Prediction{}, err
 	}
-	program, err := kernels.Record(p, c)
+	e, err := x.Predict(p, c)
 	if err != nil {
 		return Prediction{}, err
 	}
-	r, err := sim.Simulate(d, program)
-	if err != nil {
-		return Prediction{}, err
+	out := Prediction{Ns: e.TimeNs, LowerNs: e.LowerBoundNs, BoundBy: e.BoundBy, Bytes: make(map[string]int64, e.Levels)}
+	for i, level := range x.Device().Levels {
+		out.Bytes[level.Name] = e.Bytes[i]
 	}
-	return Prediction{Ns: r.TimeNs, LowerNs: r.LowerBoundNs, BoundBy: r.BoundBy, Bytes: r.Bytes}, nil
+	return out, nil
 }
 
 func (l *library) Verify(p tile.Problem, c tile.Candidate, seed uint64) (maxError, bound float64, err error) {

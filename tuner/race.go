@@ -124,6 +124,9 @@ func (t *tuning) race(ctx context.Context, u unit, share, most time.Duration, pr
 			continue
 		}
 		e, source := r.decide(field)
+		if err := r.compareWithDense(ctx, e); err != nil {
+			return nil, "", err
+		}
 		if err := t.answer(e, source); err != nil {
 			return nil, "", err
 		}

@@ -17,22 +17,24 @@ const ReportSchema = 1
 
 // Report says what a run did. Its JSON form is the document of `tune run --json`.
 type Report struct {
-	Schema      int         `json:"schema"`
-	Profile     string      `json:"profile"` // path of the file written
-	Fingerprint string      `json:"fingerprint"`
-	Problems    []Result    `json:"problems"`
-	Skipped     []Skipped   `json:"skipped"`
-	Errors      []Violation `json:"errors"` // candidates that beat their roof twice: the measurement or the count is wrong
-	Notes       []string    `json:"notes"`
-	Cold        bool        `json:"cold"`          // tuned for arrays that no cache holds
-	Complete    bool        `json:"complete"`      // false if interrupted: the next run goes on from the journal
-	Resumed     int         `json:"resumed"`       // measurements taken over from the journal
-	Measured    int         `json:"measured"`      // candidates measured in this run
-	Blocks      int         `json:"blocks"`        // timed
-	Voided      int         `json:"voided_blocks"` // thrown away: a canary drifted, or others had the CPUs
-	AA          *AAReport   `json:"aa,omitempty"`  // a kernel compared with itself under this run's conditions
-	ElapsedNs   int64       `json:"elapsed_ns"`
-	BudgetNs    int64       `json:"budget_ns"`
+	Schema      int       `json:"schema"`
+	Profile     string    `json:"profile"` // path of the file written
+	Fingerprint string    `json:"fingerprint"`
+	Problems    []Result  `json:"problems"`
+	Skipped     []Skipped `json:"skipped"`
+	// Crossovers hold the run's hash layers against dense ones of their widths, on its fastest ISA.
+	Crossovers []profile.Crossover `json:"crossovers,omitempty"`
+	Errors     []Violation         `json:"errors"` // candidates that beat their roof twice: the measurement or the count is wrong
+	Notes      []string            `json:"notes"`
+	Cold       bool                `json:"cold"`          // tuned for arrays that no cache holds
+	Complete   bool                `json:"complete"`      // false if interrupted: the next run goes on from the journal
+	Resumed    int                 `json:"resumed"`       // measurements taken over from the journal
+	Measured   int                 `json:"measured"`      // candidates measured in this run
+	Blocks     int                 `json:"blocks"`        // timed
+	Voided     int                 `json:"voided_blocks"` // thrown away: a canary drifted, or others had the CPUs
+	AA         *AAReport           `json:"aa,omitempty"`  // a kernel compared with itself under this run's conditions
+	ElapsedNs  int64               `json:"elapsed_ns"`
+	BudgetNs   int64               `json:"budget_ns"`
 }
 
 // Sources of a result's config.
@@ -55,6 +57,7 @@ type Result struct {
 	RoofNs           float64       `json:"roof_ns"`
 	BoundBy          string        `json:"bound_by"`
 	SimulatedNs      float64       `json:"simulated_ns,omitempty"`
+	DenseNs          float64       `json:"dense_ns,omitempty"` // hash layers: a dense layer of these widths on profile.DenseDriver; absent if unknown
 	MaxError         float64       `json:"max_error"`
 	ErrorBound       float64       `json:"error_bound"`
 	TieSet           []tile.Config `json:"tie_set"`
@@ -79,7 +82,7 @@ func resultOf(e *profile.Entry, source string) Result {
 	return Result{
 		Problem: e.Problem, ISA: e.ISA, Config: e.Config, Source: source,
 		MedianNs: e.MedianNs, MinNs: e.MinNs, MaxNs: e.MaxNs, Samples: e.Samples,
-		RoofNs: e.RoofNs, BoundBy: e.BoundBy, SimulatedNs: e.SimulatedNs, MaxError: e.MaxError, ErrorBound: e.ErrorBound,
+		RoofNs: e.RoofNs, BoundBy: e.BoundBy, SimulatedNs: e.SimulatedNs, DenseNs: e.DenseNs, MaxError: e.MaxError, ErrorBound: e.ErrorBound,
 		TieSet: e.TieSet, DetectableEffect: e.DetectableEffect, Candidates: e.Candidates,
 	}
 }

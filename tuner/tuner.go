@@ -110,7 +110,12 @@ func run(ctx context.Context, subject Subject, c clock, m *machine.Machine, meas
 	defer closeJournal()
 	t.report.Notes = append(t.report.Notes, t.history.notes...)
 
+	reserve := t.crossoverReserve()
+	t.deadline = t.deadline.Add(-reserve)
 	err = t.all(ctx)
+	if err == nil && reserve > 0 {
+		err = t.crossovers(ctx, t.deadline.Add(reserve))
+	}
 	t.report.ElapsedNs = int64(c.Now().Sub(started))
 	t.report.Blocks, t.report.Voided = t.meter.blocks, t.meter.voided
 	if err != nil {
@@ -182,7 +187,7 @@ func (t *tuning) openProfile(m *machine.Machine, measured *machine.Measured) err
 		if measured == nil {
 			t.profile.Measured = old.Measured
 		}
-		t.profile.Entries = slices.Clone(old.Entries)
+		t.profile.Entries, t.profile.Crossovers = slices.Clone(old.Entries), slices.Clone(old.Crossovers)
 	}
 	return nil
 }

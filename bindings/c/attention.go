@@ -16,12 +16,14 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// rules and featureMaps are the names behind the C constants.
+// rules, featureMaps and fronts are the names behind the C constants.
 var (
 	rules = [...]string{C.ROOFTUNE_LINEAR: tile.RuleLinear, C.ROOFTUNE_GATED: tile.RuleGated,
 		C.ROOFTUNE_DELTA: tile.RuleDelta, C.ROOFTUNE_GATED_DELTA: tile.RuleGatedDelta}
 	featureMaps = [...]string{C.ROOFTUNE_MAP_NONE: tile.MapNone, C.ROOFTUNE_MAP_RELU: tile.MapReLU, C.ROOFTUNE_MAP_ELU1: tile.MapELU,
 		C.ROOFTUNE_MAP_EXP: tile.MapExp, C.ROOFTUNE_MAP_L2NORM: tile.MapL2}
+	fronts = [...]string{C.ROOFTUNE_FRONT_NONE: tile.FrontNone, C.ROOFTUNE_FRONT_SILU: tile.FrontSiLU, C.ROOFTUNE_FRONT_GATES: tile.FrontGates,
+		C.ROOFTUNE_FRONT_SILU_GATES: tile.FrontSiLUGates}
 )
 
 // attention holds the Go side of a call. They are reused, so that a call allocates nothing.
@@ -58,6 +60,10 @@ func (a *attention) set(op *C.rooftune_attention, in *C.rooftune_attention_input
 	if err != nil {
 		return false, err
 	}
+	front, err := choose("front", fronts[:], op.front)
+	if err != nil {
+		return false, err
+	}
 	var headDecay []float32
 	if op.head_decay != nil && op.kv_heads > 0 && op.kv_heads < maxBytes {
 		headDecay = unsafe.Slice((*float32)(op.head_decay), op.kv_heads)
@@ -71,14 +77,18 @@ func (a *attention) set(op *C.rooftune_attention, in *C.rooftune_attention_input
 		for _, x := range []struct {
 			name string
 			set  bool
-		}{{"full", op.full != 0}, {"feature_map", featureMap != tile.MapNone}, {"normalize", op.normalize != 0}, {"bf16_products", op.bf16_products != 0}} {
+		}{{"full", op.full != 0}, {"normalize", op.normalize != 0}, {"bf16_products", op.bf16_products != 0}} {
 			if x.set {
 				return false, invalid(x.name, "set", "0 with a delta rule")
 			}
 		}
 		a.delta = kernels.DeltaRule{QHeads: int(op.q_heads), KVHeads: int(op.kv_heads), Rule: rule, Scale: float32(op.scale), HeadDecay: headDecay,
-			InverseGQA: op.inverse_gqa != 0, Threads: int(op.threads)}
+			InverseGQA: op.inverse_gqa != 0, Front: front, BetaScale: float32(op.beta_scale), FeatureMap: featureMap,
+			FeatureMapEps: float32(op.feature_map_eps), Threads: int(op.threads)}
 	} else {
+		if front != tile.FrontNone || op.beta_scale != 0 {
+			return false, invalid("front", "set", "0 without a delta rule")
+		}
 		a.linear = kernels.LinearAttention{QHeads: int(op.q_heads), KVHeads: int(op.kv_heads), Rule: rule, Scale: float32(op.scale), HeadDecay: headDecay,
 			Full: op.full != 0, FeatureMap: featureMap, FeatureMapEps: float32(op.feature_map_eps), Normalize: op.normalize != 0,
 			NormalizeEps: float32(op.normalize_eps), InverseGQA: op.inverse_gqa != 0, Precision: precision, Threads: int(op.threads)}
@@ -92,7 +102,8 @@ func (a *attention) set(op *C.rooftune_attention, in *C.rooftune_attention_input
 	return delta, views(
 		array{"query", &a.in.Query, &in.query}, array{"key", &a.in.Key, &in.key}, array{"value", &a.in.Value, &in.value},
 		array{"past_state", &a.in.PastState, &in.past_state}, array{"past_normalizer", &a.in.PastNormalizer, &in.past_normalizer},
-		array{"decay", &a.in.Decay, &in.decay}, array{"beta", &a.in.Beta, &in.beta})
+		array{"decay", &a.in.Decay, &in.decay}, array{"beta", &a.in.Beta, &in.beta},
+		array{"decay_log", &a.in.DecayLog, &in.decay_log}, array{"decay_bias", &a.in.DecayBias, &in.decay_bias})
 }
 
 // array is a tensor to view.

@@ -40,7 +40,8 @@ bfloat16, the states being of one type and all other arrays of one.
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd also grad_output (B,T,Hq*dv), optional
-grad_present_state; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay and grad_beta where past_state, decay and beta are given.
+grad_present_state and grad_present_normalizer; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay, grad_beta and
+grad_past_normalizer where past_state, decay, beta and past_normalizer are given.
 delta-rule with --front gates takes beta and decay before sigmoid and -exp(decay_log)*softplus(decay+decay_bias), optional decay_log (Hkv) and
 decay_bias (Hkv) or (Hkv*dk).
 hash-layer: input (N,d), tables (K,2^tau,h), float32 or uint16 with the bits of bfloat16, in IN.npz or in the file of --tables, optional bias (h);

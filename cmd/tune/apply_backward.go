@@ -15,17 +15,21 @@ type applyBackward struct {
 func (a *applyBackward) arrays() []applyArray {
 	var inputs []applyArray
 	for _, in := range a.applyAttention.arrays() {
-		if in.name != "past_normalizer" && (in.name != "beta" || a.flags.op == tile.DeltaRule) {
+		if in.name != "beta" || a.flags.op == tile.DeltaRule {
 			inputs = append(inputs, in)
 		}
 	}
-	return append(inputs, applyArray{"grad_output", true, &a.gout.Output}, applyArray{"grad_present_state", false, &a.gout.PresentState})
+	return append(inputs, applyArray{"grad_output", true, &a.gout.Output}, applyArray{"grad_present_state", false, &a.gout.PresentState},
+		applyArray{"grad_present_normalizer", false, &a.gout.PresentNormalizer})
 }
 
 func (a *applyBackward) outputs() map[string][]int {
 	shapes := map[string][]int{"grad_query": a.in.Query.Shape, "grad_key": a.in.Key.Shape, "grad_value": a.in.Value.Shape}
 	if a.in.PastState.Shape != nil {
 		shapes["grad_past_state"] = a.in.PastState.Shape
+	}
+	if a.in.PastNormalizer.Shape != nil {
+		shapes["grad_past_normalizer"] = a.in.PastNormalizer.Shape
 	}
 	if a.in.Decay.Shape != nil {
 		shapes["grad_decay"] = a.in.Decay.Shape
@@ -46,7 +50,7 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 	}{
 		{"grad_query", &grads.Query}, {"grad_key", &grads.Key}, {"grad_value", &grads.Value},
 		{"grad_past_state", &grads.PastState}, {"grad_decay", &grads.Decay},
-		{"grad_beta", &grads.Beta},
+		{"grad_beta", &grads.Beta}, {"grad_past_normalizer", &grads.PastNormalizer},
 	} {
 		if shape, ok := a.outputs()[g.name]; ok {
 			*g.to = kernels.NewTensor(shape...)
@@ -60,7 +64,7 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 		InverseGQA: f.inverseGQA, Front: f.front, FeatureMap: f.featureMap, Threads: f.threads, Candidate: given}
 	if f.op == tile.LinearAttention {
 		op = &kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
-			Full: f.full, FeatureMap: f.featureMap, Normalize: f.normalize, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
+			Full: f.full, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Normalize: f.normalize, NormalizeEps: f.normalizeEps, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}
 	}
 	if err := op.Backward(&grads, &a.gout, &a.in); err != nil {
 		return nil, err

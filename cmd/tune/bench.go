@@ -73,13 +73,12 @@ func printSample(out *output, m *machine.Machine, s *tuner.Sample) {
 	out.printf("# %s of useful flops, %s of the ceiling %s\n", amount(float64(s.Flops)/s.MedianNs*1e9, "FLOP/s"),
 		percent(s.FractionOfCeiling), amount(s.CeilingFlopsPerS, "FLOP/s"))
 	out.printf("# roof %s (%s), %s of it; simulated %s\n", nanoseconds(s.RoofNs), s.BoundBy, percent(s.RoofNs/s.MedianNs), simulated(s.SimulatedNs))
+	if f := s.Form; f != nil {
+		out.printf("# this form's traffic takes %s (%s), %s of it; any form's at least %s\n", nanoseconds(f.RoofNs), f.BoundBy, percent(f.Fraction), nanoseconds(f.LeastNs))
+	}
 	out.printf("# error %.2g, bound %.2g\n", s.MaxError, s.ErrorBound)
 	if s.DenseNs > 0 {
-		word := "slower than"
-		if s.DenseNs < s.MedianNs {
-			word = "faster than"
-		}
-		out.printf("# a dense layer of these widths takes %s: %s this\n", nanoseconds(s.DenseNs), word)
+		out.printf("# %s, of these widths: %s, the hash layer is %.2fx as fast\n", s.Dense, nanoseconds(s.DenseNs), s.DenseNs/s.MedianNs)
 	}
 	out.printf("goos: %s\ngoarch: %s\npkg: github.com/rooftune/rooftune/kernels\ncpu: %s\n", m.OS, m.Arch, m.Brand)
 	for _, b := range s.Blocks {

@@ -85,6 +85,7 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if o.Worker, err = worker(); err != nil {
 		return err
 	}
+	target := o.Dir
 	before, err := f.known(&o, m)
 	if err != nil {
 		return err
@@ -122,7 +123,7 @@ func (f *runFlags) run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return f.print(out, report, before)
+	return f.print(out, report, before, filepath.Join(target, m.Fingerprint+".json"))
 }
 
 // known is the machine's profile before the run, nil if there is none that can be read. A dry run gets a folder of its own with a copy.
@@ -204,12 +205,14 @@ type runDocument struct {
 	Changes []roofline.Change `json:"changes,omitempty"`
 }
 
-// print shows the answers under their roofs, what differs from the profile before, if there was one, and where everything is.
-func (f *runFlags) print(out *output, report *tuner.Report, before *profile.Profile) error {
+// print shows the answers under their roofs, what differs from the profile before, if there was one, and where everything is. The profile
+// of a dry run lies elsewhere; target is the one that the run is about.
+func (f *runFlags) print(out *output, report *tuner.Report, before *profile.Profile, target string) error {
 	p, err := profile.Read(report.Profile)
 	if err != nil {
 		return err
 	}
+	report.Profile = target
 	base := strings.TrimSuffix(report.Profile, ".json")
 	svg, html := base+".svg", base+".html"
 	if !f.dryRun {

@@ -83,7 +83,8 @@ type Primitive struct {
 	M        int      `json:"m,omitempty"`
 	N        int      `json:"n,omitempty"`
 	K        int      `json:"k,omitempty"`
-	Group    int      `json:"group,omitempty"` // heads of a block
+	Group    int      `json:"group,omitempty"`  // heads of a block
+	Decays   int      `json:"decays,omitempty"` // blocks before which the state decays
 	Elements int64    `json:"elements,omitempty"`
 	Ns       float64  `json:"ns"`
 }

@@ -16,7 +16,7 @@ func Merge(profiles []*Profile, fresh func(op string, isa tile.ISA) string) ([]*
 		i := slices.IndexFunc(merged, func(m *Profile) bool { return m.Machine.Fingerprint == p.Machine.Fingerprint })
 		if i < 0 {
 			c := *p
-			c.Entries, c.exact = slices.Clone(p.Entries), nil
+			c.Entries, c.Crossovers, c.exact = slices.Clone(p.Entries), slices.Clone(p.Crossovers), nil
 			merged = append(merged, &c)
 			continue
 		}
@@ -28,6 +28,11 @@ func Merge(profiles []*Profile, fresh func(op string, isa tile.ISA) string) ([]*
 		later := p.Created.After(m.Created)
 		if later {
 			m.Created, m.Go, m.Machine, m.Measured, m.Provenance = p.Created, p.Go, p.Machine, p.Measured, p.Provenance
+		}
+		for _, x := range p.Crossovers {
+			if old := m.Crossover(x.Problem, x.ISA); old == nil || later {
+				m.AddCrossover(x)
+			}
 		}
 		for _, e := range p.Entries {
 			j := slices.IndexFunc(m.Entries, func(x Entry) bool { return keyOf(&x) == keyOf(&e) })

@@ -32,6 +32,8 @@ type Profile struct {
 	// Provenance is that of the last run; nil in profiles that other programs made.
 	Provenance *Provenance `json:"provenance,omitempty"`
 	Entries    []Entry     `json:"entries"`
+	// Crossovers hold hash layers against dense ones. Look-ups do not read them.
+	Crossovers []Crossover `json:"crossovers,omitempty"`
 
 	// What look-ups need; nil until parsed.
 	exact      map[key]int     // entry of each problem, ISA and state of the caches
@@ -52,6 +54,7 @@ type Entry struct {
 	RoofNs           float64       `json:"roof_ns"`
 	BoundBy          string        `json:"bound_by"`
 	SimulatedNs      float64       `json:"simulated_ns,omitempty"` // 0 and absent if the simulator could not say
+	DenseNs          float64       `json:"dense_ns,omitempty"`     // hash layers: a dense layer of these widths on DenseDriver, timed in turns with the winner; 0 and absent if unknown
 	MaxError         float64       `json:"max_error"`
 	ErrorBound       float64       `json:"error_bound"`
 	TieSet           []tile.Config `json:"tie_set,omitempty"`      // configs that could not be told apart from the winner

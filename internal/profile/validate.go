@@ -45,6 +45,15 @@ func (p *Profile) Validate() error {
 		}
 		seen[k] = i
 	}
+	for i := range p.Crossovers {
+		c := &p.Crossovers[i]
+		if err := c.validate(); err != nil {
+			return fmt.Errorf("crossovers[%d] (%s, %s): %w", i, c.Problem, c.ISA, err)
+		}
+		if p.Crossover(c.Problem, c.ISA) != c {
+			return fmt.Errorf("crossovers[%d] (%s, %s): there is one already", i, c.Problem, c.ISA)
+		}
+	}
 	return nil
 }
 
@@ -76,6 +85,9 @@ func (e *Entry) validate() error {
 	}
 	if !(e.SimulatedNs >= 0 && e.SimulatedNs <= maxNs) {
 		return fmt.Errorf("simulated_ns is %g, must be positive or absent", e.SimulatedNs)
+	}
+	if !(e.DenseNs >= 0 && e.DenseNs <= maxNs) {
+		return fmt.Errorf("dense_ns is %g, must be positive or absent", e.DenseNs)
 	}
 	if e.MinNs > e.MedianNs || e.MedianNs > e.MaxNs {
 		return fmt.Errorf("min_ns %g, median_ns %g, max_ns %g are not in order", e.MinNs, e.MedianNs, e.MaxNs)

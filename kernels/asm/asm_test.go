@@ -37,7 +37,7 @@ func TestTables(t *testing.T) {
 				}
 			}
 		}
-		if p.Solve == nil || p.Pack == nil || p.Decay == nil || p.Exp == nil || p.Fold == nil || p.Map == nil || p.Widen == nil || p.Narrow == nil || p.Conv == nil || p.Gather == nil || p.Octets == nil {
+		if p.Solve == nil || p.Pack == nil || p.Decay == nil || p.Exp == nil || p.Fold == nil || p.Map == nil || p.Widen == nil || p.Narrow == nil || p.Conv == nil || p.Gather == nil || p.Octets == nil || p.Spread == nil || p.Quantize == nil {
 			t.Error("the table has an empty entry")
 		}
 	})

@@ -40,10 +40,13 @@ var neon = tile.Primitives{
 	},
 	Delta: generic.Primitives().Delta, Couple: generic.Primitives().Couple, // in portable Go
 	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON,
-	Conv:   generic.Primitives().Conv, // in portable Go
+	Conv:   convNEON,
 	Gather: gatherNEON,
 	// In portable Go:
-	Octets:     generic.Primitives().Octets,
+	Octets: generic.Primitives().Octets,
+	Spread: generic.Spread, Quantize: generic.Quantize,
+	Turn:       generic.Turn,
+	Dots:       generic.Dots,
 	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }

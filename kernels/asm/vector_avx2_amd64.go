@@ -81,3 +81,13 @@ func slabHalvesAVX2(p *tile.Slab)
 //
 //go:noescape
 func slabBytesAVX2(p *tile.Slab)
+
+// turnAVX2 transposes a block as tile.Turn says, of which M and N are multiples of a vector's floats.
+//
+//go:noescape
+func turnAVX2(p *tile.Turn)
+
+// dotsAVX2 takes dot products of rows as tile.Dots says.
+//
+//go:noescape
+func dotsAVX2(p *tile.Dots)

@@ -4111,3 +4111,208 @@ over4:
 done:
 	VZEROUPPER
 	RET
+
+// func turnAVX2(p *tile.Turn)
+// Requires: AVX
+TEXT ·turnAVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ 88(AX), CX
+	MOVQ 48(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	MOVQ 72(AX), DI
+	SHLQ $0x02, DI
+	MOVQ 80(AX), R8
+	SHLQ $0x02, R8
+
+rows:
+	SUBQ $0x08, CX
+	JL   done
+	MOVQ BX, R9
+	MOVQ SI, R10
+	MOVQ 96(AX), R11
+
+block:
+	SUBQ         $0x08, R11
+	JL           next
+	MOVQ         R9, R12
+	VMOVUPS      (R12), Y0
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y1
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y2
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         DI, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         DI, R12
+	TESTQ        DX, DX
+	JEQ          plain
+	VBROADCASTSS (DX), Y8
+	VMULPS       Y8, Y0, Y0
+	VBROADCASTSS 4(DX), Y9
+	VMULPS       Y9, Y1, Y1
+	VBROADCASTSS 8(DX), Y10
+	VMULPS       Y10, Y2, Y2
+	VBROADCASTSS 12(DX), Y11
+	VMULPS       Y11, Y3, Y3
+	VBROADCASTSS 16(DX), Y8
+	VMULPS       Y8, Y4, Y4
+	VBROADCASTSS 20(DX), Y9
+	VMULPS       Y9, Y5, Y5
+	VBROADCASTSS 24(DX), Y10
+	VMULPS       Y10, Y6, Y6
+	VBROADCASTSS 28(DX), Y11
+	VMULPS       Y11, Y7, Y7
+
+plain:
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VUNPCKLPS  Y5, Y4, Y12
+	VUNPCKHPS  Y5, Y4, Y13
+	VUNPCKLPS  Y7, Y6, Y14
+	VUNPCKHPS  Y7, Y6, Y15
+	VUNPCKLPD  Y10, Y8, Y0
+	VUNPCKHPD  Y10, Y8, Y1
+	VUNPCKLPD  Y11, Y9, Y2
+	VUNPCKHPD  Y11, Y9, Y3
+	VUNPCKLPD  Y14, Y12, Y4
+	VUNPCKHPD  Y14, Y12, Y5
+	VUNPCKLPD  Y15, Y13, Y6
+	VUNPCKHPD  Y15, Y13, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y7, Y3, Y15
+	VMOVUPS    Y8, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y9, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y10, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y11, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y12, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y13, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y14, (R10)
+	ADDQ       R8, R10
+	VMOVUPS    Y15, (R10)
+	ADDQ       R8, R10
+	ADDQ       $0x20, R9
+	JMP        block
+
+next:
+	MOVQ  DI, R9
+	SHLQ  $0x03, R9
+	ADDQ  R9, BX
+	ADDQ  $0x20, SI
+	TESTQ DX, DX
+	JEQ   rows
+	ADDQ  $0x20, DX
+	JMP   rows
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotsAVX2(p *tile.Dots)
+// Requires: AVX, FMA3
+TEXT ·dotsAVX2(SB), NOSPLIT, $0-8
+	MOVQ    p+0(FP), AX
+	MOVQ    88(AX), CX
+	MOVQ    96(AX), DX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    (AX), BX
+	MOVQ    24(AX), SI
+	MOVQ    48(AX), DI
+	MOVQ    72(AX), R8
+	SHLQ    $0x02, R8
+	MOVQ    80(AX), AX
+	SHLQ    $0x02, AX
+	MOVQ    DX, R9
+	ANDQ    $0x07, R9
+	LEAQ    leading<>+0(SB), R10
+	NEGQ    R9
+	VMOVUPS 32(R10)(R9*4), Y15
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	MOVQ   DX, R11
+	SUBQ   $0x20, R11
+	JL     end2
+
+vectors1:
+	VMOVUPS     (R9), Y4
+	VFMADD231PS (R10), Y4, Y0
+	VMOVUPS     32(R9), Y5
+	VFMADD231PS 32(R10), Y5, Y1
+	VMOVUPS     64(R9), Y6
+	VFMADD231PS 64(R10), Y6, Y2
+	VMOVUPS     96(R9), Y7
+	VFMADD231PS 96(R10), Y7, Y3
+	ADDQ        $+128, R9
+	ADDQ        $+128, R10
+	SUBQ        $0x20, R11
+	JGE         vectors1
+
+end2:
+	ADDQ $0x20, R11
+	SUBQ $0x08, R11
+	JL   end4
+
+vectors3:
+	VMOVUPS     (R9), Y4
+	VFMADD231PS (R10), Y4, Y0
+	ADDQ        $+32, R9
+	ADDQ        $+32, R10
+	SUBQ        $0x08, R11
+	JGE         vectors3
+
+end4:
+	ADDQ        $0x08, R11
+	TESTQ       R11, R11
+	JZ          sum
+	VMASKMOVPS  (R9), Y15, Y4
+	VMASKMOVPS  (R10), Y15, Y5
+	VFMADD231PS Y5, Y4, Y1
+
+sum:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X4, X0, X0
+	VMOVHLPS     X0, X0, X4
+	VADDPS       X4, X0, X0
+	VMOVSHDUP    X0, X4
+	VADDSS       X4, X0, X0
+	VMOVSS       X0, (DI)
+	ADDQ         $0x04, DI
+	ADDQ         R8, BX
+	ADDQ         AX, SI
+	DECQ         CX
+	JNZ          row
+
+done:
+	VZEROUPPER
+	RET

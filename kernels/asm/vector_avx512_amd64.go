@@ -101,3 +101,13 @@ func pairPackAVX512(p *tile.PairPack)
 //
 //go:noescape
 func pairTurnAVX512(p *tile.PairTurn)
+
+// turnAVX512 transposes a block as tile.Turn says, of which M and N are multiples of a vector's floats.
+//
+//go:noescape
+func turnAVX512(p *tile.Turn)
+
+// dotsAVX512 takes dot products of rows as tile.Dots says.
+//
+//go:noescape
+func dotsAVX512(p *tile.Dots)

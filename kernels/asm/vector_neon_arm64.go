@@ -46,3 +46,8 @@ func narrowNEON(p *tile.Narrow)
 //
 //go:noescape
 func gatherNEON(p *tile.Gather)
+
+// convNEON is the causal convolution of tile.Conv.
+//
+//go:noescape
+func convNEON(p *tile.Conv)

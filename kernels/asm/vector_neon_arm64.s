@@ -1840,3 +1840,347 @@ over26:
 fewer1:
 done:
 	RET
+
+// convNEON is the causal convolution of tile.Conv.
+TEXT ·convNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 112(R0), R1
+	MOVD 120(R0), R2
+	CMP $0, R1
+	BLE done
+	CMP $0, R2
+	BLE done
+	MOVD $expConstants<>(SB), R16
+	FLDPQ 0(R16), (F16, F17)
+	FLDPQ 32(R16), (F18, F19)
+	FLDPQ 64(R16), (F20, F21)
+	FLDPQ 96(R16), (F22, F23)
+	FLDPQ 128(R16), (F24, F25)
+	FLDPQ 160(R16), (F26, F27)
+	MOVD 0(R0), R3
+	MOVD 24(R0), R4
+	MOVD 96(R0), R5
+	LSL $2, R5, R5
+	MOVD 104(R0), R6
+	LSL $2, R6, R6
+	MOVD 48(R0), R7
+	MOVD 72(R0), R8
+	MOVD 128(R0), R15
+	MOVBU 136(R0), R17
+	MOVBU 137(R0), R19
+row:
+	MOVD R3, R9
+	MOVD R4, R10
+	MOVD R2, R11
+	SUBS $16, R11, R11
+	BLT end2
+outputs1:
+	VMOVI $0, V28.B16
+	VMOVI $0, V29.B16
+	VMOVI $0, V30.B16
+	VMOVI $0, V31.B16
+	CBZ R8, taps3
+	FMOVS (R8), F8
+	VDUP V8.S[0], V28.S4
+	VDUP V8.S[0], V29.S4
+	VDUP V8.S[0], V30.S4
+	VDUP V8.S[0], V31.S4
+taps3:
+	MOVD R9, R13
+	MOVD R7, R14
+	MOVD R15, R12
+tap4:
+	FMOVS.P 4(R14), F8
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	WORD $0x4f88109c // fmla v28.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810bd // fmla v29.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810de // fmla v30.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810ff // fmla v31.4s, v7.4s, v8.s[0]
+	ADD $4, R13, R13
+	SUBS $1, R12, R12
+	BNE tap4
+	CBZ R17, store5
+	VMOVI $0, V0.B16
+	WORD $0x4ebcd400 // fsub v0.4s, v0.4s, v28.4s
+	VMOVI $0, V4.B16
+	WORD $0x4ebdd484 // fsub v4.4s, v4.4s, v29.4s
+	VMOVI $0, V8.B16
+	WORD $0x4ebed508 // fsub v8.4s, v8.4s, v30.4s
+	VMOVI $0, V12.B16
+	WORD $0x4ebfd58c // fsub v12.4s, v12.4s, v31.4s
+	WORD $0x4eb0f400 // fmin v0.4s, v0.4s, v16.4s
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x4eb0f508 // fmin v8.4s, v8.4s, v16.4s
+	WORD $0x4eb0f58c // fmin v12.4s, v12.4s, v16.4s
+	WORD $0x4e31f400 // fmax v0.4s, v0.4s, v17.4s
+	WORD $0x4e31f484 // fmax v4.4s, v4.4s, v17.4s
+	WORD $0x4e31f508 // fmax v8.4s, v8.4s, v17.4s
+	WORD $0x4e31f58c // fmax v12.4s, v12.4s, v17.4s
+	WORD $0x6e32dc01 // fmul v1.4s, v0.4s, v18.4s
+	WORD $0x6e32dc85 // fmul v5.4s, v4.4s, v18.4s
+	WORD $0x6e32dd09 // fmul v9.4s, v8.4s, v18.4s
+	WORD $0x6e32dd8d // fmul v13.4s, v12.4s, v18.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	WORD $0x4e2188a5 // frintn v5.4s, v5.4s
+	WORD $0x4e218929 // frintn v9.4s, v9.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	VFMLS V19.S4, V1.S4, V0.S4
+	VFMLS V19.S4, V5.S4, V4.S4
+	VFMLS V19.S4, V9.S4, V8.S4
+	VFMLS V19.S4, V13.S4, V12.S4
+	VFMLS V20.S4, V1.S4, V0.S4
+	VFMLS V20.S4, V5.S4, V4.S4
+	VFMLS V20.S4, V9.S4, V8.S4
+	VFMLS V20.S4, V13.S4, V12.S4
+	VMOV V21.B16, V2.B16
+	VMOV V21.B16, V6.B16
+	VMOV V21.B16, V10.B16
+	VMOV V21.B16, V14.B16
+	VMOV V22.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V22.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V22.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V22.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V23.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V23.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V23.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V23.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V24.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V24.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V24.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V24.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V25.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V25.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V25.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V25.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V26.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V26.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V26.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V26.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V27.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V27.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V27.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V27.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V27.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V27.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V27.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V27.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4e21a8a5 // fcvtns v5.4s, v5.4s
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4e21a9ad // fcvtns v13.4s, v13.4s
+	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
+	WORD $0x4f3f04a6 // sshr v6.4s, v5.4s, #1
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	WORD $0x4f3f05ae // sshr v14.4s, v13.4s, #1
+	VSUB V2.S4, V1.S4, V1.S4
+	VSUB V6.S4, V5.S4, V5.S4
+	VSUB V10.S4, V9.S4, V9.S4
+	VSUB V14.S4, V13.S4, V13.S4
+	VSHL $23, V1.S4, V1.S4
+	VADD V27.S4, V1.S4, V1.S4
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	VSHL $23, V5.S4, V5.S4
+	VADD V27.S4, V5.S4, V5.S4
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	VSHL $23, V9.S4, V9.S4
+	VADD V27.S4, V9.S4, V9.S4
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	VSHL $23, V13.S4, V13.S4
+	VADD V27.S4, V13.S4, V13.S4
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VSHL $23, V2.S4, V2.S4
+	VADD V27.S4, V2.S4, V2.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	VSHL $23, V6.S4, V6.S4
+	VADD V27.S4, V6.S4, V6.S4
+	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	VSHL $23, V10.S4, V10.S4
+	VADD V27.S4, V10.S4, V10.S4
+	WORD $0x6e2add6b // fmul v11.4s, v11.4s, v10.4s
+	VSHL $23, V14.S4, V14.S4
+	VADD V27.S4, V14.S4, V14.S4
+	WORD $0x6e2eddef // fmul v15.4s, v15.4s, v14.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3bd4e7 // fadd v7.4s, v7.4s, v27.4s
+	WORD $0x4e3bd56b // fadd v11.4s, v11.4s, v27.4s
+	WORD $0x4e3bd5ef // fadd v15.4s, v15.4s, v27.4s
+	WORD $0x6e23ff9c // fdiv v28.4s, v28.4s, v3.4s
+	WORD $0x6e27ffbd // fdiv v29.4s, v29.4s, v7.4s
+	WORD $0x6e2bffde // fdiv v30.4s, v30.4s, v11.4s
+	WORD $0x6e2fffff // fdiv v31.4s, v31.4s, v15.4s
+store5:
+	CBZ R19, store5plain
+	WORD $0xac00755c // stnp q28, q29, [x10]
+	WORD $0xac017d5e // stnp q30, q31, [x10, #32]
+	B stored6
+store5plain:
+	FSTPQ (F28, F29), 0(R10)
+	FSTPQ (F30, F31), 32(R10)
+stored6:
+	ADD $64, R9, R9
+	ADD $64, R10, R10
+	SUBS $16, R11, R11
+	BGE outputs1
+end2:
+	ADD $16, R11, R11
+	SUBS $4, R11, R11
+	BLT end8
+outputs7:
+	VMOVI $0, V28.B16
+	CBZ R8, taps9
+	FMOVS (R8), F8
+	VDUP V8.S[0], V28.S4
+taps9:
+	MOVD R9, R13
+	MOVD R7, R14
+	MOVD R15, R12
+tap10:
+	FMOVS.P 4(R14), F8
+	FMOVQ 0(R13), F4
+	WORD $0x4f88109c // fmla v28.4s, v4.4s, v8.s[0]
+	ADD $4, R13, R13
+	SUBS $1, R12, R12
+	BNE tap10
+	CBZ R17, store11
+	VMOVI $0, V0.B16
+	WORD $0x4ebcd400 // fsub v0.4s, v0.4s, v28.4s
+	WORD $0x4eb0f400 // fmin v0.4s, v0.4s, v16.4s
+	WORD $0x4e31f400 // fmax v0.4s, v0.4s, v17.4s
+	WORD $0x6e32dc01 // fmul v1.4s, v0.4s, v18.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	VFMLS V19.S4, V1.S4, V0.S4
+	VFMLS V20.S4, V1.S4, V0.S4
+	VMOV V21.B16, V2.B16
+	VMOV V22.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V23.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V24.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V25.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V26.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V27.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V27.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
+	VSUB V2.S4, V1.S4, V1.S4
+	VSHL $23, V1.S4, V1.S4
+	VADD V27.S4, V1.S4, V1.S4
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	VSHL $23, V2.S4, V2.S4
+	VADD V27.S4, V2.S4, V2.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x6e23ff9c // fdiv v28.4s, v28.4s, v3.4s
+store11:
+	FMOVQ F28, 0(R10)
+	ADD $16, R9, R9
+	ADD $16, R10, R10
+	SUBS $4, R11, R11
+	BGE outputs7
+end8:
+	ADD $4, R11, R11
+	SUBS $1, R11, R11
+	BLT end14
+outputs13:
+	VMOVI $0, V28.B16
+	CBZ R8, taps15
+	FMOVS (R8), F8
+	VDUP V8.S[0], V28.S4
+taps15:
+	MOVD R9, R13
+	MOVD R7, R14
+	MOVD R15, R12
+tap16:
+	FMOVS.P 4(R14), F8
+	FMOVS 0(R13), F4
+	WORD $0x4f88109c // fmla v28.4s, v4.4s, v8.s[0]
+	ADD $4, R13, R13
+	SUBS $1, R12, R12
+	BNE tap16
+	CBZ R17, store17
+	VMOVI $0, V0.B16
+	WORD $0x4ebcd400 // fsub v0.4s, v0.4s, v28.4s
+	WORD $0x4eb0f400 // fmin v0.4s, v0.4s, v16.4s
+	WORD $0x4e31f400 // fmax v0.4s, v0.4s, v17.4s
+	WORD $0x6e32dc01 // fmul v1.4s, v0.4s, v18.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	VFMLS V19.S4, V1.S4, V0.S4
+	VFMLS V20.S4, V1.S4, V0.S4
+	VMOV V21.B16, V2.B16
+	VMOV V22.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V23.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V24.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V25.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V26.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V27.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V27.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
+	VSUB V2.S4, V1.S4, V1.S4
+	VSHL $23, V1.S4, V1.S4
+	VADD V27.S4, V1.S4, V1.S4
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	VSHL $23, V2.S4, V2.S4
+	VADD V27.S4, V2.S4, V2.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x6e23ff9c // fdiv v28.4s, v28.4s, v3.4s
+store17:
+	FMOVS F28, 0(R10)
+	ADD $4, R9, R9
+	ADD $4, R10, R10
+	SUBS $1, R11, R11
+	BGE outputs13
+end14:
+	ADD $1, R11, R11
+	CBZ R8, next
+	ADD $4, R8, R8
+next:
+	ADD R15<<2, R7, R7
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row
+done:
+	RET

@@ -27,7 +27,8 @@ type Attention struct {
 	Normalize             bool // outputs are divided by Scale q.z + NormEps, z the decayed sum of keys from PastNorm (B,Hkv,Dk; nil for 0) on
 	NormEps               float64
 	PastNorm              []float32
-	BetaHeads             int // width of beta: Hkv, or 1 where it is shared
+	GradNorm              []float32 // backward: the gradient of the sum of keys after the last token, as PastNorm
+	BetaHeads             int       // width of beta: Hkv, or 1 where it is shared
 	// Front is what is done first, of tile.FrontNone to FrontSiLUGates: SiLU of queries, keys and values, beta = BetaScale sigmoid(beta), and decay = -exp(DecayLog)
 	// softplus(decay + DecayBias), with DecayLog (Hkv) and DecayBias (Hkv, or Hkv*Dk with KeyDecay), nil for zeros.
 	Front               string

@@ -1,6 +1,10 @@
 package generic
 
-import "math"
+import (
+	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // AttentionGradients is what the oracle of the backward pass gives, laid out as the inputs that they are gradients of: Query
 // (B,T,Hq*Dk), Key (B,T,Hkv*Dk), Value (B,T,Hkv*Dv), Past (B,Hkv,Dk,Dv) and Decay (B,T,Hkv), or (B,T,Hkv*Dk) where the decay is per key.
@@ -15,6 +19,7 @@ type AttentionGradients struct {
 	Query, Key, Value, Past, Decay                []float64
 	QueryAbs, KeyAbs, ValueAbs, PastAbs, DecayAbs []float64
 	Beta, BetaAbs                                 []float64 // delta rules, as beta
+	PastNorm, PastNormAbs                         []float64 // (B,Hkv,Dk), with Normalize
 }
 
 // OracleBackward evaluates the adjoint of the recurrence of the rules linear and gated token by token. The state S goes forward as in
@@ -25,7 +30,13 @@ type AttentionGradients struct {
 //	dk = R v;  dv = Rᵀ k
 //	dg = <exp(g_t) S_(t-1), R>                summed over the columns, and over the rows where the decay is one a head
 //
-// and at last dPast = exp(g_0) R. Layouts are as in Oracle. Without a decay array there is no Decay.
+// and at last dPast = exp(g_0) R. With Full, S is the last state and R the whole sum at every token. Layouts are as in Oracle. Without a
+// decay array there is no Decay.
+//
+// The normaliser is one more column of S, of values 1, which begins with PastNorm: with N the output and D the divisor before the division, the gradient of
+// N is do/D and that of D is -(do . N)/D². GradNorm is the gradient of the sum of keys after the last token. The gradients of queries
+// and keys are those of their features times the map's derivative, which is 0 where x <= 0 for MapReLU. Where state heads share a query head its
+// gradient is the sum of theirs.
 func (a Attention) OracleBackward(query, key, value, past, decay, gradOutput, gradState []float32) AttentionGradients {
 	q, k, v := a.B*a.T*a.Hq*a.Dk, a.B*a.T*a.Hkv*a.Dk, a.B*a.T*a.Hkv*a.Dv
 	s := a.B * a.Hkv * a.Dk * a.Dv
@@ -33,19 +44,53 @@ func (a Attention) OracleBackward(query, key, value, past, decay, gradOutput, gr
 		Query: make([]float64, q), Key: make([]float64, k), Value: make([]float64, v), Past: make([]float64, s), Decay: make([]float64, len(decay)),
 		QueryAbs: make([]float64, q), KeyAbs: make([]float64, k), ValueAbs: make([]float64, v), PastAbs: make([]float64, s), DecayAbs: make([]float64, len(decay)),
 	}
+	if a.Normalize {
+		r.PastNorm, r.PastNormAbs = make([]float64, a.B*a.Hkv*a.Dk), make([]float64, a.B*a.Hkv*a.Dk)
+	}
+	queries, keys := a.features(query), a.features(key)
 	for b := range a.B {
 		for h := range a.Hkv {
-			a.backwardHead(&r, b, h, query, key, value, past, decay, gradOutput, gradState)
+			a.backwardHead(&r, b, h, queries, keys, value, past, decay, gradOutput, gradState)
 		}
 	}
+	a.mapDerivative(query, queries, r.Query, r.QueryAbs)
+	a.mapDerivative(key, keys, r.Key, r.KeyAbs)
 	return r
 }
 
-// backwardHead is OracleBackward for one state head.
-func (a Attention) backwardHead(r *AttentionGradients, b, h int, query, key, value, past, decay, gradOutput, gradState []float32) {
-	size := a.Dk * a.Dv
-	at := (b*a.Hkv + h) * size
-	group := a.Hq / a.Hkv
+// columns is the width of a state with the normaliser's column.
+func (a Attention) columns() int {
+	if a.Normalize {
+		return a.Dv + 1
+	}
+	return a.Dv
+}
+
+// headState is the part of state head at of an array of states with that of an array of normalisers as its last column, and its absolute values.
+func (a Attention) headState(at int, states, norms []float32) (x, xAbs []float64) {
+	width := a.columns()
+	x, xAbs = make([]float64, a.Dk*width), make([]float64, a.Dk*width)
+	for i := range a.Dk {
+		for j := range width {
+			switch {
+			case j < a.Dv && states != nil:
+				x[i*width+j] = float64(states[(at*a.Dk+i)*a.Dv+j])
+			case j == a.Dv && norms != nil:
+				x[i*width+j] = float64(norms[at*a.Dk+i])
+			}
+			xAbs[i*width+j] = math.Abs(x[i*width+j])
+		}
+	}
+	return x, xAbs
+}
+
+// backwardHead is OracleBackward for one state head; query and key are features, and so are their gradients.
+func (a Attention) backwardHead(r *AttentionGradients, b, h int, query, key []float64, value, past, decay, gradOutput, gradState []float32) {
+	width := a.columns()
+	size := a.Dk * width
+	at := b*a.Hkv + h
+	heads := max(a.Hq, a.Hkv) // of the output
+	group := heads / a.Hkv
 	factor := func(t, i int) float64 {
 		row := b*a.T + t
 		g, gated := a.logDecay(decay, row, h, i)
@@ -54,92 +99,123 @@ func (a Attention) backwardHead(r *AttentionGradients, b, h int, query, key, val
 		}
 		return math.Exp(g)
 	}
-	start := func(p []float32) (x, xAbs []float64) {
-		x, xAbs = make([]float64, size), make([]float64, size)
-		if p != nil {
-			for i, f := range p[at : at+size] {
-				x[i], xAbs[i] = float64(f), math.Abs(float64(f))
-			}
-		}
-		return x, xAbs
-	}
 	scale := func(x, xAbs []float64, t int) {
 		for i := range a.Dk {
 			f := factor(t, i)
-			for j := range a.Dv {
-				x[i*a.Dv+j] *= f
-				xAbs[i*a.Dv+j] *= f
+			for j := range width {
+				x[i*width+j] *= f
+				xAbs[i*width+j] *= f
 			}
 		}
 	}
+	keyRow := func(t int) []float64 { return key[((b*a.T+t)*a.Hkv+h)*a.Dk:][:a.Dk] }
+	queryAt := func(t, ho int) int { return ((b*a.T+t)*a.Hq + ho*a.Hq/heads) * a.Dk }
+	valueRow := make([]float64, width)
+	values := func(t int) []float64 {
+		for j := range width {
+			valueRow[j] = 1
+			if j < a.Dv {
+				valueRow[j] = float64(value[((b*a.T+t)*a.Hkv+h)*a.Dv+j])
+			}
+		}
+		return valueRow
+	}
 
-	// Forward: every exp(g_t) S_(t-1) is kept for dg.
-	x, xAbs := start(past)
+	// Forward: every exp(g_t) S_(t-1) is kept for dg, and every gradient of N and D for R.
+	x, xAbs := a.headState(at, past, a.PastNorm)
 	before, beforeAbs := make([]float64, a.T*size), make([]float64, a.T*size)
+	out, outAbs := make([]float64, a.T*group*width), make([]float64, a.T*group*width)
+	dqAbs := make([]float64, a.T*group*a.Dk)
+	read := func(t int) {
+		for g := range group {
+			ho := h*group + g
+			do, doAbs := out[(t*group+g)*width:][:width], outAbs[(t*group+g)*width:][:width]
+			for j := range a.Dv {
+				do[j] = float64(gradOutput[((b*a.T+t)*heads+ho)*a.Dv+j])
+				doAbs[j] = math.Abs(do[j])
+			}
+			if a.Normalize {
+				a.divisor(query[queryAt(t, ho):][:a.Dk], x, xAbs, do, doAbs)
+			}
+			for i := range a.Dk {
+				d, dAbs := 0.0, 0.0
+				for j := range width {
+					d += a.Scale * do[j] * x[i*width+j]
+					dAbs += math.Abs(a.Scale) * doAbs[j] * xAbs[i*width+j]
+				}
+				r.Query[queryAt(t, ho)+i] += d
+				r.QueryAbs[queryAt(t, ho)+i] += dAbs
+				dqAbs[(t*group+g)*a.Dk+i] = dAbs
+			}
+		}
+	}
 	for t := range a.T {
-		row := b*a.T + t
 		scale(x, xAbs, t)
 		copy(before[t*size:], x)
 		copy(beforeAbs[t*size:], xAbs)
-		for i := range a.Dk {
-			kf := float64(key[(row*a.Hkv+h)*a.Dk+i])
-			for j := range a.Dv {
-				p := kf * float64(value[(row*a.Hkv+h)*a.Dv+j])
-				x[i*a.Dv+j] += p
-				xAbs[i*a.Dv+j] += math.Abs(p)
+		v := values(t)
+		for i, k := range keyRow(t) {
+			for j := range v {
+				x[i*width+j] += k * v[j]
+				xAbs[i*width+j] += math.Abs(k * v[j])
 			}
 		}
-		for hq := h * group; hq < (h+1)*group; hq++ {
+		if !a.Full {
+			read(t)
+		}
+	}
+	for t := 0; a.Full && t < a.T; t++ {
+		read(t)
+	}
+
+	y, yAbs := a.headState(at, gradState, a.GradNorm)
+	telescoped := make([]float64, a.Dk) // of absolute values
+	for i := range a.Dk {
+		for j := range width {
+			telescoped[i] += xAbs[i*width+j] * yAbs[i*width+j]
+		}
+	}
+	collect := func(t int) {
+		for g := range group {
 			for i := range a.Dk {
-				d, dAbs := 0.0, 0.0
-				for j := range a.Dv {
-					o := a.Scale * float64(gradOutput[(row*a.Hq+hq)*a.Dv+j])
-					d += o * x[i*a.Dv+j]
-					dAbs += math.Abs(o) * xAbs[i*a.Dv+j]
+				q := a.Scale * query[queryAt(t, h*group+g)+i]
+				telescoped[i] += math.Abs(query[queryAt(t, h*group+g)+i]) * dqAbs[(t*group+g)*a.Dk+i]
+				for j := range width {
+					at := (t*group+g)*width + j
+					y[i*width+j] += q * out[at]
+					yAbs[i*width+j] += math.Abs(q) * outAbs[at]
 				}
-				r.Query[(row*a.Hq+hq)*a.Dk+i], r.QueryAbs[(row*a.Hq+hq)*a.Dk+i] = d, dAbs
 			}
 		}
 	}
-
-	y, yAbs := start(gradState)
-	telescoped := make([]float64, a.Dk) // of absolute values
-	for i := range a.Dk {
-		for j := range a.Dv {
-			telescoped[i] += xAbs[i*a.Dv+j] * yAbs[i*a.Dv+j]
-		}
+	for t := a.T - 1; a.Full && t >= 0; t-- {
+		collect(t)
 	}
 	for t := a.T - 1; t >= 0; t-- {
 		row := b*a.T + t
 		if t+1 < a.T {
 			scale(y, yAbs, t+1)
 		}
-		for hq := h * group; hq < (h+1)*group; hq++ {
-			for i := range a.Dk {
-				qf := a.Scale * float64(query[(row*a.Hq+hq)*a.Dk+i])
-				telescoped[i] += math.Abs(float64(query[(row*a.Hq+hq)*a.Dk+i])) * r.QueryAbs[(row*a.Hq+hq)*a.Dk+i]
-				for j := range a.Dv {
-					p := qf * float64(gradOutput[(row*a.Hq+hq)*a.Dv+j])
-					y[i*a.Dv+j] += p
-					yAbs[i*a.Dv+j] += math.Abs(p)
-				}
-			}
+		if !a.Full {
+			collect(t)
 		}
 		dk, dkAbs := r.Key[(row*a.Hkv+h)*a.Dk:], r.KeyAbs[(row*a.Hkv+h)*a.Dk:]
 		dv, dvAbs := r.Value[(row*a.Hkv+h)*a.Dv:], r.ValueAbs[(row*a.Hkv+h)*a.Dv:]
-		for i := range a.Dk {
-			kf := float64(key[(row*a.Hkv+h)*a.Dk+i])
+		v := values(t)
+		for i, k := range keyRow(t) {
 			dg, dgAbs := 0.0, 0.0
-			for j := range a.Dv {
-				vf, at := float64(value[(row*a.Hkv+h)*a.Dv+j]), i*a.Dv+j
-				dk[i] += y[at] * vf
-				dkAbs[i] += yAbs[at] * math.Abs(vf)
-				dv[j] += y[at] * kf
-				dvAbs[j] += yAbs[at] * math.Abs(kf)
+			for j := range width {
+				at := i*width + j
+				dk[i] += y[at] * v[j]
+				dkAbs[i] += yAbs[at] * math.Abs(v[j])
+				if j < a.Dv {
+					dv[j] += y[at] * k
+					dvAbs[j] += yAbs[at] * math.Abs(k)
+				}
 				dg += before[t*size+at] * y[at]
 				dgAbs += beforeAbs[t*size+at] * yAbs[at]
 			}
-			telescoped[i] += math.Abs(kf) * dkAbs[i]
+			telescoped[i] += math.Abs(k) * dkAbs[i]
 			if decay == nil {
 				continue
 			}
@@ -157,6 +233,58 @@ func (a Attention) backwardHead(r *AttentionGradients, b, h int, query, key, val
 	if a.T > 0 {
 		scale(y, yAbs, 0)
 	}
-	copy(r.Past[at:], y)
-	copy(r.PastAbs[at:], yAbs)
+	for i := range a.Dk {
+		copy(r.Past[(at*a.Dk+i)*a.Dv:][:a.Dv], y[i*width:])
+		copy(r.PastAbs[(at*a.Dk+i)*a.Dv:][:a.Dv], yAbs[i*width:])
+		if a.Normalize {
+			r.PastNorm[at*a.Dk+i], r.PastNormAbs[at*a.Dk+i] = y[i*width+a.Dv], yAbs[i*width+a.Dv]
+		}
+	}
+}
+
+// divisor turns the gradient of an output into those of the numerator and, in the last column, of the divisor, x being the state that the query
+// reads. The relative error of a quotient is the sum of both parts'.
+func (a Attention) divisor(query, x, xAbs, do, doAbs []float64) {
+	width := len(do)
+	den, denAbs, dot, dotAbs := a.NormEps, a.NormEps, 0.0, 0.0
+	for i, q := range query {
+		den += a.Scale * q * x[i*width+a.Dv]
+		denAbs += math.Abs(a.Scale*q) * xAbs[i*width+a.Dv]
+		for j := range a.Dv {
+			dot += a.Scale * q * x[i*width+j] * do[j]
+			dotAbs += math.Abs(a.Scale*q*do[j]) * xAbs[i*width+j]
+		}
+	}
+	relative := denAbs / math.Abs(den)
+	for j := range a.Dv {
+		do[j] /= den
+		doAbs[j] = math.Abs(do[j]) * (1 + relative)
+	}
+	do[a.Dv] = -dot / (den * den)
+	doAbs[a.Dv] = dotAbs/(den*den) + 2*math.Abs(do[a.Dv])*relative
+}
+
+// mapDerivative turns the gradient of the features y of x into that of x, in rows of Dk.
+func (a Attention) mapDerivative(x []float32, y, grad, gradAbs []float64) {
+	for i := range grad {
+		switch {
+		case a.FeatureMap == tile.MapReLU && x[i] <= 0:
+			grad[i], gradAbs[i] = 0, 0
+		case a.FeatureMap == tile.MapELU && !(x[i] >= 0), a.FeatureMap == tile.MapExp:
+			grad[i] *= y[i]
+			gradAbs[i] *= math.Abs(y[i])
+		}
+	}
+	for i := 0; a.FeatureMap == tile.MapL2 && i < len(grad); i += a.Dk {
+		sum, dot, dotAbs := a.MapEps, 0.0, 0.0
+		for j := i; j < i+a.Dk; j++ {
+			sum += float64(x[j]) * float64(x[j])
+			dot += y[j] * grad[j]
+			dotAbs += math.Abs(y[j]) * gradAbs[j]
+		}
+		for j := i; j < i+a.Dk; j++ {
+			grad[j] = (grad[j] - y[j]*dot) / math.Sqrt(sum)
+			gradAbs[j] = (gradAbs[j] + math.Abs(y[j])*dotAbs) / math.Sqrt(sum)
+		}
+	}
 }

@@ -19,6 +19,8 @@ func Primitives() *tile.Primitives {
 		Couple: couple,
 		Solve:  solve,
 		Pack:   pack,
+		Turn:   Turn,
+		Dots:   Dots,
 		Decay:  decay,
 		Exp:    exp,
 		Fold:   fold,
@@ -28,6 +30,7 @@ func Primitives() *tile.Primitives {
 		Conv:   conv,
 		Gather: gather,
 		Octets: octets,
+		Spread: Spread, Quantize: Quantize,
 
 		GatherHalf: GatherHalf, GatherBytes: GatherBytes, SlabFloats: slabFloats, SlabHalves: slabHalves,
 		SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytes}, {Bits: 16, Run: slabBytes16}, {Bits: 8, Run: slabBytes8}},

@@ -21,6 +21,43 @@ type Octets struct {
 	N       int
 }
 
+// Spread holds the arguments of what lies between a token's codes and a pass over slabs: where rows are, and weights with their rows' scales.
+//
+//	Largest = 0
+//	for i := range N {
+//		Offset[i] = First[i] + Code[i]<<Shift
+//		Scaled[i] = Weight[i] * (Scales[i<<Tau+Code[i]], or 1 where Scales is empty)
+//		Largest = max(Largest, Scaled[i])
+//	}
+//
+// Where Scaled is empty, it and Largest are left out. Weights and scales are not negative; a NaN among the products makes Largest one.
+type Spread struct {
+	Code    []int32
+	Weight  []float32
+	Scales  []float32
+	First   []uint32
+	Offset  []uint32
+	Scaled  []float32
+	Largest float32
+	Tau     int
+	Shift   int
+	N       int
+}
+
+// Quantize holds the arguments of rounding N weights, a multiple of 16, to integers of Bits bits, 8 or 16, in the places that Slab takes them
+// from:
+//
+//	q := uint32(Weight[i]*By + 0.5)
+//
+// each step rounded to float32, which must fit the bits.
+type Quantize struct {
+	Weight []float32
+	Quant  []uint32 // N/2
+	By     float32
+	Bits   int
+	N      int
+}
+
 // GatherHalf is Gather over rows of bfloat16 bits:
 //
 //	for r := range Rows { Out[0:N] += Weight[r] * float32(Table[Rows[r]*LD : +N]) }

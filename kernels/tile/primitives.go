@@ -23,6 +23,8 @@ type Primitives struct {
 	Couple func(*Delta)
 	Solve  func(*Solve)
 	Pack   func(*Pack)
+	Turn   func(*Turn)
+	Dots   func(*Dots)
 	Decay  func(*Decay)
 	Exp    func(*Exp)
 	Fold   func(*Fold)
@@ -32,6 +34,9 @@ type Primitives struct {
 	Conv   func(*Conv)
 	Gather func(*Gather)
 	Octets func(*Octets)
+
+	Spread   func(*Spread)
+	Quantize func(*Quantize)
 
 	GatherHalf  func(*GatherHalf)
 	GatherBytes func(*GatherBytes)

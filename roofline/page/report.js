@@ -159,7 +159,9 @@
     }
   }
   const fraction = v => v < 1 ? "1/" + number(1 / v) : number(v);
-  const fontSize = () => parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.82;
+  const pageFontSize = () => parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.82;
+  let chartFontSize = pageFontSize(); // of the axes, which keep it until the chart is made anew: on paper the page's letters are smaller
+  const fontSize = () => chartFontSize;
   const font = bold => (bold ? "600 " : "") + fontSize() + 'px system-ui, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
   const canvasFont = bold => (bold ? "600 " : "") + fontSize() * devicePixelRatio + 'px system-ui, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
 
@@ -184,6 +186,36 @@
       if (x < b.left + 2 || y < b.top + 1 || x + w > b.left + b.width - 2 || y + h > b.top + b.height - 1) return false;
       return !this.boxes.some(([l, t, r, d]) => x < r && x + w > l && y < d && y + h > t);
     }
+    // along writes text on a slope, at the first of the middles where it is free; nothing where it is nowhere. On the canvas a rotated text is
+    // as free as squares along it.
+    along(text, angle, middles, style) {
+      const ctx = this.ctx, side = this.h * 0.9;
+      ctx.font = canvasFont();
+      const w = ctx.measureText(text).width + 4, n = Math.ceil(w / side), dx = Math.cos(angle) * w / n, dy = Math.sin(angle) * w / n;
+      for (const [x, y] of middles(w, this.h)) {
+        const squares = Array.from({ length: n }, (_, k) => [x + (k - (n - 1) / 2) * dx - side / 2, y + (k - (n - 1) / 2) * dy - side / 2]);
+        if (!squares.every(([l, t]) => this.free(l, t, side, side))) continue;
+        for (const [l, t] of squares) this.take(l, t, side, side);
+        ctx.save();
+        ctx.translate(x, y);
+        ctx.rotate(angle);
+        this.write(text, 0, "center", style);
+        ctx.restore();
+        return true;
+      }
+      return false;
+    }
+    write(text, x, align, style) {
+      const ctx = this.ctx;
+      ctx.textAlign = align;
+      ctx.textBaseline = "middle";
+      ctx.lineJoin = "round";
+      ctx.lineWidth = 4 * devicePixelRatio;
+      ctx.strokeStyle = css("--bg");
+      ctx.strokeText(text, x, 0);
+      ctx.fillStyle = style;
+      ctx.fillText(text, x, 0);
+    }
     // put writes text at the first free of the places, given as left and top; nothing where none is free.
     put(text, places, style, bold) {
       const ctx = this.ctx;
@@ -192,14 +224,10 @@
       for (const [x, y] of places(w, this.h)) {
         if (!this.free(x, y, w, this.h)) continue;
         this.take(x, y, w, this.h);
-        ctx.textAlign = "left";
-        ctx.textBaseline = "middle";
-        ctx.lineJoin = "round";
-        ctx.lineWidth = 4 * devicePixelRatio;
-        ctx.strokeStyle = css("--bg");
-        ctx.strokeText(text, x + 2, y + this.h / 2);
-        ctx.fillStyle = style;
-        ctx.fillText(text, x + 2, y + this.h / 2);
+        ctx.save();
+        ctx.translate(x + 2, y + this.h / 2);
+        this.write(text, 0, "left", style);
+        ctx.restore();
         return true;
       }
       return false;
@@ -285,9 +313,13 @@
       return out;
     };
     for (const l of level) for (const [x, y] of along(l)) labels.take(x - 2 * dpr, y - 2 * dpr, 4 * dpr, 4 * dpr);
-    for (const l of level) {
-      const places = (w, h) => along(l).flatMap(([x, y]) => [[x - w - 4 * dpr, y - h - 4 * dpr], [x + 4 * dpr, y + 4 * dpr], [x - w - 8 * dpr, y - h / 2], [x + 8 * dpr, y - h / 2]]);
-      if (narrow() || !labels.put(l.level + " " + rate(l.median, "B/s"), places, css("--ink"))) labels.put(l.level, places, css("--ink"));
+    for (const l of level) { // along its line, above it or below
+      const path = along(l);
+      if (path.length < 2) continue;
+      const [[x0, y0], [x1, y1]] = [path[0], path[path.length - 1]], angle = Math.atan2(y1 - y0, x1 - x0);
+      const off = labels.h * 0.75 + 3 * dpr, up = [Math.sin(angle) * off, -Math.cos(angle) * off];
+      const middles = () => path.flatMap(([x, y]) => [[x + up[0], y + up[1]], [x - up[0], y - up[1]]]);
+      if (narrow() || !labels.along(l.level + " " + rate(l.median, "B/s"), angle, middles, css("--ink"))) labels.along(l.level, angle, middles, css("--ink"));
     }
     const written = new Set(); // one letter where many marks lie on each other
     for (const m of marks) {
@@ -306,6 +338,7 @@
   }
   function makeChart() {
     if (chart) chart.destroy();
+    chartFontSize = pageFontSize();
     collect();
     const r = ranges();
     chart = new uPlot({
@@ -521,7 +554,7 @@
 
     if (p.hash) {
       box.append(el("h3", {}, "Against a dense layer"), terms(
-        ["dense layer", time(p.dense)],
+        ["dense layer, rooftune A·B driver", time(p.dense)],
         ["hash layer", known(p.dense) ? time(p.ns) + ", " + (p.ns <= p.dense ? number(p.dense / p.ns) + " times as fast as dense" : number(p.ns / p.dense) + " times as slow as dense") : time(p.ns)],
         ["crossover", crossover(p)],
       ));
@@ -534,6 +567,7 @@
 
   // crossover says up to how many tokens the hash layer was measured to be faster than a dense one.
   function crossover(p) {
+    if (p.crosses) return p.crosses;
     const family = points.filter(q => q.hash && q.isa === p.isa && q.threads === p.threads && known(q.dense) && q.family === p.family).sort((a, b) => a.tokens - b.tokens);
     if (!family.length) return unknown;
     const wins = family.filter(q => q.ns <= q.dense), loses = family.filter(q => q.ns > q.dense);
@@ -665,11 +699,11 @@
     filters();
     makeChart();
     legend();
-    let width = byId("chart").clientWidth, drawnFor = fontSize() + " " + narrow();
+    let width = byId("chart").clientWidth, drawnFor = pageFontSize() + " " + narrow();
     new ResizeObserver(() => {
       if (byId("chart").clientWidth === width) return;
       width = byId("chart").clientWidth;
-      const style = fontSize() + " " + narrow();
+      const style = pageFontSize() + " " + narrow();
       if (style !== drawnFor) { // letters of another size need a new chart
         drawnFor = style;
         makeChart();

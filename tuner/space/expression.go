@@ -19,6 +19,7 @@ type Expression struct {
 	source string
 	names  []string // free names, in order of appearance
 	eval   eval
+	quick  *program // nil where there is none
 }
 
 // Limits on what a hostile file can make an expression cost.
@@ -69,11 +70,11 @@ func ParseExpression(source string) (*Expression, error) {
 	if err := p.tokenize(); err != nil {
 		return nil, fmt.Errorf("%q: %w", short(source), err)
 	}
-	e, err := p.parse()
+	e, quick, err := p.parse()
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", short(source), err)
 	}
-	return &Expression{source: source, names: p.free(), eval: e}, nil
+	return &Expression{source: source, names: p.free(), eval: e, quick: quick}, nil
 }
 
 func short(s string) string {

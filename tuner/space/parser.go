@@ -35,7 +35,17 @@ type parser struct {
 	names  []string
 	bound  []string // names of the comprehensions around this place
 	refs   []*ref
+	code   compiler
 }
+
+// term is a part of an expression that was parsed: how to evaluate it, and the register that a program has its value in.
+type term struct {
+	eval
+	register int
+}
+
+// plain is a term that programs do not have.
+func plain(e eval) term { return term{e, noRegister} }
 
 // ref is where a name's value lies: free names first, then those of comprehensions.
 type ref struct {
@@ -120,26 +130,26 @@ func (p *parser) unexpected() error {
 // free lists the names that the expression does not bind itself.
 func (p *parser) free() []string { return p.names }
 
-func (p *parser) parse() (eval, error) {
+func (p *parser) parse() (eval, *program, error) {
 	e, err := p.ternary()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if p.peek().kind != tokenEnd {
-		return nil, p.unexpected()
+		return nil, nil, p.unexpected()
 	}
 	for _, r := range p.refs {
 		if r.bound {
 			r.slot += len(p.names)
 		}
 	}
-	return e, nil
+	return e.eval, p.code.done(e.register), nil
 }
 
 // ternary: or [if or else ternary].
-func (p *parser) ternary() (eval, error) {
+func (p *parser) ternary() (term, error) {
 	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
+		return term{}, fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	defer func() { p.depth-- }()
 	x, err := p.or()
@@ -148,76 +158,76 @@ func (p *parser) ternary() (eval, error) {
 	}
 	c, err := p.or()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	if err := p.expect("else"); err != nil {
-		return nil, err
+		return term{}, err
 	}
 	y, err := p.ternary()
-	return func(f *frame) operand {
-		o := c(f)
+	return term{func(f *frame) operand {
+		o := c.eval(f)
 		switch {
 		case o.err != "":
 			return o
 		case o.truth():
-			return x(f)
+			return x.eval(f)
 		}
-		return y(f)
-	}, err
+		return y.eval(f)
+	}, p.code.emit(opIf, c.register, x.register, y.register)}, err
 }
 
-func (p *parser) or() (eval, error) { return p.logical("or", p.and, true) }
+func (p *parser) or() (term, error) { return p.logical("or", p.and, true) }
 
-func (p *parser) and() (eval, error) { return p.logical("and", p.not, false) }
+func (p *parser) and() (term, error) { return p.logical("and", p.not, false) }
 
 // logical reads a chain of or, or of and: it ends at the first operand whose truth is stop.
-func (p *parser) logical(word string, operand_ func() (eval, error), stop bool) (eval, error) {
+func (p *parser) logical(word string, operand_ func() (term, error), stop bool) (term, error) {
 	x, err := operand_()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	for p.take(word) {
 		left := x
 		right, err := operand_()
 		if err != nil {
-			return nil, err
+			return term{}, err
 		}
-		x = func(f *frame) operand {
-			if o := left(f); o.err != "" || o.truth() == stop {
+		x = term{func(f *frame) operand {
+			if o := left.eval(f); o.err != "" || o.truth() == stop {
 				return o
 			}
-			return right(f)
-		}
+			return right.eval(f)
+		}, p.code.emit(opcodes[word], left.register, right.register)}
 	}
 	return x, nil
 }
 
-func (p *parser) not() (eval, error) {
+func (p *parser) not() (term, error) {
 	if !p.take("not") {
 		return p.comparison()
 	}
 	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
+		return term{}, fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	defer func() { p.depth-- }()
 	x, err := p.not()
-	return func(f *frame) operand {
-		o := x(f)
+	return term{func(f *frame) operand {
+		o := x.eval(f)
 		if o.err != "" {
 			return o
 		}
 		return boolean(!o.truth())
-	}, err
+	}, p.code.emit(opNot, x.register)}, err
 }
 
 // comparison: a < b <= c means a < b and b <= c, with b evaluated once.
-func (p *parser) comparison() (eval, error) {
+func (p *parser) comparison() (term, error) {
 	first, err := p.sum()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	var ops []string
-	var rest []eval
+	var rest []term
 	for {
 		op := ""
 		for _, o := range []string{"==", "!=", "<=", ">=", "<", ">", "in"} {
@@ -229,7 +239,7 @@ func (p *parser) comparison() (eval, error) {
 		if op == "" && p.peek().kind == tokenName && p.peek().text == "not" {
 			p.next++
 			if err := p.expect("in"); err != nil {
-				return nil, err
+				return term{}, err
 			}
 			op = "not in"
 		}
@@ -238,7 +248,7 @@ func (p *parser) comparison() (eval, error) {
 		}
 		y, err := p.sum()
 		if err != nil {
-			return nil, err
+			return term{}, err
 		}
 		ops, rest = append(ops, op), append(rest, y)
 	}
@@ -247,25 +257,38 @@ func (p *parser) comparison() (eval, error) {
 		return first, nil
 	case 1:
 		op, second := ops[0], rest[0]
-		return func(f *frame) operand { return compare(op, first(f), second(f)) }, nil
+		return term{func(f *frame) operand { return compare(op, first.eval(f), second.eval(f)) }, p.compare(op, first, second)}, nil
 	}
-	return func(f *frame) operand {
-		x := first(f)
+	register := p.compare(ops[0], first, rest[0])
+	for i, op := range ops[1:] {
+		register = p.code.emit(opAnd, register, p.compare(op, rest[i], rest[i+1]))
+	}
+	return term{func(f *frame) operand {
+		x := first.eval(f)
 		for i, e := range rest {
-			y := e(f)
+			y := e.eval(f)
 			if o := compare(ops[i], x, y); o.err != "" || !o.truth() {
 				return o
 			}
 			x = y
 		}
 		return boolean(true)
-	}, nil
+	}, register}, nil
 }
 
-func (p *parser) sum() (eval, error) {
+// compare emits a comparison; programs have no lists.
+func (p *parser) compare(op string, x, y term) int {
+	code, ok := opcodes[op]
+	if !ok {
+		return noRegister
+	}
+	return p.code.emit(code, x.register, y.register)
+}
+
+func (p *parser) sum() (term, error) {
 	x, err := p.product()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	for {
 		left := x
@@ -273,25 +296,25 @@ func (p *parser) sum() (eval, error) {
 		case p.take("+"):
 			right, err := p.product()
 			if err != nil {
-				return nil, err
+				return term{}, err
 			}
-			x = func(f *frame) operand { return f.join(left(f), right(f)) }
+			x = term{func(f *frame) operand { return f.join(left.eval(f), right.eval(f)) }, p.code.emit(opAdd, left.register, right.register)}
 		case p.take("-"):
 			right, err := p.product()
 			if err != nil {
-				return nil, err
+				return term{}, err
 			}
-			x = func(f *frame) operand { return arithmetic("-", left(f), right(f)) }
+			x = term{func(f *frame) operand { return arithmetic("-", left.eval(f), right.eval(f)) }, p.code.emit(opSub, left.register, right.register)}
 		default:
 			return x, nil
 		}
 	}
 }
 
-func (p *parser) product() (eval, error) {
+func (p *parser) product() (term, error) {
 	x, err := p.unary()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	for {
 		op := ""
@@ -307,51 +330,51 @@ func (p *parser) product() (eval, error) {
 		left := x
 		right, err := p.unary()
 		if err != nil {
-			return nil, err
+			return term{}, err
 		}
-		x = func(f *frame) operand { return arithmetic(op, left(f), right(f)) }
+		x = term{func(f *frame) operand { return arithmetic(op, left.eval(f), right.eval(f)) }, p.code.emit(opcodes[op], left.register, right.register)}
 	}
 }
 
-func (p *parser) unary() (eval, error) {
+func (p *parser) unary() (term, error) {
 	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
+		return term{}, fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	defer func() { p.depth-- }()
 	switch {
 	case p.take("-"):
 		x, err := p.unary()
 		zero := operand{Value: IntValue(0)}
-		return func(f *frame) operand { return arithmetic("-", zero, x(f)) }, err
+		return term{func(f *frame) operand { return arithmetic("-", zero, x.eval(f)) }, p.code.emit(opSub, p.code.constant(zero.Value), x.register)}, err
 	case p.take("+"):
 		x, err := p.unary()
 		zero := operand{Value: IntValue(0)}
-		return func(f *frame) operand { return arithmetic("+", zero, x(f)) }, err
+		return term{func(f *frame) operand { return arithmetic("+", zero, x.eval(f)) }, p.code.emit(opAdd, p.code.constant(zero.Value), x.register)}, err
 	}
 	return p.power()
 }
 
 // power binds tighter than a minus before it and looser than one behind it.
-func (p *parser) power() (eval, error) {
+func (p *parser) power() (term, error) {
 	x, err := p.atom()
 	if err != nil || !p.take("**") {
 		return x, err
 	}
 	y, err := p.unary()
-	return func(f *frame) operand { return arithmetic("**", x(f), y(f)) }, err
+	return plain(func(f *frame) operand { return arithmetic("**", x.eval(f), y.eval(f)) }), err
 }
 
-func (p *parser) atom() (eval, error) {
+func (p *parser) atom() (term, error) {
 	t := p.peek()
 	p.next++
 	switch {
 	case t.kind == tokenNumber:
 		v, err := number(strings.ReplaceAll(t.text, "_", ""))
 		o := operand{Value: v}
-		return func(*frame) operand { return o }, err
+		return term{func(*frame) operand { return o }, p.code.constant(v)}, err
 	case t.kind == tokenText:
 		o := operand{Value: TextValue(t.text)}
-		return func(*frame) operand { return o }, nil
+		return plain(func(*frame) operand { return o }), nil
 	case t.kind == tokenOperator && t.text == "(":
 		return p.parenthesis()
 	case t.kind == tokenOperator && t.text == "[":
@@ -360,71 +383,75 @@ func (p *parser) atom() (eval, error) {
 		return p.name(t)
 	}
 	p.next--
-	return nil, p.unexpected()
+	return term{}, p.unexpected()
 }
 
-func (p *parser) name(t token) (eval, error) {
+func (p *parser) name(t token) (term, error) {
 	switch t.text {
 	case "True", "False":
 		o := boolean(t.text == "True")
-		return func(*frame) operand { return o }, nil
+		return term{func(*frame) operand { return o }, p.code.constant(o.Value)}, nil
 	case "None":
-		return func(*frame) operand { return operand{} }, nil
+		return plain(func(*frame) operand { return operand{} }), nil
 	}
 	if slices.Contains(keywords, t.text) {
 		p.next--
-		return nil, p.unexpected()
+		return term{}, p.unexpected()
 	}
 	if p.take("(") {
 		if !slices.Contains(functions, t.text) {
-			return nil, fmt.Errorf("function %s is unknown", short(t.text))
+			return term{}, fmt.Errorf("function %s is unknown", short(t.text))
 		}
 		args, err := p.items(")")
-		return func(f *frame) operand {
+		return plain(func(f *frame) operand {
 			values := make([]operand, len(args))
 			for i, a := range args {
-				values[i] = a(f)
+				values[i] = a.eval(f)
 			}
 			return f.call(t.text, values)
-		}, err
+		}), err
 	}
 	r := &ref{}
 	p.refs = append(p.refs, r)
 	for i, n := range slices.Backward(p.bound) {
 		if n == t.text {
 			r.slot, r.bound = i, true
-			return func(f *frame) operand { return operand{Value: f.slots[r.slot]} }, nil
+			return plain(func(f *frame) operand { return operand{Value: f.slots[r.slot]} }), nil
 		}
 	}
 	if r.slot = slices.Index(p.names, t.text); r.slot < 0 {
 		r.slot = len(p.names)
 		p.names = append(p.names, t.text)
 	}
-	return func(f *frame) operand { return operand{Value: f.slots[r.slot]} }, nil
+	register := r.slot
+	if register >= MaxParams {
+		register = noRegister
+	}
+	return term{func(f *frame) operand { return operand{Value: f.slots[r.slot]} }, register}, nil
 }
 
 // parenthesis reads a group or a tuple, which counts as a list, behind its "(".
-func (p *parser) parenthesis() (eval, error) {
+func (p *parser) parenthesis() (term, error) {
 	if p.take(")") {
 		return listOf(nil), nil
 	}
 	x, err := p.ternary()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	if p.take(")") {
 		return x, nil
 	}
 	if err := p.expect(","); err != nil {
-		return nil, err
+		return term{}, err
 	}
 	rest, err := p.items(")")
-	return listOf(append([]eval{x}, rest...)), err
+	return listOf(append([]term{x}, rest...)), err
 }
 
 // items reads expressions with commas between them up to the closing token; a last comma is allowed.
-func (p *parser) items(end string) ([]eval, error) {
-	var list []eval
+func (p *parser) items(end string) ([]term, error) {
+	var list []term
 	for !p.take(end) {
 		x, err := p.ternary()
 		if err != nil {
@@ -438,14 +465,14 @@ func (p *parser) items(end string) ([]eval, error) {
 	return list, nil
 }
 
-func listOf(items []eval) eval {
-	return func(f *frame) operand {
+func listOf(items []term) term {
+	return plain(func(f *frame) operand {
 		if f.left -= len(items); f.left < 0 {
 			return bad("lists of more than %d elements", maxList)
 		}
 		o := operand{isList: true, list: make([]Value, len(items))}
 		for i, e := range items {
-			x := e(f)
+			x := e.eval(f)
 			if x.err != "" {
 				return x
 			}
@@ -455,11 +482,11 @@ func listOf(items []eval) eval {
 			o.list[i] = x.Value
 		}
 		return o
-	}
+	})
 }
 
 // brackets reads a list or a comprehension behind its "[".
-func (p *parser) brackets() (eval, error) {
+func (p *parser) brackets() (term, error) {
 	// A comprehension's names are used before they are bound: look for its "for" first.
 	name, found := p.boundName()
 	if !found {
@@ -467,38 +494,38 @@ func (p *parser) brackets() (eval, error) {
 		return listOf(items), err
 	}
 	if len(p.bound) == maxBound {
-		return nil, fmt.Errorf("more than %d comprehensions inside each other", maxBound)
+		return term{}, fmt.Errorf("more than %d comprehensions inside each other", maxBound)
 	}
 	p.bound = append(p.bound, name)
 	slot := &ref{slot: len(p.bound) - 1, bound: true}
 	p.refs = append(p.refs, slot)
 	element, err := p.ternary()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	if err := p.expect("for"); err != nil {
-		return nil, err
+		return term{}, err
 	}
 	p.next++ // the name
 	if err := p.expect("in"); err != nil {
-		return nil, err
+		return term{}, err
 	}
 	p.bound = p.bound[:len(p.bound)-1]
 	source, err := p.or()
 	if err != nil {
-		return nil, err
+		return term{}, err
 	}
 	p.bound = append(p.bound, name)
-	var conditions []eval
+	var conditions []term
 	for p.take("if") {
 		c, err := p.or()
 		if err != nil {
-			return nil, err
+			return term{}, err
 		}
 		conditions = append(conditions, c)
 	}
 	p.bound = p.bound[:len(p.bound)-1]
-	return func(f *frame) operand { return f.comprehend(slot.slot, element, source, conditions) }, p.expect("]")
+	return plain(func(f *frame) operand { return f.comprehend(slot.slot, element.eval, source.eval, conditions) }), p.expect("]")
 }
 
 // boundName finds the name behind the "for" of the bracket that is open, if it has one.
@@ -520,7 +547,7 @@ func (p *parser) boundName() (string, bool) {
 	return "", false
 }
 
-func (f *frame) comprehend(slot int, element, source eval, conditions []eval) operand {
+func (f *frame) comprehend(slot int, element, source eval, conditions []term) operand {
 	over := source(f)
 	if over.err != "" {
 		return over
@@ -536,7 +563,7 @@ next:
 	for _, v := range over.list {
 		f.slots[slot] = v
 		for _, c := range conditions {
-			if x := c(f); x.err != "" {
+			if x := c.eval(f); x.err != "" {
 				return x
 			} else if !x.truth() {
 				continue next

@@ -37,14 +37,15 @@ func New(params []Param, conditions []*Expression) (*Space, error) {
 	if err := checkParams(params); err != nil {
 		return nil, err
 	}
-	b := &backtrack{params: params, at: make([]uint16, len(params))}
-	if err := b.bind(conditions); err != nil {
+	b, err := newBacktrack(params, conditions)
+	if err != nil {
 		return nil, err
 	}
-	if err := b.visit(0); err != nil {
+	rows, err := b.run()
+	if err != nil {
 		return nil, err
 	}
-	return &Space{params: params, rows: b.rows}, nil
+	return &Space{params: params, rows: rows}, nil
 }
 
 // Of makes the space of given configs, each a row of positions. The order is kept.
@@ -160,123 +161,6 @@ func pack(to []byte, row []uint16) []byte {
 		to = append(to, byte(x), byte(x>>8))
 	}
 	return to
-}
-
-// backtrack enumerates: parameter by parameter, with each condition checked as soon as its last one is bound.
-type backtrack struct {
-	params []Param
-	at     []uint16
-	rows   []uint16
-	due    [][]*condition // by the depth that binds their last parameter
-	uses   [][]use        // by depth
-	visits int
-}
-
-// condition is an expression with what it gave so far: its answer depends on the positions of its own
-// parameters only, and these are fewer than the configs.
-type condition struct {
-	*Expression
-	depths []int // of its names
-	frame  *frame
-	memo   []uint8 // 0 unknown, 1 holds, 2 does not
-	key    int     // of the positions bound so far
-}
-
-// use is a condition that reads a parameter, and what a step of its position adds to the key.
-type use struct {
-	*condition
-	stride int
-}
-
-func (b *backtrack) bind(conditions []*Expression) error {
-	b.due = make([][]*condition, len(b.params))
-	b.uses = make([][]use, len(b.params))
-	for _, e := range conditions {
-		c := &condition{Expression: e, frame: e.frame()}
-		last, size := 0, 1
-		for _, n := range e.names {
-			d := slices.IndexFunc(b.params, func(p Param) bool { return p.Name == n })
-			if d < 0 {
-				return fmt.Errorf("%q: there is no parameter %s", short(e.source), n)
-			}
-			c.depths = append(c.depths, d)
-			last = max(last, d)
-			if size <= maxMemo {
-				size *= len(b.params[d].Values)
-			}
-		}
-		if size <= maxMemo {
-			c.memo = make([]uint8, size)
-			stride := 1
-			for _, d := range c.depths {
-				b.uses[d] = append(b.uses[d], use{c, stride})
-				stride *= len(b.params[d].Values)
-			}
-		}
-		b.due[last] = append(b.due[last], c)
-	}
-	return nil
-}
-
-func (b *backtrack) holds(c *condition) (bool, error) {
-	if c.memo != nil && c.memo[c.key] != 0 {
-		return c.memo[c.key] == 1, nil
-	}
-	for i, d := range c.depths {
-		c.frame.slots[i] = b.params[d].Values[b.at[d]]
-	}
-	o, err := c.run(c.frame)
-	if err != nil {
-		return false, err
-	}
-	holds := o.truth()
-	if c.memo != nil {
-		c.memo[c.key] = 2
-		if holds {
-			c.memo[c.key] = 1
-		}
-	}
-	return holds, nil
-}
-
-func (b *backtrack) visit(depth int) error {
-	if depth == len(b.params) {
-		if len(b.rows) >= MaxConfig*len(b.params) {
-			return fmt.Errorf("more than %d configs", MaxConfig)
-		}
-		b.rows = append(b.rows, b.at...)
-		return nil
-	}
-	uses := b.uses[depth]
-	n := len(b.params[depth].Values)
-	if b.visits += n; b.visits > maxVisits {
-		return fmt.Errorf("more than %d partial configs", maxVisits)
-	}
-next:
-	for i := range n {
-		b.at[depth] = uint16(i)
-		if i > 0 {
-			for _, u := range uses {
-				u.key += u.stride
-			}
-		}
-		for _, c := range b.due[depth] {
-			holds, err := b.holds(c)
-			if err != nil {
-				return err
-			}
-			if !holds {
-				continue next
-			}
-		}
-		if err := b.visit(depth + 1); err != nil {
-			return err
-		}
-	}
-	for _, u := range uses {
-		u.key -= (n - 1) * u.stride
-	}
-	return nil
 }
 
 // Size is the number of combinations before conditions, +Inf if a float64 is too small for it.

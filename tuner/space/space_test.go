@@ -23,7 +23,7 @@ func readT1(t testing.TB, name string) T1 {
 }
 
 func TestHubSpaces(t *testing.T) {
-	for name, want := range map[string]int{"convolution_milo": 4362, "dedispersion_milo": 11130, "pnpoly": 4092, "hotspot_milo": 0, "gemm_milo": 0} {
+	for name, want := range map[string]int{"convolution_milo": 4362, "dedispersion_milo": 11130, "pnpoly": 4092, "hotspot_milo": 82984, "gemm_milo": 116928} {
 		d := readT1(t, name)
 		start := time.Now()
 		s, err := FromT1(d)
@@ -31,10 +31,10 @@ func TestHubSpaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("%s: %d of %.0f configs in %v", name, s.Len(), Size(s.Params()), time.Since(start))
-		if want != 0 && s.Len() != want {
+		if s.Len() != want {
 			t.Errorf("%s has %d configs, must have %d", name, s.Len(), want)
 		}
-		if want == 0 {
+		if Size(s.Params()) > 1e5 {
 			continue
 		}
 		naive := 0

@@ -126,16 +126,67 @@ int main(void)
 	refused(rooftune_attention_backward(&o, &in, NULL, message, sizeof message), message, "grads");
 	refused(rooftune_attention_backward(&o, &in, &grads, message, sizeof message), message, "grad");
 
-	rooftune_tensor flat = {.data = query, .shape = {2, D}, .ndim = 2, .dtype = ROOFTUNE_FLOAT32};
-	rooftune_tensor result = {.data = output, .shape = {2, D}, .ndim = 2, .dtype = ROOFTUNE_FLOAT32};
-	rooftune_tensor tables = tensor(value, 8, 4, 1);
+	o.front = ROOFTUNE_FRONT_SILU;
+	forward(&o, &in, &out, "front");
+	o.front = 4;
+	forward(&o, &in, &out, "front");
+	o = op();
+	o.rule = ROOFTUNE_DELTA;
+	o.feature_map = ROOFTUNE_MAP_RELU;
+	in = inputs();
+	in.beta = tensor(gates, 1, 2, 1);
+	forward(&o, &in, &out, "FeatureMap");
+	o.feature_map = ROOFTUNE_MAP_NONE;
+	in.decay_log = (rooftune_tensor){.data = gates, .shape = {1}, .ndim = 1};
+	forward(&o, &in, &out, "decay_log");
+	o = op();
+
 	rooftune_hash_layer hash = {.tau = 2, .weighting = 3};
+	rooftune_hash_inputs hin = {.input = {.data = query, .shape = {2, D}, .ndim = 2}, .tables = tensor(value, 8, 4, 1)};
 	int32_t codes[16];
-	refused(rooftune_hash_layer_forward(&hash, &flat, &tables, NULL, &result, codes, NULL, message, sizeof message), message, "weighting");
+	rooftune_hash_outputs hout = {.output = {.data = output, .shape = {2, D}, .ndim = 2}, .codes = codes};
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "weighting");
 	hash.weighting = ROOFTUNE_WEIGHTING_PAPER;
-	refused(rooftune_hash_layer_forward(NULL, &flat, &tables, NULL, &result, codes, NULL, message, sizeof message), message, "op");
-	refused(rooftune_hash_layer_forward(&hash, NULL, &tables, NULL, &result, codes, NULL, message, sizeof message), message, "input");
-	refused(rooftune_hash_layer_forward(&hash, &flat, &tables, NULL, &result, codes, NULL, message, sizeof message), message, "output");
+	refused(rooftune_hash_layer_forward(NULL, &hin, &hout, message, sizeof message), message, "op");
+	refused(rooftune_hash_layer_forward(&hash, NULL, &hout, message, sizeof message), message, "in");
+	refused(rooftune_hash_layer_forward(&hash, &hin, NULL, message, sizeof message), message, "out");
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "output");
+	refused(rooftune_hash_layer_forward_sets(&hash, &hin, &hout, 0, message, sizeof message), message, "count");
+	refused(rooftune_hash_layer_backward(&hash, &hin, NULL, message, sizeof message), message, "grads");
+	rooftune_hash_gradients hgrads = {.output = {.data = key, .shape = {2, 2}, .ndim = 2}};
+	refused(rooftune_hash_layer_backward(&hash, &hin, &hgrads, message, sizeof message), message, "grad_output");
+	rooftune_tensor input = hin.input;
+	hin.input.ndim = 0;
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "input");
+	hin.input = input;
+
+	rooftune_hash_tables *ready = NULL;
+	refused(rooftune_hash_tables_prepare(NULL, ROOFTUNE_FLOAT32, ROOFTUNE_LAYOUT_ROWS, &ready, message, sizeof message), message, "tables");
+	refused(rooftune_hash_tables_prepare(&hin.tables, ROOFTUNE_FLOAT16, ROOFTUNE_LAYOUT_ROWS, &ready, message, sizeof message), message, "DType");
+	refused(rooftune_hash_tables_prepare(&hin.tables, ROOFTUNE_FLOAT32, 7, &ready, message, sizeof message), message, "layout");
+	refused(rooftune_hash_tables_prepare(&hin.tables, ROOFTUNE_FLOAT32, ROOFTUNE_LAYOUT_ROWS, NULL, message, sizeof message), message, "prepared");
+	refused(rooftune_hash_tables_quantized(NULL, gates, NULL, ROOFTUNE_LAYOUT_ROWS, &ready, message, sizeof message), message, "tables");
+	if (rooftune_hash_tables_open("/nowhere/tables.npy", NULL, -1, ROOFTUNE_LAYOUT_ROWS, &ready, message, sizeof message) != ROOFTUNE_FAILED || ready != NULL) {
+		fprintf(stderr, "tables of no file were opened: \"%s\"\n", message);
+		failures++;
+	}
+	rooftune_hash_tables_free(NULL);
+	if (rooftune_hash_tables_prepare(&hin.tables, ROOFTUNE_INT8, ROOFTUNE_LAYOUT_BOTH, &ready, message, sizeof message) != ROOFTUNE_OK) {
+		fprintf(stderr, "prepare: \"%s\"\n", message);
+		return 1;
+	}
+	hin.prepared = ready;
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "tables");
+	hin.tables.ndim = 0;
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "output");
+	int64_t shape[3] = {0}, bytes = 0;
+	int32_t dtype = -1;
+	rooftune_hash_tables_info(ready, shape, &dtype, &bytes);
+	if (shape[0] != 8 || shape[1] != 4 || shape[2] != 1 || dtype != ROOFTUNE_INT8 || bytes < 32) {
+		fprintf(stderr, "prepared tables of type %d, %lld bytes\n", (int)dtype, (long long)bytes);
+		failures++;
+	}
+	rooftune_hash_tables_free(ready);
 
 	rooftune_causal_conv conv = {.threads = 1};
 	rooftune_tensor signal = tensor(query, 1, 2, D), taps = tensor(key, 1, 1, 4), filtered = tensor(output, 1, 2, D);

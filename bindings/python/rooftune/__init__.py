@@ -10,8 +10,9 @@ The shared library is found at $ROOFTUNE_LIBRARY, beside this package, or where 
 """
 
 from ._attention import Attention, AttentionGradients, AttentionOutputs
-from ._layers import CausalConv, ConvOutputs, HashLayer, HashOutputs
+from ._conv import CausalConv, ConvOutputs
+from ._hash import HashGradients, HashLayer, HashOutputs, HashTables
 from ._library import RooftuneError, close, explain, load
 
-__all__ = ["Attention", "AttentionGradients", "AttentionOutputs", "CausalConv", "ConvOutputs", "HashLayer", "HashOutputs",
-           "RooftuneError", "close", "explain", "load"]
+__all__ = ["Attention", "AttentionGradients", "AttentionOutputs", "CausalConv", "ConvOutputs", "HashGradients", "HashLayer", "HashOutputs",
+           "HashTables", "RooftuneError", "close", "explain", "load"]

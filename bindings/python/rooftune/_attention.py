@@ -9,10 +9,9 @@ from . import _library as lib
 
 _RULES = {"linear": 0, "gated": 1, "delta": 2, "gated_delta": 3}
 _MAPS = {None: 0, "relu": 1, "elu1": 2, "exp": 3, "l2norm": 4}
-_OP = struct.Struct("qqifPiififiii4x")
-_INPUTS = struct.Struct(lib.TENSOR * 7 + "PqPq")
-_OUTPUTS = struct.Struct(lib.TENSOR * 4)
-_GRADIENTS = struct.Struct(lib.TENSOR * 8)
+_FRONTS = {None: 0, "silu": 1, "gates": 2, "silu_gates": 3}
+_OP = struct.Struct("qqifPiififiiifi")
+_NUMBERS = struct.Struct("PqPq")
 _forward = lib.function("rooftune_attention_forward", 3)
 _backward = lib.function("rooftune_attention_backward", 3)
 
@@ -43,15 +42,19 @@ class Attention:
     q_heads, kv_heads: query heads, and heads of key, value and state. rule: the update of a head's state S (dk x dv). scale: of the
     queries, 1/sqrt(dk) if 0. head_decay: kv_heads log decays for all tokens, in place of the decay array. full: not causal. feature_map: of
     queries and keys, "relu", "elu1", "exp" or "l2norm". normalize: divide by scale q.(sum of keys) + normalize_eps. inverse_gqa: allow fewer
-    query than state heads. bf16_products: products of operands rounded to bfloat16. threads: 0 for all that the process may use.
+    query than state heads. bf16_products: products of operands rounded to bfloat16. front: what layers of Gated DeltaNet, KDA and Qwen3.5 do before a
+    delta rule, "silu" (of query, key and value, before feature_map="l2norm"), "gates" (beta = beta_scale sigmoid(beta), decay =
+    -exp(decay_log) softplus(decay + decay_bias)) or "silu_gates". threads: 0 for all that the process may use.
     """
 
     def __init__(self, q_heads, kv_heads, rule="linear", *, scale=0.0, head_decay=None, full=False, feature_map=None, feature_map_eps=0.0,
-                 normalize=False, normalize_eps=0.0, inverse_gqa=False, bf16_products=False, threads=0):
+                 normalize=False, normalize_eps=0.0, inverse_gqa=False, bf16_products=False, front=None, beta_scale=0.0, threads=0):
         if rule not in _RULES:
             raise ValueError(f"rule: {rule!r}, must be one of {', '.join(_RULES)}")
         if feature_map not in _MAPS:
             raise ValueError(f"feature_map: {feature_map!r}, must be None or one of {', '.join(k for k in _MAPS if k)}")
+        if front not in _FRONTS:
+            raise ValueError(f"front: {front!r}, must be None or one of {', '.join(k for k in _FRONTS if k)}")
         if q_heads <= 0 or kv_heads <= 0:
             raise ValueError(f"q_heads, kv_heads: {q_heads}, {kv_heads}, must be positive")
         self.q_heads, self.kv_heads, self.normalize = q_heads, kv_heads, normalize
@@ -61,58 +64,72 @@ class Attention:
             if self._head_decay.shape != (kv_heads,):
                 raise ValueError(f"head_decay: shape {self._head_decay.shape}, must be ({kv_heads},)")
         self._op = _OP.pack(q_heads, kv_heads, _RULES[rule], scale, self._head_decay.ctypes.data if head_decay is not None else 0, full,
-                            _MAPS[feature_map], feature_map_eps, normalize, normalize_eps, inverse_gqa, bf16_products, threads)
+                            _MAPS[feature_map], feature_map_eps, normalize, normalize_eps, inverse_gqa, bf16_products, _FRONTS[front], beta_scale, threads)
 
-    def __call__(self, query, key, value, *, past_state=None, past_normalizer=None, decay=None, beta=None, offsets=None, keep=None,
-                 output=None, present_state=None, present_normalizer=None, want_state=True):
+    def __call__(self, query, key, value, *, past_state=None, past_normalizer=None, decay=None, beta=None, decay_log=None, decay_bias=None,
+                 offsets=None, keep=None, output=None, present_state=None, present_normalizer=None, want_state=True):
         """Runs the operator on query (B, T, Hq*dk), key (B, T, Hkv*dk) and value (B, T, Hkv*dv); decay (B, T, Hkv) or (B, T, Hkv*dk) is a
-        natural logarithm, beta (B, T, Hkv) or (B, T, 1). offsets packs sequences in one batch item; keep lists numbers of tokens after
-        which the state is kept. output, present_state and present_normalizer are arrays to write to; present_state may be past_state
-        itself (in place). A new state has the type of past_state, or query's where there is none. want_state=False leaves it out. Returns AttentionOutputs.
+        natural logarithm, beta (B, T, Hkv) or (B, T, 1). decay_log (Hkv) and decay_bias (Hkv, or Hkv*dk) go with a front that has gates. offsets
+        packs sequences in one batch item; keep lists numbers of tokens after which the state is kept. output, present_state and
+        present_normalizer are arrays to write to; present_state may be past_state itself (in place). A new state has the type of past_state, or
+        query's where there is none. want_state=False leaves it out. Returns AttentionOutputs.
         """
-        arrays, inputs, shape = self._inputs(query, key, value, past_state, past_normalizer, decay, beta, offsets, keep)
-        batch, tokens, state = shape
-        dtype = arrays[0].dtype
-        sdtype = dtype if arrays[3] is None else arrays[3].dtype
-        output = lib.writable("output", output, (batch, tokens, max(self.q_heads, self.kv_heads) * state[3]), dtype)
+        held, inputs, (batch, tokens, state) = self._inputs(
+            query, key, value, past_state, past_normalizer, decay, beta, decay_log, decay_bias, offsets, keep)
+        result, absent = lib.result, lib.ABSENT
+        dtype = held[0].dtype
+        sdtype = dtype if past_state is None else held[3].dtype
+        output, o = result("output", output, (batch, tokens, max(self.q_heads, self.kv_heads) * state[3]), dtype)
+        s = n = k = absent
         if want_state or present_state is not None:
-            present_state = lib.writable("present_state", present_state, state, sdtype)
+            present_state, s = result("present_state", present_state, state, sdtype)
         if self.normalize and want_state or present_normalizer is not None:
-            present_normalizer = lib.writable("present_normalizer", present_normalizer, state[:3], np.float32)
+            present_normalizer, n = result("present_normalizer", present_normalizer, state[:3], np.float32)
         kept = None
         if keep is not None:
-            kept = np.empty((len(keep), 1 if offsets is not None else batch, *state[1:]), sdtype if present_state is None else present_state.dtype)
-        tensor = lib.tensor
-        out = _OUTPUTS.pack(*tensor(output), *tensor(present_state), *tensor(present_normalizer), *tensor(kept))
-        lib.call(_forward, self._op, inputs, out)
+            kept, k = result("kept_states", None, (len(keep), 1 if offsets is not None else batch, *state[1:]),
+                             sdtype if present_state is None else present_state.dtype)
+        lib.call(_forward, self._op, inputs, b"".join((o, s, n, k)))
         return AttentionOutputs(output, present_state, present_normalizer, kept)
 
     def backward(self, query, key, value, grad_output, *, past_state=None, decay=None, beta=None, grad_present_state=None):
         """Gradients of the inputs from those of the outputs. float32. Returns AttentionGradients."""
-        arrays, inputs, _ = self._inputs(query, key, value, past_state, None, decay, beta, None, None)
-        given = (lib.contiguous("grad_output", grad_output), lib.contiguous("grad_present_state", grad_present_state))
-        grads = [None if a is None else np.empty(a.shape, np.float32) for a in arrays[:4] + arrays[5:7]]
-        out = _GRADIENTS.pack(*[x for a in (*given, *grads) for x in lib.tensor(a)])
-        lib.call(_backward, self._op, inputs, out)
+        held, inputs, _ = self._inputs(query, key, value, past_state, None, decay, beta, None, None, None, None)
+        grad_output, o = lib.tensor("grad_output", grad_output)
+        grad_present_state, s = lib.tensor("grad_present_state", grad_present_state)
+        grads, fields = [], []
+        for a in held[:4] + held[5:7]:
+            grad, f = (None, lib.ABSENT) if a is None else lib.result("gradient", None, a.shape, np.float32)
+            grads.append(grad)
+            fields.append(f)
+        lib.call(_backward, self._op, inputs, b"".join((o, s, *fields)))
         return AttentionGradients(*grads)
 
-    def _inputs(self, query, key, value, past_state, past_normalizer, decay, beta, offsets, keep):
+    def _inputs(self, query, key, value, past_state, past_normalizer, decay, beta, decay_log, decay_bias, offsets, keep):
         """The arrays as the library can read them, their struct, and (B, T, the state's shape)."""
-        get, tensor = lib.contiguous, lib.tensor
-        query, key, value, past_state = get("query", query), get("key", key), get("value", value), get("past_state", past_state)
-        past_normalizer, decay, beta = get("past_normalizer", past_normalizer), get("decay", decay), get("beta", beta)
+        tensor = lib.tensor
+        query, q = tensor("query", query)
+        key, k = tensor("key", key)
+        value, v = tensor("value", value)
         if query is None or value is None or query.ndim != 3 or value.ndim != 3:
             raise ValueError("query and value must be arrays of 3 dimensions, (batch, tokens, heads * width)")
-        starts = None if offsets is None else np.ascontiguousarray(offsets, np.int64)
-        kept = None if keep is None else np.ascontiguousarray(keep, np.int64)
+        past_state, s = tensor("past_state", past_state)
+        past_normalizer, n = tensor("past_normalizer", past_normalizer)
+        decay, d = tensor("decay", decay)
+        beta, b = tensor("beta", beta)
+        decay_log, l = tensor("decay_log", decay_log)
+        decay_bias, z = tensor("decay_bias", decay_bias)
         batch, tokens, keys = query.shape
-        states = batch if starts is None else len(starts) - 1
-        numbers = _NONE if starts is None and kept is None else _numbers(starts) + _numbers(kept)
-        inputs = _INPUTS.pack(*tensor(query), *tensor(key), *tensor(value), *tensor(past_state), *tensor(past_normalizer), *tensor(decay),
-                              *tensor(beta), *numbers)
-        held = (query, key, value, past_state, past_normalizer, decay, beta, starts, kept)  # the struct has their addresses
-        return held, inputs, (
-            batch, tokens, (states, self.kv_heads, keys // self.q_heads, value.shape[2] // self.kv_heads))
+        states, numbers, starts, kept = batch, _NONE, None, None
+        if offsets is not None or keep is not None:
+            starts = None if offsets is None else np.ascontiguousarray(offsets, np.int64)
+            kept = None if keep is None else np.ascontiguousarray(keep, np.int64)
+            numbers = _NUMBERS.pack(*_numbers(starts), *_numbers(kept))
+            if starts is not None:
+                states = len(starts) - 1
+        inputs = b"".join((q, k, v, s, n, d, b, l, z, numbers))
+        held = (query, key, value, past_state, past_normalizer, decay, beta, decay_log, decay_bias, starts, kept)  # the struct has their addresses
+        return held, inputs, (batch, tokens, (states, self.kv_heads, keys // self.q_heads, value.shape[2] // self.kv_heads))
 
 
 def _numbers(a):
@@ -120,4 +137,4 @@ def _numbers(a):
     return (0, 0) if a is None else (a.ctypes.data, len(a))
 
 
-_NONE = (0, 0, 0, 0)
+_NONE = bytes(_NUMBERS.size)

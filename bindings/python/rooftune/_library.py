@@ -9,12 +9,13 @@ import sys
 
 import numpy as np
 
-ABI = 1  # ROOFTUNE_ABI of rooftune.h, which the layouts below follow
+ABI = 2  # ROOFTUNE_ABI of rooftune.h, which the layouts below follow
 
-# rooftune_tensor: data, shape[5], ndim, dtype.
-TENSOR = "P5q2i"
-ABSENT = (0, 0, 0, 0, 0, 0, 0, 0)
-_PAD = ((0, 0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0), (0, 0), (0,), ())
+# rooftune_tensor: data, then shape[5], ndim, dtype.
+_address = struct.Struct("P").pack
+_layout = struct.Struct("5q2i")
+ABSENT = bytes(struct.calcsize("P") + _layout.size)
+_layouts = {}  # the bytes of _layout by shape and dtype
 _DTYPES = {np.dtype(np.float32): 0, np.dtype(np.uint16): 1, np.dtype(np.float16): 2}
 _OK, _INVALID = 0, 1
 
@@ -44,8 +45,8 @@ def _open():
 
 
 lib = _open()
-_message = ctypes.c_char * 512
 _from_buffer, _addressof = ctypes.c_char.from_buffer, ctypes.addressof
+_messages = []  # buffers that no call uses; append and pop are atomic
 
 
 def function(name, pointers):
@@ -58,60 +59,61 @@ def function(name, pointers):
 
 def call(f, *pointers):
     """Calls a function of the library and raises what it reports."""
-    message = _message()
+    message = _messages.pop() if _messages else ctypes.create_string_buffer(512)
     status = f(*pointers, message, 512)
     if status != _OK:
         raise (ValueError if status == _INVALID else RooftuneError)(message.value.decode("utf-8", "replace"))
+    _messages.append(message)
 
 
-def contiguous(name, a):
-    """The array as the library can read it: row-major, of a type that it has. None stays None."""
+def tensor(name, a):
+    """The array as the library can read it, and its rooftune_tensor. It is a copy where it was not row-major: hold it during the call.
+
+    The buffer interface gives address, contiguity and writability at once, in a quarter of the time of a.ctypes.data."""
     if a is None:
-        return None
+        return None, ABSENT
+    try:
+        return a, _address(_addressof(_from_buffer(a))) + _layouts[a.shape, a.dtype]
+    except (AttributeError, KeyError, TypeError, ValueError, BufferError):  # a new shape, read-only, empty, not contiguous, or wrong
+        return _other(name, a)
+
+
+def _other(name, a):
     if not isinstance(a, np.ndarray):
         raise TypeError(f"{name}: {type(a).__name__}, must be a NumPy array")
     if a.dtype not in _DTYPES:
         raise TypeError(f"{name}: {a.dtype}, must be float32, float16 or uint16 (bfloat16 bits)")
-    return a if a.flags.c_contiguous else np.ascontiguousarray(a)
+    if not 0 < a.ndim < 6:
+        raise ValueError(f"{name}: an array of {a.ndim} dimensions, must be 1 to 5")
+    if not a.flags.c_contiguous:
+        a = np.ascontiguousarray(a)
+    layout = _layout.pack(*a.shape, *(0,) * (5 - a.ndim), a.ndim, _DTYPES[a.dtype])
+    if len(_layouts) > 4096:
+        _layouts.clear()
+    _layouts[a.shape, a.dtype] = layout
+    return a, _address(a.ctypes.data) + layout
 
 
-def writable(name, a, shape, dtype):
-    """The caller's array for a result, checked, or a new one."""
+def result(name, a, shape, dtype):
+    """The caller's array for a result, checked, or a new one; and its rooftune_tensor."""
     if a is None:
-        return np.empty(shape, dtype)
+        a = np.empty(shape, dtype)
+    try:
+        return a, _address(_addressof(_from_buffer(a))) + _layouts[a.shape, a.dtype]
+    except (AttributeError, KeyError, TypeError, ValueError, BufferError):  # a new shape, empty, or wrong
+        pass
     if not isinstance(a, np.ndarray) or a.dtype not in _DTYPES:
         raise TypeError(f"{name}: must be a NumPy array of float32, float16 or uint16")
-    flags = a.flags
-    if not flags.c_contiguous or not flags.writeable:
+    if not a.flags.c_contiguous or not a.flags.writeable:
         raise ValueError(f"{name}: must be contiguous and writable, for the result is written there")
-    return a
+    return _other(name, a)
 
 
-def address(a):
-    """Where a contiguous array's data begins."""
-    try:
-        return _addressof(_from_buffer(a))  # a third of the time of a.ctypes.data
-    except (TypeError, ValueError):  # read-only, or empty
-        return a.ctypes.data
-
-
-def tensor(a):
-    """The fields of a rooftune_tensor."""
-    if a is None:
-        return ABSENT
-    shape = a.shape
-    ndim = len(shape)
-    if not 0 < ndim < 6:
-        raise ValueError(f"an array of {ndim} dimensions, must be 1 to 5")
-    return (address(a), *shape, *_PAD[ndim], ndim, _DTYPES[a.dtype])
-
-
-def one(a):
+def one(fields):
     """A rooftune_tensor, or NULL for an absent one."""
-    return None if a is None else _TENSOR.pack(*tensor(a))
+    return None if fields is ABSENT else fields
 
 
-_TENSOR = struct.Struct(TENSOR)
 _load = function("rooftune_load", 1)
 _explain = lib.rooftune_explain
 _explain.restype = ctypes.c_int32

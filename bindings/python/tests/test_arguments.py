@@ -1,5 +1,7 @@
 """What the package does with the arrays it is given: views, types, packed sequences, and wrong ones."""
 
+import os
+import tempfile
 import unittest
 
 import numpy as np
@@ -66,6 +68,20 @@ class Arguments(unittest.TestCase):
         q.flags.writeable = False
         self.assertEqual(rooftune.Attention(1, 1)(q, q, q).output.shape, (1, 3, 8))
 
+    def test_quantized_and_opened_tables(self):
+        x, values, scales = normal(5, 16), RNG.integers(-127, 128, (4, 16, 40)).astype(np.int8), np.abs(normal(4, 16))
+        layer = rooftune.HashLayer(4)
+        ready = rooftune.HashTables.quantized(values, scales)
+        self.assertEqual((ready.shape, ready.dtype), ((4, 16, 40), "int8"))
+        wide = values.astype(np.float32) * scales[:, :, None]
+        np.testing.assert_allclose(layer(x, ready).output, layer(x, wide).output, rtol=1e-3, atol=1e-2)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "tables.npy")
+            np.save(path, wide)
+            opened = rooftune.HashTables.open(path, layout="rows")
+            np.testing.assert_array_equal(layer(x, opened).output, layer(x, wide).output)
+            del opened  # a mapped file cannot be removed everywhere
+
     def test_explain(self):
         choice = rooftune.explain({"op": "linear-attention", "rule": "linear", "decay": "none", "dtype": "float32", "dir": "fwd",
                                    "shape": {"b": 1, "t": 4, "hq": 1, "hkv": 1, "dk": 16, "dv": 16}})
@@ -91,6 +107,13 @@ class Arguments(unittest.TestCase):
             (ValueError, "output", lambda: op(q, q, q, output=normal(1, 3, 64)[:, :, ::2])),
             (ValueError, "weighting", lambda: rooftune.HashLayer(8, "mean")),
             (ValueError, "tables", lambda: rooftune.HashLayer(2)(normal(3, 8), normal(4, 8, 5))),
+            (ValueError, "front", lambda: rooftune.Attention(1, 1, "delta", front="relu")),
+            (ValueError, "front", lambda: rooftune.Attention(1, 1, "linear", front="silu")(q[:, :, :16], q[:, :, :16], q[:, :, :16])),
+            (ValueError, "layout", lambda: rooftune.HashTables(normal(4, 4, 5), layout="columns")),
+            (ValueError, "dtype", lambda: rooftune.HashTables(normal(4, 4, 5), "float64")),
+            (ValueError, "scales", lambda: rooftune.HashTables.quantized(np.zeros((1, 4, 2), np.int8), np.zeros(4, np.float32))),
+            (rooftune.RooftuneError, "tables.npy", lambda: rooftune.HashTables.open("/nowhere/tables.npy")),
+            (ValueError, "grad_output", lambda: rooftune.HashLayer(2).backward(normal(3, 8), normal(4, 4, 5), normal(3, 4))),
             (ValueError, "activation", lambda: rooftune.CausalConv("gelu")),
             (ValueError, "weight", lambda: rooftune.CausalConv()(q, normal(2, 1, 4))),
             (rooftune.RooftuneError, "profile", lambda: rooftune.load("/nowhere/profile.json")),

@@ -153,6 +153,56 @@ class Golden(unittest.TestCase):
                 np.testing.assert_array_equal(out.codes, z["out_code"])
                 self.same_bits(["--op", "hash-layer", "--weighting", weighting], {"input": x, "tables": tables},
                                output=out.output, codes=out.codes, weights=out.weights)
+                self.tables(z, weighting, case["rtol_f32"], out)
+
+    def tables(self, z, weighting, rtol, plain):
+        """Prepared tables, several sets of them, and gradients of a case."""
+        x, tables = z["in_x"], z["in_tables"]
+        layer = rooftune.HashLayer(int(tables.shape[1]).bit_length() - 1, weighting)
+        for dtype in ("float32", "bfloat16", "int8"):
+            for layout in ("rows", "panels", "both"):
+                ready = rooftune.HashTables(tables, dtype, layout)
+                self.assertEqual((ready.shape, ready.dtype), (tables.shape, dtype))
+                out = layer(x, ready)
+                np.testing.assert_array_equal(out.codes, plain.codes)
+                self.normalised(f"{dtype} {layout}", out.output, wide(plain.output), {"float32": 1e-6, "bfloat16": 1e-2, "int8": 3e-2}[dtype])
+                if layout == "rows":
+                    self.same_bits(["--op", "hash-layer", "--weighting", weighting, "--dtype", dtype], {"input": x, "tables": tables},
+                                   output=out.output, codes=out.codes, weights=out.weights)
+        first, second = layer.sets(x, [(rooftune.HashTables(tables, layout="rows"), None), (tables[:, :, ::-1], None)])
+        np.testing.assert_array_equal(first.output, plain.output)
+        np.testing.assert_array_equal(second.output, layer(x, tables[:, :, ::-1]).output)
+        if "grad_x" in z:
+            dy = z["in_dy"]
+            bias = np.zeros(tables.shape[2], np.float32)
+            grads = layer.backward(x, tables, dy, bias)
+            self.normalised("grad_x", grads.input, z["grad_x"], rtol)
+            self.normalised("grad_tables", grads.tables, z["grad_tables"], rtol)
+            self.normalised("grad_bias", grads.bias, wide(dy).sum(0), 1e-5)
+            self.same_bits(["--op", "hash-layer", "--weighting", weighting, "--dir", "bwd"], {"input": x, "tables": tables, "bias": bias, "grad_output": dy},
+                           grad_input=grads.input, grad_tables=grads.tables, grad_bias=grads.bias)
+
+    def test_fronts(self):
+        """The fronts of delta rules: gates and norms computed inside against those computed before."""
+        with np.load(os.path.join(GOLDEN, "papers", "gated_delta_rule_T7_H1_dk16_dv16_s0.npz")) as z:
+            tokens, heads, _ = z["in_q"].shape
+            q, k, v = (z[n].reshape(1, tokens, -1) for n in ("in_q", "in_k", "in_v"))
+            decay, beta, past = z["in_g"][None], z["in_beta"][None], z["in_s0"][None]
+        log, bias = np.full(heads, 0.25, np.float32), np.full(heads, -0.5, np.float32)
+        op = rooftune.Attention(heads, heads, front="silu_gates", rule="gated_delta", beta_scale=2, feature_map="l2norm", feature_map_eps=1e-6)
+        out = op(q, k, v, past_state=past, decay=decay, beta=beta, decay_log=log, decay_bias=bias)
+        self.same_bits(["--op", "delta-rule", "--q-heads", str(heads), "--kv-heads", str(heads), "--front", "silu_gates", "--beta-scale", "2", "--feature-map", "l2norm",
+                        "--feature-map-eps", "1e-6"], {"query": q, "key": k, "value": v, "past_state": past, "decay": decay, "beta": beta, "decay_log": log,
+                                                       "decay_bias": bias}, output=out.output, present_state=out.present_state)
+        silu = lambda x: x / (1 + np.exp(-x))
+        unit = lambda x: x / np.sqrt((x * x).sum(-1, keepdims=True) + 1e-6)
+        split = lambda x: x.reshape(1, tokens, heads, -1)
+        narrow = lambda x: x.reshape(1, tokens, -1).astype(np.float32)
+        plain = rooftune.Attention(heads, heads, "gated_delta")(
+            narrow(unit(split(silu(wide(q))))), narrow(unit(split(silu(wide(k))))), narrow(silu(wide(v))), past_state=past,
+            decay=narrow(-np.exp(0.25) * np.log1p(np.exp(wide(decay) - 0.5))), beta=narrow(2 / (1 + np.exp(-wide(beta)))))
+        self.normalised("output", out.output, wide(plain.output), 1e-5)
+        self.normalised("state", out.present_state, wide(plain.present_state), 1e-5)
 
 
 if __name__ == "__main__":

@@ -30,85 +30,103 @@ const (
 	expLeast = -105 // below, the result is 0
 )
 
-// exp does two vectors side by side, then one: n = round(x/ln2), r = x - n ln2 by two fused multiply-adds, a
-// polynomial in r, times 2ⁿ. The clamp keeps n small and hands NaN on. What is left is done float by float.
-func (f *file) exp() {
-	values := append([]float32{expMost, expLeast, log2e, ln2Upper, ln2Lower}, expPolynomial...)
-	values = values[:len(values)-1] // 1 twice is one constant
+// expRegisters hold the constants of an exponential, the same in every lane.
+type expRegisters struct {
+	most, least, toLog2, upper, lower V
+	polynomial                        []V
+	one                               V
+}
+
+// expConstants writes the constants as data.
+func (f *file) expConstants() {
 	var words []uint32
-	for _, v := range values {
+	for _, v := range expValues() {
 		for range 4 {
 			words = append(words, math.Float32bits(v))
 		}
 	}
 	f.words("expConstants", words)
+}
+
+func expValues() []float32 {
+	values := append([]float32{expMost, expLeast, log2e, ln2Upper, ln2Lower}, expPolynomial...)
+	return values[:len(values)-1] // 1 twice is one constant
+}
+
+// loadExp loads the constants into registers 16 to 27.
+func (f *file) loadExp(tmp R) expRegisters {
+	c := span(16, len(expValues()))
+	f.ins("MOVD $expConstants<>(SB), %v", tmp)
+	f.load(width{len(c), 4}, c, tmp, 0)
+	e := expRegisters{most: c[0], least: c[1], toLog2: c[2], upper: c[3], lower: c[4], polynomial: c[5:len(c):len(c)]}
+	e.one = c[len(c)-1]
+	e.polynomial = append(e.polynomial, e.one)
+	return e
+}
+
+// exponentials takes those of some vectors, each step of all before the next step of one. Vector i is in register 4i, its
+// result in 4i+3, and it needs the two between.
+func (f *file) exponentials(e expRegisters, vectors int) {
+	each := func(do func(x, n, y, t V)) {
+		for i := range V(vectors) {
+			do(4*i, 4*i+1, 4*i+2, 4*i+3)
+		}
+	}
+	each(func(x, _, _, _ V) { f.word(fmin(x, x, e.most)) })
+	each(func(x, _, _, _ V) { f.word(fmax(x, x, e.least)) })
+	each(func(x, n, _, _ V) { f.word(fmul(n, x, e.toLog2)) })
+	each(func(_, n, _, _ V) { f.word(frintn(n, n)) })
+	for _, part := range []V{e.upper, e.lower} {
+		each(func(x, n, _, _ V) { f.ins("VFMLS %s, %s, %s", part.S4(), n.S4(), x.S4()) })
+	}
+	each(func(_, _, y, _ V) { f.copy(y, e.polynomial[0]) })
+	for i, c := range e.polynomial[1:] {
+		each(func(x, _, y, t V) {
+			if i%2 == 1 {
+				y, t = t, y
+			}
+			f.copy(t, c)
+			f.fmla(t, y, x)
+		})
+	}
+	// 2ⁿ as two factors, so that neither leaves the range of exponents.
+	each(func(_, n, _, _ V) { f.word(fcvtns(n, n)) })
+	each(func(_, n, y, _ V) { f.word(sshr(y, n, 1)) })
+	each(func(_, n, y, _ V) { f.ins("VSUB %s, %s, %s", y.S4(), n.S4(), n.S4()) })
+	for _, second := range []bool{false, true} {
+		each(func(_, h, y, result V) {
+			if second {
+				h = y
+			}
+			f.ins("VSHL $23, %s, %s", h.S4(), h.S4())
+			f.ins("VADD %s, %s, %s", e.one.S4(), h.S4(), h.S4()) // the bits of 1 hold the exponent's bias
+			f.word(fmul(result, result, h))
+		})
+	}
+}
+
+// exp does two vectors side by side, then one: n = round(x/ln2), r = x - n ln2 by two fused multiply-adds, a
+// polynomial in r, times 2ⁿ. The clamp keeps n small and hands NaN on. What is left is done float by float.
+func (f *file) exp() {
+	f.expConstants()
 	f.tileFunction("expNEON", "Exp", "takes exponentials as tile.Exp says: Dst[i] = exp(Scale Src[i Stride]),", "Scale Src being rounded first.")
 	const (
 		left, src, dst, step, tmp R = 1, 2, 3, 4, 5
 		scale, sign               V = 30, 31
 	)
-	constants := span(16, len(values)) // to 27
-	most, least, toLog2, upper, lower, polynomial := constants[0], constants[1], constants[2], constants[3], constants[4], constants[5:]
-	polynomial = append(polynomial[:len(polynomial):len(polynomial)], polynomial[len(polynomial)-1])
-	one := polynomial[len(polynomial)-1]
-
 	f.get(expN, left)
 	f.ins("CMP $0, %v", left)
 	f.ins("BLE done")
 	f.get(expSrc, src)
 	f.get(expDst, dst)
 	f.getBytes(expStride, step)
-	f.ins("MOVD $expConstants<>(SB), %v", tmp)
-	f.load(width{len(values), 4}, constants, tmp, 0)
+	constants := f.loadExp(tmp)
 	f.ins("FMOVS %d(%v), %s", expScale, p, scale.F())
 	f.ins("MOVBU %d(%v), %v", expAbs, p, tmp)
 	f.ins("CMP $0, %v", tmp)
 	f.ins("MOVW $0x7fffffff, %v", tmp)
 	f.ins("CSINV NE, %v, ZR, %v", tmp, tmp) // all ones if the sign stays
 	f.ins("VDUP %v, %s", tmp, sign.S4())
-
-	// exponentials takes those of some vectors, each step of all before the next step of one. Each has
-	// four registers; the result is in the fourth.
-	exponentials := func(vectors int) {
-		each := func(do func(x, n, y, t V)) {
-			for i := range V(vectors) {
-				do(4*i, 4*i+1, 4*i+2, 4*i+3)
-			}
-		}
-		each(func(x, _, _, _ V) { f.ins("VAND %s, %s, %s", sign.B16(), x.B16(), x.B16()) })
-		each(func(x, _, _, _ V) { f.word(fmulElement(x, x, scale, 0)) })
-		each(func(x, _, _, _ V) { f.word(fmin(x, x, most)) })
-		each(func(x, _, _, _ V) { f.word(fmax(x, x, least)) })
-		each(func(x, n, _, _ V) { f.word(fmul(n, x, toLog2)) })
-		each(func(_, n, _, _ V) { f.word(frintn(n, n)) })
-		for _, part := range []V{upper, lower} {
-			each(func(x, n, _, _ V) { f.ins("VFMLS %s, %s, %s", part.S4(), n.S4(), x.S4()) })
-		}
-		each(func(_, _, y, _ V) { f.copy(y, polynomial[0]) })
-		for i, c := range polynomial[1:] {
-			each(func(x, _, y, t V) {
-				if i%2 == 1 {
-					y, t = t, y
-				}
-				f.copy(t, c)
-				f.fmla(t, y, x)
-			})
-		}
-		// 2ⁿ as two factors, so that neither leaves the range of exponents.
-		each(func(_, n, _, _ V) { f.word(fcvtns(n, n)) })
-		each(func(_, n, y, _ V) { f.word(sshr(y, n, 1)) })
-		each(func(_, n, y, _ V) { f.ins("VSUB %s, %s, %s", y.S4(), n.S4(), n.S4()) })
-		for _, second := range []bool{false, true} {
-			each(func(_, h, y, result V) {
-				if second {
-					h = y
-				}
-				f.ins("VSHL $23, %s, %s", h.S4(), h.S4())
-				f.ins("VADD %s, %s, %s", one.S4(), h.S4(), h.S4()) // the bits of 1 hold the exponent's bias
-				f.word(fmul(result, result, h))
-			})
-		}
-	}
 
 	loop := func(vectors, lanes int, load func(x V)) {
 		again, end := f.newLabel("numbers"), f.newLabel("end")
@@ -118,7 +136,13 @@ func (f *file) exp() {
 		for i := range vectors {
 			load(V(4 * i))
 		}
-		exponentials(vectors)
+		for i := range V(vectors) {
+			f.ins("VAND %s, %s, %s", sign.B16(), (4 * i).B16(), (4 * i).B16())
+		}
+		for i := range V(vectors) {
+			f.word(fmulElement(4*i, 4*i, scale, 0))
+		}
+		f.exponentials(constants, vectors)
 		for i := range vectors {
 			f.storeNext(lanes, V(4*i+3), dst)
 		}

@@ -42,6 +42,7 @@ func main() {
 	vectors.widen()
 	vectors.narrow()
 	vectors.gather()
+	vectors.conv()
 	vectors.write(*dir, "vector")
 
 	loops := newFile("probe")

@@ -1,4 +1,4 @@
-// Program vector writes the assembly of pack, decay, exp and gather, with its
+// Program vector writes the assembly of pack, turn, decay, exp and gather, with its
 // Go declarations, for one instruction set. Run in kernels/asm/gen:
 //
 //	go run ./vector -isa avx512
@@ -51,5 +51,7 @@ func main() {
 		g.pairPack()
 		g.pairTurn()
 	}
+	g.turn()
+	g.dots()
 	f.Write(*dir, "vector")
 }
