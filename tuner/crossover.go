@@ -50,6 +50,7 @@ func (c denseCall) Close()                        {}
 
 const (
 	denseBlocks     = 5                      // of an answer beside a dense layer
+	denseMost       = time.Second            // of its share, to time that
 	crossoverBlocks = 3                      // of each number of tokens
 	crossoverShare  = 0.15                   // of the budget, for the crossovers of all hash layers
 	crossoverMost   = 3 * time.Second        // of one hash layer, its arrays aside
