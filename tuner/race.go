@@ -24,7 +24,7 @@ const (
 	resolution  = 0.01  // two copies of one kernel may differ by so much, by where their buffers lie
 	provenGain  = 0.02  // what an existing answer must be beaten by
 	atRoof      = 1.02  // within this factor of the roof nothing is left to find
-	askAtOnce   = 8     // candidates verified together, before timing
+	askAtOnce   = 2     // candidates verified together, before timing
 	retries     = 3     // of a drifted block in round one
 	simShare    = 0.25  // of a problem's time for simulating
 	roundShare  = 0.5   // until the end of round one

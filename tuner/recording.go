@@ -29,11 +29,10 @@ type Recording struct {
 
 // Metrics of a recording's configs beside their times.
 const (
-	metricError     = "max_error"
-	metricBound     = "error_bound"
-	metricSimulated = "simulated_ms"
-	metricRoof      = "roof_ms"
-	metricHash      = "source_hash"
+	metricError = "max_error"
+	metricBound = "error_bound"
+	metricRoof  = "roof_ms"
+	metricHash  = "source_hash"
 )
 
 // Recordings reads the journal in a folder: all that it has measured, or that the filter takes.
@@ -178,7 +177,7 @@ func entryOf(c *formats.Cache, params []tile.Param, l *line, blocks []float64, h
 		metric(metricBound, *l.ErrorBound)
 	}
 	if l.SimulatedNs > 0 {
-		metric(metricSimulated, l.SimulatedNs/1e6)
+		metric(formats.Simulated, l.SimulatedNs/1e6)
 	}
 	metric(metricRoof, l.RoofNs/1e6)
 	metric(metricHash, l.SourceHash)

@@ -10,20 +10,17 @@ import (
 	spaces "github.com/rooftune/rooftune/tuner/space"
 )
 
-// exhaustive is the default of a run: spaces of some hundred candidates are measured in full where there is time.
 const exhaustive = "exhaustive"
 
 // Strategies lists the names that Options.Strategy may have, the default first. See package search. All but search.Default go on until every
 // candidate was measured or the time is used.
-func Strategies() []string {
-	others := slices.DeleteFunc(search.Names(), func(n string) bool { return n == exhaustive })
-	return append([]string{exhaustive}, others...)
-}
+func Strategies() []string { return search.Names() }
 
-// search.Default measures a tenth of a space, and of a small one so many candidates: too few of them say nothing about the others.
+// search.Default measures a tenth of a space. Of a small space, where that would be a handful, it measures all: hash layers and decode steps
+// have 19 to 69 configs, whose times the simulator does not order well, and which together take no longer than the tenth of a large one.
 const (
 	searchShare = 0.1
-	searchLeast = 12
+	smallSpace  = 100
 )
 
 func knownStrategy(name string) error {
@@ -36,6 +33,9 @@ func knownStrategy(name string) error {
 // newStrategy makes a strategy over configs, of which predicted has the simulated times. Costs are times over the incumbent's.
 func newStrategy(name string, params []tile.Param, configs []tile.Config, predicted []float64, seed uint64) (search.Strategy, error) {
 	if name == "" {
+		name = search.Default
+	}
+	if name == search.Default && len(configs) <= smallSpace {
 		name = exhaustive
 	}
 	s, err := searchSpace(params, configs)
@@ -46,7 +46,7 @@ func newStrategy(name string, params []tile.Param, configs []tile.Config, predic
 	if name != search.Default {
 		return search.New(name, s, o)
 	}
-	o.Budget = max(int(searchShare*float64(len(configs))), min(searchLeast, len(configs)))
+	o.Budget = int(searchShare * float64(len(configs)))
 	strategy, err := search.New(name, s, o)
 	return &limited{Strategy: strategy, left: o.Budget}, err
 }

@@ -90,6 +90,10 @@ func ParseDevice(data []byte) (*Device, error) {
 	if len(data) > maxDeviceBytes {
 		return nil, fmt.Errorf("device: %d bytes, more than %d", len(data), maxDeviceBytes)
 	}
+	// The schema library panics on a number that no float64 holds.
+	if err := json.Unmarshal(data, new(any)); err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)

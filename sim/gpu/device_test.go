@@ -112,7 +112,7 @@ func TestParseDeviceRefuses(t *testing.T) {
 			t.Errorf("%s = %v: error %v, want one with %q", c.key, c.value, err, c.want)
 		}
 	}
-	for _, bad := range []string{"", "[]", "{", `{"schema":1}`} {
+	for _, bad := range []string{`{"schema": 10E900000000}`, "", "[]", "{", `{"schema":1}`} {
 		if _, err := ParseDevice([]byte(bad)); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}

@@ -43,6 +43,9 @@ type Metric struct {
 	Value json.RawMessage
 }
 
+// Simulated is the metric that holds a simulator's time in ms.
+const Simulated = "simulated_ms"
+
 // OK reports whether the config ran and gave a result.
 func (e *Entry) OK() bool { return e.Failure == "" }
 

@@ -3,6 +3,7 @@
 package replay
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -21,7 +22,9 @@ type Recorded struct {
 	Cost    []float64   // mean time in ms by config; +Inf where the config failed
 	Repeats [][]float64 // every repeat in ms by config; empty where the config failed
 	Optimum float64     // the lowest cost
-	sorted  []float64   // finite costs, lowest first
+	// Predicted are a simulator's times in ms by config, NaN where it has none; nil without the metric formats.Simulated, which tune's own recordings have.
+	Predicted []float64
+	sorted    []float64 // finite costs, lowest first
 
 	recorded int // repeats of all configs
 }
@@ -55,6 +58,7 @@ func New(name string, c *formats.Cache) (*Recorded, error) {
 	r := &Recorded{Name: name, Space: s, Cost: make([]float64, s.Len()), Repeats: make([][]float64, s.Len())}
 	for i := range c.Entries {
 		e := &c.Entries[i]
+		r.predict(i, e)
 		if !e.OK() || !(e.Value > 0) || math.IsInf(e.Value, 1) {
 			r.Cost[i] = math.Inf(1)
 			continue
@@ -72,6 +76,25 @@ func New(name string, c *formats.Cache) (*Recorded, error) {
 	slices.Sort(r.sorted)
 	r.Optimum = r.sorted[0]
 	return r, nil
+}
+
+// predict takes over what a simulator said of a config.
+func (r *Recorded) predict(config int, e *formats.Entry) {
+	at := slices.IndexFunc(e.Metrics, func(m formats.Metric) bool { return m.Name == formats.Simulated })
+	if at < 0 {
+		return
+	}
+	var ms float64
+	if json.Unmarshal(e.Metrics[at].Value, &ms) != nil || !(ms > 0) {
+		return
+	}
+	if r.Predicted == nil {
+		r.Predicted = make([]float64, r.Space.Len())
+		for i := range r.Predicted {
+			r.Predicted[i] = math.NaN()
+		}
+	}
+	r.Predicted[config] = ms
 }
 
 // worst is what counts as the best time of a search that has found nothing yet.

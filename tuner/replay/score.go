@@ -33,7 +33,7 @@ type Result struct {
 // Trace runs one search and returns the best cost after each evaluation. Only the first visit of a config counts as one.
 // A strategy that ends early keeps its best.
 func (r *Recorded) Trace(strategy string, evals int, seed uint64) ([]float64, error) {
-	s, err := search.New(strategy, r.Space, search.Options{Seed: seed, Budget: evals})
+	s, err := search.New(strategy, r.Space, search.Options{Seed: seed, Budget: evals, Predicted: r.Predicted})
 	if err != nil {
 		return nil, err
 	}

@@ -44,8 +44,8 @@ func newCombined(s *space.Space, o Options) Strategy {
 	if o.Predicted != nil {
 		ranked := byPrediction(s.Len(), o.Predicted)
 		c.g.addDimension(ranked)
-		// Half of the first configs are those that the simulator likes best.
-		c.first = slices.Concat(ranked[:min(s.Len(), initial/2)], c.first[:len(c.first)/2])
+		// First the configs that the simulator likes best, then half of the random ones.
+		c.first = slices.Concat(ranked[:min(s.Len(), initial)], c.first[:len(c.first)/2])
 	}
 	return c
 }
