@@ -44,9 +44,12 @@ func narrowBlock(all [][2]int, cols int) [2]int {
 
 // workerColumns is how many columns of states the busiest worker has where panels have cols: of few heads, narrow panels are shared by more.
 func workerColumns(p tile.Problem, cols int) int {
-	panels := max(1, (p.Shape.Dv+cols-1)/cols)
+	panels, whole := max(1, (p.Shape.Dv+cols-1)/cols), roundUp(max(1, p.Shape.Dv), cols)
 	split, units, workers := planUnits(p, tokenFlops(p.Shape), panels)
-	return (units + workers - 1) / workers * ((panels + split - 1) / split) * cols
+	if split == 1 {
+		whole = max(1, p.Shape.Dv) // a panel that is not full is no loss here
+	}
+	return (units + workers - 1) / workers * min(whole, (panels+split-1)/split*cols)
 }
 
 // intelChunk is a chunk and what it prefetches: whole rows of the next chunk while these and its own rows fit the second cache.
