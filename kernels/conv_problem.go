@@ -25,7 +25,7 @@ func convParams(s tile.Shape) []tile.Param {
 
 // defaultConv is the config that tuning of a convolution begins with: what a call moves fits the second cache, many short rows being worth
 // a call where few are not. Stores past the caches pay where nothing is computed between them and nothing stays in a cache anyway;
-// with SiLU they cost 10 to 60 % (results/icelake-2026-11-25-attention.md).
+// with SiLU they cost up to twice the time (results/icelake-2026-11-25-attention.md).
 func defaultConv(p tile.Problem) tile.Config {
 	const (
 		shortRow = 512
