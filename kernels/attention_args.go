@@ -22,6 +22,9 @@ type Inputs struct {
 	DecayLog, DecayBias Tensor
 	Decay               Tensor // (B, T, Hkv) or (B, T, Hkv*dk), natural logarithm, rules gated and gated_delta
 	Beta                Tensor // (B, T, Hkv) or (B, T, 1); rules delta and gated_delta
+	// Write is a gate of values apart from Beta, which then gates only what is erased: (B, T, Hkv), or one for each channel, (B, T, Hkv*dv). Beta may
+	// then be one for each key channel too, (B, T, Hkv*dk). See DeltaRule. Both are float32.
+	Write Tensor
 	// Offsets packs sequences of different lengths in one batch item (B = 1): sequence i has rows Offsets[i] to Offsets[i+1] of
 	// every array of tokens, and its own state: past and present state are (len(Offsets)-1, Hkv, dk, dv). Nil for none.
 	Offsets []int
@@ -56,6 +59,8 @@ type attentionArgs struct {
 	pastNorm, norm                       []float32 // (B, Hkv, dk)
 	headDecay                            []float32
 	betaHeads                            int
+	write                                []float32 // nil where beta gates both
+	writeWidth, eraseWidth               int       // numbers of a state head's write gate and beta: 1, or dv and dk
 	decayLog, decayBias                  []float32 // of a front with gates, nil for zeros
 	betaScale                            float32
 	statistics                           *Statistics // nil for none
@@ -324,6 +329,8 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		a.decay = in.Decay.float32s()
 	}
 	switch {
+	case !o.hasBeta && in.Write.present():
+		return refuse("write", "absent", "given to rule %q", o.rule)
 	case !o.hasBeta && in.Beta.present():
 		return refuse("beta", "absent", "given to rule %q", o.rule)
 	case o.hasBeta && !in.Beta.present():
@@ -332,6 +339,13 @@ func (o attentionOp) checkGates(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		a.betaHeads = s.Hkv
 		if len(in.Beta.Shape) == 3 && in.Beta.Shape[2] == 1 {
 			a.betaHeads = 1
+		}
+		if in.Write.present() {
+			if err := o.checkGatesApart(a, p, in); err != nil {
+				return err
+			}
+			a.beta = in.Beta.float32s()
+			break
 		}
 		if err := checkStored("beta", "(B,T,Hkv) or (B,T,1)", in.Beta, s.B, s.T, a.betaHeads); err != nil {
 			return err
@@ -360,7 +374,7 @@ func (a *attentionArgs) checkAliases() error {
 	inputs := [...]extent{
 		extentOf("query", a.query, b.query), extentOf("key", a.key, b.key), extentOf("value", a.value, b.value),
 		extentOf("decay", a.decay, b.decay), extentOf("beta", a.beta, b.beta), extentOf("past_state", a.past, b.past),
-		extentOf("past_normalizer", a.pastNorm, nil),
+		extentOf("past_normalizer", a.pastNorm, nil), extentOf("write", a.write, nil),
 		extentOf("decay_log", a.decayLog, nil), extentOf("decay_bias", a.decayBias, nil),
 	}
 	return refuseOverlaps(outputs[:], inputs[:])

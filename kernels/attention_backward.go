@@ -64,9 +64,9 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	return runAttention(args, o.Candidate)
 }
 
-// Backward computes the gradients of the inputs of Forward from those of its outputs, in chunks (delta_backward.go says how). Packed
-// sequences, kept states and InverseGQA have no backward pass; HeadDecay, being fixed, has no gradient. It returns an
-// *ArgumentError that names the argument if one is wrong, before anything is written.
+// Backward computes the gradients of the inputs of Forward from those of its outputs, in chunks (delta_backward.go says how). With InverseGQA, the
+// gradients of queries and keys that state heads share are sums over those. Kept states, a front and a feature map have no backward pass; HeadDecay, being
+// fixed, has no gradient. It returns an *ArgumentError that names the argument if one is wrong, before anything is written.
 //
 // Errors are within ErrorBound of the largest number of the same gradient in its batch item and state head (that of the decay, which is a sum over all later tokens, of that sum
 // over absolute values besides), for keys of about unit length and beta within 0 and 1. A NaN
@@ -79,14 +79,14 @@ func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs
 	for _, option := range []struct {
 		name string
 		set  bool
-	}{{"InverseGQA", o.InverseGQA && o.QHeads < o.KVHeads}, {"Front", o.Front != tile.FrontNone}, {"FeatureMap", o.FeatureMap != tile.MapNone}} {
+	}{{"Front", o.Front != tile.FrontNone}, {"FeatureMap", o.FeatureMap != tile.MapNone}} {
 		if option.set {
 			return refuse(option.name, "unset: it has no backward pass", "set")
 		}
 	}
 	args, err := attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
-		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, backward: true,
+		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, backward: true, inverse: o.InverseGQA,
 		statistics: o.Statistics,
 	}.checkBackward(grads, gout, in)
 	if err != nil {
@@ -102,9 +102,6 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 	}
 	if gout == nil {
 		return a, refuse("gout", "non-nil", "nil")
-	}
-	if in != nil && in.Offsets != nil && o.op == tile.DeltaRule {
-		return a, refuse("Offsets", "absent: packed sequences have no backward pass", "given")
 	}
 	if in != nil && in.Keep != nil {
 		return a, refuse("Keep", "absent in a backward pass", "given")

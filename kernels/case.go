@@ -72,6 +72,10 @@ func NewCase(p tile.Problem, seed uint64) (c *Case, err error) {
 		a.betaHeads = s.Hkv
 		a.beta = g.uniform(s.B*s.T*s.Hkv, 0, 1)
 	}
+	if p.Gates == tile.GatesApart {
+		a.eraseWidth, a.writeWidth = s.Dk, s.Dv
+		a.beta, a.write = g.uniform(s.B*s.T*s.Hkv*s.Dk, 0, 1), g.uniform(s.B*s.T*s.Hkv*s.Dv, 0, 1)
+	}
 	if tile.FrontHas(p.Front, tile.FrontGates) {
 		a.rawGates(g)
 	}
@@ -112,6 +116,9 @@ func (a *attentionArgs) toBits() {
 		b := &a.bits
 		b.query, b.key, b.value, b.decay, b.beta = half(p.DType, a.query), half(p.DType, a.key), half(p.DType, a.value), half(p.DType, a.decay), half(p.DType, a.beta)
 		b.output = half(p.DType, a.output)
+		if p.Gates != "" { // float32
+			b.beta = nil
+		}
 	}
 	if a.halfState() {
 		a.bits.past, a.bits.state = half(p.StateDType, a.past), half(p.StateDType, a.state)
@@ -121,7 +128,11 @@ func (a *attentionArgs) toBits() {
 // stored is what a call is given of a case: of an array that is stored in 16 bits, the bits alone.
 func (a attentionArgs) stored() attentionArgs {
 	if a.halves() {
+		beta := a.beta
 		a.query, a.key, a.value, a.decay, a.beta, a.output = nil, nil, nil, nil, nil, nil
+		if a.problem.Gates != "" {
+			a.beta = beta
+		}
 	}
 	if a.halfState() {
 		a.past, a.state = nil, nil
@@ -320,6 +331,7 @@ func oracleCase(p tile.Problem, in attentionArgs) generic.Attention {
 		B: s.B, T: s.T, Hq: s.Hq, Hkv: s.Hkv, Dk: s.Dk, Dv: s.Dv, Delta: p.Op == tile.DeltaRule,
 		Full: p.Full, FeatureMap: p.FeatureMap, MapEps: float64(in.mapEps), Normalize: p.Normalize, NormEps: float64(in.normEps), PastNorm: in.pastNorm,
 		Scale: float64(in.scale), HeadDecay: in.headDecay, KeyDecay: p.Decay == tile.DecayKey, BetaHeads: in.betaHeads,
+		Write: in.write, EraseKeys: in.eraseWidth > 1,
 		Front: p.Front, BetaScale: float64(in.betaScale), DecayLog: in.decayLog, DecayBias: in.decayBias,
 	}
 }

@@ -30,16 +30,17 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // (delta_backward_key.go), which is then a chunk without decay whose erase and write keys differ: dK falls into the gradients of both.
 type deltaBackward struct {
 	attentionArgs
-	prim           *tile.Primitives
-	nn, nt, tn     func(*tile.Product)
-	chunk, ld      int
-	triangle       int // rows of a product with an upper triangle
-	group          int // query heads of a state head
-	sides, lds     int // query heads and key roles of a state head, and the distance of rows that hold a chunk of each
-	units, workers int
-	work           []*deltaBackwardWork
-	factor         []float32 // exp(headDecay)
-	beta           []float32 // gradient of each state head, (units, T)
+	prim       *tile.Primitives
+	nn, nt, tn func(*tile.Product)
+	chunk, ld  int
+	triangle   int // rows of a product with an upper triangle
+	group      int // query heads of a state head
+	sides, lds int // query heads and key roles of a state head, and the distance of rows that hold a chunk of each
+	workers    int
+	work       []*deltaBackwardWork
+	shared     sharedGradients
+	factor     []float32 // exp(headDecay)
+	beta       []float32 // gradient of each state head, (units, T)
 }
 
 // deltaBackwardWork is one worker's scratch, kept between calls.
@@ -77,7 +78,7 @@ type deltaBackwardWork struct {
 
 func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *deltaBackward {
 	s := p.Shape
-	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: s.Hq / s.Hkv, units: s.B * s.Hkv, triangle: max(1, 16/cfg["mr"]) * cfg["mr"]}
+	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: max(1, s.Hq/s.Hkv), triangle: max(1, 16/cfg["mr"]) * cfg["mr"]}
 	a.problem = p
 	a.sides = a.group + 1
 	if p.Decay == tile.DecayKey {
@@ -85,8 +86,8 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 	}
 	a.ld, a.lds = roundUp(a.chunk, cacheLine/4), roundUp(a.sides*a.chunk, cacheLine/4)
 	a.nn, a.nt, a.tn = productTiles(prim, cfg)
-	_, _, a.workers = planUnits(p, float64(4*s.Hq+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
-	a.factor, a.beta = make([]float32, s.Hkv), aligned(a.units*s.T)
+	_, units, workers := planUnits(p, float64(4*max(s.Hq, s.Hkv)+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
+	a.workers, a.factor, a.beta = workers, make([]float32, s.Hkv), aligned(units*s.T)
 	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
 	for range a.workers {
 		w := &deltaBackwardWork{
@@ -112,11 +113,19 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 func (a *deltaBackward) set(args attentionArgs) {
 	a.attentionArgs = args
 	args.fixedFactors(a.factor)
+	a.shared.begin(&a.attentionArgs, a.workers)
 }
+
+// args are the caller's arguments.
+func (a *deltaBackward) args() attentionArgs { return a.shared.callers(a.attentionArgs) }
+
+// after adds up the gradients of queries and keys that state heads share.
+func (a *deltaBackward) after() parallel { return &a.shared }
 
 // release drops the caller's arrays.
 func (a *deltaBackward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
+	a.shared.release()
 	for _, w := range a.work {
 		w.product, w.pack, w.turned, w.dots, w.exp, w.key.fold = tile.Product{}, tile.Pack{}, tile.Turn{}, tile.Dots{}, tile.Exp{}, tile.Fold{}
 	}
@@ -126,18 +135,25 @@ func (a *deltaBackward) parts() int { return a.workers }
 
 // part walks one worker's share of the units.
 func (a *deltaBackward) part(i int) {
-	w := a.work[i]
-	for u := i * a.units / a.workers; u < (i+1)*a.units/a.workers; u++ {
-		a.begin(w, u)
-		for t := 0; t < a.problem.Shape.T; t += a.chunk {
-			a.forwardStep(w, u, t)
+	w, s := a.work[i], a.problem.Shape
+	a.eachItem(i, a.workers, s.B, s.Hkv, func(first, last int) {
+		for u := first; u < last; u++ {
+			a.walk(w, u)
 		}
-		a.turn(w, u)
-		for t := lastChunk(a.problem.Shape.T, a.chunk); t >= 0; t -= a.chunk {
-			a.reverseStep(w, u, t)
-		}
-		a.end(w, u)
+	})
+}
+
+func (a *deltaBackward) walk(w *deltaBackwardWork, u int) {
+	_, tokens := a.span(u / a.problem.Shape.Hkv)
+	a.begin(w, u)
+	for t := 0; t < tokens; t += a.chunk {
+		a.forwardStep(w, u, t)
 	}
+	a.turn(w, u)
+	for t := lastChunk(tokens, a.chunk); t >= 0; t -= a.chunk {
+		a.reverseStep(w, u, t)
+	}
+	a.end(w, u)
 }
 
 // finish adds up the gradients of a beta that heads share, always in the same order.
@@ -147,8 +163,9 @@ func (a *deltaBackward) finish() {
 	}
 	s := a.problem.Shape
 	for b := range s.B {
-		for t := range s.T {
-			row := a.gradBeta[(b*s.T+t)*a.betaHeads:][:a.betaHeads]
+		first, tokens := a.span(b)
+		for t := range tokens {
+			row := a.gradBeta[(first+t)*a.betaHeads:][:a.betaHeads]
 			clear(row)
 			for h := range s.Hkv {
 				row[h%a.betaHeads] += a.beta[(b*s.Hkv+h)*s.T+t]
@@ -180,19 +197,20 @@ func (a *deltaBackward) turn(w *deltaBackwardWork, u int) {
 		return
 	}
 	copy(w.r, a.gradState[u*len(w.r):])
-	a.endKeys(w)
+	a.endKeys(w, u)
 }
 
 // rows of a state head's tokens from t on in an array of so many heads, and the distance of rows.
 func (a *deltaBackward) rows(v []float32, u, t, heads, head, width int) ([]float32, int) {
-	s := a.problem.Shape
-	return v[((u/s.Hkv*s.T+t)*heads+head)*width:], heads * width
+	row, _ := a.span(u / a.problem.Shape.Hkv)
+	return v[((row+t)*heads+head)*width:], heads * width
 }
 
 // gates fills a chunk's decays, betas and the row factors that are made of them, and copies its keys.
 func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
-	row := u/s.Hkv*s.T + t
+	row, _ := a.span(u / s.Hkv)
+	row += t
 	for i := range n {
 		w.beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+h%a.betaHeads]
 	}
@@ -209,7 +227,7 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 		w.rowD[i], w.ub[i] = d, d*w.beta[i]
 		w.rowK[i], w.rowQ[i] = -w.c[i], a.scale*w.c[i]
 	}
-	key, ldk := a.rows(a.key, u, t, s.Hkv, h, s.Dk)
+	key, ldk := a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
 	w.k = w.rows[a.group*n*s.Dk:][:n*s.Dk]
 	a.copyRows(w, w.k, s.Dk, key, ldk, nil, n, s.Dk)
 	if a.problem.Decay == tile.DecayKey {
@@ -282,7 +300,8 @@ func (a *deltaBackward) upper(w *deltaBackwardWork, p tile.Product) {
 
 // forwardStep finds Z and M for a chunk and the state after it.
 func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
-	n := min(a.chunk, a.problem.Shape.T-t)
+	_, tokens := a.span(u / a.problem.Shape.Hkv)
+	n := min(a.chunk, tokens-t)
 	if a.statistics != nil {
 		a.statistics.Tokens.Add(int64(n))
 	}
@@ -346,7 +365,8 @@ func (a *deltaBackward) carry(w *deltaBackwardWork, dst, src []float32, n int) {
 // reverseStep finds the gradients of a chunk, and takes R back to the state before it. Rows that lie a power of two apart share few sets of the
 // first level, so what a chunk reads and adds to lies side by side.
 func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
-	n := min(a.chunk, a.problem.Shape.T-t)
+	_, tokens := a.span(u / a.problem.Shape.Hkv)
+	n := min(a.chunk, tokens-t)
 	if a.problem.Decay == tile.DecayKey {
 		runs := a.runs(w, u, t, n)
 		states := a.runStates(w, u, t, runs)
@@ -437,9 +457,10 @@ func (a *deltaBackward) pairs(w *deltaBackwardWork, n int, mask []float32, apart
 // reverseQuery does what query head g of a state head adds to dU, and finds its dP.
 func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
 	s, mask := a.problem.Shape, a.mask(w)
-	head := u%s.Hkv*a.group + g
-	query, ldq := a.rows(a.query, u, t, s.Hq, head, s.Dk)
-	out, ldo := a.rows(a.gradOutput, u, t, s.Hq, head, s.Dv)
+	h := u % s.Hkv
+	first, _ := a.queryHeads(h)
+	query, ldq := a.rows(a.query, u, t, s.Hq, first+g, s.Dk)
+	out, ldo := a.rows(a.gradOutput, u, t, a.outputHeads(), h*a.group+g, s.Dv)
 	q := w.rows[g*n*s.Dk:][:n*s.Dk]
 	a.copyRows(w, q, s.Dk, query, ldq, nil, n, s.Dk)
 	a.copyRows(w, w.out, s.Dv, out, ldo, nil, n, s.Dv)
@@ -458,7 +479,7 @@ func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
 // gradientOfQuery ends the gradient of query head g of a state head.
 func (a *deltaBackward) gradientOfQuery(w *deltaBackwardWork, u, t, n, g int) {
 	s := a.problem.Shape
-	grad, ldq := a.rows(a.gradQuery, u, t, s.Hq, u%s.Hkv*a.group+g, s.Dk)
+	grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), u%s.Hkv*a.group+g, s.Dk)
 	to, ld := grad, ldq
 	if a.problem.Decay == tile.DecayKey {
 		to, ld = w.gradQ, s.Dk
@@ -507,7 +528,7 @@ func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
 		terms[i] = -float64(w.row[i])
 	}
 	for g := range a.group {
-		grad, ldq := a.rows(a.gradQuery, u, t, s.Hq, h*a.group+g, s.Dk)
+		grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), h*a.group+g, s.Dk)
 		a.rowDots(w, w.row, operand{w.rows[g*n*s.Dk:], s.Dk}, operand{grad, ldq}, n, s.Dk)
 		for i := range terms {
 			terms[i] += float64(w.row[i])
@@ -524,25 +545,26 @@ func (a *deltaBackward) rowDots(w *deltaBackwardWork, dst []float32, x, y operan
 // end writes the gradients of the past state and the decay.
 func (a *deltaBackward) end(w *deltaBackwardWork, u int) {
 	s := a.problem.Shape
+	row, tokens := a.span(u / s.Hkv)
 	if a.gradPast != nil {
 		copy(a.gradPast[u*len(w.r):][:len(w.r)], w.r)
 	}
-	if a.gradDecay == nil || s.T == 0 || a.problem.Decay == tile.DecayKey {
+	if a.gradDecay == nil || tokens == 0 || a.problem.Decay == tile.DecayKey {
 		return
 	}
 	sum := 0.0
 	if a.gradState != nil {
 		size := s.Dk * s.Dv
-		sum = dot(a.state(w, s.T), a.gradState[u*size:][:size])
+		sum = dot(a.state(w, tokens), a.gradState[u*size:][:size])
 	}
-	for t := s.T - 1; t >= 0; t-- {
+	for t := tokens - 1; t >= 0; t-- {
 		sum += w.terms[t]
-		a.gradDecay[(u/s.Hkv*s.T+t)*s.Hkv+u%s.Hkv] = float32(sum)
+		a.gradDecay[(row+t)*s.Hkv+u%s.Hkv] = float32(sum)
 	}
 }
 
 func (a *deltaBackward) share() (units, perBatch, workers, chunk int, headOuter bool) {
-	return (a.units + a.workers - 1) / a.workers, a.problem.Shape.Hkv, a.workers, a.chunk, true
+	return (a.problem.Shape.B*a.problem.Shape.Hkv + a.workers - 1) / a.workers, a.problem.Shape.Hkv, a.workers, a.chunk, true
 }
 
 // walkSteps takes a chunk forward and back in one trip, where a call takes all chunks forward first.

@@ -48,8 +48,9 @@ func (a *deltaBackward) runs(w *deltaBackwardWork, u, t, n int) []keyRun {
 		w.exp = tile.Exp{Src: decay, Dst: k.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
 		a.prim.Exp(&w.exp)
 	}
-	key, ldk := a.rows(a.key, u, t, s.Hkv, h, s.Dk)
-	query, ldq := a.rows(a.query, u, t, s.Hq, h*a.group, s.Dk)
+	key, ldk := a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
+	first, _ := a.queryHeads(h)
+	query, ldq := a.rows(a.query, u, t, s.Hq, first, s.Dk)
 	single := largeRows(a.prim, &w.pack, k.large, k.scrap, operand{key, ldk}, n, s.Dk)
 	for g := range a.group {
 		single = single || largeRows(a.prim, &w.pack, k.large, k.scrap, operand{query[g*s.Dk:], ldq}, n, s.Dk)
@@ -122,12 +123,13 @@ func (a *deltaBackward) runStates(w *deltaBackwardWork, u, t int, runs []keyRun)
 }
 
 // endKeys begins the sums of the decay's gradient with <S, R> after the last token, R being its gradient that the caller gave.
-func (a *deltaBackward) endKeys(w *deltaBackwardWork) {
+func (a *deltaBackward) endKeys(w *deltaBackwardWork, u int) {
 	s := a.problem.Shape
-	if a.gradDecay == nil || s.T == 0 {
+	_, tokens := a.span(u / s.Hkv)
+	if a.gradDecay == nil || tokens == 0 {
 		return
 	}
-	last := a.state(w, s.T)
+	last := a.state(w, tokens)
 	for k := range w.key.sum {
 		w.key.sum[k] = dot(last[k*s.Dv:][:s.Dv], w.r[k*s.Dv:])
 	}

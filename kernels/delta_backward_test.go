@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -223,10 +224,12 @@ func TestDeltaBackwardRefuses(t *testing.T) {
 		"its gradient":    {"grad_decay", func(a *arguments) { a.in.Decay = NewTensor(1, 3, 8) }},
 		"output":          {"grad_output", func(a *arguments) { a.gout.Output = NewTensor(1, 3, 4) }},
 		"overlap":         {"grad_beta", func(a *arguments) { a.grads.Beta = a.in.Beta }},
-		"packed":          {"Offsets", func(a *arguments) { a.in.Offsets = []int{0, 3} }},
-		"fewer queries": {"InverseGQA", func(a *arguments) {
-			a.op.QHeads, a.op.InverseGQA = 1, true
-		}},
+		"packed":          {"", func(a *arguments) { a.in.Offsets = []int{0, 3} }},
+		"fewer queries":   {"", func(a *arguments) { a.op.QHeads, a.op.InverseGQA = 1, true }},
+		"not allowed":     {"QHeads", func(a *arguments) { a.op.QHeads = 1 }},
+		"kept states":     {"Keep", func(a *arguments) { a.in.Keep = []int{1} }},
+		"front":           {"Front", func(a *arguments) { a.op.Front = tile.FrontSiLU }},
+		"feature map":     {"FeatureMap", func(a *arguments) { a.op.FeatureMap = tile.MapL2 }},
 	} {
 		a := arguments{
 			op:    DeltaRule{QHeads: 2, KVHeads: 2},
@@ -242,4 +245,133 @@ func TestDeltaBackwardRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// Fewer query than state heads: the gradients of queries that state heads share are sums.
+func TestDeltaBackwardInverseGQA(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(61, 62))
+		for i := range rounds(40) {
+			hq, shared := 1+r.IntN(3), 2+r.IntN(2)
+			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(90), Hq: hq, Hkv: hq * shared, Dk: 1 + r.IntN(50), Dv: 1 + r.IntN(50)}
+			p := deltaBackwardProblem(i, 1+r.IntN(4), s)
+			compareBackward(t, backwardCase(t, p, uint64(i)), anyConfig(t, r, p, isa))
+		}
+	})
+}
+
+// deltaArgs gives a case's op and arguments as a caller would, with shared key heads if keys are given for fewer than the state heads.
+func deltaArgs(c *Case) (*DeltaRule, *Gradients, *OutputGradients, *Inputs) {
+	a, s := &c.attention, c.Problem.Shape
+	tensor := func(v []float32, shape ...int) Tensor {
+		if v == nil {
+			return Tensor{}
+		}
+		return Tensor{Data: v, Shape: shape}
+	}
+	decay := s.Hkv
+	if c.Problem.Decay == tile.DecayKey {
+		decay *= s.Dk
+	}
+	in := &Inputs{
+		Query: tensor(a.query, s.B, s.T, s.Hq*s.Dk), Key: tensor(a.key, s.B, s.T, s.Hkv*s.Dk), Value: tensor(a.value, s.B, s.T, s.Hkv*s.Dv),
+		PastState: tensor(a.past, s.B, s.Hkv, s.Dk, s.Dv), Decay: tensor(a.decay, s.B, s.T, decay), Beta: tensor(a.beta, s.B, s.T, a.betaHeads),
+	}
+	gout := &OutputGradients{Output: tensor(a.gradOutput, s.B, s.T, max(s.Hq, s.Hkv)*s.Dv), PresentState: tensor(a.gradState, s.B, s.Hkv, s.Dk, s.Dv)}
+	grads := &Gradients{
+		Query: tensor(a.gradQuery, s.B, s.T, s.Hq*s.Dk), Key: tensor(a.gradKey, s.B, s.T, s.Hkv*s.Dk), Value: tensor(a.gradValue, s.B, s.T, s.Hkv*s.Dv),
+		PastState: tensor(a.gradPast, s.B, s.Hkv, s.Dk, s.Dv), Decay: tensor(a.gradDecay, s.B, s.T, decay), Beta: tensor(a.gradBeta, s.B, s.T, a.betaHeads),
+	}
+	op := &DeltaRule{QHeads: s.Hq, KVHeads: s.Hkv, Rule: c.Problem.Rule, Scale: a.scale, HeadDecay: a.headDecay, Threads: c.Problem.Threads, InverseGQA: true}
+	return op, grads, gout, in
+}
+
+// Packed sequences have the gradients that each has alone.
+func TestDeltaBackwardPacked(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(63, 64))
+		for i := range rounds(50) {
+			few, group := 1+r.IntN(2), 1+r.IntN(2)
+			s := tile.Shape{B: 1, Hq: few * group, Hkv: few, Dk: 1 + r.IntN(40), Dv: 1 + r.IntN(50)}
+			if r.IntN(3) == 0 {
+				s.Hq, s.Hkv = s.Hkv, s.Hq
+			}
+			offsets := []int{0}
+			for range r.IntN(6) {
+				offsets = append(offsets, offsets[len(offsets)-1]+r.IntN(4)*r.IntN(30))
+			}
+			s.T = offsets[len(offsets)-1]
+			n := len(offsets) - 1
+			p := deltaBackwardProblem(i, 1+r.IntN(4), s)
+			c := backwardCase(t, p, uint64(i))
+			a, g, size := &c.attention, generator{r}, s.Hkv*s.Dk*s.Dv
+			if r.IntN(3) == 0 {
+				shareBeta(a)
+			}
+			a.past, a.gradState, a.gradPast = g.normal(n*size, 0.3), g.normal(n*size, 1), make([]float32, n*size)
+			op, grads, gout, in := deltaArgs(c)
+			states := []int{n, s.Hkv, s.Dk, s.Dv}
+			in.Offsets, in.PastState.Shape, grads.PastState.Shape, gout.PresentState.Shape = offsets, states, states, states
+			whole := p
+			whole.Shape.B = n
+			cand := anyConfig(t, r, alikePacked(whole), isa)
+			op.Candidate = &cand
+			if err := op.Backward(grads, gout, in); err != nil {
+				t.Fatal(err)
+			}
+			for b := range n {
+				one := sequenceOf(a, offsets, b)
+				one.beta, one.gradBeta = a.beta[offsets[b]*a.betaHeads:offsets[b+1]*a.betaHeads], a.gradBeta[offsets[b]*a.betaHeads:offsets[b+1]*a.betaHeads]
+				if e := one.backwardError(one.oracleBackward()); !(e <= ErrorBound(one.problem)) {
+					t.Errorf("%s %s: rows %d to %d: error %g above %g", p, cand, offsets[b], offsets[b+1], e, ErrorBound(one.problem))
+				}
+			}
+		}
+	})
+}
+
+// Key heads that state heads share have the sum of the gradients that keys repeated for each state head have, with any number of threads to the bit.
+func TestDeltaBackwardSharedKeys(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(65, 66))
+		for i := range rounds(24) {
+			hq, shared := 1+r.IntN(2), 2+r.IntN(2)
+			s := tile.Shape{B: 1 + r.IntN(2), T: 1 + r.IntN(60), Hq: hq, Hkv: hq * shared, Dk: 1 + r.IntN(40), Dv: 1 + r.IntN(40)}
+			p := deltaBackwardProblem(i, 1, s)
+			c := backwardCase(t, p, uint64(i))
+			a := &c.attention
+			few := make([]float32, s.B*s.T*hq*s.Dk)
+			for row := range s.B * s.T {
+				for h := range s.Hkv {
+					copy(few[(row*hq+h/shared)*s.Dk:][:s.Dk], a.key[(row*s.Hkv+h/shared*shared)*s.Dk:])
+					copy(a.key[(row*s.Hkv+h)*s.Dk:][:s.Dk], few[(row*hq+h/shared)*s.Dk:])
+				}
+			}
+			cand := anyConfig(t, r, p, isa)
+			op, grads, gout, in := deltaArgs(c)
+			op.Candidate = &cand
+			if err := op.Backward(grads, gout, in); err != nil {
+				t.Fatal(err)
+			}
+			want := make([]float32, len(few))
+			for row := range s.B * s.T {
+				for h := range s.Hkv {
+					for k, x := range a.gradKey[(row*s.Hkv+h)*s.Dk:][:s.Dk] {
+						want[(row*hq+h/shared)*s.Dk+k] += x
+					}
+				}
+			}
+			query := slices.Clone(a.gradQuery)
+			in.Key = Tensor{Data: few, Shape: []int{s.B, s.T, hq * s.Dk}}
+			grads.Key = NewTensor(s.B, s.T, hq*s.Dk)
+			for op.Threads = 1; op.Threads <= 3; op.Threads++ {
+				if err := op.Backward(grads, gout, in); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(grads.Key.Data, want) || !slices.Equal(grads.Query.Data, query) {
+					t.Fatalf("%s %s: shared keys' or their queries' gradients differ with %d threads", p, cand, op.Threads)
+				}
+			}
+		}
+	})
 }

@@ -10,7 +10,14 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //	S += k uᵀ
 //	o  = scale * Sᵀq           for each query head of the group
 //
-// where decay is one value a head or, as in Kimi Delta Attention, one for each key of a head, row i of S taking its own. It runs in one
+// With Inputs.Write, beta gates only what is erased and another gate what is written, each of whole heads or of channels of its own (the products
+// with k and v are then element by element), as in Gated DeltaNet-2:
+//
+//	u  = write * v - Sᵀ(beta * k)
+//
+// This has the form in blocks alone, and no backward pass. An update that writes with another key than it erases with, as RWKV-7's, is not of this kind.
+//
+// In all of these decay is one value a head or, as in Kimi Delta Attention, one for each key of a head, row i of S taking its own. They run in one
 // of two forms, as tuned: blocks of a few tokens that sweep a panel of the state together, or, where the decay is not per key, chunks
 // (Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", section 3). The triangular
 // system of a block or chunk is solved directly against V - K S, with no inverse. Values may be used by many goroutines at once.

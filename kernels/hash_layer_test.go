@@ -38,6 +38,27 @@ func TestHashFormsMatchOracle(t *testing.T) {
 	})
 }
 
+// Large outputs go past the caches, but for a ragged last panel.
+func TestHashStreams(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		prim, _ := primitives(isa)
+		for _, kind := range hashTypes {
+			p := hashProblem(tile.Forward, tile.WeightingPaper, 2, tile.Shape{N: 500, D: 24, H: 528, Tau: 4})
+			p.DType, p.Precision = kind[0], kind[1]
+			if !hasSlab(p, prim) {
+				continue
+			}
+			c, err := NewCase(p, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := defaultHashForm(p, prim, formSlab)
+			cfg["slab"], cfg["tokens"] = 4, 256
+			compare(t, c, tile.Candidate{ISA: isa, Config: cfg})
+		}
+	})
+}
+
 // NaN and Inf in one token reach no other.
 func TestHashNonFinite(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa tile.ISA) {

@@ -231,6 +231,7 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 		copy(w.init, a.bias[j:j+cols])
 		a.permute(w.init, false)
 	}
+	streamed := cols == a.width && a.streams()
 	groups := (a.k + a.tables - 1) / a.tables
 	rowBytes := a.width * elementSize(a.problem.DType)
 	tableBytes := rowBytes << s.Tau
@@ -251,6 +252,9 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 		if g == 0 {
 			p.Init = w.init
 		}
+		if streamed && g+1 == groups {
+			p.Out, p.LDO = a.output[t*s.H+j:], s.H
+		}
 		slab := a.prepared.slab(p, panel, k0)
 		if a.fetch > 0 {
 			p.Far = a.fetch == 2
@@ -270,9 +274,23 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 		}
 		a.kernel(p)
 	}
+	if streamed {
+		return
+	}
 	a.permuteAll(w.y[:n*a.width])
 	w.pack = tile.Pack{Src: w.y, Dst: a.output[t*s.H+j:], LDS: a.width, LDD: s.H, M: n, N: cols}
 	a.prim.Pack(&w.pack)
+}
+
+// streamedBytes are of an output that no private cache holds until it is read.
+const streamedBytes = 1 << 20
+
+// streams says whether the last slab's sums may go to the output past the caches: it is large, its rows begin at cache lines, and the sums
+// stand in its order.
+func (a *hashSlab) streams() bool {
+	s := a.problem.Shape
+	return 4*s.N*s.H >= streamedBytes && 4*s.H%cacheLine == 0 && uintptr(unsafe.Pointer(&a.output[0]))%cacheLine == 0 &&
+		(a.problem.DType != tile.Int8 || a.bits > 0)
 }
 
 // permute brings a token's sums of int8 with float32 weights to the order of the bytes, or back.

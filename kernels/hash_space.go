@@ -132,13 +132,19 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 		return c
 	}
 	c := tile.Config{"form": form, "slab": slabTables(p)[0], "tokens": slabTokens(s)[0], "fetch": defaultFetch}
+	most := 128 << 10 // smaller ones have more sums to fetch and put back, larger ones and the next leave these less of the second-level cache
+	if p.DType == tile.Int8 {
+		most = 256 << 10
+	}
 	for _, n := range slabTables(p) {
-		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= 256<<10 {
+		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= most {
 			c["slab"] = n
 		}
 	}
+	// Tables come once for all tokens of a pass, whose sums take room beside the slabs.
+	longest := map[string]int{tile.Float32: 4096, tile.BFloat16: 2048, tile.Int8: 1024}[p.DType]
 	for _, n := range slabTokens(s) {
-		if n <= 1024 {
+		if n <= longest {
 			c["tokens"] = n
 		}
 	}

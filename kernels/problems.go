@@ -53,6 +53,9 @@ func CheckProblem(p tile.Problem) error {
 		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || p.Dir == tile.Backward || !slices.Contains(tile.Fronts(), p.Front)) {
 			return bad("front %q must be empty, or one of %q in a forward delta-rule", p.Front, tile.Fronts()[1:])
 		}
+		if p.Gates != "" && (p.Gates != tile.GatesApart || p.Op != tile.DeltaRule || p.Dir == tile.Backward || p.Front != tile.FrontNone) {
+			return bad("gates %q must be empty, or %q in a forward delta-rule without a front", p.Gates, tile.GatesApart)
+		}
 		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
 			return bad("front %q makes decays of an array, not fixed ones", p.Front)
 		}
@@ -82,9 +85,6 @@ func CheckProblem(p tile.Problem) error {
 		}
 		if s.N != 0 || s.D != 0 || s.H != 0 || s.Tau != 0 || s.C != 0 || s.L != 0 || s.K != 0 {
 			return bad("shape must not give n, d, h, tau, c, l or k")
-		}
-		if p.Op == tile.DeltaRule && p.Dir == tile.Backward && s.Hq < s.Hkv {
-			return bad("%s: fewer query than state heads have no backward pass", p)
 		}
 		for _, v := range [][]int{{s.B, s.T, max(s.Hq, s.Hkv), s.Dk}, {s.B, s.T, max(s.Hq, s.Hkv), s.Dv}, {s.B, s.Hkv, s.Dk, s.Dv}} {
 			if _, ok := volume(v); !ok {

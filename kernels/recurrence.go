@@ -89,7 +89,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		if p.Decay == tile.DecayKey {
 			w.factors, w.d = aligned(a.chunk*s.Dk), aligned(a.chunk*s.Dk)
 		}
-		if a.copies > 0 || p.Decay == tile.DecayKey {
+		if a.copies > 0 || p.Decay == tile.DecayKey || p.Gates != "" {
 			w.q, w.k = aligned(a.chunk*a.group*s.Dk), aligned(a.chunk*s.Dk)
 		}
 		if a.delta {
@@ -101,6 +101,9 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		}
 		if p.DType != tile.Float32 {
 			w.wide, w.v, w.o = aligned(a.chunk*(a.group+1)*s.Dk), aligned(a.chunk*s.Dv), aligned(a.chunk*a.group*s.Dv)
+		}
+		if p.Gates != "" && w.v == nil {
+			w.v = aligned(a.chunk * s.Dv)
 		}
 		if tile.FrontHas(p.Front, tile.FrontSiLU) {
 			w.activation = activation{value: aligned(a.chunk * s.Dv), ones: slices.Repeat([]float32{1}, a.chunk)}
@@ -322,6 +325,9 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 		}
 		key, lk = w.k, s.Dk
 	}
+	if a.problem.Gates != "" {
+		a.gatesApart(w, u, row, n, &key, &lk, &value, &lv)
+	}
 	if a.delta && !again {
 		a.couple(w, query, lq, key, lk, n)
 	}
@@ -458,7 +464,7 @@ func (a *recurrence) gates(w *recurrenceWork, u panelUnit, row, n int) {
 	foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
 	perHead(w.rowO, n, a.group)
 	if a.delta {
-		for i, b := range w.delta.beta[:n] {
+		for i, b := range w.delta.write[:n] {
 			w.rowV[i] *= b
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // The drivers' own sources, so that an answer tuned with other code is known as stale.
 //
-//go:embed attention.go attention_bf16.go backward.go backward_decay.go backward_key.go decode.go delta.go delta_backward.go delta_backward_key.go feature_map.go fold.go fold_keys.go front.go full.go half.go recurrence.go sequences.go units.go upcoming.go
+//go:embed attention.go attention_bf16.go backward.go backward_decay.go backward_key.go decode.go delta.go delta_backward.go delta_backward_key.go feature_map.go fold.go fold_keys.go front.go full.go gates_apart.go half.go recurrence.go sequences.go shared_gradients.go units.go upcoming.go
 var attentionSource embed.FS
 
 //go:embed hash_backward.go hash_codes.go hash_layer.go hash_rows.go hash_slab.go hash_tables.go
@@ -29,7 +29,7 @@ func SourceHash(op string, isa tile.ISA) string {
 	if h, ok := sourceHashes.Load(key); ok {
 		return h.(string)
 	}
-	fs, names := attentionSource, []string{"attention.go", "decode.go", "delta.go", "delta_backward.go", "delta_backward_key.go", "feature_map.go", "fold.go", "fold_keys.go", "front.go", "half.go", "recurrence.go", "sequences.go", "units.go", "upcoming.go"}
+	fs, names := attentionSource, []string{"attention.go", "decode.go", "delta.go", "delta_backward.go", "delta_backward_key.go", "feature_map.go", "fold.go", "fold_keys.go", "front.go", "gates_apart.go", "half.go", "recurrence.go", "sequences.go", "shared_gradients.go", "units.go", "upcoming.go"}
 	switch op {
 	case tile.LinearAttention:
 		names = []string{"attention.go", "attention_bf16.go", "backward.go", "backward_decay.go", "backward_key.go", "decode.go", "delta.go", "feature_map.go", "fold.go", "fold_keys.go", "full.go", "half.go", "recurrence.go", "sequences.go", "units.go", "upcoming.go"}

@@ -49,7 +49,7 @@ func hasForms(p tile.Problem) bool {
 
 // needsRecurrence says whether the chunk form lacks what a problem asks for.
 func needsRecurrence(p tile.Problem) bool {
-	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone || p.Front != tile.FrontNone)
+	return hasForms(p) && (p.Decay == tile.DecayKey || p.Normalize || p.FeatureMap != tile.MapNone || p.Front != tile.FrontNone || p.Gates != "")
 }
 
 // Values of the tunable form: how an attention op is computed.

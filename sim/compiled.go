@@ -26,7 +26,6 @@ type compiledLaunch struct {
 // tally is what trips do. All of it grows linearly with their number. Counts are lines where nothing is said.
 type tally struct {
 	clocks, calls, flops float64
-	exposed              float64            // clocks, each by the share of the private levels' time that its operation does not hide
 	loaded, stored       float64            // bytes between registers and the first level
 	found                [MaxLevels]float64 // by the level where a line was found
 	written              [MaxLevels]float64 // written back, by the level that takes it
@@ -43,7 +42,6 @@ type tally struct {
 func (t *tally) times(n float64, once *tally) tally {
 	sum := *once
 	sum.clocks += n * t.clocks
-	sum.exposed += n * t.exposed
 	sum.calls += n * t.calls
 	sum.flops += n * t.flops
 	sum.loaded += n * t.loaded
@@ -119,9 +117,7 @@ func Compile(d *Device, p *Program) (*Compiled, error) {
 			}
 			for k := range loop.Ops {
 				op := &loop.Ops[k]
-				clocks := n * core.clocks(op) * d.ratio(op)
-				to.clocks += clocks
-				to.exposed += clocks * exposedShare(op)
+				to.clocks += n * core.clocks(op) * d.ratio(op)
 				to.calls += n
 				to.flops += n * float64(op.Flops)
 				to.loaded += n * float64(op.LoadBytes)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -47,8 +48,8 @@ const (
 var typicalLatency = map[string]float64{"L1": 1.3, "L2": 4.5, "L3": 18, "DRAM": 95}
 
 // CPU builds the device of a CPU from its reported caches and measured ceilings, for one ISA and thread count.
-// A cache counts with the smaller of what is reported and a quarter more than its measured plateau (see between); for lower
-// bounds with the larger. A cache that is neither reported nor measured is left out, and lower bounds assume a huge one in its place; a missing L1
+// A shared cache counts with the smaller of what is reported and a quarter more than its measured plateau (see between), a private one with the
+// geometric mean of that and what is reported; for lower bounds with the larger. A cache that is neither reported nor measured is left out, and lower bounds assume a huge one in its place; a missing L1
 // is taken as 32 KiB. Rates are medians, peaks the largest sample plus its distance from the median, of any ISA for bytes. Where measured
 // is nil or lacks a figure, typical rates per core and clock stand in, so that a fresh machine can be
 // ranked before it is measured; figures of another thread count are scaled by cores, those of DRAM up to four.
@@ -151,7 +152,9 @@ func cacheLevel(m *machine.Machine, measured *machine.Measured, n, threads int) 
 	}
 	most := max(reported, plateau)
 	if l.PerUnit {
-		l.Bytes, l.MaxBytes = min(reported, between(plateau)), most*int64(threads)
+		// A private cache has the reported size; plateaus of single runs were seen from two fifths of it on, as pages of memory happened to fall in its sets.
+		l.Bytes = int64(math.Sqrt(float64(reported)*float64(min(reported, between(plateau))))) / int64(l.LineBytes) * int64(l.LineBytes)
+		l.MaxBytes = most * int64(threads)
 		return l, true
 	}
 	// Threads may sit on one instance of a shared cache or spread over all.

@@ -8,8 +8,8 @@ import (
 
 // Constants of the CPU's time, in clocks of a core with two multiply-add pipes. The load rate and the latency were chosen with the register
 // tiles of a study of C kernels on a Zen 5 core in view; a test puts the efficiencies they give beside those measured ones, which is therefore
-// no independent check. overlapShare, farShare, readsAhead and storesAhead were chosen with the measured candidates of two attention problems
-// on an Ice Lake core in view (results/icelake-2026-11-25-sim.md).
+// no independent check. overlapShare, readsAhead, storesAhead, waitRecur, waitDelta and heldShare were chosen with the measured candidates of attention problems
+// on an Ice Lake core in view (results/icelake-2026-11-26-sim.md).
 const (
 	loadsPerClock   = 1.7  // of the two that the ports allow: broadcasts and vector loads collide
 	fmaLatency      = 5    // clocks until an accumulator can be used again: 4, and one of jitter
@@ -17,13 +17,12 @@ const (
 	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	stepNs          = 25   // the driver's own work for a call of a primitive, and entering it
+	overlapShare    = 0.2  // of the time of a private level behind the first that is not hidden; that of shared levels and memory all adds
 	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
 
 	// Of what is read and written beyond the private caches.
-	farShare    = 0.7 // of its time that is not hidden
-	readsAhead  = 10  // lines that a sweep of the state waits for together
-	storesAhead = 5   // rows of outputs that it does
+	readsAhead  = 10 // lines that a sweep of the state waits for together
+	storesAhead = 5  // rows of outputs that it does
 )
 
 // core counts clocks of one core.
@@ -225,22 +224,18 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 		}
 	}
 	most, far, rest := max(compute, wait), 0.0, 0.0
-	hidden := 0.0
-	if sum.clocks > 0 {
-		hidden = sum.exposed / sum.clocks
-	}
 	for j := range d.Levels {
 		e.Parts[j] += parts[j]
 		most = max(most, parts[j])
 		switch {
 		case j == 0: // what loads and stores cost in the core is in its clocks already
 		case d.Levels[j].PerUnit:
-			rest += hidden * parts[j]
+			rest += overlapShare * parts[j]
 		default:
-			far += farShare * parts[j]
+			far += parts[j]
 		}
 	}
-	calls := rounds * sum.calls * stepNs
+	calls := rounds * sum.calls * callNs
 	e.ComputeNs += compute
 	e.LatencyNs += wait
 	e.CallsNs += calls
@@ -281,19 +276,6 @@ func (d *Device) gatherBps(row int64) float64 {
 	return min(best, last.PeakBps)
 }
 
-// Shares of the time of the private levels behind the first that operations do not hide.
-const (
-	exposedOthers = 0.8
-	exposedRecur  = 0.1 // a sweep of linear attention reads rows that nothing waits for, long before they are used
-)
-
-func exposedShare(op *Op) float64 {
-	if op.Name == "recur" {
-		return exposedRecur
-	}
-	return exposedOthers
-}
-
 // waitShare is how much of its waiting an operation does not hide: a block of a delta rule needs all its products before the next begins, a
 // block of linear attention goes on with the next panel's rows.
 func waitShare(op *Op) float64 {
@@ -304,8 +286,8 @@ func waitShare(op *Op) float64 {
 }
 
 const (
-	waitRecur = 0.15
-	waitDelta = 0.7
+	waitRecur = 0.12
+	waitDelta = 0.9
 )
 
 // held is the share of what does not fit the last cache that is found there nonetheless: between what can be counted on (others use the
@@ -317,8 +299,11 @@ func (d *Device) held(footprint float64) float64 {
 	if d.Levels[last].PerUnit || footprint <= low || high <= low || high > mostHeld*low {
 		return 0
 	}
-	return max(0, 1-math.Log(footprint/low)/math.Log(high/low))
+	return heldShare * max(0, 1-math.Log(footprint/low)/math.Log(high/low))
 }
+
+// heldShare is the most of it that was seen to be found there.
+const heldShare = 0.7
 
 // mostHeld is how much more than can be counted on a cache may hold: beyond that the figure is a guess (hiddenCache).
 const mostHeld = 64

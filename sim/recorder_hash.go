@@ -115,7 +115,14 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	for _, offset := range p.Offset[:min(n, len(p.Offset))] {
 		touchElements(r, &op, "rows", rows, block{0, int(int64(offset) / size), 1, width, width}, Read)
 	}
-	r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, mode)
+	if len(p.Out) > 0 {
+		if mode == Update {
+			r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, Read)
+		}
+		r.touch(&op, "Out", p.Out, block{0, 0, p.T, width, p.LDO}, Write)
+	} else {
+		r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, mode)
+	}
 	op.LoadBytes += int64(n)*(int64(width)*size+8) + 4*int64(p.T*width)
 	op.StoreBytes += 4 * int64(p.T*width)
 	r.ops = append(r.ops, op)

@@ -172,7 +172,7 @@ func octaves(n int) float64 { return math.Log2(float64(max(n, 1))) }
 
 func placeOf(p tile.Problem) place {
 	s := p.Shape
-	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, front: p.Front, normalize: p.Normalize}
+	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, front: p.Front + p.Gates, normalize: p.Normalize}
 	x.axes[0] = weightThreads * octaves(p.Threads)
 	if p.Op == tile.HashLayer {
 		x.single = s.N == 1

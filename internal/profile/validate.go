@@ -111,7 +111,7 @@ func checkProblem(p tile.Problem) error {
 	if !isName(p.Op) {
 		return fmt.Errorf("op %q is not a name", p.Op)
 	}
-	for _, s := range []string{p.Rule, p.DType, p.Dir, p.Decay, p.Weighting, p.FeatureMap, p.Front, p.StateDType, p.Precision} {
+	for _, s := range []string{p.Rule, p.DType, p.Dir, p.Decay, p.Weighting, p.FeatureMap, p.Front, p.Gates, p.StateDType, p.Precision} {
 		if s != "" && !isName(s) {
 			return fmt.Errorf("%q is not a name", s)
 		}

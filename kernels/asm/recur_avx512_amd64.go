@@ -15,3 +15,8 @@ func recur4x32AVX512(p *tile.Recur)
 //
 //go:noescape
 func recur3x64AVX512(p *tile.Recur)
+
+// recur6x32AVX512 is the recurrence of tile.Recur in blocks of 6 tokens against panels of 32 state columns.
+//
+//go:noescape
+func recur6x32AVX512(p *tile.Recur)

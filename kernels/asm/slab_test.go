@@ -117,11 +117,17 @@ func TestSlab(t *testing.T) {
 						what := fmt.Sprintf("G=%d T=%d init=%v", g, tokens, init)
 						run := func(name string, s *tile.Slab, portable, run func(*tile.Slab), scale float64) {
 							t.Helper()
+							width := len(s.Y) / max(tokens, 1)
+							if out := tokens > 0 && r.IntN(2) == 0; out {
+								s.LDO = width + 16*r.IntN(3)
+								s.Out = guarded(t, between(r, (tokens-1)*s.LDO+width, -1, 1), end)
+							}
 							want := *s
-							want.Y = append([]float32(nil), s.Y...)
+							want.Y, want.Out = append([]float32(nil), s.Y...), append([]float32(nil), s.Out...)
 							portable(&want)
 							run(s)
 							near(t, name+" "+what, s.Y, want.Y, g, scale)
+							near(t, name+" out "+what, s.Out, want.Out, g, scale)
 						}
 						s := slabCase(t, r, tokens, g, tile.SlabFloats, 4, init, end)
 						s.Floats = guarded(t, between(r, g*rows*tile.SlabFloats, -1, 1), end)

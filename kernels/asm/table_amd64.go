@@ -95,6 +95,7 @@ var avx512 = tile.Primitives{
 	Recur: []tile.RecurKernel{
 		{Tokens: 4, NR: 32, Shared: []int{4, 3, 2, 1, 1, 1, 1}, Run: recur4x32AVX512},
 		{Tokens: 3, NR: 64, Shared: []int{2, 1, 1}, Run: recur3x64AVX512},
+		{Tokens: 6, NR: 32, Shared: []int{3, 2, 1}, Run: recur6x32AVX512},
 	},
 	Delta: []tile.DeltaKernel{
 		{Tokens: 4, NR: 32, Shared: []int{3, 2, 2}, Run: delta4x32AVX512},

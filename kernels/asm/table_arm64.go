@@ -3,12 +3,35 @@
 package asm
 
 import (
+	"github.com/klauspost/cpuid/v2"
+
 	"github.com/rooftune/rooftune/kernels/generic"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// tables holds the one table of arm64: every CPU that Go runs on there has Advanced SIMD.
-var tables = []*tile.Primitives{&neon}
+// tables holds the one table of arm64: every CPU that Go runs on there has Advanced SIMD. Products of bfloat16 are an extension.
+var tables = func() []*tile.Primitives {
+	if cpuid.CPU.Supports(cpuid.BF16) {
+		neon.Pair = &pairs
+	}
+	return []*tile.Primitives{&neon}
+}()
+
+// pairs are the primitives of bfloat16 products, on a CPU with FEAT_BF16. BFDOT takes denormal operands as 0 and flushes sums, as tile.PairPrimitives
+// says, and rounds each of its two additions to odd: twice the error of rounding to nearest, which ErrorBound allows for. Their speed could not
+// be measured; packing and turning are portable Go, and cost a share of what the products gain.
+var pairs = tile.PairPrimitives{
+	NN: []tile.PairKernel{
+		{MR: 6, NR: 16, Run: pairNN6x16NEON},
+		{MR: 4, NR: 16, Run: pairNN4x16NEON},
+	},
+	TN: []tile.PairKernel{
+		{MR: 6, NR: 16, Run: pairTN6x16NEON},
+		{MR: 4, NR: 16, Run: pairTN4x16NEON},
+	},
+	Pack: generic.Primitives().Pair.Pack,
+	Turn: generic.Primitives().Pair.Turn,
+}
 
 // The first tiles keep 24 vectors of sums in registers and load least for a multiply-add: 6x16 loads a vector for 4.4
 // of them. This is counted and not measured: by LLVM's models of Neoverse N1, N2, V1 and V2 the loops of all tiles are bound by

@@ -3457,7 +3457,7 @@ end1:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·slabFloatsAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  (AX), DX
@@ -3472,15 +3472,15 @@ TEXT ·slabFloatsAVX512(SB), NOSPLIT, $0-8
 	XORQ  R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3490,7 +3490,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3510,10 +3510,12 @@ far:
 fetched:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
-	MOVQ    248(AX), R8
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	MOVQ    272(AX), R8
 
 rows1:
-	SUBQ         $0x02, R8
+	SUBQ         $0x04, R8
 	JL           over2
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
@@ -3521,34 +3523,77 @@ rows1:
 	VFMADD231PS  64(DX)(R15*1), Z8, Z1
 	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z12
+	VFMADD231PS  64(DX)(R15*1), Z8, Z13
+	MOVL         8(BX), R15
+	VBROADCASTSS 8(SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z0
 	VFMADD231PS  64(DX)(R15*1), Z8, Z1
-	ADDQ         $0x08, BX
-	ADDQ         $0x08, SI
+	MOVL         12(BX), R15
+	VBROADCASTSS 12(SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z12
+	VFMADD231PS  64(DX)(R15*1), Z8, Z13
+	ADDQ         $0x10, BX
+	ADDQ         $0x10, SI
 	JMP          rows1
 
 over2:
-	ADDQ $0x02, R8
+	ADDQ $0x04, R8
 
 rows3:
-	SUBQ         $0x01, R8
+	SUBQ         $0x02, R8
 	JL           over4
+	MOVL         (BX), R15
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z0
+	VFMADD231PS  64(DX)(R15*1), Z8, Z1
+	MOVL         4(BX), R15
+	VBROADCASTSS 4(SI), Z8
+	VFMADD231PS  (DX)(R15*1), Z8, Z12
+	VFMADD231PS  64(DX)(R15*1), Z8, Z13
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, SI
+	JMP          rows3
+
+over4:
+	ADDQ $0x02, R8
+
+rows5:
+	SUBQ         $0x01, R8
+	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z0
 	VFMADD231PS  64(DX)(R15*1), Z8, Z1
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
-	JMP          rows3
+	JMP          rows5
 
-over4:
+over6:
 	ADDQ    $0x01, R8
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z13, Z1, Z1
+	CMPQ    224(AX), $0x00
+	JNE     out7
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
-	ADDQ    $0x00000080, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+
+stored8:
+	ADDQ $0x00000080, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3558,7 +3603,7 @@ done:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·slabHalvesAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVQ         240(AX), CX
+	MOVQ         264(AX), CX
 	TESTQ        CX, CX
 	JLE          done
 	MOVQ         24(AX), DX
@@ -3575,15 +3620,15 @@ TEXT ·slabHalvesAVX512(SB), NOSPLIT, $0-8
 	XORQ         R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3593,7 +3638,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3613,10 +3658,12 @@ far:
 fetched:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
-	MOVQ    248(AX), R8
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	MOVQ    272(AX), R8
 
 rows1:
-	SUBQ         $0x02, R8
+	SUBQ         $0x04, R8
 	JL           over2
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
@@ -3628,18 +3675,52 @@ rows1:
 	VBROADCASTSS 4(SI), Z8
 	VPSLLD       $0x10, (DX)(R15*1), Z9
 	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z12
+	VFMADD231PS  Z10, Z8, Z13
+	MOVL         8(BX), R15
+	VBROADCASTSS 8(SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
-	ADDQ         $0x08, BX
-	ADDQ         $0x08, SI
+	MOVL         12(BX), R15
+	VBROADCASTSS 12(SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z12
+	VFMADD231PS  Z10, Z8, Z13
+	ADDQ         $0x10, BX
+	ADDQ         $0x10, SI
 	JMP          rows1
 
 over2:
-	ADDQ $0x02, R8
+	ADDQ $0x04, R8
 
 rows3:
-	SUBQ         $0x01, R8
+	SUBQ         $0x02, R8
 	JL           over4
+	MOVL         (BX), R15
+	VBROADCASTSS (SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z0
+	VFMADD231PS  Z10, Z8, Z1
+	MOVL         4(BX), R15
+	VBROADCASTSS 4(SI), Z8
+	VPSLLD       $0x10, (DX)(R15*1), Z9
+	VPANDD       (DX)(R15*1), Z11, Z10
+	VFMADD231PS  Z9, Z8, Z12
+	VFMADD231PS  Z10, Z8, Z13
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, SI
+	JMP          rows3
+
+over4:
+	ADDQ $0x02, R8
+
+rows5:
+	SUBQ         $0x01, R8
+	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VPSLLD       $0x10, (DX)(R15*1), Z9
@@ -3648,16 +3729,33 @@ rows3:
 	VFMADD231PS  Z10, Z8, Z1
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
-	JMP          rows3
+	JMP          rows5
 
-over4:
+over6:
 	ADDQ    $0x01, R8
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z13, Z1, Z1
+	CMPQ    224(AX), $0x00
+	JNE     out7
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
-	ADDQ    $0x00000080, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+
+stored8:
+	ADDQ $0x00000080, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3667,7 +3765,7 @@ done:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·slabBytesAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3682,15 +3780,15 @@ TEXT ·slabBytesAVX512(SB), NOSPLIT, $0-8
 	XORQ  R10, R10
 
 begin:
-	MOVQ 216(AX), R11
-	MOVQ 224(AX), R12
+	MOVQ 240(AX), R11
+	MOVQ 248(AX), R12
 	SHRQ $0x02, R12
 	MOVQ R12, R14
 	SHRQ $0x06, R14
 	XORQ R13, R13
 
 token:
-	ADDQ 256(AX), R13
+	ADDQ 288(AX), R13
 
 fetch:
 	CMPQ       R13, $0x00000100
@@ -3700,7 +3798,7 @@ fetch:
 	JZ         fetched
 	DECQ       R14
 	LEAQ       (R11)(R12*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R11)
 	PREFETCHT0 (R11)(R12*1)
@@ -3722,11 +3820,77 @@ fetched:
 	VMOVUPS 64(R9), Z1
 	VMOVUPS 128(R9), Z2
 	VMOVUPS 192(R9), Z3
-	MOVQ    248(AX), R8
+	MOVQ    272(AX), R8
 
 rows1:
-	SUBQ         $0x02, R8
+	SUBQ         $0x04, R8
 	JL           over2
+	MOVL         (BX), R15
+	VBROADCASTSS (SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	MOVL         4(BX), R15
+	VBROADCASTSS 4(SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	MOVL         8(BX), R15
+	VBROADCASTSS 8(SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	MOVL         12(BX), R15
+	VBROADCASTSS 12(SI), Z8
+	VPMOVSXBD    (DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VPMOVSXBD    16(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	VPMOVSXBD    32(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VPMOVSXBD    48(DX)(R15*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	ADDQ         $0x10, BX
+	ADDQ         $0x10, SI
+	JMP          rows1
+
+over2:
+	ADDQ $0x04, R8
+
+rows3:
+	SUBQ         $0x02, R8
+	JL           over4
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
@@ -3757,14 +3921,14 @@ rows1:
 	VFMADD231PS  Z9, Z8, Z3
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, SI
-	JMP          rows1
+	JMP          rows3
 
-over2:
+over4:
 	ADDQ $0x02, R8
 
-rows3:
+rows5:
 	SUBQ         $0x01, R8
-	JL           over4
+	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
@@ -3781,18 +3945,35 @@ rows3:
 	VFMADD231PS  Z9, Z8, Z3
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
-	JMP          rows3
+	JMP          rows5
 
-over4:
+over6:
 	ADDQ    $0x01, R8
+	CMPQ    224(AX), $0x00
+	JNE     out7
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
 	VMOVUPS Z3, 192(DI)
-	ADDQ    $0x00000100, DI
-	ADDQ    R10, R9
-	DECQ    CX
-	JNZ     token
+	JMP     stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+	VMOVNTPS Z2, 128(R8)
+	VMOVNTPS Z3, 192(R8)
+
+stored8:
+	ADDQ $0x00000100, DI
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3802,7 +3983,7 @@ done:
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·slabBytes16AVX512(SB), NOSPLIT, $8-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3818,15 +3999,15 @@ TEXT ·slabBytes16AVX512(SB), NOSPLIT, $8-8
 	XORQ  R11, R11
 
 begin:
-	MOVQ 216(AX), R12
-	MOVQ 224(AX), R13
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
 	SHRQ $0x02, R13
 	MOVQ R13, R15
 	SHRQ $0x06, R15
 	XORQ R14, R14
 
 token:
-	ADDQ 256(AX), R14
+	ADDQ 288(AX), R14
 
 fetch:
 	CMPQ       R14, $0x00000100
@@ -3836,7 +4017,7 @@ fetch:
 	JZ         fetched
 	DECQ       R15
 	LEAQ       (R12)(R13*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R12)
 	PREFETCHT0 (R12)(R13*1)
@@ -3862,7 +4043,7 @@ fetched:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z3, Z3, Z3
 	VPXORD Z7, Z7, Z7
-	MOVQ   248(AX), R8
+	MOVQ   272(AX), R8
 
 rows1:
 	SUBQ         $0x04, R8
@@ -3871,13 +4052,10 @@ rows1:
 	VMOVUPS      (DX)(BP*1), Z8
 	MOVL         4(BX), BP
 	VMOVUPS      (DX)(BP*1), Z9
-	ADDQ         $0x08, BX
-	MOVL         (BX), BP
+	MOVL         8(BX), BP
 	VMOVUPS      (DX)(BP*1), Z10
-	MOVL         4(BX), BP
+	MOVL         12(BX), BP
 	VMOVUPS      (DX)(BP*1), Z11
-	ADDQ         $0x08, BX
-	SUBQ         $0x10, BX
 	VPBROADCASTD (SI), Z14
 	VPBROADCASTD 4(SI), Z15
 	VPUNPCKLBW   Z9, Z8, Z12
@@ -3908,26 +4086,43 @@ over2:
 	VPADDD       Z4, Z0, Z0
 	VCVTDQ2PS    Z0, Z0
 	VFMADD213PS  (R10), Z14, Z0
-	VMOVUPS      Z0, (DI)
 	VPSLLD       $0x08, Z1, Z1
 	VPADDD       Z5, Z1, Z1
 	VCVTDQ2PS    Z1, Z1
 	VFMADD213PS  64(R10), Z14, Z1
-	VMOVUPS      Z1, 64(DI)
 	VPSLLD       $0x08, Z2, Z2
 	VPADDD       Z6, Z2, Z2
 	VCVTDQ2PS    Z2, Z2
 	VFMADD213PS  128(R10), Z14, Z2
-	VMOVUPS      Z2, 128(DI)
 	VPSLLD       $0x08, Z3, Z3
 	VPADDD       Z7, Z3, Z3
 	VCVTDQ2PS    Z3, Z3
 	VFMADD213PS  192(R10), Z14, Z3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
-	ADDQ         $0x00000100, DI
-	ADDQ         R11, R10
-	DECQ         CX
-	JNZ          token
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+	VMOVNTPS Z2, 128(R8)
+	VMOVNTPS Z3, 192(R8)
+
+stored4:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER
@@ -3937,7 +4132,7 @@ done:
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·slabBytes8AVX512(SB), NOSPLIT, $8-8
 	MOVQ  p+0(FP), AX
-	MOVQ  240(AX), CX
+	MOVQ  264(AX), CX
 	TESTQ CX, CX
 	JLE   done
 	MOVQ  48(AX), DX
@@ -3953,15 +4148,15 @@ TEXT ·slabBytes8AVX512(SB), NOSPLIT, $8-8
 	XORQ  R11, R11
 
 begin:
-	MOVQ 216(AX), R12
-	MOVQ 224(AX), R13
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
 	SHRQ $0x02, R13
 	MOVQ R13, R15
 	SHRQ $0x06, R15
 	XORQ R14, R14
 
 token:
-	ADDQ 256(AX), R14
+	ADDQ 288(AX), R14
 
 fetch:
 	CMPQ       R14, $0x00000100
@@ -3971,7 +4166,7 @@ fetch:
 	JZ         fetched
 	DECQ       R15
 	LEAQ       (R12)(R13*2), R8
-	CMPB       264(AX), $0x00
+	CMPB       296(AX), $0x00
 	JNE        far
 	PREFETCHT0 (R12)
 	PREFETCHT0 (R12)(R13*1)
@@ -3993,7 +4188,7 @@ fetched:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   248(AX), R8
+	MOVQ   272(AX), R8
 
 rows1:
 	SUBQ         $0x04, R8
@@ -4002,13 +4197,10 @@ rows1:
 	VMOVUPS      (DX)(BP*1), Z8
 	MOVL         4(BX), BP
 	VMOVUPS      (DX)(BP*1), Z9
-	ADDQ         $0x08, BX
-	MOVL         (BX), BP
+	MOVL         8(BX), BP
 	VMOVUPS      (DX)(BP*1), Z10
-	MOVL         4(BX), BP
+	MOVL         12(BX), BP
 	VMOVUPS      (DX)(BP*1), Z11
-	ADDQ         $0x08, BX
-	SUBQ         $0x10, BX
 	VPBROADCASTD (SI), Z14
 	VPUNPCKLBW   Z9, Z8, Z12
 	VPUNPCKHBW   Z9, Z8, Z8
@@ -4032,20 +4224,37 @@ over2:
 	ADDQ         $0x04, R9
 	VCVTDQ2PS    Z0, Z0
 	VFMADD213PS  (R10), Z14, Z0
-	VMOVUPS      Z0, (DI)
 	VCVTDQ2PS    Z1, Z1
 	VFMADD213PS  64(R10), Z14, Z1
-	VMOVUPS      Z1, 64(DI)
 	VCVTDQ2PS    Z2, Z2
 	VFMADD213PS  128(R10), Z14, Z2
-	VMOVUPS      Z2, 128(DI)
 	VCVTDQ2PS    Z3, Z3
 	VFMADD213PS  192(R10), Z14, Z3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
 	VMOVUPS      Z3, 192(DI)
-	ADDQ         $0x00000100, DI
-	ADDQ         R11, R10
-	DECQ         CX
-	JNZ          token
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Z0, (R8)
+	VMOVNTPS Z1, 64(R8)
+	VMOVNTPS Z2, 128(R8)
+	VMOVNTPS Z3, 192(R8)
+
+stored4:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
 
 done:
 	VZEROUPPER

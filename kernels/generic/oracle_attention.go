@@ -29,6 +29,12 @@ type Attention struct {
 	PastNorm              []float32
 	GradNorm              []float32 // backward: the gradient of the sum of keys after the last token, as PastNorm
 	BetaHeads             int       // width of beta: Hkv, or 1 where it is shared
+	// Write (B,T,Hkv) or (B,T,Hkv*Dv) is the gate of values where beta is that of what is erased alone, then (B,T,BetaHeads) or, with EraseKeys, (B,T,Hkv*Dk);
+	// nil where there is one gate:
+	//
+	//	u = write * v - Sᵀ(beta * k)
+	Write     []float32
+	EraseKeys bool
 	// Front is what is done first, of tile.FrontNone to FrontSiLUGates: SiLU of queries, keys and values, beta = BetaScale sigmoid(beta), and decay = -exp(DecayLog)
 	// softplus(decay + DecayBias), with DecayLog (Hkv) and DecayBias (Hkv, or Hkv*Dk with KeyDecay), nil for zeros.
 	Front               string
@@ -93,13 +99,13 @@ func (a Attention) Oracle(query, key, value, past, decay, beta []float32) Attent
 					}
 				}
 				beta64 := 1.0
-				if a.Delta {
+				if a.Delta && a.Write == nil {
 					beta64 = float64(beta[row*a.BetaHeads+h%a.BetaHeads])
 					if tile.FrontHas(a.Front, tile.FrontGates) {
 						beta64 = a.BetaScale / (1 + math.Exp(-beta64))
 					}
 				}
-				a.update(st, keys[(row*a.Hkv+h)*a.Dk:][:a.Dk], value[(row*a.Hkv+h)*a.Dv:][:a.Dv], beta64)
+				a.update(st, keys[(row*a.Hkv+h)*a.Dk:][:a.Dk], value[(row*a.Hkv+h)*a.Dv:][:a.Dv], beta64, a.gatesOf(row, h, beta))
 				if !a.Full {
 					read(t)
 				}
@@ -129,13 +135,41 @@ func (st oracleState) decay(key int, f float64) {
 	}
 }
 
-func (a Attention) update(st oracleState, k []float64, v []float32, beta float64) {
+// channelGates are a token's separate gates: of key channels and of value channels; nil where there is one for both.
+type channelGates struct{ erase, write []float64 }
+
+func (a Attention) gatesOf(row, h int, beta []float32) (g channelGates) {
+	if a.Write == nil {
+		return g
+	}
+	g.erase, g.write = make([]float64, a.Dk), make([]float64, a.Dv)
+	for i := range g.erase {
+		if a.EraseKeys {
+			g.erase[i] = float64(beta[(row*a.Hkv+h)*a.Dk+i])
+		} else {
+			g.erase[i] = float64(beta[row*a.BetaHeads+h%a.BetaHeads])
+		}
+	}
+	width := len(a.Write) / (a.B * a.T * a.Hkv) // 1 or Dv
+	for j := range g.write {
+		g.write[j] = float64(a.Write[(row*a.Hkv+h)*width+j%width])
+	}
+	return g
+}
+
+func (a Attention) update(st oracleState, k []float64, v []float32, beta float64, gates channelGates) {
 	for j, x := range v {
 		y := a.activate(float64(x))
+		if gates.write != nil {
+			y *= gates.write[j]
+		}
 		st.u[j], st.uAbs[j] = y, math.Abs(y)
 	}
 	if a.Delta {
 		for i, ki := range k {
+			if gates.erase != nil {
+				ki *= gates.erase[i]
+			}
 			for j := range v {
 				st.u[j] -= ki * st.s[i*a.Dv+j]
 				st.uAbs[j] += math.Abs(ki * st.s[i*a.Dv+j])

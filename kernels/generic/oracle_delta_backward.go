@@ -3,7 +3,7 @@ package generic
 import "math"
 
 // OracleDeltaBackward evaluates the adjoint of the recurrence of the delta rules token by token. With S' = exp(g_t) S_(t-1),
-// r = v - S'ᵀk and u = beta r as in Oracle, and R the gradient of S_t from gradState (zeros if nil) backward; per batch item and state head:
+// r = v - S'ᵀk and u = beta r as in Oracle, and R the gradient of S_t from gradState (zeros if nil) backward; per batch item and state head (dq is a sum over those that share a query head):
 //
 //	dq = Scale * S_t do                       each query head
 //	R += Scale * q doᵀ                        summed over the query heads
@@ -46,7 +46,7 @@ func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gra
 		}
 		return abs
 	}
-	r.QueryAbs, r.KeyAbs, r.ValueAbs = largest(r.Query, a.T, a.Hkv), largest(r.Key, a.T, a.Hkv), largest(r.Value, a.T, a.Hkv)
+	r.QueryAbs, r.KeyAbs, r.ValueAbs = largest(r.Query, a.T, min(a.Hq, a.Hkv)), largest(r.Key, a.T, a.Hkv), largest(r.Value, a.T, a.Hkv)
 	r.PastAbs, r.BetaAbs = largest(r.Past, 1, a.Hkv), largest(r.Beta, a.T, a.BetaHeads)
 	for i, most := range largest(r.Decay, a.T, a.Hkv) {
 		r.DecayAbs[i] += most
@@ -56,7 +56,11 @@ func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gra
 
 // deltaBackwardHead is OracleDeltaBackward for one state head.
 func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key, value, past, decay, beta, gradOutput, gradState []float32) {
-	size, group := a.Dk*a.Dv, a.Hq/a.Hkv
+	size, outputs := a.Dk*a.Dv, max(a.Hq, a.Hkv)
+	group := outputs / a.Hkv
+	own := make([]float64, a.T*group*a.Dk) // gradients of the queries that this head reads
+	ownRow := func(t, head int) []float64 { return own[(t*group+head-h*group)*a.Dk:][:a.Dk] }
+	queryHead := func(head int) int { return head * a.Hq / outputs }
 	at := (b*a.Hkv + h) * size
 	start := func(p []float32) []float64 {
 		x := make([]float64, size)
@@ -111,7 +115,7 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 			}
 		}
 		for hq := h * group; hq < (h+1)*group; hq++ {
-			do, dq := row(gradOutput, t, a.Hq, hq, a.Dv), rowOf(r.Query, t, a.Hq, hq, a.Dk)
+			do, dq := row(gradOutput, t, outputs, hq, a.Dv), ownRow(t, hq)
 			for i := range a.Dk {
 				for j := range a.Dv {
 					dq[i] += a.Scale * float64(do[j]) * x[i*a.Dv+j]
@@ -129,7 +133,7 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 	for t := a.T - 1; t >= 0; t-- {
 		k, old := row(key, t, a.Hkv, h, a.Dk), before[t*size:]
 		for hq := h * group; hq < (h+1)*group; hq++ {
-			do, q := row(gradOutput, t, a.Hq, hq, a.Dv), row(query, t, a.Hq, hq, a.Dk)
+			do, q := row(gradOutput, t, outputs, hq, a.Dv), row(query, t, a.Hq, queryHead(hq), a.Dk)
 			for i := range a.Dk {
 				for j := range a.Dv {
 					y[i*a.Dv+j] += a.Scale * float64(q[i]) * float64(do[j])
@@ -148,8 +152,9 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 		r.Beta[betaAt(t)] += dBeta
 		copy(rowOf(r.Value, t, a.Hkv, h, a.Dv), dr)
 		for hq := h * group; hq < (h+1)*group; hq++ {
-			dq := rowOf(r.Query, t, a.Hq, hq, a.Dk)
-			for i, f := range row(query, t, a.Hq, hq, a.Dk) {
+			dq, sum := ownRow(t, hq), rowOf(r.Query, t, a.Hq, queryHead(hq), a.Dk)
+			for i, f := range row(query, t, a.Hq, queryHead(hq), a.Dk) {
+				sum[i] += dq[i]
 				telescoped += math.Abs(float64(f) * dq[i])
 			}
 		}

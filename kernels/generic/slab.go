@@ -34,9 +34,14 @@ func GatherBytes(p *tile.GatherBytes) {
 	}
 }
 
-// started gives a token's sums, as they begin.
+// started gives a token's sums where they are to stand, as they begin.
 func started(p *tile.Slab, t, width int) []float32 {
 	y := p.Y[t*width:][:width]
+	if len(p.Out) > 0 {
+		out := p.Out[t*p.LDO:][:width]
+		copy(out, y)
+		y = out
+	}
 	if len(p.Init) > 0 {
 		copy(y, p.Init[:width])
 	}

@@ -105,6 +105,8 @@ const (
 //     Scale[t] * sum of q*byte with q of Bits bits. Each four tables' q are at Quant[(t*G+g)/4*2]: their upper bytes in a word, and their
 //     lower bytes (Bits is 16) in the next, the first table in the least byte. Then G is a multiple of 4 and at most 64.
 //
+// Where Out is not empty, sums go to Out[t*LDO : +P] instead of Y, past the caches: its rows begin at multiples of 64 bytes.
+//
 // Meanwhile the lines of Next are prefetched, as many a token as all tokens need to fetch them all, in four streams.
 type Slab struct {
 	Floats []float32
@@ -116,8 +118,10 @@ type Slab struct {
 	Scale  []float32
 	Y      []float32
 	Init   []float32
+	Out    []float32
 	Next   []byte
 	T, G   int
+	LDO    int // of Out, in elements
 	// Pace is how many 256ths of a line of each stream a token prefetches.
 	Pace int
 	// Far says that they go no nearer than the second-level cache, which spares the few buffers that wait for lines of the first level.

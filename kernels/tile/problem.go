@@ -52,6 +52,9 @@ const (
 // Fronts lists them.
 func Fronts() []string { return []string{FrontNone, FrontSiLU, FrontGates, FrontSiLUGates} }
 
+// GatesApart names separate gates of erasing and writing, of a key and a value channel each, as in Gated DeltaNet-2.
+const GatesApart = "apart"
+
 // FrontHas says whether a front takes a part, FrontSiLU or FrontGates.
 func FrontHas(front, part string) bool { return front == part || front == FrontSiLUGates }
 
@@ -134,6 +137,7 @@ type Problem struct {
 	FeatureMap string `json:"feature_map,omitempty"` // of queries and keys; MapL2 alone of delta-rule
 
 	Front string `json:"front,omitempty"` // delta-rule, forward: FrontNone to FrontSiLUGates
+	Gates string `json:"gates,omitempty"` // delta-rule, forward: GatesApart where beta erases and another gate writes, else empty
 }
 
 // String names the problem on one line, for tables and messages.
@@ -166,6 +170,9 @@ func (p Problem) String() string {
 	}
 	if p.Front != FrontNone {
 		b.WriteString("(" + p.Front + ")")
+	}
+	if p.Gates != "" {
+		b.WriteString("(gates " + p.Gates + ")")
 	}
 	if p.Dir == Backward {
 		b.WriteString(" backward")

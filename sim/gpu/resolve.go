@@ -26,6 +26,7 @@ type kernelChoice struct {
 	Set     Values   `json:"set,omitempty"`
 	Rows    string   `json:"rows,omitempty"` // how a row's shape becomes the program's
 	Host    string   `json:"host"`
+	Weak    bool     `json:"weak,omitempty"` // words that many kinds of kernel have: the algorithm or the family may say more
 }
 
 type kernelTable struct {
@@ -45,8 +46,9 @@ var kernels = sync.OnceValues(func() (*kernelTable, error) {
 	return t, nil
 })
 
-// resolveKernel finds the program for a kernel's name; for an unknown name by the words of the name, then of the algorithm, then of the
-// family. The note says what was chosen when the name was not known.
+// resolveKernel finds the program for a kernel's name. For an unknown name it is what words of the name stand for; where there are none or they say
+// little, what those of the algorithm, of the family or of all three together stand for, whichever comes first in the table, which goes from
+// the particular to the general. The note says what was chosen when the name was not known.
 func resolveKernel(kernel, algorithm, family, source string) (*kernelChoice, string, error) {
 	t, err := kernels()
 	if err != nil {
@@ -57,16 +59,24 @@ func resolveKernel(kernel, algorithm, family, source string) (*kernelChoice, str
 			return &t.Kernels[i], "", nil
 		}
 	}
-	all := strings.ToLower(kernel + " | " + algorithm + " | " + family)
-	for _, text := range []string{strings.ToLower(kernel), strings.ToLower(algorithm), strings.ToLower(family), all} {
+	first := func(texts ...string) *kernelChoice {
 		for i := range t.Words {
-			w := &t.Words[i]
-			if w.fits(text) {
-				return w, fmt.Sprintf("kernel %q (%s, %s) is not known: taken for program %s", kernel, algorithm, family, w.Program), nil
+			for _, text := range texts {
+				if t.Words[i].fits(strings.ToLower(text)) {
+					return &t.Words[i]
+				}
 			}
 		}
+		return nil
 	}
-	return nil, "", fmt.Errorf("no program for kernel %q, algorithm %q, family %q", kernel, algorithm, family)
+	w := first(kernel)
+	if w == nil || w.Weak {
+		w = first(kernel, algorithm, family, kernel+" | "+algorithm+" | "+family)
+	}
+	if w == nil {
+		return nil, "", fmt.Errorf("no program for kernel %q, algorithm %q, family %q", kernel, algorithm, family)
+	}
+	return w, fmt.Sprintf("kernel %q (%s, %s) is not known: taken for program %s", kernel, algorithm, family, w.Program), nil
 }
 
 func (c *kernelChoice) fits(text string) bool {

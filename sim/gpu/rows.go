@@ -20,6 +20,7 @@ type Row struct {
 	MS                                                float64 // 0 where a rate was measured
 	GBps                                              float64
 	Direction, Tier                                   string
+	bad                                               error // what in it is no number: it can't be scored
 }
 
 // rowColumns must be there.
@@ -31,7 +32,8 @@ const (
 	maxRowBytes = 256 << 20
 )
 
-// ReadRows reads timings in the columns of measured.csv, in any order.
+// ReadRows reads timings in the columns of measured.csv, in any order. A row with a cell that should be a number and is none is kept, to be named
+// among those that can't be scored.
 func ReadRows(r io.Reader) ([]Row, error) {
 	limited := &io.LimitedReader{R: r, N: maxRowBytes}
 	c := csv.NewReader(limited)
@@ -75,7 +77,8 @@ func ReadRows(r io.Reader) ([]Row, error) {
 			}
 			x, err := strconv.ParseFloat(s, 64)
 			if (err != nil || math.IsNaN(x) || math.IsInf(x, 0) || x < 0) && bad == nil {
-				bad = fmt.Errorf("rows: line %d: %s is %q: want a number", line, name, s)
+				bad = fmt.Errorf("line %d: %s is %q: want a number", line, name, s)
+				return 0
 			}
 			return x
 		}
@@ -87,9 +90,7 @@ func ReadRows(r io.Reader) ([]Row, error) {
 		if row.MS == 0 {
 			row.GBps = number("measured_GB_or_GBps")
 		}
-		if bad != nil {
-			return nil, bad
-		}
+		row.bad = bad
 		if row.ID == "" {
 			row.ID = fmt.Sprintf("line %d", line)
 		}

@@ -76,6 +76,8 @@ func Prepare(rows []Row) (prepared []*Prepared, unsupported []Unsupported, notes
 
 func prepareRow(r *Row) (*Prepared, []string, error) {
 	switch {
+	case r.bad != nil:
+		return nil, nil, r.bad
 	case strings.EqualFold(r.Tier, "X"):
 		return nil, nil, fmt.Errorf("tier X: to be dropped")
 	case r.MS <= 0 && r.GBps <= 0:

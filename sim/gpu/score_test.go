@@ -104,16 +104,34 @@ func TestEmptyScore(t *testing.T) {
 
 func TestReadRowsRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                      "no header",
-		"a,b\n":                                 `"family" is missing`,
-		"family,kernel,gpu\n":                   `"direction" is missing`,
-		header + "x,f,k,a,g,fp16,-1\n":          "line 2: B",
-		header + "x,f,k,a,g,fp16,1,one\n":       "line 2: H",
-		header + "x,f,k,a,g,fp16,\"1\n":         "rows:",
-		header + "x,f,k,a,g,fp16,1,1,1,1,1,,,x": "measured_ms",
+		"":                              "no header",
+		"a,b\n":                         `"family" is missing`,
+		"family,kernel,gpu\n":           `"direction" is missing`,
+		header + "x,f,k,a,g,fp16,\"1\n": "rows:",
 	} {
 		if _, err := ReadRows(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want one with %q", text, err, want)
+		}
+	}
+}
+
+// TestBadCells: a row with a cell that is no number is named, and the others are scored.
+func TestBadCells(t *testing.T) {
+	for row, want := range map[string]string{
+		"x,f,k,a,g,fp16,-1\n":                    "line 2: B",
+		"x,f,k,a,g,fp16,1,one\n":                 "line 2: H",
+		"x,f,k,a,g,fp16,1,1,1e999\n":             "line 2: T",
+		"x,f,k,a,g,fp16,1,1,1,1,1,,,slow\n":      "measured_ms",
+		"x,f,k,a,g,fp16,NaN,1,1,1,1,,,1,,,fwd\n": "line 2: B",
+	} {
+		rows, err := ReadRows(strings.NewReader(header + row + "y,gemm_tensor,cublas_gemm,GEMM,A100-80GB-SXM,fp16,1,,,,,M=4096;N=4096;K=4096,,1,,,fwd,A,,\n"))
+		if err != nil || len(rows) != 2 {
+			t.Errorf("%q: %d rows, %v", row, len(rows), err)
+			continue
+		}
+		prepared, unsupported, _ := Prepare(rows)
+		if len(unsupported) != 1 || unsupported[0].ID != "x" || !strings.Contains(unsupported[0].Reason, want) || len(prepared) != 1 {
+			t.Errorf("%q: %d prepared, %+v", row, len(prepared), unsupported)
 		}
 	}
 }
@@ -201,5 +219,33 @@ func TestTrace(t *testing.T) {
 	}
 	if spans != len(r.Launches) || math.Abs(end-r.TimeNs/1e3) > 1e-6*end {
 		t.Errorf("%d spans to %g us, want %d to %g", spans, end, len(r.Launches), r.TimeNs/1e3)
+	}
+}
+
+// TestUnknownKernelNames: a name that is not known is resolved by the most particular of what the name, the algorithm and the family say.
+func TestUnknownKernelNames(t *testing.T) {
+	for _, c := range []struct{ kernel, algorithm, family, program string }{
+		{"k1", "softmax attention", "std_attention", "attention"},
+		{"k1", "softmax attention", "flash_attention3", "flash-attention-3"},
+		{"k1", "softmax attention", "flash_attention", "flash-attention-2"},
+		{"flash_fwd_v9", "softmax attention", "flash_attention3", "flash-attention-3"},
+		{"flash_attn3_fp8", "softmax attention", "flash_attention", "flash-attention-3"},
+		{"k1", "GEMM", "gemm_fp32", "sgemm"},
+		{"k1", "GEMM", "gemm_tensor", "gemm"},
+		{"k1", "tiled causal linear attention", "lightning", "lightning-attention-2"},
+		{"k1", "chunkwise linear (fla Triton)", "fla_gla", "gla"},
+		{"k1", "chunkwise linear (fla Triton)", "fla_delta", "chunk-delta-rule"},
+		{"k1", "chunkwise linear (fla Triton)", "fla_linear_attn", "chunk-linear-attention"},
+		{"chunk_gla_v2", "chunkwise linear (fla Triton)", "fla_delta", "gla"}, // a particular name stands
+		{"k1", "retention parallel", "fla_retention", "parallel-retention"},
+		{"k1", "elementwise norm", "stream", "row-norm"},
+	} {
+		got, note, err := resolveKernel(c.kernel, c.algorithm, c.family, "somewhere")
+		if err != nil || got.Program != c.program || !strings.Contains(note, c.kernel) {
+			t.Errorf("%+v: %+v, %q, %v", c, got, note, err)
+		}
+	}
+	if _, _, err := resolveKernel("k1", "sorting", "other", ""); err == nil {
+		t.Error("a program was found for sorting")
 	}
 }

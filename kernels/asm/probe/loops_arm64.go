@@ -2,7 +2,11 @@
 
 package probe
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // The shapes of the assembly loops.
 const (
@@ -17,12 +21,22 @@ var neon = Loops{
 	Step: 4 * streamed, ReadRows: readRowsNEON, Rows: sideBySide, Lanes: 4,
 }
 
+// neonDot are those with the products of bfloat16, an extension.
+var neonDot = func() Loops {
+	l := neon
+	l.DotBF16, l.DotFlops = dotBF16NEON, 2*l.FMAFlops
+	return l
+}()
+
 // For returns the loops of an instruction set, or false if this CPU or build cannot run them.
 func For(isa tile.ISA) (*Loops, bool) {
 	switch isa {
 	case tile.Generic:
 		return &portable, true
 	case tile.NEON:
+		if cpuid.CPU.Supports(cpuid.BF16) {
+			return &neonDot, true
+		}
 		return &neon, true
 	}
 	return nil, false

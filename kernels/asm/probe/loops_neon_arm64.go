@@ -9,6 +9,11 @@ package probe
 //go:noescape
 func fmaNEON(iters int)
 
+// dotBF16NEON does 2 rounds of 24 independent BFDOT for each of iters iterations.
+//
+//go:noescape
+func dotBF16NEON(iters int)
+
 // readNEON loads p, whole steps of 16 vectors.
 //
 //go:noescape

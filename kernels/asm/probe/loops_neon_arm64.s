@@ -89,6 +89,91 @@ loop:
 done:
 	RET
 
+// dotBF16NEON does 2 rounds of 24 independent BFDOT for each of iters iterations.
+TEXT ·dotBF16NEON(SB), NOSPLIT, $0-8
+	MOVD iters+0(FP), R1
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	VMOVI $0, V24.B16
+	VMOVI $0, V25.B16
+	CMP $0, R1
+	BLE done
+loop:
+	WORD $0x6e59ff00 // bfdot v0.4s, v24.8h, v25.8h
+	WORD $0x6e59ff01 // bfdot v1.4s, v24.8h, v25.8h
+	WORD $0x6e59ff02 // bfdot v2.4s, v24.8h, v25.8h
+	WORD $0x6e59ff03 // bfdot v3.4s, v24.8h, v25.8h
+	WORD $0x6e59ff04 // bfdot v4.4s, v24.8h, v25.8h
+	WORD $0x6e59ff05 // bfdot v5.4s, v24.8h, v25.8h
+	WORD $0x6e59ff06 // bfdot v6.4s, v24.8h, v25.8h
+	WORD $0x6e59ff07 // bfdot v7.4s, v24.8h, v25.8h
+	WORD $0x6e59ff08 // bfdot v8.4s, v24.8h, v25.8h
+	WORD $0x6e59ff09 // bfdot v9.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0a // bfdot v10.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0b // bfdot v11.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0c // bfdot v12.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0d // bfdot v13.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0e // bfdot v14.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0f // bfdot v15.4s, v24.8h, v25.8h
+	WORD $0x6e59ff10 // bfdot v16.4s, v24.8h, v25.8h
+	WORD $0x6e59ff11 // bfdot v17.4s, v24.8h, v25.8h
+	WORD $0x6e59ff12 // bfdot v18.4s, v24.8h, v25.8h
+	WORD $0x6e59ff13 // bfdot v19.4s, v24.8h, v25.8h
+	WORD $0x6e59ff14 // bfdot v20.4s, v24.8h, v25.8h
+	WORD $0x6e59ff15 // bfdot v21.4s, v24.8h, v25.8h
+	WORD $0x6e59ff16 // bfdot v22.4s, v24.8h, v25.8h
+	WORD $0x6e59ff17 // bfdot v23.4s, v24.8h, v25.8h
+	WORD $0x6e59ff00 // bfdot v0.4s, v24.8h, v25.8h
+	WORD $0x6e59ff01 // bfdot v1.4s, v24.8h, v25.8h
+	WORD $0x6e59ff02 // bfdot v2.4s, v24.8h, v25.8h
+	WORD $0x6e59ff03 // bfdot v3.4s, v24.8h, v25.8h
+	WORD $0x6e59ff04 // bfdot v4.4s, v24.8h, v25.8h
+	WORD $0x6e59ff05 // bfdot v5.4s, v24.8h, v25.8h
+	WORD $0x6e59ff06 // bfdot v6.4s, v24.8h, v25.8h
+	WORD $0x6e59ff07 // bfdot v7.4s, v24.8h, v25.8h
+	WORD $0x6e59ff08 // bfdot v8.4s, v24.8h, v25.8h
+	WORD $0x6e59ff09 // bfdot v9.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0a // bfdot v10.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0b // bfdot v11.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0c // bfdot v12.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0d // bfdot v13.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0e // bfdot v14.4s, v24.8h, v25.8h
+	WORD $0x6e59ff0f // bfdot v15.4s, v24.8h, v25.8h
+	WORD $0x6e59ff10 // bfdot v16.4s, v24.8h, v25.8h
+	WORD $0x6e59ff11 // bfdot v17.4s, v24.8h, v25.8h
+	WORD $0x6e59ff12 // bfdot v18.4s, v24.8h, v25.8h
+	WORD $0x6e59ff13 // bfdot v19.4s, v24.8h, v25.8h
+	WORD $0x6e59ff14 // bfdot v20.4s, v24.8h, v25.8h
+	WORD $0x6e59ff15 // bfdot v21.4s, v24.8h, v25.8h
+	WORD $0x6e59ff16 // bfdot v22.4s, v24.8h, v25.8h
+	WORD $0x6e59ff17 // bfdot v23.4s, v24.8h, v25.8h
+	SUBS $1, R1, R1
+	BNE loop
+done:
+	RET
+
 // readNEON loads p, whole steps of 16 vectors.
 TEXT ·readNEON(SB), NOSPLIT, $0-24
 	MOVD p_base+0(FP), R1

@@ -27,7 +27,7 @@ func (f *file) dots(t registerTile) {
 	for _, mr := range heights(t.rows, width{2, 4}) {
 		block, fewer := f.newLabel("rows"), f.newLabel("fewer")
 		f.label(block)
-		f.get(productM, scratch)
+		f.get(f.at.m, scratch)
 		f.ins("SUB %v, %v, %v", tileRow, scratch, scratch)
 		f.ins("CMP $%d, %v", mr, scratch)
 		f.ins("BLT %s", fewer)
@@ -35,7 +35,7 @@ func (f *file) dots(t registerTile) {
 		for _, nr := range dotWidths(t.cols) {
 			panel, next := f.newLabel("cols"), f.newLabel("narrower")
 			f.label(panel)
-			f.get(productN, scratch)
+			f.get(f.at.n, scratch)
 			f.ins("SUB %v, %v, %v", tileCol, scratch, scratch)
 			f.ins("CMP $%d, %v", nr, scratch)
 			f.ins("BLT %s", next)
@@ -78,7 +78,7 @@ func (f *file) dot(mr, nr int, whole bool) {
 	// kept is how many columns the tile's first row keeps below the diagonal; each row after it keeps one more. It
 	// may be less than none or more than all, and is all if the whole matrix is wanted.
 	f.ins("MOVD $%d, %v", nr, kept)
-	f.ins("MOVBU %d(%v), %v", productLower, p, scratch)
+	f.ins("MOVBU %d(%v), %v", f.at.lower, p, scratch)
 	f.ins("CBZ %v, %s", scratch, compute)
 	f.get(productStrict, scratch)
 	f.ins("ADD $1, %v, %v", tileRow, kept)
@@ -92,7 +92,7 @@ func (f *file) dot(mr, nr int, whole bool) {
 	f.ins("B %s", end)
 	f.label(above)
 	f.zero(0)
-	f.element(productC, productLDC, tileRow, tileCol, cRow, cStep)
+	f.element(f.at.c, f.at.ldc, tileRow, tileCol, cRow, cStep)
 	for i := range mr {
 		for j := 0; j < nr; j += 4 {
 			f.store(width{1, min(nr, 4)}, span(0, 1), cRow, 4*j)
@@ -104,11 +104,11 @@ func (f *file) dot(mr, nr int, whole bool) {
 	f.ins("B %s", end)
 	f.label(compute)
 
-	f.element(productA, productLDA, tileRow, 0, a[0], scratch)
+	f.element(f.at.a, f.at.lda, tileRow, 0, a[0], scratch)
 	f.pointers(a, scratch)
-	f.element(productB, productLDB, tileCol, 0, b[0], scratch)
+	f.element(f.at.b, f.at.ldb, tileCol, 0, b[0], scratch)
 	f.pointers(b, scratch)
-	f.get(productK, dotDepth)
+	f.get(f.at.k, dotDepth)
 	f.zero(all...)
 
 	// One step of k. The shorter side is held in registers, the longer one streams by.
@@ -192,7 +192,7 @@ func (f *file) dot(mr, nr int, whole bool) {
 	f.label(plain)
 
 	unscaled := f.newLabel("unscaled")
-	f.get(productRow, scratch)
+	f.get(f.at.row, scratch)
 	f.ins("CBZ %v, %s", scratch, unscaled)
 	f.ins("ADD %v<<2, %v, %v", tileRow, scratch, scratch)
 	for _, row := range result {
@@ -203,10 +203,10 @@ func (f *file) dot(mr, nr int, whole bool) {
 	}
 	f.label(unscaled)
 
-	f.element(productC, productLDC, tileRow, tileCol, cRow, cStep)
+	f.element(f.at.c, f.at.ldc, tileRow, tileCol, cRow, cStep)
 	write, store, part := f.newLabel("write"), f.newLabel("store"), f.newLabel("part")
 	f.testBeta(write)
-	f.ins("FMOVS %d(%v), %s", productBeta, p, beta.F())
+	f.ins("FMOVS %d(%v), %s", f.at.beta, p, beta.F())
 	f.ins("CMP $%d, %v", nr, kept)
 	f.ins("BLT %s", part)
 	f.ins("MOVD %v, %v", cRow, scratch)

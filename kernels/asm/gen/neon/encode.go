@@ -116,6 +116,18 @@ var (
 	fmulElement = element("fmul", 0x4f809000)
 )
 
+// bfdotElement adds the products of four pairs of bfloat16 with one pair to four floats: BFDOT (by element), an extension (FEAT_BF16).
+// The index of a pair lies as that of a float does.
+func bfdotElement(d, n, m V, index uint) instruction {
+	i := field(index, 2)
+	return instruction{registers(0x4f40f000|i>>1<<11|i&1<<21, d, n, m), fmt.Sprintf("bfdot v%d.4s, v%d.8h, v%d.2h[%d]", d, n, m, index)}
+}
+
+// bfdot is that with four pairs of each.
+func bfdot(d, n, m V) instruction {
+	return instruction{registers(0x6e40fc00, d, n, m), fmt.Sprintf("bfdot v%d.4s, v%d.8h, v%d.8h", d, n, m)}
+}
+
 // sshr shifts signed words right by 1 to 32: "Advanced SIMD shift by immediate", where immh:immb is 64 less the shift.
 func sshr(d, n V, shift uint) instruction {
 	if shift < 1 || shift > 32 {

@@ -25,6 +25,10 @@ func main() {
 		products.dots(t)
 	}
 	products.solve(registerTile{6, 16})
+	for _, t := range []registerTile{{6, 16}, {4, 16}} {
+		products.pairProduct(formNN, t)
+		products.pairProduct(formTN, t)
+	}
 	products.write(*dir, "product")
 
 	recurrences := newFile("asm")
@@ -46,7 +50,8 @@ func main() {
 	vectors.write(*dir, "vector")
 
 	loops := newFile("probe")
-	loops.multiplyAdds()
+	loops.multiplyAdds("fmaNEON", "vector multiply-adds", loops.fmla)
+	loops.multiplyAdds("dotBF16NEON", "BFDOT", func(sum, x, y V) { loops.word(bfdot(sum, x, y)) })
 	loops.read()
 	loops.copies()
 	loops.readRows()

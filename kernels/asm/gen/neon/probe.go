@@ -10,9 +10,9 @@ const (
 	sideBySide   = 8  // rows
 )
 
-// multiplyAdds is the loop of the arithmetic ceiling.
-func (f *file) multiplyAdds() {
-	f.function("fmaNEON", "(iters int)", 8, fmt.Sprintf("does %d rounds of %d independent vector multiply-adds for each of iters iterations.", rounds, accumulators))
+// multiplyAdds is the loop of an arithmetic ceiling.
+func (f *file) multiplyAdds(name, what string, multiplyAdd func(sum, x, y V)) {
+	f.function(name, "(iters int)", 8, fmt.Sprintf("does %d rounds of %d independent %s for each of iters iterations.", rounds, accumulators, what))
 	const n R = 1
 	f.ins("MOVD iters+0(FP), %v", n)
 	f.zero(span(0, accumulators+2)...)
@@ -21,7 +21,7 @@ func (f *file) multiplyAdds() {
 	f.label("loop")
 	for range rounds {
 		for i := range V(accumulators) {
-			f.fmla(i, accumulators, accumulators+1)
+			multiplyAdd(i, accumulators, accumulators+1)
 		}
 	}
 	f.ins("SUBS $1, %v, %v", n, n)

@@ -7,21 +7,29 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
+// productFields are where the arguments of a product lie.
+type productFields struct{ a, b, c, row, lda, ldb, ldc, m, n, k, beta, lower int }
+
+var (
+	floatFields = productFields{
+		a: int(unsafe.Offsetof(tile.Product{}.A)), b: int(unsafe.Offsetof(tile.Product{}.B)), c: int(unsafe.Offsetof(tile.Product{}.C)),
+		row: int(unsafe.Offsetof(tile.Product{}.Row)), lda: int(unsafe.Offsetof(tile.Product{}.LDA)), ldb: int(unsafe.Offsetof(tile.Product{}.LDB)),
+		ldc: int(unsafe.Offsetof(tile.Product{}.LDC)), m: int(unsafe.Offsetof(tile.Product{}.M)), n: int(unsafe.Offsetof(tile.Product{}.N)),
+		k: int(unsafe.Offsetof(tile.Product{}.K)), beta: int(unsafe.Offsetof(tile.Product{}.Beta)), lower: int(unsafe.Offsetof(tile.Product{}.Lower)),
+	}
+	pairFields = productFields{
+		a: int(unsafe.Offsetof(tile.PairProduct{}.A)), b: int(unsafe.Offsetof(tile.PairProduct{}.B)), c: int(unsafe.Offsetof(tile.PairProduct{}.C)),
+		row: int(unsafe.Offsetof(tile.PairProduct{}.Row)), lda: int(unsafe.Offsetof(tile.PairProduct{}.LDA)), ldb: int(unsafe.Offsetof(tile.PairProduct{}.LDB)),
+		ldc: int(unsafe.Offsetof(tile.PairProduct{}.LDC)), m: int(unsafe.Offsetof(tile.PairProduct{}.M)), n: int(unsafe.Offsetof(tile.PairProduct{}.N)),
+		k: int(unsafe.Offsetof(tile.PairProduct{}.K)), beta: int(unsafe.Offsetof(tile.PairProduct{}.Beta)), lower: int(unsafe.Offsetof(tile.PairProduct{}.Lower)),
+	}
+)
+
 const (
-	productA      = int(unsafe.Offsetof(tile.Product{}.A))
-	productB      = int(unsafe.Offsetof(tile.Product{}.B))
-	productC      = int(unsafe.Offsetof(tile.Product{}.C))
-	productRow    = int(unsafe.Offsetof(tile.Product{}.Row))
+	pairLead = int(unsafe.Offsetof(tile.PairProduct{}.Lead))
+
 	productMask   = int(unsafe.Offsetof(tile.Product{}.Mask))
-	productLDA    = int(unsafe.Offsetof(tile.Product{}.LDA))
-	productLDB    = int(unsafe.Offsetof(tile.Product{}.LDB))
-	productLDC    = int(unsafe.Offsetof(tile.Product{}.LDC))
 	productLDM    = int(unsafe.Offsetof(tile.Product{}.LDM))
-	productM      = int(unsafe.Offsetof(tile.Product{}.M))
-	productN      = int(unsafe.Offsetof(tile.Product{}.N))
-	productK      = int(unsafe.Offsetof(tile.Product{}.K))
-	productBeta   = int(unsafe.Offsetof(tile.Product{}.Beta))
-	productLower  = int(unsafe.Offsetof(tile.Product{}.Lower))
 	productStrict = int(unsafe.Offsetof(tile.Product{}.Strict))
 
 	solveL   = int(unsafe.Offsetof(tile.Solve{}.L))
@@ -67,9 +75,24 @@ func (f *file) product(form form, t registerTile) {
 		name, what = fmt.Sprintf("productTN%dx%dNEON", t.rows, t.cols), "Aᵀ B"
 	}
 	f.tileFunction(name, "Product", fmt.Sprintf("is the %s product of tile.Product on register tiles of %d x %d:", name[7:9], t.rows, t.cols), "C = Beta C + diag(Row) "+what+".")
-	f.walk(form, t, productM, productN)
+	f.walk(form, t, f.at.m, f.at.n)
 	f.label("done")
 	f.ins("RET")
+}
+
+// pairProduct writes NN or TN of bfloat16 pairs on a register tile: a pair is as wide as a float, and an element of A as many bytes, so that
+// the walk is that of product with another instruction for each step.
+func (f *file) pairProduct(form form, t registerTile) {
+	f.at, f.pairs = pairFields, true
+	name, what := fmt.Sprintf("pairNN%dx%dNEON", t.rows, t.cols), "A B"
+	if form == formTN {
+		name, what = fmt.Sprintf("pairTN%dx%dNEON", t.rows, t.cols), "Aᵀ B"
+	}
+	f.tileFunction(name, "PairProduct", fmt.Sprintf("is the %s product of tile.PairProduct on register tiles of %d x %d:", name[4:6], t.rows, t.cols), "C = Beta C + diag(Row) "+what+".")
+	f.walk(form, t, f.at.m, f.at.n)
+	f.label("done")
+	f.ins("RET")
+	f.at, f.pairs = floatFields, false
 }
 
 // solve writes the substitution in blocks of rows.
@@ -173,20 +196,27 @@ func (f *file) block(form form, mr int, w width, whole bool) {
 	f.comment("%d rows x %d columns", mr, w.columns())
 	switch form {
 	case formNN:
-		f.get(productK, depth)
+		f.get(f.at.k, depth)
 		all := f.newLabel("full")
-		f.ins("MOVBU %d(%v), %v", productLower, p, scratch)
+		f.ins("MOVBU %d(%v), %v", f.at.lower, p, scratch)
 		f.ins("CBZ %v, %s", scratch, all)
 		// Columns of A beyond this tile's diagonal are zeros.
-		f.ins("ADD $%d, %v, %v", mr, tileRow, scratch)
+		if f.pairs {
+			f.ins("ADD $%d, %v, %v", mr-1, tileRow, scratch)
+			f.get(pairLead, scratch2)
+			f.ins("ADD %v>>1, %v, %v", scratch, scratch2, scratch)
+			f.ins("ADD $1, %v, %v", scratch, scratch)
+		} else {
+			f.ins("ADD $%d, %v, %v", mr, tileRow, scratch)
+		}
 		f.ins("CMP %v, %v", depth, scratch)
 		f.ins("CSEL LT, %v, %v, %v", scratch, depth, depth)
 		f.label(all)
-		f.element(productA, productLDA, tileRow, 0, aRow, aStep)
+		f.element(f.at.a, f.at.lda, tileRow, 0, aRow, aStep)
 	case formTN:
-		f.get(productK, depth)
-		f.getBytes(productLDA, aStep)
-		f.get(productA, aRow)
+		f.get(f.at.k, depth)
+		f.getBytes(f.at.lda, aStep)
+		f.get(f.at.a, aRow)
 		f.ins("ADD %v<<2, %v, %v", tileRow, aRow, aRow)
 	case formSolve:
 		f.ins("MOVD %v, %v", tileRow, depth)
@@ -199,7 +229,7 @@ func (f *file) block(form form, mr int, w width, whole bool) {
 		}
 		f.pointers(t.aRows, aStep)
 	}
-	b, ldb := productB, productLDB
+	b, ldb := f.at.b, f.at.ldb
 	if form == formSolve {
 		b, ldb = solveX, solveLDX
 	}
@@ -291,9 +321,12 @@ func (f *file) step(t block, u int) {
 				f.loadNext(1, a, t.aRows[i])
 			}
 			for c, v := range b {
-				if t.form == formSolve {
+				switch {
+				case f.pairs:
+					f.word(bfdotElement(t.acc[i][j+c], v, a, index))
+				case t.form == formSolve:
 					f.word(fmlsElement(t.acc[i][j+c], v, a, index))
-				} else {
+				default:
 					f.word(fmlaElement(t.acc[i][j+c], v, a, index))
 				}
 			}
@@ -328,7 +361,7 @@ func (f *file) triangle(t block) {
 func (f *file) finish(t block) {
 	free := span(t.rows*t.width.vectors, 32-t.rows*t.width.vectors)
 	plain := f.newLabel("unscaled")
-	f.get(productRow, factors)
+	f.get(f.at.row, factors)
 	f.ins("CBZ %v, %s", factors, plain)
 	f.ins("ADD %v<<2, %v, %v", tileRow, factors, factors)
 	for i, row := range t.acc {
@@ -339,11 +372,11 @@ func (f *file) finish(t block) {
 		}
 	}
 	f.label(plain)
-	f.element(productC, productLDC, tileRow, tileCol, cRow, cStep)
+	f.element(f.at.c, f.at.ldc, tileRow, tileCol, cRow, cStep)
 	write := f.newLabel("write")
 	f.testBeta(write)
 	beta, old := free[0], free[1:]
-	f.ins("FMOVS %d(%v), %s", productBeta, p, beta.F())
+	f.ins("FMOVS %d(%v), %s", f.at.beta, p, beta.F())
 	f.ins("MOVD %v, %v", cRow, scratch)
 	for _, row := range t.acc {
 		for j := 0; j < len(row); j += len(old) {
@@ -366,7 +399,7 @@ func (f *file) finish(t block) {
 
 // testBeta jumps to zero if Beta is 0 or -0, which both leave C unread.
 func (f *file) testBeta(zero string) {
-	f.ins("MOVWU %d(%v), %v", productBeta, p, scratch)
+	f.ins("MOVWU %d(%v), %v", f.at.beta, p, scratch)
 	f.ins("LSL $33, %v, %v", scratch, scratch) // drops the sign
 	f.ins("CBZ %v, %s", scratch, zero)
 }

@@ -20,9 +20,11 @@ type file struct {
 	labels       int
 	frame        int
 	data         map[string]bool
+	at           productFields // of the products that are written
+	pairs        bool          // which are of bfloat16 pairs
 }
 
-func newFile(pkg string) *file { return &file{pkg: pkg, data: map[string]bool{}} }
+func newFile(pkg string) *file { return &file{pkg: pkg, data: map[string]bool{}, at: floatFields} }
 
 // function starts a function; size is that of its arguments, f.frame that of its local variables, which is none for the next one.
 func (f *file) function(name, signature string, size int, doc ...string) {

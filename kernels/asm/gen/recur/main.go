@@ -21,7 +21,7 @@ func main() {
 	f := emit.New("recur", "asm", *isa)
 	blocks := []block{{3, 2, []int{2, 1, 1}}, {4, 2, []int{2, 1, 1}}}
 	if f.Name == tile.AVX512 {
-		blocks = []block{{4, 2, []int{4, 3, 2, 1, 1, 1, 1}}, {3, 4, []int{2, 1, 1}}}
+		blocks = []block{{4, 2, []int{4, 3, 2, 1, 1, 1, 1}}, {3, 4, []int{2, 1, 1}}, {6, 2, []int{3, 2, 1}}}
 	}
 	g := &generator{File: f}
 	if !f.Wide() {

@@ -20,6 +20,9 @@ const (
 	slabScale   = int(unsafe.Offsetof(tile.Slab{}.Scale))
 	slabY       = int(unsafe.Offsetof(tile.Slab{}.Y))
 	slabInit    = int(unsafe.Offsetof(tile.Slab{}.Init))
+	slabOut     = int(unsafe.Offsetof(tile.Slab{}.Out))
+	slabOutLen  = slabOut + 8
+	slabLDO     = int(unsafe.Offsetof(tile.Slab{}.LDO))
 	slabNext    = int(unsafe.Offsetof(tile.Slab{}.Next))
 	slabNextLen = slabNext + 8
 	slabT       = int(unsafe.Offsetof(tile.Slab{}.T))
@@ -34,6 +37,7 @@ type slabPass struct {
 	left                  reg.GPVirtual // tables of this token
 	row                   []reg.GPVirtual
 	y, from               reg.GPVirtual // where sums are stored, and where they begin
+	tokens                reg.GPVirtual // that are left
 	field                 func(offset int) operand.Mem
 }
 
@@ -45,6 +49,7 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	t := g.Quad(s.field(slabT))
 	g.TESTQ(t, t)
 	g.JLE(emit.Ref("done"))
+	s.tokens = t
 	s.table, s.offset, s.weight, s.y = g.Quad(s.field(elements)), g.Quad(s.field(slabOffset)), g.Quad(s.field(weights)), g.Quad(s.field(slabY))
 	s.left = g.GP64()
 	set(s)
@@ -112,6 +117,7 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	g.ADDQ(step, s.from)
 	g.DECQ(t)
 	g.JNZ(emit.Ref("token"))
+	g.SFENCE()
 	g.Label("done")
 	g.Done()
 }
@@ -125,20 +131,39 @@ func (g *generator) sumsOf(sums []reg.VecPhysical) (load, store func(*slabPass))
 		}
 	}
 	store = func(s *slabPass) {
-		for i, r := range sums {
-			g.VMOVUPS(r, at(s.y, i))
-		}
+		g.storeSums(s, sums)
 	}
 	return load, store
 }
 
-// rowAt is a part of the row at place i of a token's.
-func (g *generator) rowAt(s *slabPass, i int) reg.GPVirtual {
-	if len(s.row) <= i {
-		s.row = append(s.row, g.GP64())
+// storeSums stores a token's sums: in Y, or past the caches in its row of Out.
+func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical) {
+	far, stored := g.NewLabel("out"), g.NewLabel("stored")
+	g.CMPQ(s.field(slabOutLen), operand.U8(0))
+	g.JNE(emit.Ref(far))
+	for i, r := range sums {
+		g.VMOVUPS(r, operand.Mem{Base: s.y, Disp: 4 * g.Lanes * i})
 	}
-	g.MOVL(operand.Mem{Base: s.offset, Disp: 4 * i}, s.row[i].As32())
-	return s.row[i]
+	g.JMP(emit.Ref(stored))
+	g.Label(far)
+	row := g.Quad(s.field(slabT))
+	g.SUBQ(s.tokens, row)
+	g.IMULQ(s.field(slabLDO), row)
+	g.SHLQ(operand.U8(2), row)
+	g.ADDQ(s.field(slabOut), row)
+	for i, r := range sums {
+		g.VMOVNTPS(r, operand.Mem{Base: row, Disp: 4 * g.Lanes * i})
+	}
+	g.Label(stored)
+}
+
+// rowAt is where the row at place i of a token's begins. Two registers take turns.
+func (g *generator) rowAt(s *slabPass, i int) reg.GPVirtual {
+	if len(s.row) < 2 {
+		s.row = []reg.GPVirtual{g.GP64(), g.GP64()}
+	}
+	g.MOVL(operand.Mem{Base: s.offset, Disp: 4 * i}, s.row[i%2].As32())
+	return s.row[i%2]
 }
 
 func (g *generator) slabs() {
@@ -147,16 +172,34 @@ func (g *generator) slabs() {
 	weight := func(s *slabPass, i int, to reg.VecPhysical) {
 		g.VBROADCASTSS(operand.Mem{Base: s.weight, Disp: 4 * i}, to)
 	}
-	blocks := []int{2, 1}
+	blocks := []int{4, 2, 1}
 
 	sums := g.Vec[0 : tile.SlabFloats/g.Lanes]
 	w, x, high := g.Vec[8], g.Vec[9], g.Vec[10]
-	load, store := g.sumsOf(sums)
+	// Rows are added to two sets of sums in turn, since a sum waits for the one before it.
+	others := g.Vec[12 : 12+len(sums)]
+	if !g.Wide() {
+		others = g.Vec[4:8]
+	}
+	begin, end := g.sumsOf(sums)
+	load := func(s *slabPass) {
+		begin(s)
+		for _, r := range others {
+			g.Zero(r)
+		}
+	}
+	store := func(s *slabPass) {
+		for v, r := range others {
+			g.VADDPS(r, sums[v], sums[v])
+		}
+		end(s)
+	}
+	set := func(i int) []reg.VecPhysical { return [][]reg.VecPhysical{sums, others}[i%2] }
 	g.slab("slabFloats", "passes over a slab of float32 as tile.Slab says.", slabFloats, slabWeight, tile.SlabFloats, none, load, store, func(s *slabPass, n int) {
 		for i := range n {
 			row := g.rowAt(s, i)
 			weight(s, i, w)
-			for v, sum := range sums {
+			for v, sum := range set(i) {
 				g.VFMADD231PS(operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}, w, sum)
 			}
 		}
@@ -178,8 +221,8 @@ func (g *generator) slabs() {
 					g.VPAND(x, mask, high)
 					g.VPSLLD(operand.U8(16), x, x)
 				}
-				g.VFMADD231PS(x, w, sums[v])
-				g.VFMADD231PS(high, w, sums[words+v])
+				g.VFMADD231PS(x, w, set(i)[v])
+				g.VFMADD231PS(high, w, set(i)[words+v])
 			}
 		}
 	}, blocks, perRow)
@@ -230,16 +273,12 @@ func (g *generator) slabIntegers(bits int) {
 			}
 			g.VCVTDQ2PS(sum, sum)
 			g.VFMADD213PS(at(s.from, i), wide, sum)
-			g.VMOVUPS(sum, at(s.y, i))
 		}
+		g.storeSums(s, high)
 	}, func(s *slabPass, n int) {
 		for i, r := range []reg.VecPhysical{a, b, c, d} {
-			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i%2), Scale: 1}, r) // two registers do
-			if i%2 == 1 {
-				g.ADDQ(operand.U8(8), s.offset)
-			}
+			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i), Scale: 1}, r)
 		}
-		g.SUBQ(operand.U8(16), s.offset)
 		g.VPBROADCASTD(operand.Mem{Base: s.weight}, wide)
 		if bits == 16 {
 			g.VPBROADCASTD(operand.Mem{Base: s.weight, Disp: 4}, narrow)
