@@ -50,6 +50,7 @@ type Sample struct {
 	Normalize  bool   `json:"normalize,omitempty"`
 	FeatureMap string `json:"feature_map,omitempty"`
 	Front      string `json:"front,omitempty"`
+	Gates      string `json:"gates,omitempty"`
 
 	Precision string      `json:"precision"` // of products
 	Cold      bool        `json:"cold"`      // false: repeated calls on the same arrays
@@ -74,8 +75,10 @@ type Sample struct {
 	BytesLevel             string           `json:"bytes_level,omitempty"`
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
-	DenseNs                float64          `json:"dense_ns,omitempty"` // hash-layer: a dense layer of these widths on this project's A·B
-	Dense                  string           `json:"dense,omitempty"`    // what that was timed on: profile.DenseDriver
+	DenseNs                float64          `json:"dense_ns,omitempty"`      // hash-layer: a dense layer of these widths on this project's A·B
+	Dense                  string           `json:"dense,omitempty"`         // what that was timed on: profile.DenseDriver
+	OneThreadNs            float64          `json:"one_thread_ns,omitempty"` // of what one thread would run, in turns with it; only of more threads
+	Scaling                float64          `json:"scaling,omitempty"`       // OneThreadNs over MedianNs
 
 	RoofNs      float64 `json:"roof_ns"`
 	BoundBy     string  `json:"bound_by"`
@@ -106,7 +109,7 @@ type Block struct {
 // Problem is the problem that was timed.
 func (s *Sample) Problem() tile.Problem {
 	p := tile.Problem{Op: s.Op, Rule: s.Rule, Shape: s.Shape, DType: s.DType, Dir: s.Dir, Threads: s.Threads, Decay: s.Decay, Weighting: s.Weighting,
-		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap, Front: s.Front}
+		StateDType: s.StateDType, Full: s.Full, Normalize: s.Normalize, FeatureMap: s.FeatureMap, Front: s.Front, Gates: s.Gates}
 	if s.Precision != tile.Float32 {
 		p.Precision = s.Precision
 	}
@@ -122,7 +125,8 @@ func Bench(ctx context.Context, m *machine.Machine, choice kernels.Choice, o Ben
 	p, c := choice.Problem, choice.Candidate
 	s := &Sample{
 		Schema: ReportSchema, Op: p.Op, Rule: p.Rule, Shape: p.Shape, DType: p.DType, Dir: p.Dir, Threads: p.Threads, Decay: p.Decay,
-		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Front: p.Front, Precision: cmp.Or(p.Precision, tile.Float32), Cold: o.Cold, ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
+		Weighting: p.Weighting, StateDType: p.StateDType, Full: p.Full, Normalize: p.Normalize, FeatureMap: p.FeatureMap, Front: p.Front, Gates: p.Gates,
+		Precision: cmp.Or(p.Precision, tile.Float32), Cold: o.Cold, ISA: c.ISA, Config: c.Config, Source: benchSource(choice.Source),
 	}
 	b, err := newBench(m, choice, o.Cold)
 	if err != nil {
@@ -176,12 +180,14 @@ type bench struct {
 	known    machine.Measured // of an earlier run: what the plateaus of the caches are
 	call     Call
 	dense    *kernels.Dense // hash layers
+	alone    Call           // the problem on one thread, where it has more
 	probes   []*roofline.Probe
 	ceilings [][]float64 // samples by probe
 	meter    meter
 	runs     int
 	blocks   []Block
 	denseNs  []float64
+	aloneNs  []float64
 }
 
 func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, error) {
@@ -212,6 +218,11 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 			return nil, err
 		}
 	}
+	if p.Threads > 1 && !cold {
+		if b.alone, err = oneThread(p, c); err != nil {
+			return nil, err
+		}
+	}
 	specs := []roofline.Spec{{Kind: machine.KindFlops}}
 	if p.Precision == tile.BFloat16 && c.ISA != tile.Generic { // portable Go has float32 products alone
 		specs = append([]roofline.Spec{{Kind: machine.KindDotBF16}}, specs...)
@@ -235,6 +246,23 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 		b.probes = append(b.probes, probe)
 	}
 	return b, nil
+}
+
+// oneThread is the problem as one thread would run it, with the instruction set of the candidate.
+func oneThread(p tile.Problem, c tile.Candidate) (Call, error) {
+	p.Threads = 1
+	choice, err := kernels.Explain(p)
+	if err != nil {
+		return nil, err
+	}
+	if choice.Candidate.ISA != c.ISA {
+		choice.Candidate = tile.Candidate{ISA: c.ISA, Config: kernels.Default(p, c.ISA)}
+	}
+	x, err := kernels.NewCase(p, 1)
+	if err != nil {
+		return nil, err
+	}
+	return libraryCase{x}.Prepare(choice.Candidate)
 }
 
 // gatherRow is the measured row size nearest to a table's, which are read eight side by side.
@@ -264,7 +292,7 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 	if err != nil {
 		return err
 	}
-	b.runs, b.blocks, b.denseNs = runs, nil, nil
+	b.runs, b.blocks, b.denseNs, b.aloneNs = runs, nil, nil, nil
 	b.ceilings = make([][]float64, len(b.probes))
 	start := time.Now()
 	for try := 0; len(b.blocks) < o.Rounds; try++ {
@@ -300,6 +328,18 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 			continue
 		}
 		b.blocks = append(b.blocks, Block{runs, ns[0]})
+		if b.alone != nil {
+			if err := b.alone.Run(); err != nil { // its own arrays come into the caches
+				return err
+			}
+			t := time.Now()
+			for range runs {
+				if err := b.alone.Run(); err != nil {
+					return err
+				}
+			}
+			b.aloneNs = append(b.aloneNs, float64(time.Since(t))/float64(runs))
+		}
 		if b.dense != nil {
 			b.dense.Run()
 			t := time.Now()
@@ -362,6 +402,10 @@ func (b *bench) judge(s *Sample) error {
 	}
 	if s.BytesLevel != "" {
 		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
+	}
+	if len(b.aloneNs) > 0 {
+		s.OneThreadNs = stats.Median(b.aloneNs)
+		s.Scaling = s.OneThreadNs / s.MedianNs
 	}
 	if len(b.denseNs) > 0 {
 		s.DenseNs, s.Dense = stats.Median(b.denseNs), profile.DenseDriver

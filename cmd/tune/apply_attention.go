@@ -19,7 +19,7 @@ type applyAttention struct {
 func (a *applyAttention) arrays() []applyArray {
 	return []applyArray{
 		{"query", true, &a.in.Query}, {"key", true, &a.in.Key}, {"value", true, &a.in.Value},
-		{"past_state", false, &a.in.PastState}, {"decay", false, &a.in.Decay}, {"beta", false, &a.in.Beta},
+		{"past_state", false, &a.in.PastState}, {"decay", false, &a.in.Decay}, {"beta", false, &a.in.Beta}, {"write", false, &a.in.Write},
 		{"past_normalizer", false, &a.in.PastNormalizer}, {"decay_log", false, &a.in.DecayLog}, {"decay_bias", false, &a.in.DecayBias},
 	}
 }
@@ -30,6 +30,9 @@ func (a *applyAttention) problem() tile.Problem {
 		Full: f.full, Normalize: f.normalize, FeatureMap: f.featureMap, Front: f.front, Precision: a.precision}
 	if s := a.stateDType(); s != tile.Float32 {
 		p.StateDType = s
+	}
+	if a.in.Write.Shape != nil {
+		p.Gates = tile.GatesApart
 	}
 	switch {
 	case f.headDecay != nil:
@@ -88,7 +91,7 @@ func (a *applyAttention) convert() error {
 		flag, dtype string
 		arrays      []*kernels.Tensor
 	}{
-		{"dtype", a.flags.dtype, []*kernels.Tensor{&a.in.Query, &a.in.Key, &a.in.Value, &a.in.Decay, &a.in.Beta}},
+		{"dtype", a.flags.dtype, []*kernels.Tensor{&a.in.Query, &a.in.Key, &a.in.Value, &a.in.Decay, &a.in.Beta, &a.in.Write}},
 		{"state-dtype", a.flags.stateDType, []*kernels.Tensor{&a.in.PastState}},
 	} {
 		if d.dtype == "" {

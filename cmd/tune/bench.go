@@ -76,6 +76,9 @@ func printSample(out *output, m *machine.Machine, s *tuner.Sample) {
 	if f := s.Form; f != nil {
 		out.printf("# this form's traffic takes %s (%s), %s of it; any form's at least %s\n", nanoseconds(f.RoofNs), f.BoundBy, percent(f.Fraction), nanoseconds(f.LeastNs))
 	}
+	if s.Scaling > 0 {
+		out.printf("# one thread takes %s: %d threads are %.2fx as fast\n", nanoseconds(s.OneThreadNs), s.Threads, s.Scaling)
+	}
 	out.printf("# error %.2g, bound %.2g\n", s.MaxError, s.ErrorBound)
 	if s.DenseNs > 0 {
 		out.printf("# %s, of these widths: %s, the hash layer is %.2fx as fast\n", s.Dense, nanoseconds(s.DenseNs), s.DenseNs/s.MedianNs)
@@ -104,7 +107,7 @@ func benchmarkName(p tile.Problem, isa tile.ISA) string {
 	for _, option := range []struct {
 		name string
 		set  bool
-	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}, {"front=" + p.Front, p.Front != tile.FrontNone}} {
+	}{{"full", p.Full}, {"normalize", p.Normalize}, {"feature_map=" + p.FeatureMap, p.FeatureMap != tile.MapNone}, {"front=" + p.Front, p.Front != tile.FrontNone}, {"gates=" + p.Gates, p.Gates != ""}} {
 		if option.set {
 			parts = append(parts, option.name)
 		}

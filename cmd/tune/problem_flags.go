@@ -17,11 +17,11 @@ import (
 
 // problemFlags are the flags that say what is computed.
 type problemFlags struct {
-	dtype, stateDType, featureMap, front   string
-	full, normalize                        bool
-	op, rule, shape, decay, weighting, dir string
-	threads                                int
-	precision                              string
+	dtype, stateDType, featureMap, front, gates string
+	full, normalize                             bool
+	op, rule, shape, decay, weighting, dir      string
+	threads                                     int
+	precision                                   string
 }
 
 func (f *problemFlags) add(fs *pflag.FlagSet) {
@@ -37,6 +37,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.normalize, "normalize", false, "outputs divided by q . (sum of keys), linear-attention")
 	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm, linear-attention; l2norm, delta-rule")
 	fs.StringVar(&f.front, "front", "", "silu, gates or silu_gates: what delta-rule does to its arrays first")
+	fs.StringVar(&f.gates, "gates", "", "apart: beta erases channels of keys and another gate writes channels of values, delta-rule forward")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }
@@ -66,7 +67,7 @@ func (f *problemFlags) problem(m *machine.Machine) (tile.Problem, error) {
 	if f.stateDType != tile.Float32 {
 		p.StateDType = f.stateDType
 	}
-	p.Full, p.Normalize, p.FeatureMap, p.Front = f.full, f.normalize, f.featureMap, f.front
+	p.Full, p.Normalize, p.FeatureMap, p.Front, p.Gates = f.full, f.normalize, f.featureMap, f.front, f.gates
 	if f.op == "" {
 		return p, fmt.Errorf("--op is missing: linear-attention, delta-rule, hash-layer or causal-conv")
 	}
