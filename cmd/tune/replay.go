@@ -75,53 +75,47 @@ func (f *replayFlags) run(ctx context.Context, out *output) error {
 	case f.racing:
 		return f.race(ctx, out)
 	}
-	var results []*replay.Result
-	bar := out.newProgress()
-	defer bar.finish()
-	for i, path := range f.caches {
-		bar.step(i, len(f.caches), path)
-		r, err := replay.Open(path)
-		if err != nil {
-			return err
-		}
-		result, err := r.Run(ctx, f.strategy, f.evals, f.seeds)
-		if err != nil {
-			return err
-		}
-		results = append(results, result)
-	}
-	bar.finish()
-	if out.json {
-		if len(results) == 1 {
-			return out.document(results[0])
-		}
+	results, err := eachCache(f.caches, out, func(r *replay.Recorded) (*replay.Result, error) { return r.Run(ctx, f.strategy, f.evals, f.seeds) })
+	switch {
+	case err != nil:
+		return err
+	case out.json && len(results) == 1:
+		return out.document(results[0])
+	case out.json:
 		return out.document(replay.Over(results))
 	}
 	return f.print(out, results)
 }
 
-// race runs the races and prints a row for each space, and their mean.
-func (f *replayFlags) race(ctx context.Context, out *output) error {
-	var races []*replay.Race
+// eachCache opens recorded spaces in turn, under one progress bar, and gives what act found in each.
+func eachCache[R any](caches []string, out *output, act func(*replay.Recorded) (R, error)) ([]R, error) {
+	var found []R
 	bar := out.newProgress()
 	defer bar.finish()
-	for i, path := range f.caches {
-		bar.step(i, len(f.caches), path)
+	for i, path := range caches {
+		bar.step(i, len(caches), path)
 		r, err := replay.Open(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		race, err := r.Race(ctx, f.trials)
+		x, err := act(r)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		races = append(races, race)
+		found = append(found, x)
 	}
-	bar.finish()
-	if out.json {
-		if len(races) == 1 {
-			return out.document(races[0])
-		}
+	return found, nil
+}
+
+// race runs the races and prints a row for each space, and their mean.
+func (f *replayFlags) race(ctx context.Context, out *output) error {
+	races, err := eachCache(f.caches, out, func(r *replay.Recorded) (*replay.Race, error) { return r.Race(ctx, f.trials) })
+	switch {
+	case err != nil:
+		return err
+	case out.json && len(races) == 1:
+		return out.document(races[0])
+	case out.json:
 		return out.document(replay.OverRaces(races))
 	}
 	if len(races) > 1 {
