@@ -102,7 +102,7 @@ func (a *attention) set(op *C.rooftune_attention, in *C.rooftune_attention_input
 	return delta, views(
 		array{"query", &a.in.Query, &in.query}, array{"key", &a.in.Key, &in.key}, array{"value", &a.in.Value, &in.value},
 		array{"past_state", &a.in.PastState, &in.past_state}, array{"past_normalizer", &a.in.PastNormalizer, &in.past_normalizer},
-		array{"decay", &a.in.Decay, &in.decay}, array{"beta", &a.in.Beta, &in.beta},
+		array{"decay", &a.in.Decay, &in.decay}, array{"beta", &a.in.Beta, &in.beta}, array{"write", &a.in.Write, &in.write},
 		array{"decay_log", &a.in.DecayLog, &in.decay_log}, array{"decay_bias", &a.in.DecayBias, &in.decay_bias})
 }
 
@@ -169,8 +169,10 @@ func (a *attention) backward(op *C.rooftune_attention, in *C.rooftune_attention_
 		return invalid("grads", "NULL", "the gradients")
 	}
 	if err := views(array{"grad_output", &a.gout.Output, &grads.output}, array{"grad_present_state", &a.gout.PresentState, &grads.present_state},
+		array{"grad_present_normalizer", &a.gout.PresentNormalizer, &grads.present_normalizer},
 		array{"grad_query", &a.grads.Query, &grads.query}, array{"grad_key", &a.grads.Key, &grads.key}, array{"grad_value", &a.grads.Value, &grads.value},
-		array{"grad_past_state", &a.grads.PastState, &grads.past_state}, array{"grad_decay", &a.grads.Decay, &grads.decay},
+		array{"grad_past_state", &a.grads.PastState, &grads.past_state},
+		array{"grad_past_normalizer", &a.grads.PastNormalizer, &grads.past_normalizer}, array{"grad_decay", &a.grads.Decay, &grads.decay},
 		array{"grad_beta", &a.grads.Beta, &grads.beta}); err != nil {
 		return err
 	}

@@ -114,7 +114,8 @@ typedef struct rooftune_attention_inputs {
 	rooftune_tensor past_state;      /* (B, Hkv, dk, dv), absent: zeros */
 	rooftune_tensor past_normalizer; /* (B, Hkv, dk), with normalize; absent: zeros */
 	rooftune_tensor decay;           /* (B, T, Hkv) or (B, T, Hkv*dk), natural logarithm; rules GATED and GATED_DELTA */
-	rooftune_tensor beta;            /* (B, T, Hkv) or (B, T, 1); rules DELTA and GATED_DELTA */
+	rooftune_tensor beta;            /* (B, T, Hkv) or (B, T, 1); rules DELTA and GATED_DELTA; with write also (B, T, Hkv*dk) */
+	rooftune_tensor write;           /* (B, T, Hkv) or (B, T, Hkv*dv), such rules, forward: gates what is written, beta what is erased; absent: beta gates both */
 	rooftune_tensor decay_log;       /* (Hkv), with a front that has gates; absent: zeros */
 	rooftune_tensor decay_bias;      /* (Hkv), or (Hkv*dk) where decay is per key, with such a front; absent: zeros */
 	const int64_t *offsets;          /* packed sequences (B = 1): rows offsets[i] to offsets[i+1] are sequence i; NULL: none */
@@ -133,14 +134,16 @@ typedef struct rooftune_attention_outputs {
 
 /* Gradients of a loss with respect to the outputs, and where those of the inputs go. float32. */
 typedef struct rooftune_attention_gradients {
-	rooftune_tensor output;        /* in: (B, T, Hq*dv) */
-	rooftune_tensor present_state; /* in: (B, Hkv, dk, dv), absent: zeros */
-	rooftune_tensor query;         /* out: as query */
-	rooftune_tensor key;           /* out: as key */
-	rooftune_tensor value;         /* out: as value */
-	rooftune_tensor past_state;    /* out: (B, Hkv, dk, dv), optional */
-	rooftune_tensor decay;         /* out: as decay, optional */
-	rooftune_tensor beta;          /* out: as beta, optional */
+	rooftune_tensor output;             /* in: (B, T, Hq*dv) */
+	rooftune_tensor present_state;      /* in: (B, Hkv, dk, dv), absent: zeros */
+	rooftune_tensor present_normalizer; /* in: (B, Hkv, dk), with normalize; absent: zeros */
+	rooftune_tensor query;              /* out: as query */
+	rooftune_tensor key;                /* out: as key */
+	rooftune_tensor value;              /* out: as value */
+	rooftune_tensor past_state;         /* out: (B, Hkv, dk, dv), optional */
+	rooftune_tensor past_normalizer;    /* out: (B, Hkv, dk), optional, with normalize */
+	rooftune_tensor decay;              /* out: as decay, optional */
+	rooftune_tensor beta;               /* out: as beta, optional */
 } rooftune_attention_gradients;
 
 /* Weightings of rooftune_hash_layer. */

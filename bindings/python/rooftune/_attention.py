@@ -32,6 +32,7 @@ class AttentionGradients(NamedTuple):
     key: np.ndarray
     value: np.ndarray
     past_state: Optional[np.ndarray]
+    past_normalizer: Optional[np.ndarray]
     decay: Optional[np.ndarray]
     beta: Optional[np.ndarray]
 
@@ -66,16 +67,17 @@ class Attention:
         self._op = _OP.pack(q_heads, kv_heads, _RULES[rule], scale, self._head_decay.ctypes.data if head_decay is not None else 0, full,
                             _MAPS[feature_map], feature_map_eps, normalize, normalize_eps, inverse_gqa, bf16_products, _FRONTS[front], beta_scale, threads)
 
-    def __call__(self, query, key, value, *, past_state=None, past_normalizer=None, decay=None, beta=None, decay_log=None, decay_bias=None,
-                 offsets=None, keep=None, output=None, present_state=None, present_normalizer=None, want_state=True):
+    def __call__(self, query, key, value, *, past_state=None, past_normalizer=None, decay=None, beta=None, write=None, decay_log=None,
+                 decay_bias=None, offsets=None, keep=None, output=None, present_state=None, present_normalizer=None, want_state=True):
         """Runs the operator on query (B, T, Hq*dk), key (B, T, Hkv*dk) and value (B, T, Hkv*dv); decay (B, T, Hkv) or (B, T, Hkv*dk) is a
-        natural logarithm, beta (B, T, Hkv) or (B, T, 1). decay_log (Hkv) and decay_bias (Hkv, or Hkv*dk) go with a front that has gates. offsets
+        natural logarithm, beta (B, T, Hkv) or (B, T, 1). With write, (B, T, Hkv) or (B, T, Hkv*dv), a delta
+        rule's beta, which may then be (B, T, Hkv*dk), gates only what is erased, and write what is written. decay_log (Hkv) and decay_bias (Hkv, or Hkv*dk) go with a front that has gates. offsets
         packs sequences in one batch item; keep lists numbers of tokens after which the state is kept. output, present_state and
         present_normalizer are arrays to write to; present_state may be past_state itself (in place). A new state has the type of past_state, or
         query's where there is none. want_state=False leaves it out. Returns AttentionOutputs.
         """
         held, inputs, (batch, tokens, state) = self._inputs(
-            query, key, value, past_state, past_normalizer, decay, beta, decay_log, decay_bias, offsets, keep)
+            query, key, value, past_state, past_normalizer, decay, beta, write, decay_log, decay_bias, offsets, keep)
         result, absent = lib.result, lib.ABSENT
         dtype = held[0].dtype
         sdtype = dtype if past_state is None else held[3].dtype
@@ -92,20 +94,22 @@ class Attention:
         lib.call(_forward, self._op, inputs, b"".join((o, s, n, k)))
         return AttentionOutputs(output, present_state, present_normalizer, kept)
 
-    def backward(self, query, key, value, grad_output, *, past_state=None, decay=None, beta=None, grad_present_state=None):
-        """Gradients of the inputs from those of the outputs. float32. Returns AttentionGradients."""
-        held, inputs, _ = self._inputs(query, key, value, past_state, None, decay, beta, None, None, None, None)
+    def backward(self, query, key, value, grad_output, *, past_state=None, past_normalizer=None, decay=None, beta=None, offsets=None,
+                 grad_present_state=None, grad_present_normalizer=None):
+        """Gradients of the inputs from those of the outputs. float32. offsets packs sequences, as in a forward call. Returns AttentionGradients."""
+        held, inputs, _ = self._inputs(query, key, value, past_state, past_normalizer, decay, beta, None, None, None, offsets, None)
         grad_output, o = lib.tensor("grad_output", grad_output)
         grad_present_state, s = lib.tensor("grad_present_state", grad_present_state)
+        grad_present_normalizer, n = lib.tensor("grad_present_normalizer", grad_present_normalizer)
         grads, fields = [], []
-        for a in held[:4] + held[5:7]:
+        for a in held[:7]:
             grad, f = (None, lib.ABSENT) if a is None else lib.result("gradient", None, a.shape, np.float32)
             grads.append(grad)
             fields.append(f)
-        lib.call(_backward, self._op, inputs, b"".join((o, s, *fields)))
+        lib.call(_backward, self._op, inputs, b"".join((o, s, n, *fields)))
         return AttentionGradients(*grads)
 
-    def _inputs(self, query, key, value, past_state, past_normalizer, decay, beta, decay_log, decay_bias, offsets, keep):
+    def _inputs(self, query, key, value, past_state, past_normalizer, decay, beta, write, decay_log, decay_bias, offsets, keep):
         """The arrays as the library can read them, their struct, and (B, T, the state's shape)."""
         tensor = lib.tensor
         query, q = tensor("query", query)
@@ -117,6 +121,7 @@ class Attention:
         past_normalizer, n = tensor("past_normalizer", past_normalizer)
         decay, d = tensor("decay", decay)
         beta, b = tensor("beta", beta)
+        write, w = tensor("write", write)
         decay_log, l = tensor("decay_log", decay_log)
         decay_bias, z = tensor("decay_bias", decay_bias)
         batch, tokens, keys = query.shape
@@ -127,8 +132,8 @@ class Attention:
             numbers = _NUMBERS.pack(*_numbers(starts), *_numbers(kept))
             if starts is not None:
                 states = len(starts) - 1
-        inputs = b"".join((q, k, v, s, n, d, b, l, z, numbers))
-        held = (query, key, value, past_state, past_normalizer, decay, beta, decay_log, decay_bias, starts, kept)  # the struct has their addresses
+        inputs = b"".join((q, k, v, s, n, d, b, w, l, z, numbers))
+        held = (query, key, value, past_state, past_normalizer, decay, beta, write, decay_log, decay_bias, starts, kept)  # the struct has their addresses
         return held, inputs, (batch, tokens, (states, self.kv_heads, keys // self.q_heads, value.shape[2] // self.kv_heads))
 
 

@@ -46,6 +46,21 @@ class Arguments(unittest.TestCase):
         np.testing.assert_allclose(out.output[:, 3:], alone.output, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(out.kept_states[1], alone.kept_states[0], rtol=1e-5, atol=1e-6)
 
+    def test_gradients_of_packed_sequences(self):
+        """Normalised outputs of two sequences in one call, against each alone."""
+        op = rooftune.Attention(1, 1, "gated", head_decay=[-0.1], feature_map="elu1", normalize=True, normalize_eps=1e-6)
+        q, k, v, g = (normal(1, 7, 16) for _ in range(4))
+        past, z, gs, gz = normal(2, 1, 16, 16), np.abs(normal(2, 1, 16)), normal(2, 1, 16, 16), normal(2, 1, 16)
+        both = op.backward(q, k, v, g, past_state=past, past_normalizer=z, offsets=[0, 3, 7], grad_present_state=gs, grad_present_normalizer=gz)
+        self.assertEqual(both.past_normalizer.shape, z.shape)
+        for i, at in enumerate((slice(0, 3), slice(3, 7))):
+            one = op.backward(q[:, at], k[:, at], v[:, at], g[:, at], past_state=past[i:i + 1], past_normalizer=z[i:i + 1],
+                              grad_present_state=gs[i:i + 1], grad_present_normalizer=gz[i:i + 1])
+            for name in ("query", "key", "value"):
+                np.testing.assert_allclose(getattr(both, name)[:, at], getattr(one, name), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(both.past_state[i], one.past_state[0], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(both.past_normalizer[i], one.past_normalizer[0], rtol=1e-4, atol=1e-5)
+
     def test_empty(self):
         state = normal(1, 1, 8, 8)
         none = np.zeros((1, 0, 8), np.float32)

@@ -204,6 +204,25 @@ class Golden(unittest.TestCase):
         self.normalised("output", out.output, wide(plain.output), 1e-5)
         self.normalised("state", out.present_state, wide(plain.present_state), 1e-5)
 
+    def test_gates_apart(self):
+        """Gates of erasing and of writing of channels, against the recurrence written out."""
+        with np.load(os.path.join(GOLDEN, "papers", "gated_delta_rule_T7_H1_dk16_dv16_s0.npz")) as z:
+            q, k, v = (z[n].reshape(1, 7, -1) for n in ("in_q", "in_k", "in_v"))
+            decay, past = z["in_g"][None], z["in_s0"][None]
+        erase, write = (np.random.default_rng(3).random((1, 7, 16), np.float32) for _ in range(2))
+        out = rooftune.Attention(1, 1, "gated_delta", scale=1.0)(q, k, v, past_state=past, decay=decay, beta=erase, write=write)
+        self.same_bits(["--op", "delta-rule", "--q-heads", "1", "--kv-heads", "1", "--scale", "1"],
+                       {"query": q, "key": k, "value": v, "past_state": past, "decay": decay, "beta": erase, "write": write},
+                       output=out.output, present_state=out.present_state)
+        state, rows = wide(past)[0, 0], []
+        for t in range(7):
+            q_t, k_t, v_t, e_t, w_t = (wide(a)[0, t] for a in (q, k, v, erase, write))
+            state = np.exp(wide(decay)[0, t]) * state
+            state = state + np.outer(k_t, w_t * v_t - state.T @ (e_t * k_t))
+            rows.append(state.T @ q_t)
+        self.normalised("output", out.output[0], np.array(rows), 1e-5)
+        self.normalised("state", out.present_state[0, 0], state, 1e-5)
+
 
 if __name__ == "__main__":
     unittest.main()
