@@ -31,7 +31,7 @@ type Hierarchy struct {
 	lineBytes   uint64
 	sectorShift uint
 	all         uint64 // the sectors of a line
-	plain       bool   // LRU, no sectors, nothing inclusive, exclusive or fetched ahead, sets are powers of two
+	plain       bool   // no sectors, nothing inclusive, exclusive or fetched ahead, sets are powers of two
 
 	found [2 * maxPlain]int64 // of a plain hierarchy: requests by the level where they were found, memory behind the last
 
@@ -59,7 +59,7 @@ func New(c Config) (*Hierarchy, error) {
 	h.plain = h.all == 1 && len(c.Levels) <= maxPlain
 	for i, l := range c.Levels {
 		n := newLevel(l, c.LineBytes, i == 0)
-		h.plain = h.plain && n.lru && n.reduce == 0 && !n.exclusive && !n.inclusive && !n.nextLine
+		h.plain = h.plain && n.reduce == 0 && !n.exclusive && !n.inclusive && !n.nextLine
 		h.levels = append(h.levels, n)
 		h.names = append(h.names, l.Name)
 	}

@@ -31,7 +31,7 @@ type level struct {
 	words   int    // of filters
 	filters int    // where they begin in a set; the order or tree begins at 0
 	entries int    // where they begin
-	small   bool   // at most smallWays
+	small   bool   // LRU of at most smallWays
 	sets    uint64 //
 	mask    uint64 // sets-1 if that is a power of two
 	reduce  uint64 // 2^64 / sets rounded up if it is not
@@ -49,7 +49,7 @@ func newLevel(s Level, lineBytes int, nearest bool) level {
 	lines := s.Bytes / int64(lineBytes)
 	ways := int(s.ways(lineBytes))
 	l := level{
-		ways: ways, words: max(2, (ways+7)/8), sets: uint64(lines) / uint64(ways), lru: s.Policy == LRU, small: ways <= smallWays,
+		ways: ways, words: max(2, (ways+7)/8), sets: uint64(lines) / uint64(ways), lru: s.Policy == LRU, small: s.Policy == LRU && ways <= smallWays,
 		exclusive: s.Inclusion == Exclusive, inclusive: s.Inclusion == Inclusive, nextLine: s.NextLine,
 	}
 	if l.sets&(l.sets-1) == 0 {
