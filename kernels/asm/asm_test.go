@@ -1,6 +1,8 @@
 package asm
 
 import (
+	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -37,10 +39,34 @@ func TestTables(t *testing.T) {
 				}
 			}
 		}
-		if p.Solve == nil || p.Pack == nil || p.Decay == nil || p.Exp == nil || p.Fold == nil || p.Map == nil || p.Widen == nil || p.Narrow == nil || p.Conv == nil || p.Gather == nil || p.Octets == nil || p.Spread == nil || p.Quantize == nil {
-			t.Error("the table has an empty entry")
-		}
+		filled(t, string(p.ISA), reflect.ValueOf(p).Elem())
 	})
+}
+
+// filled checks that no function of a table is nil and no list empty, also in what the table holds. Pair alone may be absent.
+func filled(t *testing.T, name string, table reflect.Value) {
+	for field, x := range table.Fields() {
+		at := name + "." + field.Name
+		switch x.Kind() {
+		case reflect.Func:
+			if x.IsNil() {
+				t.Errorf("%s is empty", at)
+			}
+		case reflect.Slice:
+			if x.Len() == 0 && x.Type().Elem().Kind() == reflect.Struct {
+				t.Errorf("%s is empty", at)
+			}
+			for i := range x.Len() {
+				if x.Index(i).Kind() == reflect.Struct {
+					filled(t, fmt.Sprintf("%s[%d]", at, i), x.Index(i))
+				}
+			}
+		case reflect.Pointer:
+			if !x.IsNil() {
+				filled(t, at, x.Elem())
+			}
+		}
+	}
 }
 
 func TestSourceHash(t *testing.T) {
