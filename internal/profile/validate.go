@@ -45,14 +45,17 @@ func (p *Profile) Validate() error {
 		}
 		seen[k] = i
 	}
+	crossovers := make(map[key]int, len(p.Crossovers))
 	for i := range p.Crossovers {
 		c := &p.Crossovers[i]
 		if err := c.validate(); err != nil {
 			return fmt.Errorf("crossovers[%d] (%s, %s): %w", i, c.Problem, c.ISA, err)
 		}
-		if p.Crossover(c.Problem, c.ISA) != c {
-			return fmt.Errorf("crossovers[%d] (%s, %s): there is one already", i, c.Problem, c.ISA)
+		k := key{c.Problem, c.ISA, false}
+		if j, ok := crossovers[k]; ok {
+			return fmt.Errorf("crossovers[%d] (%s, %s): there is one already, crossovers[%d]", i, c.Problem, c.ISA, j)
 		}
+		crossovers[k] = i
 	}
 	return nil
 }
