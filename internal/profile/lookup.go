@@ -161,10 +161,10 @@ func Distance(a, b tile.Problem) float64 {
 
 // place is where a problem lies among those of its kind: its extents in octaves, each by its weight, and what has no order.
 type place struct {
-	axes                                      [6]float64
-	single                                    bool // one token
-	rule, decay, weighting, featureMap, front string
-	normalize                                 bool
+	axes                                             [6]float64
+	single                                           bool // one token
+	rule, decay, weighting, featureMap, front, gates string
+	normalize                                        bool
 }
 
 // octaves is an extent in doublings; an absent one counts as 1.
@@ -172,7 +172,7 @@ func octaves(n int) float64 { return math.Log2(float64(max(n, 1))) }
 
 func placeOf(p tile.Problem) place {
 	s := p.Shape
-	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, front: p.Front + p.Gates, normalize: p.Normalize}
+	x := place{rule: p.Rule, decay: p.Decay, weighting: p.Weighting, featureMap: p.FeatureMap, front: p.Front, gates: p.Gates, normalize: p.Normalize}
 	x.axes[0] = weightThreads * octaves(p.Threads)
 	if p.Op == tile.HashLayer {
 		x.single = s.N == 1
@@ -217,6 +217,9 @@ func (x *place) distance(y *place) float64 {
 		d += penaltyOption
 	}
 	if x.front != y.front {
+		d += penaltyOption
+	}
+	if x.gates != y.gates {
 		d += penaltyOption
 	}
 	return d
