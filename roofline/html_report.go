@@ -157,7 +157,7 @@ func newReport(p *profile.Profile, evidence *Evidence) *report {
 		}
 		d.GPU = g
 		if c := p.Crossover(pt.Problem, pt.Candidate.ISA); c != nil {
-			d.Crosses = c.Text()
+			d.Crosses = crossoverText(c)
 		}
 		d.Sweep = sweeps[sweepKey(pt.Problem, pt.Candidate.ISA)]
 		if d.Stale {

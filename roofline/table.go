@@ -13,6 +13,7 @@ import (
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -32,7 +33,7 @@ func Table(w io.Writer, p *profile.Profile) error {
 func Crossovers(w io.Writer, crossovers []profile.Crossover) error {
 	for i := range crossovers {
 		c := &crossovers[i]
-		if _, err := fmt.Fprintf(w, "%s\n%s x%d against a %s:\n%s\n", filled(Label(c.Problem)), c.ISA, c.Problem.Threads, c.Dense, filled(c.Text())); err != nil {
+		if _, err := fmt.Fprintf(w, "%s\n%s x%d against a %s:\n%s\n", filled(Label(c.Problem)), c.ISA, c.Problem.Threads, c.Dense, filled(crossoverText(c))); err != nil {
 			return err
 		}
 		t := newTable([]string{"tokens", "hash layer", "dense", "ratio", "form"}, 0)
@@ -50,6 +51,15 @@ func Crossovers(w io.Writer, crossovers []profile.Crossover) error {
 		}
 	}
 	return nil
+}
+
+// crossoverText says in words where a hash layer is faster than a dense one, and whether that is stale.
+func crossoverText(c *profile.Crossover) string {
+	text := c.Text()
+	if c.SourceHash != kernels.SourceHash(c.Problem.Op, c.ISA) {
+		text += "; stale: measured with other kernel sources than this program's"
+	}
+	return text
 }
 
 // Ceilings writes the measured ceilings, a table per thread count with the median and in parentheses the

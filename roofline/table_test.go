@@ -12,6 +12,7 @@ import (
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/internal/profile"
+	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -42,6 +43,22 @@ func TestPointTableGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/points.txt", b.Bytes())
+}
+
+// A crossover says that it is stale where its kernels' sources are not this program's.
+func TestCrossoversStale(t *testing.T) {
+	problem := tile.Problem{Op: tile.HashLayer, Weighting: tile.WeightingPaper, DType: "float32", Dir: "fwd", Threads: 1, Shape: tile.Shape{D: 64, H: 64, Tau: 8}}
+	points := []profile.CrossoverPoint{{Tokens: 4, HashNs: 1e3, DenseNs: 2e3, Ratio: 2, Samples: 3}}
+	for hash, stale := range map[string]bool{kernels.SourceHash(tile.HashLayer, tile.AVX2): false, "other": true} {
+		c := profile.Crossover{Problem: problem, ISA: tile.AVX2, SourceHash: hash, Dense: profile.DenseDriver, Points: points}
+		var b bytes.Buffer
+		if err := Crossovers(&b, []profile.Crossover{c}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(b.String(), "stale"); got != stale {
+			t.Errorf("sources %.8s: stale %v, want %v:\n%s", hash, got, stale, b.String())
+		}
+	}
 }
 
 func TestTableFits80Columns(t *testing.T) {

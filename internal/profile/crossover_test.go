@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -80,6 +81,20 @@ func TestCrossoverRoundTrip(t *testing.T) {
 	merged, err := Merge([]*Profile{plain, p}, nil)
 	if err != nil || len(merged) != 1 || len(merged[0].Crossovers) != 1 {
 		t.Errorf("%v, %+v", err, merged)
+	}
+	// Of two crossovers the one of today's sources is kept, whichever profile is later.
+	for _, later := range []time.Duration{-time.Hour, time.Hour} {
+		old := sample()
+		old.Created = p.Created.Add(later)
+		stale := hashCrossover(7)
+		stale.SourceHash = "old"
+		old.AddCrossover(stale)
+		for _, order := range [][]*Profile{{p, old}, {old, p}} {
+			merged, err := Merge(order, func(string, tile.ISA) string { return p.Crossovers[0].SourceHash })
+			if err != nil || cmp.Diff(merged[0].Crossovers, p.Crossovers) != "" {
+				t.Errorf("%v, %+v", err, merged)
+			}
+		}
 	}
 	for want, damage := range map[string]func(*Profile){
 		"n must be absent":    func(p *Profile) { p.Crossovers[0].Problem.Shape.N = 3 },

@@ -8,7 +8,7 @@ import (
 )
 
 // Merge makes one profile a machine of profiles of several machines, in the order in which machines first appear. Of two answers of one
-// machine to the same question the one made with today's kernel sources is kept, then the later profile's; fresh is as for Lookup. What was
+// machine to the same question, and of two crossovers, the one made with today's kernel sources is kept, then the later profile's; fresh is as for Lookup. What was
 // measured of a machine, and the provenance, are those of its latest profile.
 func Merge(profiles []*Profile, fresh func(op string, isa tile.ISA) string) ([]*Profile, error) {
 	var merged []*Profile
@@ -30,7 +30,8 @@ func Merge(profiles []*Profile, fresh func(op string, isa tile.ISA) string) ([]*
 			m.Created, m.Go, m.Machine, m.Measured, m.Provenance = p.Created, p.Go, p.Machine, p.Measured, p.Provenance
 		}
 		for _, x := range p.Crossovers {
-			if old := m.Crossover(x.Problem, x.ISA); old == nil || later {
+			old := m.Crossover(x.Problem, x.ISA)
+			if old == nil || replaces(source{x.Problem.Op, x.ISA, x.SourceHash}, old.SourceHash, later, fresh) {
 				m.AddCrossover(x)
 			}
 		}
@@ -39,7 +40,7 @@ func Merge(profiles []*Profile, fresh func(op string, isa tile.ISA) string) ([]*
 			switch {
 			case j < 0:
 				m.Entries = append(m.Entries, e)
-			case replaces(&e, &m.Entries[j], later, fresh):
+			case replaces(source{e.Problem.Op, e.ISA, e.SourceHash}, m.Entries[j].SourceHash, later, fresh):
 				m.Entries[j] = e
 			}
 		}
@@ -47,13 +48,20 @@ func Merge(profiles []*Profile, fresh func(op string, isa tile.ISA) string) ([]*
 	return merged, nil
 }
 
-// replaces says whether an answer is worth more than another to the same question.
-func replaces(e, old *Entry, later bool, fresh func(string, tile.ISA) string) bool {
+// source is the kernels that an answer was measured with.
+type source struct {
+	op   string
+	isa  tile.ISA
+	hash string
+}
+
+// replaces says whether an answer is worth more than another to the same question, which was measured with sources of hash old.
+func replaces(e source, old string, later bool, fresh func(string, tile.ISA) string) bool {
 	if fresh == nil {
 		return later
 	}
-	now := fresh(e.Problem.Op, e.ISA)
-	if a, b := e.SourceHash == now, old.SourceHash == now; a != b {
+	now := fresh(e.op, e.isa)
+	if a, b := e.hash == now, old == now; a != b {
 		return a
 	}
 	return later
