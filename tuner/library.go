@@ -157,7 +157,7 @@ func (l *library) Measured() (machine.Measured, bool) {
 	return m, len(m.Ceilings) > 0
 }
 
-// raise replaces ceilings that were measured higher. Sound roofs take the highest that was seen.
+// raise replaces ceilings that were measured higher. Sound roofs take the highest that was seen. The caller holds l.mu.
 func (l *library) raise(again []machine.Ceiling) {
 	for _, c := range again {
 		i := slices.IndexFunc(l.measured.Ceilings, func(x machine.Ceiling) bool {
