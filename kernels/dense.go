@@ -10,9 +10,12 @@ import (
 // HashForms lists the configs that a hash layer's forms have by default on an ISA, and for whole rows also that of one group of tables after
 // the other: what is worth trying for a number of tokens that was not tuned.
 func HashForms(p tile.Problem, isa tile.ISA) ([]tile.Config, error) {
+	if err := CheckProblem(p); err != nil {
+		return nil, err
+	}
 	prim, ok := primitives(isa)
-	if err := CheckProblem(p); err != nil || !ok || p.Op != tile.HashLayer || p.Dir != tile.Forward {
-		return nil, fmt.Errorf("kernels: no forms of %s on %q (%w)", p, isa, err)
+	if !ok || p.Op != tile.HashLayer || p.Dir != tile.Forward {
+		return nil, fmt.Errorf("kernels: no forms of %s on %q", p, isa)
 	}
 	forms := []tile.Config{defaultHashForm(p, prim, formRows)}
 	if s := tables(p.Shape); len(s) > 1 && p.Shape.N > 1 {

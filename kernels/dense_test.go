@@ -1,10 +1,23 @@
 package kernels
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
+
+func TestHashFormsRefuse(t *testing.T) {
+	for _, p := range []tile.Problem{
+		{Op: tile.HashLayer, Shape: tile.Shape{N: 1, D: 64, H: 8, Tau: 8}, DType: "float32", Dir: tile.Backward, Threads: 1, Weighting: tile.WeightingPaper},
+		{Op: tile.HashLayer, Shape: tile.Shape{N: 1, D: 63, H: 8, Tau: 8}, DType: "float32", Dir: "fwd", Threads: 0, Weighting: tile.WeightingPaper},
+	} {
+		forms, err := HashForms(p, tile.Generic)
+		if err == nil || strings.Contains(err.Error(), "%!") {
+			t.Errorf("%s: %v, error %v", p, forms, err)
+		}
+	}
+}
 
 // The numbers are small integers, so every order of additions gives the same sum exactly.
 func TestDense(t *testing.T) {
