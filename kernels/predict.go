@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"maps"
+	"math"
 	"sync"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -9,7 +10,8 @@ import (
 )
 
 // Predictor simulates candidates on one device. A candidate is recorded and its traffic counted once, over its first few chunks; problems that
-// differ only in how many tokens there are share that, and their estimates are a closed form that allocates nothing. It is safe for concurrent use.
+// differ only in how many tokens there are share that, and their estimates are a closed form that allocates nothing. What is recorded does not
+// depend on which of them comes first, so neither do the estimates. It is safe for concurrent use.
 type Predictor struct {
 	device *sim.Device
 
@@ -45,14 +47,14 @@ func (x *Predictor) Device() *sim.Device { return x.device }
 // Predict simulates a candidate. The error is that of Record or sim.Compile.
 func (x *Predictor) Predict(p tile.Problem, c tile.Candidate) (sim.Estimate, error) {
 	key := predictKey{problem: p, isa: c.ISA, config: hashConfig(c.Config)}
-	if tokens, ok := recordedTokens(p, c.Config); ok {
+	if tokens, ok := recordedTokens(p, c.Config); ok && p.Shape.T >= tokens {
 		key.problem.Shape.T, key.shared = tokens, true
 	}
 	x.mu.RLock()
 	found := x.kept[key]
 	x.mu.RUnlock()
 	if found == nil || !maps.Equal(found.config, c.Config) {
-		program, err := Record(p, c)
+		program, err := Record(key.problem, c)
 		if err != nil {
 			return sim.Estimate{}, err
 		}
@@ -60,7 +62,7 @@ func (x *Predictor) Predict(p tile.Problem, c tile.Candidate) (sim.Estimate, err
 		if err != nil {
 			return sim.Estimate{}, err
 		}
-		found = &predicted{maps.Clone(c.Config), compiled, p.Shape.T}
+		found = &predicted{maps.Clone(c.Config), compiled, key.problem.Shape.T}
 		x.mu.Lock()
 		if len(x.kept) >= mostPredicted {
 			clear(x.kept)
@@ -74,14 +76,22 @@ func (x *Predictor) Predict(p tile.Problem, c tile.Candidate) (sim.Estimate, err
 	return found.compiled.Estimate(float64(p.Shape.T) / float64(found.tokens)), nil
 }
 
-// recordedTokens is how many tokens of an attention op are recorded, and whether the recording does for any number from there on: not if
-// the work is too little to wake all threads.
+// recordedTokens is the number of tokens of an attention op whose recording does for any number from there on: a few trips of its outer loop, and
+// enough work to wake all threads. It does not depend on the problem's own. Other ops have none.
 func recordedTokens(p tile.Problem, cfg tile.Config) (tokens int, ok bool) {
 	if p.Op != tile.LinearAttention && p.Op != tile.DeltaRule {
 		return 0, false
 	}
 	tokens = recordedTrips * max(cfg["chunk"], cfg["block"], 1)
-	return tokens, p.Shape.T >= tokens && worthwhile(p.Threads, float64(p.Shape.B)*float64(p.Shape.T)*tokenFlops(p.Shape)/minWorkerFlops) == p.Threads
+	wakes := float64(p.Threads) * minWorkerFlops / (float64(p.Shape.B) * tokenFlops(p.Shape))
+	if !(wakes < math.MaxInt32) { // or no work at all
+		return 0, false
+	}
+	tokens = max(tokens, int(wakes))
+	for worthwhile(p.Threads, float64(p.Shape.B)*float64(tokens)*tokenFlops(p.Shape)/minWorkerFlops) < p.Threads {
+		tokens++ // what the division rounded off
+	}
+	return tokens, true
 }
 
 // hashConfig mixes names and values so that their order does not matter.

@@ -86,6 +86,35 @@ func TestPredictSharesRecordings(t *testing.T) {
 	}
 }
 
+// TestPredictAnyOrder asks for numbers of tokens in several orders: the first one's must not show in the estimates of the others.
+func TestPredictAnyOrder(t *testing.T) {
+	isas := ISAs()
+	isa := isas[len(isas)-1]
+	tokens := []int{1, 63, 64, 65, 130, 500, 4096, 100000}
+	for _, p := range predictedProblems() {
+		d := typicalDevice(t, isa, p.Threads)
+		p.Shape.T = tokens[len(tokens)-1]
+		c := tile.Candidate{ISA: isa, Config: Complete(p, isa, tile.Config{"chunk": 32})}
+		want := map[int]sim.Estimate{}
+		for _, order := range [][]int{tokens, {100000, 4096, 500, 130, 65, 64, 63, 1}, {130, 100000, 1, 4096, 64, 500, 65, 63}} {
+			x := NewPredictor(d)
+			for _, p.Shape.T = range order {
+				got, err := x.Predict(p, c)
+				if err != nil {
+					continue // a chunk longer than the problem, in any order
+				}
+				if before, seen := want[p.Shape.T]; seen && got != before {
+					t.Errorf("%s: %+v, in another order %+v", p, got, before)
+				}
+				want[p.Shape.T] = got
+			}
+		}
+		if len(want) < 5 {
+			t.Errorf("%s: %d estimates", p, len(want))
+		}
+	}
+}
+
 func TestPredictTellsConfigsApart(t *testing.T) {
 	isas := ISAs()
 	isa := isas[len(isas)-1]
