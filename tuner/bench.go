@@ -80,10 +80,10 @@ type Sample struct {
 	OneThreadNs            float64          `json:"one_thread_ns,omitempty"` // of what one thread would run, in turns with it; only of more threads
 	Scaling                float64          `json:"scaling,omitempty"`       // OneThreadNs over MedianNs
 
-	RoofNs      float64 `json:"roof_ns"`
+	RoofNs      float64 `json:"roof_ns"` // of the op, whatever its form
 	BoundBy     string  `json:"bound_by"`
 	SimulatedNs float64 `json:"simulated_ns,omitempty"`
-	Form        *Form   `json:"form,omitempty"` // hash-layer: the roof of the chosen form
+	Form        *Form   `json:"form,omitempty"` // hash-layer: what the chosen form's own traffic takes
 	MaxError    float64 `json:"max_error"`
 	ErrorBound  float64 `json:"error_bound"`
 	Failed      string  `json:"failed,omitempty"` // why the sample is not to be trusted
@@ -91,14 +91,19 @@ type Sample struct {
 	Blocks []Block `json:"blocks"`
 }
 
-// Form is the roof of one form of an op: what its own traffic takes at the measured ceilings, however well another form might do.
+// Form is what one form of an op could take at best: its own traffic at the measured ceilings, however well another form might do. The
+// traffic is simulated, so this is an estimate and no sound bound, as Sample.RoofNs is.
 type Form struct {
 	RoofNs   float64          `json:"roof_ns"`
 	BoundBy  string           `json:"bound_by"`
-	Fraction float64          `json:"fraction"` // RoofNs over the median time
-	Bytes    map[string]int64 `json:"bytes"`    // that the form moves at each level, as simulated
-	LeastNs  float64          `json:"least_ns"` // the op's own roof, whatever the form
+	Fraction float64          `json:"fraction"`       // RoofNs over the median time; Note is set where it is above 1
+	Bytes    map[string]int64 `json:"bytes"`          // that the form moves at each level, as simulated
+	LeastNs  float64          `json:"least_ns"`       // the op's own roof, whatever the form: Sample.RoofNs
+	Note     string           `json:"note,omitempty"` // why the estimate cannot be right
 }
+
+// tooMuch is the note of a form that was measured faster than its traffic allows.
+const tooMuch = "measured faster than this: the simulated traffic is too much"
 
 // Block is one timed batch.
 type Block struct {
@@ -421,10 +426,9 @@ func (b *bench) judge(s *Sample) error {
 	s.SimulatedNs = r.TimeNs
 	if p.Op == tile.HashLayer {
 		f := sim.FormRoof(d, r)
-		s.Form = &Form{f.RoofNs, f.BoundBy, f.RoofNs / s.MedianNs, f.Bytes, s.RoofNs}
-		// This op is judged on the bytes of its form. A time under them shows that the simulated traffic is too much, and leaves the op's own roof.
-		if f.RoofNs > s.RoofNs && f.RoofNs <= s.MedianNs {
-			s.RoofNs, s.BoundBy = f.RoofNs, f.BoundBy
+		s.Form = &Form{RoofNs: f.RoofNs, BoundBy: f.BoundBy, Fraction: f.RoofNs / s.MedianNs, Bytes: f.Bytes, LeastNs: s.RoofNs}
+		if s.Form.Fraction > 1 {
+			s.Form.Note = tooMuch
 		}
 	}
 	return nil

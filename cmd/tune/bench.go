@@ -74,7 +74,10 @@ func printSample(out *output, m *machine.Machine, s *tuner.Sample) {
 		percent(s.FractionOfCeiling), amount(s.CeilingFlopsPerS, "FLOP/s"))
 	out.printf("# roof %s (%s), %s of it; simulated %s\n", nanoseconds(s.RoofNs), s.BoundBy, percent(s.RoofNs/s.MedianNs), simulated(s.SimulatedNs))
 	if f := s.Form; f != nil {
-		out.printf("# this form's traffic takes %s (%s), %s of it; any form's at least %s\n", nanoseconds(f.RoofNs), f.BoundBy, percent(f.Fraction), nanoseconds(f.LeastNs))
+		out.printf("# this form's traffic as simulated takes %s (%s), %s of it\n", nanoseconds(f.RoofNs), f.BoundBy, percent(f.Fraction))
+		if f.Note != "" {
+			out.printf("# %s\n", f.Note)
+		}
 	}
 	if s.Scaling > 0 {
 		out.printf("# one thread takes %s: %d threads are %.2fx as fast\n", nanoseconds(s.OneThreadNs), s.Threads, s.Scaling)
