@@ -75,10 +75,14 @@ type Sample struct {
 	BytesLevel             string           `json:"bytes_level,omitempty"`
 	CeilingBytesPerS       float64          `json:"ceiling_bytes_per_s,omitempty"` // of BytesLevel, the level that binds
 	FractionOfBytesCeiling float64          `json:"fraction_of_bytes_ceiling,omitempty"`
-	DenseNs                float64          `json:"dense_ns,omitempty"`      // hash-layer: a dense layer of these widths on this project's A·B
-	Dense                  string           `json:"dense,omitempty"`         // what that was timed on: profile.DenseDriver
-	OneThreadNs            float64          `json:"one_thread_ns,omitempty"` // of what one thread would run, in turns with it; only of more threads
-	Scaling                float64          `json:"scaling,omitempty"`       // OneThreadNs over MedianNs
+	DenseNs                float64          `json:"dense_ns,omitempty"` // hash-layer: a dense layer of these widths on this project's A·B
+	Dense                  string           `json:"dense,omitempty"`    // what that was timed on: profile.DenseDriver
+	// What one thread takes, in turns with it; only of more threads. It runs what the library would choose for one, or the same candidate if
+	// that was forced.
+	OneThreadNs     float64     `json:"one_thread_ns,omitempty"`
+	OneThreadISA    tile.ISA    `json:"one_thread_isa,omitempty"`
+	OneThreadConfig tile.Config `json:"one_thread_config,omitempty"`
+	Scaling         float64     `json:"scaling,omitempty"` // OneThreadNs over MedianNs
 
 	RoofNs      float64 `json:"roof_ns"` // of the op, whatever its form
 	BoundBy     string  `json:"bound_by"`
@@ -185,14 +189,21 @@ type bench struct {
 	known    machine.Measured // of an earlier run: what the plateaus of the caches are
 	call     Call
 	dense    *kernels.Dense // hash layers
-	alone    Call           // the problem on one thread, where it has more
+	alone    *alone         // nil where it is not timed
 	probes   []*roofline.Probe
 	ceilings [][]float64 // samples by probe
 	meter    meter
-	runs     int
 	blocks   []Block
+	voided   int // blocks
 	denseNs  []float64
-	aloneNs  []float64
+}
+
+// alone is a problem of several threads on one. It has a meter of its own: what is usual for the canaries depends on what ran before.
+type alone struct {
+	batched
+	candidate tile.Candidate
+	meter     meter
+	ns        []float64 // by block, beside those of the problem itself
 }
 
 func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, error) {
@@ -224,9 +235,7 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 		}
 	}
 	if p.Threads > 1 && !cold {
-		if b.alone, err = oneThread(p, c); err != nil {
-			return nil, err
-		}
+		b.alone = oneThread(choice)
 	}
 	specs := []roofline.Spec{{Kind: machine.KindFlops}}
 	if p.Precision == tile.BFloat16 && c.ISA != tile.Generic { // portable Go has float32 products alone
@@ -253,21 +262,31 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 	return b, nil
 }
 
-// oneThread is the problem as one thread would run it, with the instruction set of the candidate.
-func oneThread(p tile.Problem, c tile.Candidate) (Call, error) {
+// sourceFlag is a choice's source where the command line gave the config.
+const sourceFlag = "flag"
+
+// oneThread is the problem on one thread: with the same candidate if that was forced, else with what the library would choose. It is nil where
+// that cannot be run: the figure is left out then, and the sample stands without.
+func oneThread(choice kernels.Choice) *alone {
+	p := choice.Problem
 	p.Threads = 1
-	choice, err := kernels.Explain(p)
-	if err != nil {
-		return nil, err
-	}
-	if choice.Candidate.ISA != c.ISA {
-		choice.Candidate = tile.Candidate{ISA: c.ISA, Config: kernels.Default(p, c.ISA)}
+	c := choice.Candidate
+	if choice.Source != sourceFlag {
+		chosen, err := kernels.Explain(p)
+		if err != nil {
+			return nil
+		}
+		c = chosen.Candidate
 	}
 	x, err := kernels.NewCase(p, 1)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return libraryCase{x}.Prepare(choice.Candidate)
+	call, err := libraryCase{x}.Prepare(c)
+	if err != nil {
+		return nil
+	}
+	return &alone{batched: batched{Call: call}, candidate: c, meter: meter{clock: wallClock{}, single: true}}
 }
 
 // gatherRow is the measured row size nearest to a table's, which are read eight side by side.
@@ -292,12 +311,18 @@ func (b *bench) close() {
 func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 	restore := b.meter.clock.Quiet(b.choice.Problem.Threads)
 	defer restore()
-	call := b.call
-	runs, _, err := b.meter.calibrate(call)
-	if err != nil {
+	call := batched{Call: b.call}
+	var err error
+	if call.runs, _, err = b.meter.calibrate(b.call); err != nil {
 		return err
 	}
-	b.runs, b.blocks, b.denseNs, b.aloneNs = runs, nil, nil, nil
+	b.blocks, b.denseNs = nil, nil
+	if b.alone != nil {
+		b.alone.ns = nil
+		if b.alone.runs, _, err = b.alone.meter.calibrate(b.alone.Call); err != nil {
+			b.alone = nil
+		}
+	}
 	b.ceilings = make([][]float64, len(b.probes))
 	start := time.Now()
 	for try := 0; len(b.blocks) < o.Rounds; try++ {
@@ -319,31 +344,17 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 		for i, p := range b.probes {
 			b.ceilings[i] = append(b.ceilings[i], p.Sample(ceilingSample))
 		}
-		if _, cold := call.(fresher); !cold {
-			// The probes have the caches: one run has to find its own data again.
-			if err := call.Run(); err != nil {
-				return err
-			}
-		}
-		ns, good, err := b.meter.block([]batched{{Call: call, runs: runs}}, []int{0})
+		ns, aloneNs, good, err := b.round(try, call)
 		if err != nil {
 			return err
 		}
 		if !good {
+			b.voided++
 			continue
 		}
-		b.blocks = append(b.blocks, Block{runs, ns[0]})
+		b.blocks = append(b.blocks, Block{call.runs, ns})
 		if b.alone != nil {
-			if err := b.alone.Run(); err != nil { // its own arrays come into the caches
-				return err
-			}
-			t := time.Now()
-			for range runs {
-				if err := b.alone.Run(); err != nil {
-					return err
-				}
-			}
-			b.aloneNs = append(b.aloneNs, float64(time.Since(t))/float64(runs))
+			b.alone.ns = append(b.alone.ns, aloneNs)
 		}
 		if b.dense != nil {
 			b.dense.Run()
@@ -353,6 +364,42 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 		}
 	}
 	return nil
+}
+
+// round times a block of the call and one of it on one thread, which comes first in turns. It is good if both are, so that drift voids both.
+func (b *bench) round(k int, call batched) (ns, aloneNs float64, good bool, err error) {
+	good = true
+	for _, i := range rotation(2, k) {
+		var fine bool
+		switch {
+		case i == 0:
+			if ns, fine, err = warmBlock(&b.meter, call); err != nil {
+				return 0, 0, false, err
+			}
+			good = good && fine
+		case b.alone != nil:
+			if aloneNs, fine, err = warmBlock(&b.alone.meter, b.alone.batched); err != nil {
+				b.alone = nil // the figure is left out
+				continue
+			}
+			good = good && fine
+		}
+	}
+	return ns, aloneNs, good, nil
+}
+
+// warmBlock times a block of one call. What ran before has the caches, so one run finds its own data again; not where that is to be cold.
+func warmBlock(m *meter, call batched) (float64, bool, error) {
+	if _, cold := call.Call.(fresher); !cold {
+		if err := call.Run(); err != nil {
+			return 0, false, err
+		}
+	}
+	ns, good, err := m.block([]batched{call}, []int{0})
+	if err != nil {
+		return 0, false, err
+	}
+	return ns[0], good, nil
 }
 
 // judge puts the samples under the ceilings of the same rounds.
@@ -367,7 +414,7 @@ func (b *bench) judge(s *Sample) error {
 		times = append(times, x.Ns)
 		s.MinNs, s.MaxNs = min(s.MinNs, x.Ns), max(s.MaxNs, x.Ns)
 	}
-	s.MedianNs, s.Samples, s.Blocks, s.Voided = stats.Median(times), len(times), b.blocks, b.meter.voided
+	s.MedianNs, s.Samples, s.Blocks, s.Voided = stats.Median(times), len(times), b.blocks, b.voided
 	p, c := b.choice.Problem, b.choice.Candidate
 	d, err := sim.CPU(b.machine, &measured, c.ISA, p.Threads)
 	if err != nil {
@@ -408,8 +455,9 @@ func (b *bench) judge(s *Sample) error {
 	if s.BytesLevel != "" {
 		s.FractionOfBytesCeiling = float64(s.Bytes[s.BytesLevel]) / s.MedianNs * 1e9 / s.CeilingBytesPerS
 	}
-	if len(b.aloneNs) > 0 {
-		s.OneThreadNs = stats.Median(b.aloneNs)
+	s.OneThreadNs, s.Scaling, s.OneThreadISA, s.OneThreadConfig = 0, 0, "", nil
+	if b.alone != nil && len(b.alone.ns) > 0 {
+		s.OneThreadNs, s.OneThreadISA, s.OneThreadConfig = stats.Median(b.alone.ns), b.alone.candidate.ISA, b.alone.candidate.Config
 		s.Scaling = s.OneThreadNs / s.MedianNs
 	}
 	if len(b.denseNs) > 0 {

@@ -80,7 +80,8 @@ func printSample(out *output, m *machine.Machine, s *tuner.Sample) {
 		}
 	}
 	if s.Scaling > 0 {
-		out.printf("# one thread takes %s: %d threads are %.2fx as fast\n", nanoseconds(s.OneThreadNs), s.Threads, s.Scaling)
+		out.printf("# one thread takes %s with %s, %s: %d threads are %.2fx as fast\n",
+			nanoseconds(s.OneThreadNs), s.OneThreadISA, s.OneThreadConfig, s.Threads, s.Scaling)
 	}
 	out.printf("# error %.2g, bound %.2g\n", s.MaxError, s.ErrorBound)
 	if s.DenseNs > 0 {
