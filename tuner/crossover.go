@@ -183,10 +183,18 @@ func (t *tuning) crossovers(ctx context.Context, until time.Time) error {
 		end := t.clock.Now().Add(t.left(until) / time.Duration(len(units)-i))
 		t.progress(len(t.report.Problems), len(t.report.Problems), u, "crossover")
 		if err := t.crossover(ctx, u, end); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return err
+			}
+			t.crossoverUnknown(u, err.Error())
 		}
 	}
 	return nil
+}
+
+// crossoverUnknown notes why a hash layer has none: the run's answers stand without.
+func (t *tuning) crossoverUnknown(u unit, why string) {
+	t.report.Notes = append(t.report.Notes, fmt.Sprintf("crossover of %s on %s unknown: %s", withoutTokens(u.problem), u.isa, why))
 }
 
 // crossover measures one hash layer at several numbers of tokens beside a dense layer.
@@ -194,14 +202,11 @@ func (t *tuning) crossover(ctx context.Context, u unit, until time.Time) error {
 	s := t.denseOf(u)
 	most := max(u.problem.Shape.N, crossoverUpTo)
 	u.problem.Shape.N = most
-	unknown := func(why string) error {
-		t.report.Notes = append(t.report.Notes, fmt.Sprintf("crossover of %s on %s unknown: %s", withoutTokens(u.problem), u.isa, why))
-		return nil
-	}
 	c := t.opened
 	if c == nil || t.openedProblem != u.problem {
 		if t.costs.opening(u.problem) > t.left(until)/2 {
-			return unknown("no time left for it")
+			t.crossoverUnknown(u, "no time left for it")
+			return nil
 		}
 		// The last problem's arrays may be gigabytes: they go first.
 		t.opened, t.openedProblem = nil, tile.Problem{}
@@ -236,7 +241,8 @@ func (t *tuning) crossover(ctx context.Context, u unit, until time.Time) error {
 		}
 	}
 	if len(found.Points) == 0 {
-		return unknown("the machine was not steady, or the time too short")
+		t.crossoverUnknown(u, "the machine was not steady, or the time too short")
+		return nil
 	}
 	t.profile.AddCrossover(found)
 	t.report.Crossovers = append(t.report.Crossovers, found)

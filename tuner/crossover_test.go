@@ -1,7 +1,11 @@
 package tuner
 
 import (
+	"context"
+	"errors"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +86,50 @@ func TestCrossover(t *testing.T) {
 	if len(x) != 2 || x[0].Hash || !x[1].Hash || x[0].Tokens < 32 || x[0].Tokens > 128 || x[1].Tokens < 512 || x[1].Tokens > 1024 {
 		t.Errorf("crossings %+v of %+v", x, c.Points)
 	}
+}
+
+// A dense layer that cannot be timed, or during which the run is interrupted, costs no answer that was decided.
+func TestDenseFailsAnswerStands(t *testing.T) {
+	for name, ends := range map[string]bool{"error": false, "interrupt": true} {
+		s := failingDense{plantedHash{plant(1)}, func() {}}
+		s.ns = func(tile.Problem, tile.Candidate) float64 { return 50e3 }
+		o := options(t.TempDir())
+		o.Problems = []tile.Problem{hashProblem(32)}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if ends {
+			s.began = cancel
+		}
+		r, err := run(ctx, s, s.clock, plantedMachine(), nil, o)
+		if ends != errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(r.Problems) != 1 || r.Problems[0].DenseNs != 0 || r.Problems[0].Source != SourceMeasured {
+			t.Fatalf("%s: %+v", name, r.Problems)
+		}
+		if !ends && !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, "no dense layer today") }) {
+			t.Errorf("%s: notes %q", name, r.Notes)
+		}
+		h, err := readJournal(o.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := unit{o.Problems[0], o.ISAs[0]}
+		if x := h.of(u, s.SourceHash(u.problem.Op, u.isa)); x.answer == nil {
+			t.Errorf("%s: the journal has no answer", name)
+		}
+	}
+}
+
+// failingDense is a subject without dense layers.
+type failingDense struct {
+	plantedHash
+	began func() // is called when one is asked for
+}
+
+func (s failingDense) Dense(tile.Problem, tile.ISA) (Call, error) {
+	s.began()
+	return nil, errors.New("no dense layer today")
 }
 
 // Cold runs, other ops and runs of a moment have no crossover, and say nothing false.
