@@ -18,7 +18,7 @@ const ReportSchema = 1
 // Report says what a run did. Its JSON form is the document of `tune run --json`.
 type Report struct {
 	Schema      int       `json:"schema"`
-	Profile     string    `json:"profile"` // path of the file written
+	Profile     string    `json:"profile"` // path of the file written; in the document of a dry run, of the profile that it is about and left alone
 	Fingerprint string    `json:"fingerprint"`
 	Problems    []Result  `json:"problems"`
 	Skipped     []Skipped `json:"skipped"`
