@@ -86,8 +86,13 @@ func (a *attention) set(op *C.rooftune_attention, in *C.rooftune_attention_input
 			InverseGQA: op.inverse_gqa != 0, Front: front, BetaScale: float32(op.beta_scale), FeatureMap: featureMap,
 			FeatureMapEps: float32(op.feature_map_eps), Threads: int(op.threads)}
 	} else {
-		if front != tile.FrontNone || op.beta_scale != 0 {
-			return false, invalid("front", "set", "0 without a delta rule")
+		for _, x := range []struct {
+			name string
+			set  bool
+		}{{"front", front != tile.FrontNone}, {"beta_scale", op.beta_scale != 0}} {
+			if x.set {
+				return false, invalid(x.name, "set", "0 without a delta rule")
+			}
 		}
 		a.linear = kernels.LinearAttention{QHeads: int(op.q_heads), KVHeads: int(op.kv_heads), Rule: rule, Scale: float32(op.scale), HeadDecay: headDecay,
 			Full: op.full != 0, FeatureMap: featureMap, FeatureMapEps: float32(op.feature_map_eps), Normalize: op.normalize != 0,

@@ -70,15 +70,22 @@ func hashOutputs(to *kernels.HashOutputs, out *C.rooftune_hash_outputs, input ke
 	if in.Prepared != nil {
 		tables = in.Prepared.Shape()
 	}
-	if len(input.Shape) != 2 || len(tables) != 3 || tables[0] > len(input.Data) {
+	if len(input.Shape) != 2 || len(tables) != 3 {
 		return nil // refused there
 	}
-	n := input.Shape[0] * tables[0]
+	n, k := input.Shape[0], tables[0]
+	fits := k == 0 || n <= maxBytes/4/k
 	if out.codes != nil {
-		to.Codes = unsafe.Slice((*int32)(out.codes), n)
+		if !fits {
+			return invalid("codes", "an array larger than memory", "(N,K)")
+		}
+		to.Codes = unsafe.Slice((*int32)(out.codes), n*k)
 	}
 	if out.weights != nil {
-		to.Weights = unsafe.Slice((*float32)(out.weights), n)
+		if !fits {
+			return invalid("weights", "an array larger than memory", "(N,K)")
+		}
+		to.Weights = unsafe.Slice((*float32)(out.weights), n*k)
 	}
 	return nil
 }

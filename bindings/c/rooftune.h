@@ -252,7 +252,7 @@ int32_t rooftune_hash_tables_open(const char *path, const char *tensor, int32_t 
 /* The shape (K, 2^tau, h) and type of prepared tables, and the bytes that they take, the caller's memory or file included. */
 void rooftune_hash_tables_info(const rooftune_hash_tables *prepared, int64_t shape[3], int32_t *dtype, int64_t *bytes);
 
-/* Gives prepared tables back. No call may be using them; NULL is ignored. */
+/* Gives prepared tables back. No call may be using them; NULL is ignored. Later calls with them are refused. */
 void rooftune_hash_tables_free(rooftune_hash_tables *prepared);
 
 /*

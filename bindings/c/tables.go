@@ -5,12 +5,6 @@ package main
 /*
 #define ROOFTUNE_TYPES_ONLY
 #include "rooftune.h"
-#include <stdlib.h>
-
-// What C holds of prepared tables: the number by which Go finds them.
-struct rooftune_hash_tables {
-	uint64_t number;
-};
 */
 import "C"
 
@@ -30,12 +24,19 @@ var (
 	layouts    = [...]string{C.ROOFTUNE_LAYOUT_BOTH: kernels.LayoutBoth, C.ROOFTUNE_LAYOUT_ROWS: kernels.LayoutRows, C.ROOFTUNE_LAYOUT_PANELS: kernels.LayoutPanels}
 )
 
-// held are the tables that C holds, by number. A number is given once only: tables that were freed are not found again.
+// held are the tables that C holds, by number. The number itself is the pointer that C gets: the struct it points to is never defined, and there
+// is no memory behind it. A number is given once only, so tables that were freed are not found again, and asking for them reads nothing.
 var held struct {
 	sync.RWMutex
-	last   C.uint64_t
-	tables map[C.uint64_t]heldTables
+	last   uintptr
+	tables map[uintptr]heldTables
 }
+
+// leastNumber keeps the numbers off the first page, whose addresses pointer checks refuse.
+const leastNumber = 1 << 16
+
+// numberOf takes the number out of the pointer. Pointers to a C type that is never defined are plain words to Go.
+func numberOf(p *C.rooftune_hash_tables) uintptr { return *(*uintptr)(unsafe.Pointer(&p)) }
 
 type heldTables struct {
 	tables *kernels.HashTables
@@ -47,19 +48,17 @@ func hold(t heldTables, to **C.rooftune_hash_tables) {
 	held.Lock()
 	defer held.Unlock()
 	if held.tables == nil {
-		held.tables = map[C.uint64_t]heldTables{}
+		held.tables, held.last = map[uintptr]heldTables{}, leastNumber
 	}
 	held.last++
 	held.tables[held.last] = t
-	p := (*C.rooftune_hash_tables)(C.malloc(C.sizeof_rooftune_hash_tables))
-	p.number = held.last
-	*to = p
+	*(*uintptr)(unsafe.Pointer(to)) = held.last
 }
 
 func preparedTables(p *C.rooftune_hash_tables) (*kernels.HashTables, error) {
 	held.RLock()
 	defer held.RUnlock()
-	t, ok := held.tables[p.number]
+	t, ok := held.tables[numberOf(p)]
 	if !ok {
 		return nil, invalid("prepared", "none of the prepared tables", "what rooftune_hash_tables_prepare gave, not freed")
 	}
@@ -178,14 +177,10 @@ func rooftune_hash_tables_free(prepared *C.rooftune_hash_tables) {
 		return
 	}
 	held.Lock()
-	t, ok := held.tables[prepared.number]
-	delete(held.tables, prepared.number)
+	t := held.tables[numberOf(prepared)]
+	delete(held.tables, numberOf(prepared))
 	held.Unlock()
-	if !ok {
-		return
-	}
 	if t.file != nil {
 		_ = t.file.Close() // of a mapping: nothing to lose
 	}
-	C.free(unsafe.Pointer(prepared))
 }

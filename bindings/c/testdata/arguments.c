@@ -128,6 +128,10 @@ int main(void)
 
 	o.front = ROOFTUNE_FRONT_SILU;
 	forward(&o, &in, &out, "front");
+	o.front = ROOFTUNE_FRONT_NONE;
+	o.beta_scale = 2;
+	forward(&o, &in, &out, "beta_scale");
+	o.beta_scale = 0;
 	o.front = 4;
 	forward(&o, &in, &out, "front");
 	o = op();
@@ -187,6 +191,18 @@ int main(void)
 		failures++;
 	}
 	rooftune_hash_tables_free(ready);
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "prepared");
+	rooftune_hash_tables_free(ready);
+	shape[0] = 77;
+	rooftune_hash_tables_info(ready, shape, NULL, NULL);
+	if (shape[0] != 77) {
+		fprintf(stderr, "tables that were given back have a shape\n");
+		failures++;
+	}
+	hin.prepared = NULL;
+	hin.input = (rooftune_tensor){.data = query, .shape = {(int64_t)1 << 40, 0}, .ndim = 2};
+	hin.tables = (rooftune_tensor){.data = value, .shape = {(int64_t)1 << 40, 4, 0}, .ndim = 3};
+	refused(rooftune_hash_layer_forward(&hash, &hin, &hout, message, sizeof message), message, "codes");
 
 	rooftune_causal_conv conv = {.threads = 1};
 	rooftune_tensor signal = tensor(query, 1, 2, D), taps = tensor(key, 1, 1, 4), filtered = tensor(output, 1, 2, D);
