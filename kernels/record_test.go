@@ -59,7 +59,7 @@ func TestRecordDefaultProblems(t *testing.T) {
 			if underRace && i%5 != 0 {
 				continue
 			}
-			for _, isa := range executable() {
+			for _, isa := range tested() {
 				program, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)})
 				if err != nil {
 					t.Fatalf("%s on %s: %v", p, isa, err)
@@ -102,7 +102,7 @@ func BenchmarkRecord(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	isas := executable()
+	isas := tested()
 	isa := isas[len(isas)-1]
 	for _, p := range DefaultProblems(1) {
 		b.Run(p.Op+"/"+p.Shape.String(), func(b *testing.B) {
@@ -156,7 +156,7 @@ func TestRecordOptions(t *testing.T) {
 			with(delta, func(p *tile.Problem) { p.Dir, p.Decay, p.Gates = tile.Forward, gate, tile.GatesApart }),
 			with(delta, func(p *tile.Problem) { p.Dir, p.Decay, p.Front = tile.Forward, gate, tile.FrontSiLUGates }))
 	}
-	for _, isa := range executable() {
+	for _, isa := range tested() {
 		d, err := sim.CPU(m, nil, isa, 1)
 		if err != nil {
 			t.Fatal(err)
