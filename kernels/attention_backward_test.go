@@ -475,7 +475,7 @@ func FuzzBackward(f *testing.F) {
 		s.Hq = s.Hkv * in(group, 3)
 		p := backwardProblem(int(uint(rule)%uint(len(backwardRules))), 1+int(seed%3), s)
 		r := rand.New(rand.NewPCG(seed, 1))
-		for _, isa := range executable() {
+		for _, isa := range tested() {
 			compareBackward(t, backwardCase(t, p, seed), anyConfig(t, r, p, isa))
 		}
 	})

@@ -19,7 +19,7 @@ func pairProblem(t, hq, hkv, dk, dv, threads int, decay string) tile.Problem {
 
 // eachPairISA runs a test on each ISA that has bfloat16 products here.
 func eachPairISA(t *testing.T, run func(t *testing.T, isa tile.ISA)) {
-	for _, isa := range executable() {
+	for _, isa := range tested() {
 		if prim, _ := primitives(isa); prim.Pair != nil {
 			t.Run(string(isa), func(t *testing.T) { run(t, isa) })
 		}
@@ -148,7 +148,7 @@ func TestBFloat16Refused(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	for _, isa := range executable() {
+	for _, isa := range tested() {
 		prim, _ := primitives(isa)
 		if err := CheckConfig(good, tile.Candidate{ISA: isa, Config: Default(good, isa)}); (err == nil) != (prim.Pair != nil) {
 			t.Errorf("%s: %v", isa, err)
@@ -160,7 +160,7 @@ func TestBFloat16Refused(t *testing.T) {
 func BenchmarkBFloat16(b *testing.B) {
 	p := pairProblem(4096, 8, 8, 128, 128, 1, tile.DecayHead)
 	p.Shape.B = 1
-	for _, isa := range executable() {
+	for _, isa := range tested() {
 		if prim, _ := primitives(isa); prim.Pair == nil || isa == tile.Generic {
 			continue
 		}

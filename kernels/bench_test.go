@@ -11,7 +11,7 @@ import (
 // op's definition asks, whatever the chunk adds.
 func BenchmarkOp(b *testing.B) {
 	for _, p := range DefaultProblems(1) {
-		for _, isa := range executable() {
+		for _, isa := range tested() {
 			if isa == tile.Generic && p.Shape.T > 512 {
 				continue // seconds a run, and no news
 			}

@@ -409,8 +409,8 @@ const eps = 1.0 / (1 << 24)
 // Attention ops: eps (4T + dk + 16). A token's term passes through at most T state updates or masked products, each an
 // addition and a multiplication by a decay factor that is itself within 2 ulp, and one
 // dot product of length dk; a feature map of both operands adds dk + 16, for a sum of squares of length dk or exponentials. A quotient's
-// bound is that of both its parts (the oracle adds their scales). An output or a state that is stored in 16 bits adds one rounding to it. Backward: eps (4T + dk + dv + Hq/Hkv + 16), see
-// LinearAttention.Backward. Hash layers: see hashBound.
+// bound is that of both its parts (the oracle adds their scales). An output or a state that is stored in 16 bits adds one rounding to it. Backward: see
+// backwardBound. Hash layers: see hashBound.
 func ErrorBound(p tile.Problem) float64 {
 	s := p.Shape
 	switch p.Op {

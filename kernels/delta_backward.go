@@ -247,11 +247,7 @@ func (a *deltaBackward) copyRows(w *deltaBackwardWork, dst []float32, ldd int, s
 
 // transpose sets dst to n rows of some width as columns, scaled by rows if row is given.
 func (a *deltaBackward) transpose(w *deltaBackwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
-	rows := max(1, maxCallFlops/4/max(1, width))
-	for i := 0; i < n; i += rows {
-		w.turned = tile.Turn{Src: src[i*lds:], Dst: dst[i:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width, Row: part(row, i)}
-		a.prim.Turn(&w.turned)
-	}
+	transpose(a.prim, &w.turned, dst, ldd, src, lds, row, n, width)
 }
 
 // mask is the chunk's decays, nil without.
@@ -585,7 +581,7 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 		"u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
 		"row k": w.rowK, "row d": w.rowD, "row u": w.ub, "beta gradient": a.beta,
 		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
-		"ones": w.key.ones,
+		"ones": w.key.ones, "own query gradients": a.shared.ownQuery, "own key gradients": a.shared.ownKey,
 	}
 	if a.problem.Decay == tile.DecayKey {
 		buffers["write keys"], buffers["dq"], buffers["dk"], buffers["de"] = w.write, w.gradQ, w.gradK, w.gradE

@@ -162,7 +162,7 @@ func TestRecordDeltaBackward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, isa := range executable() {
+	for _, isa := range tested() {
 		d, err := sim.CPU(m, nil, isa, 1)
 		if err != nil {
 			t.Fatal(err)

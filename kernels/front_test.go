@@ -155,7 +155,7 @@ func TestRecordDeltaFront(t *testing.T) {
 	for _, rule := range deltaFrontRules {
 		p := attentionProblem(rule, 1, tile.Shape{B: 1, T: 200, Hq: 2, Hkv: 2, Dk: 32, Dv: 32})
 		p.Front, p.FeatureMap = tile.FrontSiLUGates, tile.MapL2
-		for _, isa := range executable() {
+		for _, isa := range tested() {
 			if _, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)}); err != nil {
 				t.Errorf("%s on %s: %v", p, isa, err)
 			}

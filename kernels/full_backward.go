@@ -31,6 +31,7 @@ type fullBackwardWork struct {
 	q, k, out, scale, ones []float32
 	product                tile.Product
 	pack                   tile.Pack
+	turn                   tile.Turn
 	mapping                mapping
 }
 
@@ -186,18 +187,9 @@ func (a *fullBackward) add(w *fullBackwardWork, c fullChunk) {
 // turn transposes S.
 func (a *fullBackward) turn(w *fullBackwardWork) {
 	s := a.problem.Shape
-	transpose(w.turned, w.state, s.Dk, s.Dv)
+	transpose(a.prim, &w.turn, w.turned, s.Dk, w.state, s.Dv, nil, s.Dk, s.Dv)
 	clear(w.sum)
 	clear(w.normSum)
-}
-
-// transpose writes the transpose of m rows of n.
-func transpose(to, from []float32, m, n int) {
-	for i := range m {
-		for j, x := range from[i*n:][:n] {
-			to[j*m+i] = x
-		}
-	}
 }
 
 // queries finds the gradients of a chunk's queries, and adds what it gives R.
@@ -239,7 +231,7 @@ func (a *fullBackward) turnBack(w *fullBackwardWork, u int) {
 		}
 		addScaled(x.to, x.sum, a.scale)
 	}
-	transpose(w.turned, w.state, s.Dk, s.Dv)
+	transpose(a.prim, &w.turn, w.turned, s.Dk, w.state, s.Dv, nil, s.Dk, s.Dv)
 }
 
 // keysAndValues finds the gradients of a chunk's keys and values.

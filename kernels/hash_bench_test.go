@@ -11,7 +11,7 @@ import (
 func BenchmarkHashLayer(b *testing.B) {
 	for _, p := range []tile.Problem{{DType: tile.Float32}, {DType: tile.BFloat16}, {DType: tile.Int8}, {DType: tile.Int8, Precision: tile.Int8}} {
 		p.Op, p.Dir, p.Threads, p.Weighting, p.Shape = tile.HashLayer, tile.Forward, 1, tile.WeightingPaper, tile.Shape{N: 1024, D: 1024, H: 1024, Tau: 8}
-		isa := executable()[len(executable())-1]
+		isa := tested()[len(tested())-1]
 		b.Run("dtype="+p.DType+"/precision="+p.Precision, func(b *testing.B) {
 			c, err := NewCase(p, 1)
 			if err != nil {

@@ -29,15 +29,15 @@ func newHashCase(p tile.Problem, g generator) hashArgs {
 	}
 	if p.Dir == tile.Backward {
 		a.gradOutput = g.normal(s.N*s.H, 1)
+		a.newOutputs()
 	} else {
 		a.bias = g.uniform(s.H, -0.01, 0.01)
+		a.output = aligned(s.N * s.H) // and neither codes nor weights, which a layer's user does not ask for
 	}
-	a.newOutputs()
-	a.codes, a.weights = nil, nil // which a layer's user does not ask for
 	return a
 }
 
-// newOutputs gives fresh memory to all that a call writes.
+// newOutputs gives fresh memory to all that a call can write.
 func (a *hashArgs) newOutputs() {
 	s := a.problem.Shape
 	k := (s.D + s.Tau - 1) / s.Tau

@@ -220,6 +220,10 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 	if p.Op == tile.DeltaRule {
 		a.beta = blank(s.B * s.T * s.Hkv)
 	}
+	if p.Gates == tile.GatesApart {
+		a.eraseWidth, a.writeWidth = s.Dk, s.Dv
+		a.beta, a.write = blank(s.B*s.T*s.Hkv*s.Dk), blank(s.B*s.T*s.Hkv*s.Dv)
+	}
 	if a.halves() {
 		b := &a.bits
 		for _, x := range []struct {

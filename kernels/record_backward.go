@@ -71,6 +71,7 @@ func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyP
 		{"g", w.g, sim.Scratch}, {"decays", w.decay, sim.Scratch}, {"row v", w.rowV, sim.Scratch}, {"row o", w.rowO, sim.Scratch},
 		{"scale", w.scale, sim.Scratch}, {"c", w.c, sim.Scratch}, {"folded q", w.foldedQ, sim.Scratch}, {"folded k", w.foldedK, sim.Scratch},
 		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch}, {"ones", w.ones, sim.Scratch}, {"row", w.row, sim.Scratch},
+		{"inverse", a.quotients.inverse, sim.Scratch}, {"divisor", a.quotients.divisor, sim.Scratch}, {"map factor", w.mapping.factor[:], sim.Scratch},
 	} {
 		r.Buffer(b.name, b.data, b.kind)
 	}

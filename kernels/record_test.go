@@ -59,7 +59,7 @@ func TestRecordDefaultProblems(t *testing.T) {
 			if underRace && i%5 != 0 {
 				continue
 			}
-			for _, isa := range executable() {
+			for _, isa := range tested() {
 				program, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)})
 				if err != nil {
 					t.Fatalf("%s on %s: %v", p, isa, err)
@@ -102,7 +102,7 @@ func BenchmarkRecord(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	isas := executable()
+	isas := tested()
 	isa := isas[len(isas)-1]
 	for _, p := range DefaultProblems(1) {
 		b.Run(p.Op+"/"+p.Shape.String(), func(b *testing.B) {
@@ -120,5 +120,64 @@ func BenchmarkRecord(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Every driver and option that the tuner may meet can be recorded, and what is recorded takes no less time than its roof.
+func TestRecordOptions(t *testing.T) {
+	m, err := machine.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	grouped, shared := tile.Shape{B: 1, T: 80, Hq: 4, Hkv: 2, Dk: 32, Dv: 48}, tile.Shape{B: 1, T: 80, Hq: 2, Hkv: 4, Dk: 32, Dv: 48}
+	linear := tile.Problem{Op: tile.LinearAttention, Rule: tile.RuleLinear, Decay: tile.DecayNone}
+	gated := tile.Problem{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayHead}
+	delta := tile.Problem{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead}
+	with := func(p tile.Problem, change func(*tile.Problem)) tile.Problem {
+		change(&p)
+		return p
+	}
+	var problems []tile.Problem
+	for _, dir := range []string{tile.Forward, tile.Backward} {
+		for _, p := range []tile.Problem{
+			linear, gated, delta,
+			with(gated, func(p *tile.Problem) { p.Decay = tile.DecayKey }),
+			with(delta, func(p *tile.Problem) { p.Decay = tile.DecayKey }),
+			with(linear, func(p *tile.Problem) { p.Normalize, p.FeatureMap = true, tile.MapELU }),
+			with(gated, func(p *tile.Problem) { p.FeatureMap = tile.MapL2 }),
+			with(linear, func(p *tile.Problem) { p.Full, p.Normalize, p.FeatureMap = true, true, tile.MapReLU }),
+		} {
+			p.Dir = dir
+			problems = append(problems, p)
+		}
+	}
+	for _, gate := range []string{tile.DecayHead, tile.DecayKey} {
+		problems = append(problems,
+			with(delta, func(p *tile.Problem) { p.Dir, p.Decay, p.Gates = tile.Forward, gate, tile.GatesApart }),
+			with(delta, func(p *tile.Problem) { p.Dir, p.Decay, p.Front = tile.Forward, gate, tile.FrontSiLUGates }))
+	}
+	for _, isa := range tested() {
+		d, err := sim.CPU(m, nil, isa, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			for _, p.Shape = range []tile.Shape{grouped, shared} {
+				p.DType, p.Threads = tile.Float32, 1
+				c := tile.Candidate{ISA: isa, Config: Default(p, isa)}
+				program, err := Record(p, c)
+				if err != nil {
+					t.Errorf("%s on %s: %v", p, c, err)
+					continue
+				}
+				r, err := sim.Simulate(d, program)
+				if err != nil {
+					t.Fatalf("%s on %s: %v", p, c, err)
+				}
+				if roof, err := sim.Roof(d, p); err != nil || r.TimeNs < roof.RoofNs {
+					t.Errorf("%s on %s: simulated %.0f ns, roof %.0f ns, %v", p, c, r.TimeNs, roof.RoofNs, err)
+				}
+			}
+		}
 	}
 }

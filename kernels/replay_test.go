@@ -18,7 +18,7 @@ func TestReplayOfDrivers(t *testing.T) {
 		{Level: 1, Bytes: 48 << 10, LineBytes: 64, SharedBy: 1, Ways: 12}, {Level: 2, Bytes: 1280 << 10, LineBytes: 64, SharedBy: 1, Ways: 20},
 		{Level: 3, Bytes: 8 << 20, LineBytes: 64, SharedBy: 2, Ways: 16},
 	}}
-	isas := executable()
+	isas := tested()
 	isa := isas[len(isas)-1]
 	d, err := sim.CPU(m, nil, isa, 1)
 	if err != nil {

@@ -82,7 +82,7 @@ func explain(t *testing.T, p tile.Problem) Choice {
 
 func TestSelectionTakesTheProfile(t *testing.T) {
 	isolate(t)
-	isas := executable()
+	isas := tested()
 	path := writeProfile(t, testProfile(t, nil, isas...))
 	t.Setenv(EnvProfile, path)
 	c := explain(t, tuned)
@@ -101,7 +101,7 @@ func TestSelectionTakesTheProfile(t *testing.T) {
 
 func TestSelectionUserProfile(t *testing.T) {
 	isolate(t)
-	p := testProfile(t, nil, executable()...)
+	p := testProfile(t, nil, tested()...)
 	path, err := UserProfilePath(p.Machine.Fingerprint)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestSelectionUserProfile(t *testing.T) {
 
 // ROOFTUNE_ISA narrows: a profile's AVX-512 answer never runs under avx2.
 func TestSelectionNarrowedISA(t *testing.T) {
-	isas := executable()
+	isas := tested()
 	for _, only := range isas {
 		isolate(t)
 		t.Setenv(EnvProfile, writeProfile(t, testProfile(t, nil, isas[len(isas)-1])))
@@ -144,7 +144,7 @@ func TestSelectionNarrowedISA(t *testing.T) {
 }
 
 func TestSelectionStaleBelowFresh(t *testing.T) {
-	isas := executable()
+	isas := tested()
 	best := isas[len(isas)-1]
 	old := func(p *profile.Profile) {
 		for i := range p.Entries {
@@ -174,11 +174,11 @@ func TestSelectionStaleBelowFresh(t *testing.T) {
 
 // A profile that cannot be used is refused with a reason, and the library works on.
 func TestSelectionRefusesBadProfiles(t *testing.T) {
-	good, err := testProfile(t, nil, executable()...).Marshal()
+	good, err := testProfile(t, nil, tested()...).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := testProfile(t, func(p *profile.Profile) { p.Machine.Model++ }, executable()...).Marshal()
+	foreign, err := testProfile(t, func(p *profile.Profile) { p.Machine.Model++ }, tested()...).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestSelectionIgnoresImpossibleConfigs(t *testing.T) {
 		for i := range p.Entries {
 			p.Entries[i].Config = tile.Config{"chunk": 1 << 20}
 		}
-	}, executable()...)))
+	}, tested()...)))
 	if c := explain(t, tuned); c.Source == SourceEnvironment {
 		t.Errorf("choice %+v", c)
 	}
@@ -231,7 +231,7 @@ func TestSelectionIgnoresImpossibleConfigs(t *testing.T) {
 
 func TestSelectionForgets(t *testing.T) {
 	isolate(t)
-	t.Setenv(EnvProfile, writeProfile(t, testProfile(t, nil, executable()...)))
+	t.Setenv(EnvProfile, writeProfile(t, testProfile(t, nil, tested()...)))
 	p := tuned
 	for n := range maxResolved + 10 {
 		p.Shape.T = n
@@ -264,7 +264,7 @@ func TestEmbeddedProfiles(t *testing.T) {
 	}
 
 	isolate(t)
-	p := testProfile(t, nil, executable()...)
+	p := testProfile(t, nil, tested()...)
 	data, err := p.Marshal()
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,8 @@ import (
 
 // The drivers' own sources, so that an answer tuned with other code is known as stale.
 //
-//go:embed attention.go attention_bf16.go backward.go backward_decay.go backward_key.go decode.go delta.go delta_backward.go delta_backward_key.go feature_map.go fold.go fold_keys.go front.go full.go gates_apart.go half.go recurrence.go sequences.go shared_gradients.go units.go upcoming.go
+//go:embed attention.go attention_bf16.go backward.go backward_decay.go backward_key.go backward_options.go decode.go delta.go delta_backward.go delta_backward_key.go
+//go:embed feature_map.go fold.go fold_keys.go front.go full.go full_backward.go gates_apart.go half.go recurrence.go sequences.go shared_gradients.go units.go upcoming.go
 var attentionSource embed.FS
 
 //go:embed hash_backward.go hash_codes.go hash_layer.go hash_rows.go hash_slab.go hash_tables.go
@@ -29,15 +30,7 @@ func SourceHash(op string, isa tile.ISA) string {
 	if h, ok := sourceHashes.Load(key); ok {
 		return h.(string)
 	}
-	fs, names := attentionSource, []string{"attention.go", "decode.go", "delta.go", "delta_backward.go", "delta_backward_key.go", "feature_map.go", "fold.go", "fold_keys.go", "front.go", "gates_apart.go", "half.go", "recurrence.go", "sequences.go", "shared_gradients.go", "units.go", "upcoming.go"}
-	switch op {
-	case tile.LinearAttention:
-		names = []string{"attention.go", "attention_bf16.go", "backward.go", "backward_decay.go", "backward_key.go", "decode.go", "delta.go", "feature_map.go", "fold.go", "fold_keys.go", "full.go", "half.go", "recurrence.go", "sequences.go", "units.go", "upcoming.go"}
-	case tile.CausalConv:
-		fs, names = convSource, []string{"causal_conv.go"}
-	case tile.HashLayer:
-		fs, names = hashSource, []string{"hash_backward.go", "hash_codes.go", "hash_layer.go", "hash_rows.go", "hash_slab.go", "hash_tables.go"}
-	}
+	fs, names := driverSources(op)
 	var driver []byte
 	for _, name := range names {
 		source, err := fs.ReadFile(name)
@@ -53,4 +46,20 @@ func SourceHash(op string, isa tile.ISA) string {
 	h := digest.Sum([]byte(op), driver, []byte(prim))
 	sourceHashes.Store(key, h)
 	return h
+}
+
+// driverSources names the files that run an op.
+func driverSources(op string) (embed.FS, []string) {
+	switch op {
+	case tile.CausalConv:
+		return convSource, []string{"causal_conv.go"}
+	case tile.HashLayer:
+		return hashSource, []string{"hash_backward.go", "hash_codes.go", "hash_layer.go", "hash_rows.go", "hash_slab.go", "hash_tables.go"}
+	}
+	both := []string{"attention.go", "backward_options.go", "decode.go", "delta.go", "feature_map.go", "fold.go", "fold_keys.go", "half.go", "recurrence.go",
+		"sequences.go", "shared_gradients.go", "units.go", "upcoming.go"}
+	if op == tile.DeltaRule {
+		return attentionSource, append(both, "delta_backward.go", "delta_backward_key.go", "front.go", "gates_apart.go")
+	}
+	return attentionSource, append(both, "attention_bf16.go", "backward.go", "backward_decay.go", "backward_key.go", "full.go", "full_backward.go")
 }

@@ -91,6 +91,15 @@ func copyRows(prim *tile.Primitives, pack *tile.Pack, dst []float32, ldd int, sr
 	return finite
 }
 
+// transpose sets dst to n rows of some width as columns, scaled by rows if row is given, in calls that are short enough.
+func transpose(prim *tile.Primitives, call *tile.Turn, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {
+	rows := max(1, maxCallFlops/4/max(1, width))
+	for i := 0; i < n; i += rows {
+		*call = tile.Turn{Src: src[i*lds:], Dst: dst[i:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width, Row: part(row, i)}
+		prim.Turn(call)
+	}
+}
+
 // fixedFactors sets each state head's decay factor where decays are fixed.
 func (a *attentionArgs) fixedFactors(factor []float32) {
 	for h, g := range a.headDecay {

@@ -78,7 +78,7 @@ func UsefulFlops(p tile.Problem) int64 {
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 2*int64(s.Hkv))
 	case tile.DeltaRule:
 		if p.Dir == tile.Backward {
-			return tokens * square * (4*int64(s.Hq) + 12*int64(s.Hkv))
+			return tokens * square * (4*int64(max(s.Hq, s.Hkv)) + 12*int64(s.Hkv))
 		}
 		return tokens * square * (2*int64(max(s.Hq, s.Hkv)) + 4*int64(s.Hkv))
 	case tile.CausalConv:
@@ -137,10 +137,13 @@ func problemBytes(p tile.Problem) (n neededBytes, err error) {
 		case tile.DecayKey:
 			gates += dk
 		}
-		if p.Op == tile.DeltaRule {
+		switch {
+		case p.Gates != "": // of channels, and always float32
+			n.read = b * t * hkv * (dk + dv) * 4
+		case p.Op == tile.DeltaRule:
 			gates++
 		}
-		n.read = b * t * (hq*dk + hkv*(dk+dv) + gates*hkv) * size
+		n.read += b * t * (hq*dk + hkv*(dk+dv) + gates*hkv) * size
 		n.written = b * t * max(hq, hkv) * dv * size
 		n.updated = b * hkv * dk * dv * 4
 		if p.Dir == tile.Backward { // read too: the output's gradient and the past state; written: a gradient for each input

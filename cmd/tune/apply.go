@@ -43,7 +43,7 @@ decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta 
 grad_present_state and grad_present_normalizer; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay, grad_beta and
 grad_past_normalizer where past_state, decay, beta and past_normalizer are given.
 delta-rule with --front gates takes beta and decay before sigmoid and -exp(decay_log)*softplus(decay+decay_bias), optional decay_log (Hkv) and
-decay_bias (Hkv) or (Hkv*dk). With write (B,T,Hkv) or (B,T,Hkv*dv), beta, which may then be (B,T,Hkv*dk) too, gates only what is erased.
+decay_bias (Hkv) or (Hkv*dk). With write (B,T,Hkv) or (B,T,Hkv*dv), beta, which may then be (B,T,Hkv*dk) too, gates only what is erased, and both are float32.
 hash-layer: input (N,d), tables (K,2^tau,h), float32 or uint16 with the bits of bfloat16, in IN.npz or in the file of --tables, optional bias (h);
 --dtype rounds tables to bfloat16 or int8. It gives output (N,h), codes (N,K) and weights (N,K). With
 --dir bwd also grad_output (N,h); it gives grad_input, grad_tables and grad_bias.

@@ -87,11 +87,15 @@ func (a *applyAttention) convert() error {
 		return err
 	}
 	dtypes := []string{tile.Float32, tile.BFloat16, tile.Float16}
+	beta := &a.in.Beta
+	if a.in.Write.Shape != nil { // gates apart are float32, whatever the other arrays are
+		beta = &kernels.Tensor{}
+	}
 	for _, d := range []struct {
 		flag, dtype string
 		arrays      []*kernels.Tensor
 	}{
-		{"dtype", a.flags.dtype, []*kernels.Tensor{&a.in.Query, &a.in.Key, &a.in.Value, &a.in.Decay, &a.in.Beta, &a.in.Write}},
+		{"dtype", a.flags.dtype, []*kernels.Tensor{&a.in.Query, &a.in.Key, &a.in.Value, &a.in.Decay, beta}},
 		{"state-dtype", a.flags.stateDType, []*kernels.Tensor{&a.in.PastState}},
 	} {
 		if d.dtype == "" {
