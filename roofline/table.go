@@ -153,7 +153,8 @@ func levelTable(w io.Writer, m *machine.Machine, measured *machine.Measured) err
 }
 
 // PointTable writes points, a table per op. Rates are useful GFLOP/s, or for hash layers GB/s that the binding level must
-// move; "roof" is how much of the fastest possible speed was reached. Configs are their values alone, under a line that names them.
+// move; "roof" is how much of the fastest possible speed was reached. Configs are their values alone, under a line that names them; one of another form
+// says its own names.
 func PointTable(w io.Writer, points []Point) error {
 	for start := 0; start < len(points); {
 		name := opName(points[start].Problem)
@@ -164,7 +165,7 @@ func PointTable(w io.Writer, points []Point) error {
 		if _, err := fmt.Fprintln(w, name); err != nil {
 			return err
 		}
-		names := points[start].Candidate.Config.Names()
+		names := usualNames(points[start:end])
 		if names != "" {
 			if _, err := fmt.Fprintf(w, "config: %s\n", names); err != nil {
 				return err
@@ -201,6 +202,20 @@ func PointTable(w io.Writer, points []Point) error {
 		start = end
 	}
 	return nil
+}
+
+// usualNames are the names of most points' configs, of the first ones if several are as common.
+func usualNames(points []Point) (usual string) {
+	times := map[string]int{}
+	for _, p := range points {
+		times[p.Candidate.Config.Names()]++
+	}
+	for _, p := range points {
+		if names := p.Candidate.Config.Names(); times[names] > times[usual] {
+			usual = names
+		}
+	}
+	return usual
 }
 
 // againstDense writes how hash layers compare with dense ones; nothing for other ops.

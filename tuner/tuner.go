@@ -34,8 +34,8 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// DefaultBudget is a run's wall-clock time where Options has none.
-const DefaultBudget = 60 * time.Second
+// DefaultBudget is a run's wall-clock time where Options has none: with a first build it stays within two minutes.
+const DefaultBudget = 50 * time.Second
 
 // Options of a run.
 type Options struct {
