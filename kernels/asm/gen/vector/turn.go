@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 
 	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -18,17 +19,37 @@ func (g *generator) turn() {
 	m, row := g.Quad(field(unsafe.Offsetof(z.M))), g.Quad(field(unsafe.Offsetof(z.Row)))
 	src, dst := g.Quad(field(unsafe.Offsetof(z.Src))), g.Quad(field(unsafe.Offsetof(z.Dst)))
 	lds, ldd := g.Bytes(field(unsafe.Offsetof(z.LDS))), g.Bytes(field(unsafe.Offsetof(z.LDD)))
-	n := g.Lanes
-	r, t := g.Vec[:n], g.Vec[n:]
+	scale := func(r, t []reg.VecPhysical) {
+		g.TESTQ(row, row)
+		g.JEQ(emit.Ref("plain"))
+		for i := range r {
+			g.VBROADCASTSS(operand.Mem{Base: row, Disp: 4 * i}, t[i%4])
+			g.VMULPS(t[i%4], r[i], r[i])
+		}
+		g.Label("plain")
+	}
+	next := func() {
+		g.TESTQ(row, row)
+		g.JEQ(emit.Ref("rows"))
+		g.ADDQ(operand.U8(4*g.Lanes), row)
+	}
+	g.squares(m, field(unsafe.Offsetof(z.N)), src, dst, lds, ldd, scale, next)
+}
+
+// squares walks the whole square blocks, as wide as a vector, of m rows of n 32-bit elements, and writes each transposed. change is what is done to a
+// block's rows, r, with t free; next, what follows a row of blocks.
+func (g *generator) squares(m reg.GPVirtual, n operand.Mem, src, dst, lds, ldd reg.GPVirtual, change func(r, t []reg.VecPhysical), next func()) {
+	lanes := g.Lanes
+	r, t := g.Vec[:lanes], g.Vec[lanes:]
 	g.Label("rows")
-	g.SUBQ(operand.U8(n), m)
+	g.SUBQ(operand.U8(lanes), m)
 	g.JL(emit.Ref("done"))
 	from, to, left := g.GP64(), g.GP64(), g.GP64()
 	g.MOVQ(src, from)
 	g.MOVQ(dst, to)
-	g.MOVQ(field(unsafe.Offsetof(z.N)), left)
+	g.MOVQ(n, left)
 	g.Label("block")
-	g.SUBQ(operand.U8(n), left)
+	g.SUBQ(operand.U8(lanes), left)
 	g.JL(emit.Ref("next"))
 	at := g.GP64()
 	g.MOVQ(from, at)
@@ -36,62 +57,57 @@ func (g *generator) turn() {
 		g.VMOVUPS(operand.Mem{Base: at}, r[i])
 		g.ADDQ(lds, at)
 	}
-	g.TESTQ(row, row)
-	g.JEQ(emit.Ref("plain"))
-	for i := range r {
-		g.VBROADCASTSS(operand.Mem{Base: row, Disp: 4 * i}, t[i%4])
-		g.VMULPS(t[i%4], r[i], r[i])
-	}
-	g.Label("plain")
-	for i := 0; i < n; i += 2 {
-		g.VUNPCKLPS(r[i+1], r[i], t[i])
-		g.VUNPCKHPS(r[i+1], r[i], t[i+1])
-	}
-	for i := 0; i < n; i += 4 { // r[i+c]: in lane l, column 4l+c of rows i to i+3
-		g.VUNPCKLPD(t[i+2], t[i], r[i])
-		g.VUNPCKHPD(t[i+2], t[i], r[i+1])
-		g.VUNPCKLPD(t[i+3], t[i+1], r[i+2])
-		g.VUNPCKHPD(t[i+3], t[i+1], r[i+3])
-	}
-	columns := r
-	if g.Wide() {
-		const even, odd = 0x88, 0xdd // lanes of both operands
-		for c := range 4 {
-			g.VSHUFF32X4(operand.U8(even), r[4+c], r[c], t[c])
-			g.VSHUFF32X4(operand.U8(odd), r[4+c], r[c], t[4+c])
-			g.VSHUFF32X4(operand.U8(even), r[12+c], r[8+c], t[8+c])
-			g.VSHUFF32X4(operand.U8(odd), r[12+c], r[8+c], t[12+c])
-		}
-		for c := range 4 {
-			g.VSHUFF32X4(operand.U8(even), t[8+c], t[c], r[c])
-			g.VSHUFF32X4(operand.U8(odd), t[8+c], t[c], r[8+c])
-			g.VSHUFF32X4(operand.U8(even), t[12+c], t[4+c], r[4+c])
-			g.VSHUFF32X4(operand.U8(odd), t[12+c], t[4+c], r[12+c])
-		}
-	} else {
-		const low, high = 0x20, 0x31 // lanes of both operands
-		for c := range 4 {
-			g.VPERM2F128(operand.U8(low), r[4+c], r[c], t[c])
-			g.VPERM2F128(operand.U8(high), r[4+c], r[c], t[4+c])
-		}
-		columns = t
-	}
-	for _, x := range columns {
+	change(r, t)
+	for _, x := range g.transposed(r, t) {
 		g.VMOVUPS(x, operand.Mem{Base: to})
 		g.ADDQ(ldd, to)
 	}
-	g.ADDQ(operand.U8(4*n), from)
+	g.ADDQ(operand.U8(4*lanes), from)
 	g.JMP(emit.Ref("block"))
 	g.Label("next")
 	rows := g.GP64()
 	g.MOVQ(lds, rows)
-	g.SHLQ(operand.U8(bits.TrailingZeros(uint(n))), rows)
+	g.SHLQ(operand.U8(bits.TrailingZeros(uint(lanes))), rows)
 	g.ADDQ(rows, src)
-	g.ADDQ(operand.U8(4*n), dst)
-	g.TESTQ(row, row)
-	g.JEQ(emit.Ref("rows"))
-	g.ADDQ(operand.U8(4*n), row)
+	g.ADDQ(operand.U8(4*lanes), dst)
+	next()
 	g.JMP(emit.Ref("rows"))
 	g.Label("done")
 	g.Done()
+}
+
+// transposed turns a square block of 32-bit elements, a row in each register of r, and says which registers have its columns then. It needs as many more.
+func (g *generator) transposed(r, t []reg.VecPhysical) (columns []reg.VecPhysical) {
+	for i := 0; i < len(r); i += 2 {
+		g.VPUNPCKLDQ(r[i+1], r[i], t[i])
+		g.VPUNPCKHDQ(r[i+1], r[i], t[i+1])
+	}
+	for i := 0; i < len(r); i += 4 { // r[i+c]: in lane l, column 4l+c of rows i to i+3
+		g.VPUNPCKLQDQ(t[i+2], t[i], r[i])
+		g.VPUNPCKHQDQ(t[i+2], t[i], r[i+1])
+		g.VPUNPCKLQDQ(t[i+3], t[i+1], r[i+2])
+		g.VPUNPCKHQDQ(t[i+3], t[i+1], r[i+3])
+	}
+	if !g.Wide() {
+		const low, high = 0x20, 0x31 // lanes of both operands
+		for c := range 4 {
+			g.VPERM2I128(operand.U8(low), r[4+c], r[c], t[c])
+			g.VPERM2I128(operand.U8(high), r[4+c], r[c], t[4+c])
+		}
+		return t[:len(r)]
+	}
+	const even, odd = 0x88, 0xdd // lanes of both operands
+	for c := range 4 {
+		g.VSHUFI32X4(operand.U8(even), r[4+c], r[c], t[c])
+		g.VSHUFI32X4(operand.U8(odd), r[4+c], r[c], t[4+c])
+		g.VSHUFI32X4(operand.U8(even), r[12+c], r[8+c], t[8+c])
+		g.VSHUFI32X4(operand.U8(odd), r[12+c], r[8+c], t[12+c])
+	}
+	for c := range 4 {
+		g.VSHUFI32X4(operand.U8(even), t[8+c], t[c], r[c])
+		g.VSHUFI32X4(operand.U8(odd), t[8+c], t[c], r[8+c])
+		g.VSHUFI32X4(operand.U8(even), t[12+c], t[4+c], r[4+c])
+		g.VSHUFI32X4(operand.U8(odd), t[12+c], t[4+c], r[12+c])
+	}
+	return r
 }
