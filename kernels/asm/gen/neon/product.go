@@ -69,30 +69,27 @@ const (
 )
 
 // product writes NN or TN on a register tile.
-func (f *file) product(form form, t registerTile) {
-	name, what := fmt.Sprintf("productNN%dx%dNEON", t.rows, t.cols), "A B"
-	if form == formTN {
-		name, what = fmt.Sprintf("productTN%dx%dNEON", t.rows, t.cols), "Aᵀ B"
-	}
-	f.tileFunction(name, "Product", fmt.Sprintf("is the %s product of tile.Product on register tiles of %d x %d:", name[7:9], t.rows, t.cols), "C = Beta C + diag(Row) "+what+".")
-	f.walk(form, t, f.at.m, f.at.n)
-	f.label("done")
-	f.ins("RET")
-}
+func (f *file) product(form form, t registerTile) { f.multiply("product", "Product", form, t) }
 
 // pairProduct writes NN or TN of bfloat16 pairs on a register tile: a pair is as wide as a float, and an element of A as many bytes, so that
 // the walk is that of product with another instruction for each step.
 func (f *file) pairProduct(form form, t registerTile) {
 	f.at, f.pairs = pairFields, true
-	name, what := fmt.Sprintf("pairNN%dx%dNEON", t.rows, t.cols), "A B"
+	f.multiply("pair", "PairProduct", form, t)
+	f.at, f.pairs = floatFields, false
+}
+
+// multiply writes a product of NN or TN with arguments of a type of package tile.
+func (f *file) multiply(name, argument string, form form, t registerTile) {
+	kind, what := "NN", "A B"
 	if form == formTN {
-		name, what = fmt.Sprintf("pairTN%dx%dNEON", t.rows, t.cols), "Aᵀ B"
+		kind, what = "TN", "Aᵀ B"
 	}
-	f.tileFunction(name, "PairProduct", fmt.Sprintf("is the %s product of tile.PairProduct on register tiles of %d x %d:", name[4:6], t.rows, t.cols), "C = Beta C + diag(Row) "+what+".")
+	f.tileFunction(fmt.Sprintf("%s%s%dx%dNEON", name, kind, t.rows, t.cols), argument,
+		fmt.Sprintf("is the %s product of tile.%s on register tiles of %d x %d:", kind, argument, t.rows, t.cols), "C = Beta C + diag(Row) "+what+".")
 	f.walk(form, t, f.at.m, f.at.n)
 	f.label("done")
 	f.ins("RET")
-	f.at, f.pairs = floatFields, false
 }
 
 // solve writes the substitution in blocks of rows.
