@@ -27,15 +27,9 @@ type compiledLaunch struct {
 type tally struct {
 	clocks, calls, flops float64
 	loaded, stored       float64            // bytes between registers and the first level
-	found                [MaxLevels]float64 // by the level where a line was found
 	written              [MaxLevels]float64 // written back, by the level that takes it
 	left                 [MaxLevels]float64 // dirty at the end, by the nearest level that has the newer value
-	waits                [MaxLevels]waits
-	fresh, rows          float64 // first touches but those of tables, of tables
-	tables               float64 // lines of tables found in the last level
-	stream               float64 // written past the caches
-	far, ends            float64
-	needed               neededBytes
+	tripTraffic
 }
 
 // times is n times a tally and once another.
@@ -46,20 +40,11 @@ func (t *tally) times(n float64, once *tally) tally {
 	sum.flops += n * t.flops
 	sum.loaded += n * t.loaded
 	sum.stored += n * t.stored
-	for i := range sum.found {
-		sum.found[i] += n * t.found[i]
+	for i := range sum.written {
 		sum.written[i] += n * t.written[i]
 		sum.left[i] += n * t.left[i]
-		sum.waits[i].lines += n * t.waits[i].lines
-		sum.waits[i].rows += n * t.waits[i].rows
 	}
-	sum.fresh += n * t.fresh
-	sum.rows += n * t.rows
-	sum.tables += n * t.tables
-	sum.stream += n * t.stream
-	sum.far += n * t.far
-	sum.ends += n * t.ends
-	sum.needed.add(t.needed, n)
+	sum.tripTraffic.add(&t.tripTraffic, n)
 	return sum
 }
 

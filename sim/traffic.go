@@ -140,6 +140,22 @@ type tripTraffic struct {
 	ends   float64            // of these without the next one
 }
 
+// add adds n times another trip's.
+func (t *tripTraffic) add(o *tripTraffic, n float64) {
+	for i := range t.found {
+		t.found[i] += n * o.found[i]
+		t.waits[i].lines += n * o.waits[i].lines
+		t.waits[i].rows += n * o.waits[i].rows
+	}
+	t.tables += n * o.tables
+	t.fresh += n * o.fresh
+	t.rows += n * o.rows
+	t.stream += n * o.stream
+	t.far += n * o.far
+	t.ends += n * o.ends
+	t.needed.add(o.needed, n)
+}
+
 type writeBack struct {
 	line  int32
 	trip  int32
@@ -262,18 +278,7 @@ func (r *replay) sum(l *Launch, c *compiledLaunch) {
 		if i == r.steady {
 			to, n = &c.each, 1
 		}
-		to.fresh += n * t.fresh
-		to.rows += n * t.rows
-		to.tables += n * t.tables
-		to.stream += n * t.stream
-		to.far += n * t.far
-		to.ends += n * t.ends
-		to.needed.add(t.needed, n)
-		for level := range t.found {
-			to.found[level] += n * t.found[level]
-			to.waits[level].lines += n * t.waits[level].lines
-			to.waits[level].rows += n * t.waits[level].rows
-		}
+		to.tripTraffic.add(&t, n)
 	}
 	steady := int32(r.steady)
 	of := func(id, trip int32) *tally {
