@@ -41,14 +41,6 @@ func (a *backward) setOptions() {
 // after adds up the gradients of what heads share.
 func (a *backward) after() parallel { return &a.shared }
 
-// grown is v, or fresh memory if it is shorter than n.
-func grown(v []float32, n int) []float32 {
-	if len(v) < n {
-		return aligned(n)
-	}
-	return v
-}
-
 // quotients are what the division of outputs leaves for the gradients, of each output head's rows: 1/D, and the gradient of D.
 type quotients struct {
 	rows             int

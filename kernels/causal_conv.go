@@ -210,11 +210,7 @@ func (x *conv) set(a convArgs) {
 	for len(x.work) < x.workers {
 		x.work = append(x.work, &convWork{})
 	}
-	grow := func(v *[]float32, n int) {
-		if len(*v) < n {
-			*v = aligned(n)
-		}
-	}
+	grow := func(v *[]float32, n int) { *v = grown(*v, n) }
 	half := a.dtype != tile.Float32
 	for _, w := range x.work[:x.workers] {
 		if a.l == 1 {

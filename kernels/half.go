@@ -119,9 +119,7 @@ func (w *widened) set(args attentionArgs) {
 		if x.bits == nil {
 			continue
 		}
-		if len(w.room[i]) < len(x.bits) {
-			w.room[i] = aligned(len(x.bits))
-		}
+		w.room[i] = grown(w.room[i], len(x.bits))
 		*x.view = w.room[i][:len(x.bits)]
 		if x.read {
 			w.whole(x.dtype, *x.view, x.bits)

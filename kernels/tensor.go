@@ -163,6 +163,14 @@ func same(a, b []float32) bool {
 // cacheLine is the alignment of every scratch buffer, in bytes.
 const cacheLine = 64
 
+// grown is v, or fresh memory if it is shorter than n.
+func grown(v []float32, n int) []float32 {
+	if len(v) < n {
+		return aligned(n)
+	}
+	return v
+}
+
 // aligned allocates n zeroed floats that start at a cache line.
 func aligned(n int) []float32 {
 	if n == 0 {
