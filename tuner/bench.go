@@ -262,8 +262,8 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 	return b, nil
 }
 
-// sourceFlag is a choice's source where the command line gave the config.
-const sourceFlag = "flag"
+// SourceFlag is a choice's source where the command line gave the candidate.
+const SourceFlag = "flag"
 
 // oneThread is the problem on one thread: with the same candidate if that was forced, else with what the library would choose. It is nil where
 // that cannot be run: the figure is left out then, and the sample stands without.
@@ -271,7 +271,7 @@ func oneThread(choice kernels.Choice) *alone {
 	p := choice.Problem
 	p.Threads = 1
 	c := choice.Candidate
-	if choice.Source != sourceFlag {
+	if choice.Source != SourceFlag {
 		chosen, err := kernels.Explain(p)
 		if err != nil {
 			return nil

@@ -53,7 +53,7 @@ func TestOneThread(t *testing.T) {
 		t.Fatal(err)
 	}
 	forced := tile.Candidate{ISA: kernels.ISAs()[0], Config: kernels.Complete(p, kernels.ISAs()[0], tile.Config{"chunk": 8})}
-	for source, want := range map[string]tile.Candidate{sourceFlag: forced, kernels.SourceEmbedded: chosen.Candidate} {
+	for source, want := range map[string]tile.Candidate{SourceFlag: forced, kernels.SourceEmbedded: chosen.Candidate} {
 		a := oneThread(kernels.Choice{Problem: p, Candidate: forced, Source: source})
 		if a == nil || a.candidate.String() != want.String() {
 			t.Fatalf("%s: %+v, want %s", source, a, want)
@@ -63,7 +63,7 @@ func TestOneThread(t *testing.T) {
 		}
 	}
 	forced.Config = tile.Config{"chunk": -1}
-	if a := oneThread(kernels.Choice{Problem: p, Candidate: forced, Source: sourceFlag}); a != nil {
+	if a := oneThread(kernels.Choice{Problem: p, Candidate: forced, Source: SourceFlag}); a != nil {
 		t.Errorf("%+v", a.candidate)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rooftune/rooftune/internal/npz"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
 
@@ -211,7 +212,7 @@ func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	r := &applyReport{Op: p.Op, Rule: p.Rule, Shape: p.Shape, Threads: p.Threads, ISA: choice.Candidate.ISA,
 		Config: choice.Candidate.Config, Source: choice.Source, Reason: choice.Reason, Outputs: map[string][]int{}, Problem: p}
 	if given == nil && p.Op == tile.CausalConv { // 16-bit arrays, which run as float32 ones do
-		if r.ISA, r.Source = tile.ISA(f.isa), "flag"; f.isa == "" {
+		if r.ISA, r.Source = tile.ISA(f.isa), tuner.SourceFlag; f.isa == "" {
 			isas := kernels.ISAs()
 			r.ISA, r.Source = isas[len(isas)-1], "default"
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
+	"github.com/rooftune/rooftune/tuner"
 )
 
 // restrict narrows the library's choice to an ISA, if one is named. It must come before the first choice: the switch
@@ -54,6 +55,6 @@ func withConfig(choice kernels.Choice, config string) (kernels.Choice, error) {
 		replaced[name] = v
 	}
 	choice.Candidate.Config = replaced
-	choice.Source, choice.Reason = "flag", ""
+	choice.Source, choice.Reason = tuner.SourceFlag, ""
 	return choice, kernels.CheckConfig(choice.Problem, choice.Candidate)
 }
