@@ -175,31 +175,8 @@ func TestRecordDeltaBackward(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				x, err := backwardCase(t, p, 1).Prepare(c)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want, err := x.ExecutedFlops()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := program.Flops(); float64(got) < float64(want)/1.1 || float64(got) > 1.1*float64(want) {
-					t.Errorf("%s on %s: recorded %d flops, the driver executes %d", p, isa, got, want)
-				}
-				if useful := sim.UsefulFlops(p); want < useful {
-					t.Errorf("%s: executed %d flops, fewer than the useful %d", p, want, useful)
-				}
-				r, err := sim.Simulate(d, program)
-				if err != nil {
-					t.Fatal(err)
-				}
-				roof, err := sim.Roof(d, p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.TimeNs < roof.RoofNs {
-					t.Errorf("%s on %s: simulated %.0f ns, faster than its roof %.0f ns", p, isa, r.TimeNs, roof.RoofNs)
-				}
+				recordsWhatRuns(t, p, c, program)
+				aboveRoof(t, d, p, c, program)
 			}
 		}
 	}

@@ -60,7 +60,8 @@ func TestRecordDefaultProblems(t *testing.T) {
 				continue
 			}
 			for _, isa := range tested() {
-				program, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)})
+				c := tile.Candidate{ISA: isa, Config: Default(p, isa)}
+				program, err := Record(p, c)
 				if err != nil {
 					t.Fatalf("%s on %s: %v", p, isa, err)
 				}
@@ -68,17 +69,7 @@ func TestRecordDefaultProblems(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := sim.Simulate(d, program)
-				if err != nil {
-					t.Fatalf("%s on %s: %v", p, isa, err)
-				}
-				roof, err := sim.Roof(d, p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.TimeNs < roof.RoofNs {
-					t.Errorf("%s on %s: simulated %.0f ns, faster than its roof %.0f ns", p, isa, r.TimeNs, roof.RoofNs)
-				}
+				aboveRoof(t, d, p, c, program)
 			}
 		}
 	}
@@ -170,14 +161,24 @@ func TestRecordOptions(t *testing.T) {
 					t.Errorf("%s on %s: %v", p, c, err)
 					continue
 				}
-				r, err := sim.Simulate(d, program)
-				if err != nil {
-					t.Fatalf("%s on %s: %v", p, c, err)
-				}
-				if roof, err := sim.Roof(d, p); err != nil || r.TimeNs < roof.RoofNs {
-					t.Errorf("%s on %s: simulated %.0f ns, roof %.0f ns, %v", p, c, r.TimeNs, roof.RoofNs, err)
-				}
+				aboveRoof(t, d, p, c, program)
 			}
 		}
+	}
+}
+
+// aboveRoof checks that what was recorded is simulated to take no less time than the problem's roof.
+func aboveRoof(t *testing.T, d *sim.Device, p tile.Problem, c tile.Candidate, program *sim.Program) {
+	t.Helper()
+	r, err := sim.Simulate(d, program)
+	if err != nil {
+		t.Fatalf("%s on %s: %v", p, c, err)
+	}
+	roof, err := sim.Roof(d, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.TimeNs < roof.RoofNs {
+		t.Errorf("%s on %s: simulated %.0f ns, faster than its roof %.0f ns", p, c, r.TimeNs, roof.RoofNs)
 	}
 }
