@@ -224,16 +224,7 @@ func TestBackwardOracleByDifferences(t *testing.T) {
 			data []float32
 			grad []float64
 		}{{"query", a.query, want.Query}, {"key", a.key, want.Key}, {"value", a.value, want.Value}, {"past", a.past, want.Past}, {"decay", a.decay, want.Decay}} {
-			for i, x := range v.data {
-				v.data[i] = x + 0x1p-10
-				hi, up := loss(), float64(v.data[i])
-				v.data[i] = x - 0x1p-10
-				lo, down := loss(), float64(v.data[i])
-				v.data[i] = x
-				if d := (hi - lo) / (up - down); math.Abs(d-v.grad[i]) > 1e-6*(1+math.Abs(d)) {
-					t.Errorf("%s: gradient of %s[%d] is %v, by differences %v", p, v.name, i, v.grad[i], d)
-				}
-			}
+			byDifferences(t, p, v.name, v.data, v.grad, loss, 0x1p-10, 1e-6)
 		}
 	}
 }
@@ -479,4 +470,19 @@ func FuzzBackward(f *testing.F) {
 			compareBackward(t, backwardCase(t, p, seed), anyConfig(t, r, p, isa))
 		}
 	})
+}
+
+// byDifferences holds the gradient of a loss against the quotients of differences a step to both sides of each number.
+func byDifferences(t *testing.T, p tile.Problem, name string, data []float32, grad []float64, loss func() float64, step float32, tolerance float64) {
+	t.Helper()
+	for i, x := range data {
+		data[i] = x + step
+		hi, up := loss(), float64(data[i])
+		data[i] = x - step
+		lo, down := loss(), float64(data[i])
+		data[i] = x
+		if d := (hi - lo) / (up - down); math.Abs(d-grad[i]) > tolerance*(1+math.Abs(d)) {
+			t.Errorf("%s: gradient of %s[%d] is %v, by differences %v", p, name, i, grad[i], d)
+		}
+	}
 }

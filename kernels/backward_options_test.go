@@ -81,16 +81,7 @@ func TestBackwardOracleOptionsByDifferences(t *testing.T) {
 			if len(v.data) != len(v.grad) {
 				t.Fatalf("%s: %d gradients of %d numbers of %s", p, len(v.grad), len(v.data), v.name)
 			}
-			for i, x := range v.data {
-				v.data[i] = x + 0x1p-12
-				hi, up := loss(), float64(v.data[i])
-				v.data[i] = x - 0x1p-12
-				lo, down := loss(), float64(v.data[i])
-				v.data[i] = x
-				if d := (hi - lo) / (up - down); math.Abs(d-v.grad[i]) > 1e-4*(1+math.Abs(d)) {
-					t.Errorf("%s: gradient of %s[%d] is %v, by differences %v", p, v.name, i, v.grad[i], d)
-				}
-			}
+			byDifferences(t, p, v.name, v.data, v.grad, loss, 0x1p-12, 1e-4)
 		}
 	}
 }
@@ -156,10 +147,7 @@ func TestBackwardPacked(t *testing.T) {
 			if r.IntN(3) == 0 {
 				s.Hq, s.Hkv = s.Hkv, s.Hq
 			}
-			offsets := []int{0}
-			for range r.IntN(6) {
-				offsets = append(offsets, offsets[len(offsets)-1]+r.IntN(4)*r.IntN(30))
-			}
+			offsets := packedOffsets(r)
 			s.T = offsets[len(offsets)-1]
 			n := len(offsets) - 1
 			p := backwardProblem(i, 1+r.IntN(4), s)

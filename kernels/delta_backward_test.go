@@ -273,10 +273,7 @@ func TestDeltaBackwardPacked(t *testing.T) {
 			if r.IntN(3) == 0 {
 				s.Hq, s.Hkv = s.Hkv, s.Hq
 			}
-			offsets := []int{0}
-			for range r.IntN(6) {
-				offsets = append(offsets, offsets[len(offsets)-1]+r.IntN(4)*r.IntN(30))
-			}
+			offsets := packedOffsets(r)
 			s.T = offsets[len(offsets)-1]
 			n := len(offsets) - 1
 			p := deltaBackwardProblem(i, 1+r.IntN(4), s)

@@ -16,10 +16,7 @@ func TestPackedSequences(t *testing.T) {
 		for i := range rounds(60) {
 			hkv, group := 1+r.IntN(3), 1+r.IntN(2)
 			s := tile.Shape{B: 1, Hq: hkv * group, Hkv: hkv, Dk: 1 + r.IntN(40), Dv: 1 + r.IntN(50)}
-			offsets := []int{0}
-			for range r.IntN(6) {
-				offsets = append(offsets, offsets[len(offsets)-1]+r.IntN(4)*r.IntN(30))
-			}
+			offsets := packedOffsets(r)
 			s.T = offsets[len(offsets)-1]
 			n := len(offsets) - 1
 			p := attentionProblem(i, 1+r.IntN(4), s)
@@ -246,4 +243,13 @@ func TestPackedWithoutState(t *testing.T) {
 			}
 		}
 	}
+}
+
+// packedOffsets are the offsets of up to five sequences, some of them empty.
+func packedOffsets(r *rand.Rand) []int {
+	offsets := []int{0}
+	for range r.IntN(6) {
+		offsets = append(offsets, offsets[len(offsets)-1]+r.IntN(4)*r.IntN(30))
+	}
+	return offsets
 }
