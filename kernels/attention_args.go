@@ -61,6 +61,7 @@ type attentionArgs struct {
 	betaHeads                            int
 	write                                []float32 // nil where beta gates both
 	writeWidth, eraseWidth               int       // numbers of a state head's write gate and beta: 1, or dv and dk
+	erase                                []float32 // keys that erase (B, T, Hkv*dk), where a backward pass behind gates apart makes them
 	decayLog, decayBias                  []float32 // of a front with gates, nil for zeros
 	betaScale                            float32
 	statistics                           *Statistics // nil for none

@@ -31,6 +31,7 @@ type gradientArgs struct {
 	gradOutput, gradState                              []float32
 	gradQuery, gradKey, gradValue, gradPast, gradDecay []float32
 	gradBeta                                           []float32
+	gradErase                                          []float32 // as erase
 	gradNorm, gradPastNorm                             []float32 // (B, Hkv, dk)
 }
 

@@ -26,15 +26,19 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // transposed copies of the chunk's rows, which are much smaller. A chunk's queries lie above its keys, and dO above Y, so that
 // one product does for all of them.
 //
-// A state head is one unit, whose chunks are walked forward and then back. A decay per key is folded into the keys and queries of a run of tokens
-// (delta_backward_key.go), which is then a chunk without decay whose erase and write keys differ: dK falls into the gradients of both.
+// Where keys that erase differ from those that write, E in place of K, M is D (E Kᵀ), c K S is c E S, and dK falls into the gradients of both: dE = - c Y Sᵀ + N K,
+// and the rest. They differ where gates are apart (gates_apart_backward.go), and where a decay per key is folded into the keys and queries of a run of
+// tokens (delta_backward_key.go), which is then a chunk without decay.
+//
+// A state head is one unit, whose chunks are walked forward and then back.
 type deltaBackward struct {
 	attentionArgs
 	prim       *tile.Primitives
 	nn, nt, tn func(*tile.Product)
 	chunk, ld  int
-	triangle   int // rows of a product with an upper triangle
-	group      int // query heads of a state head
+	triangle   int  // rows of a product with an upper triangle
+	group      int  // query heads of a state head
+	apart      bool // erase and write keys differ
 	sides, lds int // query heads and key roles of a state head, and the distance of rows that hold a chunk of each
 	workers    int
 	work       []*deltaBackwardWork
@@ -51,14 +55,14 @@ type deltaBackwardWork struct {
 	r               []float32 // gradient of the state
 	rows            []float32 // of a chunk: the queries of each head, then the keys that erase
 	k               []float32 // those keys
-	write           []float32 // keys that write; k where no decay is folded in
+	write           []float32 // keys that write; k where they are the same
 	outs            []float32 // of a chunk: scale c dO of each query head, then -c Y
 	products        []float32 // of a chunk: dP of each query head, then N + Nᵀ, or N where keys differ
 	outsT, uT       []float32 // transposed
 	gradT           []float32 // of a chunk, transposed: dQ of each head, then the erase and the write keys'
 	u, du, x, y     []float32
 	out             []float32
-	gradQ, gradK    []float32 // where a decay is folded in
+	gradQ, gradK    []float32 // where a decay is folded in; of the write keys
 	gradE           []float32 // of the erase keys
 	m, p            []float32 // triangles
 	g, c, d         []float32 // decays
@@ -80,8 +84,8 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 	s := p.Shape
 	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: max(1, s.Hq/s.Hkv), triangle: max(1, 16/cfg["mr"]) * cfg["mr"]}
 	a.problem = p
-	a.sides = a.group + 1
-	if p.Decay == tile.DecayKey {
+	a.sides, a.apart = a.group+1, p.Decay == tile.DecayKey || p.Gates == tile.GatesApart
+	if a.apart {
 		a.sides++
 	}
 	a.ld, a.lds = roundUp(a.chunk, cacheLine/4), roundUp(a.sides*a.chunk, cacheLine/4)
@@ -98,8 +102,11 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld),
 			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
 		}
+		if a.apart {
+			w.write, w.gradK, w.gradE = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*s.Dk)
+		}
 		if p.Decay == tile.DecayKey {
-			w.write, w.gradQ, w.gradK, w.gradE, w.key = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*s.Dk), newDeltaKeyWork(n, s)
+			w.gradQ, w.key = aligned(n*s.Dk), newDeltaKeyWork(n, s)
 		}
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
@@ -228,13 +235,26 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 		w.rowK[i], w.rowQ[i] = -w.c[i], a.scale*w.c[i]
 	}
 	key, ldk := a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
+	erase, lde := a.eraseRows(u, t)
 	w.k = w.rows[a.group*n*s.Dk:][:n*s.Dk]
-	a.copyRows(w, w.k, s.Dk, key, ldk, nil, n, s.Dk)
+	a.copyRows(w, w.k, s.Dk, erase, lde, nil, n, s.Dk)
+	if !a.apart {
+		w.write = w.k
+		return
+	}
+	a.copyRows(w, w.write, s.Dk, key, ldk, nil, n, s.Dk)
 	if a.problem.Decay == tile.DecayKey {
 		a.foldKeys(w, n)
-	} else {
-		w.write = w.k
 	}
+}
+
+// eraseRows gives the keys that erase of a state head's tokens from t on, and the distance of rows.
+func (a *deltaBackward) eraseRows(u, t int) ([]float32, int) {
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	if a.erase != nil {
+		return a.rows(a.erase, u, t, s.Hkv, h, s.Dk)
+	}
+	return a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
 }
 
 func (a *deltaBackward) scalarDecay() bool {
@@ -379,8 +399,8 @@ func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []float32) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	a.gates(w, u, t, n)
-	apart := a.problem.Decay == tile.DecayKey // erase and write keys differ
-	if apart {
+	perKey := a.problem.Decay == tile.DecayKey
+	if perKey {
 		a.scaleKeys(w, w.key.state, state)
 		state = w.key.state
 		clear(w.key.terms[:n*s.Dk])
@@ -396,19 +416,19 @@ func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []fl
 	gradValue, ldv := a.rows(a.gradValue, u, t, s.Hkv, h, s.Dv)
 	a.copyRows(w, gradValue, ldv, w.y, s.Dv, nil, n, s.Dv)
 	a.copyRows(w, w.outs[a.group*n*s.Dv:], s.Dv, w.y, s.Dv, w.rowK, n, s.Dv)
-	a.pairs(w, n, mask, apart)
+	a.pairs(w, n, mask)
 
 	// dQ and the parts of dK: first what the states have of them, then what the chunk's tokens have.
 	queries := a.group * n
 	erase, write := w.gradT[queries:], w.gradT[queries:]
-	if apart {
+	if a.apart {
 		write = w.gradT[queries+n:]
 	}
 	a.transpose(w, w.outsT, a.lds, w.outs, s.Dv, nil, queries+n, s.Dv)
 	a.transpose(w, w.uT, a.ld, w.u, s.Dv, w.rowD, n, s.Dv)
 	a.full(w, a.nn, tile.Product{A: state, B: w.outsT, C: w.gradT, LDA: s.Dv, LDB: a.lds, LDC: a.lds, M: s.Dk, N: queries + n, K: s.Dv}, false)
 	beta := float32(1)
-	if apart {
+	if a.apart {
 		beta = 0
 	}
 	a.full(w, a.nn, tile.Product{A: w.r, B: w.uT, C: write, LDA: s.Dv, LDB: a.ld, LDC: a.lds, M: s.Dk, N: n, K: s.Dv, Beta: beta}, false)
@@ -418,7 +438,7 @@ func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []fl
 		a.gradientOfQuery(w, u, t, n, g)
 	}
 	gradKey, ldk := a.rows(a.gradKey, u, t, s.Hkv, h, s.Dk)
-	if !apart {
+	if !a.apart {
 		a.transpose(w, gradKey, ldk, write, a.lds, nil, s.Dk, n)
 		a.sums(w, u, t, n)
 		return
@@ -426,21 +446,31 @@ func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []fl
 	a.transpose(w, w.gradK, s.Dk, write, a.lds, nil, s.Dk, n)
 	a.transpose(w, w.gradE, s.Dk, erase, a.lds, nil, s.Dk, n)
 	a.one(w, a.nn, tile.Product{A: w.products[queries*a.ld:], B: w.write, C: w.gradE, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
-	a.unfoldKeys(w, u, t, n)
+	if perKey {
+		a.unfoldKeys(w, u, t, n)
+		a.scaleKeys(w, w.r, w.r)
+	}
+	if a.erase != nil {
+		gradErase, lde := a.rows(a.gradErase, u, t, s.Hkv, h, s.Dk)
+		a.copyRows(w, gradErase, lde, w.gradE, s.Dk, nil, n, s.Dk)
+	} else {
+		for i, x := range w.gradE[:n*s.Dk] {
+			w.gradK[i] += x
+		}
+	}
 	a.copyRows(w, gradKey, ldk, w.gradK, s.Dk, nil, n, s.Dk)
-	a.scaleKeys(w, w.r, w.r)
 	a.sums(w, u, t, n)
 }
 
 // pairs finds N, and N + Nᵀ where a key both erases and writes.
-func (a *deltaBackward) pairs(w *deltaBackwardWork, n int, mask []float32, apart bool) {
+func (a *deltaBackward) pairs(w *deltaBackwardWork, n int, mask []float32) {
 	dv := a.problem.Shape.Dv
 	for i := range n {
 		w.row[i] = -1
 	}
 	to := w.products[a.group*n*a.ld:]
 	a.one(w, a.nt, tile.Product{A: w.y, B: w.u, C: to, Mask: mask, Row: w.row, LDA: dv, LDB: dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: dv, Lower: true, Strict: 1})
-	if apart {
+	if a.apart {
 		return
 	}
 	for i := range n {
@@ -583,7 +613,7 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
 		"ones": w.key.ones, "own query gradients": a.shared.ownQuery, "own key gradients": a.shared.ownKey,
 	}
-	if a.problem.Decay == tile.DecayKey {
+	if a.apart {
 		buffers["write keys"], buffers["dq"], buffers["dk"], buffers["de"] = w.write, w.gradQ, w.gradK, w.gradE
 	}
 	return buffers

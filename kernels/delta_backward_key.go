@@ -48,7 +48,7 @@ func (a *deltaBackward) runs(w *deltaBackwardWork, u, t, n int) []keyRun {
 		w.exp = tile.Exp{Src: decay, Dst: k.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
 		a.prim.Exp(&w.exp)
 	}
-	key, ldk := a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
+	key, ldk := a.eraseRows(u, t)
 	first, _ := a.queryHeads(h)
 	query, ldq := a.rows(a.query, u, t, s.Hq, first, s.Dk)
 	single := largeRows(a.prim, &w.pack, k.large, k.scrap, operand{key, ldk}, n, s.Dk)
@@ -83,11 +83,10 @@ func (a *deltaBackward) foldRun(w *deltaBackwardWork, r keyRun) bool {
 	return !k.fold.Unsafe
 }
 
-// foldKeys makes write and erase keys of the keys of a run of n tokens, which begins at the worker's place in its chunk.
+// foldKeys folds the decay of a run of n tokens, which begins at the worker's place in its chunk, into its write and erase keys.
 func (a *deltaBackward) foldKeys(w *deltaBackwardWork, n int) {
 	k, size := &w.key, n*a.problem.Shape.Dk
 	a.foldRun(w, keyRun{k.from, k.from + n})
-	copy(w.write[:size], w.k)
 	multiply(w.write[:size], k.w)
 	multiply(w.k[:size], k.inverse)
 }
@@ -145,7 +144,7 @@ func (a *deltaBackward) unfoldQueries(w *deltaBackwardWork, g, n int) {
 	multiply(w.gradQ[:size], w.key.inverse)
 }
 
-// unfoldKeys takes the decay's gradient of a run of n tokens from token t, and makes the keys' gradient of those of the write and erase keys.
+// unfoldKeys takes the decay's gradient of a run of n tokens from token t, and makes the gradients of its write and erase keys of those of the folded ones.
 func (a *deltaBackward) unfoldKeys(w *deltaBackwardWork, u, t, n int) {
 	s, k := a.problem.Shape, &w.key
 	if a.gradDecay != nil {
@@ -164,7 +163,4 @@ func (a *deltaBackward) unfoldKeys(w *deltaBackwardWork, u, t, n int) {
 	size := n * s.Dk
 	multiply(w.gradK[:size], k.w)
 	multiply(w.gradE[:size], k.inverse)
-	for i, x := range w.gradE[:size] {
-		w.gradK[i] += x
-	}
 }
