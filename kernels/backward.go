@@ -60,11 +60,13 @@ type backwardWork struct {
 	scale                 []float32
 	c, foldedQ, foldedK   []float32 // decay per key: see backward_key.go
 	ones, row             []float32 // dk each, of the past state's rows
+	grads                 chunkGradients
 	large, scrap          []float32 // see large
 	direct, directR, grad []float64 // see direct
 	directQ, directK      []float32
 	recur                 tile.Recur
 	pack                  tile.Pack
+	dots                  tile.Dots
 	exp                   tile.Exp
 	fold                  tile.Fold
 	mapping               mapping
@@ -128,6 +130,7 @@ func (a *backward) newWork() *backwardWork {
 	} else {
 		w.g = aligned(n + 1)
 	}
+	w.grads = newChunkGradients(a.problem, n)
 	w.ones, w.row = aligned(s.Dk), aligned(s.Dk)
 	for i := range w.ones {
 		w.ones[i] = 1
@@ -160,7 +163,7 @@ func (a *backward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
 	a.shared.release()
 	for _, w := range a.work {
-		w.recur, w.pack, w.exp, w.fold, w.mapping = tile.Recur{}, tile.Pack{}, tile.Exp{}, tile.Fold{}, mapping{}
+		w.recur, w.pack, w.dots, w.exp, w.fold, w.mapping = tile.Recur{}, tile.Pack{}, tile.Dots{}, tile.Exp{}, tile.Fold{}, mapping{}
 	}
 }
 
@@ -305,8 +308,11 @@ type operand struct {
 	ld   int
 }
 
-// from is the operand from token i on.
+// from gives the rows from token i on.
 func (o operand) from(i int) []float32 { return o.rows[i*o.ld:] }
+
+// after is the operand from token i on.
+func (o operand) after(i int) operand { return operand{o.from(i), o.ld} }
 
 // operand gives a chunk's rows of an array of so many heads, copied side by side if a place for the copies is given.
 func (a *backward) operand(w *backwardWork, array []float32, row, heads, head, count, width, n int, to []float32) operand {
@@ -334,26 +340,26 @@ func (a *backward) forwardStep(w *backwardWork, ui, t, first, last int) {
 	value := a.operand(w, a.value, row, s.Hkv, u.h, 1, s.Dv, n, w.v)
 	key := a.keyRows(w, u.h, row, n, nil)
 	next := a.nextForward(ui, t, first, last)
+	grad := a.queryGradients(w, u, row)
 	if a.problem.Decay == tile.DecayKey {
-		a.forwardKey(w, u, t, n, out, value, key, next)
+		a.forwardKey(w, u, t, n, out, value, key, grad, next)
 	} else {
 		a.factors(w, u, t, n)
 		if a.problem.Decay != tile.DecayNone {
 			foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
 			perHead(w.rowO, n, a.group)
 		}
-		a.queries(w, u, row, n, out, value, key, next)
+		a.queries(w, u, n, out, value, key, grad, next)
 	}
 	if a.normalize {
-		a.divide(w, u, row, n, key)
+		a.divide(w, u, row, n, key, grad)
 	}
+	a.writeQueries(w, u, row, n, grad)
 }
 
 // queries runs the recurrence of dq over n tokens.
-func (a *backward) queries(w *backwardWork, u backwardPart, row, n int, out, value, key operand, next upcoming) {
+func (a *backward) queries(w *backwardWork, u backwardPart, n int, out, value, key, grad operand, next upcoming) {
 	s := a.problem.Shape
-	wide := a.outputHeads() * s.Dk
-	grad := operand{a.gradQuery[row*wide+u.h*a.group*s.Dk:], wide}
 	step := a.callTokens(a.group, s.Dv)
 	for p := u.k0; p < u.k1; p++ {
 		state, j, width := a.keyPanel(u, 0, p)
@@ -362,7 +368,7 @@ func (a *backward) queries(w *backwardWork, u backwardPart, row, n int, out, val
 			*r = tile.Recur{
 				Q: out.from(i), LDQ: out.ld, HeadQ: s.Dv, K: value.from(i), LDK: value.ld, V: key.from(i)[j:], LDV: key.ld,
 				O: grad.from(i)[j:], LDO: grad.ld, HeadO: s.Dk, S: state, LDS: width,
-				T: min(step, n-i), Heads: a.group, Dk: s.Dv, N: width, Stream: a.stream && a.problem.Decay != tile.DecayKey && !a.altered(), RowO: w.scale,
+				T: min(step, n-i), Heads: a.group, Dk: s.Dv, N: width, Stream: a.stream && !a.ownQueries(), RowO: w.scale,
 			}
 			if a.scalarDecay() {
 				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
@@ -406,13 +412,13 @@ func (a *backward) reverseStep(w *backwardWork, ui, t, first, last int) {
 		value: a.operand(w, a.value, row, s.Hkv, u.h, 1, s.Dv, n, valueCopy),
 		out:   a.outputs(w, u, row, n),
 		next:  a.nextReverse(ui, t, first, last),
+
+		gradKey: a.keyGradients(w, u, row), gradValue: a.valueGradients(w, u, row),
 	}
-	if a.problem.Decay == tile.DecayKey {
+	switch {
+	case a.problem.Decay == tile.DecayKey:
 		a.reverseKey(w, u, c)
-		a.mapGradients(u, c)
-		return
-	}
-	if a.scalarDecay() {
+	case a.scalarDecay():
 		// In the order of the walk: the last token first, each with the factor of the token after it.
 		a.factors(w, u, t+1, n)
 		for i, j := 0, n-1; i < j; i, j = i+1, j-1 {
@@ -422,21 +428,25 @@ func (a *backward) reverseStep(w *backwardWork, ui, t, first, last int) {
 		for i := range n {
 			w.rowV[i] *= a.scale
 		}
-	}
-	a.keysAndValues(w, u, c, 0, n, c.query, c.key)
-	if a.normalize {
-		a.addNorms(w, u, c)
-	}
-	if a.gradDecay != nil {
-		a.headTerms(u, c)
+		fallthrough
+	default:
+		a.keysAndValues(w, u, c, 0, n, c.query, c.key)
+		if a.normalize {
+			a.addNorms(w, u, c)
+		}
+		if a.gradDecay != nil {
+			a.headTerms(w, u, c)
+		}
 	}
 	a.mapGradients(u, c)
+	a.writeKeysAndValues(w, u, c)
 }
 
 // reverseChunk is a chunk of the reverse sweep: its operands and what comes after it.
 type reverseChunk struct {
 	t, n, row              int
 	query, key, value, out operand
+	gradKey, gradValue     operand
 	next                   upcomingPair
 }
 
@@ -444,23 +454,21 @@ type reverseChunk struct {
 // keys that read it given apart.
 func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk, lo, hi int, query, key operand) {
 	s := a.problem.Shape
-	gradKey := operand{a.gradKey[c.row*s.Hkv*s.Dk+u.h*s.Dk:], s.Hkv * s.Dk}
-	gradValue := operand{a.gradValue[c.row*s.Hkv*s.Dv+u.h*s.Dv:], s.Hkv * s.Dv}
 	for g := range a.group {
 		for p := u.k0; p < u.k1; p++ {
 			state, j, width := a.keyPanel(u, g, p)
 			a.reverse(w, tile.Recur{
 				Q: c.value.rows, LDQ: c.value.ld, K: c.out.rows[g*s.Dv:], LDK: c.out.ld, V: query.rows[g*s.Dk+j:], LDV: query.ld,
-				O: gradKey.rows[j:], LDO: gradKey.ld, S: state, LDS: width, Dk: s.Dv, N: width,
-				Accumulate: g > 0, Stream: a.stream && a.group == 1 && a.gradDecay == nil && !a.altered(),
+				O: c.gradKey.rows[j:], LDO: c.gradKey.ld, S: state, LDS: width, Dk: s.Dv, N: width,
+				Accumulate: g > 0, Stream: a.stream && !a.ownKeys(),
 			}, lo, hi, c.next.first, g*(u.k1-u.k0)+p-u.k0, a.group*(u.k1-u.k0))
 		}
 		for p := u.v0; p < u.v1; p++ {
 			state, j, width := a.valPanel(u, g, p)
 			a.reverse(w, tile.Recur{
 				Q: key.rows, LDQ: key.ld, K: query.rows[g*s.Dk:], LDK: query.ld, V: c.out.rows[g*s.Dv+j:], LDV: c.out.ld,
-				O: gradValue.rows[j:], LDO: gradValue.ld, S: state, LDS: width, Dk: s.Dk, N: width,
-				Accumulate: g > 0, Stream: a.stream && a.group == 1,
+				O: c.gradValue.rows[j:], LDO: c.gradValue.ld, S: state, LDS: width, Dk: s.Dk, N: width,
+				Accumulate: g > 0, Stream: a.stream && !a.ownValues(),
 			}, lo, hi, c.next.second, g*(u.v1-u.v0)+p-u.v0, a.group*(u.v1-u.v0))
 		}
 	}

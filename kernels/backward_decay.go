@@ -48,19 +48,24 @@ func (a *backward) unitTerms(u backwardPart) []float64 {
 }
 
 // headTerms takes q·dq - k·dk of each token of a chunk over a unit's keys.
-func (a *backward) headTerms(u backwardPart, c reverseChunk) {
+func (a *backward) headTerms(w *backwardWork, u backwardPart, c reverseChunk) {
 	s := a.problem.Shape
-	j0, j1 := a.keys(u)
 	terms := a.unitTerms(u)[c.t:][:c.n]
+	products := func(x, y operand) []float32 {
+		j0, j1 := a.keys(u)
+		w.dots = tile.Dots{X: x.rows[j0:], LDX: x.ld, Y: y.rows[j0:], LDY: y.ld, Dst: w.grads.terms, M: c.n, N: j1 - j0}
+		a.prim.Dots(&w.dots)
+		return w.grads.terms[:c.n]
+	}
+	for i, x := range products(c.key, c.gradKey) {
+		terms[i] = -float64(x)
+	}
 	wide := a.outputHeads() * s.Dk
-	gradQuery := a.gradQuery[c.row*wide+u.h*a.group*s.Dk:]
-	gradKey := a.gradKey[c.row*s.Hkv*s.Dk+u.h*s.Dk:]
-	for i := range terms {
-		sum := -dot(c.key.from(i)[j0:j1], gradKey[i*s.Hkv*s.Dk+j0:][:j1-j0])
-		for g := range a.group {
-			sum += dot(c.query.from(i)[g*s.Dk+j0:g*s.Dk+j1], gradQuery[i*wide+g*s.Dk+j0:][:j1-j0])
+	for g := range a.group {
+		grad := operand{a.gradQuery[c.row*wide+(u.h*a.group+g)*s.Dk:], wide}
+		for i, x := range products(operand{c.query.rows[g*s.Dk:], c.query.ld}, grad) {
+			terms[i] += float64(x)
 		}
-		terms[i] = sum
 	}
 }
 
@@ -109,14 +114,17 @@ func (a *backward) endDecay(w *backwardWork, u backwardPart) {
 		return
 	}
 	a.heads[u.head].open.Store(int32(a.split)) // for the next run
-	sum := 0.0
+	sum, terms := 0.0, a.unitTerms(a.unit(u.head*a.split))
 	for i := range a.split {
 		sum += a.perUnit[u.head*a.split+i].end
+		if i > 0 {
+			for t, x := range a.unitTerms(a.unit(u.head*a.split + i)) {
+				terms[t] += x
+			}
+		}
 	}
 	for t := tokens - 1; t >= 0; t-- {
-		for i := range a.split {
-			sum += a.unitTerms(a.unit(u.head*a.split + i))[t]
-		}
+		sum += terms[t]
 		a.gradDecay[(row+t)*s.Hkv+u.h] = float32(sum)
 	}
 	if finite(sum) {

@@ -85,15 +85,15 @@ func (r keyRun) halves() (first, second keyRun) {
 }
 
 // forwardKey is forwardStep for decay per key.
-func (a *backward) forwardKey(w *backwardWork, u backwardPart, t, n int, out, value, key operand, next upcoming) {
+func (a *backward) forwardKey(w *backwardWork, u backwardPart, t, n int, out, value, key, grad operand, next upcoming) {
 	s := a.problem.Shape
 	a.keyFactors(w, u, t, n, w.g)
 	single := a.large(w, key, n, s.Dk) || a.large(w, value, n, s.Dv)
-	a.forwardRun(w, u, t, keyRun{0, n}, single, out, value, key, &next)
+	a.forwardRun(w, u, t, keyRun{0, n}, single, out, value, key, grad, &next)
 }
 
 // forwardRun computes dq for a run, in halves if it does not fold.
-func (a *backward) forwardRun(w *backwardWork, u backwardPart, t int, r keyRun, single bool, out, value, key operand, next *upcoming) {
+func (a *backward) forwardRun(w *backwardWork, u backwardPart, t int, r keyRun, single bool, out, value, key, grad operand, next *upcoming) {
 	s := a.problem.Shape
 	n := r.hi - r.lo
 	cut := single && n > 1
@@ -108,19 +108,17 @@ func (a *backward) forwardRun(w *backwardWork, u backwardPart, t int, r keyRun, 
 	}
 	if cut {
 		first, second := r.halves()
-		a.forwardRun(w, u, t, first, single, out, value, key, next)
-		a.forwardRun(w, u, t, second, single, out, value, key, next)
+		a.forwardRun(w, u, t, first, single, out, value, key, grad, next)
+		a.forwardRun(w, u, t, second, single, out, value, key, grad, next)
 		return
 	}
 	a.scaleColumns(u, 0, w.row)
-	row, _ := a.span(u.b)
-	row += t + r.lo
-	a.queries(w, u, row, n, operand{out.from(r.lo), out.ld}, operand{value.from(r.lo), value.ld}, operand{w.foldedK, s.Dk}, *next)
+	a.queries(w, u, n, out.after(r.lo), value.after(r.lo), operand{w.foldedK, s.Dk}, grad.after(r.lo), *next)
 	*next = upcoming{}
 	j0, j1 := a.keys(u)
 	for i := range n {
 		for g := range a.group {
-			multiply(a.gradQuery[((row+i)*a.outputHeads()+u.h*a.group+g)*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:])
+			multiply(grad.from(r.lo + i)[g*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:])
 		}
 	}
 }
@@ -160,8 +158,7 @@ func (a *backward) reverseRun(w *backwardWork, u backwardPart, c *reverseChunk, 
 	c.next = upcomingPair{}
 	j0, j1 := a.keys(u)
 	for i := n - 1; i >= 0; i-- {
-		grad := a.gradKey[((c.row+r.lo+i)*s.Hkv+u.h)*s.Dk+j0:][:j1-j0]
-		multiply(grad, w.c[i*s.Dk+j0:])
+		multiply(c.gradKey.from(r.lo + i)[j0:j1], w.c[i*s.Dk+j0:])
 		if a.normalize {
 			a.addNorm(u, c, r.lo+i)
 			multiply(a.perUnit[u.index].norm, w.g[(r.lo+i)*s.Dk:])
@@ -191,7 +188,7 @@ func (a *backward) keyTerms(u backwardPart, c *reverseChunk, i int) {
 	last := a.group - 1
 	query := c.query.from(i)[last*s.Dk+j0:][:len(sum)]
 	gradQuery := a.gradQuery[((c.row+i)*a.outputHeads()+u.h*a.group+last)*s.Dk+j0:][:len(sum)]
-	key, gradKey, grad := c.key.from(i)[j0:][:len(sum)], a.gradKey[at:][:len(sum)], a.gradDecay[at:][:len(sum)]
+	key, gradKey, grad := c.key.from(i)[j0:][:len(sum)], c.gradKey.from(i)[j0:][:len(sum)], a.gradDecay[at:][:len(sum)]
 	for j := range sum {
 		x := sum[j] + float64(query[j]*gradQuery[j]-key[j]*gradKey[j])
 		sum[j] = x

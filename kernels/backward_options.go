@@ -161,7 +161,7 @@ func (a *backward) loadNorm(u backwardPart, from []float32) {
 }
 
 // divide finishes the gradients of a chunk's queries, with w.g the decay factors of the forward sweep.
-func (a *backward) divide(w *backwardWork, u backwardPart, row, n int, key operand) {
+func (a *backward) divide(w *backwardWork, u backwardPart, row, n int, key, grads operand) {
 	dk, z := a.problem.Shape.Dk, a.perUnit[u.index].norm
 	query := a.queryRows(w, u.h, row, n, nil)
 	for i := range n {
@@ -174,7 +174,7 @@ func (a *backward) divide(w *backwardWork, u backwardPart, row, n int, key opera
 		addScaled(z, key.from(i), 1)
 		for g := range a.group {
 			head := u.h*a.group + g
-			grad := a.gradQuery[((row+i)*a.outputHeads()+head)*dk:][:dk]
+			grad := grads.from(i)[g*dk:][:dk]
 			a.quotients.divide(head, row+i, a.scale, a.normEps, query.from(i)[g*dk:][:dk], grad, z)
 		}
 	}
@@ -197,7 +197,7 @@ func (a *backward) addNorm(u backwardPart, c *reverseChunk, i int) {
 		_, divisor := a.quotients.of(u.h*a.group+g, c.row+i)
 		addScaled(y, c.query.from(i)[g*s.Dk:], a.scale*divisor[0])
 	}
-	addScaled(a.gradKey[((c.row+i)*s.Hkv+u.h)*s.Dk:][:s.Dk], y, 1)
+	addScaled(c.gradKey.from(i)[:s.Dk], y, 1)
 }
 
 // storeNorm writes the gradient of the past normaliser.
@@ -223,7 +223,7 @@ func (a *backward) mapGradients(u backwardPart, c reverseChunk) {
 			grad := a.gradQuery[(row*a.outputHeads()+u.h*a.group+g)*s.Dk:]
 			mapGradient(a.featureMap, a.mapEps, x[j0:j1], c.query.from(i)[g*s.Dk+j0:][:j1-j0], grad[j0:j1])
 		}
-		x, grad := a.key[(row*a.keyHeads+a.keyHead(u.h))*s.Dk:], a.gradKey[(row*s.Hkv+u.h)*s.Dk:]
+		x, grad := a.key[(row*a.keyHeads+a.keyHead(u.h))*s.Dk:], c.gradKey.from(i)
 		mapGradient(a.featureMap, a.mapEps, x[j0:j1], c.key.from(i)[j0:j1], grad[j0:j1])
 	}
 }

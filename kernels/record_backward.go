@@ -10,7 +10,7 @@ import (
 
 // recordBackward records the forward and the reverse sweep as launches one after the other. What both touch is wanted outside once: in
 // the second launch it is a buffer of its own that counts as scratch. Work on single numbers that no primitive does (decay per key,
-// the terms of the decay's gradient) is not seen.
+// the normaliser, gradients of feature maps) is not seen.
 func recordBackward(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyPass bool) (*sim.Program, error) {
 	forward, err := recordSweep(p, c, prim, everyPass, false)
 	if err != nil {
@@ -71,6 +71,8 @@ func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyP
 		{"g", w.g, sim.Scratch}, {"decays", w.decay, sim.Scratch}, {"row v", w.rowV, sim.Scratch}, {"row o", w.rowO, sim.Scratch},
 		{"scale", w.scale, sim.Scratch}, {"c", w.c, sim.Scratch}, {"folded q", w.foldedQ, sim.Scratch}, {"folded k", w.foldedK, sim.Scratch},
 		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch}, {"ones", w.ones, sim.Scratch}, {"row", w.row, sim.Scratch},
+		{"query gradients", w.grads.query, sim.Scratch}, {"key gradients", w.grads.key, sim.Scratch}, {"value gradients", w.grads.value, sim.Scratch},
+		{"terms", w.grads.terms, sim.Scratch},
 		{"inverse", a.quotients.inverse, sim.Scratch}, {"divisor", a.quotients.divisor, sim.Scratch}, {"map factor", w.mapping.factor[:], sim.Scratch},
 	} {
 		r.Buffer(b.name, b.data, b.kind)

@@ -408,7 +408,7 @@ func (r *Recorder) pack(p *tile.Pack) {
 			r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Update)
 		} else {
 			r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
-			r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Write)
+			r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, stored(p.Stream))
 		}
 	}
 	r.row(&op, p.Row, p.M, 1)
@@ -488,17 +488,21 @@ func (r *Recorder) conv(p *tile.Conv) {
 		op.Elements += 8 * outputs // a division and a polynomial
 	}
 	op.LoadBytes, op.StoreBytes = 4*outputs*int64(p.K), 4*outputs
-	mode := Write
-	if p.Stream {
-		mode = Stream
-	}
 	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N + p.K - 1, p.LDS}, Read)
 	r.touch(&op, "Weight", p.Weight, block{0, 0, p.M, p.K, p.K}, Read)
 	if p.Bias != nil {
 		r.touch(&op, "Bias", p.Bias, block{0, 0, 1, p.M, p.M}, Read)
 	}
-	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, mode)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, stored(p.Stream))
 	r.done(op)
+}
+
+// stored is the mode of a store that may be asked to go past the caches.
+func stored(stream bool) Mode {
+	if stream {
+		return Stream
+	}
+	return Write
 }
 
 func (r *Recorder) widen(p *tile.Widen) {

@@ -19,12 +19,9 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 			r.touch(&op, "S", p.S, block{0, j, p.Dk, cols, p.LDS}, Update)
 			r.touch(&op, "K", p.K, block{t, 0, n, p.Dk, p.LDK}, Read)
 			r.touch(&op, "V", p.V, block{t, j, n, cols, p.LDV}, Read)
-			mode := Write
-			switch {
-			case p.Accumulate:
+			mode := stored(p.Stream)
+			if p.Accumulate {
 				mode = Update
-			case p.Stream:
-				mode = Stream
 			}
 			for h := range p.Heads {
 				r.touch(&op, "Q", p.Q, block{t, h * p.HeadQ, n, p.Dk, p.LDQ}, Read)
@@ -59,10 +56,7 @@ func (r *Recorder) recur(kernel tile.RecurKernel, p *tile.Recur) {
 func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 	tokens, nr := kernel.Block(p.Heads), kernel.NR
 	op := Op{Name: "delta", MR: tokens, NR: nr, M: p.T, N: p.N, K: p.Dk, Group: p.Heads}
-	mode := Write
-	if p.Stream {
-		mode = Stream
-	}
+	mode := stored(p.Stream)
 	for j := 0; j < p.N; j += nr {
 		cols := min(nr, p.N-j)
 		op.Singles = 0

@@ -33,7 +33,7 @@ DATA lane<>+28(SB)/4, $0x00000007
 GLOBL lane<>(SB), RODATA|NOPTR, $32
 
 // func packAVX2(p *tile.Pack)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·packAVX2(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	VXORPS       Y0, Y0, Y0
@@ -63,21 +63,95 @@ TEXT ·packAVX2(SB), NOSPLIT, $0-8
 	LEAQ         leading<>+0(SB), R11
 	NEGQ         R10
 	VMOVUPS      32(R11)(R10*4), Y15
+	MOVQ         SI, R10
+	ORQ          R9, R10
+	TESTQ        $0x0000001f, R10
+	JNZ          stored
+	CMPB         105(AX), $0x00
+	JEQ          stored
 
-row:
+row1:
 	TESTQ        DI, DI
-	JZ           scaled
+	JZ           scaled2
 	VBROADCASTSS (DI), Y8
 	ADDQ         $0x04, DI
 
-scaled:
+scaled2:
 	MOVQ BX, R10
 	MOVQ SI, R11
 	MOVQ DX, R12
 	SUBQ $0x20, R12
-	JL   end2
+	JL   end5
 
-vectors1:
+vectors4:
+	VMOVUPS     (R10), Y4
+	VMULPS      Y4, Y8, Y4
+	VMOVUPS     32(R10), Y5
+	VMULPS      Y5, Y8, Y5
+	VMOVUPS     64(R10), Y6
+	VMULPS      Y6, Y8, Y6
+	VMOVUPS     96(R10), Y7
+	VMULPS      Y7, Y8, Y7
+	VMOVNTPS    Y4, (R11)
+	VFMADD231PS Y4, Y9, Y0
+	VMOVNTPS    Y5, 32(R11)
+	VFMADD231PS Y5, Y9, Y1
+	VMOVNTPS    Y6, 64(R11)
+	VFMADD231PS Y6, Y9, Y2
+	VMOVNTPS    Y7, 96(R11)
+	VFMADD231PS Y7, Y9, Y3
+	ADDQ        $+128, R10
+	ADDQ        $+128, R11
+	SUBQ        $0x20, R12
+	JGE         vectors4
+
+end5:
+	ADDQ $0x20, R12
+	SUBQ $0x08, R12
+	JL   end7
+
+vectors6:
+	VMOVUPS     (R10), Y4
+	VMULPS      Y4, Y8, Y4
+	VMOVNTPS    Y4, (R11)
+	VFMADD231PS Y4, Y9, Y0
+	ADDQ        $+32, R10
+	ADDQ        $+32, R11
+	SUBQ        $0x08, R12
+	JGE         vectors6
+
+end7:
+	ADDQ        $0x08, R12
+	TESTQ       R12, R12
+	JZ          next3
+	VMASKMOVPS  (R10), Y15, Y4
+	VMULPS      Y4, Y8, Y4
+	VMASKMOVPS  Y4, Y15, (R11)
+	VFMADD231PS Y4, Y9, Y0
+
+next3:
+	ADDQ R8, BX
+	ADDQ R9, SI
+	DECQ CX
+	JNZ  row1
+	SFENCE
+	JMP  sum
+
+stored:
+row8:
+	TESTQ        DI, DI
+	JZ           scaled9
+	VBROADCASTSS (DI), Y8
+	ADDQ         $0x04, DI
+
+scaled9:
+	MOVQ BX, R10
+	MOVQ SI, R11
+	MOVQ DX, R12
+	SUBQ $0x20, R12
+	JL   end12
+
+vectors11:
 	VMOVUPS     (R10), Y4
 	VMULPS      Y4, Y8, Y4
 	VMOVUPS     32(R10), Y5
@@ -97,14 +171,14 @@ vectors1:
 	ADDQ        $+128, R10
 	ADDQ        $+128, R11
 	SUBQ        $0x20, R12
-	JGE         vectors1
+	JGE         vectors11
 
-end2:
+end12:
 	ADDQ $0x20, R12
 	SUBQ $0x08, R12
-	JL   end4
+	JL   end14
 
-vectors3:
+vectors13:
 	VMOVUPS     (R10), Y4
 	VMULPS      Y4, Y8, Y4
 	VMOVUPS     Y4, (R11)
@@ -112,22 +186,22 @@ vectors3:
 	ADDQ        $+32, R10
 	ADDQ        $+32, R11
 	SUBQ        $0x08, R12
-	JGE         vectors3
+	JGE         vectors13
 
-end4:
+end14:
 	ADDQ        $0x08, R12
 	TESTQ       R12, R12
-	JZ          next
+	JZ          next10
 	VMASKMOVPS  (R10), Y15, Y4
 	VMULPS      Y4, Y8, Y4
 	VMASKMOVPS  Y4, Y15, (R11)
 	VFMADD231PS Y4, Y9, Y0
 
-next:
+next10:
 	ADDQ R8, BX
 	ADDQ R9, SI
 	DECQ CX
-	JNZ  row
+	JNZ  row8
 
 sum:
 	VADDPS    Y0, Y1, Y0

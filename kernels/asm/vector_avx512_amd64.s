@@ -41,7 +41,7 @@ DATA lane<>+60(SB)/4, $0x0000000f
 GLOBL lane<>(SB), RODATA|NOPTR, $64
 
 // func packAVX512(p *tile.Pack)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·packAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	VPXORD       Z0, Z0, Z0
@@ -69,21 +69,95 @@ TEXT ·packAVX512(SB), NOSPLIT, $0-8
 	ANDQ         $0x0f, R10
 	LEAQ         leading<>+0(SB), R11
 	KMOVW        (R11)(R10*2), K1
+	MOVQ         SI, R10
+	ORQ          R9, R10
+	TESTQ        $0x0000003f, R10
+	JNZ          stored
+	CMPB         105(AX), $0x00
+	JEQ          stored
 
-row:
+row1:
 	TESTQ        DI, DI
-	JZ           scaled
+	JZ           scaled2
 	VBROADCASTSS (DI), Z8
 	ADDQ         $0x04, DI
 
-scaled:
+scaled2:
 	MOVQ BX, R10
 	MOVQ SI, R11
 	MOVQ DX, R12
 	SUBQ $0x40, R12
-	JL   end2
+	JL   end5
 
-vectors1:
+vectors4:
+	VMOVUPS     (R10), Z4
+	VMULPS      Z4, Z8, Z4
+	VMOVUPS     64(R10), Z5
+	VMULPS      Z5, Z8, Z5
+	VMOVUPS     128(R10), Z6
+	VMULPS      Z6, Z8, Z6
+	VMOVUPS     192(R10), Z7
+	VMULPS      Z7, Z8, Z7
+	VMOVNTPS    Z4, (R11)
+	VFMADD231PS Z4, Z9, Z0
+	VMOVNTPS    Z5, 64(R11)
+	VFMADD231PS Z5, Z9, Z1
+	VMOVNTPS    Z6, 128(R11)
+	VFMADD231PS Z6, Z9, Z2
+	VMOVNTPS    Z7, 192(R11)
+	VFMADD231PS Z7, Z9, Z3
+	ADDQ        $+256, R10
+	ADDQ        $+256, R11
+	SUBQ        $0x40, R12
+	JGE         vectors4
+
+end5:
+	ADDQ $0x40, R12
+	SUBQ $0x10, R12
+	JL   end7
+
+vectors6:
+	VMOVUPS     (R10), Z4
+	VMULPS      Z4, Z8, Z4
+	VMOVNTPS    Z4, (R11)
+	VFMADD231PS Z4, Z9, Z0
+	ADDQ        $+64, R10
+	ADDQ        $+64, R11
+	SUBQ        $0x10, R12
+	JGE         vectors6
+
+end7:
+	ADDQ        $0x10, R12
+	TESTQ       R12, R12
+	JZ          next3
+	VMOVUPS.Z   (R10), K1, Z4
+	VMULPS      Z4, Z8, Z4
+	VMOVUPS     Z4, K1, (R11)
+	VFMADD231PS Z4, Z9, Z0
+
+next3:
+	ADDQ R8, BX
+	ADDQ R9, SI
+	DECQ CX
+	JNZ  row1
+	SFENCE
+	JMP  sum
+
+stored:
+row8:
+	TESTQ        DI, DI
+	JZ           scaled9
+	VBROADCASTSS (DI), Z8
+	ADDQ         $0x04, DI
+
+scaled9:
+	MOVQ BX, R10
+	MOVQ SI, R11
+	MOVQ DX, R12
+	SUBQ $0x40, R12
+	JL   end12
+
+vectors11:
 	VMOVUPS     (R10), Z4
 	VMULPS      Z4, Z8, Z4
 	VMOVUPS     64(R10), Z5
@@ -103,14 +177,14 @@ vectors1:
 	ADDQ        $+256, R10
 	ADDQ        $+256, R11
 	SUBQ        $0x40, R12
-	JGE         vectors1
+	JGE         vectors11
 
-end2:
+end12:
 	ADDQ $0x40, R12
 	SUBQ $0x10, R12
-	JL   end4
+	JL   end14
 
-vectors3:
+vectors13:
 	VMOVUPS     (R10), Z4
 	VMULPS      Z4, Z8, Z4
 	VMOVUPS     Z4, (R11)
@@ -118,22 +192,22 @@ vectors3:
 	ADDQ        $+64, R10
 	ADDQ        $+64, R11
 	SUBQ        $0x10, R12
-	JGE         vectors3
+	JGE         vectors13
 
-end4:
+end14:
 	ADDQ        $0x10, R12
 	TESTQ       R12, R12
-	JZ          next
+	JZ          next10
 	VMOVUPS.Z   (R10), K1, Z4
 	VMULPS      Z4, Z8, Z4
 	VMOVUPS     Z4, K1, (R11)
 	VFMADD231PS Z4, Z9, Z0
 
-next:
+next10:
 	ADDQ R8, BX
 	ADDQ R9, SI
 	DECQ CX
-	JNZ  row
+	JNZ  row8
 
 sum:
 	VADDPS Z0, Z1, Z0

@@ -117,12 +117,14 @@ type Solve struct {
 //	Dst[i*LDD+j] = Row[i]*Src[i*LDS+j]
 //
 // NonFinite is set to true if any value of Src in the block, or any product, is NaN or Inf, else to false. Src
-// and Dst may be the same block (LDD == LDS), but not overlap otherwise.
+// and Dst may be the same block (LDD == LDS), but not overlap otherwise. Stream asks for non-temporal stores of Dst's whole vectors, where its rows are
+// aligned to one.
 type Pack struct {
 	Src, Dst, Row []float32
 	LDS, LDD      int
 	M, N          int
 	NonFinite     bool
+	Stream        bool
 }
 
 // Decay holds the arguments of a lower triangular matrix of decay products over a

@@ -19,6 +19,7 @@ const (
 	packM         = int(unsafe.Offsetof(tile.Pack{}.M))
 	packN         = int(unsafe.Offsetof(tile.Pack{}.N))
 	packNonFinite = int(unsafe.Offsetof(tile.Pack{}.NonFinite))
+	packStream    = int(unsafe.Offsetof(tile.Pack{}.Stream))
 )
 
 // pack copies row by row, four vectors at a time. Every product times zero is
@@ -48,48 +49,65 @@ func (g *generator) pack() {
 	g.ANDQ(operand.U8(g.Lanes-1), rest)
 	tail := g.NewTail(g.masks, rest, mask)
 
-	g.Label("row")
-	g.TESTQ(row, row)
-	g.JZ(emit.Ref("scaled"))
-	g.VBROADCASTSS(operand.Mem{Base: row}, scale)
-	g.ADDQ(operand.U8(4), row)
-	g.Label("scaled")
-	from, to, left := g.GP64(), g.GP64(), g.GP64()
-	g.MOVQ(src, from)
-	g.MOVQ(dst, to)
-	g.MOVQ(n, left)
+	// Streaming needs rows at aligned places.
+	places := g.GP64()
+	g.MOVQ(dst, places)
+	g.ORQ(ldd, places)
+	g.TESTQ(operand.U32(uint32(4*g.Lanes-1)), places)
+	g.JNZ(emit.Ref("stored"))
+	g.CMPB(field(packStream), operand.U8(0))
+	g.JEQ(emit.Ref("stored"))
 
-	step := func(count int, t emit.Tail) {
-		for i := range count {
-			t.Load(operand.Mem{Base: from, Disp: 4 * g.Lanes * i}, vectors[i])
-			g.VMULPS(vectors[i], scale, vectors[i])
+	rows := func(store func(r reg.VecPhysical, m operand.Mem)) {
+		again, scaled, next := g.NewLabel("row"), g.NewLabel("scaled"), g.NewLabel("next")
+		g.Label(again)
+		g.TESTQ(row, row)
+		g.JZ(emit.Ref(scaled))
+		g.VBROADCASTSS(operand.Mem{Base: row}, scale)
+		g.ADDQ(operand.U8(4), row)
+		g.Label(scaled)
+		from, to, left := g.GP64(), g.GP64(), g.GP64()
+		g.MOVQ(src, from)
+		g.MOVQ(dst, to)
+		g.MOVQ(n, left)
+
+		step := func(count int, t emit.Tail, store func(r reg.VecPhysical, m operand.Mem)) {
+			for i := range count {
+				t.Load(operand.Mem{Base: from, Disp: 4 * g.Lanes * i}, vectors[i])
+				g.VMULPS(vectors[i], scale, vectors[i])
+			}
+			for i := range count {
+				store(vectors[i], operand.Mem{Base: to, Disp: 4 * g.Lanes * i})
+				g.VFMADD231PS(vectors[i], zero, sums[i])
+			}
 		}
-		for i := range count {
-			t.Store(vectors[i], operand.Mem{Base: to, Disp: 4 * g.Lanes * i})
-			g.VFMADD231PS(vectors[i], zero, sums[i])
+		for _, count := range []int{4, 1} {
+			loop, end := g.NewLabel("vectors"), g.NewLabel("end")
+			g.SUBQ(operand.U8(count*g.Lanes), left)
+			g.JL(emit.Ref(end))
+			g.Label(loop)
+			step(count, g.Full(), store)
+			g.ADDQ(operand.I32(4*count*g.Lanes), from)
+			g.ADDQ(operand.I32(4*count*g.Lanes), to)
+			g.SUBQ(operand.U8(count*g.Lanes), left)
+			g.JGE(emit.Ref(loop))
+			g.Label(end)
+			g.ADDQ(operand.U8(count*g.Lanes), left)
 		}
+		g.TESTQ(left, left)
+		g.JZ(emit.Ref(next))
+		step(1, tail, tail.Store)
+		g.Label(next)
+		g.ADDQ(lds, src)
+		g.ADDQ(ldd, dst)
+		g.DECQ(m)
+		g.JNZ(emit.Ref(again))
 	}
-	for _, count := range []int{4, 1} {
-		loop, end := g.NewLabel("vectors"), g.NewLabel("end")
-		g.SUBQ(operand.U8(count*g.Lanes), left)
-		g.JL(emit.Ref(end))
-		g.Label(loop)
-		step(count, g.Full())
-		g.ADDQ(operand.I32(4*count*g.Lanes), from)
-		g.ADDQ(operand.I32(4*count*g.Lanes), to)
-		g.SUBQ(operand.U8(count*g.Lanes), left)
-		g.JGE(emit.Ref(loop))
-		g.Label(end)
-		g.ADDQ(operand.U8(count*g.Lanes), left)
-	}
-	g.TESTQ(left, left)
-	g.JZ(emit.Ref("next"))
-	step(1, tail)
-	g.Label("next")
-	g.ADDQ(lds, src)
-	g.ADDQ(ldd, dst)
-	g.DECQ(m)
-	g.JNZ(emit.Ref("row"))
+	rows(func(r reg.VecPhysical, m operand.Mem) { g.VMOVNTPS(r, m) })
+	g.SFENCE()
+	g.JMP(emit.Ref("sum"))
+	g.Label("stored")
+	rows(g.Full().Store)
 
 	g.Label("sum")
 	g.VADDPS(sums[0], sums[1], sums[0])
