@@ -24,6 +24,8 @@ type Gradients struct {
 	Beta      Tensor // as beta, optional
 	// PastNormalizer is (B, Hkv, dk), optional, with LinearAttention.Normalize.
 	PastNormalizer Tensor
+	// Write is as Inputs.Write, DecayLog and DecayBias as those of a front (also where those inputs are absent, being zeros); optional.
+	Write, DecayLog, DecayBias Tensor
 }
 
 // gradientArgs are the checked arguments that only a backward pass has; nil where absent.
@@ -31,7 +33,8 @@ type gradientArgs struct {
 	gradOutput, gradState                              []float32
 	gradQuery, gradKey, gradValue, gradPast, gradDecay []float32
 	gradBeta                                           []float32
-	gradErase                                          []float32 // as erase
+	gradWrite, gradErase                               []float32 // as write and erase
+	gradDecayLog, gradDecayBias                        []float32
 	gradNorm, gradPastNorm                             []float32 // (B, Hkv, dk)
 }
 
@@ -66,8 +69,8 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 }
 
 // Backward computes the gradients of the inputs of Forward from those of its outputs, in chunks (delta_backward.go says how). With InverseGQA, the
-// gradients of queries and keys that state heads share are sums over those. Kept states, a front and a feature map have no backward pass; HeadDecay, being
-// fixed, has no gradient. It returns an *ArgumentError that names the argument if one is wrong, before anything is written.
+// gradients of queries and keys that state heads share are sums over those. Behind a front, a feature map or gates apart they are the gradients of the
+// caller's own arrays (front_backward.go says how). Kept states have no backward pass; HeadDecay, being fixed, has no gradient. It returns an *ArgumentError that names the argument if one is wrong, before anything is written.
 //
 // Errors are within ErrorBound of the largest number of the same gradient in its batch item and state head (that of the decay, which is a sum over all later tokens, of that sum
 // over absolute values besides), for keys of about unit length and beta within 0 and 1. A NaN
@@ -77,18 +80,10 @@ func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs
 	if err != nil {
 		return err
 	}
-	for _, option := range []struct {
-		name string
-		set  bool
-	}{{"Front", o.Front != tile.FrontNone}, {"FeatureMap", o.FeatureMap != tile.MapNone}} {
-		if option.set {
-			return refuse(option.name, "unset: it has no backward pass", "set")
-		}
-	}
 	args, err := attentionOp{
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, backward: true, inverse: o.InverseGQA,
-		statistics: o.Statistics,
+		front: o.Front, betaScale: o.BetaScale, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, statistics: o.Statistics,
 	}.checkBackward(grads, gout, in)
 	if err != nil {
 		return err
@@ -157,10 +152,42 @@ func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *
 			return a, err
 		}
 	}
+	if err := a.checkGateGradients(grads, in); err != nil {
+		return a, err
+	}
 	a.gradBeta = grads.Beta.Data
 	a.gradQuery, a.gradKey, a.gradValue = grads.Query.Data, grads.Key.Data, grads.Value.Data
 	a.gradPast, a.gradDecay, a.gradPastNorm = grads.PastState.Data, grads.Decay.Data, grads.PastNormalizer.Data
 	return a, a.checkGradientAliases()
+}
+
+// checkGateGradients checks and takes the gradients of gates apart and of a front's parameters.
+func (a *attentionArgs) checkGateGradients(grads *Gradients, in *Inputs) error {
+	if grads.Write.present() {
+		if a.write == nil {
+			return refuse("grad_write", "absent where no write gate is given", "given")
+		}
+		if err := checkTensor("grad_write", "the shape of write", grads.Write, in.Write.Shape...); err != nil {
+			return err
+		}
+	}
+	for _, x := range []struct {
+		name, layout string
+		t            Tensor
+		width        int
+	}{{"grad_decay_log", "(Hkv)", grads.DecayLog, a.problem.Shape.Hkv}, {"grad_decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", grads.DecayBias, decayWidth(a.problem)}} {
+		if !x.t.present() {
+			continue
+		}
+		if !a.hasGates() || a.decay == nil {
+			return refuse(x.name, "absent without a Front that has gates, and a decay", "given")
+		}
+		if err := checkTensor(x.name, x.layout, x.t, x.width); err != nil {
+			return err
+		}
+	}
+	a.gradWrite, a.gradDecayLog, a.gradDecayBias = grads.Write.Data, grads.DecayLog.Data, grads.DecayBias.Data
+	return nil
 }
 
 // named is an argument with its name.
@@ -174,10 +201,12 @@ func (a *attentionArgs) checkGradientAliases() error {
 	outputs := [...]named{
 		{"grad_query", a.gradQuery}, {"grad_key", a.gradKey}, {"grad_value", a.gradValue},
 		{"grad_past_state", a.gradPast}, {"grad_decay", a.gradDecay}, {"grad_beta", a.gradBeta}, {"grad_past_normalizer", a.gradPastNorm},
+		{"grad_write", a.gradWrite}, {"grad_decay_log", a.gradDecayLog}, {"grad_decay_bias", a.gradDecayBias},
 	}
 	inputs := [...]named{
 		{"query", a.query}, {"key", a.key}, {"value", a.value}, {"decay", a.decay}, {"beta", a.beta}, {"past_state", a.past},
 		{"grad_output", a.gradOutput}, {"grad_present_state", a.gradState}, {"past_normalizer", a.pastNorm}, {"grad_present_normalizer", a.gradNorm},
+		{"write", a.write}, {"decay_log", a.decayLog}, {"decay_bias", a.decayBias},
 	}
 	for i, out := range outputs {
 		for _, in := range inputs {

@@ -29,6 +29,12 @@ func (a *attentionArgs) newGradients() {
 	if a.beta != nil {
 		a.gradBeta = aligned(len(a.beta))
 	}
+	if a.write != nil {
+		a.gradWrite = aligned(len(a.write))
+	}
+	if a.hasGates() && a.decay != nil {
+		a.gradDecayLog, a.gradDecayBias = aligned(s.Hkv), aligned(decayWidth(a.problem))
+	}
 }
 
 // oracleBackward evaluates the gradients of some arguments.
@@ -66,6 +72,15 @@ func (a *attentionArgs) gradients(r generic.AttentionGradients) []compared {
 	if a.gradBeta != nil {
 		c = append(c, compared{"grad_beta", a.gradBeta, r.Beta, r.BetaAbs})
 	}
+	if a.gradWrite != nil {
+		c = append(c, compared{"grad_write", a.gradWrite, r.Write, r.WriteAbs})
+	}
+	if a.gradDecayLog != nil {
+		c = append(c, compared{"grad_decay_log", a.gradDecayLog, r.DecayLog, r.DecayLogAbs})
+	}
+	if a.gradDecayBias != nil {
+		c = append(c, compared{"grad_decay_bias", a.gradDecayBias, r.DecayBias, r.DecayBiasAbs})
+	}
 	return c
 }
 
@@ -85,7 +100,8 @@ func (a *attentionArgs) backwardError(r generic.AttentionGradients) float64 {
 // triangles are then well conditioned.
 //
 // Feature maps add 2 (dk + 16): a sum of squares of length dk or an exponential in both operands, and another dot product of that length in the
-// map's derivative. The normaliser adds 2 dk + 16 for a dot product in a divisor and one in its gradient.
+// map's derivative. The normaliser adds 2 dk + 16 for a dot product in a divisor and one in its gradient. A front adds a few places of every number, of every token's decay, and
+// of its derivative.
 func backwardBound(p tile.Problem) float64 {
 	s := p.Shape
 	n := 4*s.T + s.Dk + s.Dv + max(s.Hq/s.Hkv, s.Hkv/s.Hq) + 16
@@ -94,6 +110,9 @@ func backwardBound(p tile.Problem) float64 {
 	}
 	if p.Normalize {
 		n += 2*s.Dk + 16
+	}
+	if p.Front != tile.FrontNone {
+		n += 4*s.T + 32
 	}
 	return eps * float64(n)
 }

@@ -191,7 +191,8 @@ func sequenceOf(a *attentionArgs, offsets []int, b int) *attentionArgs {
 	lo, hi := offsets[b], offsets[b+1]
 	one := *a
 	one.problem.Shape.B, one.problem.Shape.T, one.tokens = 1, hi-lo, hi-lo
-	for _, v := range []*[]float32{&one.query, &one.key, &one.value, &one.decay, &one.gradOutput, &one.gradQuery, &one.gradKey, &one.gradValue, &one.gradDecay} {
+	for _, v := range []*[]float32{&one.query, &one.key, &one.value, &one.decay, &one.gradOutput, &one.gradQuery, &one.gradKey, &one.gradValue, &one.gradDecay,
+		&one.beta, &one.gradBeta, &one.write, &one.gradWrite} {
 		if len(*v) > 0 {
 			width := len(*v) / total
 			*v = (*v)[lo*width : hi*width]

@@ -24,6 +24,8 @@ type attentionDriver interface {
 // newAttentionDriver makes the form that a config asks for.
 func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) attentionDriver {
 	switch {
+	case p.Dir == tile.Backward && p.Op == tile.DeltaRule && behindFront(p):
+		return newFrontBackward(p, prim, cfg)
 	case p.Dir == tile.Backward && p.Op == tile.DeltaRule:
 		return newDeltaBackward(p, prim, cfg)
 	case p.Dir == tile.Backward && p.Full:

@@ -92,10 +92,9 @@ func (a *attentionArgs) rawGates(g generator) {
 	if a.decay == nil {
 		return
 	}
-	s := a.problem.Shape
 	a.decay = g.normal(len(a.decay), 1)
-	a.decayLog = g.uniform(s.Hkv, -4, 0)
-	a.decayBias = g.normal(len(a.decay)/max(1, s.B*s.T), 1)
+	a.decayLog = g.uniform(a.problem.Shape.Hkv, -4, 0)
+	a.decayBias = g.normal(decayWidth(a.problem), 1)
 }
 
 // toBits rounds a case's arrays to the types that they are stored in: the float32 arrays keep the rounded values, for the oracle, and

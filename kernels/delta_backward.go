@@ -39,7 +39,7 @@ type deltaBackward struct {
 	triangle   int  // rows of a product with an upper triangle
 	group      int  // query heads of a state head
 	apart      bool // erase and write keys differ
-	sides, lds int // query heads and key roles of a state head, and the distance of rows that hold a chunk of each
+	sides, lds int  // query heads and key roles of a state head, and the distance of rows that hold a chunk of each
 	workers    int
 	work       []*deltaBackwardWork
 	shared     sharedGradients

@@ -105,36 +105,34 @@ func TestDeltaBackwardExtremeDecay(t *testing.T) {
 func TestDeltaBackwardOracleDifferences(t *testing.T) {
 	for rule := range deltaBackwardRules {
 		p := deltaBackwardProblem(rule, 1, tile.Shape{B: 1, T: 5, Hq: 4, Hkv: 2, Dk: 3, Dv: 4})
-		a := backwardCase(t, p, 9).attention
-		loss := func() (sum float64) {
-			o := oracleCase(p, a).Oracle(a.query, a.key, a.value, a.past, a.decay, a.beta)
-			for i, g := range a.gradOutput {
-				sum += float64(g) * o.Output[i]
-			}
-			for i, g := range a.gradState {
-				sum += float64(g) * o.State[i]
-			}
-			return sum
+		deltaByDifferences(t, backwardCase(t, p, 9))
+	}
+}
+
+// deltaByDifferences holds all gradients of a case's oracle against differences of a loss that is made of the forward oracle's outputs.
+func deltaByDifferences(t *testing.T, c *Case) {
+	t.Helper()
+	a := &c.attention
+	loss := func() (sum float64) {
+		o := oracleCase(c.Problem, *a).Oracle(a.query, a.key, a.value, a.past, a.decay, a.beta)
+		for i, g := range a.gradOutput {
+			sum += float64(g) * o.Output[i]
 		}
-		r := a.oracleBackward()
-		for _, x := range []struct {
-			name     string
-			values   []float32
-			gradient []float64
-		}{{"query", a.query, r.Query}, {"key", a.key, r.Key}, {"value", a.value, r.Value}, {"past", a.past, r.Past}, {"decay", a.decay, r.Decay}, {"beta", a.beta, r.Beta}} {
-			for i, old := range x.values {
-				const step = 1.0 / (1 << 9)
-				x.values[i] = old + step
-				up, above := loss(), x.values[i]
-				x.values[i] = old - step
-				down, below := loss(), x.values[i]
-				x.values[i] = old
-				want := (up - down) / (float64(above) - float64(below))
-				if math.Abs(want-x.gradient[i]) > 1e-4*(1+math.Abs(want)) {
-					t.Errorf("%s: gradient of %s[%d] is %g, differences give %g", p, x.name, i, x.gradient[i], want)
-				}
-			}
+		for i, g := range a.gradState {
+			sum += float64(g) * o.State[i]
 		}
+		return sum
+	}
+	r := a.oracleBackward()
+	for _, x := range []struct {
+		name     string
+		values   []float32
+		gradient []float64
+	}{
+		{"query", a.query, r.Query}, {"key", a.key, r.Key}, {"value", a.value, r.Value}, {"past", a.past, r.Past}, {"decay", a.decay, r.Decay}, {"beta", a.beta, r.Beta},
+		{"write", a.write, r.Write}, {"decay_log", a.decayLog, r.DecayLog}, {"decay_bias", a.decayBias, r.DecayBias},
+	} {
+		byDifferences(t, c.Problem, x.name, x.values, x.gradient, loss, 0x1p-9, 1e-4)
 	}
 }
 
@@ -205,8 +203,23 @@ func TestDeltaBackwardRefuses(t *testing.T) {
 		"fewer queries":   {"", func(a *arguments) { a.op.QHeads, a.op.InverseGQA = 1, true }},
 		"not allowed":     {"QHeads", func(a *arguments) { a.op.QHeads = 1 }},
 		"kept states":     {"Keep", func(a *arguments) { a.in.Keep = []int{1} }},
-		"front":           {"Front", func(a *arguments) { a.op.Front = tile.FrontSiLU }},
-		"feature map":     {"FeatureMap", func(a *arguments) { a.op.FeatureMap = tile.MapL2 }},
+		"front":           {"", func(a *arguments) { a.op.Front = tile.FrontSiLU }},
+		"unknown front":   {"Front", func(a *arguments) { a.op.Front = "gelu" }},
+		"feature map":     {"", func(a *arguments) { a.op.FeatureMap = tile.MapL2 }},
+		"another map":     {"FeatureMap", func(a *arguments) { a.op.FeatureMap = tile.MapELU }},
+		"gates apart":     {"", func(a *arguments) { a.in.Write, a.grads.Write = NewTensor(1, 3, 10), NewTensor(1, 3, 10) }},
+		"their gradient":  {"grad_write", func(a *arguments) { a.in.Write, a.grads.Write = NewTensor(1, 3, 10), NewTensor(1, 3, 2) }},
+		"without a gate":  {"grad_write", func(a *arguments) { a.grads.Write = NewTensor(1, 3, 10) }},
+		"over the gate":   {"grad_write", func(a *arguments) { a.in.Write = NewTensor(1, 3, 2); a.grads.Write = a.in.Write }},
+		"parameters": {"", func(a *arguments) {
+			a.op.Front, a.grads.DecayLog, a.grads.DecayBias = tile.FrontGates, NewTensor(2), NewTensor(2)
+		}},
+		"no front":     {"grad_decay_log", func(a *arguments) { a.grads.DecayLog = NewTensor(2) }},
+		"bias's width": {"grad_decay_bias", func(a *arguments) { a.op.Front, a.grads.DecayBias = tile.FrontGates, NewTensor(8) }},
+		"over the log": {"grad_decay_log", func(a *arguments) {
+			a.op.Front, a.in.DecayLog = tile.FrontGates, NewTensor(2)
+			a.grads.DecayLog = a.in.DecayLog
+		}},
 	} {
 		a := arguments{
 			op:    DeltaRule{QHeads: 2, KVHeads: 2},
@@ -259,7 +272,18 @@ func deltaArgs(c *Case) (*DeltaRule, *Gradients, *OutputGradients, *Inputs) {
 		Query: tensor(a.gradQuery, s.B, s.T, s.Hq*s.Dk), Key: tensor(a.gradKey, s.B, s.T, s.Hkv*s.Dk), Value: tensor(a.gradValue, s.B, s.T, s.Hkv*s.Dv),
 		PastState: tensor(a.gradPast, s.B, s.Hkv, s.Dk, s.Dv), Decay: tensor(a.gradDecay, s.B, s.T, decay), Beta: tensor(a.gradBeta, s.B, s.T, a.betaHeads),
 	}
-	op := &DeltaRule{QHeads: s.Hq, KVHeads: s.Hkv, Rule: c.Problem.Rule, Scale: a.scale, HeadDecay: a.headDecay, Threads: c.Problem.Threads, InverseGQA: true}
+	if c.Problem.Gates != "" {
+		beta := []int{s.B, s.T, a.betaHeads * a.eraseWidth}
+		in.Beta, in.Write = tensor(a.beta, beta...), tensor(a.write, s.B, s.T, s.Hkv*a.writeWidth)
+		grads.Beta, grads.Write = tensor(a.gradBeta, beta...), tensor(a.gradWrite, s.B, s.T, s.Hkv*a.writeWidth)
+	}
+	in.DecayLog, in.DecayBias = tensor(a.decayLog, s.Hkv), tensor(a.decayBias, decay)
+	grads.DecayLog, grads.DecayBias = tensor(a.gradDecayLog, s.Hkv), tensor(a.gradDecayBias, decay)
+	op := &DeltaRule{QHeads: s.Hq, KVHeads: s.Hkv, Rule: c.Problem.Rule, Scale: a.scale, HeadDecay: a.headDecay, Threads: c.Problem.Threads, InverseGQA: true,
+		Front: c.Problem.Front, FeatureMap: c.Problem.FeatureMap, FeatureMapEps: a.mapEps}
+	if a.hasGates() {
+		op.BetaScale = a.betaScale
+	}
 	return op, grads, gout, in
 }
 
@@ -295,7 +319,6 @@ func TestDeltaBackwardPacked(t *testing.T) {
 			}
 			for b := range n {
 				one := sequenceOf(a, offsets, b)
-				one.beta, one.gradBeta = a.beta[offsets[b]*a.betaHeads:offsets[b+1]*a.betaHeads], a.gradBeta[offsets[b]*a.betaHeads:offsets[b+1]*a.betaHeads]
 				if e := one.backwardError(one.oracleBackward()); !(e <= ErrorBound(one.problem)) {
 					t.Errorf("%s %s: rows %d to %d: error %g above %g", p, cand, offsets[b], offsets[b+1], e, ErrorBound(one.problem))
 				}

@@ -15,7 +15,7 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //
 //	u  = write * v - Sᵀ(beta * k)
 //
-// This has the form in blocks alone, and no backward pass. An update that writes with another key than it erases with, as RWKV-7's, is not of this kind.
+// This has the form in blocks alone. An update that writes with another key than it erases with, as RWKV-7's, is not of this kind.
 //
 // In all of these decay is one value a head or, as in Kimi Delta Attention, one for each key of a head, row i of S taking its own. They run in one
 // of two forms, as tuned: blocks of a few tokens that sweep a panel of the state together, or, where the decay is not per key, chunks
@@ -31,7 +31,7 @@ type DeltaRule struct {
 	// InverseGQA allows QHeads < KVHeads, as in LinearAttention: a layer of Qwen3.5 has 16 query and key heads over 32 state heads.
 	InverseGQA bool
 	// Front is what is done to the arrays before the rule (front.go): tile.FrontNone (""), FrontSiLU, FrontGates or FrontSiLUGates. Of 16-bit activations
-	// beta and decay may be float32, with or without it. A front and a feature map have no backward pass.
+	// beta and decay may be float32, with or without it.
 	Front     string
 	BetaScale float32 // factor of beta with FrontGates, 0 for 1; 2 allows negative eigenvalues
 	// FeatureMap tile.MapL2 divides queries and keys by their L2 norm, after SiLU; "" does not. FeatureMapEps is added to the sum of squares.

@@ -23,15 +23,11 @@ func (o attentionOp) checkFront(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		return refuse("BetaScale", "finite, and 0 without a Front that has gates", "%v", o.betaScale)
 	}
 	s := p.Shape
-	width := s.Hkv
-	if p.Decay == tile.DecayKey {
-		width *= s.Dk
-	}
 	for _, x := range []struct {
 		name, layout string
 		t            Tensor
 		width        int
-	}{{"decay_log", "(Hkv)", in.DecayLog, s.Hkv}, {"decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", in.DecayBias, width}} {
+	}{{"decay_log", "(Hkv)", in.DecayLog, s.Hkv}, {"decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", in.DecayBias, decayWidth(*p)}} {
 		if !x.t.present() {
 			continue
 		}
@@ -47,6 +43,14 @@ func (o attentionOp) checkFront(a *attentionArgs, p *tile.Problem, in *Inputs) e
 		a.betaScale = 1
 	}
 	return nil
+}
+
+// decayWidth is how many decays a token has.
+func decayWidth(p tile.Problem) int {
+	if p.Decay == tile.DecayKey {
+		return p.Shape.Hkv * p.Shape.Dk
+	}
+	return p.Shape.Hkv
 }
 
 // hasGates says whether beta and decay are to be computed.

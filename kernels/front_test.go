@@ -144,10 +144,6 @@ func TestDeltaFrontArguments(t *testing.T) {
 			t.Run(name, func(t *testing.T) { wantRefusal(t, o.Forward(out, in), x.argument) })
 		}
 	}
-	for want, o := range map[string]*DeltaRule{"Front": {Front: tile.FrontGates}, "FeatureMap": {FeatureMap: tile.MapL2}} {
-		o.QHeads, o.KVHeads = 1, 1
-		wantRefusal(t, o.Backward(&Gradients{}, &OutputGradients{}, &Inputs{}), want)
-	}
 }
 
 // A front's calls are recorded like any others.
@@ -155,9 +151,15 @@ func TestRecordDeltaFront(t *testing.T) {
 	for _, rule := range deltaFrontRules {
 		p := attentionProblem(rule, 1, tile.Shape{B: 1, T: 200, Hq: 2, Hkv: 2, Dk: 32, Dv: 32})
 		p.Front, p.FeatureMap = tile.FrontSiLUGates, tile.MapL2
-		for _, isa := range tested() {
-			if _, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)}); err != nil {
-				t.Errorf("%s on %s: %v", p, isa, err)
+		apart := p
+		apart.Front, apart.Gates = tile.FrontNone, tile.GatesApart
+		for _, p := range []tile.Problem{p, apart} {
+			for _, p.Dir = range []string{tile.Forward, tile.Backward} {
+				for _, isa := range tested() {
+					if _, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)}); err != nil {
+						t.Errorf("%s on %s: %v", p, isa, err)
+					}
+				}
 			}
 		}
 	}

@@ -5,9 +5,6 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // checkGatesApart checks and takes a write gate, with a beta that erases alone.
 func (o attentionOp) checkGatesApart(a *attentionArgs, p *tile.Problem, in *Inputs) error {
 	s := p.Shape
-	if o.backward {
-		return refuse("write", "absent: separate gates have no backward pass", "given")
-	}
 	if o.front != tile.FrontNone {
 		return refuse("write", "absent with a Front", "given with %q", o.front)
 	}

@@ -50,17 +50,14 @@ func CheckProblem(p tile.Problem) error {
 		if p.Op == tile.DeltaRule && (p.Full || p.Normalize || p.FeatureMap != tile.MapNone && p.FeatureMap != tile.MapL2) {
 			return bad("it has no full, normalize or feature_map but l2norm")
 		}
-		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || p.Dir == tile.Backward || !slices.Contains(tile.Fronts(), p.Front)) {
-			return bad("front %q must be empty, or one of %q in a forward delta-rule", p.Front, tile.Fronts()[1:])
+		if p.Front != tile.FrontNone && (p.Op != tile.DeltaRule || !slices.Contains(tile.Fronts(), p.Front)) {
+			return bad("front %q must be empty, or one of %q in a delta-rule", p.Front, tile.Fronts()[1:])
 		}
-		if p.Gates != "" && (p.Gates != tile.GatesApart || p.Op != tile.DeltaRule || p.Dir == tile.Backward || p.Front != tile.FrontNone) {
-			return bad("gates %q must be empty, or %q in a forward delta-rule without a front", p.Gates, tile.GatesApart)
+		if p.Gates != "" && (p.Gates != tile.GatesApart || p.Op != tile.DeltaRule || p.Front != tile.FrontNone) {
+			return bad("gates %q must be empty, or %q in a delta-rule without a front", p.Gates, tile.GatesApart)
 		}
 		if p.Decay == tile.DecayFixed && tile.FrontHas(p.Front, tile.FrontGates) {
 			return bad("front %q makes decays of an array, not fixed ones", p.Front)
-		}
-		if p.Op == tile.DeltaRule && p.Dir == tile.Backward && p.FeatureMap != tile.MapNone {
-			return bad("feature_map has no direction %q", p.Dir)
 		}
 		if p.Full && p.Rule != tile.RuleLinear {
 			return bad("full goes with rule linear, not %q", p.Rule)

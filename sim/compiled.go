@@ -71,7 +71,7 @@ func Compile(d *Device, p *Program) (*Compiled, error) {
 		return nil, err
 	}
 	c := &Compiled{device: d, cold: p.Cold, tableRow: p.tableRowBytes(), launches: make([]compiledLaunch, len(p.Launches))}
-	core := d.core()
+	core := newCore(d.ISA)
 	line := int64(d.Levels[0].LineBytes)
 	for i := range p.Launches {
 		l, out := &p.Launches[i], &c.launches[i]

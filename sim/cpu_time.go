@@ -2,19 +2,23 @@ package sim
 
 import (
 	"math"
+
+	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// Constants of the CPU's time that no measurement of the machine gives, in clocks where nothing is said. The first group is of cores in general: latencies
-// that x86 and ARM cores of ten years share, and what generated code does beside its loops. waitRecur, waitDelta, overlapShare, readsAhead, storesAhead and
-// heldShare were chosen with measured candidates in view (results/icelake-2026-11-26-sim.md, results/zen5-2026-11-26-sim.md).
+// Constants of the CPU's time, in clocks of a core with two multiply-add pipes. The load rate and the latency were chosen with the register
+// tiles of a study of C kernels on a Zen 5 core in view; a test puts the efficiencies they give beside those measured ones, which is therefore
+// no independent check. overlapShare, readsAhead, storesAhead, waitRecur, waitDelta and heldShare were chosen with the measured candidates of attention problems
+// on an Ice Lake core in view (results/icelake-2026-11-26-sim.md).
 const (
-	fmaLatency      = 4    // until an accumulator can be used again
+	loadsPerClock   = 1.7  // of the two that the ports allow: broadcasts and vector loads collide
+	fmaLatency      = 5    // clocks until an accumulator can be used again: 4, and one of jitter
 	tileClocks      = 10   // filling and draining the pipeline of a register tile
-	expOps          = 16   // operations of one vector: polynomial of degree 6, range reduction, scaling
+	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
 	overlapShare    = 0.2  // of the time of a private level behind the first that is not hidden; that of shared levels and memory all adds
-	reductionClocks = 0.75 // of one dot product's horizontal sum, many at a time
+	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
 
 	// Of what is read and written beyond the private caches.
 	readsAhead  = 10 // lines that a sweep of the state waits for together
@@ -23,32 +27,39 @@ const (
 
 // core counts clocks of one core.
 type core struct {
-	Core
-	lanes int
+	lanes   int
+	fmas    float64 // a clock
+	loads   float64
+	expCost float64
 }
 
-func (d *Device) core() core { return core{Core: d.Core, lanes: coreOf(d.ISA).lanes} }
+func newCore(isa tile.ISA) core {
+	c := coreOf(isa)
+	return core{lanes: c.lanes, fmas: c.fmas, loads: loadsPerClock, expCost: expClocks}
+}
+
+// clockNs is the length of a clock if the measured rate is the most that the pipes give.
+func (c core) clockNs(d *Device) float64 {
+	return 2 * float64(c.lanes) * c.fmas * float64(d.Units) / d.Rates[pathFMA] * 1e9
+}
 
 func (c core) vectors(n int) int { return (n + c.lanes - 1) / c.lanes }
 
-// chain is the latency between two multiply-adds of one sum.
-func (c core) chain() float64 {
-	if c.lanes == 1 {
-		return fmaLatency / 2 // portable code: the compiler interleaves what it can
-	}
-	return fmaLatency
-}
-
 // step is the time of one step along k of a register tile: multiply-adds, loads, or the chain through an accumulator.
 func (c core) step(fmas, loads int) float64 {
-	return max(float64(fmas)/c.FMAs, float64(loads)/c.Loads, c.chain())
+	chain := float64(fmaLatency)
+	if c.lanes == 1 {
+		chain /= 2 // portable code: the compiler interleaves what it can
+	}
+	return max(float64(fmas)/c.fmas, float64(loads)/c.loads, chain)
 }
 
 // tile is the time of an outer-product tile (NN, TN, the substitution above a block): a step loads a row of B and broadcasts a column of A.
-func (c core) tile(rows, v, depth int, readC bool) float64 {
-	t := float64(depth)*c.step(rows*v, rows+v) + tileClocks + float64(rows*v)/c.Stores
+func (c core) tile(rows, cols, depth int, readC bool) float64 {
+	v := c.vectors(cols)
+	t := float64(depth)*c.step(rows*v, rows+v) + tileClocks + float64(rows*v)
 	if readC {
-		t += float64(rows*v) / c.Loads
+		t += float64(rows*v) / c.loads
 	}
 	return t
 }
@@ -58,35 +69,15 @@ func (c core) dots(rows, cols, depth int) float64 {
 	return float64(c.vectors(depth))*c.step(rows*cols, rows+cols) + tileClocks + reductionClocks*float64(rows*cols)
 }
 
-// sweep is the time in which updates and reads walk the rows of a panel of v vectors: a row is loaded, takes every update in turn,
-// is read after each and stored, so that only an accumulator waits for the row before.
+// sweep is the time in which updates and reads walk the rows of a panel of v vectors: a row is loaded, takes every update in turn
+// and is read after each, so that only an accumulator waits for the row before.
 func (c core) sweep(updates, reads, v, rows int) float64 {
-	row := c.step((updates+reads)*v, v+updates+reads)
-	if updates > 0 {
-		row = max(row, float64(v)/c.Stores)
-	}
-	return float64(rows)*row + tileClocks + float64(v*(updates+reads))
+	fmas, loads := (updates+reads)*v, v+updates+reads
+	return float64(rows)*c.step(fmas, loads) + tileClocks + float64(2*v*(updates+reads))
 }
 
 // decays is the time of the products of a panel of v vectors with the decays before a recurrence's blocks.
-func (c core) decays(op *Op, v int) float64 { return float64(op.Decays*op.K*v) / c.FMAs }
-
-// width is how many of the columns that are left a recurrence takes in its next panel: those of a whole one, else two vectors or one.
-func (c core) width(op *Op, left int) int {
-	for _, cols := range []int{op.NR, 2 * c.lanes} {
-		if left >= cols {
-			return cols
-		}
-	}
-	return min(left, c.lanes)
-}
-
-// couple is the time of a block's products: a step loads a vector along k of each of its rows and multiplies all pairs.
-func (c core) couple(op *Op) float64 {
-	blocks := float64(op.M / op.MR)
-	rows := op.MR*(1+op.Group) + op.MR - 1 // keys, queries, and keys that erase
-	return blocks * (float64(c.vectors(op.K))*c.step(op.N, rows) + tileClocks + reductionClocks*float64(op.N))
-}
+func (c core) decays(op *Op, v int) float64 { return float64(op.Decays*op.K*v) / c.fmas }
 
 // clocks is the time of one operation with all its data in the first level.
 func (c core) clocks(op *Op) float64 {
@@ -94,13 +85,13 @@ func (c core) clocks(op *Op) float64 {
 	switch op.Name {
 	case "nn", "tn", "pair nn", "pair tn": // a pair is a step too
 		for j := 0; j < op.N; j += op.NR {
-			v := c.vectors(min(op.NR, op.N-j))
+			cols := min(op.NR, op.N-j)
 			for i := 0; i < op.M; i += op.MR {
 				rows, depth := min(op.MR, op.M-i), op.K
 				if op.Lower {
 					depth = min(depth, i+rows)
 				}
-				t += c.tile(rows, v, depth, op.Accumulate)
+				t += c.tile(rows, cols, depth, op.Accumulate)
 			}
 		}
 	case "nt":
@@ -116,53 +107,46 @@ func (c core) clocks(op *Op) float64 {
 				}
 				t += c.dots(rows, cols, op.K)
 				if op.Accumulate {
-					t += float64(rows*c.vectors(cols)) / c.Loads
+					t += float64(rows*c.vectors(cols)) / c.loads
 				}
 			}
 		}
 	case "solve":
 		for j := 0; j < op.N; j += op.NR {
-			v := c.vectors(min(op.NR, op.N-j))
+			cols := min(op.NR, op.N-j)
 			for i := 0; i < op.M; i += op.MR {
 				rows := min(op.MR, op.M-i)
 				// The block's own triangle is a chain: each row waits for the one before.
-				t += c.tile(rows, v, i, true) + max(float64(rows)*fmaLatency, float64(rows*(rows-1)/2*v)/c.FMAs)
+				t += c.tile(rows, cols, i, true) + max(float64(rows)*fmaLatency, float64(rows*(rows-1)/2*c.vectors(cols))/c.fmas)
 			}
 		}
 	case "recur":
-		for j := 0; j < op.N; {
-			cols := c.width(op, op.N-j)
-			v := c.vectors(cols)
+		for j := 0; j < op.N; j += op.NR {
+			v := c.vectors(min(op.NR, op.N-j))
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*op.Group, v, op.K)
 			}
 			t += float64(op.Singles)*c.sweep(1, op.Group, v, op.K) + c.decays(op, v)
-			j += cols
 		}
-	case "couple":
-		t = c.couple(op)
 	case "delta":
-		for j := 0; j < op.N; {
-			cols := c.width(op, op.N-j)
-			v := c.vectors(cols)
+		for j := 0; j < op.N; j += op.NR {
+			v := c.vectors(min(op.NR, op.N-j))
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*(1+op.Group), v, op.K)
-				t += c.sweep(op.MR, 0, v, op.K) // the last block's updates have no block after them to be taken with
 			}
 			t += float64(op.Singles)*(c.sweep(0, 1, v, op.K)+c.sweep(1, op.Group, v, op.K)) + c.decays(op, v)
-			j += cols
 		}
 	case "gather":
 		v := c.vectors(op.N)
 		for i := 0; i < op.K; i += op.Group {
 			rows := min(op.Group, op.K-i)
-			t += float64(v)*max(float64(rows)/c.FMAs, float64(rows+1)/c.Loads) + tileClocks
+			t += float64(v)*max(float64(rows)/c.fmas, float64(rows+1)/c.loads) + tileClocks
 		}
 	default:
 		v := math.Ceil(float64(op.Elements) / float64(c.lanes))
 		t = 1.2*v + tileClocks
 		if op.Name == "exp" {
-			t += expOps / c.FMAs * v
+			t += c.expCost * v
 		}
 	}
 	return t
@@ -205,11 +189,12 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	share := min(1, workers/float64(d.Units))  // of the rates of the private parts
 	rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
 	t := c.traffic(trips)
+	core := newCore(d.ISA)
 	needed.add(t.needed, workers)
 	sum := c.each.times(trips, &c.once)
 	t.levels[0].read += sum.loaded
 	t.levels[0].written += sum.stored
-	compute := rounds * sum.clocks / d.Core.ClockHz * 1e9
+	compute := rounds * sum.clocks * core.clockNs(d)
 	var parts [MaxLevels]float64
 	for j := range d.Levels {
 		level := &d.Levels[j]

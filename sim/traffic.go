@@ -52,11 +52,6 @@ func countTraffic(d *Device, p *Program, l *Launch, c *compiledLaunch) {
 	defer replays.Put(r)
 	r.reset(p, l, line, c.capacities[:c.memory])
 	r.steady = c.steady
-	for i := range l.Nest { // the last trip of a recording has nothing ahead of it
-		for j := range l.Nest[i].Ops {
-			r.ahead = r.ahead || l.Nest[i].Ops[j].Ahead > 0
-		}
-	}
 	for i := range l.Nest {
 		r.trip(i, l.Nest[i].Ops)
 	}
@@ -100,8 +95,7 @@ type replay struct {
 	buffers  []Buffer
 	history  []lineHistory // per grain
 	trips    []tripTraffic
-	steady   int  // the trip that is repeated, -1 if none
-	ahead    bool // some operation prefetches
+	steady   int // the trip that is repeated, -1 if none
 	events   []writeBack
 	rowBytes int64 // of the longest table row
 	lines    []lruLine
@@ -170,6 +164,10 @@ type writeBack struct {
 
 func (r *replay) trip(n int, ops []Op) {
 	var t tripTraffic
+	ahead := false
+	for i := range ops {
+		ahead = ahead || ops[i].Ahead > 0
+	}
 	evicted := func(id int32, level int) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
@@ -190,7 +188,7 @@ func (r *replay) trip(n int, ops []Op) {
 			lines := float64(r.grains[touch.Buffer] / r.line)
 			times := float64(1 + touch.Again)
 			kind := r.buffers[touch.Buffer].Kind
-			sweep := (ops[i].Name == "recur" || ops[i].Name == "delta") && (kind == Output || kind == Input && !r.ahead)
+			sweep := (ops[i].Name == "recur" || ops[i].Name == "delta") && (kind == Output || kind == Input && !ahead)
 			for row := range int64(touch.Rows) {
 				deepest := 0 // where the row's lines were
 				start := touch.Offset + row*touch.Stride

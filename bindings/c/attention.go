@@ -178,7 +178,8 @@ func (a *attention) backward(op *C.rooftune_attention, in *C.rooftune_attention_
 		array{"grad_query", &a.grads.Query, &grads.query}, array{"grad_key", &a.grads.Key, &grads.key}, array{"grad_value", &a.grads.Value, &grads.value},
 		array{"grad_past_state", &a.grads.PastState, &grads.past_state},
 		array{"grad_past_normalizer", &a.grads.PastNormalizer, &grads.past_normalizer}, array{"grad_decay", &a.grads.Decay, &grads.decay},
-		array{"grad_beta", &a.grads.Beta, &grads.beta}); err != nil {
+		array{"grad_beta", &a.grads.Beta, &grads.beta}, array{"grad_write", &a.grads.Write, &grads.write},
+		array{"grad_decay_log", &a.grads.DecayLog, &grads.decay_log}, array{"grad_decay_bias", &a.grads.DecayBias, &grads.decay_bias}); err != nil {
 		return err
 	}
 	if delta {

@@ -101,7 +101,7 @@ typedef struct rooftune_attention {
 	float normalize_eps;
 	int32_t inverse_gqa;     /* allow q_heads < kv_heads */
 	int32_t bf16_products;   /* LINEAR, GATED, forward: products of operands rounded to bfloat16, where the CPU has them */
-	int32_t front;           /* DELTA, GATED_DELTA, forward: ROOFTUNE_FRONT_NONE, ... */
+	int32_t front;           /* DELTA, GATED_DELTA: ROOFTUNE_FRONT_NONE, ... */
 	float beta_scale;        /* factor of beta with GATES, 0: 1; 2 allows negative eigenvalues */
 	int32_t threads;         /* 0: all that this process may use */
 } rooftune_attention;
@@ -115,7 +115,7 @@ typedef struct rooftune_attention_inputs {
 	rooftune_tensor past_normalizer; /* (B, Hkv, dk), with normalize; absent: zeros */
 	rooftune_tensor decay;           /* (B, T, Hkv) or (B, T, Hkv*dk), natural logarithm; rules GATED and GATED_DELTA */
 	rooftune_tensor beta;            /* (B, T, Hkv) or (B, T, 1); rules DELTA and GATED_DELTA; with write also (B, T, Hkv*dk) */
-	rooftune_tensor write;           /* (B, T, Hkv) or (B, T, Hkv*dv), such rules, forward: gates what is written, beta what is erased; absent: beta gates both */
+	rooftune_tensor write;           /* (B, T, Hkv) or (B, T, Hkv*dv), such rules: gates what is written, beta what is erased; absent: beta gates both */
 	rooftune_tensor decay_log;       /* (Hkv), with a front that has gates; absent: zeros */
 	rooftune_tensor decay_bias;      /* (Hkv), or (Hkv*dk) where decay is per key, with such a front; absent: zeros */
 	const int64_t *offsets;          /* packed sequences (B = 1): rows offsets[i] to offsets[i+1] are sequence i; NULL: none */
@@ -144,6 +144,9 @@ typedef struct rooftune_attention_gradients {
 	rooftune_tensor past_normalizer;    /* out: (B, Hkv, dk), optional, with normalize */
 	rooftune_tensor decay;              /* out: as decay, optional */
 	rooftune_tensor beta;               /* out: as beta, optional */
+	rooftune_tensor write;              /* out: as write, optional */
+	rooftune_tensor decay_log;          /* out: (Hkv), optional, with a front that has gates */
+	rooftune_tensor decay_bias;         /* out: (Hkv), or (Hkv*dk) where decay is per key, optional, with such a front */
 } rooftune_attention_gradients;
 
 /* Weightings of rooftune_hash_layer. */

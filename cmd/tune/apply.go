@@ -41,8 +41,8 @@ bfloat16, the states being of one type and all other arrays of one.
 linear-attention and delta-rule: query (B,T,Hq*dk), key (B,T,Hkv*dk), value (B,T,Hkv*dv), optional past_state (B,Hkv,dk,dv),
 decay (B,T,Hkv) in natural-log units for the gated rules, or (B,T,Hkv*dk), beta (B,T,Hkv) or (B,T,1) for the delta rules. They give output
 (B,T,Hq*dv) and present_state (B,Hkv,dk,dv). With --dir bwd also grad_output (B,T,Hq*dv), optional
-grad_present_state and grad_present_normalizer; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay, grad_beta and
-grad_past_normalizer where past_state, decay, beta and past_normalizer are given.
+grad_present_state and grad_present_normalizer; it gives grad_query, grad_key, grad_value, and grad_past_state, grad_decay, grad_beta and so on
+where past_state, decay, beta, past_normalizer, write, decay_log and decay_bias are given.
 delta-rule with --front gates takes beta and decay before sigmoid and -exp(decay_log)*softplus(decay+decay_bias), optional decay_log (Hkv) and
 decay_bias (Hkv) or (Hkv*dk). With write (B,T,Hkv) or (B,T,Hkv*dv), beta, which may then be (B,T,Hkv*dk) too, gates only what is erased, and both are float32.
 hash-layer: input (N,d), tables (K,2^tau,h), float32 or uint16 with the bits of bfloat16, in IN.npz or in the file of --tables, optional bias (h);
@@ -88,7 +88,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.BoolVar(&f.full, "full", false, "not causal: every token reads the last state, linear-attention with rule linear")
 	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm of queries and keys, linear-attention; l2norm, delta-rule")
 	fs.Float32Var(&f.featureMapEps, "feature-map-eps", 0, "added to the sum of squares of l2norm")
-	fs.StringVar(&f.front, "front", "", "silu (of queries, keys and values), gates (sigmoid of beta, softplus decay) or silu_gates, delta-rule forward")
+	fs.StringVar(&f.front, "front", "", "silu (of queries, keys and values), gates (sigmoid of beta, softplus decay) or silu_gates, delta-rule")
 	fs.Float32Var(&f.betaScale, "beta-scale", 0, "factor of beta with --front gates, 0 for 1")
 	fs.BoolVar(&f.normalize, "normalize", false, "divide outputs by q . (sum of keys), linear-attention")
 	fs.Float32Var(&f.normalizeEps, "normalize-eps", 0, "added to that divisor")

@@ -25,17 +25,13 @@ func (a *applyBackward) arrays() []applyArray {
 
 func (a *applyBackward) outputs() map[string][]int {
 	shapes := map[string][]int{"grad_query": a.in.Query.Shape, "grad_key": a.in.Key.Shape, "grad_value": a.in.Value.Shape}
-	if a.in.PastState.Shape != nil {
-		shapes["grad_past_state"] = a.in.PastState.Shape
-	}
-	if a.in.PastNormalizer.Shape != nil {
-		shapes["grad_past_normalizer"] = a.in.PastNormalizer.Shape
-	}
-	if a.in.Decay.Shape != nil {
-		shapes["grad_decay"] = a.in.Decay.Shape
-	}
-	if a.in.Beta.Shape != nil {
-		shapes["grad_beta"] = a.in.Beta.Shape
+	for name, t := range map[string]kernels.Tensor{
+		"past_state": a.in.PastState, "past_normalizer": a.in.PastNormalizer, "decay": a.in.Decay, "beta": a.in.Beta,
+		"write": a.in.Write, "decay_log": a.in.DecayLog, "decay_bias": a.in.DecayBias,
+	} {
+		if t.Shape != nil {
+			shapes["grad_"+name] = t.Shape
+		}
 	}
 	return shapes
 }
@@ -51,6 +47,7 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 		{"grad_query", &grads.Query}, {"grad_key", &grads.Key}, {"grad_value", &grads.Value},
 		{"grad_past_state", &grads.PastState}, {"grad_decay", &grads.Decay},
 		{"grad_beta", &grads.Beta}, {"grad_past_normalizer", &grads.PastNormalizer},
+		{"grad_write", &grads.Write}, {"grad_decay_log", &grads.DecayLog}, {"grad_decay_bias", &grads.DecayBias},
 	} {
 		if shape, ok := a.outputs()[g.name]; ok {
 			*g.to = kernels.NewTensor(shape...)
@@ -61,7 +58,7 @@ func (a *applyBackward) forward(given *tile.Candidate) ([]npz.Array, error) {
 	var op interface {
 		Backward(*kernels.Gradients, *kernels.OutputGradients, *kernels.Inputs) error
 	} = &kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
-		InverseGQA: f.inverseGQA, Front: f.front, FeatureMap: f.featureMap, Threads: f.threads, Candidate: given}
+		InverseGQA: f.inverseGQA, Front: f.front, BetaScale: f.betaScale, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Threads: f.threads, Candidate: given}
 	if f.op == tile.LinearAttention {
 		op = &kernels.LinearAttention{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: a.problem().Rule, Scale: f.scale, HeadDecay: f.headDecay,
 			Full: f.full, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Normalize: f.normalize, NormalizeEps: f.normalizeEps, InverseGQA: f.inverseGQA, Threads: f.threads, Candidate: given}

@@ -37,7 +37,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.normalize, "normalize", false, "outputs divided by q . (sum of keys), linear-attention")
 	fs.StringVar(&f.featureMap, "feature-map", "", "relu, elu1, exp or l2norm, linear-attention; l2norm, delta-rule")
 	fs.StringVar(&f.front, "front", "", "silu, gates or silu_gates: what delta-rule does to its arrays first")
-	fs.StringVar(&f.gates, "gates", "", "apart: beta erases channels of keys and another gate writes channels of values, delta-rule forward")
+	fs.StringVar(&f.gates, "gates", "", "apart: beta erases channels of keys and another gate writes channels of values, delta-rule")
 	fs.StringVar(&f.weighting, "weighting", "", "paper or released (default paper), hash-layer only")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
 }

@@ -100,10 +100,7 @@ func (a Attention) Oracle(query, key, value, past, decay, beta []float32) Attent
 				}
 				beta64 := 1.0
 				if a.Delta && a.Write == nil {
-					beta64 = float64(beta[row*a.BetaHeads+h%a.BetaHeads])
-					if tile.FrontHas(a.Front, tile.FrontGates) {
-						beta64 = a.BetaScale / (1 + math.Exp(-beta64))
-					}
+					beta64 = a.betaOf(beta[row*a.BetaHeads+h%a.BetaHeads])
 				}
 				a.update(st, keys[(row*a.Hkv+h)*a.Dk:][:a.Dk], value[(row*a.Hkv+h)*a.Dv:][:a.Dv], beta64, a.gatesOf(row, h, beta))
 				if !a.Full {
@@ -216,9 +213,8 @@ func (a Attention) read(st oracleState, q, o, oAbs []float64) {
 
 // features applies the feature map to rows of Dk.
 func (a Attention) features(x []float32) []float64 {
-	f := make([]float64, len(x))
+	f := a.activated(x)
 	for i, v := range x {
-		f[i] = a.activate(float64(v))
 		switch {
 		case a.FeatureMap == tile.MapReLU && v < 0:
 			f[i] = 0
@@ -245,7 +241,25 @@ func (a Attention) activate(x float64) float64 {
 	if !tile.FrontHas(a.Front, tile.FrontSiLU) {
 		return x
 	}
-	return x / (1 + math.Exp(-x))
+	return x * sigmoid(x)
+}
+
+func (a Attention) activated(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = a.activate(float64(v))
+	}
+	return y
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// betaOf is the gate that the front makes of a number of beta.
+func (a Attention) betaOf(x float32) float64 {
+	if !tile.FrontHas(a.Front, tile.FrontGates) {
+		return float64(x)
+	}
+	return a.BetaScale * sigmoid(float64(x))
 }
 
 // gate is the log decay that the front makes of a number of decay, of head h, whose bias is at a place.

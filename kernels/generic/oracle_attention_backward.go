@@ -18,7 +18,9 @@ import (
 type AttentionGradients struct {
 	Query, Key, Value, Past, Decay                []float64
 	QueryAbs, KeyAbs, ValueAbs, PastAbs, DecayAbs []float64
-	Beta, BetaAbs                                 []float64 // delta rules, as beta
+	Beta, BetaAbs, Write, WriteAbs                []float64 // delta rules, as beta and Attention.Write
+	DecayLog, DecayLogAbs                         []float64 // as Attention.DecayLog
+	DecayBias, DecayBiasAbs                       []float64
 	PastNorm, PastNormAbs                         []float64 // (B,Hkv,Dk), with Normalize
 }
 
@@ -53,8 +55,8 @@ func (a Attention) OracleBackward(query, key, value, past, decay, gradOutput, gr
 			a.backwardHead(&r, b, h, queries, keys, value, past, decay, gradOutput, gradState)
 		}
 	}
-	a.mapDerivative(query, queries, r.Query, r.QueryAbs)
-	a.mapDerivative(key, keys, r.Key, r.KeyAbs)
+	a.mapDerivative(a.activated(query), queries, r.Query, r.QueryAbs)
+	a.mapDerivative(a.activated(key), keys, r.Key, r.KeyAbs)
 	return r
 }
 
@@ -265,7 +267,7 @@ func (a Attention) divisor(query, x, xAbs, do, doAbs []float64) {
 }
 
 // mapDerivative turns the gradient of the features y of x into that of x, in rows of Dk.
-func (a Attention) mapDerivative(x []float32, y, grad, gradAbs []float64) {
+func (a Attention) mapDerivative(x, y, grad, gradAbs []float64) {
 	for i := range grad {
 		switch {
 		case a.FeatureMap == tile.MapReLU && x[i] <= 0:
@@ -278,7 +280,7 @@ func (a Attention) mapDerivative(x []float32, y, grad, gradAbs []float64) {
 	for i := 0; a.FeatureMap == tile.MapL2 && i < len(grad); i += a.Dk {
 		sum, dot, dotAbs := a.MapEps, 0.0, 0.0
 		for j := i; j < i+a.Dk; j++ {
-			sum += float64(x[j]) * float64(x[j])
+			sum += x[j] * x[j]
 			dot += y[j] * grad[j]
 			dotAbs += math.Abs(y[j]) * gradAbs[j]
 		}

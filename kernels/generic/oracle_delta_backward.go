@@ -2,29 +2,32 @@ package generic
 
 import "math"
 
-// OracleDeltaBackward evaluates the adjoint of the recurrence of the delta rules token by token. With S' = exp(g_t) S_(t-1),
-// r = v - S'ᵀk and u = beta r as in Oracle, and R the gradient of S_t from gradState (zeros if nil) backward; per batch item and state head (dq is a sum over those that share a query head):
+// OracleDeltaBackward evaluates the adjoint of the recurrence of the delta rules token by token. With e and w the gates of erasing and writing, which are beta where there is
+// one gate, S' = exp(g_t) S_(t-1), u = w v - S'ᵀ(e k) as in Oracle, and R the gradient of S_t from gradState (zeros if nil) backward; per batch item and state head (dq is a sum over those that share a query head):
 //
 //	dq = Scale * S_t do                       each query head
 //	R += Scale * q doᵀ                        summed over the query heads
-//	du = Rᵀ k;  dbeta = du . r;  dv = beta du
-//	dk = R u - S' dv
-//	R -= k dvᵀ;  dg = <S', R>;  R *= exp(g_t)
+//	du = Rᵀ k;  dw = du v;  de = -k S' du;  dv = w du
+//	dk = R u - e S' du
+//	R -= (e k) duᵀ;  dg = <S', R>;  R *= exp(g_t)
 //
-// and at last dPast = R. Beta's gradient has its layout. Errors of a sum here are those of a solved triangle, for which sums over absolute values
+// and at last dPast = R. The gradients of gates have their layout: a gate of many channels or heads gets the sum of theirs. Errors of a sum here are those of a solved triangle, for which sums over absolute values
 // say nothing: the Abs arrays hold in every place the largest absolute value of their gradient in its batch item and state head (of a beta that heads share, in its batch item). That of Decay has besides the sum of absolute
 // values by which it is computed, which telescopes where the decay is one a head:
 //
 //	dg_t = <S_T, R_T> + sum over s >= t of (q_s . dq_s - v_s . dv_s)
+//
+// All this is of the arrays that the rule takes; oracle_front.go has those that a front makes them of.
 func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gradOutput, gradState []float32) AttentionGradients {
 	r := AttentionGradients{
 		Query: make([]float64, a.B*a.T*a.Hq*a.Dk), Key: make([]float64, a.B*a.T*a.Hkv*a.Dk), Value: make([]float64, a.B*a.T*a.Hkv*a.Dv),
 		Past: make([]float64, a.B*a.Hkv*a.Dk*a.Dv), Decay: make([]float64, len(decay)), Beta: make([]float64, len(beta)),
-		DecayAbs: make([]float64, len(decay)),
+		Write: make([]float64, len(a.Write)), DecayAbs: make([]float64, len(decay)),
 	}
+	queries, keys, values := a.features(query), a.features(key), a.activated(value)
 	for b := range a.B {
 		for h := range a.Hkv {
-			a.deltaBackwardHead(&r, b, h, query, key, value, past, decay, beta, gradOutput, gradState)
+			a.deltaBackwardHead(&r, b, h, queries, keys, values, past, decay, beta, gradOutput, gradState)
 		}
 	}
 	// largest takes rows of so many heads, as many to a batch item.
@@ -47,15 +50,21 @@ func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gra
 		return abs
 	}
 	r.QueryAbs, r.KeyAbs, r.ValueAbs = largest(r.Query, a.T, min(a.Hq, a.Hkv)), largest(r.Key, a.T, a.Hkv), largest(r.Value, a.T, a.Hkv)
-	r.PastAbs, r.BetaAbs = largest(r.Past, 1, a.Hkv), largest(r.Beta, a.T, a.BetaHeads)
+	r.PastAbs, r.WriteAbs = largest(r.Past, 1, a.Hkv), largest(r.Write, a.T, a.Hkv)
+	betaHeads := a.BetaHeads
+	if a.EraseKeys {
+		betaHeads = a.Hkv
+	}
+	r.BetaAbs = largest(r.Beta, a.T, betaHeads)
 	for i, most := range largest(r.Decay, a.T, a.Hkv) {
 		r.DecayAbs[i] += most
 	}
+	a.frontDerivatives(&r, query, key, value, decay, beta)
 	return r
 }
 
-// deltaBackwardHead is OracleDeltaBackward for one state head.
-func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key, value, past, decay, beta, gradOutput, gradState []float32) {
+// deltaBackwardHead is OracleDeltaBackward for one state head; query, key and value are what the front makes, and so are the gradients of all.
+func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key, value []float64, past, decay, beta, gradOutput, gradState []float32) {
 	size, outputs := a.Dk*a.Dv, max(a.Hq, a.Hkv)
 	group := outputs / a.Hkv
 	own := make([]float64, a.T*group*a.Dk) // gradients of the queries that this head reads
@@ -86,36 +95,32 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 			}
 		}
 	}
-	row := func(v []float32, t, heads, head, width int) []float32 {
-		return v[((b*a.T+t)*heads+head)*width:][:width]
-	}
 	rowOf := func(v []float64, t, heads, head, width int) []float64 {
 		return v[((b*a.T+t)*heads+head)*width:][:width]
 	}
-	betaAt := func(t int) int { return (b*a.T+t)*a.BetaHeads + h%a.BetaHeads }
+	out := func(t, head int) []float32 { return gradOutput[((b*a.T+t)*outputs+head)*a.Dv:][:a.Dv] }
 
-	// Forward: every decayed state and what it does not explain of the value is kept.
+	// Forward: every decayed state and what is written to it is kept.
 	x := start(past)
-	before, rest := make([]float64, a.T*size), make([]float64, a.T*a.Dv)
+	before, wrote := make([]float64, a.T*size), make([]float64, a.T*a.Dv)
 	for t := range a.T {
 		scale(x, t)
 		copy(before[t*size:], x)
-		k, v := row(key, t, a.Hkv, h, a.Dk), row(value, t, a.Hkv, h, a.Dv)
-		for j := range a.Dv {
-			sum := float64(v[j])
+		k, v, gates := rowOf(key, t, a.Hkv, h, a.Dk), rowOf(value, t, a.Hkv, h, a.Dv), a.bothGates(b*a.T+t, h, beta)
+		u := wrote[t*a.Dv:][:a.Dv]
+		for j := range u {
+			u[j] = gates.write[j] * v[j]
 			for i := range a.Dk {
-				sum -= float64(k[i]) * x[i*a.Dv+j]
+				u[j] -= gates.erase[i] * k[i] * x[i*a.Dv+j]
 			}
-			rest[t*a.Dv+j] = sum
 		}
-		bt := float64(beta[betaAt(t)])
 		for i := range a.Dk {
-			for j := range a.Dv {
-				x[i*a.Dv+j] += float64(k[i]) * bt * rest[t*a.Dv+j]
+			for j := range u {
+				x[i*a.Dv+j] += k[i] * u[j]
 			}
 		}
 		for hq := h * group; hq < (h+1)*group; hq++ {
-			do, dq := row(gradOutput, t, outputs, hq, a.Dv), ownRow(t, hq)
+			do, dq := out(t, hq), ownRow(t, hq)
 			for i := range a.Dk {
 				for j := range a.Dv {
 					dq[i] += a.Scale * float64(do[j]) * x[i*a.Dv+j]
@@ -129,49 +134,46 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 	for i := range x {
 		telescoped += math.Abs(x[i] * y[i])
 	}
-	du, dr := make([]float64, a.Dv), make([]float64, a.Dv)
+	du := make([]float64, a.Dv)
 	for t := a.T - 1; t >= 0; t-- {
-		k, old := row(key, t, a.Hkv, h, a.Dk), before[t*size:]
+		row := b*a.T + t
+		k, v, gates := rowOf(key, t, a.Hkv, h, a.Dk), rowOf(value, t, a.Hkv, h, a.Dv), a.bothGates(row, h, beta)
+		old, u := before[t*size:], wrote[t*a.Dv:]
 		for hq := h * group; hq < (h+1)*group; hq++ {
-			do, q := row(gradOutput, t, outputs, hq, a.Dv), row(query, t, a.Hq, queryHead(hq), a.Dk)
+			do, q := out(t, hq), rowOf(query, t, a.Hq, queryHead(hq), a.Dk)
+			dq, sum := ownRow(t, hq), rowOf(r.Query, t, a.Hq, queryHead(hq), a.Dk)
 			for i := range a.Dk {
 				for j := range a.Dv {
-					y[i*a.Dv+j] += a.Scale * float64(q[i]) * float64(do[j])
+					y[i*a.Dv+j] += a.Scale * q[i] * float64(do[j])
 				}
+				sum[i] += dq[i]
+				telescoped += math.Abs(q[i] * dq[i])
 			}
 		}
-		bt, dBeta := float64(beta[betaAt(t)]), 0.0
+		dv := rowOf(r.Value, t, a.Hkv, h, a.Dv)
 		for j := range a.Dv {
 			du[j] = 0
 			for i := range a.Dk {
-				du[j] += y[i*a.Dv+j] * float64(k[i])
+				du[j] += y[i*a.Dv+j] * k[i]
 			}
-			dr[j] = bt * du[j]
-			dBeta += du[j] * rest[t*a.Dv+j]
-		}
-		r.Beta[betaAt(t)] += dBeta
-		copy(rowOf(r.Value, t, a.Hkv, h, a.Dv), dr)
-		for hq := h * group; hq < (h+1)*group; hq++ {
-			dq, sum := ownRow(t, hq), rowOf(r.Query, t, a.Hq, queryHead(hq), a.Dk)
-			for i, f := range row(query, t, a.Hq, queryHead(hq), a.Dk) {
-				sum[i] += dq[i]
-				telescoped += math.Abs(float64(f) * dq[i])
-			}
-		}
-		for j, f := range row(value, t, a.Hkv, h, a.Dv) {
-			telescoped += math.Abs(float64(f) * dr[j])
+			dv[j] = gates.write[j] * du[j]
+			telescoped += math.Abs(v[j] * dv[j])
+			a.addGate(r, row, h, j, false, du[j]*v[j])
 		}
 		dk := rowOf(r.Key, t, a.Hkv, h, a.Dk)
 		for i := range a.Dk {
-			dg := 0.0
+			dg, erased := 0.0, 0.0
 			for j := range a.Dv {
 				at := i*a.Dv + j
-				dk[i] += y[at]*bt*rest[t*a.Dv+j] - old[at]*dr[j]
-				y[at] -= float64(k[i]) * dr[j]
+				dk[i] += y[at] * u[j]
+				erased -= old[at] * du[j]
+				y[at] -= gates.erase[i] * k[i] * du[j]
 				dg += old[at] * y[at]
 			}
+			dk[i] += gates.erase[i] * erased
+			a.addGate(r, row, h, i, true, k[i]*erased)
 			if decay != nil {
-				g := (b*a.T+t)*a.Hkv + h
+				g := row*a.Hkv + h
 				if a.KeyDecay {
 					g = g*a.Dk + i
 				}
@@ -182,4 +184,34 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 		scale(y, t)
 	}
 	copy(r.Past[at:], y)
+}
+
+// bothGates are the gates of a token's key and value channels, which are beta where there is one gate.
+func (a Attention) bothGates(row, h int, beta []float32) channelGates {
+	g := a.gatesOf(row, h, beta)
+	if g.write != nil {
+		return g
+	}
+	one := a.betaOf(beta[row*a.BetaHeads+h%a.BetaHeads])
+	g.erase, g.write = make([]float64, a.Dk), make([]float64, a.Dv)
+	for i := range g.erase {
+		g.erase[i] = one
+	}
+	for j := range g.write {
+		g.write[j] = one
+	}
+	return g
+}
+
+// addGate adds the gradient of the gate of one key channel (erase) or value channel to that of the number it is.
+func (a Attention) addGate(r *AttentionGradients, row, h, channel int, erase bool, grad float64) {
+	switch {
+	case a.Write != nil && !erase:
+		width := len(a.Write) / (a.B * a.T * a.Hkv) // 1 or Dv
+		r.Write[(row*a.Hkv+h)*width+channel%width] += grad
+	case a.EraseKeys:
+		r.Beta[(row*a.Hkv+h)*a.Dk+channel] += grad
+	default:
+		r.Beta[row*a.BetaHeads+h%a.BetaHeads] += grad
+	}
 }

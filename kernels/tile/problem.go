@@ -136,8 +136,8 @@ type Problem struct {
 	Normalize  bool   `json:"normalize,omitempty"`   // outputs are divided by q . (sum of keys)
 	FeatureMap string `json:"feature_map,omitempty"` // of queries and keys; MapL2 alone of delta-rule
 
-	Front string `json:"front,omitempty"` // delta-rule, forward: FrontNone to FrontSiLUGates
-	Gates string `json:"gates,omitempty"` // delta-rule, forward: GatesApart where beta erases and another gate writes, else empty
+	Front string `json:"front,omitempty"` // delta-rule: FrontNone to FrontSiLUGates
+	Gates string `json:"gates,omitempty"` // delta-rule: GatesApart where beta erases and another gate writes, else empty
 }
 
 // String names the problem on one line, for tables and messages.

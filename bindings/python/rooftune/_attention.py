@@ -35,6 +35,9 @@ class AttentionGradients(NamedTuple):
     past_normalizer: Optional[np.ndarray]
     decay: Optional[np.ndarray]
     beta: Optional[np.ndarray]
+    write: Optional[np.ndarray]
+    decay_log: Optional[np.ndarray]
+    decay_bias: Optional[np.ndarray]
 
 
 class Attention:
@@ -94,15 +97,15 @@ class Attention:
         lib.call(_forward, self._op, inputs, b"".join((o, s, n, k)))
         return AttentionOutputs(output, present_state, present_normalizer, kept)
 
-    def backward(self, query, key, value, grad_output, *, past_state=None, past_normalizer=None, decay=None, beta=None, offsets=None,
-                 grad_present_state=None, grad_present_normalizer=None):
-        """Gradients of the inputs from those of the outputs. float32. offsets packs sequences, as in a forward call. Returns AttentionGradients."""
-        held, inputs, _ = self._inputs(query, key, value, past_state, past_normalizer, decay, beta, None, None, None, offsets, None)
+    def backward(self, query, key, value, grad_output, *, past_state=None, past_normalizer=None, decay=None, beta=None, write=None, decay_log=None,
+                 decay_bias=None, offsets=None, grad_present_state=None, grad_present_normalizer=None):
+        """Gradients of the arrays that are given, which are as in a forward call, from those of the outputs. float32. Returns AttentionGradients."""
+        held, inputs, _ = self._inputs(query, key, value, past_state, past_normalizer, decay, beta, write, decay_log, decay_bias, offsets, None)
         grad_output, o = lib.tensor("grad_output", grad_output)
         grad_present_state, s = lib.tensor("grad_present_state", grad_present_state)
         grad_present_normalizer, n = lib.tensor("grad_present_normalizer", grad_present_normalizer)
         grads, fields = [], []
-        for a in held[:7]:
+        for a in held[:10]:
             grad, f = (None, lib.ABSENT) if a is None else lib.result("gradient", None, a.shape, np.float32)
             grads.append(grad)
             fields.append(f)

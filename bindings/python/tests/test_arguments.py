@@ -61,6 +61,24 @@ class Arguments(unittest.TestCase):
             np.testing.assert_allclose(both.past_state[i], one.past_state[0], rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(both.past_normalizer[i], one.past_normalizer[0], rtol=1e-4, atol=1e-5)
 
+    def test_gradients_behind_a_front(self):
+        """Gradients of a front's parameters and of gates apart, against differences of the output's sum."""
+        arrays = {"query": normal(1, 5, 8), "key": normal(1, 5, 8), "value": normal(1, 5, 8)}
+        front = {"decay": normal(1, 5, 2), "beta": normal(1, 5, 2), "decay_log": normal(2), "decay_bias": normal(2)}
+        apart = {"decay": -np.abs(normal(1, 5, 2)), "beta": np.abs(normal(1, 5, 8)), "write": normal(1, 5, 8)}
+        for op, gates in ((rooftune.Attention(2, 2, "gated_delta", front="silu_gates", feature_map="l2norm", feature_map_eps=1e-6), front),
+                          (rooftune.Attention(2, 2, "gated_delta", feature_map="l2norm", feature_map_eps=1e-6), apart)):
+            grads = op.backward(**arrays, **gates, grad_output=np.ones((1, 5, 8), np.float32))
+            for name, array in {**arrays, **gates}.items():
+                grad = getattr(grads, name)
+                self.assertEqual(grad.shape, array.shape)
+                sums, place = [], (0,) * array.ndim
+                for step in (2.0 ** -6, -2.0 ** -6):
+                    moved = array.copy()
+                    moved[place] += step
+                    sums.append(op(**{**arrays, **gates, name: moved}).output.sum(dtype=np.float64))
+                np.testing.assert_allclose(grad[place], (sums[0] - sums[1]) * 2 ** 5, rtol=2e-2, atol=2e-3, err_msg=name)
+
     def test_empty(self):
         state = normal(1, 1, 8, 8)
         none = np.zeros((1, 0, 8), np.float32)
