@@ -3,11 +3,11 @@ package kernels
 import "github.com/rooftune/rooftune/kernels/tile"
 
 // decodes says whether a call is a decode step and nothing else: one token, float32, states where the caller has them. A head of d=64 takes
-// less time than the arguments of a general step, so its heads are walked with what they share set once.
+// little more time than the arguments of a general step, so its heads are walked with what they share set once.
 func (a *recurrence) decodes() bool {
 	p := a.problem
-	return a.inPlace && p.Shape.T == 1 && !a.delta && !a.halves() && p.Decay != tile.DecayKey && a.featureMap == tile.MapNone && !a.normalize &&
-		a.offsets == nil && a.keep == nil
+	return a.inPlace && p.Shape.T == 1 && !a.halves() && p.Decay != tile.DecayKey && a.featureMap == tile.MapNone && !a.normalize &&
+		p.Front == tile.FrontNone && p.Gates == "" && a.offsets == nil && a.keep == nil
 }
 
 // decode takes the one token for the units of one batch item from first to last.
@@ -31,6 +31,13 @@ func (a *recurrence) decode(w *recurrenceWork, first, last int) {
 		r.Q, r.K = a.query[row*r.LDQ+hq*s.Dk:], a.key[row*ldk+a.keyHead(u.h)*s.Dk:]
 		if a.problem.Decay != tile.DecayNone {
 			r.Decay = factor[u.h-start.h:]
+		}
+		if a.delta {
+			beta := a.beta[row*a.betaHeads+u.h%a.betaHeads:]
+			w.call.Beta, r.RowV = beta, beta
+		}
+		if a.statistics != nil && u.p0 == 0 {
+			a.statistics.Tokens.Add(1)
 		}
 		value, output := a.value[row*ldv+u.h*s.Dv:], a.output[row*r.LDO+u.h*a.group*s.Dv:]
 		for p := u.p0; p < u.p1; p++ {
