@@ -20,13 +20,19 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 		}
 		r.report.Measured++
 	}
+	for _, x := range r.all {
+		if x != r.incumbent && x.verdict == "" {
+			r.recall(x)
+		}
+	}
+	if r.past.finalists != nil {
+		return nil // the journal has seen the end of this round
+	}
 	strategy, err := r.strategy()
 	if err != nil {
 		return err
 	}
 	strategy.Tell(r.incumbent.index, 1)
-	// A journal that knows the finalists has seen the end of this round.
-	over := r.past.finalists != nil
 	limit := r.clock.Now().Add(time.Duration(roundShare * float64(r.left(r.until))))
 	tell := func(x *contender) {
 		strategy.Tell(x.index, x.cost)
@@ -34,56 +40,37 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 			r.best = min(r.best, x.ns)
 		}
 	}
-	for asking := true; asking; {
+	for over := false; !over; {
 		var group []*contender
-		for asking = false; len(group) < askAtOnce; {
+		for !over && len(group) < askAtOnce {
 			i, ok := strategy.Ask()
 			if !ok {
+				over = true
 				break
 			}
 			x := r.all[i]
-			if x == r.incumbent || x.verdict != "" {
+			switch {
+			case x == r.incumbent || x.verdict != "":
 				tell(x)
-				asking = true
-				continue
-			}
-			if r.recall(x) {
-				tell(x)
-				asking = true
-				continue
-			}
-			if over {
-				asking = true
-				continue
-			}
-			if x.prediction.LowerNs > r.best {
+			case x.prediction.LowerNs > r.best:
 				r.result.Pruned++
 				strategy.Tell(i, math.Inf(1))
-				asking = true
-				continue
-			}
-			if r.best <= atRoof*r.roof.Ns {
+			case r.best <= atRoof*r.roof.Ns:
 				r.result.Note = fmt.Sprintf("within %.0f %% of its roof: the search stopped", 100*(atRoof-1))
 				over = true
-				continue
-			}
-			// Cold, calibration, and a pair.
-			one := max(time.Duration(min(r.guessFrom(x), slowLimit*r.incumbent.ns)), minBatch) + time.Duration((r.incumbent.call.wall-r.incumbent.ns)*float64(r.incumbent.call.runs))
-			if r.left(limit) < r.costs.verifying(r.unit)+3*one+time.Duration(r.incumbent.ns) {
+			case r.left(limit) < r.trial(x):
 				over = true
-				asking = true
-				continue
+			default:
+				right, err := r.verify(x)
+				if err != nil {
+					return err
+				}
+				if right {
+					group = append(group, x)
+				} else {
+					tell(x)
+				}
 			}
-			right, err := r.verify(x)
-			if err != nil {
-				return err
-			}
-			asking = true
-			if !right {
-				tell(x)
-				continue
-			}
-			group = append(group, x)
 		}
 		if err := r.pairs(ctx, group, limit, tell); err != nil {
 			return err
@@ -91,6 +78,13 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 		progress("measuring")
 	}
 	return nil
+}
+
+// trial is the time to expect of a contender's part in round one: verification, a cold run, calibration, and a pair.
+func (r *race) trial(x *contender) time.Duration {
+	inc := r.incumbent
+	one := max(time.Duration(min(r.guessFrom(x), slowLimit*inc.ns)), minBatch) + time.Duration((inc.call.wall-inc.ns)*float64(inc.call.runs))
+	return r.costs.verifying(r.unit) + 3*one + time.Duration(inc.ns)
 }
 
 // strategy makes the search over the contenders.

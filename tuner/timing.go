@@ -19,6 +19,7 @@ const (
 	fewUsual   = 5                      // canaries before any is usual
 	manyUsual  = 101                    // canaries that are kept
 	batches    = 3                      // of each call in a block, the fastest of which counts
+	coldLimit  = 250e6                  // ns: a first run that takes less is not taken for the time of the next
 	blockLimit = 12e6                   // ns: a block that would take longer has fewer of them
 )
 
@@ -103,7 +104,7 @@ func (m *meter) runFresh(c Call, f fresher, n int) (float64, error) {
 // calibrate warms a call up and returns how many runs make a batch, with the
 // time of the last trial in nanoseconds a run.
 func (m *meter) calibrate(c Call) (runs int, ns float64, err error) {
-	cold := true // the first run of a short call touches its buffers and code first: it says little
+	cold := true // the first run touches buffers and code first: it says little, unless it is long
 	for n := 1; n <= maxRuns; {
 		ns, err = m.run(c, n)
 		switch {
@@ -113,7 +114,7 @@ func (m *meter) calibrate(c Call) (runs int, ns float64, err error) {
 		case err != nil:
 			return 0, 0, err
 		}
-		if total := ns * float64(n); total >= float64(minBatch) && !(cold && total < 10*float64(minBatch)) {
+		if total := ns * float64(n); total >= float64(minBatch) && !(cold && total < coldLimit) {
 			return n, ns, nil
 		}
 		if !cold {
