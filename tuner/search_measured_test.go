@@ -44,26 +44,47 @@ func TestMeasureSpaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	isas := kernels.ISAs()
-	isa := isas[len(isas)-1]
-	one := func(p tile.Problem) tile.Problem { p.DType, p.Dir, p.Threads = tile.Float32, tile.Forward, 1; return p }
-	shape := tile.Shape{B: 1, T: 128, Hq: 8, Hkv: 8, Dk: 128, Dv: 128}
-	for name, problem := range map[string]tile.Problem{
-		"delta-rule":       one(tile.Problem{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead, Shape: shape}),
-		"linear-attention": one(tile.Problem{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayHead, Shape: shape}),
-		"hash-layer-32":    one(tile.Problem{Op: tile.HashLayer, Weighting: tile.WeightingPaper, Shape: tile.Shape{N: 32, D: 1024, H: 1024, Tau: 8}}),
-		"hash-layer-1024":  one(tile.Problem{Op: tile.HashLayer, Weighting: tile.WeightingPaper, Shape: tile.Shape{N: 1024, D: 1024, H: 1024, Tau: 8}}),
+	best := isas[len(isas)-1]
+	attention := func(op string, t, hq, hkv, d int) tile.Problem {
+		rule := map[string]string{tile.DeltaRule: tile.RuleGatedDelta, tile.LinearAttention: tile.RuleGated}[op]
+		return tile.Problem{Op: op, Rule: rule, Decay: tile.DecayHead, DType: tile.Float32, Dir: tile.Forward, Threads: 1,
+			Shape: tile.Shape{B: 1, T: t, Hq: hq, Hkv: hkv, Dk: d, Dv: d}}
+	}
+	hash := func(n int) tile.Problem {
+		return tile.Problem{Op: tile.HashLayer, Weighting: tile.WeightingPaper, DType: tile.Float32, Dir: tile.Forward, Threads: 1,
+			Shape: tile.Shape{N: n, D: 1024, H: 1024, Tau: 8}}
+	}
+	for _, x := range []struct {
+		name string
+		tile.Problem
+		isa tile.ISA
+	}{
+		{"delta-rule", attention(tile.DeltaRule, 128, 8, 8, 128), best},
+		{"delta-rule-d64", attention(tile.DeltaRule, 256, 16, 16, 64), best},
+		{"delta-rule-grouped", attention(tile.DeltaRule, 128, 4, 8, 128), best},
+		{"delta-rule-avx2", attention(tile.DeltaRule, 128, 8, 8, 128), tile.AVX2},
+		{"linear-attention", attention(tile.LinearAttention, 128, 8, 8, 128), best},
+		{"linear-attention-d64", attention(tile.LinearAttention, 256, 16, 16, 64), best},
+		{"linear-attention-avx2", attention(tile.LinearAttention, 128, 8, 8, 128), tile.AVX2},
+		{"hash-layer-32", hash(32), best},
+		{"hash-layer-1024", hash(1024), best},
 	} {
-		s, err := measureSpace(newLibrary(m, &p.Measured), problem, isa, 12*time.Second)
-		if err != nil {
-			t.Fatal(name, err)
+		if !slices.Contains(isas, x.isa) {
+			continue
 		}
-		raw, err := json.Marshal(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name+".json"), raw, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(x.name, func(t *testing.T) {
+			s, err := measureSpace(newLibrary(m, &p.Measured), x.Problem, x.isa, 20*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, x.name+".json"), raw, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
