@@ -78,6 +78,8 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 			add(2 * d.T / d.Block * tile.Products(d.Block, d.Heads) * d.Dk)
 		},
 		Map:    func(*tile.Map) {},
+		Blend:  func(b *tile.Blend) { add(2 * b.M * b.N) },
+		Trail:  func(t *tile.Trail) { add(2 * (1 + t.Heads) * t.M * t.N) },
 		Widen:  func(*tile.Widen) {},
 		Narrow: func(*tile.Narrow) {},
 		Pair:   pair,

@@ -54,7 +54,7 @@ type Loop struct {
 
 // Op is one step on tiles: a call of a primitive.
 type Op struct {
-	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "turn", "widen"
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "blend", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "trail", "turn", "widen"
 	MR         int     `json:"mr,omitempty"` // register tile (CPU)
 	NR         int     `json:"nr,omitempty"`
 	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows

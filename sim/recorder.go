@@ -159,6 +159,8 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Exp:    r.exp,
 		Fold:   r.fold,
 		Map:    r.elementwise,
+		Blend:  r.blend,
+		Trail:  r.trail,
 		Widen:  r.widen,
 		Narrow: r.narrow,
 		Conv:   r.conv,
@@ -526,6 +528,32 @@ func (r *Recorder) elementwise(p *tile.Map) {
 	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
 	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
 	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Update)
+	r.done(op)
+}
+
+func (r *Recorder) blend(p *tile.Blend) {
+	elements := int64(p.M) * int64(p.N)
+	op := Op{Name: "blend", M: p.M, N: p.N, Elements: elements, Flops: 2 * elements, LoadBytes: 8 * elements, StoreBytes: 4 * elements}
+	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, Update)
+	for _, f := range [][]float32{p.A, p.B} {
+		r.row(&op, f, p.M, 1)
+	}
+	r.done(op)
+}
+
+// trail is recorded without its sums, which stay in registers but for once a call.
+func (r *Recorder) trail(p *tile.Trail) {
+	elements, heads := int64(p.M)*int64(p.N), int64(p.Heads)
+	op := Op{Name: "trail", M: p.M, N: p.N, Group: p.Heads, Elements: elements * (2 + heads), Flops: 2 * elements * (1 + heads)}
+	op.LoadBytes, op.StoreBytes = 8*elements*(1+heads), 4*elements
+	for h := range p.Heads {
+		r.touch(&op, "X", p.X, block{0, h * p.HeadX, p.M, p.N, p.LDX}, Read)
+		r.touch(&op, "DX", p.DX, block{0, h * p.HeadDX, p.M, p.N, p.LDDX}, Read)
+	}
+	r.touch(&op, "Y", p.Y, block{0, 0, p.M, p.N, p.LDY}, Read)
+	r.touch(&op, "DY", p.DY, block{0, 0, p.M, p.N, p.LDDY}, Read)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.M, p.N, p.LDD}, stored(p.Stream))
 	r.done(op)
 }
 

@@ -62,7 +62,7 @@ var neon = tile.Primitives{
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
 	Delta: generic.Primitives().Delta, Couple: generic.Primitives().Couple, // in portable Go
-	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Widen: widenNEON, Narrow: narrowNEON,
+	Solve: solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Blend: blendNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   convNEON,
 	Gather: gatherNEON,
 	// In portable Go:
@@ -70,6 +70,7 @@ var neon = tile.Primitives{
 	Spread: generic.Spread, Quantize: generic.Quantize,
 	Turn:       generic.Turn,
 	Dots:       generic.Dots,
+	Trail:      generic.Trail,
 	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }

@@ -32,6 +32,16 @@ func foldAVX2(p *tile.Fold)
 //go:noescape
 func mapAVX2(p *tile.Map)
 
+// blendAVX2 adds blocks as tile.Blend says.
+//
+//go:noescape
+func blendAVX2(p *tile.Blend)
+
+// trailAVX2 adds up rows from the last to the first as tile.Trail says.
+//
+//go:noescape
+func trailAVX2(p *tile.Trail)
+
 // widenAVX2 copies 16-bit numbers to float32 as tile.Widen says.
 //
 //go:noescape

@@ -941,47 +941,50 @@ TEXT ·mapAVX2(SB), NOSPLIT, $0-8
 	NEGQ         R9
 	VMOVUPS      32(R10)(R9*4), Y15
 	CMPQ         80(AX), $0x00
-	JNE          steps
+	JNE          kind1
 
-row1:
+row2:
 	MOVQ BX, AX
 	MOVQ SI, R9
 	MOVQ DX, R10
 	SUBQ $0x08, R10
-	JL   ragged3
+	JL   ragged4
 
-loop2:
+loop3:
 	VMOVUPS (AX), Y0
-	VMAXPS  Y0, Y2, Y0
-	VMOVUPS Y0, (R9)
+	VMAXPS  Y0, Y2, Y1
+	VMOVUPS Y1, (R9)
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, R9
 	SUBQ    $0x08, R10
-	JGE     loop2
+	JGE     loop3
 
-ragged3:
+ragged4:
 	ADDQ       $0x08, R10
-	JZ         next4
+	JZ         next5
 	VMASKMOVPS (AX), Y15, Y0
-	VMAXPS     Y0, Y2, Y0
-	VMASKMOVPS Y0, Y15, (R9)
+	VMAXPS     Y0, Y2, Y1
+	VMASKMOVPS Y1, Y15, (R9)
 
-next4:
+next5:
 	ADDQ DI, BX
 	ADDQ R8, SI
 	DECQ CX
-	JNZ  row1
+	JNZ  row2
 	JMP  done
 
-steps:
-row5:
+kind1:
+	CMPQ 80(AX), $0x01
+	JNE  kind6
+
+row7:
 	MOVQ BX, AX
 	MOVQ SI, R9
 	MOVQ DX, R10
 	SUBQ $0x08, R10
-	JL   ragged7
+	JL   ragged9
 
-loop6:
+loop8:
 	VMOVUPS   (AX), Y0
 	VMOVUPS   (R9), Y1
 	VCMPPS    $0x1d, Y2, Y0, Y4
@@ -991,11 +994,11 @@ loop6:
 	ADDQ      $0x20, AX
 	ADDQ      $0x20, R9
 	SUBQ      $0x08, R10
-	JGE       loop6
+	JGE       loop8
 
-ragged7:
+ragged9:
 	ADDQ       $0x08, R10
-	JZ         next8
+	JZ         next10
 	VMASKMOVPS (AX), Y15, Y0
 	VMASKMOVPS (R9), Y15, Y1
 	VCMPPS     $0x1d, Y2, Y0, Y4
@@ -1003,13 +1006,472 @@ ragged7:
 	VBLENDVPS  Y4, Y0, Y1, Y1
 	VMASKMOVPS Y1, Y15, (R9)
 
-next8:
+next10:
 	ADDQ DI, BX
 	ADDQ R8, SI
 	DECQ CX
-	JNZ  row5
+	JNZ  row7
+	JMP  done
+
+kind6:
+	CMPQ 80(AX), $0x02
+	JNE  kind11
+
+row12:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged14
+
+loop13:
+	VMOVUPS (AX), Y0
+	VMOVUPS (R9), Y1
+	VCMPPS  $0x16, Y2, Y0, Y4
+	VANDPS  Y4, Y1, Y1
+	VMOVUPS Y1, (R9)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R10
+	JGE     loop13
+
+ragged14:
+	ADDQ       $0x08, R10
+	JZ         next15
+	VMASKMOVPS (AX), Y15, Y0
+	VMASKMOVPS (R9), Y15, Y1
+	VCMPPS     $0x16, Y2, Y0, Y4
+	VANDPS     Y4, Y1, Y1
+	VMASKMOVPS Y1, Y15, (R9)
+
+next15:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row12
+	JMP  done
+
+kind11:
+	CMPQ 80(AX), $0x03
+	JNE  kind16
+
+row17:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged19
+
+loop18:
+	VMOVUPS (AX), Y0
+	VMOVUPS (R9), Y1
+	VMINPS  Y0, Y3, Y0
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R9)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R10
+	JGE     loop18
+
+ragged19:
+	ADDQ       $0x08, R10
+	JZ         next20
+	VMASKMOVPS (AX), Y15, Y0
+	VMASKMOVPS (R9), Y15, Y1
+	VMINPS     Y0, Y3, Y0
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, (R9)
+
+next20:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row17
+	JMP  done
+
+kind16:
+	CMPQ 80(AX), $0x04
+	JNE  kind21
+
+row22:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x08, R10
+	JL   ragged24
+
+loop23:
+	VMOVUPS (AX), Y0
+	VMOVUPS (R9), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R9)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R10
+	JGE     loop23
+
+ragged24:
+	ADDQ       $0x08, R10
+	JZ         next25
+	VMASKMOVPS (AX), Y15, Y0
+	VMASKMOVPS (R9), Y15, Y1
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, (R9)
+
+next25:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row22
+	JMP  done
+
+kind21:
+done:
+	VZEROUPPER
+	RET
+
+// func blendAVX2(p *tile.Blend)
+// Requires: AVX, AVX2, FMA3
+TEXT ·blendAVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         112(AX), CX
+	MOVQ         120(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	MOVQ         (AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         96(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         104(AX), R8
+	SHLQ         $0x02, R8
+	MOVQ         48(AX), R9
+	MOVQ         72(AX), AX
+	MOVQ         DX, R10
+	ANDQ         $0x07, R10
+	LEAQ         leading<>+0(SB), R11
+	NEGQ         R10
+	VMOVUPS      32(R11)(R10*4), Y15
+	MOVL         $0x3f800000, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x3f800000, R10
+	VMOVD        R10, X1
+	VPBROADCASTD X1, Y1
+
+row:
+	TESTQ        R9, R9
+	JZ           given1
+	VBROADCASTSS (R9), Y0
+	ADDQ         $0x04, R9
+
+given1:
+	TESTQ        AX, AX
+	JZ           given2
+	VBROADCASTSS (AX), Y1
+	ADDQ         $0x04, AX
+
+given2:
+	MOVQ BX, R10
+	MOVQ SI, R11
+	MOVQ DX, R12
+	SUBQ $0x10, R12
+	JL   end4
+
+vectors3:
+	VMOVUPS     (R11), Y4
+	VMOVUPS     (R10), Y2
+	VMULPS      Y4, Y0, Y4
+	VFMADD231PS Y2, Y1, Y4
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     32(R11), Y5
+	VMOVUPS     32(R10), Y3
+	VMULPS      Y5, Y0, Y5
+	VFMADD231PS Y3, Y1, Y5
+	VMOVUPS     Y5, 32(R11)
+	ADDQ        $+64, R10
+	ADDQ        $+64, R11
+	SUBQ        $0x10, R12
+	JGE         vectors3
+
+end4:
+	ADDQ $0x10, R12
+	SUBQ $0x08, R12
+	JL   end6
+
+vectors5:
+	VMOVUPS     (R11), Y4
+	VMOVUPS     (R10), Y2
+	VMULPS      Y4, Y0, Y4
+	VFMADD231PS Y2, Y1, Y4
+	VMOVUPS     Y4, (R11)
+	ADDQ        $+32, R10
+	ADDQ        $+32, R11
+	SUBQ        $0x08, R12
+	JGE         vectors5
+
+end6:
+	ADDQ        $0x08, R12
+	TESTQ       R12, R12
+	JZ          next
+	VMASKMOVPS  (R11), Y15, Y4
+	VMASKMOVPS  (R10), Y15, Y2
+	VMULPS      Y4, Y0, Y4
+	VFMADD231PS Y2, Y1, Y4
+	VMASKMOVPS  Y4, Y15, (R11)
+
+next:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row
 
 done:
+	VZEROUPPER
+	RET
+
+// func trailAVX2(p *tile.Trail)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·trailAVX2(SB), NOSPLIT, $24-8
+	MOVQ    p+0(FP), AX
+	MOVQ    200(AX), CX
+	MOVQ    208(AX), DX
+	TESTQ   CX, CX
+	JLE     done
+	TESTQ   DX, DX
+	JLE     done
+	MOVQ    DX, 8(SP)
+	MOVQ    96(AX), DX
+	MOVQ    192(AX), CX
+	SHLQ    $0x02, CX
+	ORQ     CX, DX
+	MOVBQZX 224(AX), CX
+	TESTQ   $0x0000001f, DX
+	MOVQ    $0x00000000, DX
+	CMOVQNE DX, CX
+	MOVQ    CX, 16(SP)
+	MOVQ    DX, (SP)
+
+vectors:
+	CMPQ    8(SP), $0x08
+	JL      ragged
+	MOVQ    (AX), CX
+	MOVQ    144(AX), DX
+	SHLQ    $0x02, DX
+	MOVQ    200(AX), BX
+	DECQ    BX
+	IMULQ   DX, BX
+	ADDQ    BX, CX
+	ADDQ    (SP), CX
+	MOVQ    24(AX), BX
+	MOVQ    160(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    200(AX), DI
+	DECQ    DI
+	IMULQ   SI, DI
+	ADDQ    DI, BX
+	ADDQ    (SP), BX
+	MOVQ    48(AX), DI
+	MOVQ    176(AX), R8
+	SHLQ    $0x02, R8
+	MOVQ    200(AX), R9
+	DECQ    R9
+	IMULQ   R8, R9
+	ADDQ    R9, DI
+	ADDQ    (SP), DI
+	MOVQ    72(AX), R8
+	MOVQ    184(AX), R9
+	SHLQ    $0x02, R9
+	MOVQ    200(AX), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    (SP), R8
+	MOVQ    96(AX), R9
+	MOVQ    192(AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    200(AX), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    (SP), R9
+	MOVQ    120(AX), R10
+	MOVQ    200(AX), R11
+	ADDQ    (SP), R10
+	ADDQ    (SP), R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+
+row1:
+	VMOVUPS     (DI), Y2
+	VMOVUPS     (R8), Y3
+	VMULPS      Y3, Y2, Y2
+	VMOVUPS     (CX), Y3
+	VMOVUPS     (BX), Y4
+	VFMSUB231PS Y3, Y4, Y2
+	MOVQ        216(AX), R12
+	MOVQ        CX, R13
+	MOVQ        BX, R14
+
+heads2:
+	DECQ        R12
+	JLE         summed3
+	MOVQ        152(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R13
+	MOVQ        168(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R14
+	VMOVUPS     (R13), Y3
+	VMOVUPS     (R14), Y4
+	VFMADD231PS Y3, Y4, Y2
+	JMP         heads2
+
+summed3:
+	VCVTPS2PD    X2, Y3
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPD2PSY   Y0, X3
+	VCVTPD2PSY   Y1, X4
+	VINSERTF128  $0x01, X4, Y3, Y3
+	CMPQ         16(SP), $0x00
+	JEQ          plain5
+	VMOVNTPS     Y3, (R9)
+	JMP          stored4
+
+plain5:
+	VMOVUPS Y3, (R9)
+
+stored4:
+	SUBQ    DX, CX
+	SUBQ    SI, BX
+	MOVQ    176(AX), R12
+	SHLQ    $0x02, R12
+	SUBQ    R12, DI
+	MOVQ    184(AX), R12
+	SHLQ    $0x02, R12
+	SUBQ    R12, R8
+	MOVQ    192(AX), R12
+	SHLQ    $0x02, R12
+	SUBQ    R12, R9
+	DECQ    R11
+	JNZ     row1
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    $0x20, (SP)
+	SUBQ    $0x08, 8(SP)
+	JMP     vectors
+
+ragged:
+	MOVQ    8(SP), CX
+	TESTQ   CX, CX
+	JLE     done
+	LEAQ    leading<>+0(SB), DX
+	NEGQ    CX
+	VMOVUPS 32(DX)(CX*4), Y15
+	MOVQ    (AX), CX
+	MOVQ    144(AX), DX
+	SHLQ    $0x02, DX
+	MOVQ    200(AX), BX
+	DECQ    BX
+	IMULQ   DX, BX
+	ADDQ    BX, CX
+	ADDQ    (SP), CX
+	MOVQ    24(AX), BX
+	MOVQ    160(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    200(AX), DI
+	DECQ    DI
+	IMULQ   SI, DI
+	ADDQ    DI, BX
+	ADDQ    (SP), BX
+	MOVQ    48(AX), DI
+	MOVQ    176(AX), R8
+	SHLQ    $0x02, R8
+	MOVQ    200(AX), R9
+	DECQ    R9
+	IMULQ   R8, R9
+	ADDQ    R9, DI
+	ADDQ    (SP), DI
+	MOVQ    72(AX), R8
+	MOVQ    184(AX), R9
+	SHLQ    $0x02, R9
+	MOVQ    200(AX), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    (SP), R8
+	MOVQ    96(AX), R9
+	MOVQ    192(AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    200(AX), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    (SP), R9
+	MOVQ    120(AX), R10
+	MOVQ    200(AX), R11
+	ADDQ    (SP), R10
+	ADDQ    (SP), R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+
+row6:
+	VMASKMOVPS  (DI), Y15, Y2
+	VMASKMOVPS  (R8), Y15, Y3
+	VMULPS      Y3, Y2, Y2
+	VMASKMOVPS  (CX), Y15, Y3
+	VMASKMOVPS  (BX), Y15, Y4
+	VFMSUB231PS Y3, Y4, Y2
+	MOVQ        216(AX), R12
+	MOVQ        CX, R13
+	MOVQ        BX, R14
+
+heads7:
+	DECQ        R12
+	JLE         summed8
+	MOVQ        152(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R13
+	MOVQ        168(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R14
+	VMASKMOVPS  (R13), Y15, Y3
+	VMASKMOVPS  (R14), Y15, Y4
+	VFMADD231PS Y3, Y4, Y2
+	JMP         heads7
+
+summed8:
+	VCVTPS2PD    X2, Y3
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPD2PSY   Y0, X3
+	VCVTPD2PSY   Y1, X4
+	VINSERTF128  $0x01, X4, Y3, Y3
+	VMASKMOVPS   Y3, Y15, (R9)
+	SUBQ         DX, CX
+	SUBQ         SI, BX
+	MOVQ         176(AX), R12
+	SHLQ         $0x02, R12
+	SUBQ         R12, DI
+	MOVQ         184(AX), R12
+	SHLQ         $0x02, R12
+	SUBQ         R12, R8
+	MOVQ         192(AX), R12
+	SHLQ         $0x02, R12
+	SUBQ         R12, R9
+	DECQ         R11
+	JNZ          row6
+	VMOVUPS      Y0, (R10)
+	VMOVUPS      Y1, 32(R10)
+
+done:
+	SFENCE
 	VZEROUPPER
 	RET
 

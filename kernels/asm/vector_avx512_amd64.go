@@ -32,6 +32,16 @@ func foldAVX512(p *tile.Fold)
 //go:noescape
 func mapAVX512(p *tile.Map)
 
+// blendAVX512 adds blocks as tile.Blend says.
+//
+//go:noescape
+func blendAVX512(p *tile.Blend)
+
+// trailAVX512 adds up rows from the last to the first as tile.Trail says.
+//
+//go:noescape
+func trailAVX512(p *tile.Trail)
+
 // widenAVX512 copies 16-bit numbers to float32 as tile.Widen says.
 //
 //go:noescape

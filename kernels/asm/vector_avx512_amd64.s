@@ -993,47 +993,50 @@ TEXT ·mapAVX512(SB), NOSPLIT, $0-8
 	LEAQ         leading<>+0(SB), R10
 	KMOVW        (R10)(R9*2), K1
 	CMPQ         80(AX), $0x00
-	JNE          steps
+	JNE          kind1
 
-row1:
+row2:
 	MOVQ BX, AX
 	MOVQ SI, R9
 	MOVQ DX, R10
 	SUBQ $0x10, R10
-	JL   ragged3
+	JL   ragged4
 
-loop2:
+loop3:
 	VMOVUPS (AX), Z0
-	VMAXPS  Z0, Z2, Z0
-	VMOVUPS Z0, (R9)
+	VMAXPS  Z0, Z2, Z1
+	VMOVUPS Z1, (R9)
 	ADDQ    $0x40, AX
 	ADDQ    $0x40, R9
 	SUBQ    $0x10, R10
-	JGE     loop2
+	JGE     loop3
 
-ragged3:
+ragged4:
 	ADDQ      $0x10, R10
-	JZ        next4
+	JZ        next5
 	VMOVUPS.Z (AX), K1, Z0
-	VMAXPS    Z0, Z2, Z0
-	VMOVUPS   Z0, K1, (R9)
+	VMAXPS    Z0, Z2, Z1
+	VMOVUPS   Z1, K1, (R9)
 
-next4:
+next5:
 	ADDQ DI, BX
 	ADDQ R8, SI
 	DECQ CX
-	JNZ  row1
+	JNZ  row2
 	JMP  done
 
-steps:
-row5:
+kind1:
+	CMPQ 80(AX), $0x01
+	JNE  kind6
+
+row7:
 	MOVQ BX, AX
 	MOVQ SI, R9
 	MOVQ DX, R10
 	SUBQ $0x10, R10
-	JL   ragged7
+	JL   ragged9
 
-loop6:
+loop8:
 	VMOVUPS (AX), Z0
 	VMOVUPS (R9), Z1
 	VCMPPS  $0x1d, Z2, Z0, K2
@@ -1042,24 +1045,479 @@ loop6:
 	ADDQ    $0x40, AX
 	ADDQ    $0x40, R9
 	SUBQ    $0x10, R10
-	JGE     loop6
+	JGE     loop8
 
-ragged7:
+ragged9:
 	ADDQ      $0x10, R10
-	JZ        next8
+	JZ        next10
 	VMOVUPS.Z (AX), K1, Z0
 	VMOVUPS.Z (R9), K1, Z1
 	VCMPPS    $0x1d, Z2, Z0, K2
 	VADDPS    Z3, Z0, K2, Z1
 	VMOVUPS   Z1, K1, (R9)
 
-next8:
+next10:
 	ADDQ DI, BX
 	ADDQ R8, SI
 	DECQ CX
-	JNZ  row5
+	JNZ  row7
+	JMP  done
+
+kind6:
+	CMPQ 80(AX), $0x02
+	JNE  kind11
+
+row12:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged14
+
+loop13:
+	VMOVUPS   (AX), Z0
+	VMOVUPS   (R9), Z1
+	VCMPPS    $0x16, Z2, Z0, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, (R9)
+	ADDQ      $0x40, AX
+	ADDQ      $0x40, R9
+	SUBQ      $0x10, R10
+	JGE       loop13
+
+ragged14:
+	ADDQ      $0x10, R10
+	JZ        next15
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (R9), K1, Z1
+	VCMPPS    $0x16, Z2, Z0, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, K1, (R9)
+
+next15:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row12
+	JMP  done
+
+kind11:
+	CMPQ 80(AX), $0x03
+	JNE  kind16
+
+row17:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged19
+
+loop18:
+	VMOVUPS (AX), Z0
+	VMOVUPS (R9), Z1
+	VMINPS  Z0, Z3, Z0
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (R9)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R10
+	JGE     loop18
+
+ragged19:
+	ADDQ      $0x10, R10
+	JZ        next20
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (R9), K1, Z1
+	VMINPS    Z0, Z3, Z0
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (R9)
+
+next20:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row17
+	JMP  done
+
+kind16:
+	CMPQ 80(AX), $0x04
+	JNE  kind21
+
+row22:
+	MOVQ BX, AX
+	MOVQ SI, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R10
+	JL   ragged24
+
+loop23:
+	VMOVUPS (AX), Z0
+	VMOVUPS (R9), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (R9)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R10
+	JGE     loop23
+
+ragged24:
+	ADDQ      $0x10, R10
+	JZ        next25
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (R9), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (R9)
+
+next25:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row22
+	JMP  done
+
+kind21:
+done:
+	VZEROUPPER
+	RET
+
+// func blendAVX512(p *tile.Blend)
+// Requires: AVX, AVX512F
+TEXT ·blendAVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         112(AX), CX
+	MOVQ         120(AX), DX
+	TESTQ        CX, CX
+	JLE          done
+	TESTQ        DX, DX
+	JLE          done
+	MOVQ         (AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         96(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         104(AX), R8
+	SHLQ         $0x02, R8
+	MOVQ         48(AX), R9
+	MOVQ         72(AX), AX
+	MOVQ         DX, R10
+	ANDQ         $0x0f, R10
+	LEAQ         leading<>+0(SB), R11
+	KMOVW        (R11)(R10*2), K1
+	MOVL         $0x3f800000, R10
+	VPBROADCASTD R10, Z0
+	MOVL         $0x3f800000, R10
+	VPBROADCASTD R10, Z1
+
+row:
+	TESTQ        R9, R9
+	JZ           given1
+	VBROADCASTSS (R9), Z0
+	ADDQ         $0x04, R9
+
+given1:
+	TESTQ        AX, AX
+	JZ           given2
+	VBROADCASTSS (AX), Z1
+	ADDQ         $0x04, AX
+
+given2:
+	MOVQ BX, R10
+	MOVQ SI, R11
+	MOVQ DX, R12
+	SUBQ $0x20, R12
+	JL   end4
+
+vectors3:
+	VMOVUPS     (R11), Z4
+	VMOVUPS     (R10), Z2
+	VMULPS      Z4, Z0, Z4
+	VFMADD231PS Z2, Z1, Z4
+	VMOVUPS     Z4, (R11)
+	VMOVUPS     64(R11), Z5
+	VMOVUPS     64(R10), Z3
+	VMULPS      Z5, Z0, Z5
+	VFMADD231PS Z3, Z1, Z5
+	VMOVUPS     Z5, 64(R11)
+	ADDQ        $+128, R10
+	ADDQ        $+128, R11
+	SUBQ        $0x20, R12
+	JGE         vectors3
+
+end4:
+	ADDQ $0x20, R12
+	SUBQ $0x10, R12
+	JL   end6
+
+vectors5:
+	VMOVUPS     (R11), Z4
+	VMOVUPS     (R10), Z2
+	VMULPS      Z4, Z0, Z4
+	VFMADD231PS Z2, Z1, Z4
+	VMOVUPS     Z4, (R11)
+	ADDQ        $+64, R10
+	ADDQ        $+64, R11
+	SUBQ        $0x10, R12
+	JGE         vectors5
+
+end6:
+	ADDQ        $0x10, R12
+	TESTQ       R12, R12
+	JZ          next
+	VMOVUPS.Z   (R11), K1, Z4
+	VMOVUPS.Z   (R10), K1, Z2
+	VMULPS      Z4, Z0, Z4
+	VFMADD231PS Z2, Z1, Z4
+	VMOVUPS     Z4, K1, (R11)
+
+next:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ CX
+	JNZ  row
 
 done:
+	VZEROUPPER
+	RET
+
+// func trailAVX512(p *tile.Trail)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·trailAVX512(SB), NOSPLIT, $24-8
+	MOVQ    p+0(FP), AX
+	MOVQ    200(AX), CX
+	MOVQ    208(AX), DX
+	TESTQ   CX, CX
+	JLE     done
+	TESTQ   DX, DX
+	JLE     done
+	MOVQ    DX, 8(SP)
+	MOVQ    96(AX), DX
+	MOVQ    192(AX), CX
+	SHLQ    $0x02, CX
+	ORQ     CX, DX
+	MOVBQZX 224(AX), CX
+	TESTQ   $0x0000003f, DX
+	MOVQ    $0x00000000, DX
+	CMOVQNE DX, CX
+	MOVQ    CX, 16(SP)
+	MOVQ    DX, (SP)
+
+vectors:
+	CMPQ    8(SP), $0x10
+	JL      ragged
+	MOVQ    (AX), CX
+	MOVQ    144(AX), DX
+	SHLQ    $0x02, DX
+	MOVQ    200(AX), BX
+	DECQ    BX
+	IMULQ   DX, BX
+	ADDQ    BX, CX
+	ADDQ    (SP), CX
+	MOVQ    24(AX), BX
+	MOVQ    160(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    200(AX), DI
+	DECQ    DI
+	IMULQ   SI, DI
+	ADDQ    DI, BX
+	ADDQ    (SP), BX
+	MOVQ    48(AX), DI
+	MOVQ    176(AX), R8
+	SHLQ    $0x02, R8
+	MOVQ    200(AX), R9
+	DECQ    R9
+	IMULQ   R8, R9
+	ADDQ    R9, DI
+	ADDQ    (SP), DI
+	MOVQ    72(AX), R8
+	MOVQ    184(AX), R9
+	SHLQ    $0x02, R9
+	MOVQ    200(AX), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    (SP), R8
+	MOVQ    96(AX), R9
+	MOVQ    192(AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    200(AX), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    (SP), R9
+	MOVQ    120(AX), R10
+	MOVQ    200(AX), R11
+	ADDQ    (SP), R10
+	ADDQ    (SP), R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+
+row1:
+	VMOVUPS     (DI), Z2
+	VMOVUPS     (R8), Z3
+	VMULPS      Z3, Z2, Z2
+	VMOVUPS     (CX), Z3
+	VMOVUPS     (BX), Z4
+	VFMSUB231PS Z3, Z4, Z2
+	MOVQ        216(AX), R12
+	MOVQ        CX, R13
+	MOVQ        BX, R14
+
+heads2:
+	DECQ        R12
+	JLE         summed3
+	MOVQ        152(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R13
+	MOVQ        168(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R14
+	VMOVUPS     (R13), Z3
+	VMOVUPS     (R14), Z4
+	VFMADD231PS Z3, Z4, Z2
+	JMP         heads2
+
+summed3:
+	VCVTPS2PD     Y2, Z3
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z4
+	VADDPD        Z3, Z0, Z0
+	VADDPD        Z4, Z1, Z1
+	VCVTPD2PS     Z0, Y3
+	VCVTPD2PS     Z1, Y4
+	VINSERTF64X4  $0x01, Y4, Z3, Z3
+	CMPQ          16(SP), $0x00
+	JEQ           plain5
+	VMOVNTPS      Z3, (R9)
+	JMP           stored4
+
+plain5:
+	VMOVUPS Z3, (R9)
+
+stored4:
+	SUBQ    DX, CX
+	SUBQ    SI, BX
+	MOVQ    176(AX), R12
+	SHLQ    $0x02, R12
+	SUBQ    R12, DI
+	MOVQ    184(AX), R12
+	SHLQ    $0x02, R12
+	SUBQ    R12, R8
+	MOVQ    192(AX), R12
+	SHLQ    $0x02, R12
+	SUBQ    R12, R9
+	DECQ    R11
+	JNZ     row1
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    $0x40, (SP)
+	SUBQ    $0x10, 8(SP)
+	JMP     vectors
+
+ragged:
+	MOVQ    8(SP), CX
+	TESTQ   CX, CX
+	JLE     done
+	LEAQ    leading<>+0(SB), DX
+	KMOVW   (DX)(CX*2), K1
+	MOVQ    (AX), CX
+	MOVQ    144(AX), DX
+	SHLQ    $0x02, DX
+	MOVQ    200(AX), BX
+	DECQ    BX
+	IMULQ   DX, BX
+	ADDQ    BX, CX
+	ADDQ    (SP), CX
+	MOVQ    24(AX), BX
+	MOVQ    160(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    200(AX), DI
+	DECQ    DI
+	IMULQ   SI, DI
+	ADDQ    DI, BX
+	ADDQ    (SP), BX
+	MOVQ    48(AX), DI
+	MOVQ    176(AX), R8
+	SHLQ    $0x02, R8
+	MOVQ    200(AX), R9
+	DECQ    R9
+	IMULQ   R8, R9
+	ADDQ    R9, DI
+	ADDQ    (SP), DI
+	MOVQ    72(AX), R8
+	MOVQ    184(AX), R9
+	SHLQ    $0x02, R9
+	MOVQ    200(AX), R10
+	DECQ    R10
+	IMULQ   R9, R10
+	ADDQ    R10, R8
+	ADDQ    (SP), R8
+	MOVQ    96(AX), R9
+	MOVQ    192(AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    200(AX), R11
+	DECQ    R11
+	IMULQ   R10, R11
+	ADDQ    R11, R9
+	ADDQ    (SP), R9
+	MOVQ    120(AX), R10
+	MOVQ    200(AX), R11
+	ADDQ    (SP), R10
+	ADDQ    (SP), R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+
+row6:
+	VMOVUPS.Z   (DI), K1, Z2
+	VMOVUPS.Z   (R8), K1, Z3
+	VMULPS      Z3, Z2, Z2
+	VMOVUPS.Z   (CX), K1, Z3
+	VMOVUPS.Z   (BX), K1, Z4
+	VFMSUB231PS Z3, Z4, Z2
+	MOVQ        216(AX), R12
+	MOVQ        CX, R13
+	MOVQ        BX, R14
+
+heads7:
+	DECQ        R12
+	JLE         summed8
+	MOVQ        152(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R13
+	MOVQ        168(AX), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R14
+	VMOVUPS.Z   (R13), K1, Z3
+	VMOVUPS.Z   (R14), K1, Z4
+	VFMADD231PS Z3, Z4, Z2
+	JMP         heads7
+
+summed8:
+	VCVTPS2PD     Y2, Z3
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z4
+	VADDPD        Z3, Z0, Z0
+	VADDPD        Z4, Z1, Z1
+	VCVTPD2PS     Z0, Y3
+	VCVTPD2PS     Z1, Y4
+	VINSERTF64X4  $0x01, Y4, Z3, Z3
+	VMOVUPS       Z3, K1, (R9)
+	SUBQ          DX, CX
+	SUBQ          SI, BX
+	MOVQ          176(AX), R12
+	SHLQ          $0x02, R12
+	SUBQ          R12, DI
+	MOVQ          184(AX), R12
+	SHLQ          $0x02, R12
+	SUBQ          R12, R8
+	MOVQ          192(AX), R12
+	SHLQ          $0x02, R12
+	SUBQ          R12, R9
+	DECQ          R11
+	JNZ           row6
+	VMOVUPS       Z0, (R10)
+	VMOVUPS       Z1, 64(R10)
+
+done:
+	SFENCE
 	VZEROUPPER
 	RET
 

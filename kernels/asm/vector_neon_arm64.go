@@ -32,6 +32,11 @@ func foldNEON(p *tile.Fold)
 //go:noescape
 func mapNEON(p *tile.Map)
 
+// blendNEON adds blocks as tile.Blend says.
+//
+//go:noescape
+func blendNEON(p *tile.Blend)
+
 // widenNEON copies 16-bit numbers to float32 as tile.Widen says.
 //
 //go:noescape

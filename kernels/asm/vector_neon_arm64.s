@@ -959,67 +959,69 @@ TEXT ·mapNEON(SB), NOSPLIT, $0-8
 	LSL $2, R5, R5
 	MOVD 56(R0), R6
 	LSL $2, R6, R6
-	MOVD 80(R0), R9
-	CMP $0, R9
-	BNE steps
-row1:
+	MOVD 80(R0), R10
+	CMP $0, R10
+	BNE kind1
+row2:
 	MOVD R3, R7
 	MOVD R4, R8
 	MOVD R2, R9
 	SUBS $16, R9, R9
-	BLT end3
-columns2:
+	BLT end4
+columns3:
 	FLDPQ 0(R7), (F0, F1)
 	FLDPQ 32(R7), (F2, F3)
-	WORD $0x4e30f400 // fmax v0.4s, v0.4s, v16.4s
-	WORD $0x4e30f421 // fmax v1.4s, v1.4s, v16.4s
-	WORD $0x4e30f442 // fmax v2.4s, v2.4s, v16.4s
-	WORD $0x4e30f463 // fmax v3.4s, v3.4s, v16.4s
-	FSTPQ (F0, F1), 0(R8)
-	FSTPQ (F2, F3), 32(R8)
+	WORD $0x4e30f404 // fmax v4.4s, v0.4s, v16.4s
+	WORD $0x4e30f425 // fmax v5.4s, v1.4s, v16.4s
+	WORD $0x4e30f446 // fmax v6.4s, v2.4s, v16.4s
+	WORD $0x4e30f467 // fmax v7.4s, v3.4s, v16.4s
+	FSTPQ (F4, F5), 0(R8)
+	FSTPQ (F6, F7), 32(R8)
 	ADD $64, R7, R7
 	ADD $64, R8, R8
 	SUBS $16, R9, R9
-	BGE columns2
-end3:
+	BGE columns3
+end4:
 	ADD $16, R9, R9
 	SUBS $4, R9, R9
-	BLT end5
-columns4:
+	BLT end6
+columns5:
 	FMOVQ 0(R7), F0
-	WORD $0x4e30f400 // fmax v0.4s, v0.4s, v16.4s
-	FMOVQ F0, 0(R8)
+	WORD $0x4e30f404 // fmax v4.4s, v0.4s, v16.4s
+	FMOVQ F4, 0(R8)
 	ADD $16, R7, R7
 	ADD $16, R8, R8
 	SUBS $4, R9, R9
-	BGE columns4
-end5:
+	BGE columns5
+end6:
 	ADD $4, R9, R9
 	SUBS $1, R9, R9
-	BLT end7
-columns6:
+	BLT end8
+columns7:
 	FMOVS 0(R7), F0
-	WORD $0x4e30f400 // fmax v0.4s, v0.4s, v16.4s
-	FMOVS F0, 0(R8)
+	WORD $0x4e30f404 // fmax v4.4s, v0.4s, v16.4s
+	FMOVS F4, 0(R8)
 	ADD $4, R7, R7
 	ADD $4, R8, R8
 	SUBS $1, R9, R9
-	BGE columns6
-end7:
+	BGE columns7
+end8:
 	ADD $1, R9, R9
 	ADD R5, R3, R3
 	ADD R6, R4, R4
 	SUBS $1, R1, R1
-	BNE row1
+	BNE row2
 	B done
-steps:
-row8:
+kind1:
+	CMP $1, R10
+	BNE kind9
+row10:
 	MOVD R3, R7
 	MOVD R4, R8
 	MOVD R2, R9
 	SUBS $16, R9, R9
-	BLT end10
-columns9:
+	BLT end12
+columns11:
 	FLDPQ 0(R7), (F0, F1)
 	FLDPQ 32(R7), (F2, F3)
 	FLDPQ 0(R8), (F4, F5)
@@ -1041,12 +1043,12 @@ columns9:
 	ADD $64, R7, R7
 	ADD $64, R8, R8
 	SUBS $16, R9, R9
-	BGE columns9
-end10:
+	BGE columns11
+end12:
 	ADD $16, R9, R9
 	SUBS $4, R9, R9
-	BLT end12
-columns11:
+	BLT end14
+columns13:
 	FMOVQ 0(R7), F0
 	FMOVQ 0(R8), F4
 	WORD $0x6e30e408 // fcmge v8.4s, v0.4s, v16.4s
@@ -1056,12 +1058,12 @@ columns11:
 	ADD $16, R7, R7
 	ADD $16, R8, R8
 	SUBS $4, R9, R9
-	BGE columns11
-end12:
+	BGE columns13
+end14:
 	ADD $4, R9, R9
 	SUBS $1, R9, R9
-	BLT end14
-columns13:
+	BLT end16
+columns15:
 	FMOVS 0(R7), F0
 	FMOVS 0(R8), F4
 	WORD $0x6e30e408 // fcmge v8.4s, v0.4s, v16.4s
@@ -1071,14 +1073,285 @@ columns13:
 	ADD $4, R7, R7
 	ADD $4, R8, R8
 	SUBS $1, R9, R9
-	BGE columns13
-end14:
+	BGE columns15
+end16:
 	ADD $1, R9, R9
 	ADD R5, R3, R3
 	ADD R6, R4, R4
 	SUBS $1, R1, R1
-	BNE row8
+	BNE row10
 	B done
+kind9:
+	CMP $2, R10
+	BNE kind17
+row18:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end20
+columns19:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 0(R8), (F4, F5)
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x6e20e608 // fcmge v8.4s, v16.4s, v0.4s
+	VBIT V8.B16, V16.B16, V4.B16
+	WORD $0x6e21e609 // fcmge v9.4s, v16.4s, v1.4s
+	VBIT V9.B16, V16.B16, V5.B16
+	WORD $0x6e22e60a // fcmge v10.4s, v16.4s, v2.4s
+	VBIT V10.B16, V16.B16, V6.B16
+	WORD $0x6e23e60b // fcmge v11.4s, v16.4s, v3.4s
+	VBIT V11.B16, V16.B16, V7.B16
+	FSTPQ (F4, F5), 0(R8)
+	FSTPQ (F6, F7), 32(R8)
+	ADD $64, R7, R7
+	ADD $64, R8, R8
+	SUBS $16, R9, R9
+	BGE columns19
+end20:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end22
+columns21:
+	FMOVQ 0(R7), F0
+	FMOVQ 0(R8), F4
+	WORD $0x6e20e608 // fcmge v8.4s, v16.4s, v0.4s
+	VBIT V8.B16, V16.B16, V4.B16
+	FMOVQ F4, 0(R8)
+	ADD $16, R7, R7
+	ADD $16, R8, R8
+	SUBS $4, R9, R9
+	BGE columns21
+end22:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end24
+columns23:
+	FMOVS 0(R7), F0
+	FMOVS 0(R8), F4
+	WORD $0x6e20e608 // fcmge v8.4s, v16.4s, v0.4s
+	VBIT V8.B16, V16.B16, V4.B16
+	FMOVS F4, 0(R8)
+	ADD $4, R7, R7
+	ADD $4, R8, R8
+	SUBS $1, R9, R9
+	BGE columns23
+end24:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row18
+	B done
+kind17:
+	CMP $3, R10
+	BNE kind25
+row26:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end28
+columns27:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 0(R8), (F4, F5)
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x4eb1f400 // fmin v0.4s, v0.4s, v17.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x4eb1f421 // fmin v1.4s, v1.4s, v17.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4eb1f442 // fmin v2.4s, v2.4s, v17.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4eb1f463 // fmin v3.4s, v3.4s, v17.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	FSTPQ (F4, F5), 0(R8)
+	FSTPQ (F6, F7), 32(R8)
+	ADD $64, R7, R7
+	ADD $64, R8, R8
+	SUBS $16, R9, R9
+	BGE columns27
+end28:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end30
+columns29:
+	FMOVQ 0(R7), F0
+	FMOVQ 0(R8), F4
+	WORD $0x4eb1f400 // fmin v0.4s, v0.4s, v17.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 0(R8)
+	ADD $16, R7, R7
+	ADD $16, R8, R8
+	SUBS $4, R9, R9
+	BGE columns29
+end30:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end32
+columns31:
+	FMOVS 0(R7), F0
+	FMOVS 0(R8), F4
+	WORD $0x4eb1f400 // fmin v0.4s, v0.4s, v17.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVS F4, 0(R8)
+	ADD $4, R7, R7
+	ADD $4, R8, R8
+	SUBS $1, R9, R9
+	BGE columns31
+end32:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row26
+	B done
+kind25:
+	CMP $4, R10
+	BNE kind33
+row34:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end36
+columns35:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 0(R8), (F4, F5)
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	FSTPQ (F4, F5), 0(R8)
+	FSTPQ (F6, F7), 32(R8)
+	ADD $64, R7, R7
+	ADD $64, R8, R8
+	SUBS $16, R9, R9
+	BGE columns35
+end36:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end38
+columns37:
+	FMOVQ 0(R7), F0
+	FMOVQ 0(R8), F4
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 0(R8)
+	ADD $16, R7, R7
+	ADD $16, R8, R8
+	SUBS $4, R9, R9
+	BGE columns37
+end38:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end40
+columns39:
+	FMOVS 0(R7), F0
+	FMOVS 0(R8), F4
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVS F4, 0(R8)
+	ADD $4, R7, R7
+	ADD $4, R8, R8
+	SUBS $1, R9, R9
+	BGE columns39
+end40:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row34
+	B done
+kind33:
+done:
+	RET
+
+// blendNEON adds blocks as tile.Blend says.
+TEXT ·blendNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 112(R0), R1
+	MOVD 120(R0), R2
+	CMP $0, R1
+	BLE done
+	CMP $0, R2
+	BLE done
+	MOVD 0(R0), R3
+	MOVD 24(R0), R4
+	MOVD 48(R0), R10
+	MOVD 72(R0), R11
+	MOVD 96(R0), R5
+	LSL $2, R5, R5
+	MOVD 104(R0), R6
+	LSL $2, R6, R6
+	FMOVS $1.0, F16
+	FMOVS $1.0, F17
+row:
+	CBZ R10, given1
+	FMOVS.P 4(R10), F16
+given1:
+	CBZ R11, given2
+	FMOVS.P 4(R11), F17
+given2:
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $16, R9, R9
+	BLT end4
+columns3:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 0(R8), (F4, F5)
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x4f909084 // fmul v4.4s, v4.4s, v16.s[0]
+	WORD $0x4f911004 // fmla v4.4s, v0.4s, v17.s[0]
+	WORD $0x4f9090a5 // fmul v5.4s, v5.4s, v16.s[0]
+	WORD $0x4f911025 // fmla v5.4s, v1.4s, v17.s[0]
+	WORD $0x4f9090c6 // fmul v6.4s, v6.4s, v16.s[0]
+	WORD $0x4f911046 // fmla v6.4s, v2.4s, v17.s[0]
+	WORD $0x4f9090e7 // fmul v7.4s, v7.4s, v16.s[0]
+	WORD $0x4f911067 // fmla v7.4s, v3.4s, v17.s[0]
+	FSTPQ (F4, F5), 0(R8)
+	FSTPQ (F6, F7), 32(R8)
+	ADD $64, R7, R7
+	ADD $64, R8, R8
+	SUBS $16, R9, R9
+	BGE columns3
+end4:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT end6
+columns5:
+	FMOVQ 0(R7), F0
+	FMOVQ 0(R8), F4
+	WORD $0x4f909084 // fmul v4.4s, v4.4s, v16.s[0]
+	WORD $0x4f911004 // fmla v4.4s, v0.4s, v17.s[0]
+	FMOVQ F4, 0(R8)
+	ADD $16, R7, R7
+	ADD $16, R8, R8
+	SUBS $4, R9, R9
+	BGE columns5
+end6:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end8
+columns7:
+	FMOVS 0(R7), F0
+	FMOVS 0(R8), F4
+	WORD $0x4f909084 // fmul v4.4s, v4.4s, v16.s[0]
+	WORD $0x4f911004 // fmla v4.4s, v0.4s, v17.s[0]
+	FMOVS F4, 0(R8)
+	ADD $4, R7, R7
+	ADD $4, R8, R8
+	SUBS $1, R9, R9
+	BGE columns7
+end8:
+	ADD $1, R9, R9
+	ADD R5, R3, R3
+	ADD R6, R4, R4
+	SUBS $1, R1, R1
+	BNE row
 done:
 	RET
 

@@ -14,6 +14,14 @@ func elementwise(p *tile.Map) {
 			case p.Kind == tile.MapSteps && x >= 0:
 				dst[j] = x + 1
 			case p.Kind == tile.MapSteps:
+			case p.Kind == tile.MapGate:
+				if x <= 0 {
+					dst[j] = 0
+				}
+			case p.Kind == tile.MapSlope:
+				dst[j] *= min(x, 1)
+			case p.Kind == tile.MapTimes:
+				dst[j] *= x
 			case x < 0:
 				dst[j] = 0
 			default:

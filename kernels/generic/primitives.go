@@ -25,6 +25,8 @@ func Primitives() *tile.Primitives {
 		Exp:    exp,
 		Fold:   fold,
 		Map:    elementwise,
+		Blend:  blend,
+		Trail:  Trail,
 		Widen:  widen,
 		Narrow: narrow,
 		Conv:   conv,

@@ -29,6 +29,8 @@ type Primitives struct {
 	Exp    func(*Exp)
 	Fold   func(*Fold)
 	Map    func(*Map)
+	Blend  func(*Blend)
+	Trail  func(*Trail)
 	Widen  func(*Widen)
 	Narrow func(*Narrow)
 	Conv   func(*Conv)

@@ -43,6 +43,7 @@ func main() {
 	vectors.exp()
 	vectors.fold()
 	vectors.elementwise()
+	vectors.blend()
 	vectors.widen()
 	vectors.narrow()
 	vectors.gather()

@@ -20,8 +20,8 @@ const (
 func (f *file) elementwise() {
 	f.tileFunction("mapNEON", "Map", "maps a block element by element as tile.Map says.")
 	const (
-		rows, cols, src, dst, lds, ldd, from, to, left R = 1, 2, 3, 4, 5, 6, 7, 8, 9
-		zero, one                                      V = 16, 17
+		rows, cols, src, dst, lds, ldd, from, to, left, kind R = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+		zero, one                                            V = 16, 17
 	)
 	x, y, above := span(0, 4), span(4, 4), span(8, 4)
 	f.get(mapM, rows)
@@ -37,9 +37,7 @@ func (f *file) elementwise() {
 	f.get(mapDst, dst)
 	f.getBytes(mapLDS, lds)
 	f.getBytes(mapLDD, ldd)
-	f.get(mapKind, left)
-	f.ins("CMP $%d, %v", tile.MapPositive, left)
-	f.ins("BNE steps")
+	f.get(mapKind, kind)
 
 	each := func(do func(w width)) {
 		row := f.newLabel("row")
@@ -66,26 +64,39 @@ func (f *file) elementwise() {
 		f.ins("BNE %s", row)
 		f.ins("B done")
 	}
-	each(func(w width) {
-		x := x[:w.vectors]
-		f.load(w, x, from, 0)
-		for _, x := range x {
-			f.word(fmax(x, x, zero)) // NaN stays
-		}
-		f.store(w, x, to, 0)
-	})
-	f.label("steps")
-	each(func(w width) {
-		x, y := x[:w.vectors], y[:w.vectors]
-		f.load(w, x, from, 0)
-		f.load(w, y, to, 0)
-		for i := range x {
+	kinds := []func(i int){
+		tile.MapPositive: func(i int) { f.word(fmax(y[i], x[i], zero)) }, // NaN stays
+		tile.MapSteps: func(i int) {
 			f.word(fcmge(above[i], x[i], zero)) // not so of NaN
 			f.word(fadd(x[i], x[i], one))
 			f.ins("VBIT %s, %s, %s", above[i].B16(), x[i].B16(), y[i].B16())
-		}
-		f.store(w, y, to, 0)
-	})
+		},
+		tile.MapGate: func(i int) {
+			f.word(fcmge(above[i], zero, x[i])) // likewise
+			f.ins("VBIT %s, %s, %s", above[i].B16(), zero.B16(), y[i].B16())
+		},
+		tile.MapSlope: func(i int) {
+			f.word(fmin(x[i], x[i], one)) // NaN stays
+			f.word(fmul(y[i], y[i], x[i]))
+		},
+		tile.MapTimes: func(i int) { f.word(fmul(y[i], y[i], x[i])) },
+	}
+	for k, do := range kinds {
+		other := f.newLabel("kind")
+		f.ins("CMP $%d, %v", k, kind)
+		f.ins("BNE %s", other)
+		each(func(w width) {
+			f.load(w, x[:w.vectors], from, 0)
+			if k != tile.MapPositive {
+				f.load(w, y[:w.vectors], to, 0)
+			}
+			for i := range w.vectors {
+				do(i)
+			}
+			f.store(w, y[:w.vectors], to, 0)
+		})
+		f.label(other)
+	}
 	f.label("done")
 	f.ins("RET")
 }

@@ -37,6 +37,9 @@ const (
 	greater      = 30
 )
 
+// notLessEqual is the predicate that is the opposite of lessEqual, and so true of NaN.
+const notLessEqual = 22
+
 // fold takes one vector of keys at a time from the last token to the first.
 func (g *generator) fold() {
 	g.TileFunction("fold", "Fold", "folds a block's per-key decay into its keys and queries, as tile.Fold says.")

@@ -40,6 +40,8 @@ func main() {
 	g.exp()
 	g.fold()
 	g.elementwise()
+	g.blend()
+	g.trail()
 	g.widen()
 	g.narrow()
 	g.conv()

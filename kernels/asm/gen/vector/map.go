@@ -38,9 +38,6 @@ func (g *generator) elementwise() {
 	g.MOVQ(n, rest)
 	g.ANDQ(operand.U8(g.Lanes-1), rest)
 	tail := g.NewTail(g.masks, rest, mask)
-	g.CMPQ(field(mapKind), operand.U8(tile.MapPositive))
-	g.JNE(emit.Ref("steps"))
-
 	rows := func(vector func(from, to operand.Mem, t emit.Tail)) {
 		row, loop, ragged, next := g.NewLabel("row"), g.NewLabel("loop"), g.NewLabel("ragged"), g.NewLabel("next")
 		from, to, left := g.GP64(), g.GP64(), g.GP64()
@@ -67,25 +64,49 @@ func (g *generator) elementwise() {
 		g.JNZ(emit.Ref(row))
 		g.JMP(emit.Ref("done"))
 	}
-	rows(func(from, to operand.Mem, t emit.Tail) {
-		t.Load(from, x)
-		g.VMAXPS(x, zero, x) // the first operand here is the one that NaN gives
-		t.Store(x, to)
-	})
-	g.Label("steps")
-	rows(func(from, to operand.Mem, t emit.Tail) {
-		t.Load(from, x)
-		t.Load(to, y)
-		if g.Wide() {
-			g.VCMPPS(operand.U8(greaterEqual), zero, x, reg.K2)
-			g.VADDPS(one, x, reg.K2, y)
-		} else {
+	kinds := []func(){
+		tile.MapPositive: func() {
+			g.VMAXPS(x, zero, y) // the first operand here is the one that NaN gives
+		},
+		tile.MapSteps: func() {
+			if g.Wide() {
+				g.VCMPPS(operand.U8(greaterEqual), zero, x, reg.K2)
+				g.VADDPS(one, x, reg.K2, y)
+				return
+			}
 			g.VCMPPS(operand.U8(greaterEqual), zero, x, above)
 			g.VADDPS(one, x, x)
 			g.VBLENDVPS(above, x, y, y)
-		}
-		t.Store(y, to)
-	})
+		},
+		tile.MapGate: func() {
+			if g.Wide() {
+				g.VCMPPS(operand.U8(notLessEqual), zero, x, reg.K2)
+				g.VMOVAPS_Z(y, reg.K2, y)
+				return
+			}
+			g.VCMPPS(operand.U8(notLessEqual), zero, x, above)
+			g.VANDPS(above, y, y)
+		},
+		tile.MapSlope: func() {
+			g.VMINPS(x, one, x) // as above
+			g.VMULPS(x, y, y)
+		},
+		tile.MapTimes: func() { g.VMULPS(x, y, y) },
+	}
+	for kind, do := range kinds {
+		other := g.NewLabel("kind")
+		g.CMPQ(field(mapKind), operand.U8(uint8(kind)))
+		g.JNE(emit.Ref(other))
+		rows(func(from, to operand.Mem, t emit.Tail) {
+			t.Load(from, x)
+			if kind != tile.MapPositive {
+				t.Load(to, y)
+			}
+			do()
+			t.Store(y, to)
+		})
+		g.Label(other)
+	}
 	g.Label("done")
 	g.Done()
 }
