@@ -34,6 +34,7 @@ type backward struct {
 	factor                []float32 // exp(headDecay)
 	states                []float32 // of each state head: group of Sᵀ or Rᵀ, group of R
 	perUnit               []backwardUnit
+	norms                 []float32 // of each unit
 	heads                 []backwardHead
 	terms                 []float64 // decay per head: of each unit's place in its head and each token, q·dq - k·dk over the unit's keys
 	quotients             quotients
@@ -60,13 +61,15 @@ type backwardWork struct {
 	scale                 []float32
 	c, foldedQ, foldedK   []float32 // decay per key: see backward_key.go
 	ones, row             []float32 // dk each, of the past state's rows
+	norms                 []float32 // n x dk: of the normaliser, see sumKeys and addNorms
 	grads                 chunkGradients
+	rows                  rowWork
 	large, scrap          []float32 // see large
 	direct, directR, grad []float64 // see direct
 	directQ, directK      []float32
 	recur                 tile.Recur
 	pack                  tile.Pack
-	dots                  tile.Dots
+	trail                 tile.Trail
 	exp                   tile.Exp
 	fold                  tile.Fold
 	mapping               mapping
@@ -96,13 +99,16 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	a.states = aligned(heads * 2 * a.group * s.Dk * s.Dv)
 	a.heads = make([]backwardHead, heads)
 	a.perUnit = make([]backwardUnit, a.units)
+	if p.Normalize {
+		a.norms = aligned(a.units * s.Dk)
+	}
 	for i := range a.perUnit {
 		u := &a.perUnit[i]
 		if p.Decay == tile.DecayKey {
-			u.sum = make([]float64, s.Dk)
+			u.sum = make([]float64, roundUp(s.Dk, tile.TrailLanes))
 		}
 		if p.Normalize {
-			u.norm = aligned(s.Dk)
+			u.norm = a.norms[i*s.Dk:][:s.Dk]
 		}
 	}
 	return a
@@ -130,7 +136,10 @@ func (a *backward) newWork() *backwardWork {
 	} else {
 		w.g = aligned(n + 1)
 	}
-	w.grads = newChunkGradients(a.problem, n)
+	if a.problem.Normalize {
+		w.norms = aligned(n * s.Dk)
+	}
+	w.grads, w.rows = newChunkGradients(a.problem, n), newRowWork(n)
 	w.ones, w.row = aligned(s.Dk), aligned(s.Dk)
 	for i := range w.ones {
 		w.ones[i] = 1
@@ -163,7 +172,8 @@ func (a *backward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
 	a.shared.release()
 	for _, w := range a.work {
-		w.recur, w.pack, w.dots, w.exp, w.fold, w.mapping = tile.Recur{}, tile.Pack{}, tile.Dots{}, tile.Exp{}, tile.Fold{}, mapping{}
+		w.recur, w.pack, w.trail, w.exp, w.fold, w.mapping = tile.Recur{}, tile.Pack{}, tile.Trail{}, tile.Exp{}, tile.Fold{}, mapping{}
+		w.rows.release()
 	}
 }
 
@@ -311,6 +321,9 @@ type operand struct {
 // from gives the rows from token i on.
 func (o operand) from(i int) []float32 { return o.rows[i*o.ld:] }
 
+// column is the operand from a column on.
+func (o operand) column(j int) operand { return operand{o.rows[j:], o.ld} }
+
 // after is the operand from token i on.
 func (o operand) after(i int) operand { return operand{o.from(i), o.ld} }
 
@@ -347,12 +360,17 @@ func (a *backward) forwardStep(w *backwardWork, ui, t, first, last int) {
 		a.factors(w, u, t, n)
 		if a.problem.Decay != tile.DecayNone {
 			foldDecay(w.g[:n], a.block, a.scale, w.decay, w.rowV, w.rowO)
+		}
+		if a.normalize {
+			a.sumKeys(w, u, n, key, operand{w.norms, s.Dk})
+		}
+		if a.problem.Decay != tile.DecayNone {
 			perHead(w.rowO, n, a.group)
 		}
 		a.queries(w, u, n, out, value, key, grad, next)
 	}
 	if a.normalize {
-		a.divide(w, u, row, n, key, grad)
+		a.divide(w, u, row, n, grad)
 	}
 	a.writeQueries(w, u, row, n, grad)
 }
@@ -432,13 +450,13 @@ func (a *backward) reverseStep(w *backwardWork, ui, t, first, last int) {
 	default:
 		a.keysAndValues(w, u, c, 0, n, c.query, c.key)
 		if a.normalize {
-			a.addNorms(w, u, c)
+			a.addNorms(w, u, c, 0, n, c.query)
 		}
 		if a.gradDecay != nil {
 			a.headTerms(w, u, c)
 		}
 	}
-	a.mapGradients(u, c)
+	a.mapGradients(w, u, c)
 	a.writeKeysAndValues(w, u, c)
 }
 
@@ -520,6 +538,9 @@ func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
 		n.add(0, a.gradOutput, row, heads, u.h*a.group, a.group, s.Dv)
 		n.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
 		n.add(2, a.key, row, a.keyHeads, a.keyHead(u.h), 1, s.Dk)
+		if a.problem.Decay == tile.DecayKey {
+			n.add(3, a.decay, row, s.Hkv, u.h, 1, s.Dk)
+		}
 	}
 	return n
 }
@@ -587,11 +608,7 @@ func (a *backward) storePast(w *backwardWork, u backwardPart) {
 				a.copyRows(w, to, s.Dv, state, width, row, s.Dk, width)
 				continue
 			}
-			for i := range s.Dk {
-				for c, x := range state[i*width:][:width] {
-					to[i*s.Dv+c] += row[i] * x
-				}
-			}
+			w.rows.add(a.prim, operand{to, s.Dv}, nil, operand{state, width}, row, s.Dk, width)
 		}
 	}
 }

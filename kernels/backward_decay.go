@@ -51,19 +51,17 @@ func (a *backward) unitTerms(u backwardPart) []float64 {
 func (a *backward) headTerms(w *backwardWork, u backwardPart, c reverseChunk) {
 	s := a.problem.Shape
 	terms := a.unitTerms(u)[c.t:][:c.n]
+	j0, j1 := a.keys(u)
 	products := func(x, y operand) []float32 {
-		j0, j1 := a.keys(u)
-		w.dots = tile.Dots{X: x.rows[j0:], LDX: x.ld, Y: y.rows[j0:], LDY: y.ld, Dst: w.grads.terms, M: c.n, N: j1 - j0}
-		a.prim.Dots(&w.dots)
-		return w.grads.terms[:c.n]
+		w.rows.products(a.prim, w.rows.x, x.column(j0), y.column(j0), c.n, j1-j0)
+		return w.rows.x[:c.n]
 	}
 	for i, x := range products(c.key, c.gradKey) {
 		terms[i] = -float64(x)
 	}
-	wide := a.outputHeads() * s.Dk
+	callers := a.callersQueries(u, c.row)
 	for g := range a.group {
-		grad := operand{a.gradQuery[c.row*wide+(u.h*a.group+g)*s.Dk:], wide}
-		for i, x := range products(operand{c.query.rows[g*s.Dk:], c.query.ld}, grad) {
+		for i, x := range products(c.query.column(g*s.Dk), callers.column(g*s.Dk)) {
 			terms[i] += float64(x)
 		}
 	}

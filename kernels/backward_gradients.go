@@ -7,7 +7,6 @@ import "github.com/rooftune/rooftune/kernels/tile"
 // caches waits for its line: gradients took 60 % longer so.
 type chunkGradients struct {
 	query, key, value []float32 // n x group*dk, dk, dv
-	terms             []float32 // a dot product a token
 }
 
 func newChunkGradients(p tile.Problem, n int) chunkGradients {
@@ -23,9 +22,6 @@ func newChunkGradients(p tile.Problem, n int) chunkGradients {
 	}
 	if group > 1 {
 		g.value = aligned(n * s.Dv)
-	}
-	if p.Decay == tile.DecayHead {
-		g.terms = aligned(n)
 	}
 	return g
 }

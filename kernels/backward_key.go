@@ -44,14 +44,10 @@ func (a *backward) keyFactors(w *backwardWork, u backwardPart, t, n int, g []flo
 }
 
 // scaleColumns multiplies the columns of a unit's key panels of a query head by c.
-func (a *backward) scaleColumns(u backwardPart, g int, c []float32) {
+func (a *backward) scaleColumns(w *backwardWork, u backwardPart, g int, c []float32) {
 	for p := u.k0; p < u.k1; p++ {
 		state, j, width := a.keyPanel(u, g, p)
-		by := c[j : j+width]
-		for len(state) >= width {
-			multiply(state[:width], by)
-			state = state[width:]
-		}
+		w.rows.apply(a.prim, tile.MapTimes, operand{state, width}, operand{c[j:], 0}, a.problem.Shape.Dv, width)
 	}
 }
 
@@ -112,15 +108,25 @@ func (a *backward) forwardRun(w *backwardWork, u backwardPart, t int, r keyRun, 
 		a.forwardRun(w, u, t, second, single, out, value, key, grad, next)
 		return
 	}
-	a.scaleColumns(u, 0, w.row)
+	a.scaleColumns(w, u, 0, w.row)
+	if a.normalize {
+		sums := operand{w.norms[r.lo*s.Dk:], s.Dk}
+		a.decayNorm(w, u)
+		a.sumKeys(w, u, n, operand{w.foldedK, s.Dk}, sums)
+		w.rows.apply(a.prim, tile.MapTimes, sums, operand{w.c, s.Dk}, n, s.Dk)
+	}
 	a.queries(w, u, n, out.after(r.lo), value.after(r.lo), operand{w.foldedK, s.Dk}, grad.after(r.lo), *next)
 	*next = upcoming{}
 	j0, j1 := a.keys(u)
-	for i := range n {
-		for g := range a.group {
-			multiply(grad.from(r.lo + i)[g*s.Dk+j0:][:j1-j0], w.c[i*s.Dk+j0:])
-		}
+	for g := range a.group {
+		w.rows.apply(a.prim, tile.MapTimes, grad.after(r.lo).column(g*s.Dk+j0), operand{w.c[j0:], s.Dk}, n, j1-j0)
 	}
+}
+
+// decayNorm takes a run's whole decay to the normaliser's column.
+func (a *backward) decayNorm(w *backwardWork, u backwardPart) {
+	norm := a.perUnit[u.index].norm
+	w.rows.apply(a.prim, tile.MapTimes, operand{norm, len(norm)}, operand{w.row, len(norm)}, 1, len(norm))
 }
 
 // reverseKey is reverseStep for decay per key.
@@ -157,18 +163,16 @@ func (a *backward) reverseRun(w *backwardWork, u backwardPart, c *reverseChunk, 
 	a.keysAndValues(w, u, *c, r.lo, r.hi, operand{w.foldedQ, a.group * s.Dk}, operand{w.foldedK, s.Dk})
 	c.next = upcomingPair{}
 	j0, j1 := a.keys(u)
-	for i := n - 1; i >= 0; i-- {
-		multiply(c.gradKey.from(r.lo + i)[j0:j1], w.c[i*s.Dk+j0:])
-		if a.normalize {
-			a.addNorm(u, c, r.lo+i)
-			multiply(a.perUnit[u.index].norm, w.g[(r.lo+i)*s.Dk:])
-		}
-		if a.gradDecay != nil {
-			a.keyTerms(u, c, r.lo+i)
-		}
+	if a.normalize {
+		a.addNorms(w, u, *c, r.lo, r.hi, operand{w.foldedQ, a.group * s.Dk})
+		a.decayNorm(w, u)
+	}
+	w.rows.apply(a.prim, tile.MapTimes, c.gradKey.after(r.lo).column(j0), operand{w.c[j0:], s.Dk}, n, j1-j0)
+	if a.gradDecay != nil {
+		a.keyTerms(w, u, c, r)
 	}
 	for h := range a.group {
-		a.scaleColumns(u, h, w.row)
+		a.scaleColumns(w, u, h, w.row)
 		for p := u.v0; p < u.v1; p++ {
 			state, _, width := a.valPanel(u, h, p)
 			a.copyRows(w, state, width, state, width, w.row, s.Dk, width)
@@ -176,30 +180,17 @@ func (a *backward) reverseRun(w *backwardWork, u backwardPart, c *reverseChunk, 
 	}
 }
 
-// keyTerms takes the decay's gradient of token i of a chunk for a unit's keys.
-func (a *backward) keyTerms(u backwardPart, c *reverseChunk, i int) {
+// keyTerms takes the decay's gradient of a run's tokens for a unit's keys.
+func (a *backward) keyTerms(w *backwardWork, u backwardPart, c *reverseChunk, r keyRun) {
 	s := a.problem.Shape
 	j0, j1 := a.keys(u)
-	at := ((c.row+i)*s.Hkv+u.h)*s.Dk + j0
-	sum := a.perUnit[u.index].sum[j0:j1]
-	for g := range a.group - 1 {
-		addProducts(sum, c.query.from(i)[g*s.Dk+j0:], a.gradQuery[((c.row+i)*a.outputHeads()+u.h*a.group+g)*s.Dk+j0:])
+	query, gradQuery := c.query.after(r.lo).column(j0), a.callersQueries(u, c.row+r.lo).column(j0)
+	key, gradKey := c.key.after(r.lo).column(j0), c.gradKey.after(r.lo).column(j0)
+	w.trail = tile.Trail{
+		X: query.rows, LDX: query.ld, HeadX: s.Dk, DX: gradQuery.rows, LDDX: gradQuery.ld, HeadDX: s.Dk,
+		Y: key.rows, LDY: key.ld, DY: gradKey.rows, LDDY: gradKey.ld,
+		Dst: a.gradDecay[((c.row+r.lo)*s.Hkv+u.h)*s.Dk+j0:], LDD: s.Hkv * s.Dk, Sum: a.perUnit[u.index].sum[j0:],
+		M: r.hi - r.lo, N: j1 - j0, Heads: a.group, Stream: a.stream,
 	}
-	last := a.group - 1
-	query := c.query.from(i)[last*s.Dk+j0:][:len(sum)]
-	gradQuery := a.gradQuery[((c.row+i)*a.outputHeads()+u.h*a.group+last)*s.Dk+j0:][:len(sum)]
-	key, gradKey, grad := c.key.from(i)[j0:][:len(sum)], c.gradKey.from(i)[j0:][:len(sum)], a.gradDecay[at:][:len(sum)]
-	for j := range sum {
-		x := sum[j] + float64(query[j]*gradQuery[j]-key[j]*gradKey[j])
-		sum[j] = x
-		grad[j] = float32(x)
-	}
-}
-
-// addProducts adds x*y to sum, number by number.
-func addProducts(sum []float64, x, y []float32) {
-	x, y = x[:len(sum)], y[:len(sum)]
-	for i := range sum {
-		sum[i] += float64(x[i] * y[i])
-	}
+	a.prim.Trail(&w.trail)
 }

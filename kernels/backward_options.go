@@ -35,7 +35,7 @@ func (a *backward) setOptions() {
 	if a.normalize {
 		a.quotients.grow(rows, a.outputHeads())
 	}
-	a.shared.begin(&a.attentionArgs, a.workers)
+	a.shared.begin(a.prim, &a.attentionArgs, a.workers)
 }
 
 // after adds up the gradients of what heads share.
@@ -56,56 +56,70 @@ func (q *quotients) of(head, row int) (inverse, divisor []float32) {
 	return q.inverse[head*q.rows+row:], q.divisor[head*q.rows+row:]
 }
 
-// divide finishes the gradient of a query from what the output's gradient reads of the state, r, and the sum of keys z, and keeps the row's quotients.
-func (q *quotients) divide(head, row int, scale, eps float32, query, grad, z []float32) {
-	d := float64(scale)*dot(query, z) + float64(eps)
+// rowWork holds the arguments of the primitives that finish rows of gradients, so that a call allocates nothing, and dot products of rows.
+type rowWork struct {
+	pack     tile.Pack
+	dots     tile.Dots
+	elements tile.Map
+	blend    tile.Blend
+	x, y     []float32 // a number a row
+}
+
+func newRowWork(rows int) rowWork { return rowWork{x: aligned(rows), y: aligned(rows)} }
+
+// release drops the caller's arrays.
+func (w *rowWork) release() {
+	w.pack, w.dots, w.elements, w.blend = tile.Pack{}, tile.Dots{}, tile.Map{}, tile.Blend{}
+}
+
+// products takes the dot products of n rows of some width.
+func (w *rowWork) products(prim *tile.Primitives, to []float32, x, y operand, n, width int) {
+	w.dots = tile.Dots{X: x.rows, LDX: x.ld, Y: y.rows, LDY: y.ld, Dst: to, M: n, N: width}
+	prim.Dots(&w.dots)
+}
+
+// apply is tile.Map on n rows of some width.
+func (w *rowWork) apply(prim *tile.Primitives, kind int, to, from operand, n, width int) {
+	w.elements = tile.Map{Src: from.rows, LDS: from.ld, Dst: to.rows, LDD: to.ld, M: n, N: width, Kind: kind}
+	prim.Map(&w.elements)
+}
+
+// add is tile.Blend on n rows of some width.
+func (w *rowWork) add(prim *tile.Primitives, to operand, a []float32, from operand, b []float32, n, width int) {
+	w.blend = tile.Blend{Src: from.rows, LDS: from.ld, Dst: to.rows, LDD: to.ld, A: a, B: b, M: n, N: width}
+	prim.Blend(&w.blend)
+}
+
+// divide finishes the gradients of n queries of some width, from what the outputs' gradients read of the state, r, and the scaled sums of
+// keys z, and keeps the rows' quotients.
+func (q *quotients) divide(prim *tile.Primitives, w *rowWork, head, row, n, width int, eps float32, query, grad, z operand) {
+	w.products(prim, w.x, query, z, n, width)
+	w.products(prim, w.y, query, grad, n, width)
 	inverse, divisor := q.of(head, row)
-	dD := -dot(query, grad) / d / d
-	inverse[0], divisor[0] = float32(1/d), float32(dD)
-	by, add := float32(1/d), float32(float64(scale)*dD)
-	z = z[:len(grad)]
-	for i, x := range grad {
-		grad[i] = x*by + z[i]*add
+	for i := range n {
+		d := float64(w.x[i]) + float64(eps)
+		inverse[i], divisor[i] = float32(1/d), float32(-float64(w.y[i])/d/d)
 	}
+	w.add(prim, grad, inverse, z, divisor, n, width)
 }
 
-// addScaled adds f times y to x.
-func addScaled(x, y []float32, f float32) {
-	y = y[:len(x)]
-	for i, v := range y {
-		x[i] += v * f
-	}
-}
-
-// scaleAll multiplies x by f.
-func scaleAll(x []float32, f float32) {
-	for i := range x {
-		x[i] *= f
-	}
-}
-
-// mapGradient turns the gradient of the features y of a row x into that of x.
-func mapGradient(kind string, eps float32, x, y, grad []float32) {
-	x, y = x[:len(grad)], y[:len(grad)]
+// mapGradients turns the gradients of the features y of n rows x of some width into those of the rows.
+func mapGradients(prim *tile.Primitives, w *rowWork, kind string, eps float32, x, y, grad operand, n, width int) {
 	switch kind {
 	case tile.MapReLU:
-		for i, v := range y {
-			if v <= 0 {
-				grad[i] = 0
-			}
-		}
+		w.apply(prim, tile.MapGate, grad, y, n, width)
 	case tile.MapELU: // the slope is 1 from 0 on, where features are at least 1, and the feature itself below
-		for i, v := range y {
-			grad[i] *= min(v, 1)
-		}
+		w.apply(prim, tile.MapSlope, grad, y, n, width)
 	case tile.MapExp:
-		multiply(grad, y)
-	case tile.MapL2:
-		factor := float32(1 / math.Sqrt(dot(x, x)+float64(eps)))
-		along := float32(dot(y, grad))
-		for i, v := range y {
-			grad[i] = (grad[i] - v*along) * factor
+		w.apply(prim, tile.MapTimes, grad, y, n, width)
+	case tile.MapL2: // (grad - y (y·grad)) / |x|
+		w.products(prim, w.x, x, x, n, width)
+		w.products(prim, w.y, y, grad, n, width)
+		for i, square := range w.x[:n] {
+			factor := float32(1 / math.Sqrt(float64(square)+float64(eps)))
+			w.x[i], w.y[i] = factor, -factor*w.y[i]
 		}
+		w.add(prim, grad, w.x, y, w.y, n, width)
 	}
 }
 
@@ -160,44 +174,51 @@ func (a *backward) loadNorm(u backwardPart, from []float32) {
 	}
 }
 
-// divide finishes the gradients of a chunk's queries, with w.g the decay factors of the forward sweep.
-func (a *backward) divide(w *backwardWork, u backwardPart, row, n int, key, grads operand) {
-	dk, z := a.problem.Shape.Dk, a.perUnit[u.index].norm
+// sumKeys writes the scaled sums of keys up to each of n tokens, z, which is one more column of the state: here its only row, with keys as
+// values. The recurrence is given the factors that the state takes, of one head.
+func (a *backward) sumKeys(w *backwardWork, u backwardPart, n int, key, to operand) {
+	norm := a.perUnit[u.index].norm
+	w.recur = tile.Recur{
+		Q: w.ones, K: w.ones, V: key.rows, LDV: key.ld, O: to.rows, LDO: to.ld, S: norm, LDS: len(norm), T: n, Heads: 1, Dk: 1, N: len(norm), RowO: w.scale,
+	}
+	if a.scalarDecay() {
+		w.recur.Decay, w.recur.RowV, w.recur.RowO = w.decay, w.rowV, w.rowO
+	}
+	a.run(&w.recur)
+}
+
+// divide finishes the gradients of a chunk's queries.
+func (a *backward) divide(w *backwardWork, u backwardPart, row, n int, grad operand) {
+	dk := a.problem.Shape.Dk
 	query := a.queryRows(w, u.h, row, n, nil)
-	for i := range n {
-		switch {
-		case a.problem.Decay == tile.DecayKey:
-			multiply(z, w.g[i*dk:])
-		case a.scalarDecay():
-			scaleAll(z, w.g[i])
-		}
-		addScaled(z, key.from(i), 1)
-		for g := range a.group {
-			head := u.h*a.group + g
-			grad := grads.from(i)[g*dk:][:dk]
-			a.quotients.divide(head, row+i, a.scale, a.normEps, query.from(i)[g*dk:][:dk], grad, z)
-		}
-	}
-}
-
-// addNorms adds the gradient of the normaliser to those of a chunk's keys, with w.g the decay factors of the reverse sweep.
-func (a *backward) addNorms(w *backwardWork, u backwardPart, c reverseChunk) {
-	for i := c.n - 1; i >= 0; i-- {
-		if a.scalarDecay() {
-			scaleAll(a.perUnit[u.index].norm, w.g[c.n-1-i])
-		}
-		a.addNorm(u, &c, i)
-	}
-}
-
-// addNorm takes token i of a chunk in that.
-func (a *backward) addNorm(u backwardPart, c *reverseChunk, i int) {
-	s, y := a.problem.Shape, a.perUnit[u.index].norm
 	for g := range a.group {
-		_, divisor := a.quotients.of(u.h*a.group+g, c.row+i)
-		addScaled(y, c.query.from(i)[g*s.Dk:], a.scale*divisor[0])
+		a.quotients.divide(a.prim, &w.rows, u.h*a.group+g, row, n, dk, a.normEps, query.column(g*dk), grad.column(g*dk), operand{w.norms, dk})
 	}
-	addScaled(c.gradKey.from(i)[:s.Dk], y, 1)
+}
+
+// addNorms adds the gradient of the normaliser to those of the keys of a chunk's tokens from lo to hi, given the queries that update R: that of
+// z goes from the last token to the first as R does.
+func (a *backward) addNorms(w *backwardWork, u backwardPart, c reverseChunk, lo, hi int, query operand) {
+	dk, n, y := a.problem.Shape.Dk, hi-lo, a.perUnit[u.index].norm
+	updates := operand{w.norms, dk}
+	for g := range a.group {
+		_, divisor := a.quotients.of(u.h*a.group+g, c.row+lo)
+		from := query.after(lo).column(g * dk)
+		if g == 0 {
+			a.copyRows(w, updates.rows, dk, from.rows, from.ld, divisor, n, dk)
+			continue
+		}
+		w.rows.add(a.prim, updates, nil, from, divisor, n, dk)
+	}
+	to := c.gradKey.after(lo)
+	w.recur = tile.Recur{
+		Q: w.ones, K: w.ones, V: updates.rows, LDV: dk, O: to.rows, LDO: to.ld, S: y, LDS: dk, T: n, Heads: 1, Dk: 1, N: dk,
+		Reverse: true, Accumulate: true, RowV: w.scale,
+	}
+	if a.scalarDecay() {
+		w.recur.Decay, w.recur.RowV, w.recur.RowO = w.decay, w.rowV, w.rowO
+	}
+	a.run(&w.recur)
 }
 
 // storeNorm writes the gradient of the past normaliser.
@@ -209,21 +230,31 @@ func (a *backward) storeNorm(w *backwardWork, u backwardPart) {
 }
 
 // mapGradients turns the gradients of a chunk's features into those of its queries and keys, over a unit's keys.
-func (a *backward) mapGradients(u backwardPart, c reverseChunk) {
+func (a *backward) mapGradients(w *backwardWork, u backwardPart, c reverseChunk) {
 	if a.featureMap == tile.MapNone {
 		return
 	}
 	s := a.problem.Shape
 	j0, j1 := a.keys(u)
-	first, _ := a.queryHeads(u.h)
-	for i := range c.n {
-		row := c.row + i
-		for g := range a.group {
-			x := a.query[(row*s.Hq+first+g)*s.Dk:]
-			grad := a.gradQuery[(row*a.outputHeads()+u.h*a.group+g)*s.Dk:]
-			mapGradient(a.featureMap, a.mapEps, x[j0:j1], c.query.from(i)[g*s.Dk+j0:][:j1-j0], grad[j0:j1])
-		}
-		x, grad := a.key[(row*a.keyHeads+a.keyHead(u.h))*s.Dk:], c.gradKey.from(i)
-		mapGradient(a.featureMap, a.mapEps, x[j0:j1], c.key.from(i)[j0:j1], grad[j0:j1])
+	finish := func(x, y, grad operand) {
+		mapGradients(a.prim, &w.rows, a.featureMap, a.mapEps, x.column(j0), y.column(j0), grad.column(j0), c.n, j1-j0)
 	}
+	first, _ := a.queryHeads(u.h)
+	callers := a.callersQueries(u, c.row)
+	grad := callers
+	if a.stream {
+		grad = operand{w.grads.query, a.group * s.Dk}
+	}
+	for g := range a.group {
+		at := g * s.Dk
+		if a.stream {
+			from := callers.column(at + j0)
+			a.copyRows(w, grad.rows[at+j0:], grad.ld, from.rows, from.ld, nil, c.n, j1-j0)
+		}
+		finish(operand{a.query[(c.row*s.Hq+first+g)*s.Dk:], s.Hq * s.Dk}, c.query.column(at), grad.column(at))
+		if a.stream {
+			a.write(w, callers, grad, at+j0, j1-j0, c.n)
+		}
+	}
+	finish(operand{a.key[(c.row*a.keyHeads+a.keyHead(u.h))*s.Dk:], a.keyHeads * s.Dk}, c.key, c.gradKey)
 }

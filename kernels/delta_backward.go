@@ -120,7 +120,7 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 func (a *deltaBackward) set(args attentionArgs) {
 	a.attentionArgs = args
 	args.fixedFactors(a.factor)
-	a.shared.begin(&a.attentionArgs, a.workers)
+	a.shared.begin(a.prim, &a.attentionArgs, a.workers)
 }
 
 // args are the caller's arguments.

@@ -33,6 +33,7 @@ type fullBackwardWork struct {
 	pack                   tile.Pack
 	turn                   tile.Turn
 	mapping                mapping
+	rows                   rowWork
 }
 
 func newFullBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *fullBackward {
@@ -46,7 +47,7 @@ func newFullBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *fu
 	for range a.workers {
 		w := &fullBackwardWork{
 			state: aligned(s.Dk * s.Dv), turned: aligned(s.Dk * s.Dv), sum: aligned(s.Dk * s.Dv),
-			scale: aligned(a.chunk), ones: aligned(a.chunk),
+			scale: aligned(a.chunk), ones: aligned(a.chunk), rows: newRowWork(a.chunk),
 		}
 		for i := range w.ones {
 			w.ones[i] = 1
@@ -72,7 +73,7 @@ func (a *fullBackward) set(args attentionArgs) {
 	if a.normalize {
 		a.quotients.grow(a.rowsOf(a.problem.Shape.B), a.outputHeads())
 	}
-	a.shared.begin(&a.attentionArgs, a.workers)
+	a.shared.begin(a.prim, &a.attentionArgs, a.workers)
 }
 
 // args are the caller's arguments.
@@ -84,6 +85,7 @@ func (a *fullBackward) release() {
 	a.shared.release()
 	for _, w := range a.work {
 		w.product, w.pack, w.mapping = tile.Product{}, tile.Pack{}, mapping{}
+		w.rows.release()
 	}
 }
 
@@ -184,10 +186,13 @@ func (a *fullBackward) add(w *fullBackwardWork, c fullChunk) {
 	}
 }
 
-// turn transposes S.
+// turn transposes S, and scales the sum of keys.
 func (a *fullBackward) turn(w *fullBackwardWork) {
 	s := a.problem.Shape
 	transpose(a.prim, &w.turn, w.turned, s.Dk, w.state, s.Dv, nil, s.Dk, s.Dv)
+	if a.normalize {
+		copyRows(a.prim, &w.pack, w.norm, s.Dk, w.norm, s.Dk, w.scale, 1, s.Dk)
+	}
 	clear(w.sum)
 	clear(w.normSum)
 }
@@ -203,9 +208,7 @@ func (a *fullBackward) queries(w *fullBackwardWork, c fullChunk) {
 		grad := operand{a.gradQuery[(c.row*heads+head)*s.Dk:], heads * s.Dk}
 		a.multiply(w, grad, out, w.turned, w.scale, c.n, s.Dv, s.Dk, a.keyPanel)
 		if a.normalize {
-			for i := range c.n {
-				a.quotients.divide(head, c.row+i, a.scale, a.normEps, query.from(i)[:s.Dk], grad.from(i)[:s.Dk], w.norm)
-			}
+			a.quotients.divide(a.prim, &w.rows, head, c.row, c.n, s.Dk, a.normEps, query, grad, operand{w.norm, 0})
 			inverse, divisor := a.quotients.of(head, c.row)
 			copyRows(a.prim, &w.pack, w.out, s.Dv, out.rows, out.ld, inverse, c.n, s.Dv)
 			a.addProduct(w, w.normSum, query, operand{divisor, 1}, c.n, 1)
@@ -214,9 +217,7 @@ func (a *fullBackward) queries(w *fullBackwardWork, c fullChunk) {
 		a.addProduct(w, w.sum, query, out, c.n, s.Dv)
 		if a.featureMap != tile.MapNone {
 			raw := operand{a.query[(c.row*s.Hq+first+g)*s.Dk:], s.Hq * s.Dk}
-			for i := range c.n {
-				mapGradient(a.featureMap, a.mapEps, raw.from(i), query.from(i), grad.from(i)[:s.Dk])
-			}
+			mapGradients(a.prim, &w.rows, a.featureMap, a.mapEps, raw, query, grad, c.n, s.Dk)
 		}
 	}
 }
@@ -229,7 +230,10 @@ func (a *fullBackward) turnBack(w *fullBackwardWork, u int) {
 		if x.from != nil {
 			copy(x.to, x.from[u*len(x.to):])
 		}
-		addScaled(x.to, x.sum, a.scale)
+		const part = maxCallFlops / 4
+		for at := 0; at < len(x.sum); at += part {
+			w.rows.add(a.prim, operand{x.to[at:], 0}, nil, operand{x.sum[at:], 0}, w.scale, 1, min(part, len(x.sum)-at))
+		}
 	}
 	transpose(a.prim, &w.turn, w.turned, s.Dk, w.state, s.Dv, nil, s.Dk, s.Dv)
 }
@@ -246,14 +250,11 @@ func (a *fullBackward) keysAndValues(w *fullBackwardWork, c fullChunk) {
 		return
 	}
 	raw := operand{a.key[(c.row*a.keyHeads+a.keyHead(c.h))*s.Dk:], a.keyHeads * s.Dk}
-	for i := range c.n {
-		row := grad.from(i)[:s.Dk]
-		if a.normalize {
-			addScaled(row, w.norm, 1)
-		}
-		if a.featureMap != tile.MapNone {
-			mapGradient(a.featureMap, a.mapEps, raw.from(i), key.from(i), row)
-		}
+	if a.normalize {
+		w.rows.add(a.prim, grad, nil, operand{w.norm, 0}, nil, c.n, s.Dk)
+	}
+	if a.featureMap != tile.MapNone {
+		mapGradients(a.prim, &w.rows, a.featureMap, a.mapEps, raw, key, grad, c.n, s.Dk)
 	}
 }
 
@@ -279,7 +280,7 @@ func (a *fullBackward) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
 		"state": w.state, "turned": w.turned, "sum": w.sum, "norm": w.norm, "norm sum": w.normSum, "q": w.q, "k": w.k, "out": w.out,
-		"scale": w.scale, "ones": w.ones, "inverse": a.quotients.inverse, "divisor": a.quotients.divisor, "map factor": w.mapping.factor[:],
+		"scale": w.scale, "ones": w.ones, "row x": w.rows.x, "row y": w.rows.y, "inverse": a.quotients.inverse, "divisor": a.quotients.divisor, "map factor": w.mapping.factor[:],
 		"own query gradients": a.shared.ownQuery, "own key gradients": a.shared.ownKey,
 	}
 }

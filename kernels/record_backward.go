@@ -9,8 +9,8 @@ import (
 )
 
 // recordBackward records the forward and the reverse sweep as launches one after the other. What both touch is wanted outside once: in
-// the second launch it is a buffer of its own that counts as scratch. Work on single numbers that no primitive does (decay per key,
-// the normaliser, gradients of feature maps) is not seen.
+// the second launch it is a buffer of its own that counts as scratch. Work on a number a token that no primitive does (folding decays, quotients) is
+// not seen.
 func recordBackward(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyPass bool) (*sim.Program, error) {
 	forward, err := recordSweep(p, c, prim, everyPass, false)
 	if err != nil {
@@ -66,13 +66,13 @@ func recordSweep(p tile.Problem, c tile.Candidate, prim *tile.Primitives, everyP
 	}{
 		{"query", in.query, sim.Input}, {"key", in.key, again}, {"value", in.value, again}, {"decay", in.decay, again},
 		{"grad output", in.gradOutput, again}, {"grad query", a.gradQuery, out}, {"grad key", a.gradKey, sim.Output},
-		{"grad value", in.gradValue, sim.Output}, {"panels", a.states, sim.Scratch},
+		{"grad value", in.gradValue, sim.Output}, {"grad decay", a.gradDecay, sim.Output}, {"panels", a.states, sim.Scratch},
 		{"query copy", w.q, sim.Scratch}, {"key copy", w.k, sim.Scratch}, {"value copy", w.v, sim.Scratch}, {"output copy", w.o, sim.Scratch},
 		{"g", w.g, sim.Scratch}, {"decays", w.decay, sim.Scratch}, {"row v", w.rowV, sim.Scratch}, {"row o", w.rowO, sim.Scratch},
 		{"scale", w.scale, sim.Scratch}, {"c", w.c, sim.Scratch}, {"folded q", w.foldedQ, sim.Scratch}, {"folded k", w.foldedK, sim.Scratch},
 		{"large", w.large, sim.Scratch}, {"scrap", w.scrap, sim.Scratch}, {"ones", w.ones, sim.Scratch}, {"row", w.row, sim.Scratch},
 		{"query gradients", w.grads.query, sim.Scratch}, {"key gradients", w.grads.key, sim.Scratch}, {"value gradients", w.grads.value, sim.Scratch},
-		{"terms", w.grads.terms, sim.Scratch},
+		{"norms", w.norms, sim.Scratch}, {"row x", w.rows.x, sim.Scratch}, {"row y", w.rows.y, sim.Scratch}, {"norm columns", a.norms, sim.Scratch},
 		{"inverse", a.quotients.inverse, sim.Scratch}, {"divisor", a.quotients.divisor, sim.Scratch}, {"map factor", w.mapping.factor[:], sim.Scratch},
 	} {
 		r.Buffer(b.name, b.data, b.kind)
