@@ -38,6 +38,7 @@ type frontWork struct {
 	room, y    []float32 // of a row of gates
 	bias       []float64 // sums over the tokens for one head
 	mapping    mapping
+	rows       rowWork
 	exp        tile.Exp
 }
 
@@ -64,7 +65,7 @@ func newFrontBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *f
 	f.making, f.turning = phase{n, f.makePart}, phase{n, f.turnPart}
 	f.parameters = phase{min(n, s.Hkv), f.parameterPart}
 	for range n {
-		w := &frontWork{}
+		w := &frontWork{rows: newRowWork(frontRows * max(s.Hq, s.Hkv))}
 		if tile.FrontHas(p.Front, tile.FrontSiLU) {
 			w.activation = activation{value: aligned(frontRows * max(s.Hq, s.Hkv) * s.Dk), ones: slices.Repeat([]float32{1}, frontRows)}
 		}
@@ -129,6 +130,7 @@ func (f *frontBackward) release() {
 	f.outer, f.inner = attentionArgs{}, attentionArgs{}
 	for _, w := range f.rowWork {
 		w.activation.conv, w.mapping, w.exp = tile.Conv{}, mapping{}, tile.Exp{}
+		w.rows.release()
 	}
 }
 
@@ -254,9 +256,7 @@ func (f *frontBackward) turnFeatures(w *frontWork, grad, made, src []float32, ro
 	x, y, g := src[row*width:], made[row*width:], grad[row*width:][:n*width]
 	if a.featureMap != tile.MapNone {
 		active := f.activated(w, x, n, width)
-		for i := 0; i < len(g); i += dk {
-			mapGradient(a.featureMap, a.mapEps, active[i:], y[i:], g[i:i+dk])
-		}
+		mapGradients(f.prim, &w.rows, a.featureMap, a.mapEps, operand{active, dk}, operand{y, dk}, operand{g, dk}, n*heads, dk)
 		y = active
 	}
 	if a.hasSiLU() {

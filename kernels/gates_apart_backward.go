@@ -43,7 +43,10 @@ func (f *frontBackward) turnApart(row, n int) {
 				gateGradient(rowOf(a.gradBeta, r, s.Hkv, h, s.Dk), gradErase, key)
 			}
 			applyGate(gradErase, a.eraseGate(r, h))
-			addScaled(rowOf(a.gradKey, r, a.keyHeads, a.keyHead(h), s.Dk), gradErase, 1)
+			gradKey := rowOf(a.gradKey, r, a.keyHeads, a.keyHead(h), s.Dk)
+			for i, x := range gradErase {
+				gradKey[i] += x
+			}
 		}
 	}
 }
@@ -68,7 +71,9 @@ func (a *attentionArgs) eraseGate(row, h int) []float32 {
 // applyGate multiplies x by a gate.
 func applyGate(x, gate []float32) {
 	if len(gate) == 1 {
-		scaleAll(x, gate[0])
+		for i := range x {
+			x[i] *= gate[0]
+		}
 		return
 	}
 	multiply(x, gate)
