@@ -4199,26 +4199,30 @@ rows1:
 	JL           over2
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
 	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z12
 	VFMADD231PS  Z10, Z8, Z13
 	MOVL         8(BX), R15
 	VBROADCASTSS 8(SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
 	MOVL         12(BX), R15
 	VBROADCASTSS 12(SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z12
 	VFMADD231PS  Z10, Z8, Z13
 	ADDQ         $0x10, BX
@@ -4233,14 +4237,16 @@ rows3:
 	JL           over4
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
 	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z12
 	VFMADD231PS  Z10, Z8, Z13
 	ADDQ         $0x08, BX
@@ -4255,8 +4261,9 @@ rows5:
 	JL           over6
 	MOVL         (BX), R15
 	VBROADCASTSS (SI), Z8
-	VPSLLD       $0x10, (DX)(R15*1), Z9
-	VPANDD       (DX)(R15*1), Z11, Z10
+	VMOVUPS      (DX)(R15*1), Z9
+	VPANDD       Z9, Z11, Z10
+	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
 	ADDQ         $0x04, BX

@@ -213,14 +213,13 @@ func (g *generator) slabs() {
 			weight(s, i, w)
 			for v := range words {
 				from := operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}
+				g.VMOVUPS(from, x)
 				if g.Wide() {
-					g.VPSLLD(operand.U8(16), from, x)
-					g.VPANDD(from, mask, high)
+					g.VPANDD(x, mask, high)
 				} else {
-					g.VMOVUPS(from, x)
 					g.VPAND(x, mask, high)
-					g.VPSLLD(operand.U8(16), x, x)
 				}
+				g.VPSLLD(operand.U8(16), x, x)
 				g.VFMADD231PS(x, w, set(i)[v])
 				g.VFMADD231PS(high, w, set(i)[words+v])
 			}
