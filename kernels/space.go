@@ -176,7 +176,16 @@ func sizes(ks []tile.ProductKernel, of func(tile.ProductKernel) int) []int {
 func chunks(s tile.Shape) []int { return upTo(s.T, 16, 32, 64, 128) }
 func panels(s tile.Shape) []int { return upTo(s.Dv, 32, 64, 128) }
 func cols(s tile.Shape) []int   { return upTo(s.H, 256, 512, 1024, 2048, 4096) }
-func tables(s tile.Shape) []int { return upTo((s.D+s.Tau-1)/s.Tau, 8, 32) }
+
+// tables of a pass over rows: few, or all of them.
+func tables(s tile.Shape) []int {
+	k := (s.D + s.Tau - 1) / s.Tau
+	v := upTo(k, 8, 32)
+	if last := v[len(v)-1]; last < k {
+		v = append(v, k)
+	}
+	return v
+}
 
 // Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
 // first register tiles, chunks of 32 tokens, whole rows.

@@ -2891,7 +2891,7 @@ done:
 
 // func gatherHalfAVX2(p *tile.GatherHalf)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·gatherHalfAVX2(SB), NOSPLIT, $0-8
+TEXT ·gatherHalfAVX2(SB), NOSPLIT, $64-8
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), CX
 	XORQ DX, DX
@@ -2958,74 +2958,77 @@ group8:
 	ADDQ         $0x08, DI
 	CMPQ         DI, CX
 	JG           over2
+	SUBQ         $0x08, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      16(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 32(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      20(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 40(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      24(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 48(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      28(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 56(SP)
+	XORQ         SI, SI
 
 columns1:
 	LEAQ        32(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over2
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     16(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        32(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     20(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        40(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     24(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        48(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     28(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        56(SP), DI
 	PREFETCHT0  (DI)(SI*2)
 	VMOVUPS     (BX)(SI*4), Y8
 	VMOVUPS     32(BX)(SI*4), Y9
@@ -3321,42 +3324,45 @@ group4:
 	ADDQ         $0x04, DI
 	CMPQ         DI, CX
 	JG           over8
+	SUBQ         $0x04, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	XORQ         SI, SI
 
 columns7:
 	LEAQ        32(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over8
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*2)
 	VMOVUPS     (BX)(SI*4), Y8
 	VMOVUPS     32(BX)(SI*4), Y9
@@ -3572,7 +3578,7 @@ end1:
 
 // func gatherBytesAVX2(p *tile.GatherBytes)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·gatherBytesAVX2(SB), NOSPLIT, $0-8
+TEXT ·gatherBytesAVX2(SB), NOSPLIT, $64-8
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), CX
 	XORQ DX, DX
@@ -3631,66 +3637,69 @@ group8:
 	ADDQ         $0x08, DI
 	CMPQ         DI, CX
 	JG           over2
+	SUBQ         $0x08, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      16(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 32(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      20(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 40(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      24(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 48(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      28(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 56(SP)
+	XORQ         SI, SI
 
 columns1:
 	LEAQ        32(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over2
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     16(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        32(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     20(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        40(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     24(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        48(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     28(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        56(SP), DI
 	PREFETCHT0  (DI)(SI*1)
 	VMOVUPS     (BX)(SI*4), Y8
 	VMOVUPS     32(BX)(SI*4), Y9
@@ -3982,38 +3991,41 @@ group4:
 	ADDQ         $0x04, DI
 	CMPQ         DI, CX
 	JG           over8
+	SUBQ         $0x04, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	XORQ         SI, SI
 
 columns7:
 	LEAQ        32(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over8
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*1)
 	VMOVUPS     (BX)(SI*4), Y8
 	VMOVUPS     32(BX)(SI*4), Y9

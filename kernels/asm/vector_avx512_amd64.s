@@ -2820,7 +2820,7 @@ done:
 
 // func gatherHalfAVX512(p *tile.GatherHalf)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gatherHalfAVX512(SB), NOSPLIT, $0-8
+TEXT ·gatherHalfAVX512(SB), NOSPLIT, $64-8
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), CX
 	XORQ DX, DX
@@ -2887,188 +2887,303 @@ group8:
 	ADDQ         $0x08, DI
 	CMPQ         DI, CX
 	JG           over2
+	SUBQ         $0x08, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      16(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 32(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      20(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 40(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      24(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 48(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      28(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 56(SP)
+	XORQ         SI, SI
 
 columns1:
-	LEAQ        32(SI), DI
+	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over2
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     16(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        32(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     20(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        40(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     24(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        48(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     28(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        56(SP), DI
 	PREFETCHT0  (DI)(SI*2)
+	PREFETCHT0  64(DI)(SI*2)
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9
+	VMOVUPS     128(BX)(SI*4), Z10
+	VMOVUPS     192(BX)(SI*4), Z11
 	VPMOVZXWD   (R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z8
 	VPMOVZXWD   32(R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z9
+	VPMOVZXWD   64(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z10
+	VPMOVZXWD   96(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z11
 	VPMOVZXWD   (R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z8
 	VPMOVZXWD   32(R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z9
+	VPMOVZXWD   64(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z10
+	VPMOVZXWD   96(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z11
 	VPMOVZXWD   (R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z8
 	VPMOVZXWD   32(R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z9
+	VPMOVZXWD   64(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z10
+	VPMOVZXWD   96(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z11
 	VPMOVZXWD   (R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z8
 	VPMOVZXWD   32(R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z9
+	VPMOVZXWD   64(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z10
+	VPMOVZXWD   96(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z11
 	VPMOVZXWD   (R12)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z4, Z8
 	VPMOVZXWD   32(R12)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z4, Z9
+	VPMOVZXWD   64(R12)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z4, Z10
+	VPMOVZXWD   96(R12)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z4, Z11
 	VPMOVZXWD   (R13)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z5, Z8
 	VPMOVZXWD   32(R13)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z5, Z9
+	VPMOVZXWD   64(R13)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z5, Z10
+	VPMOVZXWD   96(R13)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z5, Z11
 	VPMOVZXWD   (R14)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z6, Z8
 	VPMOVZXWD   32(R14)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z6, Z9
+	VPMOVZXWD   64(R14)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z6, Z10
+	VPMOVZXWD   96(R14)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z6, Z11
 	VPMOVZXWD   (R15)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z7, Z8
 	VPMOVZXWD   32(R15)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z7, Z9
+	VPMOVZXWD   64(R15)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z7, Z10
+	VPMOVZXWD   96(R15)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z7, Z11
 	VMOVUPS     Z8, (BX)(SI*4)
 	VMOVUPS     Z9, 64(BX)(SI*4)
-	ADDQ        $0x00000020, SI
+	VMOVUPS     Z10, 128(BX)(SI*4)
+	VMOVUPS     Z11, 192(BX)(SI*4)
+	ADDQ        $0x00000040, SI
 	JMP         columns1
 
 over2:
 columns3:
-	LEAQ        32(SI), DI
+	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over4
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9
+	VMOVUPS     128(BX)(SI*4), Z10
+	VMOVUPS     192(BX)(SI*4), Z11
 	VPMOVZXWD   (R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z8
 	VPMOVZXWD   32(R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z9
+	VPMOVZXWD   64(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z10
+	VPMOVZXWD   96(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z11
 	VPMOVZXWD   (R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z8
 	VPMOVZXWD   32(R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z9
+	VPMOVZXWD   64(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z10
+	VPMOVZXWD   96(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z11
 	VPMOVZXWD   (R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z8
 	VPMOVZXWD   32(R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z9
+	VPMOVZXWD   64(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z10
+	VPMOVZXWD   96(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z11
 	VPMOVZXWD   (R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z8
 	VPMOVZXWD   32(R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z9
+	VPMOVZXWD   64(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z10
+	VPMOVZXWD   96(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z11
 	VPMOVZXWD   (R12)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z4, Z8
 	VPMOVZXWD   32(R12)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z4, Z9
+	VPMOVZXWD   64(R12)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z4, Z10
+	VPMOVZXWD   96(R12)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z4, Z11
 	VPMOVZXWD   (R13)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z5, Z8
 	VPMOVZXWD   32(R13)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z5, Z9
+	VPMOVZXWD   64(R13)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z5, Z10
+	VPMOVZXWD   96(R13)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z5, Z11
 	VPMOVZXWD   (R14)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z6, Z8
 	VPMOVZXWD   32(R14)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z6, Z9
+	VPMOVZXWD   64(R14)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z6, Z10
+	VPMOVZXWD   96(R14)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z6, Z11
 	VPMOVZXWD   (R15)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z7, Z8
 	VPMOVZXWD   32(R15)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z7, Z9
+	VPMOVZXWD   64(R15)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z7, Z10
+	VPMOVZXWD   96(R15)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z7, Z11
 	VMOVUPS     Z8, (BX)(SI*4)
 	VMOVUPS     Z9, 64(BX)(SI*4)
-	ADDQ        $0x00000020, SI
+	VMOVUPS     Z10, 128(BX)(SI*4)
+	VMOVUPS     Z11, 192(BX)(SI*4)
+	ADDQ        $0x00000040, SI
 	JMP         columns3
 
 over4:
@@ -3146,108 +3261,171 @@ group4:
 	ADDQ         $0x04, DI
 	CMPQ         DI, CX
 	JG           over8
+	SUBQ         $0x04, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	SHLQ         $0x01, DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	XORQ         SI, SI
 
 columns7:
-	LEAQ        32(SI), DI
+	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over8
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*2)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	SHLQ        $0x01, DI
-	ADDQ        (AX), DI
+	PREFETCHT0  64(DI)(SI*2)
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*2)
+	PREFETCHT0  64(DI)(SI*2)
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9
+	VMOVUPS     128(BX)(SI*4), Z10
+	VMOVUPS     192(BX)(SI*4), Z11
 	VPMOVZXWD   (R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z8
 	VPMOVZXWD   32(R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z9
+	VPMOVZXWD   64(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z10
+	VPMOVZXWD   96(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z11
 	VPMOVZXWD   (R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z8
 	VPMOVZXWD   32(R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z9
+	VPMOVZXWD   64(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z10
+	VPMOVZXWD   96(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z11
 	VPMOVZXWD   (R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z8
 	VPMOVZXWD   32(R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z9
+	VPMOVZXWD   64(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z10
+	VPMOVZXWD   96(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z11
 	VPMOVZXWD   (R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z8
 	VPMOVZXWD   32(R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z9
+	VPMOVZXWD   64(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z10
+	VPMOVZXWD   96(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z11
 	VMOVUPS     Z8, (BX)(SI*4)
 	VMOVUPS     Z9, 64(BX)(SI*4)
-	ADDQ        $0x00000020, SI
+	VMOVUPS     Z10, 128(BX)(SI*4)
+	VMOVUPS     Z11, 192(BX)(SI*4)
+	ADDQ        $0x00000040, SI
 	JMP         columns7
 
 over8:
 columns9:
-	LEAQ        32(SI), DI
+	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over10
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9
+	VMOVUPS     128(BX)(SI*4), Z10
+	VMOVUPS     192(BX)(SI*4), Z11
 	VPMOVZXWD   (R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z8
 	VPMOVZXWD   32(R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z9
+	VPMOVZXWD   64(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z10
+	VPMOVZXWD   96(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z11
 	VPMOVZXWD   (R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z8
 	VPMOVZXWD   32(R9)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z1, Z9
+	VPMOVZXWD   64(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z10
+	VPMOVZXWD   96(R9)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z1, Z11
 	VPMOVZXWD   (R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z8
 	VPMOVZXWD   32(R10)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z2, Z9
+	VPMOVZXWD   64(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z10
+	VPMOVZXWD   96(R10)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z2, Z11
 	VPMOVZXWD   (R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z8
 	VPMOVZXWD   32(R11)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z3, Z9
+	VPMOVZXWD   64(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z10
+	VPMOVZXWD   96(R11)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z3, Z11
 	VMOVUPS     Z8, (BX)(SI*4)
 	VMOVUPS     Z9, 64(BX)(SI*4)
-	ADDQ        $0x00000020, SI
+	VMOVUPS     Z10, 128(BX)(SI*4)
+	VMOVUPS     Z11, 192(BX)(SI*4)
+	ADDQ        $0x00000040, SI
 	JMP         columns9
 
 over10:
@@ -3291,20 +3469,30 @@ group1:
 	XORQ         SI, SI
 
 columns13:
-	LEAQ        32(SI), DI
+	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over14
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9
+	VMOVUPS     128(BX)(SI*4), Z10
+	VMOVUPS     192(BX)(SI*4), Z11
 	VPMOVZXWD   (R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z8
 	VPMOVZXWD   32(R8)(SI*2), Z12
 	VPSLLD      $0x10, Z12, Z12
 	VFMADD231PS Z12, Z0, Z9
+	VPMOVZXWD   64(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z10
+	VPMOVZXWD   96(R8)(SI*2), Z12
+	VPSLLD      $0x10, Z12, Z12
+	VFMADD231PS Z12, Z0, Z11
 	VMOVUPS     Z8, (BX)(SI*4)
 	VMOVUPS     Z9, 64(BX)(SI*4)
-	ADDQ        $0x00000020, SI
+	VMOVUPS     Z10, 128(BX)(SI*4)
+	VMOVUPS     Z11, 192(BX)(SI*4)
+	ADDQ        $0x00000040, SI
 	JMP         columns13
 
 over14:
@@ -3331,7 +3519,7 @@ end1:
 
 // func gatherBytesAVX512(p *tile.GatherBytes)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gatherBytesAVX512(SB), NOSPLIT, $0-8
+TEXT ·gatherBytesAVX512(SB), NOSPLIT, $64-8
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), CX
 	XORQ DX, DX
@@ -3390,66 +3578,69 @@ group8:
 	ADDQ         $0x08, DI
 	CMPQ         DI, CX
 	JG           over2
+	SUBQ         $0x08, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      16(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 32(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      20(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 40(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      24(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 48(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      28(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 56(SP)
+	XORQ         SI, SI
 
 columns1:
 	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over2
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     16(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        32(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     20(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        40(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     24(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        48(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     28(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        56(SP), DI
 	PREFETCHT0  (DI)(SI*1)
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9
@@ -3741,38 +3932,41 @@ group4:
 	ADDQ         $0x04, DI
 	CMPQ         DI, CX
 	JG           over8
+	SUBQ         $0x04, DI
+	LEAQ         (DX)(DI*4), SI
+	MOVQ         24(AX), DI
+	MOVLQSX      (DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, (SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      4(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 8(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      8(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 16(SP)
+	MOVQ         24(AX), DI
+	MOVLQSX      12(DI)(SI*1), DI
+	IMULQ        96(AX), DI
+	ADDQ         (AX), DI
+	MOVQ         DI, 24(SP)
+	XORQ         SI, SI
 
 columns7:
 	LEAQ        64(SI), DI
 	CMPQ        DI, 104(AX)
 	JG          over8
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     (DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        (SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     4(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        8(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     8(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        16(SP), DI
 	PREFETCHT0  (DI)(SI*1)
-	MOVQ        120(AX), DI
-	SHLQ        $0x02, DI
-	ADDQ        24(AX), DI
-	MOVLQSX     12(DI)(DX*1), DI
-	IMULQ       96(AX), DI
-	ADDQ        (AX), DI
+	MOVQ        24(SP), DI
 	PREFETCHT0  (DI)(SI*1)
 	VMOVUPS     (BX)(SI*4), Z8
 	VMOVUPS     64(BX)(SI*4), Z9

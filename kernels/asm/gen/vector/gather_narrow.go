@@ -30,8 +30,9 @@ func (g *generator) gatherNarrow(name, argument, doc string, size uint8, widen f
 	p := g.TileFunction(name, argument, doc)
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
 	weights, sums, x := g.Vec[0:8], g.Vec[8:12], g.Vec[12]
-	// A step is a cache line of each row where the registers hold its sums.
-	vectors := min(4, 64/int(size)/g.Lanes)
+	vectors := len(sums) // of a step
+	// The rows that are prefetched, whose addresses would take more instructions in every step than there are sums.
+	next := g.AllocLocal(8 * 8)
 
 	left, at := g.Quad(field(narrowRowsLen)), g.GP64()
 	g.XORQ(at, at)
@@ -40,7 +41,7 @@ func (g *generator) gatherNarrow(name, argument, doc string, size uint8, widen f
 	for i := range row {
 		row[i] = g.GP64()
 	}
-	address := func(i int, to reg.GPVirtual) { // of the row i places from at
+	address := func(at reg.GPVirtual, i int, to reg.GPVirtual) { // of the row i places from at
 		g.MOVQ(field(narrowRows), to)
 		g.MOVLQSX(operand.Mem{Base: to, Index: at, Scale: 1, Disp: 4 * i}, to)
 		g.IMULQ(field(narrowLD), to)
@@ -61,7 +62,7 @@ func (g *generator) gatherNarrow(name, argument, doc string, size uint8, widen f
 			g.VBROADCASTSS(operand.Mem{Base: t, Index: at, Scale: 1, Disp: 4 * i}, weights[i])
 		}
 		for i := range n {
-			address(i, row[i])
+			address(at, i, row[i])
 		}
 		g.XORQ(column, column)
 		step := func(count int) {
@@ -91,6 +92,13 @@ func (g *generator) gatherNarrow(name, argument, doc string, size uint8, widen f
 				g.ADDQ(operand.U8(n), t)
 				g.CMPQ(t, left)
 				g.JG(emit.Ref(over))
+				g.SUBQ(operand.U8(n), t)
+				g.LEAQ(operand.Mem{Base: at, Index: t, Scale: 4}, column)
+				for i := range n {
+					address(column, i, t)
+					g.MOVQ(t, next.Offset(8*i))
+				}
+				g.XORQ(column, column)
 			}
 			g.Label(loop)
 			g.LEAQ(operand.Mem{Base: column, Disp: vectors * g.Lanes}, t)
@@ -98,16 +106,10 @@ func (g *generator) gatherNarrow(name, argument, doc string, size uint8, widen f
 			g.JG(emit.Ref(over))
 			if fetching {
 				for i := range n {
-					g.MOVQ(field(narrowAhead), t)
-					g.SHLQ(operand.U8(2), t)
-					g.ADDQ(field(narrowRows), t)
-					g.MOVLQSX(operand.Mem{Base: t, Index: at, Scale: 1, Disp: 4 * i}, t)
-					g.IMULQ(field(narrowLD), t)
-					if size == 2 {
-						g.SHLQ(operand.U8(1), t)
+					g.MOVQ(next.Offset(8*i), t)
+					for line := 0; line < vectors*g.Lanes*int(size); line += 64 {
+						g.PREFETCHT0(operand.Mem{Base: t, Index: column, Scale: size, Disp: line})
 					}
-					g.ADDQ(field(narrowTable), t)
-					g.PREFETCHT0(operand.Mem{Base: t, Index: column, Scale: size})
 				}
 			}
 			step(vectors)
