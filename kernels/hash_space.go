@@ -118,6 +118,14 @@ func defaultHash(p tile.Problem, prim *tile.Primitives) tile.Config {
 // defaultFetch is the first-level cache, but for Intel's cores: 1.4 times faster in bfloat16 on Ice Lake past it, as much slower on Zen 5.
 var defaultFetch = map[bool]int{false: 1, true: 2}[cpuid.CPU.IsVendor(cpuid.Intel)]
 
+// secondLevel is the second-level cache in bytes, a usual one where it is unknown.
+var secondLevel = func() int {
+	if n := cpuid.CPU.Cache.L2; n > 0 {
+		return n
+	}
+	return 1 << 20
+}()
+
 // slabFrom is about how many tokens slabs win from.
 const slabFrom = 320
 
@@ -132,19 +140,23 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 		return c
 	}
 	c := tile.Config{"form": form, "slab": slabTables(p)[0], "tokens": slabTokens(s)[0], "fetch": defaultFetch}
-	most := 128 << 10 // smaller ones have more sums to fetch and put back, larger ones and the next leave these less of the second-level cache
-	if p.DType == tile.Int8 {
-		most = 256 << 10
+	// Smaller slabs have more sums to fetch and put back, larger ones and the next leave these less of the second-level cache and
+	// come in fits and starts; of many tokens the sums count.
+	most := 128 << 10
+	if p.DType == tile.Float32 {
+		most *= 2
+	}
+	if s.N >= 2048 {
+		most *= 2
 	}
 	for _, n := range slabTables(p) {
-		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= most {
+		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= min(most, secondLevel/2) {
 			c["slab"] = n
 		}
 	}
 	// Tables come once for all tokens of a pass, whose sums take room beside the slabs.
-	longest := map[string]int{tile.Float32: 4096, tile.BFloat16: 2048, tile.Int8: 1024}[p.DType]
 	for _, n := range slabTokens(s) {
-		if n <= longest {
+		if n <= 4096 && n*panelColumns(p.DType)*4 <= secondLevel {
 			c["tokens"] = n
 		}
 	}
