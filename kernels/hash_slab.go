@@ -26,6 +26,7 @@ type hashSlab struct {
 	workers int
 	work    []*slabWork
 	hashing hashSlabFirst
+	first   []uint32 // where each table begins in its slab, in bytes
 
 	// Offsets and weights of all tokens, in the order of the passes: block of tokens, slab, token, table.
 	offset []uint32
@@ -35,18 +36,17 @@ type hashSlab struct {
 }
 
 type slabWork struct {
-	hasher *hasher
-	hashed hashed
-	scaled []float32 // filled up with zeros to whole vectors
-	first  []uint32  // where each table begins in its slab, in bytes
-	offset []uint32  // of one token
-	quant  []uint32
-	spread tile.Spread
-	round  tile.Quantize
-	y      []float32
-	init   []float32
-	slab   tile.Slab
-	pack   tile.Pack
+	hasher  *hasher
+	hashed  hashed
+	scaled  []float32 // weights before they are rounded, by slabs of a block of tokens
+	largest []float32 // of a token
+	by      []float32
+	spread  tile.Spread
+	round   tile.Quantize
+	y       []float32
+	init    []float32
+	slab    tile.Slab
+	pack    tile.Pack
 }
 
 // hashSlabFirst is what comes before the passes: the tokens' codes and weights.
@@ -76,6 +76,10 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 	a.workers = max(1, min(threads, a.panels))
 	a.held = roundUp(a.k, a.tables)
 	a.shift = bits.TrailingZeros(uint(a.width * elementSize(p.DType)))
+	a.first = alignedElements[uint32](a.k)
+	for k := range a.first {
+		a.first[k] = uint32(k%a.tables) << s.Tau << a.shift
+	}
 	n := s.N * a.held
 	a.offset = alignedElements[uint32](n)
 	if a.bits > 0 {
@@ -85,13 +89,11 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 	}
 	block := min(hashBlock, max(1, s.N))
 	for range a.workers {
-		m := block * a.k
-		a.work = append(a.work, &slabWork{hasher: newHasher(p, prim, m), scaled: aligned(roundUp(a.k, 16)), y: aligned(a.tokens * a.width), init: aligned(a.width)})
-		w := a.work[len(a.work)-1]
-		w.first, w.offset, w.quant = alignedElements[uint32](a.k), alignedElements[uint32](roundUp(a.k, 4)), alignedElements[uint32](roundUp(a.k, 16)/2)
-		for k := range w.first {
-			w.first[k] = uint32(k%a.tables) << s.Tau << a.shift
+		w := &slabWork{hasher: newHasher(p, prim, block*a.k), y: aligned(a.tokens * a.width), init: aligned(a.width)}
+		if a.bits > 0 {
+			w.scaled, w.largest, w.by = aligned(block*a.held), aligned(block), aligned(block)
 		}
+		a.work = append(a.work, w)
 	}
 	a.hashing = hashSlabFirst{a}
 	return a
@@ -120,67 +122,65 @@ func (a *hashSlab) hash(w *slabWork, t, n int) {
 	if a.weights != nil {
 		copy(a.weights[t*a.k:], w.hashed.weight[:n*a.k])
 	}
-	s := a.problem.Shape
-	for i := range n {
-		block := (t + i) / a.tokens * a.tokens
-		tokens := min(a.tokens, s.N-block)
-		code, weight := w.hashed.code[i*a.k:][:a.k], w.hashed.weight[i*a.k:][:a.k]
-		w.spread = tile.Spread{Code: code, Weight: weight, Scales: a.prepared.scales, First: w.first, Offset: w.offset, Tau: s.Tau, Shift: a.shift, N: a.k}
-		if a.bits > 0 || a.prepared.scales != nil {
-			w.spread.Scaled = w.scaled[:a.k]
-			weight = w.scaled
+	for i := 0; i < n; {
+		block := (t + i) / a.tokens * a.tokens // where the pass begins
+		m := min(n-i, block+a.tokens-t-i, max(1, maxSpread/a.k))
+		a.spread(w, block, t+i, m, i*a.k)
+		i += m
+	}
+}
+
+// maxSpread bounds the codes of a call that spreads them.
+const maxSpread = 1 << 14
+
+// heldBy is how many tables a slab that begins with table k0 holds, those that fill it up included.
+func (a *hashSlab) heldBy(k0 int) int {
+	n := min(a.tables, a.k-k0)
+	if a.bits > 0 {
+		n = roundUp(n, 4)
+	}
+	return n
+}
+
+// spread puts offsets and weights of n tokens from token t on, all of one pass, in their places. They begin at a place of the work's.
+func (a *hashSlab) spread(w *slabWork, block, t, n, from int) {
+	tau, tokens := a.problem.Shape.Tau, min(a.tokens, a.problem.Shape.N-block)
+	clear(w.largest)
+	// The whole slabs, which are alike, then the last one, if it is not.
+	for k0, end := 0, a.k/a.tables*a.tables; k0 < a.k; k0, end = end, a.k {
+		held := a.heldBy(k0)
+		at := block*a.held + tokens*k0 + (t-block)*held
+		w.spread = tile.Spread{Code: w.hashed.code[from+k0:], Weight: w.hashed.weight[from+k0:], First: a.first[k0:], Offset: a.offset[at:],
+			T: n, N: end - k0, G: held, LD: a.k, Stride: tokens * held, Tau: tau, Shift: a.shift}
+		if scales := a.prepared.scales; scales != nil {
+			w.spread.Scales = scales[k0<<tau:]
+		}
+		if a.bits > 0 {
+			w.spread.Scaled, w.spread.ScaledStride, w.spread.Largest = w.scaled[k0*n:], n*held, w.largest[:n]
+		} else {
+			w.spread.Scaled, w.spread.ScaledStride = a.weight[at:], tokens*held
 		}
 		a.prim.Spread(&w.spread)
-		if a.bits > 0 {
-			a.quantize(w, t+i)
-		}
-		for k0 := 0; k0 < a.k; k0 += a.tables {
-			tables := min(a.tables, a.k-k0)
-			held := tables // with what fills the last slab up
-			if a.bits > 0 {
-				held = roundUp(tables, 4)
-			}
-			// Slabs before this one hold a.tables each.
-			at := block*a.held + tokens*k0 + (t+i-block)*held
-			if a.bits > 0 {
-				copyWords(a.offset[at:][:held], w.offset[k0:])
-				copyWords(a.quant[at/2:][:held/2], w.quant[k0/2:])
-				continue
-			}
-			copyWords(a.offset[at:][:tables], w.offset[k0:])
-			copyWords(a.weight[at:][:tables], weight[k0:])
-		}
 	}
-}
-
-// copyWords copies as many words as the first holds, most often a few fours.
-func copyWords[E uint32 | float32](to, from []E) {
-	from = from[:len(to)]
-	for len(to) >= 4 {
-		*(*[4]E)(to) = *(*[4]E)(from)
-		to, from = to[4:], from[4:]
-	}
-	for i := range to {
-		to[i] = from[i]
-	}
-}
-
-// quantize rounds the scaled weights of a token.
-func (a *hashSlab) quantize(w *slabWork, t int) {
-	scale, by := weightScale(w.spread.Largest, a.bits)
-	a.scale[t] = scale
-	if by == 0 { // Inf alone counts
-		clear(w.quant)
-		most := int(1)<<a.bits - 1
-		for k, x := range w.scaled[:a.k] {
-			if math.IsInf(float64(x), 1) {
-				setWeight(w.quant, k, most, a.bits)
-			}
-		}
+	if a.bits == 0 {
 		return
 	}
-	w.round = tile.Quantize{Weight: w.scaled, Quant: w.quant, By: by, Bits: a.bits, N: len(w.scaled)}
-	a.prim.Quantize(&w.round)
+	for i, largest := range w.largest[:n] {
+		a.scale[t+i], w.by[i] = weightScale(largest, a.bits)
+		if math.IsInf(float64(largest), 1) { // beside which no other counts
+			w.by[i] = float32(int(1)<<a.bits - 1)
+			for k0 := 0; k0 < a.k; k0 += a.tables {
+				held := a.heldBy(k0)
+				onlyInf(w.scaled[k0*n+i*held:][:held])
+			}
+		}
+	}
+	for k0, end := 0, a.k/a.tables*a.tables; k0 < a.k; k0, end = end, a.k {
+		held := a.heldBy(k0)
+		at := block*a.held + tokens*k0 + (t-block)*held
+		w.round = tile.Quantize{Weight: w.scaled[k0*n:], By: w.by, Quant: a.quant[at/2:], T: n, N: end - k0, G: held, WeightStride: n * held, Stride: tokens * held, Bits: a.bits}
+		a.prim.Quantize(&w.round)
+	}
 }
 
 // weightScale gives the scale of a token's weights as integers of so many bits, and what to multiply them by, of the largest of them. Weights that
@@ -197,14 +197,13 @@ func weightScale(largest float32, bits int) (scale, by float32) {
 	return largest / most, by
 }
 
-// setWeight puts the integer weight of table c in its place among zeros.
-func setWeight(to []uint32, c, q, bits int) {
-	word, shift := c/4*2, 8*(c%4)
-	if bits == 16 {
-		to[word] |= uint32(q) >> 8 << shift
-		to[word+1] |= uint32(q) & 0xff << shift
-	} else {
-		to[word] |= uint32(q) << shift
+// onlyInf makes weights 1 where they are Inf, and 0 elsewhere.
+func onlyInf(w []float32) {
+	for i, x := range w {
+		w[i] = 0
+		if math.IsInf(float64(x), 1) {
+			w[i] = 1
+		}
 	}
 }
 
@@ -237,10 +236,7 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 	tableBytes := rowBytes << s.Tau
 	for g := range groups {
 		k0 := g * a.tables
-		tables := min(a.tables, a.k-k0)
-		if a.bits > 0 {
-			tables = roundUp(tables, 4)
-		}
+		tables := a.heldBy(k0)
 		at := t*a.held + n*k0
 		p := &w.slab
 		*p = tile.Slab{Offset: a.offset[at:][:n*tables], Y: w.y, T: n, G: tables}

@@ -34,19 +34,22 @@ func (r *Recorder) octets(p *tile.Octets) {
 
 // spread gives the offsets, since they decide which rows are read, and leaves weights as they are.
 func (r *Recorder) spread(p *tile.Spread) {
-	for i, c := range p.Code[:p.N] {
-		p.Offset[i] = p.First[i] + uint32(c)<<p.Shift
+	for t := range p.T {
+		for i, c := range p.Code[t*p.LD:][:p.N] {
+			p.Offset[i/p.G*p.Stride+t*p.G+i%p.G] = p.First[i] + uint32(c)<<p.Shift
+		}
 	}
-	op := Op{Name: "spread", N: p.N, Elements: int64(p.N), LoadBytes: 8 * int64(p.N), StoreBytes: 4 * int64(p.N)}
-	if len(p.Scaled) > 0 {
-		op.LoadBytes += 8 * int64(p.N)
-		op.StoreBytes += 4 * int64(p.N)
+	n := p.T * p.N
+	op := Op{Name: "spread", N: n, Elements: int64(n), LoadBytes: 12 * int64(n), StoreBytes: 8 * int64(n)}
+	if len(p.Scales) > 0 {
+		op.LoadBytes += 4 * int64(n)
 	}
 	r.ops = append(r.ops, op)
 }
 
 func (r *Recorder) quantize(p *tile.Quantize) {
-	r.ops = append(r.ops, Op{Name: "quantize", N: p.N, Elements: int64(p.N), LoadBytes: 4 * int64(p.N), StoreBytes: 2 * int64(p.N)})
+	n := p.T * p.N
+	r.ops = append(r.ops, Op{Name: "quantize", N: n, Elements: int64(n), LoadBytes: 4 * int64(n), StoreBytes: 2 * int64(n)})
 }
 
 // Bytes names an array of int8, as Buffer does for float32.

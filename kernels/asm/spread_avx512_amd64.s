@@ -4,24 +4,6 @@
 
 #include "textflag.h"
 
-DATA leading<>+0(SB)/2, $0x0000
-DATA leading<>+2(SB)/2, $0x0001
-DATA leading<>+4(SB)/2, $0x0003
-DATA leading<>+6(SB)/2, $0x0007
-DATA leading<>+8(SB)/2, $0x000f
-DATA leading<>+10(SB)/2, $0x001f
-DATA leading<>+12(SB)/2, $0x003f
-DATA leading<>+14(SB)/2, $0x007f
-DATA leading<>+16(SB)/2, $0x00ff
-DATA leading<>+18(SB)/2, $0x01ff
-DATA leading<>+20(SB)/2, $0x03ff
-DATA leading<>+22(SB)/2, $0x07ff
-DATA leading<>+24(SB)/2, $0x0fff
-DATA leading<>+26(SB)/2, $0x1fff
-DATA leading<>+28(SB)/2, $0x3fff
-DATA leading<>+30(SB)/2, $0x7fff
-GLOBL leading<>(SB), RODATA|NOPTR, $32
-
 DATA spreadLane<>+0(SB)/4, $0x00000000
 DATA spreadLane<>+4(SB)/4, $0x00000001
 DATA spreadLane<>+8(SB)/4, $0x00000002
@@ -41,72 +23,102 @@ DATA spreadLane<>+60(SB)/4, $0x0000000f
 GLOBL spreadLane<>(SB), RODATA|NOPTR, $64
 
 // func spreadAVX512(p *tile.Spread)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·spreadAVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         168(AX), CX
-	MOVQ         (AX), DX
-	MOVQ         24(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         72(AX), DI
-	MOVQ         96(AX), R8
-	MOVQ         120(AX), R9
-	MOVQ         160(AX), R10
-	VMOVQ        R10, X8
-	MOVQ         152(AX), R10
-	VMOVQ        R10, X9
-	LEAQ         spreadLane<>+0(SB), R10
-	VMOVDQU32    (R10), Z3
-	VPSLLD       X9, Z3, Z3
-	MOVL         $0x00000010, R10
-	VPBROADCASTD R10, Z7
-	VPSLLD       X9, Z7, Z7
-	VPXORD       Z0, Z0, Z0
-	KXORW        K3, K3, K3
-	KXNORW       K2, K2, K2
+	MOVQ      p+0(FP), AX
+	MOVQ      (AX), CX
+	MOVQ      24(AX), DX
+	MOVQ      48(AX), BX
+	MOVQ      216(AX), SI
+	VMOVQ     SI, X7
+	MOVQ      224(AX), SI
+	VMOVQ     SI, X8
+	LEAQ      spreadLane<>+0(SB), SI
+	VMOVDQU32 (SI), Z6
+	VPSLLD    X7, Z6, Z6
+	XORQ      R8, R8
 
-group:
-	CMPQ  CX, $0x10
-	JGE   full
-	TESTQ CX, CX
-	JLE   end
-	LEAQ  leading<>+0(SB), R10
-	KMOVW (R10)(CX*2), K2
+token:
+	CMPQ      R8, 168(AX)
+	JGE       done
+	VMOVDQA32 Z6, Z2
+	MOVQ      72(AX), DI
+	VPXORD    Z0, Z0, Z0
+	CMPQ      152(AX), $0x00
+	JE        begun
+	MOVQ      144(AX), SI
+	VMOVSS    (SI)(R8*4), X0
 
-full:
-	VMOVDQU32.Z (DX), K2, Z1
-	VMOVDQU32.Z (DI), K2, Z2
-	VPSLLD      X8, Z1, Z4
-	VPADDD      Z4, Z2, Z2
-	VMOVDQU32   Z2, K2, (R8)
-	CMPQ        128(AX), $0x00
-	JE          next
-	VMOVUPS.Z   (BX), K2, Z6
-	TESTQ       SI, SI
-	JZ          unscaled
-	VPADDD      Z1, Z3, Z4
-	VPADDD      Z7, Z3, Z3
-	KMOVW       K2, K4
-	VPXORD      Z5, Z5, Z5
-	VGATHERDPS  (SI)(Z4*4), K4, Z5
-	VMULPS      Z5, Z6, Z6
+begun:
+	VCMPPS $0x03, Z0, Z0, K2
+	MOVQ   176(AX), R10
+	MOVQ   R8, SI
+	IMULQ  184(AX), SI
+	SHLQ   $0x02, SI
+	ADDQ   96(AX), SI
+	MOVQ   R8, R9
+	IMULQ  184(AX), R9
+	SHLQ   $0x02, R9
+	ADDQ   120(AX), R9
+
+slab:
+	TESTQ   R10, R10
+	JLE     walked
+	MOVQ    184(AX), R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+chunk:
+	MOVL         $0x00000010, R12
+	CMPQ         R11, R12
+	CMOVQLT      R11, R12
+	MOVL         $0x0000ffff, R13
+	BZHIL        R12, R13, R13
+	KMOVW        R13, K1
+	VMOVDQU32.Z  (CX), K1, Z1
+	VPSLLD       X8, Z1, Z3
+	VPADDD.Z     (DI), Z3, K1, Z3
+	VMOVDQU32    Z3, K1, (SI)
+	VMOVUPS.Z    (DX), K1, Z5
+	TESTQ        BX, BX
+	JZ           unscaled
+	VPADDD       Z1, Z2, Z3
+	KMOVW        K1, K4
+	VPXORD       Z4, Z4, Z4
+	VGATHERDPS   (BX)(Z3*4), K4, Z4
+	VMULPS       Z4, Z5, Z5
+	VPBROADCASTD R12, Z3
+	VPSLLD       X7, Z3, Z3
+	VPADDD       Z3, Z2, Z2
 
 unscaled:
-	VMOVUPS Z6, K2, (R9)
-	VMAXPS  Z6, Z0, Z0
-	VCMPPS  $0x03, Z6, Z6, K1
-	KORW    K1, K3, K3
+	VMOVUPS Z5, K1, (R9)
+	VMAXPS  Z5, Z0, Z0
+	VCMPPS  $0x03, Z5, Z5, K3
+	KORW    K3, K2, K2
+	LEAQ    (CX)(R12*4), CX
+	LEAQ    (DX)(R12*4), DX
+	LEAQ    (DI)(R12*4), DI
+	LEAQ    (SI)(R12*4), SI
+	LEAQ    (R9)(R12*4), R9
+	SUBQ    R12, R11
+	JNZ     chunk
+	MOVQ    200(AX), R11
+	SUBQ    184(AX), R11
+	LEAQ    (SI)(R11*4), SI
+	MOVQ    208(AX), R11
+	SUBQ    184(AX), R11
+	LEAQ    (R9)(R11*4), R9
+	JMP     slab
 
-next:
-	ADDQ $0x40, DX
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	ADDQ $0x40, BX
-	ADDQ $0x40, R9
-	SUBQ $0x10, CX
-	JMP  group
-
-end:
+walked:
+	MOVQ          192(AX), SI
+	SUBQ          176(AX), SI
+	LEAQ          (CX)(SI*4), CX
+	LEAQ          (DX)(SI*4), DX
+	CMPQ          152(AX), $0x00
+	JE            next
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -115,11 +127,15 @@ end:
 	VMAXPS        X1, X0, X0
 	VPERMILPS     $0xb1, X0, X1
 	VMAXPS        X1, X0, X0
-	VMOVSS        X0, 144(AX)
-	KMOVW         K3, R10
-	TESTL         R10, R10
-	JZ            done
-	MOVL          $0x7fc00000, 144(AX)
+	MOVQ          144(AX), SI
+	VMOVSS        X0, (SI)(R8*4)
+	KORTESTW      K2, K2
+	JZ            next
+	MOVL          $0x7fc00000, (SI)(R8*4)
+
+next:
+	INCQ R8
+	JMP  token
 
 done:
 	VZEROUPPER
@@ -178,38 +194,80 @@ DATA quantizeWords<>+60(SB)/4, $0x00000000
 GLOBL quantizeWords<>(SB), RODATA|NOPTR, $64
 
 // func quantizeAVX512(p *tile.Quantize)
-// Requires: AVX, AVX512BW, AVX512F
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·quantizeAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVQ         64(AX), CX
-	MOVQ         (AX), DX
-	MOVQ         24(AX), BX
-	VBROADCASTSS 48(AX), Z0
-	MOVL         $0x3f000000, SI
-	VPBROADCASTD SI, Z1
-	LEAQ         quantizeWords<>+0(SB), SI
-	VMOVDQU32    (SI), Z3
-	LEAQ         quantizeBytes<>+0(SB), SI
-	CMPQ         56(AX), $0x10
+	MOVL         $0x3f000000, CX
+	VPBROADCASTD CX, Z1
+	LEAQ         quantizeWords<>+0(SB), CX
+	VMOVDQU32    (CX), Z3
+	LEAQ         quantizeBytes<>+0(SB), CX
+	CMPQ         112(AX), $0x10
 	JE           wide
-	ADDQ         $0x40, SI
+	ADDQ         $0x40, CX
 
 wide:
-	VMOVDQU32 (SI), Z2
-	SUBQ      $0x10, CX
-	JL        done
+	VMOVDQU32 (CX), Z2
+	MOVQ      24(AX), DX
+	XORQ      DI, DI
 
-group:
-	VMULPS      (DX), Z0, Z4
+token:
+	CMPQ         DI, 72(AX)
+	JGE          done
+	VBROADCASTSS (DX), Z0
+	ADDQ         $0x04, DX
+	MOVQ         80(AX), R8
+	MOVQ         DI, BX
+	IMULQ        88(AX), BX
+	SHLQ         $0x02, BX
+	ADDQ         (AX), BX
+	MOVQ         DI, SI
+	IMULQ        88(AX), SI
+	SHLQ         $0x01, SI
+	ADDQ         48(AX), SI
+
+slab:
+	TESTQ   R8, R8
+	JLE     walked
+	MOVQ    88(AX), R9
+	CMPQ    R8, R9
+	CMOVQLT R8, R9
+	SUBQ    R9, R8
+
+chunk:
+	MOVL        $0x00000010, R10
+	CMPQ        R9, R10
+	CMOVQLT     R9, R10
+	MOVL        $0x0000ffff, CX
+	BZHIL       R10, CX, CX
+	KMOVW       CX, K1
+	VMULPS.Z    (BX), Z0, K1, Z4
 	VADDPS      Z1, Z4, Z4
 	VCVTTPS2UDQ Z4, Z4
 	VPSHUFB     Z2, Z4, Z4
 	VPERMQ      Z4, Z3, Z4
-	VMOVDQU     Y4, (BX)
-	ADDQ        $0x40, DX
-	ADDQ        $0x20, BX
-	SUBQ        $0x10, CX
-	JGE         group
+	LEAQ        3(R10), CX
+	SHRQ        $0x02, CX
+	ADDQ        CX, CX
+	MOVL        $0x0000ffff, R11
+	BZHIL       CX, R11, R11
+	KMOVW       R11, K2
+	VMOVDQU32   Y4, K2, (SI)
+	LEAQ        (BX)(R10*4), BX
+	LEAQ        (SI)(R10*2), SI
+	SUBQ        R10, R9
+	JNZ         chunk
+	MOVQ        96(AX), CX
+	SUBQ        88(AX), CX
+	LEAQ        (BX)(CX*4), BX
+	MOVQ        104(AX), CX
+	SUBQ        88(AX), CX
+	LEAQ        (SI)(CX*2), SI
+	JMP         slab
+
+walked:
+	INCQ DI
+	JMP  token
 
 done:
 	VZEROUPPER

@@ -21,41 +21,50 @@ type Octets struct {
 	N       int
 }
 
-// Spread holds the arguments of what lies between a token's codes and a pass over slabs: where rows are, and weights with their rows' scales.
+// Spread holds the arguments of what lies between the codes of T tokens over N tables and passes over slabs of G tables: where rows are in their
+// slab, and weights with their rows' scales.
 //
-//	Largest = 0
-//	for i := range N {
-//		Offset[i] = First[i] + Code[i]<<Shift
-//		Scaled[i] = Weight[i] * (Scales[i<<Tau+Code[i]], or 1 where Scales is empty)
-//		Largest = max(Largest, Scaled[i])
+//	for t := range T {
+//		for i := range N {
+//			s, g := i/G, i%G
+//			x := Weight[t*LD+i] * (Scales[i<<Tau+Code[t*LD+i]], or 1 where Scales is empty)
+//			Offset[s*Stride+t*G+g] = First[i] + Code[t*LD+i]<<Shift
+//			Scaled[s*ScaledStride+t*G+g] = x
+//			Largest[t] = max(Largest[t], x)
+//		}
 //	}
 //
-// Where Scaled is empty, it and Largest are left out. Weights and scales are not negative; a NaN among the products makes Largest one.
+// Where Largest is empty, it is left out. Weights and scales are not negative; a NaN in Largest or among a token's products makes its Largest one.
 type Spread struct {
-	Code    []int32
-	Weight  []float32
-	Scales  []float32
-	First   []uint32
-	Offset  []uint32
-	Scaled  []float32
-	Largest float32
-	Tau     int
-	Shift   int
-	N       int
+	Code         []int32
+	Weight       []float32
+	Scales       []float32
+	First        []uint32
+	Offset       []uint32
+	Scaled       []float32
+	Largest      []float32
+	T, N, G      int
+	LD           int // of Code and Weight, in elements
+	Stride       int // from a slab's offsets to the next one's
+	ScaledStride int
+	Tau, Shift   int
 }
 
-// Quantize holds the arguments of rounding N weights, a multiple of 16, to integers of Bits bits, 8 or 16, in the places that Slab takes them
-// from:
+// Quantize holds the arguments of rounding the weights of T tokens over N tables to integers of Bits bits, 8 or 16, in the places that Slab takes
+// them from. With s and g as in Spread, integer s*Stride+t*G+g becomes
 //
-//	q := uint32(Weight[i]*By + 0.5)
+//	q := uint32(Weight[s*WeightStride+t*G+g]*By[t] + 0.5)
 //
-// each step rounded to float32, which must fit the bits.
+// each step rounded to float32. What comes of a product that does not fit the bits is not defined. G and both strides are multiples of 4; what fills the
+// last four of a token up is 0.
 type Quantize struct {
-	Weight []float32
-	Quant  []uint32 // N/2
-	By     float32
-	Bits   int
-	N      int
+	Weight       []float32
+	By           []float32
+	Quant        []uint32
+	T, N, G      int
+	WeightStride int
+	Stride       int
+	Bits         int
 }
 
 // GatherHalf is Gather over rows of bfloat16 bits:

@@ -7,6 +7,7 @@ package main
 import (
 	"flag"
 	"log"
+	"math/bits"
 	"unsafe"
 
 	"github.com/mmcloughlin/avo/attr"
@@ -18,23 +19,32 @@ import (
 )
 
 const (
-	spreadCode      = int(unsafe.Offsetof(tile.Spread{}.Code))
-	spreadWeight    = int(unsafe.Offsetof(tile.Spread{}.Weight))
-	spreadScales    = int(unsafe.Offsetof(tile.Spread{}.Scales))
-	spreadFirst     = int(unsafe.Offsetof(tile.Spread{}.First))
-	spreadOffset    = int(unsafe.Offsetof(tile.Spread{}.Offset))
-	spreadScaled    = int(unsafe.Offsetof(tile.Spread{}.Scaled))
-	spreadScaledLen = spreadScaled + 8
-	spreadLargest   = int(unsafe.Offsetof(tile.Spread{}.Largest))
-	spreadTau       = int(unsafe.Offsetof(tile.Spread{}.Tau))
-	spreadShift     = int(unsafe.Offsetof(tile.Spread{}.Shift))
-	spreadN         = int(unsafe.Offsetof(tile.Spread{}.N))
+	spreadCode         = int(unsafe.Offsetof(tile.Spread{}.Code))
+	spreadWeight       = int(unsafe.Offsetof(tile.Spread{}.Weight))
+	spreadScales       = int(unsafe.Offsetof(tile.Spread{}.Scales))
+	spreadFirst        = int(unsafe.Offsetof(tile.Spread{}.First))
+	spreadOffset       = int(unsafe.Offsetof(tile.Spread{}.Offset))
+	spreadScaled       = int(unsafe.Offsetof(tile.Spread{}.Scaled))
+	spreadLargest      = int(unsafe.Offsetof(tile.Spread{}.Largest))
+	spreadLargestLen   = spreadLargest + 8
+	spreadT            = int(unsafe.Offsetof(tile.Spread{}.T))
+	spreadN            = int(unsafe.Offsetof(tile.Spread{}.N))
+	spreadLD           = int(unsafe.Offsetof(tile.Spread{}.LD))
+	spreadG            = int(unsafe.Offsetof(tile.Spread{}.G))
+	spreadStride       = int(unsafe.Offsetof(tile.Spread{}.Stride))
+	spreadScaledStride = int(unsafe.Offsetof(tile.Spread{}.ScaledStride))
+	spreadTau          = int(unsafe.Offsetof(tile.Spread{}.Tau))
+	spreadShift        = int(unsafe.Offsetof(tile.Spread{}.Shift))
 
-	quantizeWeight = int(unsafe.Offsetof(tile.Quantize{}.Weight))
-	quantizeQuant  = int(unsafe.Offsetof(tile.Quantize{}.Quant))
-	quantizeBy     = int(unsafe.Offsetof(tile.Quantize{}.By))
-	quantizeBits   = int(unsafe.Offsetof(tile.Quantize{}.Bits))
-	quantizeN      = int(unsafe.Offsetof(tile.Quantize{}.N))
+	quantizeWeight       = int(unsafe.Offsetof(tile.Quantize{}.Weight))
+	quantizeBy           = int(unsafe.Offsetof(tile.Quantize{}.By))
+	quantizeQuant        = int(unsafe.Offsetof(tile.Quantize{}.Quant))
+	quantizeT            = int(unsafe.Offsetof(tile.Quantize{}.T))
+	quantizeN            = int(unsafe.Offsetof(tile.Quantize{}.N))
+	quantizeG            = int(unsafe.Offsetof(tile.Quantize{}.G))
+	quantizeWeightStride = int(unsafe.Offsetof(tile.Quantize{}.WeightStride))
+	quantizeStride       = int(unsafe.Offsetof(tile.Quantize{}.Stride))
+	quantizeBits         = int(unsafe.Offsetof(tile.Quantize{}.Bits))
 )
 
 const unordered = 3 // VCMPPS
@@ -63,9 +73,73 @@ func table(f *emit.File, name string, words []uint32) operand.Mem {
 	return m
 }
 
-// spread takes sixteen codes at a time, the last ones under a mask.
+// An array that a walk goes through, element by element, with the field that says how far apart its slabs are, in elements.
+type walked struct {
+	at     reg.GPVirtual
+	base   int // field of the slice
+	stride int // field of elements
+	bytes  int // of an element
+}
+
+// walk goes through the tables of every token in the order of tile.Spread, at most sixteen of a slab at a time, whose number it
+// gives chunk and for which it sets the mask. Arrays are moved on after a chunk. begin and end are done for each token.
+func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields struct{ t, n, g int }, arrays []walked, begin func(token reg.GPVirtual), chunk func(count reg.GPVirtual), end func(token reg.GPVirtual)) {
+	token, left, slab, count, t := f.GP64(), f.GP64(), f.GP64(), f.GP64(), f.GP64()
+	f.XORQ(token, token)
+	f.Label("token")
+	f.CMPQ(token, field(fields.t))
+	f.JGE(emit.Ref("done"))
+	begin(token)
+	f.MOVQ(field(fields.n), left)
+	for _, a := range arrays {
+		f.MOVQ(token, a.at)
+		f.IMULQ(field(fields.g), a.at)
+		f.SHLQ(operand.U8(shift(a.bytes)), a.at)
+		f.ADDQ(field(a.base), a.at)
+	}
+	f.Label("slab")
+	f.TESTQ(left, left)
+	f.JLE(emit.Ref("walked"))
+	f.MOVQ(field(fields.g), slab)
+	f.CMPQ(left, slab)
+	f.CMOVQLT(left, slab)
+	f.SUBQ(slab, left)
+	f.Label("chunk")
+	f.MOVL(operand.U32(16), count.As32())
+	f.CMPQ(slab, count)
+	f.CMOVQLT(slab, count)
+	lowest(f, count, mask)
+	chunk(count)
+	for _, a := range arrays {
+		f.LEAQ(operand.Mem{Base: a.at, Index: count, Scale: uint8(a.bytes)}, a.at)
+	}
+	f.SUBQ(count, slab)
+	f.JNZ(emit.Ref("chunk"))
+	for _, a := range arrays {
+		f.MOVQ(field(a.stride), t)
+		f.SUBQ(field(fields.g), t)
+		f.LEAQ(operand.Mem{Base: a.at, Index: t, Scale: uint8(a.bytes)}, a.at)
+	}
+	f.JMP(emit.Ref("slab"))
+	f.Label("walked")
+	end(token)
+	f.INCQ(token)
+	f.JMP(emit.Ref("token"))
+}
+
+// lowest sets as many lanes of a mask, at most 16.
+func lowest(f *emit.File, count reg.GPVirtual, mask reg.Register) {
+	ones := f.GP64()
+	f.MOVL(operand.U32(0xffff), ones.As32())
+	f.BZHIL(count.As32(), ones.As32(), ones.As32())
+	f.KMOVW(ones.As32(), mask)
+}
+
+// shift is the logarithm of a number of bytes.
+func shift(bytes int) int { return bits.TrailingZeros(uint(bytes)) }
+
+// spread takes codes and weights in order and stores them by slabs.
 func spread(f *emit.File) {
-	masks := f.MaskTable()
 	lanes := make([]uint32, f.Lanes)
 	for i := range lanes {
 		lanes[i] = uint32(i)
@@ -73,85 +147,85 @@ func spread(f *emit.File) {
 	lane := table(f, "spreadLane", lanes)
 	p := f.TileFunction("spread", "Spread", "gives offsets and scaled weights as tile.Spread says.")
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
-	largest, code, offset, row, index, scale, weight, sixteen := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3], f.Vec[4], f.Vec[5], f.Vec[6], f.Vec[7]
-	shift, tau := f.Vec[8], f.Vec[9]
-	const whole, tail, bad, taken = 2, 1, 3, 4
-	k := []reg.Register{whole: reg.K2, tail: reg.K1, bad: reg.K3, taken: reg.K4}
+	largest, code, row, index, scale, weight := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3], f.Vec[4], f.Vec[5]
+	rows, tau, size := f.Vec[6], f.Vec[7], f.Vec[8]
+	mask, bad, nan, taken := reg.K1, reg.K2, reg.K3, reg.K4
 
-	n := f.Quad(field(spreadN))
 	codes, weights, scales := f.Quad(field(spreadCode)), f.Quad(field(spreadWeight)), f.Quad(field(spreadScales))
-	firsts, offsets, scaled := f.Quad(field(spreadFirst)), f.Quad(field(spreadOffset)), f.Quad(field(spreadScaled))
 	t := f.GP64()
-	f.MOVQ(field(spreadShift), t)
-	f.VMOVQ(t, shift.AsX())
 	f.MOVQ(field(spreadTau), t)
 	f.VMOVQ(t, tau.AsX())
+	f.MOVQ(field(spreadShift), t)
+	f.VMOVQ(t, size.AsX())
 	f.LEAQ(lane, t)
-	f.VMOVDQU32(operand.Mem{Base: t}, row)
-	f.VPSLLD(tau.AsX(), row, row) // where the scales of sixteen tables begin
-	f.MOVL(operand.U32(16), t.As32())
-	f.VPBROADCASTD(t.As32(), sixteen)
-	f.VPSLLD(tau.AsX(), sixteen, sixteen)
-	f.Zero(largest)
-	f.KXORW(k[bad], k[bad], k[bad])
-	f.KXNORW(k[whole], k[whole], k[whole])
-
-	f.Label("group")
-	f.CMPQ(n, operand.U8(16))
-	f.JGE(emit.Ref("full"))
-	f.TESTQ(n, n)
-	f.JLE(emit.Ref("end"))
-	f.LEAQ(masks, t)
-	f.KMOVW(operand.Mem{Base: t, Index: n, Scale: 2}, k[whole])
-	f.Label("full")
-	f.VMOVDQU32_Z(operand.Mem{Base: codes}, k[whole], code)
-	f.VMOVDQU32_Z(operand.Mem{Base: firsts}, k[whole], offset)
-	f.VPSLLD(shift.AsX(), code, index)
-	f.VPADDD(index, offset, offset)
-	f.VMOVDQU32(offset, k[whole], operand.Mem{Base: offsets})
-	f.CMPQ(field(spreadScaledLen), operand.U8(0))
-	f.JE(emit.Ref("next"))
-	f.VMOVUPS_Z(operand.Mem{Base: weights}, k[whole], weight)
-	f.TESTQ(scales, scales)
-	f.JZ(emit.Ref("unscaled"))
-	f.VPADDD(code, row, index)
-	f.VPADDD(sixteen, row, row)
-	f.KMOVW(k[whole], k[taken])
-	f.Zero(scale)
-	f.VGATHERDPS(operand.Mem{Base: scales, Index: index, Scale: 4}, k[taken], scale)
-	f.VMULPS(scale, weight, weight)
-	f.Label("unscaled")
-	f.VMOVUPS(weight, k[whole], operand.Mem{Base: scaled})
-	f.VMAXPS(weight, largest, largest)
-	f.VCMPPS(operand.U8(unordered), weight, weight, k[tail])
-	f.KORW(k[tail], k[bad], k[bad])
-	f.Label("next")
-	for _, r := range []reg.GPVirtual{codes, firsts, offsets, weights, scaled} {
-		f.ADDQ(operand.U8(64), r)
-	}
-	f.SUBQ(operand.U8(16), n)
-	f.JMP(emit.Ref("group"))
-
-	f.Label("end")
-	half := code
-	f.VEXTRACTF64X4(operand.U8(1), largest, half.AsY())
-	f.VMAXPS(half.AsY(), largest.AsY(), largest.AsY())
-	f.VEXTRACTF128(operand.U8(1), largest.AsY(), half.AsX())
-	f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
-	f.VPERMILPS(operand.U8(0x4e), largest.AsX(), half.AsX())
-	f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
-	f.VPERMILPS(operand.U8(0xb1), largest.AsX(), half.AsX())
-	f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
-	f.VMOVSS(largest.AsX(), field(spreadLargest))
-	f.KMOVW(k[bad], t.As32())
-	f.TESTL(t.As32(), t.As32())
-	f.JZ(emit.Ref("done"))
-	f.MOVL(operand.U32(0x7fc00000), field(spreadLargest))
+	f.VMOVDQU32(operand.Mem{Base: t}, rows)
+	f.VPSLLD(tau.AsX(), rows, rows) // where the scales of sixteen tables begin
+	first := f.GP64()
+	offset := walked{f.GP64(), spreadOffset, spreadStride, 4}
+	scaled := walked{f.GP64(), spreadScaled, spreadScaledStride, 4}
+	walk(f, field, mask, struct{ t, n, g int }{spreadT, spreadN, spreadG}, []walked{offset, scaled}, func(token reg.GPVirtual) {
+		f.VMOVDQA32(rows, row)
+		f.MOVQ(field(spreadFirst), first)
+		f.Zero(largest)
+		f.CMPQ(field(spreadLargestLen), operand.U8(0))
+		f.JE(emit.Ref("begun"))
+		f.MOVQ(field(spreadLargest), t)
+		f.VMOVSS(operand.Mem{Base: t, Index: token, Scale: 4}, largest.AsX())
+		f.Label("begun")
+		f.VCMPPS(operand.U8(unordered), largest, largest, bad)
+	}, func(count reg.GPVirtual) {
+		f.VMOVDQU32_Z(operand.Mem{Base: codes}, mask, code)
+		f.VPSLLD(size.AsX(), code, index)
+		f.VPADDD_Z(operand.Mem{Base: first}, index, mask, index)
+		f.VMOVDQU32(index, mask, operand.Mem{Base: offset.at})
+		f.VMOVUPS_Z(operand.Mem{Base: weights}, mask, weight)
+		f.TESTQ(scales, scales)
+		f.JZ(emit.Ref("unscaled"))
+		f.VPADDD(code, row, index)
+		f.KMOVW(mask, taken)
+		f.Zero(scale)
+		f.VGATHERDPS(operand.Mem{Base: scales, Index: index, Scale: 4}, taken, scale)
+		f.VMULPS(scale, weight, weight)
+		f.VPBROADCASTD(count.As32(), index)
+		f.VPSLLD(tau.AsX(), index, index)
+		f.VPADDD(index, row, row)
+		f.Label("unscaled")
+		f.VMOVUPS(weight, mask, operand.Mem{Base: scaled.at})
+		f.VMAXPS(weight, largest, largest)
+		f.VCMPPS(operand.U8(unordered), weight, weight, nan)
+		f.KORW(nan, bad, bad)
+		for _, r := range []reg.GPVirtual{codes, weights, first} {
+			f.LEAQ(operand.Mem{Base: r, Index: count, Scale: 4}, r)
+		}
+	}, func(token reg.GPVirtual) {
+		f.MOVQ(field(spreadLD), t)
+		f.SUBQ(field(spreadN), t)
+		for _, r := range []reg.GPVirtual{codes, weights} {
+			f.LEAQ(operand.Mem{Base: r, Index: t, Scale: 4}, r)
+		}
+		f.CMPQ(field(spreadLargestLen), operand.U8(0))
+		f.JE(emit.Ref("next"))
+		half := code
+		f.VEXTRACTF64X4(operand.U8(1), largest, half.AsY())
+		f.VMAXPS(half.AsY(), largest.AsY(), largest.AsY())
+		f.VEXTRACTF128(operand.U8(1), largest.AsY(), half.AsX())
+		f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
+		f.VPERMILPS(operand.U8(0x4e), largest.AsX(), half.AsX())
+		f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
+		f.VPERMILPS(operand.U8(0xb1), largest.AsX(), half.AsX())
+		f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
+		f.MOVQ(field(spreadLargest), t)
+		f.VMOVSS(largest.AsX(), operand.Mem{Base: t, Index: token, Scale: 4})
+		f.KORTESTW(bad, bad)
+		f.JZ(emit.Ref("next"))
+		f.MOVL(operand.U32(0x7fc00000), operand.Mem{Base: t, Index: token, Scale: 4})
+		f.Label("next")
+	})
 	f.Label("done")
 	f.Done()
 }
 
-// quantize rounds sixteen weights at a time; a shuffle brings the bytes of each four together.
+// quantize rounds up to sixteen weights at a time; a shuffle brings the bytes of each four together.
 func quantize(f *emit.File) {
 	none := uint32(0x80808080)
 	wide, narrow := []uint32{0x0d090501, 0x0c080400, none, none}, []uint32{0x0c080400, none, none, none}
@@ -166,8 +240,7 @@ func quantize(f *emit.File) {
 	p := f.TileFunction("quantize", "Quantize", "rounds weights to integers as tile.Quantize says.")
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
 	by, half, order, places, x := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3], f.Vec[4]
-	n, weights, quant := f.Quad(field(quantizeN)), f.Quad(field(quantizeWeight)), f.Quad(field(quantizeQuant))
-	f.VBROADCASTSS(field(quantizeBy), by)
+	mask, stored := reg.K1, reg.K2
 	t := f.GP64()
 	f.MOVL(operand.U32(0x3f000000), t.As32()) // 0.5
 	f.VPBROADCASTD(t.As32(), half)
@@ -179,19 +252,24 @@ func quantize(f *emit.File) {
 	f.ADDQ(operand.U8(64), t)
 	f.Label("wide")
 	f.VMOVDQU32(operand.Mem{Base: t}, order)
-	f.SUBQ(operand.U8(16), n)
-	f.JL(emit.Ref("done"))
-	f.Label("group")
-	f.VMULPS(operand.Mem{Base: weights}, by, x)
-	f.VADDPS(half, x, x)
-	f.VCVTTPS2UDQ(x, x)
-	f.VPSHUFB(order, x, x)
-	f.VPERMQ(x, places, x)
-	f.VMOVDQU(x.AsY(), operand.Mem{Base: quant})
-	f.ADDQ(operand.U8(64), weights)
-	f.ADDQ(operand.U8(32), quant)
-	f.SUBQ(operand.U8(16), n)
-	f.JGE(emit.Ref("group"))
+	factors := f.Quad(field(quantizeBy))
+	weight := walked{f.GP64(), quantizeWeight, quantizeWeightStride, 4}
+	quant := walked{f.GP64(), quantizeQuant, quantizeStride, 2} // half a word each
+	walk(f, field, mask, struct{ t, n, g int }{quantizeT, quantizeN, quantizeG}, []walked{weight, quant}, func(reg.GPVirtual) {
+		f.VBROADCASTSS(operand.Mem{Base: factors}, by)
+		f.ADDQ(operand.U8(4), factors)
+	}, func(count reg.GPVirtual) {
+		f.VMULPS_Z(operand.Mem{Base: weight.at}, by, mask, x)
+		f.VADDPS(half, x, x)
+		f.VCVTTPS2UDQ(x, x)
+		f.VPSHUFB(order, x, x)
+		f.VPERMQ(x, places, x)
+		f.LEAQ(operand.Mem{Base: count, Disp: 3}, t)
+		f.SHRQ(operand.U8(2), t)
+		f.ADDQ(t, t)
+		lowest(f, t, stored)
+		f.VMOVDQU32(x.AsY(), stored, operand.Mem{Base: quant.at})
+	}, func(reg.GPVirtual) {})
 	f.Label("done")
 	f.Done()
 }
