@@ -212,7 +212,7 @@ func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	if p.Precision == tile.BFloat16 {
 		return defaultPairs(p, prim)
 	}
-	if hasForms(p) && (blocks(p, prim)[0][0] > 1 || needsRecurrence(p)) { // token by token, chunks are faster
+	if hasForms(p) && (blocks(p, prim)[0][0] > 1 || p.Shape.T <= 1 || needsRecurrence(p)) { // more tokens one by one: chunks are faster
 		return defaultRecurrence(p, prim)
 	}
 	return defaultChunks(p, prim)
