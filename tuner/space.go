@@ -2,6 +2,7 @@ package tuner
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -26,26 +27,24 @@ func space(s Subject, p tile.Problem, isa tile.ISA) ([]tile.Config, error) {
 		}
 	}
 	var configs []tile.Config
-	digits := make([]int, len(params))
-	for range size {
-		c := make(tile.Config, len(params))
-		once := true // a tunable that the config lacks does not make it another
-		for i, q := range params {
-			if q.Active(c) {
-				c[q.Name] = q.Values[digits[i]]
-			} else {
-				once = once && digits[i] == 0
+	c := tile.Config{}
+	var walk func(k int)
+	walk = func(k int) {
+		switch {
+		case k == len(params):
+			if s.CheckConfig(p, tile.Candidate{ISA: isa, Config: c}) == nil {
+				configs = append(configs, maps.Clone(c))
 			}
-		}
-		if once && s.CheckConfig(p, tile.Candidate{ISA: isa, Config: c}) == nil {
-			configs = append(configs, c)
-		}
-		for i := len(digits) - 1; i >= 0; i-- {
-			if digits[i]++; digits[i] < len(params[i].Values) {
-				break
+		case params[k].Active(c):
+			for _, v := range params[k].Values {
+				c[params[k].Name] = v
+				walk(k + 1)
 			}
-			digits[i] = 0
+			delete(c, params[k].Name)
+		default: // a tunable that the config lacks does not make it another
+			walk(k + 1)
 		}
 	}
+	walk(0)
 	return configs, nil
 }
