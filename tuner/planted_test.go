@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -57,6 +58,7 @@ type planted struct {
 	verify   verifier    // nil: as wrong and fails say
 	standard tile.Config // the default, nil for chunk 32 and mr 4
 	prepares func()      // called when a candidate is prepared
+	predicts sync.Mutex  // guards the clock, as candidates are simulated several at once
 }
 
 func plant(seed uint64) *planted {
@@ -111,7 +113,9 @@ func (s *planted) RemeasureRoof(p tile.Problem, isa tile.ISA) (Roof, error) {
 func (s *planted) Measured() (machine.Measured, bool) { return machine.Measured{}, false }
 
 func (s *planted) Predict(p tile.Problem, c tile.Candidate) (Prediction, error) {
+	s.predicts.Lock()
 	s.clock.pass(50e3)
+	s.predicts.Unlock()
 	x := Prediction{Ns: 0.8 * s.ns(p, c), BoundBy: "compute"}
 	if s.lower != nil {
 		x.LowerNs = s.lower(c.Config)

@@ -28,7 +28,9 @@ const (
 	askAtOnce   = 2     // candidates verified together, before timing
 	retries     = 3     // of a drifted block in round one
 	simShare    = 0.25  // of a problem's time for simulating
+	simAtOnce   = 16    // candidates simulated together, on all CPUs
 	roundShare  = 0.5   // until the end of round one
+	plainShare  = 0.2   // of what is left then, for what drifted and what lies between the best and the incumbent
 	shortTiming = 2e6   // ns: round one repeats a pair that takes less
 )
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/tuner/stats"
 )
@@ -26,13 +28,16 @@ func difference(x, y *contender) stats.Estimate {
 // detectable is the smallest relative difference from the best that the field's blocks can show.
 func detectable(field []*contender) float64 { return blocks(field).Detectable() }
 
-// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin.
-// The incumbent (the default, or the profile's answer) wins if it is one of them: noise alone moves nothing. Else it is the first in
-// enumeration order of those whose mean is within pickWithin of the best. And a profile's answer stays unless the gain over it is proven to
-// be above provenGain.
+// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin,
+// those among them that the final had no place for by their times of round one.
+// The incumbent (the default, or the profile's answer) wins if it is one of the final's: noise alone moves nothing. Else it is, of those whose
+// mean is within pickWithin of the best, the one with the fewest departures from the incumbent, the first of them in enumeration order. And a
+// profile's answer stays unless the gain over it is proven to be above provenGain.
 func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	existing := r.incumbent
-	field = slices.SortedStableFunc(slices.Values(field), func(a, b *contender) int { return cmp.Compare(a.index, b.index) })
+	field = slices.SortedStableFunc(slices.Values(field), func(a, b *contender) int {
+		return cmp.Or(cmp.Compare(len(r.departures(a)), len(r.departures(b))), cmp.Compare(a.index, b.index))
+	})
 	f := blocks(field)
 	ties := f.Ties(level, tieWithin)
 	winner := field[f.Choose(ties, pickWithin, slices.Index(field, r.incumbent))]
@@ -40,6 +45,7 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 	for _, i := range ties {
 		tied = append(tied, field[i])
 	}
+	tied = append(tied, r.tiedEarly(field)...)
 	source := SourceMeasured
 	if r.held && winner != r.incumbent && difference(r.incumbent, winner).Greater(math.Log1p(provenGain)) > level {
 		winner = r.incumbent
@@ -80,4 +86,32 @@ func (r *race) decide(field []*contender) (*profile.Entry, string) {
 		}
 	}
 	return e, source
+}
+
+// tiedEarly lists who was right in round one, had no place in the final, and is not proven there to be slower than the final's best by tieWithin.
+// How well round one knows a time is what the finalists show, which have two; fewer than minBlocks of them show nothing.
+func (r *race) tiedEarly(field []*contender) []*contender {
+	if !slices.Contains(field, r.incumbent) {
+		return nil
+	}
+	best := difference(field[blocks(field).Fastest()], r.incumbent).Mean
+	squares, n := 0.0, 0
+	for _, x := range field {
+		if x != r.incumbent {
+			off := math.Log(x.cost) - difference(x, r.incumbent).Mean
+			squares, n = squares+off*off, n+1
+		}
+	}
+	if n < minBlocks {
+		return nil
+	}
+	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(n)}.Quantile(1 - level)
+	limit := math.Exp(best + math.Log1p(tieWithin) + t*math.Sqrt(squares/float64(n)))
+	var tied []*contender
+	for _, x := range r.all {
+		if x.verdict == verdictOK && x.cost <= limit && !slices.Contains(field, x) {
+			tied = append(tied, x)
+		}
+	}
+	return tied
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -48,13 +49,17 @@ func (r *race) enter() (reason string) {
 		r.incumbent, r.held = r.all[0], false
 	}
 	r.predict(r.incumbent)
-	for _, i := range spread(len(r.all)) {
+	for some := range slices.Chunk(spread(len(r.all)), simAtOnce) {
 		if r.left(limit) <= 0 {
 			break // the rest ranks last, by enumeration
 		}
-		if x := r.all[i]; x != r.incumbent {
-			r.predict(x)
+		var wait sync.WaitGroup
+		for _, i := range some {
+			if x := r.all[i]; x != r.incumbent {
+				wait.Go(func() { r.predict(x) })
+			}
 		}
+		wait.Wait()
 	}
 	return ""
 }

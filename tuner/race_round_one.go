@@ -1,9 +1,11 @@
 package tuner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -11,7 +13,7 @@ import (
 	"github.com/rooftune/rooftune/tuner/stats"
 )
 
-// roundOne gives each candidate that the strategy names one or a few pairs with the incumbent.
+// roundOne gives each candidate that the strategy names one or a few pairs with the incumbent, then some more their second chance.
 func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 	r.incumbent.verdict = verdictOK
 	if r.past.measures[r.incumbent.config.String()] == nil {
@@ -35,6 +37,9 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 	strategy.Tell(r.incumbent.index, 1)
 	limit := r.clock.Now().Add(time.Duration(roundShare * float64(r.left(r.until))))
 	tell := func(x *contender) {
+		if x.verdict == verdictDrifted {
+			return // nothing is known of it
+		}
 		strategy.Tell(x.index, x.cost)
 		if x.verdict == verdictOK {
 			r.best = min(r.best, x.ns)
@@ -77,8 +82,47 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 		}
 		progress("measuring")
 	}
-	return nil
+	return r.secondChance(ctx)
 }
+
+// secondChance ends round one: what drifted is right and is timed again, then what plainer lists.
+func (r *race) secondChance(ctx context.Context) error {
+	limit := r.clock.Now().Add(time.Duration(plainShare * float64(r.left(r.until))))
+	right := slices.DeleteFunc(slices.Clone(r.all), func(x *contender) bool { return x.verdict != verdictDrifted })
+	for _, x := range r.plainer() {
+		if r.left(limit) < time.Duration(len(right)+1)*r.trial(x) {
+			break
+		}
+		ok, err := r.verify(x)
+		if err != nil {
+			return err
+		}
+		if ok {
+			right = append(right, x)
+		}
+	}
+	return r.pairs(ctx, right, limit, func(*contender) {})
+}
+
+// plainer lists what lies between the best and the incumbent and was not measured, each tunable being as one of them has it: those with fewer
+// departures from the incumbent first, and no more than are a tenth of what the default search measures. They show which of the best one's
+// departures pay.
+func (r *race) plainer() []*contender {
+	best := r.incumbent
+	for _, x := range r.all {
+		if x.verdict == verdictOK && x.cost < best.cost {
+			best = x
+		}
+	}
+	between := slices.DeleteFunc(slices.Clone(r.all), func(x *contender) bool {
+		return x.verdict != "" || slices.ContainsFunc(r.departures(x), func(name string) bool { return x.config[name] != best.config[name] })
+	})
+	slices.SortStableFunc(between, func(a, b *contender) int { return cmp.Compare(len(r.departures(a)), len(r.departures(b))) })
+	return between[:min(len(between), int(plainPart*searchShare*float64(len(r.all))))]
+}
+
+// departures names the tunables that a contender has otherwise than the incumbent.
+func (r *race) departures(x *contender) []string { return departures(x.config, r.incumbent.config) }
 
 // trial is the time to expect of a contender's part in round one: verification, a cold run, calibration, and a pair.
 func (r *race) trial(x *contender) time.Duration {
@@ -97,7 +141,7 @@ func (r *race) strategy() (search.Strategy, error) {
 	for i, x := range r.all {
 		configs[i], predicted[i] = x.config, x.prediction.Ns
 	}
-	return newStrategy(r.o.Strategy, params, configs, predicted, r.o.Seed)
+	return newStrategy(r.o.Strategy, params, configs, predicted, r.incumbent.index, r.o.Seed)
 }
 
 // pairs times verified contenders one after the other, as long as there is time.

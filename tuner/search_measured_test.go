@@ -199,7 +199,7 @@ func (s *searched) search(name string, seed uint64) (best float64, measured int,
 
 // searchOver is search with the tunables given.
 func (s *searched) searchOver(params []tile.Param, name string, seed uint64) (best float64, measured int, err error) {
-	strategy, err := newStrategy(name, params, s.Configs, s.Predicted, seed)
+	strategy, err := newStrategy(name, params, s.Configs, s.Predicted, s.Default, seed)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -89,3 +89,11 @@ func TestSearchSyntheticSpace(t *testing.T) {
 		}
 	}
 }
+
+// Where a space is small, what differs least from the incumbent is measured first.
+func TestOutward(t *testing.T) {
+	configs := []tile.Config{{"chunk": 8, "mr": 2}, {"chunk": 16, "mr": 2}, {"chunk": 8, "mr": 4}, {"chunk": 16, "mr": 4}}
+	if ranks := outward(configs, []float64{1, 9, 5, 2}, 3); !slices.Equal(ranks, []float64{3, 2, 1, 0}) {
+		t.Errorf("ranks %v", ranks)
+	}
+}

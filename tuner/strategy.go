@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ func Strategies() []string { return search.Names() }
 // have 19 to 69 configs, whose times the simulator does not order well, and which together take no longer than the tenth of a large one.
 const (
 	searchShare = 0.1
+	plainPart   = 0.1 // of that, for what lies between the best and the incumbent: see plainer
 	smallSpace  = 100
 )
 
@@ -30,13 +32,14 @@ func knownStrategy(name string) error {
 	return nil
 }
 
-// newStrategy makes a strategy over configs, of which predicted has the simulated times. Costs are times over the incumbent's.
-func newStrategy(name string, params []tile.Param, configs []tile.Config, predicted []float64, seed uint64) (search.Strategy, error) {
+// newStrategy makes a strategy over configs, of which predicted has the simulated times. Costs are times over those of the incumbent, one
+// of the configs.
+func newStrategy(name string, params []tile.Param, configs []tile.Config, predicted []float64, incumbent int, seed uint64) (search.Strategy, error) {
 	if name == "" {
 		name = search.Default
 	}
 	if name == search.Default && len(configs) <= smallSpace {
-		name = exhaustive
+		name, predicted = exhaustive, outward(configs, predicted, incumbent)
 	}
 	s, err := searchSpace(params, configs)
 	if err != nil {
@@ -46,9 +49,40 @@ func newStrategy(name string, params []tile.Param, configs []tile.Config, predic
 	if name != search.Default {
 		return search.New(name, s, o)
 	}
-	o.Budget = int(searchShare * float64(len(configs)))
+	o.Budget = int((1 - plainPart) * searchShare * float64(len(configs)))
+	// What each tunable does by itself: any two runs have that in common, however their searches go on.
+	o.First = slices.Collect(s.Neighbours(incumbent, spaces.Hamming))
+	o.First = o.First[:min(len(o.First), o.Budget/2)]
 	strategy, err := search.New(name, s, o)
 	return &limited{Strategy: strategy, left: o.Budget}, err
+}
+
+// outward ranks configs by how many tunables they have otherwise than the incumbent, and those with as many by their predictions: where
+// time ends before a small space does, what was measured lies around the incumbent.
+func outward(configs []tile.Config, predicted []float64, incumbent int) []float64 {
+	order, differing := make([]int, len(configs)), make([]int, len(configs))
+	for i, c := range configs {
+		order[i], differing[i] = i, len(departures(c, configs[incumbent]))
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(differing[a], differing[b]), cmp.Compare(predicted[a], predicted[b]))
+	})
+	ranks := make([]float64, len(configs))
+	for rank, i := range order {
+		ranks[i] = float64(rank)
+	}
+	return ranks
+}
+
+// departures names the tunables that a config has otherwise than a standard.
+func departures(c, standard tile.Config) []string {
+	var names []string
+	for name, v := range c {
+		if x, ok := standard[name]; !ok || x != v {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // limited ends a search after so many answers.

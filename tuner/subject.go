@@ -24,7 +24,7 @@ type Subject interface {
 	RemeasureRoof(p tile.Problem, isa tile.ISA) (Roof, error)
 	// Measured returns the ceilings with all that RemeasureRoof raised; false if there are none.
 	Measured() (machine.Measured, bool)
-	// Predict simulates a candidate.
+	// Predict simulates a candidate. It may be called by several goroutines at once.
 	Predict(p tile.Problem, c tile.Candidate) (Prediction, error)
 	// Verify runs a candidate against the oracle: it is right if maxError <= bound.
 	Verify(p tile.Problem, c tile.Candidate, seed uint64) (maxError, bound float64, err error)

@@ -152,6 +152,41 @@ func TestTies(t *testing.T) {
 	}
 }
 
+// Of those that are alike the one nearest to the default wins; with more of them than the final has room for, the tie set has the others
+// too, by their times of round one.
+func TestPlainest(t *testing.T) {
+	beyond := 0
+	for seed := range uint64(20) {
+		s := plant(seed)
+		s.standard = tile.Config{"chunk": 32, "mr": 8}
+		many := seed >= 10
+		if many {
+			s.values["mr"] = []int{4, 5, 6, 7, 8}
+		}
+		s.ns = func(_ tile.Problem, c tile.Candidate) float64 {
+			if c.Config["chunk"] >= 64 {
+				return 50e3
+			}
+			return 70e3
+		}
+		x := only(t, tune(t, s, options(t.TempDir())))
+		if !many && !is(x.Config, 64, 8) && !is(x.Config, 128, 8) {
+			t.Errorf("seed %d: %v", seed, x.Config)
+		}
+		for _, c := range append(x.TieSet, x.Config) {
+			if c["chunk"] < 64 {
+				t.Errorf("seed %d: %v is in the tie set", seed, c)
+			}
+		}
+		if len(x.TieSet) > finalists-2 { // but for the winner and the default
+			beyond++
+		}
+	}
+	if beyond < 5 {
+		t.Errorf("the tie set goes beyond the final in %d runs of 10", beyond)
+	}
+}
+
 // An existing answer stays unless the gain is proven to be above 2 %.
 func TestKeepsAnswer(t *testing.T) {
 	gain := [2]float64{1, 1} // of the two fastest

@@ -47,6 +47,7 @@ func newCombined(s *space.Space, o Options) Strategy {
 		// First the configs that the simulator likes best, then half of the random ones.
 		c.first = slices.Concat(ranked[:min(s.Len(), initial)], c.first[:len(c.first)/2])
 	}
+	c.first = slices.Concat(o.First, c.first)
 	return c
 }
 

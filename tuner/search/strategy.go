@@ -30,6 +30,8 @@ type Options struct {
 	Budget int
 	// Predicted are costs by a simulator, by config, in any unit; nil without one, NaN or +Inf where it has none.
 	Predicted []float64
+	// First are configs to begin with, before those that a strategy would begin with itself. Only Default heeds them.
+	First []int
 }
 
 // Default is the strategy of the tuner.

@@ -160,6 +160,18 @@ func TestPrediction(t *testing.T) {
 	}
 }
 
+// The default begins with what it is given, each config once.
+func TestFirst(t *testing.T) {
+	s, cost := planted(t)
+	for _, p := range [][]float64{nil, cost} {
+		first := []int{40, 3, 17}
+		v := trace(t, Default, s, cost, Options{Seed: 1, Predicted: p, First: append(first, 40)}, 30, 1)
+		if !slices.Equal(v[:3], first) || slices.Contains(v[3:], 40) {
+			t.Errorf("visited %v", v)
+		}
+	}
+}
+
 // The process conditioned one by one, with configs that join later, gives what the textbook's formula gives.
 func TestGaussian(t *testing.T) {
 	s, _ := planted(t)
