@@ -76,7 +76,7 @@ func defaultPairs(p tile.Problem, prim *tile.Primitives) tile.Config {
 		flag = 0
 	}
 	return tile.Config{
-		"chunk": min(32, slices.Max(chunks(p.Shape))), "panel": slices.Min(panels(p.Shape)), "mr": prim.Pair.NN[0].MR, "nr": prim.Pair.NN[0].NR,
+		"chunk": min(64, slices.Max(chunks(p.Shape))), "panel": slices.Min(panels(p.Shape)), "mr": prim.Pair.NN[0].MR, "nr": prim.Pair.NN[0].NR,
 		"order": 0, "stream": flag, "ahead": flag,
 	}
 }
