@@ -32,6 +32,9 @@ type level struct {
 	filters int    // where they begin in a set; the order or tree begins at 0
 	entries int    // where they begin
 	small   bool   // LRU of at most smallWays
+	narrow  bool   // of at most smallWays, LRU or not
+	all     uint64 // a bit for each way, if narrow
+	up      uint   // levels of a narrow tree that eight ways have more
 	sets    uint64 //
 	mask    uint64 // sets-1 if that is a power of two
 	reduce  uint64 // 2^64 / sets rounded up if it is not
@@ -51,6 +54,10 @@ func newLevel(s Level, lineBytes int, nearest bool) level {
 	l := level{
 		ways: ways, words: max(2, (ways+7)/8), sets: uint64(lines) / uint64(ways), lru: s.Policy == LRU, small: s.Policy == LRU && ways <= smallWays,
 		exclusive: s.Inclusion == Exclusive, inclusive: s.Inclusion == Inclusive, nextLine: s.NextLine,
+	}
+	if l.narrow = ways <= smallWays; l.narrow {
+		l.all = 1<<ways - 1
+		l.up = uint(bits.LeadingZeros8(uint8(min(ways, 8))) - 4)
 	}
 	if l.sets&(l.sets-1) == 0 {
 		l.mask = l.sets - 1
