@@ -94,16 +94,25 @@ func (f *accuracyFlags) run(cmd *cobra.Command, out *output, m *machine.Machine,
 	return err
 }
 
+// printAccuracy prints a table per problem with a row for each instruction set, and what its columns are.
 func printAccuracy(out *output, a *tuner.Accuracy) error {
-	var rows [][]string
-	for _, g := range a.Groups {
-		rows = append(rows, []string{g.Problem.String(), string(g.ISA), fmt.Sprintf("%d of %d", g.Candidates, g.Space), fmt.Sprintf("%.2f", g.Spearman),
-			fmt.Sprintf("%.3f", g.FirstOverBest), fmt.Sprintf("%.3f", g.TopOverBest), fmt.Sprintf("%.2f", g.MedianRatio), fmt.Sprintf("%.0f %%", 100*g.MedianError),
-			nanoseconds(g.BestNs), fmt.Sprintf("%.3f", g.DefaultNs/g.BestNs), fmt.Sprintf("%.2f", g.BoundShare)})
+	for start := 0; start < len(a.Groups); {
+		problem, end := a.Groups[start].Problem, start
+		var rows [][]string
+		for ; end < len(a.Groups) && a.Groups[end].Problem == problem; end++ {
+			g := a.Groups[end]
+			rows = append(rows, []string{string(g.ISA), fmt.Sprintf("%d of %d", g.Candidates, g.Space), fmt.Sprintf("%.2f", g.Spearman),
+				fmt.Sprintf("%.3f", g.FirstOverBest), fmt.Sprintf("%.3f", g.TopOverBest), fmt.Sprintf("%.3f", g.DefaultNs/g.BestNs), fmt.Sprintf("%.2f", g.BoundShare),
+				nanoseconds(g.BestNs), fmt.Sprintf("%.2f", g.MedianRatio), fmt.Sprintf("%.0f %%", 100*g.MedianError)})
+		}
+		out.printf("%s\n", problem)
+		if err := out.table([]string{"isa", ">candidates", ">Spearman", ">first 5 %", ">first", ">default", ">bound", ">best", ">ratio", ">error"}, rows); err != nil {
+			return err
+		}
+		out.printf("\n")
+		start = end
 	}
-	if err := out.table([]string{"problem", "isa", ">candidates", ">Spearman", ">first 5 %/best", ">first/best", ">measured/simulated", ">median error", ">best", ">default/best", ">bound/best"}, rows); err != nil {
-		return err
-	}
+	out.printf("over the best: first 5 %% (fastest of the simulator's), its first, the default\nbound: the largest lower bound over measured; ratio: measured over simulated,\nerror: its distance from 1; both are medians\n")
 	out.printf("%d candidates, Spearman over all %.3f, %d faster than their lower bound\n", a.Candidates, a.Spearman, a.UnderBound)
 	return nil
 }
