@@ -58,25 +58,20 @@ func MeasurePrimitives(isa tile.ISA, window time.Duration) ([]machine.Primitive,
 		Q: a, LDQ: timedDk, HeadQ: timedDk, K: a[timedTokens*timedDk:], LDK: timedDk, V: b, O: b[1<<13:], S: c, T: timedTokens, Heads: 1, Dk: timedDk,
 		RowV: a[1<<13:], RowO: a[1<<13+timedTokens:],
 	}
-	// A state that decays before each block, and not inside one.
-	decays := func(tokens int) []float32 {
-		d := slices.Clone(ones[:timedTokens])
-		for i := 0; i < timedTokens; i += tokens {
-			d[i] = 1 - 1.0/64
-		}
-		return d
-	}
+	// A state that decays once, as it does where all tokens' factors fold into those of their values and outputs.
+	decays := slices.Clone(ones[:timedTokens])
+	decays[0] = 1 - 1.0/64
 	for _, kernel := range prim.Recur {
 		r := recur
-		r.Decay = decays(kernel.Tokens)
+		r.Decay = decays
 		r.N, r.LDV, r.LDO, r.LDS = kernel.NR, kernel.NR, kernel.NR, kernel.NR
-		add(machine.Primitive{Op: "recur", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1, Decays: timedTokens / kernel.Tokens}, func() {
+		add(machine.Primitive{Op: "recur", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1, Decays: 1}, func() {
 			kernel.Run(&r)
 		})
 	}
 	for _, kernel := range prim.Delta {
 		d := tile.Delta{Recur: recur, Beta: ones[:timedTokens], Block: kernel.Tokens}
-		d.Decay = decays(kernel.Tokens)
+		d.Decay = decays
 		d.N, d.LDV, d.LDO, d.LDS = kernel.NR, kernel.NR, kernel.NR, kernel.NR
 		if kernel.Tokens > 1 {
 			d.C = make([]float32, timedTokens/kernel.Tokens*tile.Record(kernel.Tokens, 1))
@@ -84,7 +79,7 @@ func MeasurePrimitives(isa tile.ISA, window time.Duration) ([]machine.Primitive,
 			add(machine.Primitive{Op: "couple", MR: kernel.Tokens, M: timedTokens, N: products, K: timedDk, Group: 1,
 				Elements: int64(timedTokens / kernel.Tokens * products * timedDk)}, func() { prim.Couple(&d) })
 		}
-		add(machine.Primitive{Op: "delta", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1, Decays: timedTokens / kernel.Tokens}, func() {
+		add(machine.Primitive{Op: "delta", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1, Decays: 1}, func() {
 			kernel.Run(&d)
 		})
 	}

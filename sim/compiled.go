@@ -26,6 +26,7 @@ type compiledLaunch struct {
 // tally is what trips do. All of it grows linearly with their number. Counts are lines where nothing is said.
 type tally struct {
 	clocks, calls, flops float64
+	sweeps, fences       float64            // calls of recurrences, and of operations that write past the caches
 	loaded, stored       float64            // bytes between registers and the first level
 	written              [MaxLevels]float64 // written back, by the level that takes it
 	left                 [MaxLevels]float64 // dirty at the end, by the nearest level that has the newer value
@@ -38,6 +39,8 @@ func (t *tally) times(n float64, once *tally) tally {
 	sum.clocks += n * t.clocks
 	sum.calls += n * t.calls
 	sum.flops += n * t.flops
+	sum.sweeps += n * t.sweeps
+	sum.fences += n * t.fences
 	sum.loaded += n * t.loaded
 	sum.stored += n * t.stored
 	for i := range sum.written {
@@ -71,7 +74,7 @@ func Compile(d *Device, p *Program) (*Compiled, error) {
 		return nil, err
 	}
 	c := &Compiled{device: d, cold: p.Cold, tableRow: p.tableRowBytes(), launches: make([]compiledLaunch, len(p.Launches))}
-	core := newCore(d.ISA)
+	core := d.core()
 	line := int64(d.Levels[0].LineBytes)
 	for i := range p.Launches {
 		l, out := &p.Launches[i], &c.launches[i]
@@ -104,6 +107,12 @@ func Compile(d *Device, p *Program) (*Compiled, error) {
 				op := &loop.Ops[k]
 				to.clocks += n * core.clocks(op) * d.ratio(op)
 				to.calls += n
+				if op.sweeps() {
+					to.sweeps += n
+				}
+				if op.streams() {
+					to.fences += n
+				}
 				to.flops += n * float64(op.Flops)
 				to.loaded += n * float64(op.LoadBytes)
 				to.stored += n * float64(op.StoreBytes)

@@ -77,6 +77,8 @@ func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads i
 	d.Rates = map[string]float64{pathFMA: flops.rate}
 	d.Peaks = map[string]float64{pathFMA: flops.peak}
 
+	d.Core = issue(measured, isa, threads, flops.rate)
+
 	dot := ceilings(measured, machine.KindDotBF16, "", threads, threads, isa)
 	if dot.rate == 0 { // not measured: twice the float32 rate with an instruction for it, else the same
 		times := 1.0
@@ -113,6 +115,40 @@ func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads i
 	}
 	d.Primitives = ratios(d, measured.Primitives, isa)
 	return d, d.Check()
+}
+
+// What a core does where it was not measured: of the two loads that ports allow some collide. No core is taken to do more than mostAccesses.
+const (
+	usualLoads   = 1.8
+	usualStores  = 1
+	mostAccesses = 4
+)
+
+// halfRate is the share of a narrower instruction set's rate per lane under which a wider one has half as many units: a core whose clock falls with
+// wide vectors keeps more.
+const halfRate = 0.7
+
+// issue derives what a core does in a clock from its rates. The clock is that of its multiply-adds, of which wide vectors may have one a clock where
+// narrow ones have two; the first level's rates over it are the loads and stores. Of what was not measured it takes the usual.
+func issue(measured *machine.Measured, isa tile.ISA, threads int, flops float64) Core {
+	core := coreOf(isa)
+	lanes, fmas := float64(core.lanes), core.fmas
+	for _, c := range measured.Ceilings {
+		narrow := float64(coreOf(c.ISA).lanes)
+		if c.Kind == machine.KindFlops && narrow > 1 && narrow < lanes && c.Threads == threads && flops/lanes < halfRate*c.Median/narrow {
+			fmas = core.fmas / 2
+		}
+	}
+	clock := flops / float64(threads) / (2 * lanes * fmas)
+	out := Core{ClockHz: clock, FMAs: fmas, Loads: usualLoads, Stores: usualStores}
+	vectors := float64(threads) * clock * 4 * lanes // bytes a second of one access a clock
+	if read := ceilings(measured, machine.KindRead, "L1", threads, threads, isa); read.rate > 0 {
+		out.Loads = min(mostAccesses, read.rate/vectors)
+	}
+	if copied := ceilings(measured, machine.KindCopy, "L1", threads, threads, isa); copied.rate > 0 {
+		out.Stores = min(mostAccesses, copied.rate/2/vectors) // half of what is copied is stored
+	}
+	return out
 }
 
 // cacheLevel gives a cache's capacities for a number of threads.

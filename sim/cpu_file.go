@@ -136,6 +136,8 @@ func (f *CPUFile) Device(threads int) (*Device, error) {
 	}
 	d.Levels[len(d.Levels)-1].LatencyNs = f.Memory.LatencyNs
 	d.Source, d.Notes = f.Source, f.Notes
+	lanes := float64(coreOf(f.ISA).lanes)
+	d.Core.ClockHz, d.Core.FMAs, d.Core.Loads = f.ClockHz, f.FlopsPerClock/2/lanes, f.Caches[0].BytesPerClock/4/lanes
 	return d, nil
 }
 

@@ -2,64 +2,68 @@ package sim
 
 import (
 	"math"
-
-	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// Constants of the CPU's time, in clocks of a core with two multiply-add pipes. The load rate and the latency were chosen with the register
-// tiles of a study of C kernels on a Zen 5 core in view; a test puts the efficiencies they give beside those measured ones, which is therefore
-// no independent check. overlapShare, readsAhead, storesAhead, waitRecur, waitDelta and heldShare were chosen with the measured candidates of attention problems
-// on an Ice Lake core in view (results/icelake-2026-11-26-sim.md).
+// Constants of the CPU's time that no measurement of the machine gives, in clocks where nothing is said. The first group is of cores in general: latencies
+// that x86 and ARM cores of ten years share, and what generated code does beside its loops. sweepNs, those of traffic and waiting, and heldShare were chosen
+// with measured candidates of attention problems in view (results/zen5-2026-11-26-sim.md, heldShare results/icelake-2026-11-26-sim.md).
 const (
-	loadsPerClock   = 1.7  // of the two that the ports allow: broadcasts and vector loads collide
-	fmaLatency      = 5    // clocks until an accumulator can be used again: 4, and one of jitter
+	fmaLatency      = 4    // until an accumulator can be used again
 	tileClocks      = 10   // filling and draining the pipeline of a register tile
-	expClocks       = 14   // of one vector: polynomial of degree 6, range reduction, scaling
+	expOps          = 16   // operations of one vector: polynomial of degree 6, range reduction, scaling
 	callNs          = 8    // entering a primitive through its pointer
 	dispatchNs      = 2500 // waking workers and waiting for the last
-	overlapShare    = 0.2  // of the time of a private level behind the first that is not hidden; that of shared levels and memory all adds
-	reductionClocks = 1.5  // of one dot product's horizontal sum, several at a time
+	sweepNs         = 75   // a driver's work around a recurrence, and its first rows
+	reductionClocks = 0.75 // of one dot product's horizontal sum, many at a time
 
-	// Of what is read and written beyond the private caches.
-	readsAhead  = 10 // lines that a sweep of the state waits for together
-	storesAhead = 5  // rows of outputs that it does
+	// Of traffic, what is not hidden.
+	overlapShare = 0.32 // of the time of a private level behind the first
+	farShare     = 0.56 // of that of shared levels and memory
+	fenceShare   = 0.55 // of memory's latency, after what is written past the caches
+
+	// Of what is read and written beyond the private caches and not fetched ahead.
+	readsAhead  = 8 // lines that a sweep of the state waits for together
+	storesAhead = 4 // lines of outputs that it does
+	hiding      = 4 // see hide
 )
+
+// hide is the time of work and of waiting that go on side by side: little more than the longer's, unless they are near each other. Sweeps that
+// compute for twice as long on narrower vectors were seen to lose a tenth of what wide ones lose by the same waiting.
+func hide(work, wait float64) float64 {
+	if wait == 0 {
+		return work
+	}
+	return math.Pow(math.Pow(work, hiding)+math.Pow(wait, hiding), 1.0/hiding)
+}
 
 // core counts clocks of one core.
 type core struct {
-	lanes   int
-	fmas    float64 // a clock
-	loads   float64
-	expCost float64
+	Core
+	lanes int
 }
 
-func newCore(isa tile.ISA) core {
-	c := coreOf(isa)
-	return core{lanes: c.lanes, fmas: c.fmas, loads: loadsPerClock, expCost: expClocks}
-}
-
-// clockNs is the length of a clock if the measured rate is the most that the pipes give.
-func (c core) clockNs(d *Device) float64 {
-	return 2 * float64(c.lanes) * c.fmas * float64(d.Units) / d.Rates[pathFMA] * 1e9
-}
+func (d *Device) core() core { return core{Core: d.Core, lanes: coreOf(d.ISA).lanes} }
 
 func (c core) vectors(n int) int { return (n + c.lanes - 1) / c.lanes }
 
+// chain is the latency between two multiply-adds of one sum.
+func (c core) chain() float64 {
+	if c.lanes == 1 {
+		return fmaLatency / 2 // portable code: the compiler interleaves what it can
+	}
+	return fmaLatency
+}
+
 // step is the time of one step along k of a register tile: multiply-adds, loads, or the chain through an accumulator.
 func (c core) step(fmas, loads int) float64 {
-	chain := float64(fmaLatency)
-	if c.lanes == 1 {
-		chain /= 2 // portable code: the compiler interleaves what it can
-	}
-	return max(float64(fmas)/c.fmas, float64(loads)/c.loads, chain)
+	return max(float64(fmas)/c.FMAs, float64(loads)/c.Loads, c.chain())
 }
 
 // tile is the time of an outer-product tile (NN, TN, the substitution above a block): a step loads a row of B and broadcasts a column of A.
-func (c core) tile(rows, cols, depth int, readC bool) float64 {
-	v := c.vectors(cols)
-	t := float64(depth)*c.step(rows*v, rows+v) + tileClocks + float64(rows*v)
+func (c core) tile(rows, v, depth int, readC bool) float64 {
+	t := float64(depth)*c.step(rows*v, rows+v) + tileClocks + float64(rows*v)/c.Stores
 	if readC {
-		t += float64(rows*v) / c.loads
+		t += float64(rows*v) / c.Loads
 	}
 	return t
 }
@@ -69,15 +73,35 @@ func (c core) dots(rows, cols, depth int) float64 {
 	return float64(c.vectors(depth))*c.step(rows*cols, rows+cols) + tileClocks + reductionClocks*float64(rows*cols)
 }
 
-// sweep is the time in which updates and reads walk the rows of a panel of v vectors: a row is loaded, takes every update in turn
-// and is read after each, so that only an accumulator waits for the row before.
+// sweep is the time in which updates and reads walk the rows of a panel of v vectors: a row is loaded, takes every update in turn,
+// is read after each and stored, so that only an accumulator waits for the row before.
 func (c core) sweep(updates, reads, v, rows int) float64 {
-	fmas, loads := (updates+reads)*v, v+updates+reads
-	return float64(rows)*c.step(fmas, loads) + tileClocks + float64(2*v*(updates+reads))
+	row := c.step((updates+reads)*v, v+updates+reads)
+	if updates > 0 {
+		row = max(row, float64(v)/c.Stores)
+	}
+	return float64(rows)*row + tileClocks + float64(v*(updates+reads))
 }
 
 // decays is the time of the products of a panel of v vectors with the decays before a recurrence's blocks.
-func (c core) decays(op *Op, v int) float64 { return float64(op.Decays*op.K*v) / c.fmas }
+func (c core) decays(op *Op, v int) float64 { return float64(op.Decays*op.K*v) / c.FMAs }
+
+// width is how many of the columns that are left a recurrence takes in its next panel: those of a whole one, else two vectors or one.
+func (c core) width(op *Op, left int) int {
+	for _, cols := range []int{op.NR, 2 * c.lanes} {
+		if left >= cols {
+			return cols
+		}
+	}
+	return min(left, c.lanes)
+}
+
+// couple is the time of a block's products: a step loads a vector along k of each of its rows and multiplies all pairs.
+func (c core) couple(op *Op) float64 {
+	blocks := float64(op.M / op.MR)
+	rows := op.MR*(1+op.Group) + op.MR - 1 // keys, queries, and keys that erase
+	return blocks * (float64(c.vectors(op.K))*c.step(op.N, rows) + tileClocks + reductionClocks*float64(op.N))
+}
 
 // clocks is the time of one operation with all its data in the first level.
 func (c core) clocks(op *Op) float64 {
@@ -85,13 +109,13 @@ func (c core) clocks(op *Op) float64 {
 	switch op.Name {
 	case "nn", "tn", "pair nn", "pair tn": // a pair is a step too
 		for j := 0; j < op.N; j += op.NR {
-			cols := min(op.NR, op.N-j)
+			v := c.vectors(min(op.NR, op.N-j))
 			for i := 0; i < op.M; i += op.MR {
 				rows, depth := min(op.MR, op.M-i), op.K
 				if op.Lower {
 					depth = min(depth, i+rows)
 				}
-				t += c.tile(rows, cols, depth, op.Accumulate)
+				t += c.tile(rows, v, depth, op.Accumulate)
 			}
 		}
 	case "nt":
@@ -107,46 +131,53 @@ func (c core) clocks(op *Op) float64 {
 				}
 				t += c.dots(rows, cols, op.K)
 				if op.Accumulate {
-					t += float64(rows*c.vectors(cols)) / c.loads
+					t += float64(rows*c.vectors(cols)) / c.Loads
 				}
 			}
 		}
 	case "solve":
 		for j := 0; j < op.N; j += op.NR {
-			cols := min(op.NR, op.N-j)
+			v := c.vectors(min(op.NR, op.N-j))
 			for i := 0; i < op.M; i += op.MR {
 				rows := min(op.MR, op.M-i)
 				// The block's own triangle is a chain: each row waits for the one before.
-				t += c.tile(rows, cols, i, true) + max(float64(rows)*fmaLatency, float64(rows*(rows-1)/2*c.vectors(cols))/c.fmas)
+				t += c.tile(rows, v, i, true) + max(float64(rows)*fmaLatency, float64(rows*(rows-1)/2*v)/c.FMAs)
 			}
 		}
 	case "recur":
-		for j := 0; j < op.N; j += op.NR {
-			v := c.vectors(min(op.NR, op.N-j))
+		for j := 0; j < op.N; {
+			cols := c.width(op, op.N-j)
+			v := c.vectors(cols)
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*op.Group, v, op.K)
 			}
 			t += float64(op.Singles)*c.sweep(1, op.Group, v, op.K) + c.decays(op, v)
+			j += cols
 		}
+	case "couple":
+		t = c.couple(op)
 	case "delta":
-		for j := 0; j < op.N; j += op.NR {
-			v := c.vectors(min(op.NR, op.N-j))
+		for j := 0; j < op.N; {
+			cols := c.width(op, op.N-j)
+			v := c.vectors(cols)
 			if op.M > op.Singles {
 				t += float64((op.M-op.Singles)/op.MR) * c.sweep(op.MR, op.MR*(1+op.Group), v, op.K)
+				t += c.sweep(op.MR, 0, v, op.K) // the last block's updates have no block after them to be taken with
 			}
 			t += float64(op.Singles)*(c.sweep(0, 1, v, op.K)+c.sweep(1, op.Group, v, op.K)) + c.decays(op, v)
+			j += cols
 		}
 	case "gather":
 		v := c.vectors(op.N)
 		for i := 0; i < op.K; i += op.Group {
 			rows := min(op.Group, op.K-i)
-			t += float64(v)*max(float64(rows)/c.fmas, float64(rows+1)/c.loads) + tileClocks
+			t += float64(v)*max(float64(rows)/c.FMAs, float64(rows+1)/c.Loads) + tileClocks
 		}
 	default:
 		v := math.Ceil(float64(op.Elements) / float64(c.lanes))
 		t = 1.2*v + tileClocks
 		if op.Name == "exp" {
-			t += c.expCost * v
+			t += expOps / c.FMAs * v
 		}
 	}
 	return t
@@ -189,12 +220,11 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	share := min(1, workers/float64(d.Units))  // of the rates of the private parts
 	rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
 	t := c.traffic(trips)
-	core := newCore(d.ISA)
 	needed.add(t.needed, workers)
 	sum := c.each.times(trips, &c.once)
 	t.levels[0].read += sum.loaded
 	t.levels[0].written += sum.stored
-	compute := rounds * sum.clocks * core.clockNs(d)
+	compute := rounds * sum.clocks / d.Core.ClockHz * 1e9
 	var parts [MaxLevels]float64
 	for j := range d.Levels {
 		level := &d.Levels[j]
@@ -219,11 +249,11 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	}
 	wait := 0.0
 	for j, w := range t.waits {
-		if j > 0 && (w.lines > 0 || w.rows > 0) {
-			wait += rounds * d.latency(j, workers*t.footprint) * (w.lines/readsAhead + w.rows/storesAhead)
+		if j > 0 && (w.read > 0 || w.stored > 0) {
+			wait += rounds * d.latency(j, workers*t.footprint) * (w.read/readsAhead + w.stored/storesAhead)
 		}
 	}
-	most, far, rest := max(compute, wait), 0.0, 0.0
+	most, rest := max(compute, wait), 0.0
 	for j := range d.Levels {
 		e.Parts[j] += parts[j]
 		most = max(most, parts[j])
@@ -232,14 +262,14 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 		case d.Levels[j].PerUnit:
 			rest += overlapShare * parts[j]
 		default:
-			far += parts[j]
+			rest += farShare * parts[j]
 		}
 	}
-	calls := rounds * sum.calls * callNs
+	calls := rounds * (sum.calls*callNs + sum.sweeps*sweepNs + sum.fences*fenceShare*d.latency(len(d.Levels)-1, workers*t.footprint))
 	e.ComputeNs += compute
 	e.LatencyNs += wait
 	e.CallsNs += calls
-	e.TimeNs += max(most, max(compute, parts[0])+rest+far+wait) + calls
+	e.TimeNs += max(most, hide(max(compute, parts[0]), wait)+rest) + calls
 	if workers > 1 {
 		e.DispatchNs += dispatchNs
 		e.TimeNs += dispatchNs
@@ -275,20 +305,6 @@ func (d *Device) gatherBps(row int64) float64 {
 	}
 	return min(best, last.PeakBps)
 }
-
-// waitShare is how much of its waiting an operation does not hide: a block of a delta rule needs all its products before the next begins, a
-// block of linear attention goes on with the next panel's rows.
-func waitShare(op *Op) float64 {
-	if op.Name == "recur" {
-		return waitRecur
-	}
-	return waitDelta
-}
-
-const (
-	waitRecur = 0.12
-	waitDelta = 0.9
-)
 
 // held is the share of what does not fit the last cache that is found there nonetheless: between what can be counted on (others use the
 // cache too, and lines far apart are slow to find where the translations of pages do not fit) and the most it may hold, by the logarithm of

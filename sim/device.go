@@ -49,6 +49,7 @@ type Device struct {
 	Peaks  map[string]float64 `json:"peaks"` // the most ever seen, for lower bounds
 
 	ISA       tile.ISA     `json:"isa,omitempty"`
+	Core      Core         `json:"core"`
 	Gathers   []GatherRate `json:"gathers,omitempty"`   // ascending rows
 	Latencies []LatencyAt  `json:"latencies,omitempty"` // of loads that wait for each other, ascending bytes
 	// Primitives are measured beside modelled; those that are not here are taken as modelled.
@@ -56,6 +57,14 @@ type Device struct {
 
 	Source string            `json:"source,omitempty"`
 	Notes  map[string]string `json:"notes,omitempty"` // by field: what is doubtful or derived, and how
+}
+
+// Core is what one core does in a clock with vectors of the device's instruction set.
+type Core struct {
+	ClockHz float64 `json:"clock_hz"`
+	FMAs    float64 `json:"fmas"`   // multiply-adds
+	Loads   float64 `json:"loads"`  // from the first level, broadcasts too
+	Stores  float64 `json:"stores"` // to it
 }
 
 // pathFMA is a CPU's rate of float32 fused multiply-adds.
@@ -90,6 +99,8 @@ func (d *Device) Check() error {
 		need(r > 0 && d.Peaks[path] >= r, fmt.Sprintf("path %s: the rate must be positive and at most its peak", path))
 	}
 	need(d.Rates[pathFMA] > 0, "lacks the rate of "+pathFMA)
+	c := d.Core
+	need(c.ClockHz > 0 && c.FMAs > 0 && c.Loads > 0 && c.Stores > 0, "the clock and what a core does in one must be positive")
 	return errors.Join(errs...)
 }
 

@@ -192,17 +192,20 @@ func TestBoundsAreBelowSimulations(t *testing.T) {
 	}
 }
 
-// Measured shares of the ceiling for register tiles with everything in L1 (AVX-512, Zen 5, depth 128) beside the model's. The model
-// is not fitted to them; it must see which tiles are starved, and be within a third.
+// Measured shares of the ceiling for register tiles with everything in L1 (AVX-512, Zen 5) beside the model's: of the first row this module's own
+// products, of the second C kernels of depth 128. The model is not fitted to them; it must see which tiles are starved, and be within a third.
 func TestTileEfficiency(t *testing.T) {
-	c := newCore(tile.AVX512)
+	c := testCPU(t, 1).core()
 	share := func(mr, nr int) float64 {
-		return float64(mr*nr*128) / float64(c.lanes) / c.fmas / c.tile(mr, nr, 128, false)
+		return float64(mr*nr*128) / float64(c.lanes) / c.FMAs / c.tile(mr, c.vectors(nr), 128, false)
 	}
 	for _, m := range []struct {
 		mr, nr   int
 		measured float64
-	}{{8, 32, 1}, {6, 32, .98}, {6, 64, 1}, {12, 32, .99}, {14, 32, .99}, {8, 48, .99}, {4, 64, .79}, {4, 32, .62}, {8, 16, .85}, {16, 16, .65}} {
+	}{
+		{8, 32, .99}, {12, 32, .97}, {6, 64, .99}, {4, 32, .87},
+		{6, 32, .98}, {14, 32, .99}, {8, 48, .99}, {4, 64, .79}, {8, 16, .85}, {16, 16, .65},
+	} {
 		got := share(m.mr, m.nr)
 		t.Logf("%dx%d: %.2f, measured %.2f", m.mr, m.nr, got, m.measured)
 		if got > 1 || got < m.measured*0.67 || got > m.measured*1.33 {

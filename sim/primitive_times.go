@@ -18,11 +18,11 @@ type PrimitiveRatio struct {
 
 // ratios puts measured primitives beside the core's model. A ratio that no core can have is a disturbed measurement and is left out.
 func ratios(d *Device, measured []machine.Primitive, isa tile.ISA) []PrimitiveRatio {
-	c := newCore(isa)
-	clock := c.clockNs(d)
+	c := d.core()
+	clock := 1e9 / c.ClockHz
 	for _, p := range measured {
 		if p.ISA == isa && p.Op == machine.PrimitiveFMA && p.Ns > 0 && p.Elements > 0 {
-			clock = 2 * float64(c.lanes) * c.fmas * p.Ns / float64(p.Elements)
+			clock = 2 * float64(c.lanes) * c.FMAs * p.Ns / float64(p.Elements)
 		}
 	}
 	var out []PrimitiveRatio

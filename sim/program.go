@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"slices"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // Program is a kernel as the simulator sees it: launches one after the other.
 type Program struct {
@@ -122,4 +126,12 @@ func loopFlops(loops []Loop) float64 {
 		sum += l.Trips * (once + loopFlops(l.Inner))
 	}
 	return sum
+}
+
+// sweeps says whether an operation is a recurrence, which sweeps a state block by block.
+func (op *Op) sweeps() bool { return op.Name == "recur" || op.Name == "delta" }
+
+// streams says whether it writes past the caches.
+func (op *Op) streams() bool {
+	return slices.ContainsFunc(op.Touches, func(t Touch) bool { return t.Mode == Stream })
 }

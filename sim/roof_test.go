@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -135,5 +136,40 @@ func TestCPUFromCeilings(t *testing.T) {
 	}
 	if _, err := CPU(m, nil, tile.AVX512, 0); err == nil {
 		t.Error("0 threads were accepted")
+	}
+}
+
+// What a core does in a clock, from ceilings of one thread: in GFLOP/s and GB/s of AVX2 and AVX-512, multiply-adds, read and copied in L1.
+func TestIssueFromCeilings(t *testing.T) {
+	for _, c := range []struct {
+		name                                       string
+		flops2, flops, read, copied                float64
+		wantClock, wantFMAs, wantLoads, wantStores float64
+	}{
+		{name: "Zen 5: two wide units, two wide loads and a wide store", flops2: 136.5, flops: 272.8, read: 493.8, copied: 516.2, wantClock: 4.26, wantFMAs: 2, wantLoads: 1.81, wantStores: 0.95},
+		{name: "Zen 4: each wide operation takes two clocks", flops2: 116.1, flops: 116.3, read: 202.6, copied: 226, wantClock: 3.63, wantFMAs: 1, wantLoads: 0.87, wantStores: 0.49},
+		{name: "Ice Lake: a slower clock", flops2: 103, flops: 163, read: 187, copied: 187, wantClock: 2.55, wantFMAs: 2, wantLoads: 1.15, wantStores: 0.57},
+	} {
+		measured := &machine.Measured{}
+		add := func(kind, level string, isa tile.ISA, g float64) {
+			measured.Ceilings = append(measured.Ceilings, machine.Ceiling{Kind: kind, Level: level, ISA: isa, Threads: 1, Median: g * 1e9, Max: g * 1e9})
+		}
+		add(machine.KindFlops, "", tile.AVX2, c.flops2)
+		add(machine.KindFlops, "", tile.AVX512, c.flops)
+		add(machine.KindRead, "L1", tile.AVX512, c.read)
+		add(machine.KindCopy, "L1", tile.AVX512, c.copied)
+		d, err := CPU(testMachine(), measured, tile.AVX512, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near := func(what string, got, want float64) {
+			if math.Abs(got/want-1) > 0.02 {
+				t.Errorf("%s: %s %.3g, want %.3g", c.name, what, got, want)
+			}
+		}
+		near("clock", d.Core.ClockHz/1e9, c.wantClock)
+		near("multiply-adds", d.Core.FMAs, c.wantFMAs)
+		near("loads", d.Core.Loads, c.wantLoads)
+		near("stores", d.Core.Stores, c.wantStores)
 	}
 }

@@ -23,10 +23,10 @@ type traffic struct {
 	footprint float64                 // bytes that a call touches
 }
 
-// waits counts what a sweep of the state waits for, by the level where it is: nothing of it is read or stored ahead of the sweep.
+// waits counts the lines that a sweep of the state waits for, by the level where they are: nothing of them is read or stored ahead of the sweep.
 type waits struct {
-	lines float64 // read
-	rows  float64 // rows of plainly stored blocks, whose lines the store buffer waits for
+	read   float64
+	stored float64 // plainly, which the store buffer waits for
 }
 
 // pageGrains is how many grains of a buffer are numbered at a time, so that a large table that is touched here and there
@@ -52,6 +52,11 @@ func countTraffic(d *Device, p *Program, l *Launch, c *compiledLaunch) {
 	defer replays.Put(r)
 	r.reset(p, l, line, c.capacities[:c.memory])
 	r.steady = c.steady
+	for i := range l.Nest { // the last trip of a recording has nothing ahead of it
+		for j := range l.Nest[i].Ops {
+			r.ahead = r.ahead || l.Nest[i].Ops[j].Ahead > 0
+		}
+	}
 	for i := range l.Nest {
 		r.trip(i, l.Nest[i].Ops)
 	}
@@ -95,7 +100,8 @@ type replay struct {
 	buffers  []Buffer
 	history  []lineHistory // per grain
 	trips    []tripTraffic
-	steady   int // the trip that is repeated, -1 if none
+	steady   int  // the trip that is repeated, -1 if none
+	ahead    bool // some operation prefetches
 	events   []writeBack
 	rowBytes int64 // of the longest table row
 	lines    []lruLine
@@ -144,8 +150,8 @@ type tripTraffic struct {
 func (t *tripTraffic) add(o *tripTraffic, n float64) {
 	for i := range t.found {
 		t.found[i] += n * o.found[i]
-		t.waits[i].lines += n * o.waits[i].lines
-		t.waits[i].rows += n * o.waits[i].rows
+		t.waits[i].read += n * o.waits[i].read
+		t.waits[i].stored += n * o.waits[i].stored
 	}
 	t.tables += n * o.tables
 	t.fresh += n * o.fresh
@@ -164,15 +170,10 @@ type writeBack struct {
 
 func (r *replay) trip(n int, ops []Op) {
 	var t tripTraffic
-	ahead := false
-	for i := range ops {
-		ahead = ahead || ops[i].Ahead > 0
-	}
 	evicted := func(id int32, level int) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
 	for i := range ops {
-		waited := waitShare(&ops[i])
 		for _, touch := range ops[i].Touches {
 			table := r.buffers[touch.Buffer].Kind == Table
 			if touch.Mode == Stream {
@@ -188,9 +189,8 @@ func (r *replay) trip(n int, ops []Op) {
 			lines := float64(r.grains[touch.Buffer] / r.line)
 			times := float64(1 + touch.Again)
 			kind := r.buffers[touch.Buffer].Kind
-			sweep := (ops[i].Name == "recur" || ops[i].Name == "delta") && (kind == Output || kind == Input && !ahead)
+			sweep := ops[i].sweeps() && (kind == Output || kind == Input && !r.ahead)
 			for row := range int64(touch.Rows) {
-				deepest := 0 // where the row's lines were
 				start := touch.Offset + row*touch.Stride
 				for at, last := start>>shift, (start+touch.RowBytes-1)>>shift; at <= last; at++ {
 					id := r.number(touch.Buffer, at)
@@ -201,10 +201,12 @@ func (r *replay) trip(n int, ops []Op) {
 						if found == unseen {
 							at = r.memory
 						}
-						deepest = max(deepest, at)
 						h.far = int32(n) + 1
-						if sweep && kind == Input {
-							t.waits[at].lines += lines * waited
+						switch {
+						case sweep && kind == Input:
+							t.waits[at].read += lines
+						case sweep:
+							t.waits[at].stored += lines
 						}
 					}
 					switch {
@@ -230,9 +232,6 @@ func (r *replay) trip(n int, ops []Op) {
 						}
 					}
 					h.last = int32(n)
-				}
-				if sweep && kind == Output && deepest > 1 {
-					t.waits[deepest].rows += waited
 				}
 			}
 		}
@@ -338,8 +337,8 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 		if level == c.memory {
 			at = max(home, 1)
 		}
-		out.waits[at].lines += t.waits[level].lines
-		out.waits[at].rows += t.waits[level].rows
+		out.waits[at].read += t.waits[level].read
+		out.waits[at].stored += t.waits[level].stored
 	}
 	out.tableRead = t.tables * line
 	out.levels[c.memory].written += t.stream * line
