@@ -8,14 +8,14 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-//go:embed *_amd64.s *_arm64.s
+//go:embed *_amd64.s *_arm64.s delta_neon_arm64.go
 var sources embed.FS
 
 // SourceHash returns a hash of the assembly sources of an instruction set's
 // table, or "" if there are none: a result measured with one hash says
 // nothing of the kernels of another.
 func SourceHash(isa tile.ISA) string {
-	names, err := fs.Glob(sources, "*_"+string(isa)+"_*.s")
+	names, err := fs.Glob(sources, "*_"+string(isa)+"_*")
 	if err != nil || len(names) == 0 {
 		return ""
 	}

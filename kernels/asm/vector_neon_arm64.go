@@ -56,3 +56,13 @@ func gatherNEON(p *tile.Gather)
 //
 //go:noescape
 func convNEON(p *tile.Conv)
+
+// turnNEON is the scaled transposition of tile.Turn.
+//
+//go:noescape
+func turnNEON(p *tile.Turn)
+
+// dotsNEON takes dot products of rows as tile.Dots says.
+//
+//go:noescape
+func dotsNEON(p *tile.Dots)

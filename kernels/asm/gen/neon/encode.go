@@ -33,6 +33,9 @@ func (v V) S4() string { return "V" + v.number() + ".S4" }
 // B16 is the register as bytes.
 func (v V) B16() string { return "V" + v.number() + ".B16" }
 
+// D2 is the register as two pairs of floats.
+func (v V) D2() string { return "V" + v.number() + ".D2" }
+
 func (v V) number() string { return fmt.Sprint(field(uint(v), 5)) }
 
 // field returns x if it fits into a field of that many bits.

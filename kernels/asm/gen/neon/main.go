@@ -48,6 +48,8 @@ func main() {
 	vectors.narrow()
 	vectors.gather()
 	vectors.conv()
+	vectors.turn()
+	vectors.rowDots()
 	vectors.write(*dir, "vector")
 
 	loops := newFile("probe")
