@@ -19,6 +19,7 @@ import (
 type applyFlags struct {
 	op, rule, isa, weighting, config, dir string
 	qHeads, kvHeads, threads              int
+	placement                             placementFlag
 	scale                                 float32
 	headDecay                             []float32
 	dtype, stateDType                     string
@@ -98,6 +99,7 @@ causal-conv: input (B,C,L), weight (C,1,K), optional bias (C) and past_state (B,
 	fs.StringVar(&f.tensor, "tensor", "", "the tables' name in a safetensors file (default the only one, or tables)")
 	fs.StringVar(&f.isa, "isa", "", "run this instruction set")
 	fs.IntVar(&f.threads, "threads", 0, "workers, 0 for all that this process may use")
+	f.placement.add(fs)
 	fs.StringVar(&f.config, "config", "", "values that replace those of the selected config, k=v,...")
 	return c
 }
@@ -159,6 +161,9 @@ type applyReport struct {
 // apply reads the arrays, runs the op and writes what it gives.
 func (f *applyFlags) apply(in, to string) (*applyReport, error) {
 	if _, err := allowedISAs(f.isa); err != nil {
+		return nil, err
+	}
+	if err := f.placement.place(); err != nil {
 		return nil, err
 	}
 	m, err := machine.Detect()

@@ -14,6 +14,7 @@ func newBench(out *output) *cobra.Command {
 	var f problemFlags
 	var isa, config string
 	var cold bool
+	var placement placementFlag
 	c := &cobra.Command{
 		Use:   "bench --op O --shape S",
 		Short: "Time one problem with the chosen or a given config, beside its roof",
@@ -24,6 +25,9 @@ func newBench(out *output) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := machine.Detect()
 			if err != nil {
+				return err
+			}
+			if err := placement.place(); err != nil {
 				return err
 			}
 			p, err := f.problem(m)
@@ -56,6 +60,7 @@ func newBench(out *output) *cobra.Command {
 		},
 	}
 	f.add(c.Flags())
+	placement.add(c.Flags())
 	c.Flags().BoolVar(&cold, "cold", false, "every run finds its arrays in memory, not in caches")
 	c.Flags().StringVar(&isa, "isa", "", "run this instruction set")
 	c.Flags().StringVar(&config, "config", "", "values that replace those of the chosen config, k=v,...")

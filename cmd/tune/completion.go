@@ -99,6 +99,7 @@ func completeFlags(cmd *cobra.Command) error {
 		"device":    append([]string{cpuDevice}, gpu.Devices()...),
 		"program":   append(gpu.Programs(), tile.LinearAttention, tile.DeltaRule, tile.HashLayer),
 		"strategy":  tuner.Strategies(),
+		"placement": placements(),
 	}
 	for name, of := range values {
 		if cmd.LocalFlags().Lookup(name) == nil {
