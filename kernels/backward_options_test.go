@@ -175,36 +175,15 @@ func TestBackwardPacked(t *testing.T) {
 			if err := op.Backward(grads, gout, in); err != nil {
 				t.Fatal(err)
 			}
+			a.offsets = offsets
 			for b := range n {
-				one := sequenceOf(a, offsets, b)
+				one := a.sequence(b)
 				if e := one.backwardError(one.oracleBackward()); !(e <= ErrorBound(one.problem)) {
 					t.Errorf("%s %s: rows %d to %d: error %g above %g", p, cand, offsets[b], offsets[b+1], e, ErrorBound(one.problem))
 				}
 			}
 		}
 	})
-}
-
-// sequenceOf shows one of packed sequences as a case of its own.
-func sequenceOf(a *attentionArgs, offsets []int, b int) *attentionArgs {
-	total := offsets[len(offsets)-1]
-	lo, hi := offsets[b], offsets[b+1]
-	one := *a
-	one.problem.Shape.B, one.problem.Shape.T, one.tokens = 1, hi-lo, hi-lo
-	for _, v := range []*[]float32{&one.query, &one.key, &one.value, &one.decay, &one.gradOutput, &one.gradQuery, &one.gradKey, &one.gradValue, &one.gradDecay,
-		&one.beta, &one.gradBeta, &one.write, &one.gradWrite} {
-		if len(*v) > 0 {
-			width := len(*v) / total
-			*v = (*v)[lo*width : hi*width]
-		}
-	}
-	n := len(offsets) - 1
-	for _, v := range []*[]float32{&one.past, &one.gradState, &one.gradPast, &one.pastNorm, &one.gradNorm, &one.gradPastNorm} {
-		if len(*v) > 0 {
-			*v = (*v)[b*len(*v)/n : (b+1)*len(*v)/n]
-		}
-	}
-	return &one
 }
 
 // Key heads that state heads share have the sum of the gradients that keys repeated for each state head have.
@@ -321,9 +300,10 @@ func TestBackwardOptionsSplitOverCalls(t *testing.T) {
 		for _, v := range []*[]float32{&halves.pastNorm, &halves.gradNorm, &halves.gradPastNorm} {
 			*v = append(slices.Clone(*v), make([]float32, norm)...)
 		}
-		first := sequenceOf(&halves, offsets, 0)
+		halves.offsets = offsets
+		first := halves.sequence(0)
 		state := oracleCase(first.problem, *first).Oracle(first.query, first.key, first.value, first.past, first.decay, nil)
-		second := sequenceOf(&halves, offsets, 1)
+		second := halves.sequence(1)
 		for i, x := range state.State {
 			second.past[i] = float32(x)
 		}

@@ -317,8 +317,9 @@ func TestDeltaBackwardPacked(t *testing.T) {
 			if err := op.Backward(grads, gout, in); err != nil {
 				t.Fatal(err)
 			}
+			a.offsets = offsets
 			for b := range n {
-				one := sequenceOf(a, offsets, b)
+				one := a.sequence(b)
 				if e := one.backwardError(one.oracleBackward()); !(e <= ErrorBound(one.problem)) {
 					t.Errorf("%s %s: rows %d to %d: error %g above %g", p, cand, offsets[b], offsets[b+1], e, ErrorBound(one.problem))
 				}

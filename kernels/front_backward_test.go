@@ -143,9 +143,9 @@ func TestFrontBackwardPacked(t *testing.T) {
 			}
 			want := [2][]float64{make([]float64, len(a.gradDecayLog)), make([]float64, len(a.gradDecayBias))}
 			abs := [2][]float64{make([]float64, len(a.gradDecayLog)), make([]float64, len(a.gradDecayBias))}
+			a.offsets = offsets
 			for b := range n {
-				one := sequenceOf(a, offsets, b)
-				one.gradDecayLog, one.gradDecayBias = nil, nil
+				one := a.sequence(b)
 				o := one.oracleBackward()
 				if e := one.backwardError(o); !(e <= ErrorBound(one.problem)) {
 					t.Errorf("%s %s: rows %d to %d: error %g above %g", c.Problem, cand, offsets[b], offsets[b+1], e, ErrorBound(one.problem))

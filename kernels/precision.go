@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,9 +33,10 @@ func checkPrecision(p tile.Problem) error {
 	return nil
 }
 
-func lacksPairs(isa tile.ISA) error {
-	return fmt.Errorf("kernels: %s has no bfloat16 products on this CPU", isa)
-}
+// ErrNoPairs is wrapped where an ISA lacks the products that a problem's precision asks for.
+var ErrNoPairs = errors.New("no bfloat16 products on this CPU")
+
+func lacksPairs(isa tile.ISA) error { return fmt.Errorf("kernels: %s has %w", isa, ErrNoPairs) }
 
 // pairParams are the tunables of bfloat16 products.
 func pairParams(p tile.Problem, prim *tile.Primitives) []tile.Param {

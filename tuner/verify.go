@@ -24,6 +24,7 @@ type VerifyOptions struct {
 type Verdict struct {
 	Op         string       `json:"op"`
 	Problem    tile.Problem `json:"problem"`
+	Packed     bool         `json:"packed,omitempty"` // as packed sequences, with the states that are kept on the way
 	ISA        tile.ISA     `json:"isa"`
 	Config     tile.Config  `json:"config"`
 	MaxError   *float64     `json:"max_error,omitempty"`
@@ -34,28 +35,27 @@ type Verdict struct {
 // OK reports whether the candidate is right.
 func (v Verdict) OK() bool { return v.Verdict == verdictOK }
 
-// VerifyAll runs every candidate of every op, rule, direction and weighting against the float64 oracle, on ragged problems that all
-// candidates' values matter for.
+// VerifyAll runs every candidate of every op, rule, direction and weighting against the float64 oracle, and of every option those around the default
+// (verified_problems.go says which), on ragged problems that all candidates' values matter for. A precision that an ISA has not is left out of its list.
 func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 	if len(o.ISAs) == 0 {
 		o.ISAs = kernels.ISAs()
 	}
-	type item struct {
-		problem   tile.Problem
-		candidate tile.Candidate
-	}
-	var items []item
-	for _, p := range verifiedProblems() {
-		if o.Op != "" && p.Op != o.Op {
+	var verdicts []Verdict // to be given
+	for _, x := range verifiedProblems() {
+		if o.Op != "" && x.problem.Op != o.Op {
 			continue
 		}
 		for _, isa := range o.ISAs {
-			configs, err := Space(p, isa)
+			configs, err := x.candidates(isa)
+			if errors.Is(err, kernels.ErrNoPairs) {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
 			for _, c := range configs {
-				items = append(items, item{p, tile.Candidate{ISA: isa, Config: c}})
+				verdicts = append(verdicts, Verdict{Op: x.problem.Op, Problem: x.problem, Packed: x.packed, ISA: isa, Config: c, Verdict: verdictOK})
 			}
 		}
 	}
@@ -64,18 +64,17 @@ func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 	}
 	child := newWorker(o.Worker)
 	defer child.close()
-	verdicts := make([]Verdict, 0, len(items))
-	for i, x := range items {
+	for i := range verdicts {
+		v := &verdicts[i]
 		if err := ctx.Err(); err != nil {
-			return verdicts, err
+			return verdicts[:i], err
 		}
 		if o.Progress != nil {
-			o.Progress(i, len(items), x.problem.Op+" "+x.candidate.String())
+			o.Progress(i, len(verdicts), v.Op+" "+tile.Candidate{ISA: v.ISA, Config: v.Config}.String())
 		}
-		v := Verdict{Op: x.problem.Op, Problem: x.problem, ISA: x.candidate.ISA, Config: x.candidate.Config, Verdict: verdictOK}
-		e, bound, err := child.verify(x.problem, x.candidate, o.Seed)
+		e, bound, err := child.ask(request{Problem: v.Problem, ISA: v.ISA, Config: v.Config, Seed: o.Seed, Packed: v.Packed})
 		if errors.Is(err, errWorker) {
-			return verdicts, err
+			return verdicts[:i], err
 		}
 		v.ErrorBound = bound
 		switch {
@@ -89,64 +88,6 @@ func VerifyAll(ctx context.Context, o VerifyOptions) ([]Verdict, error) {
 				v.Verdict = verdictWrong
 			}
 		}
-		verdicts = append(verdicts, v)
 	}
 	return verdicts, nil
-}
-
-// verifiedProblems are one problem of every op, rule, direction, decay and weighting, none of whose sizes is a multiple of a register tile's.
-func verifiedProblems() []tile.Problem {
-	s := tile.Shape{B: 2, T: 403, Hq: 4, Hkv: 2, Dk: 70, Dv: 150}
-	ps := []tile.Problem{
-		{Op: tile.LinearAttention, Rule: tile.RuleLinear, Decay: tile.DecayNone, Shape: s},
-		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayFixed, Shape: s},
-		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayHead, Shape: s},
-		{Op: tile.LinearAttention, Rule: tile.RuleGated, Decay: tile.DecayKey, Shape: s},
-		{Op: tile.DeltaRule, Rule: tile.RuleDelta, Decay: tile.DecayNone, Shape: s},
-		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayHead, Shape: s},
-		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayFixed, Shape: s},
-		{Op: tile.DeltaRule, Rule: tile.RuleGatedDelta, Decay: tile.DecayKey, Shape: s},
-	}
-	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
-		ps = append(ps, tile.Problem{Op: tile.HashLayer, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 1100, Tau: 7}})
-	}
-	for _, activation := range []string{kernels.ActivationNone, kernels.ActivationSiLU} {
-		for _, l := range []int{1, 203} {
-			ps = append(ps, tile.Problem{Op: tile.CausalConv, Rule: activation, Shape: tile.Shape{B: 2, C: 151, L: l, K: 4}})
-		}
-	}
-	for i := range ps {
-		ps[i].Dir = tile.Forward
-	}
-	for _, w := range []string{tile.WeightingPaper, tile.WeightingReleased} {
-		ps = append(ps, tile.Problem{Op: tile.HashLayer, Dir: tile.Backward, Weighting: w, Shape: tile.Shape{N: 70, D: 300, H: 110, Tau: 7}})
-	}
-	for _, decay := range []string{tile.DecayNone, tile.DecayFixed, tile.DecayHead, tile.DecayKey} {
-		rule := tile.RuleGated
-		if decay == tile.DecayNone {
-			rule = tile.RuleLinear
-		}
-		ps = append(ps, tile.Problem{Op: tile.LinearAttention, Rule: rule, Decay: decay, Dir: tile.Backward, Shape: s})
-	}
-	for _, p := range ps {
-		if p.Op == tile.DeltaRule && p.Decay != tile.DecayKey {
-			p.Dir = tile.Backward
-			ps = append(ps, p)
-		}
-	}
-	for i := range ps {
-		ps[i].DType, ps[i].Threads = "float32", 2
-	}
-	for _, p := range ps {
-		if p.Op != tile.HashLayer || p.Dir != tile.Forward {
-			continue
-		}
-		p.DType = tile.BFloat16
-		ps = append(ps, p)
-		p.DType = tile.Int8
-		ps = append(ps, p)
-		p.Precision = tile.Int8
-		ps = append(ps, p)
-	}
-	return ps
 }

@@ -23,7 +23,7 @@ import (
 // The pipe carries gob values: a hello from the child, then a request and an answer in turn.
 
 // workerVersion is that of the pipe's protocol: parent and child are the same program, unless someone replaced its file meanwhile.
-const workerVersion = 1
+const workerVersion = 2
 
 const (
 	startTimeout  = 20 * time.Second // for a child to say hello
@@ -38,6 +38,7 @@ type request struct {
 	ISA     tile.ISA
 	Config  tile.Config
 	Seed    uint64
+	Packed  bool // as packed sequences: kernels.VerifyPacked
 }
 
 type answer struct {
@@ -49,9 +50,11 @@ type answer struct {
 type verifier func(p tile.Problem, c tile.Candidate, seed uint64) (maxError, bound float64, err error)
 
 // Serve is the child's side: it verifies candidates that are asked for on in, until in ends.
-func Serve(in io.Reader, out io.Writer) error { return serve(in, out, kernels.Verify) }
+func Serve(in io.Reader, out io.Writer) error {
+	return serve(in, out, kernels.Verify, kernels.VerifyPacked)
+}
 
-func serve(in io.Reader, out io.Writer, verify verifier) error {
+func serve(in io.Reader, out io.Writer, verify, verifyPacked verifier) error {
 	enc := gob.NewEncoder(out)
 	if err := enc.Encode(hello{workerVersion}); err != nil {
 		return err
@@ -82,6 +85,10 @@ func serve(in io.Reader, out io.Writer, verify verifier) error {
 			go func() {
 				var a answer
 				var err error
+				verify := verify
+				if r.Packed {
+					verify = verifyPacked
+				}
 				if a.MaxError, a.Bound, err = verify(r.Problem, tile.Candidate{ISA: r.ISA, Config: r.Config}, r.Seed); err != nil {
 					a.Failed = err.Error()
 				}
@@ -195,12 +202,17 @@ func (w *worker) close() { w.stop(0) }
 
 // verify has the child hold a candidate against the oracle. An error that wraps errWorker is not the candidate's.
 func (w *worker) verify(p tile.Problem, c tile.Candidate, seed uint64) (maxError, bound float64, err error) {
+	return w.ask(request{Problem: p, ISA: c.ISA, Config: c.Config, Seed: seed})
+}
+
+// ask is verify of a request.
+func (w *worker) ask(r request) (maxError, bound float64, err error) {
 	if w.child == nil {
 		if err := w.start(); err != nil {
 			return 0, 0, err
 		}
 	}
-	if err := w.enc.Encode(request{p, c.ISA, c.Config, seed}); err != nil {
+	if err := w.enc.Encode(r); err != nil {
 		return 0, 0, w.died()
 	}
 	timer := time.NewTimer(w.limit)

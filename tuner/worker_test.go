@@ -53,7 +53,7 @@ func serveTest() {
 	if kind == "mute" {
 		os.Exit(3)
 	}
-	if err := serve(os.Stdin, os.Stdout, verify); err != nil {
+	if err := serve(os.Stdin, os.Stdout, verify, verify); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
+	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
@@ -56,25 +59,69 @@ func newVerify(out *output) *cobra.Command {
 	return c
 }
 
-// printVerdicts prints a table per problem, configs by their values alone under a line that names them.
+// printVerdicts prints a line for each problem and ISA, with the largest error of its candidates, and all candidates that are not right.
 func printVerdicts(out *output, verdicts []tuner.Verdict) error {
+	var rows [][]string
 	for start := 0; start < len(verdicts); {
-		end := start
-		var rows [][]string
-		for ; end < len(verdicts) && verdicts[end].Problem == verdicts[start].Problem; end++ {
-			v := verdicts[end]
-			worst := "unknown"
-			if v.MaxError != nil {
-				worst = fmt.Sprintf("%.2g", *v.MaxError)
+		first := verdicts[start]
+		end, wrong, worst := start, 0, 0.0
+		for ; end < len(verdicts) && verdicts[end].Problem == first.Problem && verdicts[end].Packed == first.Packed && verdicts[end].ISA == first.ISA; end++ {
+			if !verdicts[end].OK() {
+				wrong++
+			} else {
+				worst = max(worst, *verdicts[end].MaxError)
 			}
-			rows = append(rows, []string{string(v.ISA), v.Config.Values(), worst, fmt.Sprintf("%.2g", v.ErrorBound), out.verdict(v.OK(), v.Verdict)})
 		}
-		out.printf("%s\nconfig: %s\n", verdicts[start].Problem, verdicts[start].Config.Names())
-		if err := out.table([]string{"isa", "config", ">error", ">bound", "verdict"}, rows); err != nil {
-			return err
+		verdict := "ok"
+		if wrong > 0 {
+			verdict = fmt.Sprintf("%d wrong", wrong)
+		}
+		rows = append(rows, []string{verifiedName(first), string(first.ISA), strconv.Itoa(end - start), fmt.Sprintf("%.1e", worst), fmt.Sprintf("%.1e", first.ErrorBound),
+			out.verdict(wrong == 0, verdict)})
+		if start = end; start == len(verdicts) || verdicts[start].Op != first.Op {
+			out.printf("%s\n", first.Op)
+			if err := out.table([]string{"problem", "isa", ">candidates", ">error", ">bound", "verdict"}, rows); err != nil {
+				return err
+			}
+			out.printf("\n")
+			rows = nil
+		}
+	}
+	for _, v := range verdicts {
+		if v.OK() {
+			continue
+		}
+		out.printf("%s\n  %s %s: %s", v.Problem, v.ISA, v.Config, v.Verdict)
+		if v.MaxError != nil {
+			out.printf(", error %.2g above %.2g", *v.MaxError, v.ErrorBound)
 		}
 		out.printf("\n")
-		start = end
 	}
 	return nil
+}
+
+// verifiedName says in few words what is verified, without op, widths and threads.
+func verifiedName(v tuner.Verdict) string {
+	p := v.Problem
+	words := []string{p.Rule}
+	add := func(has bool, word string) {
+		if has {
+			words = append(words, word)
+		}
+	}
+	add(p.Decay != tile.DecayNone && p.Decay != "", p.Decay)
+	add(p.Weighting != "", p.Weighting)
+	add(p.Op == tile.CausalConv, fmt.Sprintf("l=%d", p.Shape.L))
+	add(p.Dir == tile.Backward, tile.Backward)
+	add(p.DType != tile.Float32, p.DType)
+	add(p.StateDType != "", "states too")
+	add(p.Precision != "", p.Precision+" products")
+	add(p.Full, "full")
+	add(p.FeatureMap != tile.MapNone, p.FeatureMap)
+	add(p.Normalize, "normalize")
+	add(p.Front != tile.FrontNone, p.Front)
+	add(p.Gates != "", "gates "+p.Gates)
+	add(p.Shape.Hq > 0, fmt.Sprintf("%d:%d heads", p.Shape.Hq, p.Shape.Hkv))
+	add(v.Packed, "packed")
+	return strings.TrimSpace(strings.Join(words, " "))
 }
