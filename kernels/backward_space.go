@@ -31,7 +31,7 @@ func backwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 
 // defaultBackward is the config that tuning of a backward pass begins with.
 func defaultBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
-	block, chunk, copies, ahead, flag := blocks(p, prim)[0], 64, 1, aheadNext, 1
+	block, chunk, copies, ahead, flag := blocks(p, prim)[0], 128, 1, aheadNext, 1
 	if intel() {
 		block, chunk, copies, ahead = intelBlock(p, prim), 32, 0, aheadRows
 	}

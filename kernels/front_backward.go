@@ -364,7 +364,7 @@ func (f *frontBackward) scratchBuffers() map[string][]float32 {
 	for name, v := range map[string][]float32{
 		"made query": f.query, "made key": f.key, "made value": f.value, "made beta": f.beta, "made decay": f.decay, "erase keys": f.erase,
 		"decay gradients": f.gradDecay, "erase keys' gradients": f.gradErase, "activated": w.activation.value, "gate room": w.room, "gate rows": w.y,
-		"taps": w.activation.ones, "map factor": w.mapping.factor[:],
+		"taps": w.activation.ones, "map factor": w.mapping.factor[:], "row x": w.rows.x, "row y": w.rows.y,
 	} {
 		b[name] = v
 	}
