@@ -13,10 +13,12 @@ import (
 //	O = [scale c Q, P] [S; V]                   one product
 //	S = c_n S + (d_n K)ᵀ V                      c_n S in float32
 //
-// and S is rounded once a chunk to the copy that the next O reads. Operands are pairs along the summed dimension: those over keys lie side by
-// side in a row of Q or K, those over tokens are made of two rows. States and copies are kept as panels of columns.
+// where O reads S rounded. Operands are pairs along the summed dimension: those over keys lie side by side in a row of Q or K, those over tokens
+// are made of two rows. States are kept as panels of columns, and a chunk takes its steps on S panel by panel: one is rounded to pairs, with its columns of V
+// below, where the first-level cache holds them, and is still there when it is updated. A copy of S in pairs that stays for the next chunk costs as many bytes
+// of the second level, and room for half of S in it.
 //
-// A chunk that holds anything beyond the finite bfloat16 is walked token by token in float32.
+// A panel of a chunk that holds anything beyond the finite bfloat16 is walked token by token in float32.
 type pairAttention struct {
 	attentionArgs
 	prim          *tile.Primitives
@@ -34,13 +36,12 @@ type pairAttention struct {
 	work          []*pairWork
 	factor        []float32 // exp(headDecay)
 	states        []float32 // of each unit, in panels
-	copies        []uint32  // of each unit, in panels: pairs of rows of S, then room for those of a chunk's values
-	bad           []bool    // of each unit: its copy is not finite
 }
 
 // pairWork is one worker's scratch, kept between calls.
 type pairWork struct {
-	q, k, turned, across, a []uint32 // chunk's queries and keys, keys turned, keys as pairs of tokens, left factor of O
+	q, k, turned, across    []uint32 // chunk's queries and keys, keys turned, keys as pairs of tokens
+	left, right             []uint32 // factors of O: those of a group's query heads, and of a panel
 	p, d, lower             []float32
 	g, c, rowO, scale, ones []float32
 	product                 tile.PairProduct
@@ -70,13 +71,12 @@ func newPairAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *p
 		a.width = max(a.width, roundUp(j1-j0, cacheLine/4))
 	}
 	a.panel = min(roundUp(cfg["panel"], cacheLine/4), a.width)
-	a.states, a.copies = aligned(a.units*s.Dk*a.width), alignedPairs(a.units*(a.keys+a.ld/2)*a.width)
-	a.bad = make([]bool, a.units)
+	a.states = aligned(a.units * s.Dk * a.width)
 	for range a.workers {
 		deep := roundUp(a.keys, pairBlock)
 		w := &pairWork{
 			q: alignedPairs(a.chunk * a.keys), k: alignedPairs(a.ld * deep), turned: alignedPairs(deep * a.ld),
-			across: alignedPairs(a.ld / 2 * s.Dk), a: alignedPairs(a.chunk * (a.keys + a.ld/2)),
+			across: alignedPairs(a.ld / 2 * s.Dk), left: alignedPairs(a.group * a.chunk * a.depth()), right: alignedPairs(a.depth() * a.panel),
 			p: aligned(a.chunk * a.ld), d: aligned(a.chunk * a.ld), lower: aligned(a.chunk * a.ld),
 			g: aligned(a.chunk), c: aligned(a.chunk), rowO: aligned(a.chunk), scale: aligned(max(a.chunk, a.group)), ones: aligned(a.chunk),
 		}
@@ -90,6 +90,9 @@ func newPairAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *p
 	}
 	return a
 }
+
+// depth is the most pairs that a sum of O has: over keys and over a chunk's tokens.
+func (a *pairAttention) depth() int { return a.keys + a.ld/2 }
 
 // alignedPairs is aligned for pairs.
 func alignedPairs(n int) []uint32 {
@@ -131,6 +134,8 @@ func (a *pairAttention) walk(w *pairWork, first, last int) {
 		a.load(w, u)
 	}
 	a.eachStep(a.unit(first).b, first, last, a.chunk, a.headOuter, func(u, t, n int) { a.step(w, u, t, n, first, last) })
+	w.product = tile.PairProduct{Stream: a.stream}
+	a.nn(&w.product)
 	for u := first; u < last; u++ {
 		a.store(w, u, a.state, a.unit(u).head)
 	}
@@ -141,19 +146,18 @@ type pairUnit struct {
 	b, h, head int
 	j0, width  int
 	state      []float32
-	copy       []uint32
 }
 
 func (a *pairAttention) unit(i int) pairUnit {
 	s := a.problem.Shape
 	head, j0, j1 := columnUnit(s, a.split, i)
-	size, pairs := s.Dk*a.width, (a.keys+a.ld/2)*a.width
-	return pairUnit{b: head / s.Hkv, h: head % s.Hkv, head: head, j0: j0, width: j1 - j0, state: a.states[i*size:][:size], copy: a.copies[i*pairs:][:pairs]}
+	size := s.Dk * a.width
+	return pairUnit{b: head / s.Hkv, h: head % s.Hkv, head: head, j0: j0, width: j1 - j0, state: a.states[i*size:][:size]}
 }
 
-// at gives a panel of a unit's state and of its copy, both cols wide, from column j.
-func (a *pairAttention) at(u pairUnit, j int) (state []float32, pairs []uint32, cols int) {
-	return u.state[j*a.problem.Shape.Dk:], u.copy[j*(a.keys+a.ld/2):], min(a.panel, u.width-j)
+// at gives a panel of a unit's state, cols wide, from column j.
+func (a *pairAttention) at(u pairUnit, j int) (state []float32, cols int) {
+	return u.state[j*a.problem.Shape.Dk:], min(a.panel, u.width-j)
 }
 
 // load sets a unit's state to the past state.
@@ -163,17 +167,16 @@ func (a *pairAttention) load(w *pairWork, i int) {
 		clear(u.state)
 	}
 	for j := 0; j < u.width && a.past != nil; j += a.panel {
-		state, _, cols := a.at(u, j)
+		state, cols := a.at(u, j)
 		copyRows(a.prim, &w.copying, state, cols, a.past[u.head*s.Dk*s.Dv+u.j0+j:], s.Dv, nil, s.Dk, cols)
 	}
-	a.refresh(w, i)
 }
 
 // store copies a unit's columns of the state to one of the caller's states, if there are any.
 func (a *pairAttention) store(w *pairWork, i int, to []float32, head int) {
 	s, u := a.problem.Shape, a.unit(i)
 	for j := 0; j < u.width && to != nil; j += a.panel {
-		state, _, cols := a.at(u, j)
+		state, cols := a.at(u, j)
 		copyRows(a.prim, &w.copying, to[head*s.Dk*s.Dv+u.j0+j:], s.Dv, state, cols, nil, s.Dk, cols)
 	}
 }
@@ -196,18 +199,6 @@ func (a *pairAttention) round(w *pairWork, dst []uint32, ldd int, src []float32,
 	return finite
 }
 
-// refresh rounds a unit's state to its copy.
-func (a *pairAttention) refresh(w *pairWork, i int) {
-	u := a.unit(i)
-	a.bad[i] = false
-	for j := 0; j < u.width; j += a.panel {
-		state, pairs, cols := a.at(u, j)
-		if !a.round(w, pairs, cols, state, cols, nil, a.problem.Shape.Dk, cols, true) {
-			a.bad[i] = true
-		}
-	}
-}
-
 // step takes the n tokens from token t of a unit; first and last are the units that are walked together.
 func (a *pairAttention) step(w *pairWork, i, t, n, first, last int) {
 	s, u := a.problem.Shape, a.unit(i)
@@ -217,45 +208,42 @@ func (a *pairAttention) step(w *pairWork, i, t, n, first, last int) {
 	if a.ahead {
 		next = a.next(i, t, n, first, last)
 	}
-	finite := a.gates(w, u, row, n)
-	if !finite || a.bad[i] || !a.block(w, u, row, n, &next) {
-		a.walkTokens(w, u, row, n)
+	finite := a.gates(w, u, row, n) && a.factors(w, u, row, n)
+	for j := 0; j < u.width; j += a.panel {
+		if !finite || !a.sweep(w, u, row, n, j, &next) {
+			a.walkTokens(w, u, row, n, j)
+		}
+	}
+	if !finite {
 		clear(w.p) // what lies above the diagonal is multiplied by 0
 	}
-	a.refresh(w, i)
 	if place, ok := a.kept(u.b, s.B, t+n); ok {
 		a.store(w, i, a.keptStates, place*s.Hkv+u.h)
 	}
 }
 
-// block takes n tokens from a row of memory. It returns false, with the state untouched, if it meets anything that is not finite.
-func (a *pairAttention) block(w *pairWork, u pairUnit, row, n int, next *upcoming) bool {
+// factors rounds the keys of n tokens from a row of memory and makes the left factors of their outputs. It returns false if it meets anything that is
+// not finite.
+func (a *pairAttention) factors(w *pairWork, u pairUnit, row, n int) bool {
 	s := a.problem.Shape
-	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
-	key, deep, tokens := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], roundUp(a.keys, pairBlock), (n+1)/2
-	mask, last, decay := w.lower, w.ones, float32(1)
+	ldq, ldk := s.Hq*s.Dk, a.keyHeads*s.Dk
+	key, deep, lda := a.key[row*ldk+a.keyHead(u.h)*s.Dk:], roundUp(a.keys, pairBlock), a.depth()
+	mask, last := w.lower, w.ones
 	if a.problem.Decay != tile.DecayNone {
-		mask, last, decay = w.d, w.d[(n-1)*a.ld:], w.c[n-1]
+		mask, last = w.d, w.d[(n-1)*a.ld:]
 	}
 	if !a.round(w, w.k, deep, key, ldk, nil, n, s.Dk, false) || !a.round(w, w.across, s.Dk, key, ldk, last, n, s.Dk, true) {
 		return false
 	}
 	w.turn = tile.PairTurn{Src: w.k, Dst: w.turned, LDS: deep, LDD: a.ld, M: roundUp(n, pairBlock), N: deep}
 	a.prim.Pair.Turn(&w.turn)
-	for j := 0; j < u.width; j += a.panel {
-		_, pairs, cols := a.at(u, j)
-		if !a.round(w, pairs[a.keys*cols:], cols, a.value[row*ldv+u.h*s.Dv+u.j0+j:], ldv, nil, n, cols, true) {
-			return false
-		}
-	}
-	lda, panels := a.keys+a.ld/2, (u.width+a.panel-1)/a.panel
 	head, group := a.queryHeads(u.h)
 	for g := range group {
-		query := a.query[row*ldq+(head+g)*s.Dk:]
-		if !a.round(w, w.a, lda, query, ldq, w.rowO, n, s.Dk, false) {
+		query, factor := a.query[row*ldq+(head+g)*s.Dk:], w.left[g*a.chunk*lda:]
+		if !a.round(w, factor, lda, query, ldq, w.rowO, n, s.Dk, false) {
 			return false
 		}
-		left, ldl, scale := w.a, lda, []float32(nil)
+		left, ldl, scale := factor, lda, []float32(nil)
 		if a.problem.Decay != tile.DecayNone {
 			left, ldl, scale = w.q, a.keys, w.scale
 			if !a.round(w, w.q, a.keys, query, ldq, nil, n, s.Dk, false) {
@@ -268,38 +256,51 @@ func (a *pairAttention) block(w *pairWork, u pairUnit, row, n int, next *upcomin
 			w.product = tile.PairProduct{A: left[i*ldl:], B: w.turned, C: w.p[i*a.ld:], Row: scale, LDA: ldl, LDB: a.ld, LDC: a.ld, M: m, N: i + m, K: a.keys}
 			a.nn(&w.product)
 		}
-		w.pack = tile.PairPack{Src: w.p, Mask: mask, Dst: w.a[a.keys:], LDS: a.ld, LDM: a.ld, LDD: lda, M: n, N: n}
+		w.pack = tile.PairPack{Src: w.p, Mask: mask, Dst: factor[a.keys:], LDS: a.ld, LDM: a.ld, LDD: lda, M: n, N: n}
 		a.prim.Pair.Pack(&w.pack)
 		if w.pack.NonFinite {
 			return false
 		}
-		output := a.output[row*ldo+(u.h*group+g)*s.Dv+u.j0:]
-		for j := 0; j < u.width; j += a.panel {
-			_, pairs, cols := a.at(u, j)
-			short := max(32, maxCallFlops/(2*cols*lda)&^1)
-			for i := 0; i < n; i += short {
-				c := output[i*ldo+j:]
-				w.product = tile.PairProduct{
-					A: w.a[i*lda:], B: pairs, C: c, LDA: lda, LDB: cols, LDC: ldo, M: min(short, n-i), N: cols, K: a.keys + tokens,
-					Lower: true, Lead: a.keys + i/2, Stream: a.stream && ldo%(cacheLine/4) == 0 && uintptr(unsafe.Pointer(&c[0]))%cacheLine == 0,
-				}
-				if g == 0 {
-					w.product.Ahead = next.share(j/a.panel, panels, i)
-				}
-				a.nn(&w.product)
+	}
+	return true
+}
+
+// sweep takes n tokens from a row of memory on the panel of a unit from column j. It returns false, with the state untouched, if the panel's state or
+// values are not finite.
+func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upcoming) bool {
+	s := a.problem.Shape
+	ldv, ldo, lda, tokens := s.Hkv*s.Dv, a.outputHeads()*s.Dv, a.depth(), (n+1)/2
+	state, cols := a.at(u, j)
+	values := w.right[a.keys*cols:]
+	if !a.round(w, w.right, cols, state, cols, nil, s.Dk, cols, true) || !a.round(w, values, cols, a.value[row*ldv+u.h*s.Dv+u.j0+j:], ldv, nil, n, cols, true) {
+		return false
+	}
+	_, group := a.queryHeads(u.h)
+	for g := range group {
+		output := a.output[row*ldo+(u.h*group+g)*s.Dv+u.j0+j:]
+		stream := a.stream && ldo%(cacheLine/4) == 0 && uintptr(unsafe.Pointer(&output[0]))%cacheLine == 0
+		short := max(32, maxCallFlops/(2*cols*lda)&^1)
+		for i := 0; i < n; i += short {
+			w.product = tile.PairProduct{
+				A: w.left[(g*a.chunk+i)*lda:], B: w.right, C: output[i*ldo:], LDA: lda, LDB: cols, LDC: ldo, M: min(short, n-i), N: cols, K: a.keys + tokens,
+				Lower: true, Lead: a.keys + i/2, Stream: stream,
 			}
+			if g == 0 {
+				w.product.Ahead = next.share(j/a.panel, (u.width+a.panel-1)/a.panel, i)
+			}
+			a.nn(&w.product)
 		}
 	}
-	for j := 0; j < u.width; j += a.panel {
-		state, pairs, cols := a.at(u, j)
-		short := max(32, maxCallFlops/(2*cols*tokens))
-		for i := 0; i < s.Dk; i += short {
-			w.product = tile.PairProduct{
-				A: w.across[i:], B: pairs[a.keys*cols:], C: state[i*cols:], LDA: s.Dk, LDB: cols, LDC: cols,
-				M: min(short, s.Dk-i), N: cols, K: tokens, Beta: decay,
-			}
-			a.tn(&w.product)
+	decay := float32(1)
+	if a.problem.Decay != tile.DecayNone {
+		decay = w.c[n-1]
+	}
+	short := max(32, maxCallFlops/(2*cols*tokens))
+	for i := 0; i < s.Dk; i += short {
+		w.product = tile.PairProduct{
+			A: w.across[i:], B: values, C: state[i*cols:], LDA: s.Dk, LDB: cols, LDC: cols, M: min(short, s.Dk-i), N: cols, K: tokens, Beta: decay,
 		}
+		a.tn(&w.product)
 	}
 	return true
 }
@@ -323,33 +324,31 @@ func (a *pairAttention) gates(w *pairWork, u pairUnit, row, n int) bool {
 	return sum == 0
 }
 
-// walkTokens takes n tokens in float32.
-func (a *pairAttention) walkTokens(w *pairWork, u pairUnit, row, n int) {
+// walkTokens takes n tokens in float32 on the panel from column j.
+func (a *pairAttention) walkTokens(w *pairWork, u pairUnit, row, n, j int) {
 	s := a.problem.Shape
 	ldq, ldk, ldv, ldo := s.Hq*s.Dk, a.keyHeads*s.Dk, s.Hkv*s.Dv, a.outputHeads()*s.Dv
 	head, group := a.queryHeads(u.h)
-	for j := 0; j < u.width; j += a.panel {
-		state, _, cols := a.at(u, j)
-		short := max(1, maxCallFlops/(2*(1+group)*s.Dk*cols))
-		for i := 0; i < n; i += short {
-			at, r := row+i, &w.recur
-			*r = tile.Recur{
-				Q: a.query[at*ldq+head*s.Dk:], LDQ: ldq, HeadQ: s.Dk, K: a.key[at*ldk+a.keyHead(u.h)*s.Dk:], LDK: ldk,
-				V: a.value[at*ldv+u.h*s.Dv+u.j0+j:], LDV: ldv, O: a.output[at*ldo+u.h*group*s.Dv+u.j0+j:], LDO: ldo, HeadO: s.Dv,
-				S: state, LDS: cols, T: 1, Heads: group, Dk: s.Dk, N: cols,
-			}
-			m := min(short, n-i)
-			if a.problem.Decay != tile.DecayNone {
-				r.Decay = w.g[i:]
-			}
-			for x := range m { // one by one: a NaN of a later token must not reach an earlier one of its block
-				r.RowO = w.scale
-				a.prim.Recur[0].Run(r)
-				if x+1 < m {
-					r.Q, r.K, r.V, r.O = r.Q[ldq:], r.K[ldk:], r.V[ldv:], r.O[ldo:]
-					if r.Decay != nil {
-						r.Decay = r.Decay[1:]
-					}
+	state, cols := a.at(u, j)
+	short := max(1, maxCallFlops/(2*(1+group)*s.Dk*cols))
+	for i := 0; i < n; i += short {
+		at, r := row+i, &w.recur
+		*r = tile.Recur{
+			Q: a.query[at*ldq+head*s.Dk:], LDQ: ldq, HeadQ: s.Dk, K: a.key[at*ldk+a.keyHead(u.h)*s.Dk:], LDK: ldk,
+			V: a.value[at*ldv+u.h*s.Dv+u.j0+j:], LDV: ldv, O: a.output[at*ldo+u.h*group*s.Dv+u.j0+j:], LDO: ldo, HeadO: s.Dv,
+			S: state, LDS: cols, T: 1, Heads: group, Dk: s.Dk, N: cols,
+		}
+		m := min(short, n-i)
+		if a.problem.Decay != tile.DecayNone {
+			r.Decay = w.g[i:]
+		}
+		for x := range m { // one by one: a NaN of a later token must not reach an earlier one of its block
+			r.RowO = w.scale
+			a.prim.Recur[0].Run(r)
+			if x+1 < m {
+				r.Q, r.K, r.V, r.O = r.Q[ldq:], r.K[ldk:], r.V[ldv:], r.O[ldo:]
+				if r.Decay != nil {
+					r.Decay = r.Decay[1:]
 				}
 			}
 		}
@@ -407,7 +406,7 @@ func (a *pairAttention) scratchBuffers() map[string][]float32 {
 		return unsafe.Slice((*float32)(unsafe.Pointer(&v[0])), len(v))
 	}
 	return map[string][]float32{
-		"q pairs": shown(w.q), "k pairs": shown(w.k), "k turned": shown(w.turned), "k across": shown(w.across), "left": shown(w.a), "p": w.p, "d": w.d,
-		"lower": w.lower, "g": w.g, "c": w.c, "row o": w.rowO, "scale": w.scale, "ones": w.ones, "states": a.states, "copies": shown(a.copies),
+		"q pairs": shown(w.q), "k pairs": shown(w.k), "k turned": shown(w.turned), "k across": shown(w.across), "left": shown(w.left), "right": shown(w.right), "p": w.p, "d": w.d,
+		"lower": w.lower, "g": w.g, "c": w.c, "row o": w.rowO, "scale": w.scale, "ones": w.ones, "states": a.states,
 	}
 }

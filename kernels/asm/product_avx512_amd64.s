@@ -13459,7 +13459,13 @@ fewer130:
 	JMP  panel102
 
 narrower103:
+	CMPB 149(AX), $0x00
+	JEQ  unfenced137
+	CMPQ 120(AX), $0x00
+	JNE  unfenced137
 	SFENCE
+
+unfenced137:
 	VZEROUPPER
 	RET
 
@@ -15118,7 +15124,13 @@ fewer123:
 	JMP  panel98
 
 narrower99:
+	CMPB 149(AX), $0x00
+	JEQ  unfenced129
+	CMPQ 120(AX), $0x00
+	JNE  unfenced129
 	SFENCE
+
+unfenced129:
 	VZEROUPPER
 	RET
 
@@ -17233,7 +17245,13 @@ fewer142:
 	JMP  panel114
 
 narrower115:
+	CMPB 149(AX), $0x00
+	JEQ  unfenced149
+	CMPQ 120(AX), $0x00
+	JNE  unfenced149
 	SFENCE
+
+unfenced149:
 	VZEROUPPER
 	RET
 
@@ -19228,6 +19246,12 @@ fewer135:
 	JMP  panel110
 
 narrower111:
+	CMPB 149(AX), $0x00
+	JEQ  unfenced141
+	CMPQ 120(AX), $0x00
+	JNE  unfenced141
 	SFENCE
+
+unfenced141:
 	VZEROUPPER
 	RET

@@ -38,8 +38,9 @@ func FindPair(ks []PairKernel, mr, nr int) (PairKernel, bool) {
 //	C[i,j] = Beta*C[i,j] + Row[i]*acc    otherwise
 //
 // Row[i] is 1 where Row is nil. With Lower set (NN), row i of A is zero from pair Lead+i/2+1 on, and those pairs need not be read.
-// With Stream set, whole vectors of C are stored past the caches: C must start at a cache line and LDC be whole lines. While it works on row i
-// of the first columns, a call may prefetch row i of each of Ahead.
+// With Stream set, whole vectors of C are stored past the caches: C must start at a cache line and LDC be whole lines. Such stores come before those
+// that follow a call with Stream set and M = 0; other threads must not be told of them earlier. While it works on row i of the first columns, a call may
+// prefetch row i of each of Ahead.
 type PairProduct struct {
 	A, B          []uint32
 	C, Row        []float32

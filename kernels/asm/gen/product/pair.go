@@ -42,11 +42,24 @@ func (g *generator) pairProducts(tiles []registerTile) {
 			name := fmt.Sprintf("pair%s%dx%d%s", f.name, t.rows, t.cols, g.isa.suffix)
 			g.function(name, "PairProduct", fmt.Sprintf("%s is the %s product of tile.PairProduct on register tiles of %d x %d:", name, f.name, t.rows, t.cols), f.doc)
 			g.panels(f.form, t)
-			g.ctx.SFENCE() // orders streamed stores before what tells other threads of them
+			g.fence()
 			g.done()
 		}
 	}
 	g.pairs, g.at = false, productOffsets
+}
+
+// fence orders streamed stores before what tells other threads of them, in a call of no rows. One in each call that streams waits for the stores
+// while the next call could work.
+func (g *generator) fence() {
+	c := g.ctx
+	end := g.label("unfenced")
+	c.CMPB(g.field(offPairStream), operand.U8(0))
+	c.JEQ(ref(end))
+	c.CMPQ(g.field(g.at.m), operand.U8(0))
+	c.JNE(ref(end))
+	c.SFENCE()
+	c.Label(end)
 }
 
 // prefetchAhead asks for mr rows of what a call names, if these are its first columns.
