@@ -272,6 +272,10 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 	ldv, ldo, lda, tokens := s.Hkv*s.Dv, a.outputHeads()*s.Dv, a.depth(), (n+1)/2
 	state, cols := a.at(u, j)
 	values := w.right[a.keys*cols:]
+	// The next block's lines are asked for in all calls of all panels alike: a burst of them waits for itself.
+	update := min(max(32, roundUp(n, 8)), max(32, maxCallFlops/(2*cols*tokens)))
+	calls := 1 + (s.Dk+update-1)/update
+	part, parts := j/a.panel*calls, (u.width+a.panel-1)/a.panel*calls
 	if !a.round(w, w.right, cols, state, cols, nil, s.Dk, cols, true) || !a.round(w, values, cols, a.value[row*ldv+u.h*s.Dv+u.j0+j:], ldv, nil, n, cols, true) {
 		return false
 	}
@@ -286,7 +290,7 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 				Lower: true, Lead: a.keys + i/2, Stream: stream,
 			}
 			if g == 0 {
-				w.product.Ahead = next.share(j/a.panel, (u.width+a.panel-1)/a.panel, i)
+				w.product.Ahead = next.slice(part, parts, i)
 			}
 			a.nn(&w.product)
 		}
@@ -295,10 +299,11 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 	if a.problem.Decay != tile.DecayNone {
 		decay = w.c[n-1]
 	}
-	short := max(32, maxCallFlops/(2*cols*tokens))
-	for i := 0; i < s.Dk; i += short {
+	for i := 0; i < s.Dk; i += update {
+		part++
 		w.product = tile.PairProduct{
-			A: w.across[i:], B: values, C: state[i*cols:], LDA: s.Dk, LDB: cols, LDC: cols, M: min(short, s.Dk-i), N: cols, K: tokens, Beta: decay,
+			A: w.across[i:], B: values, C: state[i*cols:], LDA: s.Dk, LDB: cols, LDC: cols, M: min(update, s.Dk-i), N: cols, K: tokens, Beta: decay,
+			Ahead: next.slice(part, parts, 0),
 		}
 		a.tn(&w.product)
 	}

@@ -114,15 +114,20 @@ func (n upcoming) share(panel, panels, i int) (p [3]tile.Prefetch) {
 		}
 		return p
 	}
-	if n.lines[3] == 0 {
-		for x := range p {
-			lines := (n.lines[x] + panels - 1) / panels
-			p[x] = n.fetch(x, panel*lines, lines, i)
-		}
-		return p
+	if n.lines[3] > 0 {
+		return n.slice(panel, panels, i)
 	}
+	for x := range p {
+		lines := (n.lines[x] + panels - 1) / panels
+		p[x] = n.fetch(x, panel*lines, lines, i)
+	}
+	return p
+}
+
+// slice is one of some equal slices of all arrays' lines of a row put end to end, from token i on.
+func (n upcoming) slice(part, parts, i int) (p [3]tile.Prefetch) {
 	all := n.lines[0] + n.lines[1] + n.lines[2] + n.lines[3]
-	from, to := panel*all/panels, (panel+1)*all/panels
+	from, to := part*all/parts, (part+1)*all/parts
 	for x, slot, at := 0, 0, 0; x < len(n.lines) && slot < len(p); x++ {
 		if first, last := max(from, at), min(to, at+n.lines[x]); first < last {
 			p[slot] = n.fetch(x, first-at, last-first, i)
