@@ -58,8 +58,9 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 			}
 			full(p)
 		}),
-		TN:    products(prim.TN, full),
-		Solve: func(s *tile.Solve) { add(s.W * s.N * (s.N - 1)) },
+		TN:         products(prim.TN, full),
+		Solve:      func(s *tile.Solve) { add(s.W * s.N * (s.N - 1)) },
+		Substitute: func(s *tile.Substitute) { add(s.W * s.N * (s.N - 1)) },
 		Pack: func(p *tile.Pack) {
 			p.NonFinite = false
 			if p.Row != nil {

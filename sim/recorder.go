@@ -143,30 +143,31 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		pair = r.pairPrimitives()
 	}
 	return &tile.Primitives{
-		ISA:    r.source.ISA,
-		Pair:   pair,
-		NN:     kernels(r.source.NN, r.nn),
-		NT:     kernels(r.source.NT, r.nt),
-		TN:     kernels(r.source.TN, r.tn),
-		Recur:  recurs,
-		Delta:  deltas,
-		Couple: r.couple,
-		Solve:  r.solve,
-		Pack:   r.pack,
-		Turn:   r.turn,
-		Dots:   r.dots,
-		Decay:  r.decay,
-		Exp:    r.exp,
-		Fold:   r.fold,
-		Map:    r.elementwise,
-		Blend:  r.blend,
-		Trail:  r.trail,
-		Widen:  r.widen,
-		Narrow: r.narrow,
-		Conv:   r.conv,
-		Gather: r.gather,
-		Octets: r.octets,
-		Spread: r.spread, Quantize: r.quantize,
+		ISA:        r.source.ISA,
+		Pair:       pair,
+		NN:         kernels(r.source.NN, r.nn),
+		NT:         kernels(r.source.NT, r.nt),
+		TN:         kernels(r.source.TN, r.tn),
+		Recur:      recurs,
+		Delta:      deltas,
+		Couple:     r.couple,
+		Solve:      r.solve,
+		Substitute: r.substitute,
+		Pack:       r.pack,
+		Turn:       r.turn,
+		Dots:       r.dots,
+		Decay:      r.decay,
+		Exp:        r.exp,
+		Fold:       r.fold,
+		Map:        r.elementwise,
+		Blend:      r.blend,
+		Trail:      r.trail,
+		Widen:      r.widen,
+		Narrow:     r.narrow,
+		Conv:       r.conv,
+		Gather:     r.gather,
+		Octets:     r.octets,
+		Spread:     r.spread, Quantize: r.quantize,
 
 		GatherHalf:  r.gatherHalf,
 		GatherBytes: r.gatherBytes,
@@ -325,11 +326,14 @@ func (r *Recorder) pass(op *Op, s []float32, b block, panel, panels int) {
 
 // output records the columns of C from row first on.
 func (r *Recorder) output(op *Op, p *tile.Product, first, j, cols int) {
-	mode := Write
-	if p.Beta != 0 {
+	mode, at := Write, block{first, j, p.M - first, cols, p.LDC}
+	switch {
+	case p.Beta != 0 && p.From != nil:
+		r.touch(op, "From", p.From, at, Read)
+	case p.Beta != 0:
 		mode = Update
 	}
-	r.touch(op, "C", p.C, block{first, j, p.M - first, cols, p.LDC}, mode)
+	r.touch(op, "C", p.C, at, mode)
 }
 
 // row records the reading of row factors by each of some column panels.
@@ -384,6 +388,11 @@ func (r *Recorder) nt(mr, nr int, p *tile.Product) {
 // solve is recorded in blocks of the table's first register tile: the rows above a block are
 // subtracted as a product, then its own triangle is substituted.
 func (r *Recorder) solve(p *tile.Solve) {
+	op := r.substitution(p)
+	r.done(op)
+}
+
+func (r *Recorder) substitution(p *tile.Solve) Op {
 	op := Op{Name: "solve", MR: 8, NR: 16, M: p.N, N: p.W, K: p.N}
 	if len(r.source.NN) > 0 {
 		op.MR, op.NR = r.source.NN[0].MR, r.source.NN[0].NR
@@ -399,6 +408,15 @@ func (r *Recorder) solve(p *tile.Solve) {
 		}
 		r.touch(&op, "X", p.X, block{0, j, p.N, cols, p.LDX}, Update)
 	}
+	return op
+}
+
+// substitute is recorded as a solve whose rows are stored twice.
+func (r *Recorder) substitute(p *tile.Substitute) {
+	op := r.substitution(&tile.Solve{L: p.L, X: p.X, LDL: p.LDL, LDX: p.LDX, N: p.N, W: p.W})
+	op.StoreBytes += 4 * int64(p.N) * int64(p.W)
+	r.touch(&op, "Y", p.Y, block{0, 0, p.N, p.W, p.LDY}, Write)
+	r.row(&op, p.Row, p.N, 1)
 	r.done(op)
 }
 

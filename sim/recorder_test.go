@@ -131,6 +131,14 @@ func TestRecordedHandCounts(t *testing.T) {
 	if op.Flops != 13*12*48 {
 		t.Errorf("solve: %d flops, want %d", op.Flops, 13*12*48)
 	}
+	solved := op
+	op = one(t, func(r *Recorder, p *tile.Primitives) {
+		named(r)
+		p.Substitute(&tile.Substitute{L: a, X: c, Y: c[1024:], Row: b, LDL: 16, LDX: 48, LDY: 48, N: 13, W: 48})
+	})
+	if op.Flops != solved.Flops || op.StoreBytes != solved.StoreBytes+4*13*48 {
+		t.Errorf("substitute: %d flops, %d bytes stored, want those of a solve and another %d bytes", op.Flops, op.StoreBytes, 4*13*48)
+	}
 	// Five rows of 64, in groups of 2: two multiply-adds an element, three passes over the sum.
 	op = one(t, func(r *Recorder, p *tile.Primitives) {
 		named(r)

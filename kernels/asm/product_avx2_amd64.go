@@ -66,3 +66,10 @@ func productNT4x3AVX2(p *tile.Product)
 //
 //go:noescape
 func solveAVX2(p *tile.Solve)
+
+// substituteAVX2 is the substitution of tile.Substitute in blocks of 6 rows and panels of 16 columns:
+// the rows that are solved are subtracted as a product, then the block's own triangle is
+// substituted in registers.
+//
+//go:noescape
+func substituteAVX2(p *tile.Substitute)

@@ -23,44 +23,95 @@ DATA leading<>+60(SB)/4, $0x00000000
 GLOBL leading<>(SB), RODATA|NOPTR, $64
 
 // func productNN6x16AVX2(p *tile.Product)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·productNN6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+16
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
 	JLT  fewer4
 
 	// 6 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000006, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000006, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  6(CX), R9
 	CMPQ  R9, R8
-	JGE   full5
+	JGE   full12
 	MOVQ  R9, R8
 
-full5:
+full12:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -75,9 +126,9 @@ full5:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	SUBQ   $0x04, R8
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (SI), Y14
@@ -165,13 +216,13 @@ steps8:
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	SUBQ         $0x04, R8
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R8
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (SI), Y14
@@ -196,12 +247,12 @@ step9:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Y12
 	VMULPS       Y0, Y12, Y0
 	VMULPS       Y1, Y12, Y1
@@ -221,33 +272,43 @@ store6:
 	VMULPS       Y10, Y14, Y10
 	VMULPS       Y11, Y14, Y11
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write11
-	VBROADCASTSS 176(AX), Y12
-	VFMADD231PS  (SI), Y12, Y0
-	VFMADD231PS  32(SI), Y12, Y1
-	VFMADD231PS  (SI)(BX*1), Y12, Y2
-	VFMADD231PS  32(SI)(BX*1), Y12, Y3
-	VFMADD231PS  (SI)(BX*2), Y12, Y4
-	VFMADD231PS  32(SI)(BX*2), Y12, Y5
-	VFMADD231PS  (DI), Y12, Y6
-	VFMADD231PS  32(DI), Y12, Y7
-	VFMADD231PS  (DI)(BX*1), Y12, Y8
-	VFMADD231PS  32(DI)(BX*1), Y12, Y9
-	VFMADD231PS  (DI)(BX*2), Y12, Y10
-	VFMADD231PS  32(DI)(BX*2), Y12, Y11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Y12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y12, Y0
+	VFMADD231PS 32(DI), Y12, Y1
+	VFMADD231PS (DI)(BX*1), Y12, Y2
+	VFMADD231PS 32(DI)(BX*1), Y12, Y3
+	VFMADD231PS (DI)(BX*2), Y12, Y4
+	VFMADD231PS 32(DI)(BX*2), Y12, Y5
+	VFMADD231PS (R8), Y12, Y6
+	VFMADD231PS 32(R8), Y12, Y7
+	VFMADD231PS (R8)(BX*1), Y12, Y8
+	VFMADD231PS 32(R8)(BX*1), Y12, Y9
+	VFMADD231PS (R8)(BX*2), Y12, Y10
+	VFMADD231PS 32(R8)(BX*2), Y12, Y11
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -264,32 +325,83 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer14
+	JLT  fewer22
 
 	// 4 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full15
+	JGE   full30
 	MOVQ  R9, R8
 
-full15:
+full30:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -300,9 +412,9 @@ full15:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R8, R8
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R9), Y8
 	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (SI), Y10
@@ -321,12 +433,12 @@ step17:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
@@ -340,29 +452,39 @@ store16:
 	VMULPS       Y6, Y8, Y6
 	VMULPS       Y7, Y8, Y7
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write19
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  32(SI), Y8, Y1
-	VFMADD231PS  (SI)(BX*1), Y8, Y2
-	VFMADD231PS  32(SI)(BX*1), Y8, Y3
-	VFMADD231PS  (SI)(BX*2), Y8, Y4
-	VFMADD231PS  32(SI)(BX*2), Y8, Y5
-	VFMADD231PS  (DI), Y8, Y6
-	VFMADD231PS  32(DI), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write34
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS 32(DI), Y8, Y1
+	VFMADD231PS (DI)(BX*1), Y8, Y2
+	VFMADD231PS 32(DI)(BX*1), Y8, Y3
+	VFMADD231PS (DI)(BX*2), Y8, Y4
+	VFMADD231PS 32(DI)(BX*2), Y8, Y5
+	VFMADD231PS (R8), Y8, Y6
+	VFMADD231PS 32(R8), Y8, Y7
+
+write34:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -372,42 +494,93 @@ write19:
 	VMOVUPS Y6, (DI)
 	VMOVUPS Y7, 32(DI)
 	ADDQ    $+4, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer22
+	JLT  fewer38
 
 	// 2 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full23
+	JGE   full46
 	MOVQ  R8, DI
 
-full23:
+full46:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -419,12 +592,12 @@ step25:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -432,62 +605,121 @@ store24:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write27
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  32(SI), Y4, Y1
-	VFMADD231PS  (SI)(BX*1), Y4, Y2
-	VFMADD231PS  32(SI)(BX*1), Y4, Y3
+	JEQ          write50
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own51
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write27:
+own51:
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS 32(DI), Y4, Y1
+	VFMADD231PS (DI)(BX*1), Y4, Y2
+	VFMADD231PS 32(DI)(BX*1), Y4, Y3
+
+write50:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
-rows29:
-	MOVQ 152(AX), BX
+fewer38:
+rows53:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer30
+	JLT  fewer54
 
 	// 1 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked55
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing59
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each60:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line61:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line61
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each60
+
+nothing59:
+asked55:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full31
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full62
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full31
+	JGE   full62
 	MOVQ  DI, BX
 
-full31:
+full62:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  BX, BX
-	JEQ    store32
+	JEQ    store63
 
-step33:
+step64:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (SI), Y4
@@ -496,56 +728,64 @@ step33:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step33
+	JNE          step64
 
-store32:
+store63:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled65
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled34:
-	MOVQ         136(AX), BX
+unscaled65:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write35
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  32(SI), Y2, Y1
+	JEQ          write66
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own67
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write35:
+own67:
+	VFMADD231PS (BX), Y2, Y0
+	VFMADD231PS 32(BX), Y2, Y1
+
+write66:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows29
+	JMP     rows53
 
-fewer30:
+fewer54:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel37:
-	MOVQ 160(AX), CX
+panel69:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower38
+	JLT  narrower70
 	XORQ CX, CX
 
-rows39:
-	MOVQ 152(AX), BX
+rows71:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer40
+	JLT  fewer72
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -554,18 +794,18 @@ rows39:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full41
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full73
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full41
+	JGE   full73
 	MOVQ  R10, R9
 
-full41:
+full73:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -576,9 +816,9 @@ full41:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store42
+	JEQ    store74
 
-step43:
+step75:
 	VMOVUPS      (R10), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -601,12 +841,12 @@ step43:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step43
+	JNE          step75
 
-store42:
+store74:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled44
+	JEQ          unscaled76
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -624,31 +864,43 @@ store42:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled44:
-	MOVQ         136(AX), BX
+unscaled76:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write45
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  (SI)(BX*1), Y8, Y1
-	VFMADD231PS  (SI)(BX*2), Y8, Y2
-	VFMADD231PS  (DI), Y8, Y3
-	VFMADD231PS  (DI)(BX*1), Y8, Y4
-	VFMADD231PS  (DI)(BX*2), Y8, Y5
-	VFMADD231PS  (R8), Y8, Y6
-	VFMADD231PS  (R8)(BX*1), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write77
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own78
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write45:
+own78:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(BX*1), Y8, Y4
+	VFMADD231PS (R8)(BX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(BX*1), Y8, Y7
+
+write77:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -658,44 +910,44 @@ write45:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows39
+	JMP     rows71
 
-fewer40:
-rows47:
-	MOVQ 152(AX), BX
+fewer72:
+rows80:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer48
+	JLT  fewer81
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full49
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full82
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full49
+	JGE   full82
 	MOVQ  R9, R8
 
-full49:
+full82:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store50
+	JEQ    store83
 
-step51:
+step84:
 	VMOVUPS      (R9), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -709,12 +961,12 @@ step51:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step51
+	JNE          step84
 
-store50:
+store83:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled52
+	JEQ          unscaled85
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -724,64 +976,74 @@ store50:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled52:
-	MOVQ         136(AX), BX
+unscaled85:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write53
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  (SI)(BX*1), Y4, Y1
-	VFMADD231PS  (SI)(BX*2), Y4, Y2
-	VFMADD231PS  (DI), Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write86
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own87
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write53:
+own87:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(BX*1), Y4, Y1
+	VFMADD231PS (DI)(BX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+
+write86:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows47
+	JMP     rows80
 
-fewer48:
-rows55:
-	MOVQ 152(AX), BX
+fewer81:
+rows89:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer56
+	JLT  fewer90
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full57
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full91
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full57
+	JGE   full91
 	MOVQ  R8, DI
 
-full57:
+full91:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store58
+	JEQ    store92
 
-step59:
+step93:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -790,128 +1052,144 @@ step59:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step59
+	JNE          step93
 
-store58:
+store92:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled60
+	JEQ          unscaled94
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled60:
-	MOVQ         136(AX), BX
+unscaled94:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write61
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  (SI)(BX*1), Y2, Y1
+	JEQ          write95
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own96
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write61:
+own96:
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+
+write95:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows55
+	JMP     rows89
 
-fewer56:
-rows63:
-	MOVQ 152(AX), BX
+fewer90:
+rows98:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer64
+	JLT  fewer99
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full65
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full100
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full65
+	JGE   full100
 	MOVQ  DI, BX
 
-full65:
+full100:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store66
+	JEQ    store101
 
-step67:
+step102:
 	VMOVUPS      (DI), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step67
+	JNE          step102
 
-store66:
+store101:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled68
+	JEQ          unscaled103
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled68:
-	MOVQ         136(AX), BX
+unscaled103:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write69
-	VBROADCASTSS 176(AX), Y1
-	VFMADD231PS  (SI), Y1, Y0
+	JEQ          write104
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own105
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write69:
+own105:
+	VFMADD231PS (BX), Y1, Y0
+
+write104:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows63
+	JMP     rows98
 
-fewer64:
+fewer99:
 	ADDQ $+8, DX
-	JMP  panel37
+	JMP  panel69
 
-narrower38:
-panel71:
-	MOVQ 160(AX), CX
+narrower70:
+panel107:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower72
+	JLE  narrower108
 	CMPQ CX, $+8
-	JLE  masked73
+	JLE  masked109
 	MOVQ $+8, CX
 
-masked73:
+masked109:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows74:
-	MOVQ 152(AX), BX
+rows110:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer75
+	JLT  fewer111
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -920,18 +1198,18 @@ rows74:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full76
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full112
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full76
+	JGE   full112
 	MOVQ  R10, R9
 
-full76:
+full112:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -942,9 +1220,9 @@ full76:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store77
+	JEQ    store113
 
-step78:
+step114:
 	VMASKMOVPS   (R10), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -967,12 +1245,12 @@ step78:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step78
+	JNE          step114
 
-store77:
+store113:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled79
+	JEQ          unscaled115
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -990,39 +1268,51 @@ store77:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled79:
-	MOVQ         136(AX), BX
+unscaled115:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write80
-	VBROADCASTSS 176(AX), Y8
-	VMASKMOVPS   (SI), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y11
-	VFMADD231PS  Y11, Y8, Y2
-	VMASKMOVPS   (DI), Y15, Y12
-	VFMADD231PS  Y12, Y8, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y13
-	VFMADD231PS  Y13, Y8, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y14
-	VFMADD231PS  Y14, Y8, Y5
-	VMASKMOVPS   (R8), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VMASKMOVPS   (R8)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write116
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own117
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write80:
+own117:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMASKMOVPS  (DI), Y15, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y11
+	VFMADD231PS Y11, Y8, Y2
+	VMASKMOVPS  (R8), Y15, Y12
+	VFMADD231PS Y12, Y8, Y3
+	VMASKMOVPS  (R8)(BX*1), Y15, Y13
+	VFMADD231PS Y13, Y8, Y4
+	VMASKMOVPS  (R8)(BX*2), Y15, Y14
+	VFMADD231PS Y14, Y8, Y5
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R9)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y7
+
+write116:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -1032,44 +1322,44 @@ write80:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows74
+	JMP        rows110
 
-fewer75:
-rows82:
-	MOVQ 152(AX), BX
+fewer111:
+rows119:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer83
+	JLT  fewer120
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full84
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full121
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full84
+	JGE   full121
 	MOVQ  R9, R8
 
-full84:
+full121:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store85
+	JEQ    store122
 
-step86:
+step123:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -1083,12 +1373,12 @@ step86:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step86
+	JNE          step123
 
-store85:
+store122:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled87
+	JEQ          unscaled124
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -1098,68 +1388,78 @@ store85:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled87:
-	MOVQ         136(AX), BX
+unscaled124:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write88
-	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write125
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own126
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write88:
+own126:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (DI), Y15, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y6
+	VFMADD231PS Y6, Y4, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y7
+	VFMADD231PS Y7, Y4, Y2
+	VMASKMOVPS  (R8), Y15, Y8
+	VFMADD231PS Y8, Y4, Y3
+
+write125:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows82
+	JMP        rows119
 
-fewer83:
-rows90:
-	MOVQ 152(AX), BX
+fewer120:
+rows128:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer91
+	JLT  fewer129
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full92
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full130
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full92
+	JGE   full130
 	MOVQ  R8, DI
 
-full92:
+full130:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store93
+	JEQ    store131
 
-step94:
+step132:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -1168,140 +1468,207 @@ step94:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step94
+	JNE          step132
 
-store93:
+store131:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled95
+	JEQ          unscaled133
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled95:
-	MOVQ         136(AX), BX
+unscaled133:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write96
-	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	JEQ          write134
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own135
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write96:
+own135:
+	VMASKMOVPS  (DI), Y15, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+write134:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows90
+	JMP        rows128
 
-fewer91:
-rows98:
-	MOVQ 152(AX), BX
+fewer129:
+rows137:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer99
+	JLT  fewer138
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full100
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full139
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full100
+	JGE   full139
 	MOVQ  DI, BX
 
-full100:
+full139:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store101
+	JEQ    store140
 
-step102:
+step141:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step102
+	JNE          step141
 
-store101:
+store140:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled103
+	JEQ          unscaled142
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled103:
-	MOVQ         136(AX), BX
+unscaled142:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write104
-	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	JEQ          write143
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own144
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write104:
+own144:
+	VMASKMOVPS  (BX), Y15, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+write143:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows98
+	JMP        rows137
 
-fewer99:
+fewer138:
 	ADDQ $+8, DX
-	JMP  panel71
+	JMP  panel107
 
-narrower72:
+narrower108:
 	VZEROUPPER
 	RET
 
 // func productTN6x16AVX2(p *tile.Product)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·productTN6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+16
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
 	JLT  fewer4
 
 	// 6 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000006, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000006, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1316,9 +1683,9 @@ rows3:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VBROADCASTSS (SI), Y14
@@ -1408,13 +1775,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VBROADCASTSS (SI), Y14
@@ -1438,12 +1805,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Y12
 	VMULPS       Y0, Y12, Y0
 	VMULPS       Y1, Y12, Y1
@@ -1463,33 +1830,43 @@ store5:
 	VMULPS       Y10, Y14, Y10
 	VMULPS       Y11, Y14, Y11
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write10
-	VBROADCASTSS 176(AX), Y12
-	VFMADD231PS  (SI), Y12, Y0
-	VFMADD231PS  32(SI), Y12, Y1
-	VFMADD231PS  (SI)(BX*1), Y12, Y2
-	VFMADD231PS  32(SI)(BX*1), Y12, Y3
-	VFMADD231PS  (SI)(BX*2), Y12, Y4
-	VFMADD231PS  32(SI)(BX*2), Y12, Y5
-	VFMADD231PS  (DI), Y12, Y6
-	VFMADD231PS  32(DI), Y12, Y7
-	VFMADD231PS  (DI)(BX*1), Y12, Y8
-	VFMADD231PS  32(DI)(BX*1), Y12, Y9
-	VFMADD231PS  (DI)(BX*2), Y12, Y10
-	VFMADD231PS  32(DI)(BX*2), Y12, Y11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Y12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y12, Y0
+	VFMADD231PS 32(DI), Y12, Y1
+	VFMADD231PS (DI)(BX*1), Y12, Y2
+	VFMADD231PS 32(DI)(BX*1), Y12, Y3
+	VFMADD231PS (DI)(BX*2), Y12, Y4
+	VFMADD231PS 32(DI)(BX*2), Y12, Y5
+	VFMADD231PS (R8), Y12, Y6
+	VFMADD231PS 32(R8), Y12, Y7
+	VFMADD231PS (R8)(BX*1), Y12, Y8
+	VFMADD231PS 32(R8)(BX*1), Y12, Y9
+	VFMADD231PS (R8)(BX*2), Y12, Y10
+	VFMADD231PS 32(R8)(BX*2), Y12, Y11
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -1506,21 +1883,72 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer21
 
 	// 4 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1531,9 +1959,9 @@ rows12:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Y8
 	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (SI), Y10
@@ -1551,12 +1979,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
@@ -1570,29 +1998,39 @@ store14:
 	VMULPS       Y6, Y8, Y6
 	VMULPS       Y7, Y8, Y7
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write17
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  32(SI), Y8, Y1
-	VFMADD231PS  (SI)(BX*1), Y8, Y2
-	VFMADD231PS  32(SI)(BX*1), Y8, Y3
-	VFMADD231PS  (SI)(BX*2), Y8, Y4
-	VFMADD231PS  32(SI)(BX*2), Y8, Y5
-	VFMADD231PS  (DI), Y8, Y6
-	VFMADD231PS  32(DI), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write32
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS 32(DI), Y8, Y1
+	VFMADD231PS (DI)(BX*1), Y8, Y2
+	VFMADD231PS 32(DI)(BX*1), Y8, Y3
+	VFMADD231PS (DI)(BX*2), Y8, Y4
+	VFMADD231PS 32(DI)(BX*2), Y8, Y5
+	VFMADD231PS (R8), Y8, Y6
+	VFMADD231PS 32(R8), Y8, Y7
+
+write32:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -1602,33 +2040,84 @@ write17:
 	VMOVUPS Y6, (DI)
 	VMOVUPS Y7, 32(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer36
 
 	// 2 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -1640,12 +2129,12 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -1653,53 +2142,112 @@ store21:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write24
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  32(SI), Y4, Y1
-	VFMADD231PS  (SI)(BX*1), Y4, Y2
-	VFMADD231PS  32(SI)(BX*1), Y4, Y3
+	JEQ          write47
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own48
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write24:
+own48:
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS 32(DI), Y4, Y1
+	VFMADD231PS (DI)(BX*1), Y4, Y2
+	VFMADD231PS 32(DI)(BX*1), Y4, Y3
+
+write47:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
-rows26:
-	MOVQ 152(AX), BX
+fewer36:
+rows50:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer51
 
 	// 1 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked52
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing53
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each54:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line55:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line55
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each54
+
+nothing53:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+asked52:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store28
+	JEQ    store59
 
-step29:
+step60:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (SI), Y4
@@ -1708,63 +2256,71 @@ step29:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step29
+	JNE          step60
 
-store28:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled30
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled30:
-	MOVQ         136(AX), BX
+unscaled61:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write31
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  32(SI), Y2, Y1
+	JEQ          write62
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own63
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write31:
+own63:
+	VFMADD231PS (BX), Y2, Y0
+	VFMADD231PS 32(BX), Y2, Y1
+
+write62:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows50
 
-fewer27:
+fewer51:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel33:
-	MOVQ 160(AX), CX
+panel65:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower34
+	JLT  narrower66
 	XORQ CX, CX
 
-rows35:
-	MOVQ 152(AX), BX
+rows67:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer36
+	JLT  fewer68
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1775,9 +2331,9 @@ rows35:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store37
+	JEQ    store69
 
-step38:
+step70:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -1798,12 +2354,12 @@ step38:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step38
+	JNE          step70
 
-store37:
+store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled39
+	JEQ          unscaled71
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -1821,31 +2377,43 @@ store37:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled39:
-	MOVQ         136(AX), BX
+unscaled71:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write40
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  (SI)(BX*1), Y8, Y1
-	VFMADD231PS  (SI)(BX*2), Y8, Y2
-	VFMADD231PS  (DI), Y8, Y3
-	VFMADD231PS  (DI)(BX*1), Y8, Y4
-	VFMADD231PS  (DI)(BX*2), Y8, Y5
-	VFMADD231PS  (R8), Y8, Y6
-	VFMADD231PS  (R8)(BX*1), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write72
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own73
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write40:
+own73:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(BX*1), Y8, Y4
+	VFMADD231PS (R8)(BX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(BX*1), Y8, Y7
+
+write72:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -1855,33 +2423,33 @@ write40:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows35
+	JMP     rows67
 
-fewer36:
-rows42:
-	MOVQ 152(AX), BX
+fewer68:
+rows75:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer43
+	JLT  fewer76
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store44
+	JEQ    store77
 
-step45:
+step78:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -1894,12 +2462,12 @@ step45:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step45
+	JNE          step78
 
-store44:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled46
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -1909,55 +2477,65 @@ store44:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled46:
-	MOVQ         136(AX), BX
+unscaled79:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write47
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  (SI)(BX*1), Y4, Y1
-	VFMADD231PS  (SI)(BX*2), Y4, Y2
-	VFMADD231PS  (DI), Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write80
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own81
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write47:
+own81:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(BX*1), Y4, Y1
+	VFMADD231PS (DI)(BX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+
+write80:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows42
+	JMP     rows75
 
-fewer43:
-rows49:
-	MOVQ 152(AX), BX
+fewer76:
+rows83:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer50
+	JLT  fewer84
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store85
 
-step52:
+step86:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -1966,126 +2544,142 @@ step52:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step52
+	JNE          step86
 
-store51:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled87:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write54
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  (SI)(BX*1), Y2, Y1
+	JEQ          write88
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own89
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write54:
+own89:
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+
+write88:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows49
+	JMP     rows83
 
-fewer50:
-rows56:
-	MOVQ 152(AX), BX
+fewer84:
+rows91:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer57
+	JLT  fewer92
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store58
+	JEQ    store93
 
-step59:
+step94:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step59
+	JNE          step94
 
-store58:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled60
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled60:
-	MOVQ         136(AX), BX
+unscaled95:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write61
-	VBROADCASTSS 176(AX), Y1
-	VFMADD231PS  (SI), Y1, Y0
+	JEQ          write96
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own97
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write61:
+own97:
+	VFMADD231PS (BX), Y1, Y0
+
+write96:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows56
+	JMP     rows91
 
-fewer57:
+fewer92:
 	ADDQ $+8, DX
-	JMP  panel33
+	JMP  panel65
 
-narrower34:
-panel63:
-	MOVQ 160(AX), CX
+narrower66:
+panel99:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower64
+	JLE  narrower100
 	CMPQ CX, $+8
-	JLE  masked65
+	JLE  masked101
 	MOVQ $+8, CX
 
-masked65:
+masked101:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows66:
-	MOVQ 152(AX), BX
+rows102:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer67
+	JLT  fewer103
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2096,9 +2690,9 @@ rows66:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store68
+	JEQ    store104
 
-step69:
+step105:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -2119,12 +2713,12 @@ step69:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step69
+	JNE          step105
 
-store68:
+store104:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled70
+	JEQ          unscaled106
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -2142,39 +2736,51 @@ store68:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled70:
-	MOVQ         136(AX), BX
+unscaled106:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write71
-	VBROADCASTSS 176(AX), Y8
-	VMASKMOVPS   (SI), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y11
-	VFMADD231PS  Y11, Y8, Y2
-	VMASKMOVPS   (DI), Y15, Y12
-	VFMADD231PS  Y12, Y8, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y13
-	VFMADD231PS  Y13, Y8, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y14
-	VFMADD231PS  Y14, Y8, Y5
-	VMASKMOVPS   (R8), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VMASKMOVPS   (R8)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write107
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own108
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write71:
+own108:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMASKMOVPS  (DI), Y15, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y11
+	VFMADD231PS Y11, Y8, Y2
+	VMASKMOVPS  (R8), Y15, Y12
+	VFMADD231PS Y12, Y8, Y3
+	VMASKMOVPS  (R8)(BX*1), Y15, Y13
+	VFMADD231PS Y13, Y8, Y4
+	VMASKMOVPS  (R8)(BX*2), Y15, Y14
+	VFMADD231PS Y14, Y8, Y5
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R9)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y7
+
+write107:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -2184,33 +2790,33 @@ write71:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows66
+	JMP        rows102
 
-fewer67:
-rows73:
-	MOVQ 152(AX), BX
+fewer103:
+rows110:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer74
+	JLT  fewer111
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store75
+	JEQ    store112
 
-step76:
+step113:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -2223,12 +2829,12 @@ step76:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step76
+	JNE          step113
 
-store75:
+store112:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled77
+	JEQ          unscaled114
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -2238,59 +2844,69 @@ store75:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled77:
-	MOVQ         136(AX), BX
+unscaled114:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write78
-	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write115
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own116
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write78:
+own116:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (DI), Y15, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y6
+	VFMADD231PS Y6, Y4, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y7
+	VFMADD231PS Y7, Y4, Y2
+	VMASKMOVPS  (R8), Y15, Y8
+	VFMADD231PS Y8, Y4, Y3
+
+write115:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows73
+	JMP        rows110
 
-fewer74:
-rows80:
-	MOVQ 152(AX), BX
+fewer111:
+rows118:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer81
+	JLT  fewer119
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store82
+	JEQ    store120
 
-step83:
+step121:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -2299,142 +2915,209 @@ step83:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step83
+	JNE          step121
 
-store82:
+store120:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled84
+	JEQ          unscaled122
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled84:
-	MOVQ         136(AX), BX
+unscaled122:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write85
-	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	JEQ          write123
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own124
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write85:
+own124:
+	VMASKMOVPS  (DI), Y15, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+write123:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows80
+	JMP        rows118
 
-fewer81:
-rows87:
-	MOVQ 152(AX), BX
+fewer119:
+rows126:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer88
+	JLT  fewer127
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store89
+	JEQ    store128
 
-step90:
+step129:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step90
+	JNE          step129
 
-store89:
+store128:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled91
+	JEQ          unscaled130
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled91:
-	MOVQ         136(AX), BX
+unscaled130:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write92
-	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	JEQ          write131
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own132
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write92:
+own132:
+	VMASKMOVPS  (BX), Y15, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+write131:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows87
+	JMP        rows126
 
-fewer88:
+fewer127:
 	ADDQ $+8, DX
-	JMP  panel63
+	JMP  panel99
 
-narrower64:
+narrower100:
 	VZEROUPPER
 	RET
 
 // func productNN4x24AVX2(p *tile.Product)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·productNN4x24AVX2(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+24
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
 	JLT  fewer4
 
 	// 4 rows x 3 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full5
+	JGE   full12
 	MOVQ  R9, R8
 
-full5:
+full12:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2449,9 +3132,9 @@ full5:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	SUBQ   $0x04, R8
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VMOVUPS      64(R9), Y14
@@ -2535,13 +3218,13 @@ steps8:
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	SUBQ         $0x04, R8
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R8
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VMOVUPS      64(R9), Y14
@@ -2565,12 +3248,12 @@ step9:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Y12
 	VMULPS       Y0, Y12, Y0
 	VMULPS       Y1, Y12, Y1
@@ -2588,33 +3271,43 @@ store6:
 	VMULPS       Y10, Y15, Y10
 	VMULPS       Y11, Y15, Y11
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write11
-	VBROADCASTSS 176(AX), Y12
-	VFMADD231PS  (SI), Y12, Y0
-	VFMADD231PS  32(SI), Y12, Y1
-	VFMADD231PS  64(SI), Y12, Y2
-	VFMADD231PS  (SI)(BX*1), Y12, Y3
-	VFMADD231PS  32(SI)(BX*1), Y12, Y4
-	VFMADD231PS  64(SI)(BX*1), Y12, Y5
-	VFMADD231PS  (SI)(BX*2), Y12, Y6
-	VFMADD231PS  32(SI)(BX*2), Y12, Y7
-	VFMADD231PS  64(SI)(BX*2), Y12, Y8
-	VFMADD231PS  (DI), Y12, Y9
-	VFMADD231PS  32(DI), Y12, Y10
-	VFMADD231PS  64(DI), Y12, Y11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Y12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y12, Y0
+	VFMADD231PS 32(DI), Y12, Y1
+	VFMADD231PS 64(DI), Y12, Y2
+	VFMADD231PS (DI)(BX*1), Y12, Y3
+	VFMADD231PS 32(DI)(BX*1), Y12, Y4
+	VFMADD231PS 64(DI)(BX*1), Y12, Y5
+	VFMADD231PS (DI)(BX*2), Y12, Y6
+	VFMADD231PS 32(DI)(BX*2), Y12, Y7
+	VFMADD231PS 64(DI)(BX*2), Y12, Y8
+	VFMADD231PS (R8), Y12, Y9
+	VFMADD231PS 32(R8), Y12, Y10
+	VFMADD231PS 64(R8), Y12, Y11
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -2631,30 +3324,81 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer14
+	JLT  fewer22
 
 	// 2 rows x 3 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full15
+	JGE   full30
 	MOVQ  R8, DI
 
-full15:
+full30:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2663,9 +3407,9 @@ full15:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ  DI, DI
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R8), Y6
 	VMOVUPS      32(R8), Y7
 	VMOVUPS      64(R8), Y8
@@ -2680,12 +3424,12 @@ step17:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Y6
 	VMULPS       Y0, Y6, Y0
 	VMULPS       Y1, Y6, Y1
@@ -2695,25 +3439,33 @@ store16:
 	VMULPS       Y4, Y7, Y4
 	VMULPS       Y5, Y7, Y5
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
-	VBROADCASTSS 176(AX), Y6
-	VFMADD231PS  (SI), Y6, Y0
-	VFMADD231PS  32(SI), Y6, Y1
-	VFMADD231PS  64(SI), Y6, Y2
-	VFMADD231PS  (SI)(BX*1), Y6, Y3
-	VFMADD231PS  32(SI)(BX*1), Y6, Y4
-	VFMADD231PS  64(SI)(BX*1), Y6, Y5
+	JEQ          write34
+	VBROADCASTSS 200(AX), Y6
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	VFMADD231PS (DI), Y6, Y0
+	VFMADD231PS 32(DI), Y6, Y1
+	VFMADD231PS 64(DI), Y6, Y2
+	VFMADD231PS (DI)(BX*1), Y6, Y3
+	VFMADD231PS 32(DI)(BX*1), Y6, Y4
+	VFMADD231PS 64(DI)(BX*1), Y6, Y5
+
+write34:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -2721,41 +3473,92 @@ write19:
 	VMOVUPS Y4, 32(SI)(BX*1)
 	VMOVUPS Y5, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer22
+	JLT  fewer38
 
 	// 1 rows x 3 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full23
+	JGE   full46
 	MOVQ  DI, BX
 
-full23:
+full46:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  BX, BX
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (DI), Y3
 	VMOVUPS      32(DI), Y4
 	VMOVUPS      64(DI), Y5
@@ -2766,59 +3569,67 @@ step25:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Y3
 	VMULPS       Y0, Y3, Y0
 	VMULPS       Y1, Y3, Y1
 	VMULPS       Y2, Y3, Y2
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write27
-	VBROADCASTSS 176(AX), Y3
-	VFMADD231PS  (SI), Y3, Y0
-	VFMADD231PS  32(SI), Y3, Y1
-	VFMADD231PS  64(SI), Y3, Y2
+	JEQ          write50
+	VBROADCASTSS 200(AX), Y3
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own51
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write27:
+own51:
+	VFMADD231PS (BX), Y3, Y0
+	VFMADD231PS 32(BX), Y3, Y1
+	VFMADD231PS 64(BX), Y3, Y2
+
+write50:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
+fewer38:
 	ADDQ $+24, DX
 	JMP  panel1
 
 narrower2:
-panel29:
-	MOVQ 160(AX), CX
+panel53:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower30
+	JLT  narrower54
 	XORQ CX, CX
 
-rows31:
-	MOVQ 152(AX), BX
+rows55:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer32
+	JLT  fewer56
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -2827,18 +3638,18 @@ rows31:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full33
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full57
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full33
+	JGE   full57
 	MOVQ  R10, R9
 
-full33:
+full57:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2849,9 +3660,9 @@ full33:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store34
+	JEQ    store58
 
-step35:
+step59:
 	VMOVUPS      (R10), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -2874,12 +3685,12 @@ step35:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step35
+	JNE          step59
 
-store34:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled36
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -2897,31 +3708,43 @@ store34:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled36:
-	MOVQ         136(AX), BX
+unscaled60:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write37
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  (SI)(BX*1), Y8, Y1
-	VFMADD231PS  (SI)(BX*2), Y8, Y2
-	VFMADD231PS  (DI), Y8, Y3
-	VFMADD231PS  (DI)(BX*1), Y8, Y4
-	VFMADD231PS  (DI)(BX*2), Y8, Y5
-	VFMADD231PS  (R8), Y8, Y6
-	VFMADD231PS  (R8)(BX*1), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write61
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own62
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write37:
+own62:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(BX*1), Y8, Y4
+	VFMADD231PS (R8)(BX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(BX*1), Y8, Y7
+
+write61:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -2931,44 +3754,44 @@ write37:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows31
+	JMP     rows55
 
-fewer32:
-rows39:
-	MOVQ 152(AX), BX
+fewer56:
+rows64:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer40
+	JLT  fewer65
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full41
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full66
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full41
+	JGE   full66
 	MOVQ  R9, R8
 
-full41:
+full66:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store42
+	JEQ    store67
 
-step43:
+step68:
 	VMOVUPS      (R9), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -2982,12 +3805,12 @@ step43:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step43
+	JNE          step68
 
-store42:
+store67:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled44
+	JEQ          unscaled69
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -2997,64 +3820,74 @@ store42:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled44:
-	MOVQ         136(AX), BX
+unscaled69:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write45
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  (SI)(BX*1), Y4, Y1
-	VFMADD231PS  (SI)(BX*2), Y4, Y2
-	VFMADD231PS  (DI), Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write70
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own71
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write45:
+own71:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(BX*1), Y4, Y1
+	VFMADD231PS (DI)(BX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+
+write70:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows39
+	JMP     rows64
 
-fewer40:
-rows47:
-	MOVQ 152(AX), BX
+fewer65:
+rows73:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer48
+	JLT  fewer74
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full49
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full75
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full49
+	JGE   full75
 	MOVQ  R8, DI
 
-full49:
+full75:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store50
+	JEQ    store76
 
-step51:
+step77:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -3063,128 +3896,144 @@ step51:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step51
+	JNE          step77
 
-store50:
+store76:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled52
+	JEQ          unscaled78
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled52:
-	MOVQ         136(AX), BX
+unscaled78:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write53
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  (SI)(BX*1), Y2, Y1
+	JEQ          write79
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own80
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write53:
+own80:
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+
+write79:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows47
+	JMP     rows73
 
-fewer48:
-rows55:
-	MOVQ 152(AX), BX
+fewer74:
+rows82:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer56
+	JLT  fewer83
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full57
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full84
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full57
+	JGE   full84
 	MOVQ  DI, BX
 
-full57:
+full84:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store58
+	JEQ    store85
 
-step59:
+step86:
 	VMOVUPS      (DI), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step59
+	JNE          step86
 
-store58:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled60
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled60:
-	MOVQ         136(AX), BX
+unscaled87:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write61
-	VBROADCASTSS 176(AX), Y1
-	VFMADD231PS  (SI), Y1, Y0
+	JEQ          write88
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own89
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write61:
+own89:
+	VFMADD231PS (BX), Y1, Y0
+
+write88:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows55
+	JMP     rows82
 
-fewer56:
+fewer83:
 	ADDQ $+8, DX
-	JMP  panel29
+	JMP  panel53
 
-narrower30:
-panel63:
-	MOVQ 160(AX), CX
+narrower54:
+panel91:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower64
+	JLE  narrower92
 	CMPQ CX, $+8
-	JLE  masked65
+	JLE  masked93
 	MOVQ $+8, CX
 
-masked65:
+masked93:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows66:
-	MOVQ 152(AX), BX
+rows94:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer67
+	JLT  fewer95
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -3193,18 +4042,18 @@ rows66:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full68
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full96
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full68
+	JGE   full96
 	MOVQ  R10, R9
 
-full68:
+full96:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3215,9 +4064,9 @@ full68:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store69
+	JEQ    store97
 
-step70:
+step98:
 	VMASKMOVPS   (R10), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -3240,12 +4089,12 @@ step70:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step70
+	JNE          step98
 
-store69:
+store97:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled71
+	JEQ          unscaled99
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -3263,39 +4112,51 @@ store69:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled71:
-	MOVQ         136(AX), BX
+unscaled99:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write72
-	VBROADCASTSS 176(AX), Y8
-	VMASKMOVPS   (SI), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y11
-	VFMADD231PS  Y11, Y8, Y2
-	VMASKMOVPS   (DI), Y15, Y12
-	VFMADD231PS  Y12, Y8, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y13
-	VFMADD231PS  Y13, Y8, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y14
-	VFMADD231PS  Y14, Y8, Y5
-	VMASKMOVPS   (R8), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VMASKMOVPS   (R8)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write100
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own101
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write72:
+own101:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMASKMOVPS  (DI), Y15, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y11
+	VFMADD231PS Y11, Y8, Y2
+	VMASKMOVPS  (R8), Y15, Y12
+	VFMADD231PS Y12, Y8, Y3
+	VMASKMOVPS  (R8)(BX*1), Y15, Y13
+	VFMADD231PS Y13, Y8, Y4
+	VMASKMOVPS  (R8)(BX*2), Y15, Y14
+	VFMADD231PS Y14, Y8, Y5
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R9)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y7
+
+write100:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -3305,44 +4166,44 @@ write72:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows66
+	JMP        rows94
 
-fewer67:
-rows74:
-	MOVQ 152(AX), BX
+fewer95:
+rows103:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer75
+	JLT  fewer104
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full76
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full105
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full76
+	JGE   full105
 	MOVQ  R9, R8
 
-full76:
+full105:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store77
+	JEQ    store106
 
-step78:
+step107:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -3356,12 +4217,12 @@ step78:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step78
+	JNE          step107
 
-store77:
+store106:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled79
+	JEQ          unscaled108
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -3371,68 +4232,78 @@ store77:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled79:
-	MOVQ         136(AX), BX
+unscaled108:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write80
-	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write109
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own110
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write80:
+own110:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (DI), Y15, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y6
+	VFMADD231PS Y6, Y4, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y7
+	VFMADD231PS Y7, Y4, Y2
+	VMASKMOVPS  (R8), Y15, Y8
+	VFMADD231PS Y8, Y4, Y3
+
+write109:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows74
+	JMP        rows103
 
-fewer75:
-rows82:
-	MOVQ 152(AX), BX
+fewer104:
+rows112:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer83
+	JLT  fewer113
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full84
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full114
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full84
+	JGE   full114
 	MOVQ  R8, DI
 
-full84:
+full114:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store85
+	JEQ    store115
 
-step86:
+step116:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -3441,140 +4312,207 @@ step86:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step86
+	JNE          step116
 
-store85:
+store115:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled87
+	JEQ          unscaled117
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled87:
-	MOVQ         136(AX), BX
+unscaled117:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write88
-	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	JEQ          write118
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own119
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write88:
+own119:
+	VMASKMOVPS  (DI), Y15, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+write118:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows82
+	JMP        rows112
 
-fewer83:
-rows90:
-	MOVQ 152(AX), BX
+fewer113:
+rows121:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer91
+	JLT  fewer122
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full92
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full123
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full92
+	JGE   full123
 	MOVQ  DI, BX
 
-full92:
+full123:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store93
+	JEQ    store124
 
-step94:
+step125:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step94
+	JNE          step125
 
-store93:
+store124:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled95
+	JEQ          unscaled126
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled95:
-	MOVQ         136(AX), BX
+unscaled126:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write96
-	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	JEQ          write127
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own128
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write96:
+own128:
+	VMASKMOVPS  (BX), Y15, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+write127:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows90
+	JMP        rows121
 
-fewer91:
+fewer122:
 	ADDQ $+8, DX
-	JMP  panel63
+	JMP  panel91
 
-narrower64:
+narrower92:
 	VZEROUPPER
 	RET
 
 // func productTN4x24AVX2(p *tile.Product)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·productTN4x24AVX2(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+24
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
 	JLT  fewer4
 
 	// 4 rows x 3 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3589,9 +4527,9 @@ rows3:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VMOVUPS      64(R8), Y14
@@ -3677,13 +4615,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VMOVUPS      64(R8), Y14
@@ -3706,12 +4644,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Y12
 	VMULPS       Y0, Y12, Y0
 	VMULPS       Y1, Y12, Y1
@@ -3729,33 +4667,43 @@ store5:
 	VMULPS       Y10, Y15, Y10
 	VMULPS       Y11, Y15, Y11
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write10
-	VBROADCASTSS 176(AX), Y12
-	VFMADD231PS  (SI), Y12, Y0
-	VFMADD231PS  32(SI), Y12, Y1
-	VFMADD231PS  64(SI), Y12, Y2
-	VFMADD231PS  (SI)(BX*1), Y12, Y3
-	VFMADD231PS  32(SI)(BX*1), Y12, Y4
-	VFMADD231PS  64(SI)(BX*1), Y12, Y5
-	VFMADD231PS  (SI)(BX*2), Y12, Y6
-	VFMADD231PS  32(SI)(BX*2), Y12, Y7
-	VFMADD231PS  64(SI)(BX*2), Y12, Y8
-	VFMADD231PS  (DI), Y12, Y9
-	VFMADD231PS  32(DI), Y12, Y10
-	VFMADD231PS  64(DI), Y12, Y11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Y12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y12, Y0
+	VFMADD231PS 32(DI), Y12, Y1
+	VFMADD231PS 64(DI), Y12, Y2
+	VFMADD231PS (DI)(BX*1), Y12, Y3
+	VFMADD231PS 32(DI)(BX*1), Y12, Y4
+	VFMADD231PS 64(DI)(BX*1), Y12, Y5
+	VFMADD231PS (DI)(BX*2), Y12, Y6
+	VFMADD231PS 32(DI)(BX*2), Y12, Y7
+	VFMADD231PS 64(DI)(BX*2), Y12, Y8
+	VFMADD231PS (R8), Y12, Y9
+	VFMADD231PS 32(R8), Y12, Y10
+	VFMADD231PS 64(R8), Y12, Y11
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -3772,21 +4720,72 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer13
+	JLT  fewer21
 
 	// 2 rows x 3 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3795,9 +4794,9 @@ rows12:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Y6
 	VMOVUPS      32(R8), Y7
 	VMOVUPS      64(R8), Y8
@@ -3812,12 +4811,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Y6
 	VMULPS       Y0, Y6, Y0
 	VMULPS       Y1, Y6, Y1
@@ -3827,25 +4826,33 @@ store14:
 	VMULPS       Y4, Y7, Y4
 	VMULPS       Y5, Y7, Y5
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write17
-	VBROADCASTSS 176(AX), Y6
-	VFMADD231PS  (SI), Y6, Y0
-	VFMADD231PS  32(SI), Y6, Y1
-	VFMADD231PS  64(SI), Y6, Y2
-	VFMADD231PS  (SI)(BX*1), Y6, Y3
-	VFMADD231PS  32(SI)(BX*1), Y6, Y4
-	VFMADD231PS  64(SI)(BX*1), Y6, Y5
+	JEQ          write32
+	VBROADCASTSS 200(AX), Y6
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	VFMADD231PS (DI), Y6, Y0
+	VFMADD231PS 32(DI), Y6, Y1
+	VFMADD231PS 64(DI), Y6, Y2
+	VFMADD231PS (DI)(BX*1), Y6, Y3
+	VFMADD231PS 32(DI)(BX*1), Y6, Y4
+	VFMADD231PS 64(DI)(BX*1), Y6, Y5
+
+write32:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -3853,32 +4860,83 @@ write17:
 	VMOVUPS Y4, 32(SI)(BX*1)
 	VMOVUPS Y5, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer20
+	JLT  fewer36
 
 	// 1 rows x 3 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Y3
 	VMOVUPS      32(R8), Y4
 	VMOVUPS      64(R8), Y5
@@ -3889,66 +4947,74 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Y3
 	VMULPS       Y0, Y3, Y0
 	VMULPS       Y1, Y3, Y1
 	VMULPS       Y2, Y3, Y2
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
-	VBROADCASTSS 176(AX), Y3
-	VFMADD231PS  (SI), Y3, Y0
-	VFMADD231PS  32(SI), Y3, Y1
-	VFMADD231PS  64(SI), Y3, Y2
+	JEQ          write47
+	VBROADCASTSS 200(AX), Y3
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own48
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write24:
+own48:
+	VFMADD231PS (BX), Y3, Y0
+	VFMADD231PS 32(BX), Y3, Y1
+	VFMADD231PS 64(BX), Y3, Y2
+
+write47:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
+fewer36:
 	ADDQ $+24, DX
 	JMP  panel1
 
 narrower2:
-panel26:
-	MOVQ 160(AX), CX
+panel50:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower27
+	JLT  narrower51
 	XORQ CX, CX
 
-rows28:
-	MOVQ 152(AX), BX
+rows52:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer29
+	JLT  fewer53
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -3959,9 +5025,9 @@ rows28:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store54
 
-step31:
+step55:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -3982,12 +5048,12 @@ step31:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step31
+	JNE          step55
 
-store30:
+store54:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled32
+	JEQ          unscaled56
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -4005,31 +5071,43 @@ store30:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled32:
-	MOVQ         136(AX), BX
+unscaled56:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write33
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  (SI)(BX*1), Y8, Y1
-	VFMADD231PS  (SI)(BX*2), Y8, Y2
-	VFMADD231PS  (DI), Y8, Y3
-	VFMADD231PS  (DI)(BX*1), Y8, Y4
-	VFMADD231PS  (DI)(BX*2), Y8, Y5
-	VFMADD231PS  (R8), Y8, Y6
-	VFMADD231PS  (R8)(BX*1), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write57
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own58
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write33:
+own58:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(BX*1), Y8, Y4
+	VFMADD231PS (R8)(BX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(BX*1), Y8, Y7
+
+write57:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -4039,33 +5117,33 @@ write33:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows28
+	JMP     rows52
 
-fewer29:
-rows35:
-	MOVQ 152(AX), BX
+fewer53:
+rows60:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer36
+	JLT  fewer61
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store37
+	JEQ    store62
 
-step38:
+step63:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -4078,12 +5156,12 @@ step38:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step38
+	JNE          step63
 
-store37:
+store62:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled39
+	JEQ          unscaled64
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -4093,55 +5171,65 @@ store37:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled39:
-	MOVQ         136(AX), BX
+unscaled64:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write40
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  (SI)(BX*1), Y4, Y1
-	VFMADD231PS  (SI)(BX*2), Y4, Y2
-	VFMADD231PS  (DI), Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write65
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own66
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write40:
+own66:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(BX*1), Y4, Y1
+	VFMADD231PS (DI)(BX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+
+write65:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows35
+	JMP     rows60
 
-fewer36:
-rows42:
-	MOVQ 152(AX), BX
+fewer61:
+rows68:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer43
+	JLT  fewer69
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store44
+	JEQ    store70
 
-step45:
+step71:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -4150,126 +5238,142 @@ step45:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step45
+	JNE          step71
 
-store44:
+store70:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled46
+	JEQ          unscaled72
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled46:
-	MOVQ         136(AX), BX
+unscaled72:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write47
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  (SI)(BX*1), Y2, Y1
+	JEQ          write73
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own74
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write47:
+own74:
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+
+write73:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows42
+	JMP     rows68
 
-fewer43:
-rows49:
-	MOVQ 152(AX), BX
+fewer69:
+rows76:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer50
+	JLT  fewer77
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store78
 
-step52:
+step79:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step52
+	JNE          step79
 
-store51:
+store78:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled80
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled80:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write54
-	VBROADCASTSS 176(AX), Y1
-	VFMADD231PS  (SI), Y1, Y0
+	JEQ          write81
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own82
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write54:
+own82:
+	VFMADD231PS (BX), Y1, Y0
+
+write81:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows49
+	JMP     rows76
 
-fewer50:
+fewer77:
 	ADDQ $+8, DX
-	JMP  panel26
+	JMP  panel50
 
-narrower27:
-panel56:
-	MOVQ 160(AX), CX
+narrower51:
+panel84:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower57
+	JLE  narrower85
 	CMPQ CX, $+8
-	JLE  masked58
+	JLE  masked86
 	MOVQ $+8, CX
 
-masked58:
+masked86:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows59:
-	MOVQ 152(AX), BX
+rows87:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer60
+	JLT  fewer88
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -4280,9 +5384,9 @@ rows59:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store61
+	JEQ    store89
 
-step62:
+step90:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -4303,12 +5407,12 @@ step62:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step62
+	JNE          step90
 
-store61:
+store89:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled63
+	JEQ          unscaled91
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -4326,39 +5430,51 @@ store61:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled63:
-	MOVQ         136(AX), BX
+unscaled91:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write64
-	VBROADCASTSS 176(AX), Y8
-	VMASKMOVPS   (SI), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y11
-	VFMADD231PS  Y11, Y8, Y2
-	VMASKMOVPS   (DI), Y15, Y12
-	VFMADD231PS  Y12, Y8, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y13
-	VFMADD231PS  Y13, Y8, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y14
-	VFMADD231PS  Y14, Y8, Y5
-	VMASKMOVPS   (R8), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VMASKMOVPS   (R8)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write92
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own93
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write64:
+own93:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMASKMOVPS  (DI), Y15, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y11
+	VFMADD231PS Y11, Y8, Y2
+	VMASKMOVPS  (R8), Y15, Y12
+	VFMADD231PS Y12, Y8, Y3
+	VMASKMOVPS  (R8)(BX*1), Y15, Y13
+	VFMADD231PS Y13, Y8, Y4
+	VMASKMOVPS  (R8)(BX*2), Y15, Y14
+	VFMADD231PS Y14, Y8, Y5
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R9)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y7
+
+write92:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -4368,33 +5484,33 @@ write64:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows59
+	JMP        rows87
 
-fewer60:
-rows66:
-	MOVQ 152(AX), BX
+fewer88:
+rows95:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer67
+	JLT  fewer96
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store68
+	JEQ    store97
 
-step69:
+step98:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -4407,12 +5523,12 @@ step69:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step69
+	JNE          step98
 
-store68:
+store97:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled70
+	JEQ          unscaled99
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -4422,59 +5538,69 @@ store68:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled70:
-	MOVQ         136(AX), BX
+unscaled99:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write71
-	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write100
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own101
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write71:
+own101:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (DI), Y15, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y6
+	VFMADD231PS Y6, Y4, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y7
+	VFMADD231PS Y7, Y4, Y2
+	VMASKMOVPS  (R8), Y15, Y8
+	VFMADD231PS Y8, Y4, Y3
+
+write100:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows66
+	JMP        rows95
 
-fewer67:
-rows73:
-	MOVQ 152(AX), BX
+fewer96:
+rows103:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer74
+	JLT  fewer104
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store75
+	JEQ    store105
 
-step76:
+step106:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -4483,142 +5609,209 @@ step76:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step76
+	JNE          step106
 
-store75:
+store105:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled77
+	JEQ          unscaled107
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled77:
-	MOVQ         136(AX), BX
+unscaled107:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write78
-	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	JEQ          write108
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own109
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write78:
+own109:
+	VMASKMOVPS  (DI), Y15, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+write108:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows73
+	JMP        rows103
 
-fewer74:
-rows80:
-	MOVQ 152(AX), BX
+fewer104:
+rows111:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer81
+	JLT  fewer112
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store82
+	JEQ    store113
 
-step83:
+step114:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step83
+	JNE          step114
 
-store82:
+store113:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled84
+	JEQ          unscaled115
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled84:
-	MOVQ         136(AX), BX
+unscaled115:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write85
-	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	JEQ          write116
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own117
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write85:
+own117:
+	VMASKMOVPS  (BX), Y15, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+write116:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows80
+	JMP        rows111
 
-fewer81:
+fewer112:
 	ADDQ $+8, DX
-	JMP  panel56
+	JMP  panel84
 
-narrower57:
+narrower85:
 	VZEROUPPER
 	RET
 
 // func productNN4x16AVX2(p *tile.Product)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·productNN4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+16
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
 	JLT  fewer4
 
 	// 4 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full5
+	JGE   full12
 	MOVQ  R9, R8
 
-full5:
+full12:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -4629,9 +5822,9 @@ full5:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	SUBQ   $0x04, R8
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R9), Y8
 	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (SI), Y10
@@ -4695,13 +5888,13 @@ steps8:
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	SUBQ         $0x04, R8
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R8
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R9), Y8
 	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (SI), Y10
@@ -4720,12 +5913,12 @@ step9:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
@@ -4739,29 +5932,39 @@ store6:
 	VMULPS       Y6, Y8, Y6
 	VMULPS       Y7, Y8, Y7
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write11
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  32(SI), Y8, Y1
-	VFMADD231PS  (SI)(BX*1), Y8, Y2
-	VFMADD231PS  32(SI)(BX*1), Y8, Y3
-	VFMADD231PS  (SI)(BX*2), Y8, Y4
-	VFMADD231PS  32(SI)(BX*2), Y8, Y5
-	VFMADD231PS  (DI), Y8, Y6
-	VFMADD231PS  32(DI), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS 32(DI), Y8, Y1
+	VFMADD231PS (DI)(BX*1), Y8, Y2
+	VFMADD231PS 32(DI)(BX*1), Y8, Y3
+	VFMADD231PS (DI)(BX*2), Y8, Y4
+	VFMADD231PS 32(DI)(BX*2), Y8, Y5
+	VFMADD231PS (R8), Y8, Y6
+	VFMADD231PS 32(R8), Y8, Y7
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -4774,39 +5977,90 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer14
+	JLT  fewer22
 
 	// 2 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full15
+	JGE   full30
 	MOVQ  R8, DI
 
-full15:
+full30:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -4818,12 +6072,12 @@ step17:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -4831,62 +6085,121 @@ store16:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  32(SI), Y4, Y1
-	VFMADD231PS  (SI)(BX*1), Y4, Y2
-	VFMADD231PS  32(SI)(BX*1), Y4, Y3
+	JEQ          write34
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS 32(DI), Y4, Y1
+	VFMADD231PS (DI)(BX*1), Y4, Y2
+	VFMADD231PS 32(DI)(BX*1), Y4, Y3
+
+write34:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer22
+	JLT  fewer38
 
 	// 1 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full23
+	JGE   full46
 	MOVQ  DI, BX
 
-full23:
+full46:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  BX, BX
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (SI), Y4
@@ -4895,56 +6208,64 @@ step25:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write27
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  32(SI), Y2, Y1
+	JEQ          write50
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own51
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write27:
+own51:
+	VFMADD231PS (BX), Y2, Y0
+	VFMADD231PS 32(BX), Y2, Y1
+
+write50:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
+fewer38:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel29:
-	MOVQ 160(AX), CX
+panel53:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower30
+	JLT  narrower54
 	XORQ CX, CX
 
-rows31:
-	MOVQ 152(AX), BX
+rows55:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer32
+	JLT  fewer56
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -4953,18 +6274,18 @@ rows31:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full33
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full57
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full33
+	JGE   full57
 	MOVQ  R10, R9
 
-full33:
+full57:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -4975,9 +6296,9 @@ full33:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store34
+	JEQ    store58
 
-step35:
+step59:
 	VMOVUPS      (R10), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -5000,12 +6321,12 @@ step35:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step35
+	JNE          step59
 
-store34:
+store58:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled36
+	JEQ          unscaled60
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -5023,31 +6344,43 @@ store34:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled36:
-	MOVQ         136(AX), BX
+unscaled60:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write37
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  (SI)(BX*1), Y8, Y1
-	VFMADD231PS  (SI)(BX*2), Y8, Y2
-	VFMADD231PS  (DI), Y8, Y3
-	VFMADD231PS  (DI)(BX*1), Y8, Y4
-	VFMADD231PS  (DI)(BX*2), Y8, Y5
-	VFMADD231PS  (R8), Y8, Y6
-	VFMADD231PS  (R8)(BX*1), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write61
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own62
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write37:
+own62:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(BX*1), Y8, Y4
+	VFMADD231PS (R8)(BX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(BX*1), Y8, Y7
+
+write61:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -5057,44 +6390,44 @@ write37:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows31
+	JMP     rows55
 
-fewer32:
-rows39:
-	MOVQ 152(AX), BX
+fewer56:
+rows64:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer40
+	JLT  fewer65
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full41
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full66
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full41
+	JGE   full66
 	MOVQ  R9, R8
 
-full41:
+full66:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store42
+	JEQ    store67
 
-step43:
+step68:
 	VMOVUPS      (R9), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -5108,12 +6441,12 @@ step43:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step43
+	JNE          step68
 
-store42:
+store67:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled44
+	JEQ          unscaled69
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -5123,64 +6456,74 @@ store42:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled44:
-	MOVQ         136(AX), BX
+unscaled69:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write45
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  (SI)(BX*1), Y4, Y1
-	VFMADD231PS  (SI)(BX*2), Y4, Y2
-	VFMADD231PS  (DI), Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write70
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own71
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write45:
+own71:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(BX*1), Y4, Y1
+	VFMADD231PS (DI)(BX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+
+write70:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows39
+	JMP     rows64
 
-fewer40:
-rows47:
-	MOVQ 152(AX), BX
+fewer65:
+rows73:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer48
+	JLT  fewer74
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full49
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full75
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full49
+	JGE   full75
 	MOVQ  R8, DI
 
-full49:
+full75:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store50
+	JEQ    store76
 
-step51:
+step77:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -5189,128 +6532,144 @@ step51:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step51
+	JNE          step77
 
-store50:
+store76:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled52
+	JEQ          unscaled78
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled52:
-	MOVQ         136(AX), BX
+unscaled78:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write53
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  (SI)(BX*1), Y2, Y1
+	JEQ          write79
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own80
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write53:
+own80:
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+
+write79:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows47
+	JMP     rows73
 
-fewer48:
-rows55:
-	MOVQ 152(AX), BX
+fewer74:
+rows82:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer56
+	JLT  fewer83
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full57
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full84
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full57
+	JGE   full84
 	MOVQ  DI, BX
 
-full57:
+full84:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store58
+	JEQ    store85
 
-step59:
+step86:
 	VMOVUPS      (DI), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step59
+	JNE          step86
 
-store58:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled60
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled60:
-	MOVQ         136(AX), BX
+unscaled87:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write61
-	VBROADCASTSS 176(AX), Y1
-	VFMADD231PS  (SI), Y1, Y0
+	JEQ          write88
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own89
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write61:
+own89:
+	VFMADD231PS (BX), Y1, Y0
+
+write88:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows55
+	JMP     rows82
 
-fewer56:
+fewer83:
 	ADDQ $+8, DX
-	JMP  panel29
+	JMP  panel53
 
-narrower30:
-panel63:
-	MOVQ 160(AX), CX
+narrower54:
+panel91:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower64
+	JLE  narrower92
 	CMPQ CX, $+8
-	JLE  masked65
+	JLE  masked93
 	MOVQ $+8, CX
 
-masked65:
+masked93:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows66:
-	MOVQ 152(AX), BX
+rows94:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer67
+	JLT  fewer95
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -5319,18 +6678,18 @@ rows66:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full68
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full96
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full68
+	JGE   full96
 	MOVQ  R10, R9
 
-full68:
+full96:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -5341,9 +6700,9 @@ full68:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  R9, R9
-	JEQ    store69
+	JEQ    store97
 
-step70:
+step98:
 	VMASKMOVPS   (R10), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -5366,12 +6725,12 @@ step70:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step70
+	JNE          step98
 
-store69:
+store97:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled71
+	JEQ          unscaled99
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -5389,39 +6748,51 @@ store69:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled71:
-	MOVQ         136(AX), BX
+unscaled99:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write72
-	VBROADCASTSS 176(AX), Y8
-	VMASKMOVPS   (SI), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y11
-	VFMADD231PS  Y11, Y8, Y2
-	VMASKMOVPS   (DI), Y15, Y12
-	VFMADD231PS  Y12, Y8, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y13
-	VFMADD231PS  Y13, Y8, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y14
-	VFMADD231PS  Y14, Y8, Y5
-	VMASKMOVPS   (R8), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VMASKMOVPS   (R8)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write100
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own101
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write72:
+own101:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMASKMOVPS  (DI), Y15, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y11
+	VFMADD231PS Y11, Y8, Y2
+	VMASKMOVPS  (R8), Y15, Y12
+	VFMADD231PS Y12, Y8, Y3
+	VMASKMOVPS  (R8)(BX*1), Y15, Y13
+	VFMADD231PS Y13, Y8, Y4
+	VMASKMOVPS  (R8)(BX*2), Y15, Y14
+	VFMADD231PS Y14, Y8, Y5
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R9)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y7
+
+write100:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -5431,44 +6802,44 @@ write72:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows66
+	JMP        rows94
 
-fewer67:
-rows74:
-	MOVQ 152(AX), BX
+fewer95:
+rows103:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer75
+	JLT  fewer104
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full76
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full105
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full76
+	JGE   full105
 	MOVQ  R9, R8
 
-full76:
+full105:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  R8, R8
-	JEQ    store77
+	JEQ    store106
 
-step78:
+step107:
 	VMASKMOVPS   (R9), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -5482,12 +6853,12 @@ step78:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step78
+	JNE          step107
 
-store77:
+store106:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled79
+	JEQ          unscaled108
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -5497,68 +6868,78 @@ store77:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled79:
-	MOVQ         136(AX), BX
+unscaled108:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write80
-	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write109
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own110
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write80:
+own110:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (DI), Y15, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y6
+	VFMADD231PS Y6, Y4, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y7
+	VFMADD231PS Y7, Y4, Y2
+	VMASKMOVPS  (R8), Y15, Y8
+	VFMADD231PS Y8, Y4, Y3
+
+write109:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows74
+	JMP        rows103
 
-fewer75:
-rows82:
-	MOVQ 152(AX), BX
+fewer104:
+rows112:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer83
+	JLT  fewer113
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full84
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full114
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full84
+	JGE   full114
 	MOVQ  R8, DI
 
-full84:
+full114:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store85
+	JEQ    store115
 
-step86:
+step116:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -5567,140 +6948,207 @@ step86:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step86
+	JNE          step116
 
-store85:
+store115:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled87
+	JEQ          unscaled117
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled87:
-	MOVQ         136(AX), BX
+unscaled117:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write88
-	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	JEQ          write118
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own119
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write88:
+own119:
+	VMASKMOVPS  (DI), Y15, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+write118:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows82
+	JMP        rows112
 
-fewer83:
-rows90:
-	MOVQ 152(AX), BX
+fewer113:
+rows121:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer91
+	JLT  fewer122
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full92
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full123
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full92
+	JGE   full123
 	MOVQ  DI, BX
 
-full92:
+full123:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VXORPS Y0, Y0, Y0
 	TESTQ  BX, BX
-	JEQ    store93
+	JEQ    store124
 
-step94:
+step125:
 	VMASKMOVPS   (DI), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step94
+	JNE          step125
 
-store93:
+store124:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled95
+	JEQ          unscaled126
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled95:
-	MOVQ         136(AX), BX
+unscaled126:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write96
-	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	JEQ          write127
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own128
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write96:
+own128:
+	VMASKMOVPS  (BX), Y15, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+write127:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows90
+	JMP        rows121
 
-fewer91:
+fewer122:
 	ADDQ $+8, DX
-	JMP  panel63
+	JMP  panel91
 
-narrower64:
+narrower92:
 	VZEROUPPER
 	RET
 
 // func productTN4x16AVX2(p *tile.Product)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·productTN4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+16
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
 	JLT  fewer4
 
 	// 4 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -5711,9 +7159,9 @@ rows3:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Y8
 	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (SI), Y10
@@ -5779,13 +7227,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Y8
 	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (SI), Y10
@@ -5803,12 +7251,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VMULPS       Y1, Y8, Y1
@@ -5822,29 +7270,39 @@ store5:
 	VMULPS       Y6, Y8, Y6
 	VMULPS       Y7, Y8, Y7
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write10
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  32(SI), Y8, Y1
-	VFMADD231PS  (SI)(BX*1), Y8, Y2
-	VFMADD231PS  32(SI)(BX*1), Y8, Y3
-	VFMADD231PS  (SI)(BX*2), Y8, Y4
-	VFMADD231PS  32(SI)(BX*2), Y8, Y5
-	VFMADD231PS  (DI), Y8, Y6
-	VFMADD231PS  32(DI), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS 32(DI), Y8, Y1
+	VFMADD231PS (DI)(BX*1), Y8, Y2
+	VFMADD231PS 32(DI)(BX*1), Y8, Y3
+	VFMADD231PS (DI)(BX*2), Y8, Y4
+	VFMADD231PS 32(DI)(BX*2), Y8, Y5
+	VFMADD231PS (R8), Y8, Y6
+	VFMADD231PS 32(R8), Y8, Y7
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
@@ -5857,30 +7315,81 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer13
+	JLT  fewer21
 
 	// 2 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Y4
 	VMOVUPS      32(R8), Y5
 	VBROADCASTSS (SI), Y6
@@ -5892,12 +7401,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VMULPS       Y1, Y4, Y1
@@ -5905,53 +7414,112 @@ store14:
 	VMULPS       Y2, Y5, Y2
 	VMULPS       Y3, Y5, Y3
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write17
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  32(SI), Y4, Y1
-	VFMADD231PS  (SI)(BX*1), Y4, Y2
-	VFMADD231PS  32(SI)(BX*1), Y4, Y3
+	JEQ          write32
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS 32(DI), Y4, Y1
+	VFMADD231PS (DI)(BX*1), Y4, Y2
+	VFMADD231PS 32(DI)(BX*1), Y4, Y3
+
+write32:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, (SI)(BX*1)
 	VMOVUPS Y3, 32(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer20
+	JLT  fewer36
 
 	// 1 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (SI), Y4
@@ -5960,63 +7528,71 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VMULPS       Y1, Y2, Y1
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  32(SI), Y2, Y1
+	JEQ          write47
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own48
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write24:
+own48:
+	VFMADD231PS (BX), Y2, Y0
+	VFMADD231PS 32(BX), Y2, Y1
+
+write47:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	ADDQ    $+1, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
+fewer36:
 	ADDQ $+16, DX
 	JMP  panel1
 
 narrower2:
-panel26:
-	MOVQ 160(AX), CX
+panel50:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+8
-	JLT  narrower27
+	JLT  narrower51
 	XORQ CX, CX
 
-rows28:
-	MOVQ 152(AX), BX
+rows52:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer29
+	JLT  fewer53
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -6027,9 +7603,9 @@ rows28:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store30
+	JEQ    store54
 
-step31:
+step55:
 	VMOVUPS      (R8), Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -6050,12 +7626,12 @@ step31:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step31
+	JNE          step55
 
-store30:
+store54:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled32
+	JEQ          unscaled56
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -6073,31 +7649,43 @@ store30:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled32:
-	MOVQ         136(AX), BX
+unscaled56:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write33
-	VBROADCASTSS 176(AX), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  (SI)(BX*1), Y8, Y1
-	VFMADD231PS  (SI)(BX*2), Y8, Y2
-	VFMADD231PS  (DI), Y8, Y3
-	VFMADD231PS  (DI)(BX*1), Y8, Y4
-	VFMADD231PS  (DI)(BX*2), Y8, Y5
-	VFMADD231PS  (R8), Y8, Y6
-	VFMADD231PS  (R8)(BX*1), Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write57
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own58
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write33:
+own58:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(BX*1), Y8, Y4
+	VFMADD231PS (R8)(BX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(BX*1), Y8, Y7
+
+write57:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
@@ -6107,33 +7695,33 @@ write33:
 	VMOVUPS Y6, (R8)
 	VMOVUPS Y7, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows28
+	JMP     rows52
 
-fewer29:
-rows35:
-	MOVQ 152(AX), BX
+fewer53:
+rows60:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer36
+	JLT  fewer61
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store37
+	JEQ    store62
 
-step38:
+step63:
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -6146,12 +7734,12 @@ step38:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step38
+	JNE          step63
 
-store37:
+store62:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled39
+	JEQ          unscaled64
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -6161,55 +7749,65 @@ store37:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled39:
-	MOVQ         136(AX), BX
+unscaled64:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write40
-	VBROADCASTSS 176(AX), Y4
-	VFMADD231PS  (SI), Y4, Y0
-	VFMADD231PS  (SI)(BX*1), Y4, Y1
-	VFMADD231PS  (SI)(BX*2), Y4, Y2
-	VFMADD231PS  (DI), Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write65
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own66
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write40:
+own66:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(BX*1), Y4, Y1
+	VFMADD231PS (DI)(BX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+
+write65:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	VMOVUPS Y2, (SI)(BX*2)
 	VMOVUPS Y3, (DI)
 	ADDQ    $+4, CX
-	JMP     rows35
+	JMP     rows60
 
-fewer36:
-rows42:
-	MOVQ 152(AX), BX
+fewer61:
+rows68:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer43
+	JLT  fewer69
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store44
+	JEQ    store70
 
-step45:
+step71:
 	VMOVUPS      (R8), Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -6218,126 +7816,142 @@ step45:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step45
+	JNE          step71
 
-store44:
+store70:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled46
+	JEQ          unscaled72
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled46:
-	MOVQ         136(AX), BX
+unscaled72:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write47
-	VBROADCASTSS 176(AX), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  (SI)(BX*1), Y2, Y1
+	JEQ          write73
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own74
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write47:
+own74:
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+
+write73:
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows42
+	JMP     rows68
 
-fewer43:
-rows49:
-	MOVQ 152(AX), BX
+fewer69:
+rows76:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer50
+	JLT  fewer77
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store78
 
-step52:
+step79:
 	VMOVUPS      (R8), Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step52
+	JNE          step79
 
-store51:
+store78:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled80
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled80:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write54
-	VBROADCASTSS 176(AX), Y1
-	VFMADD231PS  (SI), Y1, Y0
+	JEQ          write81
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own82
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write54:
+own82:
+	VFMADD231PS (BX), Y1, Y0
+
+write81:
 	VMOVUPS Y0, (SI)
 	ADDQ    $+1, CX
-	JMP     rows49
+	JMP     rows76
 
-fewer50:
+fewer77:
 	ADDQ $+8, DX
-	JMP  panel26
+	JMP  panel50
 
-narrower27:
-panel56:
-	MOVQ 160(AX), CX
+narrower51:
+panel84:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower57
+	JLE  narrower85
 	CMPQ CX, $+8
-	JLE  masked58
+	JLE  masked86
 	MOVQ $+8, CX
 
-masked58:
+masked86:
 	LEAQ    leading<>+0(SB), BX
 	NEGQ    CX
 	VMOVUPS 32(BX)(CX*4), Y15
 	XORQ    CX, CX
 
-rows59:
-	MOVQ 152(AX), BX
+rows87:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer60
+	JLT  fewer88
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -6348,9 +7962,9 @@ rows59:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ  DI, DI
-	JEQ    store61
+	JEQ    store89
 
-step62:
+step90:
 	VMASKMOVPS   (R8), Y15, Y8
 	VBROADCASTSS (SI), Y9
 	VFMADD231PS  Y8, Y9, Y0
@@ -6371,12 +7985,12 @@ step62:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step62
+	JNE          step90
 
-store61:
+store89:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled63
+	JEQ          unscaled91
 	VBROADCASTSS (BX)(CX*4), Y8
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y9
@@ -6394,39 +8008,51 @@ store61:
 	VBROADCASTSS 28(BX)(CX*4), Y9
 	VMULPS       Y7, Y9, Y7
 
-unscaled63:
-	MOVQ         136(AX), BX
+unscaled91:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write64
-	VBROADCASTSS 176(AX), Y8
-	VMASKMOVPS   (SI), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y11
-	VFMADD231PS  Y11, Y8, Y2
-	VMASKMOVPS   (DI), Y15, Y12
-	VFMADD231PS  Y12, Y8, Y3
-	VMASKMOVPS   (DI)(BX*1), Y15, Y13
-	VFMADD231PS  Y13, Y8, Y4
-	VMASKMOVPS   (DI)(BX*2), Y15, Y14
-	VFMADD231PS  Y14, Y8, Y5
-	VMASKMOVPS   (R8), Y15, Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VMASKMOVPS   (R8)(BX*1), Y15, Y10
-	VFMADD231PS  Y10, Y8, Y7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write92
+	VBROADCASTSS 200(AX), Y8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own93
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write64:
+own93:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMASKMOVPS  (DI), Y15, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y11
+	VFMADD231PS Y11, Y8, Y2
+	VMASKMOVPS  (R8), Y15, Y12
+	VFMADD231PS Y12, Y8, Y3
+	VMASKMOVPS  (R8)(BX*1), Y15, Y13
+	VFMADD231PS Y13, Y8, Y4
+	VMASKMOVPS  (R8)(BX*2), Y15, Y14
+	VFMADD231PS Y14, Y8, Y5
+	VMASKMOVPS  (R9), Y15, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R9)(BX*1), Y15, Y10
+	VFMADD231PS Y10, Y8, Y7
+
+write92:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
@@ -6436,33 +8062,33 @@ write64:
 	VMASKMOVPS Y6, Y15, (R8)
 	VMASKMOVPS Y7, Y15, (R8)(BX*1)
 	ADDQ       $+8, CX
-	JMP        rows59
+	JMP        rows87
 
-fewer60:
-rows66:
-	MOVQ 152(AX), BX
+fewer88:
+rows95:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer67
+	JLT  fewer96
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ  DI, DI
-	JEQ    store68
+	JEQ    store97
 
-step69:
+step98:
 	VMASKMOVPS   (R8), Y15, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -6475,12 +8101,12 @@ step69:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step69
+	JNE          step98
 
-store68:
+store97:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled70
+	JEQ          unscaled99
 	VBROADCASTSS (BX)(CX*4), Y4
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y5
@@ -6490,59 +8116,69 @@ store68:
 	VBROADCASTSS 12(BX)(CX*4), Y5
 	VMULPS       Y3, Y5, Y3
 
-unscaled70:
-	MOVQ         136(AX), BX
+unscaled99:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write71
-	VBROADCASTSS 176(AX), Y4
-	VMASKMOVPS   (SI), Y15, Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VMASKMOVPS   (SI)(BX*2), Y15, Y7
-	VFMADD231PS  Y7, Y4, Y2
-	VMASKMOVPS   (DI), Y15, Y8
-	VFMADD231PS  Y8, Y4, Y3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write100
+	VBROADCASTSS 200(AX), Y4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own101
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write71:
+own101:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (DI), Y15, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y6
+	VFMADD231PS Y6, Y4, Y1
+	VMASKMOVPS  (DI)(BX*2), Y15, Y7
+	VFMADD231PS Y7, Y4, Y2
+	VMASKMOVPS  (R8), Y15, Y8
+	VFMADD231PS Y8, Y4, Y3
+
+write100:
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	VMASKMOVPS Y2, Y15, (SI)(BX*2)
 	VMASKMOVPS Y3, Y15, (DI)
 	ADDQ       $+4, CX
-	JMP        rows66
+	JMP        rows95
 
-fewer67:
-rows73:
-	MOVQ 152(AX), BX
+fewer96:
+rows103:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer74
+	JLT  fewer104
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ  DI, DI
-	JEQ    store75
+	JEQ    store105
 
-step76:
+step106:
 	VMASKMOVPS   (R8), Y15, Y2
 	VBROADCASTSS (SI), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -6551,100 +8187,116 @@ step76:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step76
+	JNE          step106
 
-store75:
+store105:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled77
+	JEQ          unscaled107
 	VBROADCASTSS (BX)(CX*4), Y2
 	VMULPS       Y0, Y2, Y0
 	VBROADCASTSS 4(BX)(CX*4), Y3
 	VMULPS       Y1, Y3, Y1
 
-unscaled77:
-	MOVQ         136(AX), BX
+unscaled107:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write78
-	VBROADCASTSS 176(AX), Y2
-	VMASKMOVPS   (SI), Y15, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMASKMOVPS   (SI)(BX*1), Y15, Y4
-	VFMADD231PS  Y4, Y2, Y1
+	JEQ          write108
+	VBROADCASTSS 200(AX), Y2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own109
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write78:
+own109:
+	VMASKMOVPS  (DI), Y15, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (DI)(BX*1), Y15, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+write108:
 	VMASKMOVPS Y0, Y15, (SI)
 	VMASKMOVPS Y1, Y15, (SI)(BX*1)
 	ADDQ       $+2, CX
-	JMP        rows73
+	JMP        rows103
 
-fewer74:
-rows80:
-	MOVQ 152(AX), BX
+fewer104:
+rows111:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer81
+	JLT  fewer112
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	TESTQ  DI, DI
-	JEQ    store82
+	JEQ    store113
 
-step83:
+step114:
 	VMASKMOVPS   (R8), Y15, Y1
 	VBROADCASTSS (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step83
+	JNE          step114
 
-store82:
+store113:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled84
+	JEQ          unscaled115
 	VBROADCASTSS (BX)(CX*4), Y1
 	VMULPS       Y0, Y1, Y0
 
-unscaled84:
-	MOVQ         136(AX), BX
+unscaled115:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write85
-	VBROADCASTSS 176(AX), Y1
-	VMASKMOVPS   (SI), Y15, Y2
-	VFMADD231PS  Y2, Y1, Y0
+	JEQ          write116
+	VBROADCASTSS 200(AX), Y1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own117
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write85:
+own117:
+	VMASKMOVPS  (BX), Y15, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+write116:
 	VMASKMOVPS Y0, Y15, (SI)
 	ADDQ       $+1, CX
-	JMP        rows80
+	JMP        rows111
 
-fewer81:
+fewer112:
 	ADDQ $+8, DX
-	JMP  panel56
+	JMP  panel84
 
-narrower57:
+narrower85:
 	VZEROUPPER
 	RET
 
@@ -6653,18 +8305,18 @@ narrower57:
 TEXT ·productNT3x4AVX2(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
-	CMPQ 152(AX), $0x00
+	CMPQ 176(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $0x00
+	CMPQ 184(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $+4
+	CMPQ 184(AX), $+4
 	JLT  narrow2
-	CMPQ 152(AX), $+3
+	CMPQ 176(AX), $+3
 	JLT  thin1
 	MOVQ $+0, (SP)
 
 rows4:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x03, DX
 	CMPQ CX, DX
 	JLE  inside5
@@ -6673,11 +8325,11 @@ rows4:
 	MOVQ DX, CX
 
 inside5:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full6
 	LEAQ 3(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full6
 	MOVQ DX, BX
@@ -6689,7 +8341,7 @@ full6:
 cols7:
 	CMPQ DX, BX
 	JGE  zeros9
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
@@ -6699,19 +8351,19 @@ cols7:
 
 inside8:
 	// 3 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	MOVQ   DX, R9
 	IMULQ  R8, R9
 	ADDQ   24(AX), R9
 	LEAQ   (R9)(R8*2), R10
 	ADDQ   R8, R10
-	MOVQ   168(AX), R11
+	MOVQ   192(AX), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6872,7 +8524,7 @@ sum14:
 	VADDPS       X12, X4, X4
 	VEXTRACTF128 $0x01, Y8, X12
 	VADDPS       X12, X8, X8
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked15
@@ -6896,21 +8548,21 @@ unmasked15:
 	VMULPS       X13, X8, X8
 
 unscaled16:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), R8
+	MOVL         200(AX), R8
 	ADDL         R8, R8
 	JEQ          write17
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, R8
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all21
 	LEAQ         1(CX), R8
-	SUBQ         184(AX), R8
+	SUBQ         208(AX), R8
 	SUBQ         DX, R8
 	CMPQ         R8, $0x04
 	JLT          part20
@@ -6974,10 +8626,10 @@ row23:
 	JMP         end19
 
 write17:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below18
 	LEAQ    1(CX), R8
-	SUBQ    184(AX), R8
+	SUBQ    208(AX), R8
 	SUBQ    DX, R8
 	CMPQ    R8, $0x04
 	JGE     below18
@@ -7016,13 +8668,13 @@ end19:
 	JMP  cols7
 
 zeros9:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next25
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next25
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -7065,24 +8717,24 @@ zero30:
 zeroed31:
 next25:
 	ADDQ $0x03, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
 rows32:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside33
 	MOVQ DX, CX
 
 inside33:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full34
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full34
 	MOVQ DX, BX
@@ -7094,7 +8746,7 @@ full34:
 cols35:
 	CMPQ DX, BX
 	JGE  zeros37
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside36
@@ -7104,19 +8756,19 @@ cols35:
 
 inside36:
 	// 1 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
 	LEAQ   (R8)(SI*2), R9
 	ADDQ   SI, R9
-	MOVQ   168(AX), R10
+	MOVQ   192(AX), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -7169,7 +8821,7 @@ sum40:
 	VADDPS       Y4, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X4, X0, X0
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked41
@@ -7187,21 +8839,21 @@ unmasked41:
 	VMULPS       X13, X0, X0
 
 unscaled42:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write43
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all47
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x04
 	JLT          part46
@@ -7233,10 +8885,10 @@ part46:
 	JMP         end45
 
 write43:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below44
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
 	JGE     below44
@@ -7259,13 +8911,13 @@ end45:
 	JMP  cols35
 
 zeros37:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next49
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next49
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -7302,24 +8954,24 @@ zero54:
 zeroed55:
 next49:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows32
 	JMP  done3
 
 narrow2:
 rows56:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside57
 	MOVQ DX, CX
 
 inside57:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full58
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full58
 	MOVQ DX, BX
@@ -7330,7 +8982,7 @@ full58:
 cols59:
 	CMPQ DX, BX
 	JGE  zeros61
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
 	JLE  inside60
@@ -7338,17 +8990,17 @@ cols59:
 
 inside60:
 	// 1 x 1 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
+	MOVQ   192(AX), SI
 	VXORPS Y0, Y0, Y0
 	SUBQ   $+8, SI
 	JLT    rest63
@@ -7382,7 +9034,7 @@ sum64:
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked65
@@ -7401,21 +9053,21 @@ unmasked65:
 	VMULPS       X13, X0, X0
 
 unscaled66:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write67
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+1, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all71
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x01
 	JLT          part70
@@ -7442,10 +9094,10 @@ part70:
 	JMP         end69
 
 write67:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below68
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
 	JGE     below68
@@ -7468,13 +9120,13 @@ end69:
 	JMP  cols59
 
 zeros61:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next73
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next73
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -7511,7 +9163,7 @@ zero78:
 zeroed79:
 next73:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows56
 
 done3:
@@ -7523,18 +9175,18 @@ done3:
 TEXT ·productNT2x4AVX2(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
-	CMPQ 152(AX), $0x00
+	CMPQ 176(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $0x00
+	CMPQ 184(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $+4
+	CMPQ 184(AX), $+4
 	JLT  narrow2
-	CMPQ 152(AX), $+2
+	CMPQ 176(AX), $+2
 	JLT  thin1
 	MOVQ $+0, (SP)
 
 rows4:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x02, DX
 	CMPQ CX, DX
 	JLE  inside5
@@ -7543,11 +9195,11 @@ rows4:
 	MOVQ DX, CX
 
 inside5:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full6
 	LEAQ 2(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full6
 	MOVQ DX, BX
@@ -7559,7 +9211,7 @@ full6:
 cols7:
 	CMPQ DX, BX
 	JGE  zeros9
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
@@ -7569,19 +9221,19 @@ cols7:
 
 inside8:
 	// 2 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	MOVQ   DX, R9
 	IMULQ  R8, R9
 	ADDQ   24(AX), R9
 	LEAQ   (R9)(R8*2), R10
 	ADDQ   R8, R10
-	MOVQ   168(AX), R11
+	MOVQ   192(AX), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -7703,7 +9355,7 @@ sum14:
 	VADDPS       X8, X0, X0
 	VEXTRACTF128 $0x01, Y4, X8
 	VADDPS       X8, X4, X4
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked15
@@ -7724,21 +9376,21 @@ unmasked15:
 	VMULPS       X13, X4, X4
 
 unscaled16:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), R8
+	MOVL         200(AX), R8
 	ADDL         R8, R8
 	JEQ          write17
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, R8
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all21
 	LEAQ         1(CX), R8
-	SUBQ         184(AX), R8
+	SUBQ         208(AX), R8
 	SUBQ         DX, R8
 	CMPQ         R8, $0x04
 	JLT          part20
@@ -7787,10 +9439,10 @@ row22:
 	JMP         end19
 
 write17:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below18
 	LEAQ    1(CX), R8
-	SUBQ    184(AX), R8
+	SUBQ    208(AX), R8
 	SUBQ    DX, R8
 	CMPQ    R8, $0x04
 	JGE     below18
@@ -7821,13 +9473,13 @@ end19:
 	JMP  cols7
 
 zeros9:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next24
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next24
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -7867,24 +9519,24 @@ zero29:
 zeroed30:
 next24:
 	ADDQ $0x02, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
 rows31:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside32
 	MOVQ DX, CX
 
 inside32:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full33
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full33
 	MOVQ DX, BX
@@ -7896,7 +9548,7 @@ full33:
 cols34:
 	CMPQ DX, BX
 	JGE  zeros36
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside35
@@ -7906,19 +9558,19 @@ cols34:
 
 inside35:
 	// 1 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
 	LEAQ   (R8)(SI*2), R9
 	ADDQ   SI, R9
-	MOVQ   168(AX), R10
+	MOVQ   192(AX), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -7971,7 +9623,7 @@ sum39:
 	VADDPS       Y4, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X4, X0, X0
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked40
@@ -7989,21 +9641,21 @@ unmasked40:
 	VMULPS       X13, X0, X0
 
 unscaled41:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write42
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all46
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x04
 	JLT          part45
@@ -8035,10 +9687,10 @@ part45:
 	JMP         end44
 
 write42:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below43
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
 	JGE     below43
@@ -8061,13 +9713,13 @@ end44:
 	JMP  cols34
 
 zeros36:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next48
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next48
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -8104,24 +9756,24 @@ zero53:
 zeroed54:
 next48:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows31
 	JMP  done3
 
 narrow2:
 rows55:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside56
 	MOVQ DX, CX
 
 inside56:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full57
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full57
 	MOVQ DX, BX
@@ -8132,7 +9784,7 @@ full57:
 cols58:
 	CMPQ DX, BX
 	JGE  zeros60
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
 	JLE  inside59
@@ -8140,17 +9792,17 @@ cols58:
 
 inside59:
 	// 1 x 1 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
+	MOVQ   192(AX), SI
 	VXORPS Y0, Y0, Y0
 	SUBQ   $+8, SI
 	JLT    rest62
@@ -8184,7 +9836,7 @@ sum63:
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked64
@@ -8203,21 +9855,21 @@ unmasked64:
 	VMULPS       X13, X0, X0
 
 unscaled65:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write66
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+1, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all70
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x01
 	JLT          part69
@@ -8244,10 +9896,10 @@ part69:
 	JMP         end68
 
 write66:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below67
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
 	JGE     below67
@@ -8270,13 +9922,13 @@ end68:
 	JMP  cols58
 
 zeros60:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next72
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next72
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -8313,7 +9965,7 @@ zero77:
 zeroed78:
 next72:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows55
 
 done3:
@@ -8325,18 +9977,18 @@ done3:
 TEXT ·productNT4x3AVX2(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
-	CMPQ 152(AX), $0x00
+	CMPQ 176(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $0x00
+	CMPQ 184(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $+3
+	CMPQ 184(AX), $+3
 	JLT  narrow2
-	CMPQ 152(AX), $+4
+	CMPQ 176(AX), $+4
 	JLT  thin1
 	MOVQ $+0, (SP)
 
 rows4:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x04, DX
 	CMPQ CX, DX
 	JLE  inside5
@@ -8345,11 +9997,11 @@ rows4:
 	MOVQ DX, CX
 
 inside5:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full6
 	LEAQ 4(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full6
 	MOVQ DX, BX
@@ -8361,7 +10013,7 @@ full6:
 cols7:
 	CMPQ DX, BX
 	JGE  zeros9
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x03, SI
 	CMPQ DX, SI
 	JLE  inside8
@@ -8371,19 +10023,19 @@ cols7:
 
 inside8:
 	// 4 x 3 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
 	LEAQ   (DI)(SI*2), R8
 	ADDQ   SI, R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	MOVQ   DX, R10
 	IMULQ  R9, R10
 	ADDQ   24(AX), R10
-	MOVQ   168(AX), R11
+	MOVQ   192(AX), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -8555,7 +10207,7 @@ sum14:
 	VADDPS       X12, X6, X6
 	VEXTRACTF128 $0x01, Y9, X12
 	VADDPS       X12, X9, X9
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked15
@@ -8592,7 +10244,7 @@ unmasked15:
 	VMULPS       X13, X9, X9
 
 unscaled16:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
@@ -8600,15 +10252,15 @@ unscaled16:
 	LEAQ         (DI)(DX*4), DI
 	LEAQ         (DI)(SI*2), R8
 	ADDQ         SI, R8
-	MOVL         176(AX), R9
+	MOVL         200(AX), R9
 	ADDL         R9, R9
 	JEQ          write17
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+3, R9
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all21
 	LEAQ         1(CX), R9
-	SUBQ         184(AX), R9
+	SUBQ         208(AX), R9
 	SUBQ         DX, R9
 	CMPQ         R9, $0x03
 	JLT          part20
@@ -8695,10 +10347,10 @@ row24:
 	JMP         end19
 
 write17:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below18
 	LEAQ    1(CX), R9
-	SUBQ    184(AX), R9
+	SUBQ    208(AX), R9
 	SUBQ    DX, R9
 	CMPQ    R9, $0x03
 	JGE     below18
@@ -8749,13 +10401,13 @@ end19:
 	JMP  cols7
 
 zeros9:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next26
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next26
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -8806,24 +10458,24 @@ zero31:
 zeroed32:
 next26:
 	ADDQ $0x04, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
 rows33:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside34
 	MOVQ DX, CX
 
 inside34:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full35
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full35
 	MOVQ DX, BX
@@ -8835,7 +10487,7 @@ full35:
 cols36:
 	CMPQ DX, BX
 	JGE  zeros38
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x03, SI
 	CMPQ DX, SI
 	JLE  inside37
@@ -8845,17 +10497,17 @@ cols36:
 
 inside37:
 	// 1 x 3 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), R9
+	MOVQ   192(AX), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -8902,7 +10554,7 @@ sum41:
 	VADDPS       Y3, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X3
 	VADDPS       X3, X0, X0
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked42
@@ -8922,21 +10574,21 @@ unmasked42:
 	VMULPS       X13, X0, X0
 
 unscaled43:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write44
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+3, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all48
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x03
 	JLT          part47
@@ -8970,10 +10622,10 @@ part47:
 	JMP         end46
 
 write44:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below45
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x03
 	JGE     below45
@@ -8997,13 +10649,13 @@ end46:
 	JMP  cols36
 
 zeros38:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next50
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next50
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -9040,24 +10692,24 @@ zero55:
 zeroed56:
 next50:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows33
 	JMP  done3
 
 narrow2:
 rows57:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside58
 	MOVQ DX, CX
 
 inside58:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full59
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full59
 	MOVQ DX, BX
@@ -9068,7 +10720,7 @@ full59:
 cols60:
 	CMPQ DX, BX
 	JGE  zeros62
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
 	JLE  inside61
@@ -9076,17 +10728,17 @@ cols60:
 
 inside61:
 	// 1 x 1 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
+	MOVQ   192(AX), SI
 	VXORPS Y0, Y0, Y0
 	SUBQ   $+8, SI
 	JLT    rest64
@@ -9120,7 +10772,7 @@ sum65:
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
-	MOVQ         144(AX), SI
+	MOVQ         168(AX), SI
 	SHLQ         $0x02, SI
 	CMPQ         96(AX), $0x00
 	JEQ          unmasked66
@@ -9139,21 +10791,21 @@ unmasked66:
 	VMULPS       X13, X0, X0
 
 unscaled67:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write68
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+1, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all72
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x01
 	JLT          part71
@@ -9180,10 +10832,10 @@ part71:
 	JMP         end70
 
 write68:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below69
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
 	JGE     below69
@@ -9206,13 +10858,13 @@ end70:
 	JMP  cols60
 
 zeros62:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next74
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next74
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -9249,7 +10901,7 @@ zero79:
 zeroed80:
 next74:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows57
 
 done3:
@@ -10377,5 +12029,2707 @@ fewer55:
 	JMP  panel39
 
 narrower40:
+	VZEROUPPER
+	RET
+
+// func substituteAVX2(p *tile.Substitute)
+// Requires: AVX, FMA3
+TEXT ·substituteAVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	CMPB 136(AX), $0x00
+	JNE  up1
+	XORQ DX, DX
+
+panel2:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+16
+	JLT  narrower3
+	XORQ CX, CX
+
+rows4:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+6
+	JLT  fewer5
+
+	// 6 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(BX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y3
+	VMOVUPS (SI)(BX*2), Y4
+	VMOVUPS 32(SI)(BX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS (DI)(BX*1), Y8
+	VMOVUPS 32(DI)(BX*1), Y9
+	VMOVUPS (DI)(BX*2), Y10
+	VMOVUPS 32(DI)(BX*2), Y11
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	MOVQ    CX, R9
+	MOVQ    48(AX), R10
+	LEAQ    (R10)(DX*4), R10
+	TESTQ   R9, R9
+	JEQ     own7
+
+step6:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (DI), Y15
+	VFNMADD231PS Y12, Y15, Y0
+	VFNMADD231PS Y13, Y15, Y1
+	VBROADCASTSS (DI)(BX*1), Y14
+	VFNMADD231PS Y12, Y14, Y2
+	VFNMADD231PS Y13, Y14, Y3
+	VBROADCASTSS (DI)(BX*2), Y15
+	VFNMADD231PS Y12, Y15, Y4
+	VFNMADD231PS Y13, Y15, Y5
+	VBROADCASTSS (R8), Y14
+	VFNMADD231PS Y12, Y14, Y6
+	VFNMADD231PS Y13, Y14, Y7
+	VBROADCASTSS (R8)(BX*1), Y15
+	VFNMADD231PS Y12, Y15, Y8
+	VFNMADD231PS Y13, Y15, Y9
+	VBROADCASTSS (R8)(BX*2), Y14
+	VFNMADD231PS Y12, Y14, Y10
+	VFNMADD231PS Y13, Y14, Y11
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         SI, R10
+	DECQ         R9
+	JNE          step6
+
+own7:
+	MOVQ         72(AX), R9
+	VBROADCASTSS (R9)(CX*4), Y14
+	VMULPS       Y0, Y14, Y12
+	VMOVUPS      Y12, (R10)
+	VMULPS       Y1, Y14, Y13
+	VMOVUPS      Y13, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS (DI)(BX*1), Y15
+	VFNMADD231PS Y12, Y15, Y2
+	VFNMADD231PS Y13, Y15, Y3
+	VBROADCASTSS (DI)(BX*2), Y14
+	VFNMADD231PS Y12, Y14, Y4
+	VFNMADD231PS Y13, Y14, Y5
+	VBROADCASTSS (R8), Y15
+	VFNMADD231PS Y12, Y15, Y6
+	VFNMADD231PS Y13, Y15, Y7
+	VBROADCASTSS (R8)(BX*1), Y14
+	VFNMADD231PS Y12, Y14, Y8
+	VFNMADD231PS Y13, Y14, Y9
+	VBROADCASTSS (R8)(BX*2), Y15
+	VFNMADD231PS Y12, Y15, Y10
+	VFNMADD231PS Y13, Y15, Y11
+	VBROADCASTSS 4(R9)(CX*4), Y14
+	VMULPS       Y2, Y14, Y12
+	VMOVUPS      Y12, (R10)
+	VMULPS       Y3, Y14, Y13
+	VMOVUPS      Y13, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 4(DI)(BX*2), Y14
+	VFNMADD231PS Y12, Y14, Y4
+	VFNMADD231PS Y13, Y14, Y5
+	VBROADCASTSS 4(R8), Y15
+	VFNMADD231PS Y12, Y15, Y6
+	VFNMADD231PS Y13, Y15, Y7
+	VBROADCASTSS 4(R8)(BX*1), Y14
+	VFNMADD231PS Y12, Y14, Y8
+	VFNMADD231PS Y13, Y14, Y9
+	VBROADCASTSS 4(R8)(BX*2), Y15
+	VFNMADD231PS Y12, Y15, Y10
+	VFNMADD231PS Y13, Y15, Y11
+	VBROADCASTSS 8(R9)(CX*4), Y14
+	VMULPS       Y4, Y14, Y12
+	VMOVUPS      Y12, (R10)
+	VMULPS       Y5, Y14, Y13
+	VMOVUPS      Y13, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 8(R8), Y14
+	VFNMADD231PS Y12, Y14, Y6
+	VFNMADD231PS Y13, Y14, Y7
+	VBROADCASTSS 8(R8)(BX*1), Y15
+	VFNMADD231PS Y12, Y15, Y8
+	VFNMADD231PS Y13, Y15, Y9
+	VBROADCASTSS 8(R8)(BX*2), Y14
+	VFNMADD231PS Y12, Y14, Y10
+	VFNMADD231PS Y13, Y14, Y11
+	VBROADCASTSS 12(R9)(CX*4), Y14
+	VMULPS       Y6, Y14, Y12
+	VMOVUPS      Y12, (R10)
+	VMULPS       Y7, Y14, Y13
+	VMOVUPS      Y13, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 12(R8)(BX*1), Y15
+	VFNMADD231PS Y12, Y15, Y8
+	VFNMADD231PS Y13, Y15, Y9
+	VBROADCASTSS 12(R8)(BX*2), Y14
+	VFNMADD231PS Y12, Y14, Y10
+	VFNMADD231PS Y13, Y14, Y11
+	VBROADCASTSS 16(R9)(CX*4), Y14
+	VMULPS       Y8, Y14, Y12
+	VMOVUPS      Y12, (R10)
+	VMULPS       Y9, Y14, Y13
+	VMOVUPS      Y13, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 16(R8)(BX*2), Y15
+	VFNMADD231PS Y12, Y15, Y10
+	VFNMADD231PS Y13, Y15, Y11
+	VBROADCASTSS 20(R9)(CX*4), Y14
+	VMULPS       Y10, Y14, Y12
+	VMOVUPS      Y12, (R10)
+	VMULPS       Y11, Y14, Y13
+	VMOVUPS      Y13, 32(R10)
+	ADDQ         SI, R10
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(BX*1)
+	VMOVUPS      Y3, 32(SI)(BX*1)
+	VMOVUPS      Y4, (SI)(BX*2)
+	VMOVUPS      Y5, 32(SI)(BX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, (DI)(BX*1)
+	VMOVUPS      Y9, 32(DI)(BX*1)
+	VMOVUPS      Y10, (DI)(BX*2)
+	VMOVUPS      Y11, 32(DI)(BX*2)
+	ADDQ         $+6, CX
+	JMP          rows4
+
+fewer5:
+rows8:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer9
+
+	// 4 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(BX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y3
+	VMOVUPS (SI)(BX*2), Y4
+	VMOVUPS 32(SI)(BX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	MOVQ    CX, R9
+	MOVQ    48(AX), R10
+	LEAQ    (R10)(DX*4), R10
+	TESTQ   R9, R9
+	JEQ     own11
+
+step10:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (DI), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VFNMADD231PS Y9, Y11, Y1
+	VBROADCASTSS (DI)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VFNMADD231PS Y9, Y12, Y3
+	VBROADCASTSS (DI)(BX*2), Y13
+	VFNMADD231PS Y8, Y13, Y4
+	VFNMADD231PS Y9, Y13, Y5
+	VBROADCASTSS (R8), Y10
+	VFNMADD231PS Y8, Y10, Y6
+	VFNMADD231PS Y9, Y10, Y7
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         SI, R10
+	DECQ         R9
+	JNE          step10
+
+own11:
+	MOVQ         72(AX), R9
+	VBROADCASTSS (R9)(CX*4), Y10
+	VMULPS       Y0, Y10, Y8
+	VMOVUPS      Y8, (R10)
+	VMULPS       Y1, Y10, Y9
+	VMOVUPS      Y9, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS (DI)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VFNMADD231PS Y9, Y11, Y3
+	VBROADCASTSS (DI)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y4
+	VFNMADD231PS Y9, Y12, Y5
+	VBROADCASTSS (R8), Y13
+	VFNMADD231PS Y8, Y13, Y6
+	VFNMADD231PS Y9, Y13, Y7
+	VBROADCASTSS 4(R9)(CX*4), Y10
+	VMULPS       Y2, Y10, Y8
+	VMOVUPS      Y8, (R10)
+	VMULPS       Y3, Y10, Y9
+	VMOVUPS      Y9, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 4(DI)(BX*2), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VFNMADD231PS Y9, Y10, Y5
+	VBROADCASTSS 4(R8), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VFNMADD231PS Y9, Y11, Y7
+	VBROADCASTSS 8(R9)(CX*4), Y10
+	VMULPS       Y4, Y10, Y8
+	VMOVUPS      Y8, (R10)
+	VMULPS       Y5, Y10, Y9
+	VMOVUPS      Y9, 32(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 8(R8), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	VFNMADD231PS Y9, Y12, Y7
+	VBROADCASTSS 12(R9)(CX*4), Y10
+	VMULPS       Y6, Y10, Y8
+	VMOVUPS      Y8, (R10)
+	VMULPS       Y7, Y10, Y9
+	VMOVUPS      Y9, 32(R10)
+	ADDQ         SI, R10
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(BX*1)
+	VMOVUPS      Y3, 32(SI)(BX*1)
+	VMOVUPS      Y4, (SI)(BX*2)
+	VMOVUPS      Y5, 32(SI)(BX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	ADDQ         $+4, CX
+	JMP          rows8
+
+fewer9:
+rows12:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer13
+
+	// 2 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(BX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y3
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	MOVQ    CX, R8
+	MOVQ    48(AX), R9
+	LEAQ    (R9)(DX*4), R9
+	TESTQ   R8, R8
+	JEQ     own15
+
+step14:
+	VMOVUPS      (R9), Y4
+	VMOVUPS      32(R9), Y5
+	VBROADCASTSS (DI), Y7
+	VFNMADD231PS Y4, Y7, Y0
+	VFNMADD231PS Y5, Y7, Y1
+	VBROADCASTSS (DI)(BX*1), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	VFNMADD231PS Y5, Y8, Y3
+	ADDQ         $+4, DI
+	ADDQ         SI, R9
+	DECQ         R8
+	JNE          step14
+
+own15:
+	MOVQ         72(AX), R8
+	VBROADCASTSS (R8)(CX*4), Y6
+	VMULPS       Y0, Y6, Y4
+	VMOVUPS      Y4, (R9)
+	VMULPS       Y1, Y6, Y5
+	VMOVUPS      Y5, 32(R9)
+	ADDQ         SI, R9
+	VBROADCASTSS (DI)(BX*1), Y9
+	VFNMADD231PS Y4, Y9, Y2
+	VFNMADD231PS Y5, Y9, Y3
+	VBROADCASTSS 4(R8)(CX*4), Y6
+	VMULPS       Y2, Y6, Y4
+	VMOVUPS      Y4, (R9)
+	VMULPS       Y3, Y6, Y5
+	VMOVUPS      Y5, 32(R9)
+	ADDQ         SI, R9
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(BX*1)
+	VMOVUPS      Y3, 32(SI)(BX*1)
+	ADDQ         $+2, CX
+	JMP          rows12
+
+fewer13:
+rows16:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer17
+
+	// 1 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	MOVQ    CX, BX
+	MOVQ    48(AX), R8
+	LEAQ    (R8)(DX*4), R8
+	TESTQ   BX, BX
+	JEQ     own19
+
+step18:
+	VMOVUPS      (R8), Y2
+	VMOVUPS      32(R8), Y3
+	VBROADCASTSS (DI), Y5
+	VFNMADD231PS Y2, Y5, Y0
+	VFNMADD231PS Y3, Y5, Y1
+	ADDQ         $+4, DI
+	ADDQ         SI, R8
+	DECQ         BX
+	JNE          step18
+
+own19:
+	MOVQ         72(AX), BX
+	VBROADCASTSS (BX)(CX*4), Y4
+	VMULPS       Y0, Y4, Y2
+	VMOVUPS      Y2, (R8)
+	VMULPS       Y1, Y4, Y3
+	VMOVUPS      Y3, 32(R8)
+	ADDQ         SI, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         $+1, CX
+	JMP          rows16
+
+fewer17:
+	ADDQ $+16, DX
+	JMP  panel2
+
+narrower3:
+panel20:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+8
+	JLT  narrower21
+	XORQ CX, CX
+
+rows22:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer23
+
+	// 8 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	VMOVUPS (SI)(BX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (DI)(BX*1), Y4
+	VMOVUPS (DI)(BX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS (R8)(BX*1), Y7
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
+	MOVQ    CX, R10
+	MOVQ    48(AX), R11
+	LEAQ    (R11)(DX*4), R11
+	TESTQ   R10, R10
+	JEQ     own25
+
+step24:
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (DI), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VBROADCASTSS (DI)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y1
+	VBROADCASTSS (DI)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y8, Y9, Y3
+	VBROADCASTSS (R8)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VBROADCASTSS (R8)(BX*2), Y11
+	VFNMADD231PS Y8, Y11, Y5
+	VBROADCASTSS (R9), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	VBROADCASTSS (R9)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         $+4, R9
+	ADDQ         SI, R11
+	DECQ         R10
+	JNE          step24
+
+own25:
+	MOVQ         72(AX), R10
+	VBROADCASTSS (R10)(CX*4), Y9
+	VMULPS       Y0, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS (DI)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y1
+	VBROADCASTSS (DI)(BX*2), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y3
+	VBROADCASTSS (R8)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y4
+	VBROADCASTSS (R8)(BX*2), Y10
+	VFNMADD231PS Y8, Y10, Y5
+	VBROADCASTSS (R9), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y7
+	VBROADCASTSS 4(R10)(CX*4), Y9
+	VMULPS       Y1, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 4(DI)(BX*2), Y9
+	VFNMADD231PS Y8, Y9, Y2
+	VBROADCASTSS 4(R8), Y10
+	VFNMADD231PS Y8, Y10, Y3
+	VBROADCASTSS 4(R8)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y4
+	VBROADCASTSS 4(R8)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y5
+	VBROADCASTSS 4(R9), Y9
+	VFNMADD231PS Y8, Y9, Y6
+	VBROADCASTSS 4(R9)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y7
+	VBROADCASTSS 8(R10)(CX*4), Y9
+	VMULPS       Y2, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 8(R8), Y11
+	VFNMADD231PS Y8, Y11, Y3
+	VBROADCASTSS 8(R8)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y4
+	VBROADCASTSS 8(R8)(BX*2), Y9
+	VFNMADD231PS Y8, Y9, Y5
+	VBROADCASTSS 8(R9), Y10
+	VFNMADD231PS Y8, Y10, Y6
+	VBROADCASTSS 8(R9)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y7
+	VBROADCASTSS 12(R10)(CX*4), Y9
+	VMULPS       Y3, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 12(R8)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y4
+	VBROADCASTSS 12(R8)(BX*2), Y9
+	VFNMADD231PS Y8, Y9, Y5
+	VBROADCASTSS 12(R9), Y10
+	VFNMADD231PS Y8, Y10, Y6
+	VBROADCASTSS 12(R9)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y7
+	VBROADCASTSS 16(R10)(CX*4), Y9
+	VMULPS       Y4, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 16(R8)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y5
+	VBROADCASTSS 16(R9), Y9
+	VFNMADD231PS Y8, Y9, Y6
+	VBROADCASTSS 16(R9)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y7
+	VBROADCASTSS 20(R10)(CX*4), Y9
+	VMULPS       Y5, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 20(R9), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VBROADCASTSS 20(R9)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y7
+	VBROADCASTSS 24(R10)(CX*4), Y9
+	VMULPS       Y6, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 24(R9)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	VBROADCASTSS 28(R10)(CX*4), Y9
+	VMULPS       Y7, Y9, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         SI, R11
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	VMOVUPS      Y2, (SI)(BX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (DI)(BX*1)
+	VMOVUPS      Y5, (DI)(BX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(BX*1)
+	ADDQ         $+8, CX
+	JMP          rows22
+
+fewer23:
+rows26:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer27
+
+	// 4 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	VMOVUPS (SI)(BX*2), Y2
+	VMOVUPS (DI), Y3
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	MOVQ    CX, R9
+	MOVQ    48(AX), R10
+	LEAQ    (R10)(DX*4), R10
+	TESTQ   R9, R9
+	JEQ     own29
+
+step28:
+	VMOVUPS      (R10), Y4
+	VBROADCASTSS (DI), Y6
+	VFNMADD231PS Y4, Y6, Y0
+	VBROADCASTSS (DI)(BX*1), Y7
+	VFNMADD231PS Y4, Y7, Y1
+	VBROADCASTSS (DI)(BX*2), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	VBROADCASTSS (R8), Y5
+	VFNMADD231PS Y4, Y5, Y3
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         SI, R10
+	DECQ         R9
+	JNE          step28
+
+own29:
+	MOVQ         72(AX), R9
+	VBROADCASTSS (R9)(CX*4), Y5
+	VMULPS       Y0, Y5, Y4
+	VMOVUPS      Y4, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS (DI)(BX*1), Y6
+	VFNMADD231PS Y4, Y6, Y1
+	VBROADCASTSS (DI)(BX*2), Y7
+	VFNMADD231PS Y4, Y7, Y2
+	VBROADCASTSS (R8), Y8
+	VFNMADD231PS Y4, Y8, Y3
+	VBROADCASTSS 4(R9)(CX*4), Y5
+	VMULPS       Y1, Y5, Y4
+	VMOVUPS      Y4, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 4(DI)(BX*2), Y5
+	VFNMADD231PS Y4, Y5, Y2
+	VBROADCASTSS 4(R8), Y6
+	VFNMADD231PS Y4, Y6, Y3
+	VBROADCASTSS 8(R9)(CX*4), Y5
+	VMULPS       Y2, Y5, Y4
+	VMOVUPS      Y4, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 8(R8), Y7
+	VFNMADD231PS Y4, Y7, Y3
+	VBROADCASTSS 12(R9)(CX*4), Y5
+	VMULPS       Y3, Y5, Y4
+	VMOVUPS      Y4, (R10)
+	ADDQ         SI, R10
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	VMOVUPS      Y2, (SI)(BX*2)
+	VMOVUPS      Y3, (DI)
+	ADDQ         $+4, CX
+	JMP          rows26
+
+fewer27:
+rows30:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer31
+
+	// 2 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	MOVQ    CX, R8
+	MOVQ    48(AX), R9
+	LEAQ    (R9)(DX*4), R9
+	TESTQ   R8, R8
+	JEQ     own33
+
+step32:
+	VMOVUPS      (R9), Y2
+	VBROADCASTSS (DI), Y4
+	VFNMADD231PS Y2, Y4, Y0
+	VBROADCASTSS (DI)(BX*1), Y5
+	VFNMADD231PS Y2, Y5, Y1
+	ADDQ         $+4, DI
+	ADDQ         SI, R9
+	DECQ         R8
+	JNE          step32
+
+own33:
+	MOVQ         72(AX), R8
+	VBROADCASTSS (R8)(CX*4), Y3
+	VMULPS       Y0, Y3, Y2
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VBROADCASTSS (DI)(BX*1), Y6
+	VFNMADD231PS Y2, Y6, Y1
+	VBROADCASTSS 4(R8)(CX*4), Y3
+	VMULPS       Y1, Y3, Y2
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	ADDQ         $+2, CX
+	JMP          rows30
+
+fewer31:
+rows34:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer35
+
+	// 1 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	MOVQ    CX, BX
+	MOVQ    48(AX), R8
+	LEAQ    (R8)(DX*4), R8
+	TESTQ   BX, BX
+	JEQ     own37
+
+step36:
+	VMOVUPS      (R8), Y1
+	VBROADCASTSS (DI), Y3
+	VFNMADD231PS Y1, Y3, Y0
+	ADDQ         $+4, DI
+	ADDQ         SI, R8
+	DECQ         BX
+	JNE          step36
+
+own37:
+	MOVQ         72(AX), BX
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R8)
+	ADDQ         SI, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	ADDQ         $+1, CX
+	JMP          rows34
+
+fewer35:
+	ADDQ $+8, DX
+	JMP  panel20
+
+narrower21:
+panel38:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower39
+	CMPQ CX, $+8
+	JLE  masked40
+	MOVQ $+8, CX
+
+masked40:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	XORQ    CX, CX
+
+rows41:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer42
+
+	// 8 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (SI)(BX*1), Y15, Y1
+	VMASKMOVPS (SI)(BX*2), Y15, Y2
+	VMASKMOVPS (DI), Y15, Y3
+	VMASKMOVPS (DI)(BX*1), Y15, Y4
+	VMASKMOVPS (DI)(BX*2), Y15, Y5
+	VMASKMOVPS (R8), Y15, Y6
+	VMASKMOVPS (R8)(BX*1), Y15, Y7
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
+	LEAQ       (R8)(BX*2), R9
+	ADDQ       BX, R9
+	MOVQ       CX, R10
+	MOVQ       48(AX), R11
+	LEAQ       (R11)(DX*4), R11
+	TESTQ      R10, R10
+	JEQ        own44
+
+step43:
+	VMASKMOVPS   (R11), Y15, Y8
+	VBROADCASTSS (DI), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VBROADCASTSS (DI)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y1
+	VBROADCASTSS (DI)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y8, Y9, Y3
+	VBROADCASTSS (R8)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VBROADCASTSS (R8)(BX*2), Y11
+	VFNMADD231PS Y8, Y11, Y5
+	VBROADCASTSS (R9), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	VBROADCASTSS (R9)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         $+4, R9
+	ADDQ         SI, R11
+	DECQ         R10
+	JNE          step43
+
+own44:
+	MOVQ         72(AX), R10
+	VBROADCASTSS (R10)(CX*4), Y9
+	VMULPS       Y0, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS (DI)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y1
+	VBROADCASTSS (DI)(BX*2), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y3
+	VBROADCASTSS (R8)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y4
+	VBROADCASTSS (R8)(BX*2), Y10
+	VFNMADD231PS Y8, Y10, Y5
+	VBROADCASTSS (R9), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y7
+	VBROADCASTSS 4(R10)(CX*4), Y9
+	VMULPS       Y1, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 4(DI)(BX*2), Y9
+	VFNMADD231PS Y8, Y9, Y2
+	VBROADCASTSS 4(R8), Y10
+	VFNMADD231PS Y8, Y10, Y3
+	VBROADCASTSS 4(R8)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y4
+	VBROADCASTSS 4(R8)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y5
+	VBROADCASTSS 4(R9), Y9
+	VFNMADD231PS Y8, Y9, Y6
+	VBROADCASTSS 4(R9)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y7
+	VBROADCASTSS 8(R10)(CX*4), Y9
+	VMULPS       Y2, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 8(R8), Y11
+	VFNMADD231PS Y8, Y11, Y3
+	VBROADCASTSS 8(R8)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y4
+	VBROADCASTSS 8(R8)(BX*2), Y9
+	VFNMADD231PS Y8, Y9, Y5
+	VBROADCASTSS 8(R9), Y10
+	VFNMADD231PS Y8, Y10, Y6
+	VBROADCASTSS 8(R9)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y7
+	VBROADCASTSS 12(R10)(CX*4), Y9
+	VMULPS       Y3, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 12(R8)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y4
+	VBROADCASTSS 12(R8)(BX*2), Y9
+	VFNMADD231PS Y8, Y9, Y5
+	VBROADCASTSS 12(R9), Y10
+	VFNMADD231PS Y8, Y10, Y6
+	VBROADCASTSS 12(R9)(BX*1), Y11
+	VFNMADD231PS Y8, Y11, Y7
+	VBROADCASTSS 16(R10)(CX*4), Y9
+	VMULPS       Y4, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 16(R8)(BX*2), Y12
+	VFNMADD231PS Y8, Y12, Y5
+	VBROADCASTSS 16(R9), Y9
+	VFNMADD231PS Y8, Y9, Y6
+	VBROADCASTSS 16(R9)(BX*1), Y10
+	VFNMADD231PS Y8, Y10, Y7
+	VBROADCASTSS 20(R10)(CX*4), Y9
+	VMULPS       Y5, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 20(R9), Y11
+	VFNMADD231PS Y8, Y11, Y6
+	VBROADCASTSS 20(R9)(BX*1), Y12
+	VFNMADD231PS Y8, Y12, Y7
+	VBROADCASTSS 24(R10)(CX*4), Y9
+	VMULPS       Y6, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 24(R9)(BX*1), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	VBROADCASTSS 28(R10)(CX*4), Y9
+	VMULPS       Y7, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R11)
+	ADDQ         SI, R11
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS   Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS   Y3, Y15, (DI)
+	VMASKMOVPS   Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS   Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS   Y6, Y15, (R8)
+	VMASKMOVPS   Y7, Y15, (R8)(BX*1)
+	ADDQ         $+8, CX
+	JMP          rows41
+
+fewer42:
+rows45:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer46
+
+	// 4 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (SI)(BX*1), Y15, Y1
+	VMASKMOVPS (SI)(BX*2), Y15, Y2
+	VMASKMOVPS (DI), Y15, Y3
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
+	MOVQ       CX, R9
+	MOVQ       48(AX), R10
+	LEAQ       (R10)(DX*4), R10
+	TESTQ      R9, R9
+	JEQ        own48
+
+step47:
+	VMASKMOVPS   (R10), Y15, Y4
+	VBROADCASTSS (DI), Y6
+	VFNMADD231PS Y4, Y6, Y0
+	VBROADCASTSS (DI)(BX*1), Y7
+	VFNMADD231PS Y4, Y7, Y1
+	VBROADCASTSS (DI)(BX*2), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	VBROADCASTSS (R8), Y5
+	VFNMADD231PS Y4, Y5, Y3
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         SI, R10
+	DECQ         R9
+	JNE          step47
+
+own48:
+	MOVQ         72(AX), R9
+	VBROADCASTSS (R9)(CX*4), Y5
+	VMULPS       Y0, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS (DI)(BX*1), Y6
+	VFNMADD231PS Y4, Y6, Y1
+	VBROADCASTSS (DI)(BX*2), Y7
+	VFNMADD231PS Y4, Y7, Y2
+	VBROADCASTSS (R8), Y8
+	VFNMADD231PS Y4, Y8, Y3
+	VBROADCASTSS 4(R9)(CX*4), Y5
+	VMULPS       Y1, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 4(DI)(BX*2), Y5
+	VFNMADD231PS Y4, Y5, Y2
+	VBROADCASTSS 4(R8), Y6
+	VFNMADD231PS Y4, Y6, Y3
+	VBROADCASTSS 8(R9)(CX*4), Y5
+	VMULPS       Y2, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 8(R8), Y7
+	VFNMADD231PS Y4, Y7, Y3
+	VBROADCASTSS 12(R9)(CX*4), Y5
+	VMULPS       Y3, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R10)
+	ADDQ         SI, R10
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS   Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS   Y3, Y15, (DI)
+	ADDQ         $+4, CX
+	JMP          rows45
+
+fewer46:
+rows49:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer50
+
+	// 2 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (SI)(BX*1), Y15, Y1
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	MOVQ       CX, R8
+	MOVQ       48(AX), R9
+	LEAQ       (R9)(DX*4), R9
+	TESTQ      R8, R8
+	JEQ        own52
+
+step51:
+	VMASKMOVPS   (R9), Y15, Y2
+	VBROADCASTSS (DI), Y4
+	VFNMADD231PS Y2, Y4, Y0
+	VBROADCASTSS (DI)(BX*1), Y5
+	VFNMADD231PS Y2, Y5, Y1
+	ADDQ         $+4, DI
+	ADDQ         SI, R9
+	DECQ         R8
+	JNE          step51
+
+own52:
+	MOVQ         72(AX), R8
+	VBROADCASTSS (R8)(CX*4), Y3
+	VMULPS       Y0, Y3, Y2
+	VMASKMOVPS   Y2, Y15, (R9)
+	ADDQ         SI, R9
+	VBROADCASTSS (DI)(BX*1), Y6
+	VFNMADD231PS Y2, Y6, Y1
+	VBROADCASTSS 4(R8)(CX*4), Y3
+	VMULPS       Y1, Y3, Y2
+	VMASKMOVPS   Y2, Y15, (R9)
+	ADDQ         SI, R9
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
+	ADDQ         $+2, CX
+	JMP          rows49
+
+fewer50:
+rows53:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer54
+
+	// 1 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	VMASKMOVPS (SI), Y15, Y0
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	MOVQ       CX, BX
+	MOVQ       48(AX), R8
+	LEAQ       (R8)(DX*4), R8
+	TESTQ      BX, BX
+	JEQ        own56
+
+step55:
+	VMASKMOVPS   (R8), Y15, Y1
+	VBROADCASTSS (DI), Y3
+	VFNMADD231PS Y1, Y3, Y0
+	ADDQ         $+4, DI
+	ADDQ         SI, R8
+	DECQ         BX
+	JNE          step55
+
+own56:
+	MOVQ         72(AX), BX
+	VBROADCASTSS (BX)(CX*4), Y2
+	VMULPS       Y0, Y2, Y1
+	VMASKMOVPS   Y1, Y15, (R8)
+	ADDQ         SI, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMASKMOVPS   Y0, Y15, (SI)
+	ADDQ         $+1, CX
+	JMP          rows53
+
+fewer54:
+	ADDQ $+8, DX
+	JMP  panel38
+
+narrower39:
+	VZEROUPPER
+	RET
+
+up1:
+	XORQ DX, DX
+
+panel57:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+16
+	JLT  narrower58
+	MOVQ 120(AX), CX
+
+rows59:
+	CMPQ CX, $+6
+	JLT  fewer60
+	SUBQ $0x06, CX
+
+	// 6 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(BX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y3
+	VMOVUPS (SI)(BX*2), Y4
+	VMOVUPS 32(SI)(BX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS (DI)(BX*1), Y8
+	VMOVUPS 32(DI)(BX*1), Y9
+	VMOVUPS (DI)(BX*2), Y10
+	VMOVUPS 32(DI)(BX*2), Y11
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    6(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own62
+
+step61:
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VBROADCASTSS (R9), Y15
+	VFNMADD231PS Y12, Y15, Y0
+	VFNMADD231PS Y13, Y15, Y1
+	VBROADCASTSS 4(R9), Y14
+	VFNMADD231PS Y12, Y14, Y2
+	VFNMADD231PS Y13, Y14, Y3
+	VBROADCASTSS 8(R9), Y15
+	VFNMADD231PS Y12, Y15, Y4
+	VFNMADD231PS Y13, Y15, Y5
+	VBROADCASTSS 12(R9), Y14
+	VFNMADD231PS Y12, Y14, Y6
+	VFNMADD231PS Y13, Y14, Y7
+	VBROADCASTSS 16(R9), Y15
+	VFNMADD231PS Y12, Y15, Y8
+	VFNMADD231PS Y13, Y15, Y9
+	VBROADCASTSS 20(R9), Y14
+	VFNMADD231PS Y12, Y14, Y10
+	VFNMADD231PS Y13, Y14, Y11
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step61
+
+own62:
+	MOVQ         72(AX), DI
+	LEAQ         5(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 20(DI)(CX*4), Y14
+	VMULPS       Y10, Y14, Y12
+	VMOVUPS      Y12, (R9)
+	VMULPS       Y11, Y14, Y13
+	VMOVUPS      Y13, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y15
+	VFNMADD231PS Y12, Y15, Y0
+	VFNMADD231PS Y13, Y15, Y1
+	VBROADCASTSS 4(R8), Y14
+	VFNMADD231PS Y12, Y14, Y2
+	VFNMADD231PS Y13, Y14, Y3
+	VBROADCASTSS 8(R8), Y15
+	VFNMADD231PS Y12, Y15, Y4
+	VFNMADD231PS Y13, Y15, Y5
+	VBROADCASTSS 12(R8), Y14
+	VFNMADD231PS Y12, Y14, Y6
+	VFNMADD231PS Y13, Y14, Y7
+	VBROADCASTSS 16(R8), Y15
+	VFNMADD231PS Y12, Y15, Y8
+	VFNMADD231PS Y13, Y15, Y9
+	SUBQ         BX, R8
+	VBROADCASTSS 16(DI)(CX*4), Y14
+	VMULPS       Y8, Y14, Y12
+	VMOVUPS      Y12, (R9)
+	VMULPS       Y9, Y14, Y13
+	VMOVUPS      Y13, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y14
+	VFNMADD231PS Y12, Y14, Y0
+	VFNMADD231PS Y13, Y14, Y1
+	VBROADCASTSS 4(R8), Y15
+	VFNMADD231PS Y12, Y15, Y2
+	VFNMADD231PS Y13, Y15, Y3
+	VBROADCASTSS 8(R8), Y14
+	VFNMADD231PS Y12, Y14, Y4
+	VFNMADD231PS Y13, Y14, Y5
+	VBROADCASTSS 12(R8), Y15
+	VFNMADD231PS Y12, Y15, Y6
+	VFNMADD231PS Y13, Y15, Y7
+	SUBQ         BX, R8
+	VBROADCASTSS 12(DI)(CX*4), Y14
+	VMULPS       Y6, Y14, Y12
+	VMOVUPS      Y12, (R9)
+	VMULPS       Y7, Y14, Y13
+	VMOVUPS      Y13, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y14
+	VFNMADD231PS Y12, Y14, Y0
+	VFNMADD231PS Y13, Y14, Y1
+	VBROADCASTSS 4(R8), Y15
+	VFNMADD231PS Y12, Y15, Y2
+	VFNMADD231PS Y13, Y15, Y3
+	VBROADCASTSS 8(R8), Y14
+	VFNMADD231PS Y12, Y14, Y4
+	VFNMADD231PS Y13, Y14, Y5
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Y14
+	VMULPS       Y4, Y14, Y12
+	VMOVUPS      Y12, (R9)
+	VMULPS       Y5, Y14, Y13
+	VMOVUPS      Y13, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y15
+	VFNMADD231PS Y12, Y15, Y0
+	VFNMADD231PS Y13, Y15, Y1
+	VBROADCASTSS 4(R8), Y14
+	VFNMADD231PS Y12, Y14, Y2
+	VFNMADD231PS Y13, Y14, Y3
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Y14
+	VMULPS       Y2, Y14, Y12
+	VMOVUPS      Y12, (R9)
+	VMULPS       Y3, Y14, Y13
+	VMOVUPS      Y13, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y15
+	VFNMADD231PS Y12, Y15, Y0
+	VFNMADD231PS Y13, Y15, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y14
+	VMULPS       Y0, Y14, Y12
+	VMOVUPS      Y12, (R9)
+	VMULPS       Y1, Y14, Y13
+	VMOVUPS      Y13, 32(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(BX*1)
+	VMOVUPS      Y3, 32(SI)(BX*1)
+	VMOVUPS      Y4, (SI)(BX*2)
+	VMOVUPS      Y5, 32(SI)(BX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, (DI)(BX*1)
+	VMOVUPS      Y9, 32(DI)(BX*1)
+	VMOVUPS      Y10, (DI)(BX*2)
+	VMOVUPS      Y11, 32(DI)(BX*2)
+	JMP          rows59
+
+fewer60:
+rows63:
+	CMPQ CX, $+4
+	JLT  fewer64
+	SUBQ $0x04, CX
+
+	// 4 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(BX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y3
+	VMOVUPS (SI)(BX*2), Y4
+	VMOVUPS 32(SI)(BX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    4(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own66
+
+step65:
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
+	VBROADCASTSS (R9), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VFNMADD231PS Y9, Y11, Y1
+	VBROADCASTSS 4(R9), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VFNMADD231PS Y9, Y12, Y3
+	VBROADCASTSS 8(R9), Y13
+	VFNMADD231PS Y8, Y13, Y4
+	VFNMADD231PS Y9, Y13, Y5
+	VBROADCASTSS 12(R9), Y10
+	VFNMADD231PS Y8, Y10, Y6
+	VFNMADD231PS Y9, Y10, Y7
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step65
+
+own66:
+	MOVQ         72(AX), DI
+	LEAQ         3(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 12(DI)(CX*4), Y10
+	VMULPS       Y6, Y10, Y8
+	VMOVUPS      Y8, (R9)
+	VMULPS       Y7, Y10, Y9
+	VMOVUPS      Y9, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VFNMADD231PS Y9, Y11, Y1
+	VBROADCASTSS 4(R8), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VFNMADD231PS Y9, Y12, Y3
+	VBROADCASTSS 8(R8), Y13
+	VFNMADD231PS Y8, Y13, Y4
+	VFNMADD231PS Y9, Y13, Y5
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Y10
+	VMULPS       Y4, Y10, Y8
+	VMOVUPS      Y8, (R9)
+	VMULPS       Y5, Y10, Y9
+	VMOVUPS      Y9, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VFNMADD231PS Y9, Y10, Y1
+	VBROADCASTSS 4(R8), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VFNMADD231PS Y9, Y11, Y3
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Y10
+	VMULPS       Y2, Y10, Y8
+	VMOVUPS      Y8, (R9)
+	VMULPS       Y3, Y10, Y9
+	VMOVUPS      Y9, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y0
+	VFNMADD231PS Y9, Y12, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y10
+	VMULPS       Y0, Y10, Y8
+	VMOVUPS      Y8, (R9)
+	VMULPS       Y1, Y10, Y9
+	VMOVUPS      Y9, 32(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(BX*1)
+	VMOVUPS      Y3, 32(SI)(BX*1)
+	VMOVUPS      Y4, (SI)(BX*2)
+	VMOVUPS      Y5, 32(SI)(BX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	JMP          rows63
+
+fewer64:
+rows67:
+	CMPQ CX, $+2
+	JLT  fewer68
+	SUBQ $0x02, CX
+
+	// 2 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(BX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y3
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    2(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own70
+
+step69:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VBROADCASTSS (R9), Y7
+	VFNMADD231PS Y4, Y7, Y0
+	VFNMADD231PS Y5, Y7, Y1
+	VBROADCASTSS 4(R9), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	VFNMADD231PS Y5, Y8, Y3
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step69
+
+own70:
+	MOVQ         72(AX), DI
+	LEAQ         1(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 4(DI)(CX*4), Y6
+	VMULPS       Y2, Y6, Y4
+	VMOVUPS      Y4, (R9)
+	VMULPS       Y3, Y6, Y5
+	VMOVUPS      Y5, 32(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y4, Y9, Y0
+	VFNMADD231PS Y5, Y9, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y6
+	VMULPS       Y0, Y6, Y4
+	VMOVUPS      Y4, (R9)
+	VMULPS       Y1, Y6, Y5
+	VMOVUPS      Y5, 32(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(BX*1)
+	VMOVUPS      Y3, 32(SI)(BX*1)
+	JMP          rows67
+
+fewer68:
+rows71:
+	CMPQ CX, $+1
+	JLT  fewer72
+	SUBQ $0x01, CX
+
+	// 1 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    1(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own74
+
+step73:
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	VBROADCASTSS (R9), Y5
+	VFNMADD231PS Y2, Y5, Y0
+	VFNMADD231PS Y3, Y5, Y1
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step73
+
+own74:
+	MOVQ         72(AX), DI
+	LEAQ         (CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS (DI)(CX*4), Y4
+	VMULPS       Y0, Y4, Y2
+	VMOVUPS      Y2, (R9)
+	VMULPS       Y1, Y4, Y3
+	VMOVUPS      Y3, 32(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	JMP          rows71
+
+fewer72:
+	ADDQ $+16, DX
+	JMP  panel57
+
+narrower58:
+panel75:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+8
+	JLT  narrower76
+	MOVQ 120(AX), CX
+
+rows77:
+	CMPQ CX, $+8
+	JLT  fewer78
+	SUBQ $0x08, CX
+
+	// 8 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	VMOVUPS (SI)(BX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (DI)(BX*1), Y4
+	VMOVUPS (DI)(BX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS (R8)(BX*1), Y7
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    8(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own80
+
+step79:
+	VMOVUPS      (DI), Y8
+	VBROADCASTSS (R9), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VBROADCASTSS 4(R9), Y11
+	VFNMADD231PS Y8, Y11, Y1
+	VBROADCASTSS 8(R9), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VBROADCASTSS 12(R9), Y9
+	VFNMADD231PS Y8, Y9, Y3
+	VBROADCASTSS 16(R9), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VBROADCASTSS 20(R9), Y11
+	VFNMADD231PS Y8, Y11, Y5
+	VBROADCASTSS 24(R9), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	VBROADCASTSS 28(R9), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step79
+
+own80:
+	MOVQ         72(AX), DI
+	LEAQ         7(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 28(DI)(CX*4), Y9
+	VMULPS       Y7, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VBROADCASTSS 4(R8), Y11
+	VFNMADD231PS Y8, Y11, Y1
+	VBROADCASTSS 8(R8), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VBROADCASTSS 12(R8), Y9
+	VFNMADD231PS Y8, Y9, Y3
+	VBROADCASTSS 16(R8), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VBROADCASTSS 20(R8), Y11
+	VFNMADD231PS Y8, Y11, Y5
+	VBROADCASTSS 24(R8), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	SUBQ         BX, R8
+	VBROADCASTSS 24(DI)(CX*4), Y9
+	VMULPS       Y6, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y8, Y9, Y0
+	VBROADCASTSS 4(R8), Y10
+	VFNMADD231PS Y8, Y10, Y1
+	VBROADCASTSS 8(R8), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VBROADCASTSS 12(R8), Y12
+	VFNMADD231PS Y8, Y12, Y3
+	VBROADCASTSS 16(R8), Y9
+	VFNMADD231PS Y8, Y9, Y4
+	VBROADCASTSS 20(R8), Y10
+	VFNMADD231PS Y8, Y10, Y5
+	SUBQ         BX, R8
+	VBROADCASTSS 20(DI)(CX*4), Y9
+	VMULPS       Y5, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VBROADCASTSS 4(R8), Y12
+	VFNMADD231PS Y8, Y12, Y1
+	VBROADCASTSS 8(R8), Y9
+	VFNMADD231PS Y8, Y9, Y2
+	VBROADCASTSS 12(R8), Y10
+	VFNMADD231PS Y8, Y10, Y3
+	VBROADCASTSS 16(R8), Y11
+	VFNMADD231PS Y8, Y11, Y4
+	SUBQ         BX, R8
+	VBROADCASTSS 16(DI)(CX*4), Y9
+	VMULPS       Y4, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y0
+	VBROADCASTSS 4(R8), Y9
+	VFNMADD231PS Y8, Y9, Y1
+	VBROADCASTSS 8(R8), Y10
+	VFNMADD231PS Y8, Y10, Y2
+	VBROADCASTSS 12(R8), Y11
+	VFNMADD231PS Y8, Y11, Y3
+	SUBQ         BX, R8
+	VBROADCASTSS 12(DI)(CX*4), Y9
+	VMULPS       Y3, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y0
+	VBROADCASTSS 4(R8), Y9
+	VFNMADD231PS Y8, Y9, Y1
+	VBROADCASTSS 8(R8), Y10
+	VFNMADD231PS Y8, Y10, Y2
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Y9
+	VMULPS       Y2, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VBROADCASTSS 4(R8), Y12
+	VFNMADD231PS Y8, Y12, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Y9
+	VMULPS       Y1, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y8, Y9, Y0
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y9
+	VMULPS       Y0, Y9, Y8
+	VMOVUPS      Y8, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	VMOVUPS      Y2, (SI)(BX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (DI)(BX*1)
+	VMOVUPS      Y5, (DI)(BX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(BX*1)
+	JMP          rows77
+
+fewer78:
+rows81:
+	CMPQ CX, $+4
+	JLT  fewer82
+	SUBQ $0x04, CX
+
+	// 4 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	VMOVUPS (SI)(BX*2), Y2
+	VMOVUPS (DI), Y3
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    4(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own84
+
+step83:
+	VMOVUPS      (DI), Y4
+	VBROADCASTSS (R9), Y6
+	VFNMADD231PS Y4, Y6, Y0
+	VBROADCASTSS 4(R9), Y7
+	VFNMADD231PS Y4, Y7, Y1
+	VBROADCASTSS 8(R9), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	VBROADCASTSS 12(R9), Y5
+	VFNMADD231PS Y4, Y5, Y3
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step83
+
+own84:
+	MOVQ         72(AX), DI
+	LEAQ         3(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 12(DI)(CX*4), Y5
+	VMULPS       Y3, Y5, Y4
+	VMOVUPS      Y4, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y6
+	VFNMADD231PS Y4, Y6, Y0
+	VBROADCASTSS 4(R8), Y7
+	VFNMADD231PS Y4, Y7, Y1
+	VBROADCASTSS 8(R8), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Y5
+	VMULPS       Y2, Y5, Y4
+	VMOVUPS      Y4, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y5
+	VFNMADD231PS Y4, Y5, Y0
+	VBROADCASTSS 4(R8), Y6
+	VFNMADD231PS Y4, Y6, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Y5
+	VMULPS       Y1, Y5, Y4
+	VMOVUPS      Y4, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y7
+	VFNMADD231PS Y4, Y7, Y0
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y5
+	VMULPS       Y0, Y5, Y4
+	VMOVUPS      Y4, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	VMOVUPS      Y2, (SI)(BX*2)
+	VMOVUPS      Y3, (DI)
+	JMP          rows81
+
+fewer82:
+rows85:
+	CMPQ CX, $+2
+	JLT  fewer86
+	SUBQ $0x02, CX
+
+	// 2 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    2(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own88
+
+step87:
+	VMOVUPS      (DI), Y2
+	VBROADCASTSS (R9), Y4
+	VFNMADD231PS Y2, Y4, Y0
+	VBROADCASTSS 4(R9), Y5
+	VFNMADD231PS Y2, Y5, Y1
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step87
+
+own88:
+	MOVQ         72(AX), DI
+	LEAQ         1(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 4(DI)(CX*4), Y3
+	VMULPS       Y1, Y3, Y2
+	VMOVUPS      Y2, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y6
+	VFNMADD231PS Y2, Y6, Y0
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y3
+	VMULPS       Y0, Y3, Y2
+	VMOVUPS      Y2, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(BX*1)
+	JMP          rows85
+
+fewer86:
+rows89:
+	CMPQ CX, $+1
+	JLT  fewer90
+	SUBQ $0x01, CX
+
+	// 1 rows x 1 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Y0
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    1(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own92
+
+step91:
+	VMOVUPS      (DI), Y1
+	VBROADCASTSS (R9), Y3
+	VFNMADD231PS Y1, Y3, Y0
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step91
+
+own92:
+	MOVQ         72(AX), DI
+	LEAQ         (CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS (DI)(CX*4), Y2
+	VMULPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Y0, (SI)
+	JMP          rows89
+
+fewer90:
+	ADDQ $+8, DX
+	JMP  panel75
+
+narrower76:
+panel93:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower94
+	CMPQ CX, $+8
+	JLE  masked95
+	MOVQ $+8, CX
+
+masked95:
+	LEAQ    leading<>+0(SB), BX
+	NEGQ    CX
+	VMOVUPS 32(BX)(CX*4), Y15
+	MOVQ    120(AX), CX
+
+rows96:
+	CMPQ CX, $+8
+	JLT  fewer97
+	SUBQ $0x08, CX
+
+	// 8 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	LEAQ       (DI)(BX*2), R8
+	ADDQ       BX, R8
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (SI)(BX*1), Y15, Y1
+	VMASKMOVPS (SI)(BX*2), Y15, Y2
+	VMASKMOVPS (DI), Y15, Y3
+	VMASKMOVPS (DI)(BX*1), Y15, Y4
+	VMASKMOVPS (DI)(BX*2), Y15, Y5
+	VMASKMOVPS (R8), Y15, Y6
+	VMASKMOVPS (R8)(BX*1), Y15, Y7
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	LEAQ       8(CX), DI
+	MOVQ       120(AX), R8
+	SUBQ       DI, R8
+	MOVQ       DI, R9
+	IMULQ      BX, R9
+	ADDQ       (AX), R9
+	LEAQ       (R9)(CX*4), R9
+	IMULQ      SI, DI
+	ADDQ       48(AX), DI
+	LEAQ       (DI)(DX*4), DI
+	TESTQ      R8, R8
+	JEQ        own99
+
+step98:
+	VMASKMOVPS   (DI), Y15, Y8
+	VBROADCASTSS (R9), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VBROADCASTSS 4(R9), Y11
+	VFNMADD231PS Y8, Y11, Y1
+	VBROADCASTSS 8(R9), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VBROADCASTSS 12(R9), Y9
+	VFNMADD231PS Y8, Y9, Y3
+	VBROADCASTSS 16(R9), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VBROADCASTSS 20(R9), Y11
+	VFNMADD231PS Y8, Y11, Y5
+	VBROADCASTSS 24(R9), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	VBROADCASTSS 28(R9), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step98
+
+own99:
+	MOVQ         72(AX), DI
+	LEAQ         7(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 28(DI)(CX*4), Y9
+	VMULPS       Y7, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y10
+	VFNMADD231PS Y8, Y10, Y0
+	VBROADCASTSS 4(R8), Y11
+	VFNMADD231PS Y8, Y11, Y1
+	VBROADCASTSS 8(R8), Y12
+	VFNMADD231PS Y8, Y12, Y2
+	VBROADCASTSS 12(R8), Y9
+	VFNMADD231PS Y8, Y9, Y3
+	VBROADCASTSS 16(R8), Y10
+	VFNMADD231PS Y8, Y10, Y4
+	VBROADCASTSS 20(R8), Y11
+	VFNMADD231PS Y8, Y11, Y5
+	VBROADCASTSS 24(R8), Y12
+	VFNMADD231PS Y8, Y12, Y6
+	SUBQ         BX, R8
+	VBROADCASTSS 24(DI)(CX*4), Y9
+	VMULPS       Y6, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y8, Y9, Y0
+	VBROADCASTSS 4(R8), Y10
+	VFNMADD231PS Y8, Y10, Y1
+	VBROADCASTSS 8(R8), Y11
+	VFNMADD231PS Y8, Y11, Y2
+	VBROADCASTSS 12(R8), Y12
+	VFNMADD231PS Y8, Y12, Y3
+	VBROADCASTSS 16(R8), Y9
+	VFNMADD231PS Y8, Y9, Y4
+	VBROADCASTSS 20(R8), Y10
+	VFNMADD231PS Y8, Y10, Y5
+	SUBQ         BX, R8
+	VBROADCASTSS 20(DI)(CX*4), Y9
+	VMULPS       Y5, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VBROADCASTSS 4(R8), Y12
+	VFNMADD231PS Y8, Y12, Y1
+	VBROADCASTSS 8(R8), Y9
+	VFNMADD231PS Y8, Y9, Y2
+	VBROADCASTSS 12(R8), Y10
+	VFNMADD231PS Y8, Y10, Y3
+	VBROADCASTSS 16(R8), Y11
+	VFNMADD231PS Y8, Y11, Y4
+	SUBQ         BX, R8
+	VBROADCASTSS 16(DI)(CX*4), Y9
+	VMULPS       Y4, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y0
+	VBROADCASTSS 4(R8), Y9
+	VFNMADD231PS Y8, Y9, Y1
+	VBROADCASTSS 8(R8), Y10
+	VFNMADD231PS Y8, Y10, Y2
+	VBROADCASTSS 12(R8), Y11
+	VFNMADD231PS Y8, Y11, Y3
+	SUBQ         BX, R8
+	VBROADCASTSS 12(DI)(CX*4), Y9
+	VMULPS       Y3, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y12
+	VFNMADD231PS Y8, Y12, Y0
+	VBROADCASTSS 4(R8), Y9
+	VFNMADD231PS Y8, Y9, Y1
+	VBROADCASTSS 8(R8), Y10
+	VFNMADD231PS Y8, Y10, Y2
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Y9
+	VMULPS       Y2, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y11
+	VFNMADD231PS Y8, Y11, Y0
+	VBROADCASTSS 4(R8), Y12
+	VFNMADD231PS Y8, Y12, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Y9
+	VMULPS       Y1, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y9
+	VFNMADD231PS Y8, Y9, Y0
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y9
+	VMULPS       Y0, Y9, Y8
+	VMASKMOVPS   Y8, Y15, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS   Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS   Y3, Y15, (DI)
+	VMASKMOVPS   Y4, Y15, (DI)(BX*1)
+	VMASKMOVPS   Y5, Y15, (DI)(BX*2)
+	VMASKMOVPS   Y6, Y15, (R8)
+	VMASKMOVPS   Y7, Y15, (R8)(BX*1)
+	JMP          rows96
+
+fewer97:
+rows100:
+	CMPQ CX, $+4
+	JLT  fewer101
+	SUBQ $0x04, CX
+
+	// 4 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	LEAQ       (SI)(BX*2), DI
+	ADDQ       BX, DI
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (SI)(BX*1), Y15, Y1
+	VMASKMOVPS (SI)(BX*2), Y15, Y2
+	VMASKMOVPS (DI), Y15, Y3
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	LEAQ       4(CX), DI
+	MOVQ       120(AX), R8
+	SUBQ       DI, R8
+	MOVQ       DI, R9
+	IMULQ      BX, R9
+	ADDQ       (AX), R9
+	LEAQ       (R9)(CX*4), R9
+	IMULQ      SI, DI
+	ADDQ       48(AX), DI
+	LEAQ       (DI)(DX*4), DI
+	TESTQ      R8, R8
+	JEQ        own103
+
+step102:
+	VMASKMOVPS   (DI), Y15, Y4
+	VBROADCASTSS (R9), Y6
+	VFNMADD231PS Y4, Y6, Y0
+	VBROADCASTSS 4(R9), Y7
+	VFNMADD231PS Y4, Y7, Y1
+	VBROADCASTSS 8(R9), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	VBROADCASTSS 12(R9), Y5
+	VFNMADD231PS Y4, Y5, Y3
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step102
+
+own103:
+	MOVQ         72(AX), DI
+	LEAQ         3(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 12(DI)(CX*4), Y5
+	VMULPS       Y3, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y6
+	VFNMADD231PS Y4, Y6, Y0
+	VBROADCASTSS 4(R8), Y7
+	VFNMADD231PS Y4, Y7, Y1
+	VBROADCASTSS 8(R8), Y8
+	VFNMADD231PS Y4, Y8, Y2
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Y5
+	VMULPS       Y2, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y5
+	VFNMADD231PS Y4, Y5, Y0
+	VBROADCASTSS 4(R8), Y6
+	VFNMADD231PS Y4, Y6, Y1
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Y5
+	VMULPS       Y1, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y7
+	VFNMADD231PS Y4, Y7, Y0
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y5
+	VMULPS       Y0, Y5, Y4
+	VMASKMOVPS   Y4, Y15, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
+	VMASKMOVPS   Y2, Y15, (SI)(BX*2)
+	VMASKMOVPS   Y3, Y15, (DI)
+	JMP          rows100
+
+fewer101:
+rows104:
+	CMPQ CX, $+2
+	JLT  fewer105
+	SUBQ $0x02, CX
+
+	// 2 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (SI)(BX*1), Y15, Y1
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	LEAQ       2(CX), DI
+	MOVQ       120(AX), R8
+	SUBQ       DI, R8
+	MOVQ       DI, R9
+	IMULQ      BX, R9
+	ADDQ       (AX), R9
+	LEAQ       (R9)(CX*4), R9
+	IMULQ      SI, DI
+	ADDQ       48(AX), DI
+	LEAQ       (DI)(DX*4), DI
+	TESTQ      R8, R8
+	JEQ        own107
+
+step106:
+	VMASKMOVPS   (DI), Y15, Y2
+	VBROADCASTSS (R9), Y4
+	VFNMADD231PS Y2, Y4, Y0
+	VBROADCASTSS 4(R9), Y5
+	VFNMADD231PS Y2, Y5, Y1
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step106
+
+own107:
+	MOVQ         72(AX), DI
+	LEAQ         1(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 4(DI)(CX*4), Y3
+	VMULPS       Y1, Y3, Y2
+	VMASKMOVPS   Y2, Y15, (R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Y6
+	VFNMADD231PS Y2, Y6, Y0
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Y3
+	VMULPS       Y0, Y3, Y2
+	VMASKMOVPS   Y2, Y15, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMASKMOVPS   Y1, Y15, (SI)(BX*1)
+	JMP          rows104
+
+fewer105:
+rows108:
+	CMPQ CX, $+1
+	JLT  fewer109
+	SUBQ $0x01, CX
+
+	// 1 rows x 1 vectors
+	MOVQ       104(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, SI
+	IMULQ      BX, SI
+	ADDQ       24(AX), SI
+	LEAQ       (SI)(DX*4), SI
+	VMASKMOVPS (SI), Y15, Y0
+	MOVQ       96(AX), BX
+	SHLQ       $0x02, BX
+	MOVQ       112(AX), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	IMULQ      BX, DI
+	ADDQ       (AX), DI
+	LEAQ       1(CX), DI
+	MOVQ       120(AX), R8
+	SUBQ       DI, R8
+	MOVQ       DI, R9
+	IMULQ      BX, R9
+	ADDQ       (AX), R9
+	LEAQ       (R9)(CX*4), R9
+	IMULQ      SI, DI
+	ADDQ       48(AX), DI
+	LEAQ       (DI)(DX*4), DI
+	TESTQ      R8, R8
+	JEQ        own111
+
+step110:
+	VMASKMOVPS   (DI), Y15, Y1
+	VBROADCASTSS (R9), Y3
+	VFNMADD231PS Y1, Y3, Y0
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step110
+
+own111:
+	MOVQ         72(AX), DI
+	LEAQ         (CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS (DI)(CX*4), Y2
+	VMULPS       Y0, Y2, Y1
+	VMASKMOVPS   Y1, Y15, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMASKMOVPS   Y0, Y15, (SI)
+	JMP          rows108
+
+fewer109:
+	ADDQ $+8, DX
+	JMP  panel93
+
+narrower94:
 	VZEROUPPER
 	RET

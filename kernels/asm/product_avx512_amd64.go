@@ -79,6 +79,13 @@ func productNT2x8AVX512(p *tile.Product)
 //go:noescape
 func solveAVX512(p *tile.Solve)
 
+// substituteAVX512 is the substitution of tile.Substitute in blocks of 8 rows and panels of 32 columns:
+// the rows that are solved are subtracted as a product, then the block's own triangle is
+// substituted in registers.
+//
+//go:noescape
+func substituteAVX512(p *tile.Substitute)
+
 // pairNN8x32AVX512 is the NN product of tile.PairProduct on register tiles of 8 x 32:
 // C = Beta C + diag(Row) A B.
 //

@@ -42,26 +42,77 @@ DATA bits<>+32(SB)/2, $0xffff
 GLOBL bits<>(SB), RODATA|NOPTR, $34
 
 // func productNN8x32AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productNN8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
 	JLT  fewer4
 
 	// 8 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000008, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000008, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -70,18 +121,18 @@ rows3:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full5
+	JGE   full12
 	MOVQ  R10, R9
 
-full5:
+full12:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -100,9 +151,9 @@ full5:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	SUBQ   $0x04, R9
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VBROADCASTSS (SI), Z18
@@ -215,13 +266,13 @@ steps8:
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
 	SUBQ         $0x04, R9
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R9
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VBROADCASTSS (SI), Z18
@@ -253,12 +304,12 @@ step9:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	DECQ         R9
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -284,39 +335,51 @@ store6:
 	VMULPS       Z14, Z17, Z14
 	VMULPS       Z15, Z17, Z15
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write11
-	VBROADCASTSS 176(AX), Z16
-	VFMADD231PS  (SI), Z16, Z0
-	VFMADD231PS  64(SI), Z16, Z1
-	VFMADD231PS  (SI)(BX*1), Z16, Z2
-	VFMADD231PS  64(SI)(BX*1), Z16, Z3
-	VFMADD231PS  (SI)(BX*2), Z16, Z4
-	VFMADD231PS  64(SI)(BX*2), Z16, Z5
-	VFMADD231PS  (DI), Z16, Z6
-	VFMADD231PS  64(DI), Z16, Z7
-	VFMADD231PS  (DI)(BX*1), Z16, Z8
-	VFMADD231PS  64(DI)(BX*1), Z16, Z9
-	VFMADD231PS  (DI)(BX*2), Z16, Z10
-	VFMADD231PS  64(DI)(BX*2), Z16, Z11
-	VFMADD231PS  (R8), Z16, Z12
-	VFMADD231PS  64(R8), Z16, Z13
-	VFMADD231PS  (R8)(BX*1), Z16, Z14
-	VFMADD231PS  64(R8)(BX*1), Z16, Z15
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Z16
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Z16, Z0
+	VFMADD231PS 64(DI), Z16, Z1
+	VFMADD231PS (DI)(BX*1), Z16, Z2
+	VFMADD231PS 64(DI)(BX*1), Z16, Z3
+	VFMADD231PS (DI)(BX*2), Z16, Z4
+	VFMADD231PS 64(DI)(BX*2), Z16, Z5
+	VFMADD231PS (R8), Z16, Z6
+	VFMADD231PS 64(R8), Z16, Z7
+	VFMADD231PS (R8)(BX*1), Z16, Z8
+	VFMADD231PS 64(R8)(BX*1), Z16, Z9
+	VFMADD231PS (R8)(BX*2), Z16, Z10
+	VFMADD231PS 64(R8)(BX*2), Z16, Z11
+	VFMADD231PS (R9), Z16, Z12
+	VFMADD231PS 64(R9), Z16, Z13
+	VFMADD231PS (R9)(BX*1), Z16, Z14
+	VFMADD231PS 64(R9)(BX*1), Z16, Z15
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -337,32 +400,83 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer14
+	JLT  fewer22
 
 	// 4 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full15
+	JGE   full30
 	MOVQ  R9, R8
 
-full15:
+full30:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -373,9 +487,9 @@ full15:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -394,12 +508,12 @@ step17:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -413,29 +527,39 @@ store16:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write19
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write34
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write34:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -445,42 +569,93 @@ write19:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer22
+	JLT  fewer38
 
 	// 2 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full23
+	JGE   full46
 	MOVQ  R8, DI
 
-full23:
+full46:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -492,12 +667,12 @@ step25:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -505,62 +680,121 @@ store24:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write27
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write50
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own51
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write27:
+own51:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write50:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
-rows29:
-	MOVQ 152(AX), BX
+fewer38:
+rows53:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer30
+	JLT  fewer54
 
 	// 1 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked55
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing59
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each60:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line61:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line61
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each60
+
+nothing59:
+asked55:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full31
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full62
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full31
+	JGE   full62
 	MOVQ  DI, BX
 
-full31:
+full62:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store32
+	JEQ    store63
 
-step33:
+step64:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -569,62 +803,70 @@ step33:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step33
+	JNE          step64
 
-store32:
+store63:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled65
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled34:
-	MOVQ         136(AX), BX
+unscaled65:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write35
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write66
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own67
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write35:
+own67:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write66:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows29
+	JMP     rows53
 
-fewer30:
+fewer54:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel37:
-	MOVQ 160(AX), CX
+panel69:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower38
+	JLE  narrower70
 	CMPQ CX, $+16
-	JLE  masked39
+	JLE  masked71
 	MOVQ $+16, CX
 
-masked39:
+masked71:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows40:
-	MOVQ 152(AX), BX
+rows72:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer41
+	JLT  fewer73
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -633,18 +875,18 @@ rows40:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full42
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full74
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full42
+	JGE   full74
 	MOVQ  R10, R9
 
-full42:
+full74:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -655,9 +897,9 @@ full42:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store43
+	JEQ    store75
 
-step44:
+step76:
 	VMOVUPS.Z        (R10), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
@@ -672,12 +914,12 @@ step44:
 	ADDQ             $+4, DI
 	ADDQ             $+4, R8
 	DECQ             R9
-	JNE              step44
+	JNE              step76
 
-store43:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled45
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -695,39 +937,51 @@ store43:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled45:
-	MOVQ         136(AX), BX
+unscaled77:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write46
-	VBROADCASTSS 176(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
-	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
-	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
-	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
-	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
-	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
-	VFMADD231PS  Z16, Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write78
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own79
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write46:
+own79:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z11
+	VFMADD231PS Z11, Z8, Z2
+	VMOVUPS.Z   (R8), K1, Z12
+	VFMADD231PS Z12, Z8, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z13, Z8, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z14
+	VFMADD231PS Z14, Z8, Z5
+	VMOVUPS.Z   (R9), K1, Z15
+	VFMADD231PS Z15, Z8, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z16
+	VFMADD231PS Z16, Z8, Z7
+
+write78:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -737,44 +991,44 @@ write46:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows40
+	JMP     rows72
 
-fewer41:
-rows48:
-	MOVQ 152(AX), BX
+fewer73:
+rows81:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer49
+	JLT  fewer82
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full50
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full83
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full50
+	JGE   full83
 	MOVQ  R9, R8
 
-full50:
+full83:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store51
+	JEQ    store84
 
-step52:
+step85:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -784,12 +1038,12 @@ step52:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step52
+	JNE              step85
 
-store51:
+store84:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled86
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -799,207 +1053,284 @@ store51:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled86:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write54
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write87
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own88
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write54:
+own88:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write87:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows48
+	JMP     rows81
 
-fewer49:
-rows56:
-	MOVQ 152(AX), BX
+fewer82:
+rows90:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer57
+	JLT  fewer91
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full58
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full92
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full58
+	JGE   full92
 	MOVQ  R8, DI
 
-full58:
+full92:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store59
+	JEQ    store93
 
-step60:
+step94:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step60
+	JNE              step94
 
-store59:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled61:
-	MOVQ         136(AX), BX
+unscaled95:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write62
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write96
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own97
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write62:
+own97:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write96:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows56
+	JMP     rows90
 
-fewer57:
-rows64:
-	MOVQ 152(AX), BX
+fewer91:
+rows99:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer65
+	JLT  fewer100
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full66
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full101
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full66
+	JGE   full101
 	MOVQ  DI, BX
 
-full66:
+full101:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store67
+	JEQ    store102
 
-step68:
+step103:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step68
+	JNE              step103
 
-store67:
+store102:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled69
+	JEQ          unscaled104
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled69:
-	MOVQ         136(AX), BX
+unscaled104:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write70
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write105
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own106
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write70:
+own106:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write105:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows64
+	JMP     rows99
 
-fewer65:
+fewer100:
 	ADDQ $+16, DX
-	JMP  panel37
+	JMP  panel69
 
-narrower38:
+narrower70:
 	VZEROUPPER
 	RET
 
 // func productTN8x32AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productTN8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
 	JLT  fewer4
 
 	// 8 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000008, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000008, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -1018,9 +1349,9 @@ rows3:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VBROADCASTSS (SI), Z18
@@ -1134,13 +1465,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VBROADCASTSS (SI), Z18
@@ -1170,12 +1501,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -1201,39 +1532,51 @@ store5:
 	VMULPS       Z14, Z17, Z14
 	VMULPS       Z15, Z17, Z15
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write10
-	VBROADCASTSS 176(AX), Z16
-	VFMADD231PS  (SI), Z16, Z0
-	VFMADD231PS  64(SI), Z16, Z1
-	VFMADD231PS  (SI)(BX*1), Z16, Z2
-	VFMADD231PS  64(SI)(BX*1), Z16, Z3
-	VFMADD231PS  (SI)(BX*2), Z16, Z4
-	VFMADD231PS  64(SI)(BX*2), Z16, Z5
-	VFMADD231PS  (DI), Z16, Z6
-	VFMADD231PS  64(DI), Z16, Z7
-	VFMADD231PS  (DI)(BX*1), Z16, Z8
-	VFMADD231PS  64(DI)(BX*1), Z16, Z9
-	VFMADD231PS  (DI)(BX*2), Z16, Z10
-	VFMADD231PS  64(DI)(BX*2), Z16, Z11
-	VFMADD231PS  (R8), Z16, Z12
-	VFMADD231PS  64(R8), Z16, Z13
-	VFMADD231PS  (R8)(BX*1), Z16, Z14
-	VFMADD231PS  64(R8)(BX*1), Z16, Z15
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Z16
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VFMADD231PS (DI), Z16, Z0
+	VFMADD231PS 64(DI), Z16, Z1
+	VFMADD231PS (DI)(BX*1), Z16, Z2
+	VFMADD231PS 64(DI)(BX*1), Z16, Z3
+	VFMADD231PS (DI)(BX*2), Z16, Z4
+	VFMADD231PS 64(DI)(BX*2), Z16, Z5
+	VFMADD231PS (R8), Z16, Z6
+	VFMADD231PS 64(R8), Z16, Z7
+	VFMADD231PS (R8)(BX*1), Z16, Z8
+	VFMADD231PS 64(R8)(BX*1), Z16, Z9
+	VFMADD231PS (R8)(BX*2), Z16, Z10
+	VFMADD231PS 64(R8)(BX*2), Z16, Z11
+	VFMADD231PS (R9), Z16, Z12
+	VFMADD231PS 64(R9), Z16, Z13
+	VFMADD231PS (R9)(BX*1), Z16, Z14
+	VFMADD231PS 64(R9)(BX*1), Z16, Z15
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -1254,21 +1597,72 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer21
 
 	// 4 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -1279,9 +1673,9 @@ rows12:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -1299,12 +1693,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -1318,29 +1712,39 @@ store14:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write17
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write32
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write32:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -1350,33 +1754,84 @@ write17:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer36
 
 	// 2 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -1388,12 +1843,12 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -1401,53 +1856,112 @@ store21:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write24
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write47
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own48
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write24:
+own48:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write47:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
-rows26:
-	MOVQ 152(AX), BX
+fewer36:
+rows50:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer51
 
 	// 1 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked52
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing53
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each54:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line55:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line55
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each54
+
+nothing53:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+asked52:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store28
+	JEQ    store59
 
-step29:
+step60:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -1456,69 +1970,77 @@ step29:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step29
+	JNE          step60
 
-store28:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled30
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled30:
-	MOVQ         136(AX), BX
+unscaled61:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write31
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write62
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own63
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write31:
+own63:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write62:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows50
 
-fewer27:
+fewer51:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel33:
-	MOVQ 160(AX), CX
+panel65:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower34
+	JLE  narrower66
 	CMPQ CX, $+16
-	JLE  masked35
+	JLE  masked67
 	MOVQ $+16, CX
 
-masked35:
+masked67:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows36:
-	MOVQ 152(AX), BX
+rows68:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer37
+	JLT  fewer69
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -1529,9 +2051,9 @@ rows36:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store38
+	JEQ    store70
 
-step39:
+step71:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -1544,12 +2066,12 @@ step39:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step39
+	JNE              step71
 
-store38:
+store70:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled72
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -1567,39 +2089,51 @@ store38:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled40:
-	MOVQ         136(AX), BX
+unscaled72:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write41
-	VBROADCASTSS 176(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
-	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
-	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
-	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
-	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
-	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
-	VFMADD231PS  Z16, Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write73
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own74
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write41:
+own74:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z11
+	VFMADD231PS Z11, Z8, Z2
+	VMOVUPS.Z   (R8), K1, Z12
+	VFMADD231PS Z12, Z8, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z13, Z8, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z14
+	VFMADD231PS Z14, Z8, Z5
+	VMOVUPS.Z   (R9), K1, Z15
+	VFMADD231PS Z15, Z8, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z16
+	VFMADD231PS Z16, Z8, Z7
+
+write73:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -1609,33 +2143,33 @@ write41:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows36
+	JMP     rows68
 
-fewer37:
-rows43:
-	MOVQ 152(AX), BX
+fewer69:
+rows76:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer44
+	JLT  fewer77
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store78
 
-step46:
+step79:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -1644,12 +2178,12 @@ step46:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step46
+	JNE              step79
 
-store45:
+store78:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled80
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -1659,182 +2193,259 @@ store45:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled47:
-	MOVQ         136(AX), BX
+unscaled80:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write48
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write81
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own82
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write48:
+own82:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write81:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows43
+	JMP     rows76
 
-fewer44:
-rows50:
-	MOVQ 152(AX), BX
+fewer77:
+rows84:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer51
+	JLT  fewer85
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store86
 
-step53:
+step87:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step53
+	JNE              step87
 
-store52:
+store86:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled88
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled54:
-	MOVQ         136(AX), BX
+unscaled88:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write55
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write89
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own90
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write55:
+own90:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write89:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows50
+	JMP     rows84
 
-fewer51:
-rows57:
-	MOVQ 152(AX), BX
+fewer85:
+rows92:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer58
+	JLT  fewer93
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store59
+	JEQ    store94
 
-step60:
+step95:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step60
+	JNE              step95
 
-store59:
+store94:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled96
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled61:
-	MOVQ         136(AX), BX
+unscaled96:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write62
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write97
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own98
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write62:
+own98:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write97:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows57
+	JMP     rows92
 
-fewer58:
+fewer93:
 	ADDQ $+16, DX
-	JMP  panel33
+	JMP  panel65
 
-narrower34:
+narrower66:
 	VZEROUPPER
 	RET
 
 // func productNN12x32AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productNN12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
 	JLT  fewer4
 
 	// 12 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x0000000c, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x0000000c, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -1845,18 +2456,18 @@ rows3:
 	ADDQ  BX, R8
 	LEAQ  (R8)(BX*2), R9
 	ADDQ  BX, R9
-	MOVQ  168(AX), R10
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R10
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  12(CX), R11
 	CMPQ  R11, R10
-	JGE   full5
+	JGE   full12
 	MOVQ  R11, R10
 
-full5:
+full12:
 	MOVQ   24(AX), R11
 	LEAQ   (R11)(DX*4), R11
-	MOVQ   128(AX), R12
+	MOVQ   152(AX), R12
 	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -1883,9 +2494,9 @@ full5:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	SUBQ   $0x04, R10
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R11), Z24
 	VMOVUPS      64(R11), Z25
 	VBROADCASTSS (SI), Z26
@@ -2047,13 +2658,13 @@ steps8:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $0x04, R10
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R10
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R11), Z24
 	VMOVUPS      64(R11), Z25
 	VBROADCASTSS (SI), Z26
@@ -2098,12 +2709,12 @@ step9:
 	ADDQ         $+4, R8
 	ADDQ         $+4, R9
 	DECQ         R10
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Z24
 	VMULPS       Z0, Z24, Z0
 	VMULPS       Z1, Z24, Z1
@@ -2141,49 +2752,63 @@ store6:
 	VMULPS       Z22, Z26, Z22
 	VMULPS       Z23, Z26, Z23
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	LEAQ         (R8)(BX*2), R9
-	ADDQ         BX, R9
-	MOVL         176(AX), R10
-	ADDL         R10, R10
-	JEQ          write11
-	VBROADCASTSS 176(AX), Z24
-	VFMADD231PS  (SI), Z24, Z0
-	VFMADD231PS  64(SI), Z24, Z1
-	VFMADD231PS  (SI)(BX*1), Z24, Z2
-	VFMADD231PS  64(SI)(BX*1), Z24, Z3
-	VFMADD231PS  (SI)(BX*2), Z24, Z4
-	VFMADD231PS  64(SI)(BX*2), Z24, Z5
-	VFMADD231PS  (DI), Z24, Z6
-	VFMADD231PS  64(DI), Z24, Z7
-	VFMADD231PS  (DI)(BX*1), Z24, Z8
-	VFMADD231PS  64(DI)(BX*1), Z24, Z9
-	VFMADD231PS  (DI)(BX*2), Z24, Z10
-	VFMADD231PS  64(DI)(BX*2), Z24, Z11
-	VFMADD231PS  (R8), Z24, Z12
-	VFMADD231PS  64(R8), Z24, Z13
-	VFMADD231PS  (R8)(BX*1), Z24, Z14
-	VFMADD231PS  64(R8)(BX*1), Z24, Z15
-	VFMADD231PS  (R8)(BX*2), Z24, Z16
-	VFMADD231PS  64(R8)(BX*2), Z24, Z17
-	VFMADD231PS  (R9), Z24, Z18
-	VFMADD231PS  64(R9), Z24, Z19
-	VFMADD231PS  (R9)(BX*1), Z24, Z20
-	VFMADD231PS  64(R9)(BX*1), Z24, Z21
-	VFMADD231PS  (R9)(BX*2), Z24, Z22
-	VFMADD231PS  64(R9)(BX*2), Z24, Z23
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Z24
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	LEAQ        (R9)(BX*2), R10
+	ADDQ        BX, R10
+	VFMADD231PS (DI), Z24, Z0
+	VFMADD231PS 64(DI), Z24, Z1
+	VFMADD231PS (DI)(BX*1), Z24, Z2
+	VFMADD231PS 64(DI)(BX*1), Z24, Z3
+	VFMADD231PS (DI)(BX*2), Z24, Z4
+	VFMADD231PS 64(DI)(BX*2), Z24, Z5
+	VFMADD231PS (R8), Z24, Z6
+	VFMADD231PS 64(R8), Z24, Z7
+	VFMADD231PS (R8)(BX*1), Z24, Z8
+	VFMADD231PS 64(R8)(BX*1), Z24, Z9
+	VFMADD231PS (R8)(BX*2), Z24, Z10
+	VFMADD231PS 64(R8)(BX*2), Z24, Z11
+	VFMADD231PS (R9), Z24, Z12
+	VFMADD231PS 64(R9), Z24, Z13
+	VFMADD231PS (R9)(BX*1), Z24, Z14
+	VFMADD231PS 64(R9)(BX*1), Z24, Z15
+	VFMADD231PS (R9)(BX*2), Z24, Z16
+	VFMADD231PS 64(R9)(BX*2), Z24, Z17
+	VFMADD231PS (R10), Z24, Z18
+	VFMADD231PS 64(R10), Z24, Z19
+	VFMADD231PS (R10)(BX*1), Z24, Z20
+	VFMADD231PS 64(R10)(BX*1), Z24, Z21
+	VFMADD231PS (R10)(BX*2), Z24, Z22
+	VFMADD231PS 64(R10)(BX*2), Z24, Z23
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -2212,32 +2837,83 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer14
+	JLT  fewer22
 
 	// 4 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full15
+	JGE   full30
 	MOVQ  R9, R8
 
-full15:
+full30:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2248,9 +2924,9 @@ full15:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -2269,12 +2945,12 @@ step17:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -2288,29 +2964,39 @@ store16:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write19
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write34
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write34:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -2320,42 +3006,93 @@ write19:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer22
+	JLT  fewer38
 
 	// 2 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full23
+	JGE   full46
 	MOVQ  R8, DI
 
-full23:
+full46:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -2367,12 +3104,12 @@ step25:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -2380,62 +3117,121 @@ store24:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write27
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write50
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own51
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write27:
+own51:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write50:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
-rows29:
-	MOVQ 152(AX), BX
+fewer38:
+rows53:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer30
+	JLT  fewer54
 
 	// 1 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked55
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing59
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each60:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line61:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line61
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each60
+
+nothing59:
+asked55:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full31
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full62
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full31
+	JGE   full62
 	MOVQ  DI, BX
 
-full31:
+full62:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store32
+	JEQ    store63
 
-step33:
+step64:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -2444,62 +3240,70 @@ step33:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step33
+	JNE          step64
 
-store32:
+store63:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled65
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled34:
-	MOVQ         136(AX), BX
+unscaled65:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write35
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write66
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own67
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write35:
+own67:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write66:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows29
+	JMP     rows53
 
-fewer30:
+fewer54:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel37:
-	MOVQ 160(AX), CX
+panel69:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower38
+	JLE  narrower70
 	CMPQ CX, $+16
-	JLE  masked39
+	JLE  masked71
 	MOVQ $+16, CX
 
-masked39:
+masked71:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows40:
-	MOVQ 152(AX), BX
+rows72:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer41
+	JLT  fewer73
 
 	// 12 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -2510,18 +3314,18 @@ rows40:
 	ADDQ  BX, R8
 	LEAQ  (R8)(BX*2), R9
 	ADDQ  BX, R9
-	MOVQ  168(AX), R10
-	CMPB  180(AX), $0x00
-	JEQ   full42
+	MOVQ  192(AX), R10
+	CMPB  204(AX), $0x00
+	JEQ   full74
 	LEAQ  12(CX), R11
 	CMPQ  R11, R10
-	JGE   full42
+	JGE   full74
 	MOVQ  R11, R10
 
-full42:
+full74:
 	MOVQ   24(AX), R11
 	LEAQ   (R11)(DX*4), R11
-	MOVQ   128(AX), R12
+	MOVQ   152(AX), R12
 	SHLQ   $0x02, R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2536,9 +3340,9 @@ full42:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  R10, R10
-	JEQ    store43
+	JEQ    store75
 
-step44:
+step76:
 	VMOVUPS.Z        (R11), K1, Z12
 	VFMADD231PS.BCST (SI), Z12, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z12, Z1
@@ -2558,12 +3362,12 @@ step44:
 	ADDQ             $+4, R8
 	ADDQ             $+4, R9
 	DECQ             R10
-	JNE              step44
+	JNE              step76
 
-store43:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled45
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z13
@@ -2589,49 +3393,63 @@ store43:
 	VBROADCASTSS 44(BX)(CX*4), Z13
 	VMULPS       Z11, Z13, Z11
 
-unscaled45:
-	MOVQ         136(AX), BX
+unscaled77:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	LEAQ         (R8)(BX*2), R9
-	ADDQ         BX, R9
-	MOVL         176(AX), R10
-	ADDL         R10, R10
-	JEQ          write46
-	VBROADCASTSS 176(AX), Z12
-	VMOVUPS.Z    (SI), K1, Z13
-	VFMADD231PS  Z13, Z12, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z14
-	VFMADD231PS  Z14, Z12, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z15
-	VFMADD231PS  Z15, Z12, Z2
-	VMOVUPS.Z    (DI), K1, Z16
-	VFMADD231PS  Z16, Z12, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z17
-	VFMADD231PS  Z17, Z12, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z18
-	VFMADD231PS  Z18, Z12, Z5
-	VMOVUPS.Z    (R8), K1, Z19
-	VFMADD231PS  Z19, Z12, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z20
-	VFMADD231PS  Z20, Z12, Z7
-	VMOVUPS.Z    (R8)(BX*2), K1, Z21
-	VFMADD231PS  Z21, Z12, Z8
-	VMOVUPS.Z    (R9), K1, Z22
-	VFMADD231PS  Z22, Z12, Z9
-	VMOVUPS.Z    (R9)(BX*1), K1, Z23
-	VFMADD231PS  Z23, Z12, Z10
-	VMOVUPS.Z    (R9)(BX*2), K1, Z24
-	VFMADD231PS  Z24, Z12, Z11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write78
+	VBROADCASTSS 200(AX), Z12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own79
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write46:
+own79:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	LEAQ        (R9)(BX*2), R10
+	ADDQ        BX, R10
+	VMOVUPS.Z   (DI), K1, Z13
+	VFMADD231PS Z13, Z12, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z14
+	VFMADD231PS Z14, Z12, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z15
+	VFMADD231PS Z15, Z12, Z2
+	VMOVUPS.Z   (R8), K1, Z16
+	VFMADD231PS Z16, Z12, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z17
+	VFMADD231PS Z17, Z12, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z18
+	VFMADD231PS Z18, Z12, Z5
+	VMOVUPS.Z   (R9), K1, Z19
+	VFMADD231PS Z19, Z12, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z20
+	VFMADD231PS Z20, Z12, Z7
+	VMOVUPS.Z   (R9)(BX*2), K1, Z21
+	VFMADD231PS Z21, Z12, Z8
+	VMOVUPS.Z   (R10), K1, Z22
+	VFMADD231PS Z22, Z12, Z9
+	VMOVUPS.Z   (R10)(BX*1), K1, Z23
+	VFMADD231PS Z23, Z12, Z10
+	VMOVUPS.Z   (R10)(BX*2), K1, Z24
+	VFMADD231PS Z24, Z12, Z11
+
+write78:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -2645,44 +3463,44 @@ write46:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows40
+	JMP     rows72
 
-fewer41:
-rows48:
-	MOVQ 152(AX), BX
+fewer73:
+rows81:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer49
+	JLT  fewer82
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full50
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full83
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full50
+	JGE   full83
 	MOVQ  R9, R8
 
-full50:
+full83:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store51
+	JEQ    store84
 
-step52:
+step85:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -2692,12 +3510,12 @@ step52:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step52
+	JNE              step85
 
-store51:
+store84:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled86
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -2707,207 +3525,284 @@ store51:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled86:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write54
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write87
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own88
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write54:
+own88:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write87:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows48
+	JMP     rows81
 
-fewer49:
-rows56:
-	MOVQ 152(AX), BX
+fewer82:
+rows90:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer57
+	JLT  fewer91
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full58
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full92
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full58
+	JGE   full92
 	MOVQ  R8, DI
 
-full58:
+full92:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store59
+	JEQ    store93
 
-step60:
+step94:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step60
+	JNE              step94
 
-store59:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled61:
-	MOVQ         136(AX), BX
+unscaled95:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write62
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write96
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own97
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write62:
+own97:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write96:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows56
+	JMP     rows90
 
-fewer57:
-rows64:
-	MOVQ 152(AX), BX
+fewer91:
+rows99:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer65
+	JLT  fewer100
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full66
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full101
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full66
+	JGE   full101
 	MOVQ  DI, BX
 
-full66:
+full101:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store67
+	JEQ    store102
 
-step68:
+step103:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step68
+	JNE              step103
 
-store67:
+store102:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled69
+	JEQ          unscaled104
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled69:
-	MOVQ         136(AX), BX
+unscaled104:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write70
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write105
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own106
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write70:
+own106:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write105:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows64
+	JMP     rows99
 
-fewer65:
+fewer100:
 	ADDQ $+16, DX
-	JMP  panel37
+	JMP  panel69
 
-narrower38:
+narrower70:
 	VZEROUPPER
 	RET
 
 // func productTN12x32AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productTN12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
 	JLT  fewer4
 
 	// 12 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x0000000c, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x0000000c, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2934,9 +3829,9 @@ rows3:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VBROADCASTSS (SI), Z26
@@ -3098,13 +3993,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VBROADCASTSS (SI), Z26
@@ -3146,12 +4041,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z24
 	VMULPS       Z0, Z24, Z0
 	VMULPS       Z1, Z24, Z1
@@ -3189,49 +4084,63 @@ store5:
 	VMULPS       Z22, Z26, Z22
 	VMULPS       Z23, Z26, Z23
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	LEAQ         (R8)(BX*2), R9
-	ADDQ         BX, R9
-	MOVL         176(AX), R10
-	ADDL         R10, R10
-	JEQ          write10
-	VBROADCASTSS 176(AX), Z24
-	VFMADD231PS  (SI), Z24, Z0
-	VFMADD231PS  64(SI), Z24, Z1
-	VFMADD231PS  (SI)(BX*1), Z24, Z2
-	VFMADD231PS  64(SI)(BX*1), Z24, Z3
-	VFMADD231PS  (SI)(BX*2), Z24, Z4
-	VFMADD231PS  64(SI)(BX*2), Z24, Z5
-	VFMADD231PS  (DI), Z24, Z6
-	VFMADD231PS  64(DI), Z24, Z7
-	VFMADD231PS  (DI)(BX*1), Z24, Z8
-	VFMADD231PS  64(DI)(BX*1), Z24, Z9
-	VFMADD231PS  (DI)(BX*2), Z24, Z10
-	VFMADD231PS  64(DI)(BX*2), Z24, Z11
-	VFMADD231PS  (R8), Z24, Z12
-	VFMADD231PS  64(R8), Z24, Z13
-	VFMADD231PS  (R8)(BX*1), Z24, Z14
-	VFMADD231PS  64(R8)(BX*1), Z24, Z15
-	VFMADD231PS  (R8)(BX*2), Z24, Z16
-	VFMADD231PS  64(R8)(BX*2), Z24, Z17
-	VFMADD231PS  (R9), Z24, Z18
-	VFMADD231PS  64(R9), Z24, Z19
-	VFMADD231PS  (R9)(BX*1), Z24, Z20
-	VFMADD231PS  64(R9)(BX*1), Z24, Z21
-	VFMADD231PS  (R9)(BX*2), Z24, Z22
-	VFMADD231PS  64(R9)(BX*2), Z24, Z23
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Z24
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	LEAQ        (R9)(BX*2), R10
+	ADDQ        BX, R10
+	VFMADD231PS (DI), Z24, Z0
+	VFMADD231PS 64(DI), Z24, Z1
+	VFMADD231PS (DI)(BX*1), Z24, Z2
+	VFMADD231PS 64(DI)(BX*1), Z24, Z3
+	VFMADD231PS (DI)(BX*2), Z24, Z4
+	VFMADD231PS 64(DI)(BX*2), Z24, Z5
+	VFMADD231PS (R8), Z24, Z6
+	VFMADD231PS 64(R8), Z24, Z7
+	VFMADD231PS (R8)(BX*1), Z24, Z8
+	VFMADD231PS 64(R8)(BX*1), Z24, Z9
+	VFMADD231PS (R8)(BX*2), Z24, Z10
+	VFMADD231PS 64(R8)(BX*2), Z24, Z11
+	VFMADD231PS (R9), Z24, Z12
+	VFMADD231PS 64(R9), Z24, Z13
+	VFMADD231PS (R9)(BX*1), Z24, Z14
+	VFMADD231PS 64(R9)(BX*1), Z24, Z15
+	VFMADD231PS (R9)(BX*2), Z24, Z16
+	VFMADD231PS 64(R9)(BX*2), Z24, Z17
+	VFMADD231PS (R10), Z24, Z18
+	VFMADD231PS 64(R10), Z24, Z19
+	VFMADD231PS (R10)(BX*1), Z24, Z20
+	VFMADD231PS 64(R10)(BX*1), Z24, Z21
+	VFMADD231PS (R10)(BX*2), Z24, Z22
+	VFMADD231PS 64(R10)(BX*2), Z24, Z23
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -3260,21 +4169,72 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer21
 
 	// 4 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3285,9 +4245,9 @@ rows12:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -3305,12 +4265,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -3324,29 +4284,39 @@ store14:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write17
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write32
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write32:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -3356,33 +4326,84 @@ write17:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer36
 
 	// 2 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -3394,12 +4415,12 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -3407,53 +4428,112 @@ store21:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write24
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write47
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own48
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write24:
+own48:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write47:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
-rows26:
-	MOVQ 152(AX), BX
+fewer36:
+rows50:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer51
 
 	// 1 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked52
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing53
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each54:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line55:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line55
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each54
+
+nothing53:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+asked52:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store28
+	JEQ    store59
 
-step29:
+step60:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -3462,69 +4542,77 @@ step29:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step29
+	JNE          step60
 
-store28:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled30
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled30:
-	MOVQ         136(AX), BX
+unscaled61:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write31
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write62
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own63
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write31:
+own63:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write62:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows50
 
-fewer27:
+fewer51:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel33:
-	MOVQ 160(AX), CX
+panel65:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower34
+	JLE  narrower66
 	CMPQ CX, $+16
-	JLE  masked35
+	JLE  masked67
 	MOVQ $+16, CX
 
-masked35:
+masked67:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows36:
-	MOVQ 152(AX), BX
+rows68:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer37
+	JLT  fewer69
 
 	// 12 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3539,9 +4627,9 @@ rows36:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store38
+	JEQ    store70
 
-step39:
+step71:
 	VMOVUPS.Z        (R8), K1, Z12
 	VFMADD231PS.BCST (SI), Z12, Z0
 	VFMADD231PS.BCST 4(SI), Z12, Z1
@@ -3558,12 +4646,12 @@ step39:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step39
+	JNE              step71
 
-store38:
+store70:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled72
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z13
@@ -3589,49 +4677,63 @@ store38:
 	VBROADCASTSS 44(BX)(CX*4), Z13
 	VMULPS       Z11, Z13, Z11
 
-unscaled40:
-	MOVQ         136(AX), BX
+unscaled72:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	LEAQ         (R8)(BX*2), R9
-	ADDQ         BX, R9
-	MOVL         176(AX), R10
-	ADDL         R10, R10
-	JEQ          write41
-	VBROADCASTSS 176(AX), Z12
-	VMOVUPS.Z    (SI), K1, Z13
-	VFMADD231PS  Z13, Z12, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z14
-	VFMADD231PS  Z14, Z12, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z15
-	VFMADD231PS  Z15, Z12, Z2
-	VMOVUPS.Z    (DI), K1, Z16
-	VFMADD231PS  Z16, Z12, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z17
-	VFMADD231PS  Z17, Z12, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z18
-	VFMADD231PS  Z18, Z12, Z5
-	VMOVUPS.Z    (R8), K1, Z19
-	VFMADD231PS  Z19, Z12, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z20
-	VFMADD231PS  Z20, Z12, Z7
-	VMOVUPS.Z    (R8)(BX*2), K1, Z21
-	VFMADD231PS  Z21, Z12, Z8
-	VMOVUPS.Z    (R9), K1, Z22
-	VFMADD231PS  Z22, Z12, Z9
-	VMOVUPS.Z    (R9)(BX*1), K1, Z23
-	VFMADD231PS  Z23, Z12, Z10
-	VMOVUPS.Z    (R9)(BX*2), K1, Z24
-	VFMADD231PS  Z24, Z12, Z11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write73
+	VBROADCASTSS 200(AX), Z12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own74
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write41:
+own74:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	LEAQ        (R9)(BX*2), R10
+	ADDQ        BX, R10
+	VMOVUPS.Z   (DI), K1, Z13
+	VFMADD231PS Z13, Z12, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z14
+	VFMADD231PS Z14, Z12, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z15
+	VFMADD231PS Z15, Z12, Z2
+	VMOVUPS.Z   (R8), K1, Z16
+	VFMADD231PS Z16, Z12, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z17
+	VFMADD231PS Z17, Z12, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z18
+	VFMADD231PS Z18, Z12, Z5
+	VMOVUPS.Z   (R9), K1, Z19
+	VFMADD231PS Z19, Z12, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z20
+	VFMADD231PS Z20, Z12, Z7
+	VMOVUPS.Z   (R9)(BX*2), K1, Z21
+	VFMADD231PS Z21, Z12, Z8
+	VMOVUPS.Z   (R10), K1, Z22
+	VFMADD231PS Z22, Z12, Z9
+	VMOVUPS.Z   (R10)(BX*1), K1, Z23
+	VFMADD231PS Z23, Z12, Z10
+	VMOVUPS.Z   (R10)(BX*2), K1, Z24
+	VFMADD231PS Z24, Z12, Z11
+
+write73:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -3645,33 +4747,33 @@ write41:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows36
+	JMP     rows68
 
-fewer37:
-rows43:
-	MOVQ 152(AX), BX
+fewer69:
+rows76:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer44
+	JLT  fewer77
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store78
 
-step46:
+step79:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -3680,12 +4782,12 @@ step46:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step46
+	JNE              step79
 
-store45:
+store78:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled80
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -3695,200 +4797,277 @@ store45:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled47:
-	MOVQ         136(AX), BX
+unscaled80:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write48
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write81
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own82
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write48:
+own82:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write81:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows43
+	JMP     rows76
 
-fewer44:
-rows50:
-	MOVQ 152(AX), BX
+fewer77:
+rows84:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer51
+	JLT  fewer85
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store86
 
-step53:
+step87:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step53
+	JNE              step87
 
-store52:
+store86:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled88
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled54:
-	MOVQ         136(AX), BX
+unscaled88:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write55
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write89
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own90
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write55:
+own90:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write89:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows50
+	JMP     rows84
 
-fewer51:
-rows57:
-	MOVQ 152(AX), BX
+fewer85:
+rows92:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer58
+	JLT  fewer93
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store59
+	JEQ    store94
 
-step60:
+step95:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step60
+	JNE              step95
 
-store59:
+store94:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled96
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled61:
-	MOVQ         136(AX), BX
+unscaled96:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write62
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write97
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own98
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write62:
+own98:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write97:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows57
+	JMP     rows92
 
-fewer58:
+fewer93:
 	ADDQ $+16, DX
-	JMP  panel33
+	JMP  panel65
 
-narrower34:
+narrower66:
 	VZEROUPPER
 	RET
 
 // func productNN6x64AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productNN6x64AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+64
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
 	JLT  fewer4
 
 	// 6 rows x 4 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000006, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000006, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  6(CX), R9
 	CMPQ  R9, R8
-	JGE   full5
+	JGE   full12
 	MOVQ  R9, R8
 
-full5:
+full12:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3915,9 +5094,9 @@ full5:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	SUBQ   $0x04, R8
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R9), Z24
 	VMOVUPS      64(R9), Z25
 	VMOVUPS      128(R9), Z26
@@ -4061,13 +5240,13 @@ steps8:
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	SUBQ         $0x04, R8
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R8
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R9), Z24
 	VMOVUPS      64(R9), Z25
 	VMOVUPS      128(R9), Z26
@@ -4106,12 +5285,12 @@ step9:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Z24
 	VMULPS       Z0, Z24, Z0
 	VMULPS       Z1, Z24, Z1
@@ -4143,45 +5322,55 @@ store6:
 	VMULPS       Z22, Z24, Z22
 	VMULPS       Z23, Z24, Z23
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write11
-	VBROADCASTSS 176(AX), Z24
-	VFMADD231PS  (SI), Z24, Z0
-	VFMADD231PS  64(SI), Z24, Z1
-	VFMADD231PS  128(SI), Z24, Z2
-	VFMADD231PS  192(SI), Z24, Z3
-	VFMADD231PS  (SI)(BX*1), Z24, Z4
-	VFMADD231PS  64(SI)(BX*1), Z24, Z5
-	VFMADD231PS  128(SI)(BX*1), Z24, Z6
-	VFMADD231PS  192(SI)(BX*1), Z24, Z7
-	VFMADD231PS  (SI)(BX*2), Z24, Z8
-	VFMADD231PS  64(SI)(BX*2), Z24, Z9
-	VFMADD231PS  128(SI)(BX*2), Z24, Z10
-	VFMADD231PS  192(SI)(BX*2), Z24, Z11
-	VFMADD231PS  (DI), Z24, Z12
-	VFMADD231PS  64(DI), Z24, Z13
-	VFMADD231PS  128(DI), Z24, Z14
-	VFMADD231PS  192(DI), Z24, Z15
-	VFMADD231PS  (DI)(BX*1), Z24, Z16
-	VFMADD231PS  64(DI)(BX*1), Z24, Z17
-	VFMADD231PS  128(DI)(BX*1), Z24, Z18
-	VFMADD231PS  192(DI)(BX*1), Z24, Z19
-	VFMADD231PS  (DI)(BX*2), Z24, Z20
-	VFMADD231PS  64(DI)(BX*2), Z24, Z21
-	VFMADD231PS  128(DI)(BX*2), Z24, Z22
-	VFMADD231PS  192(DI)(BX*2), Z24, Z23
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Z24
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z24, Z0
+	VFMADD231PS 64(DI), Z24, Z1
+	VFMADD231PS 128(DI), Z24, Z2
+	VFMADD231PS 192(DI), Z24, Z3
+	VFMADD231PS (DI)(BX*1), Z24, Z4
+	VFMADD231PS 64(DI)(BX*1), Z24, Z5
+	VFMADD231PS 128(DI)(BX*1), Z24, Z6
+	VFMADD231PS 192(DI)(BX*1), Z24, Z7
+	VFMADD231PS (DI)(BX*2), Z24, Z8
+	VFMADD231PS 64(DI)(BX*2), Z24, Z9
+	VFMADD231PS 128(DI)(BX*2), Z24, Z10
+	VFMADD231PS 192(DI)(BX*2), Z24, Z11
+	VFMADD231PS (R8), Z24, Z12
+	VFMADD231PS 64(R8), Z24, Z13
+	VFMADD231PS 128(R8), Z24, Z14
+	VFMADD231PS 192(R8), Z24, Z15
+	VFMADD231PS (R8)(BX*1), Z24, Z16
+	VFMADD231PS 64(R8)(BX*1), Z24, Z17
+	VFMADD231PS 128(R8)(BX*1), Z24, Z18
+	VFMADD231PS 192(R8)(BX*1), Z24, Z19
+	VFMADD231PS (R8)(BX*2), Z24, Z20
+	VFMADD231PS 64(R8)(BX*2), Z24, Z21
+	VFMADD231PS 128(R8)(BX*2), Z24, Z22
+	VFMADD231PS 192(R8)(BX*2), Z24, Z23
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -4210,32 +5399,83 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer14
+	JLT  fewer22
 
 	// 4 rows x 4 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full15
+	JGE   full30
 	MOVQ  R9, R8
 
-full15:
+full30:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4254,9 +5494,9 @@ full15:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	TESTQ  R8, R8
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VMOVUPS      128(R9), Z18
@@ -4285,12 +5525,12 @@ step17:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -4312,37 +5552,47 @@ store16:
 	VMULPS       Z14, Z19, Z14
 	VMULPS       Z15, Z19, Z15
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write19
-	VBROADCASTSS 176(AX), Z16
-	VFMADD231PS  (SI), Z16, Z0
-	VFMADD231PS  64(SI), Z16, Z1
-	VFMADD231PS  128(SI), Z16, Z2
-	VFMADD231PS  192(SI), Z16, Z3
-	VFMADD231PS  (SI)(BX*1), Z16, Z4
-	VFMADD231PS  64(SI)(BX*1), Z16, Z5
-	VFMADD231PS  128(SI)(BX*1), Z16, Z6
-	VFMADD231PS  192(SI)(BX*1), Z16, Z7
-	VFMADD231PS  (SI)(BX*2), Z16, Z8
-	VFMADD231PS  64(SI)(BX*2), Z16, Z9
-	VFMADD231PS  128(SI)(BX*2), Z16, Z10
-	VFMADD231PS  192(SI)(BX*2), Z16, Z11
-	VFMADD231PS  (DI), Z16, Z12
-	VFMADD231PS  64(DI), Z16, Z13
-	VFMADD231PS  128(DI), Z16, Z14
-	VFMADD231PS  192(DI), Z16, Z15
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write34
+	VBROADCASTSS 200(AX), Z16
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z16, Z0
+	VFMADD231PS 64(DI), Z16, Z1
+	VFMADD231PS 128(DI), Z16, Z2
+	VFMADD231PS 192(DI), Z16, Z3
+	VFMADD231PS (DI)(BX*1), Z16, Z4
+	VFMADD231PS 64(DI)(BX*1), Z16, Z5
+	VFMADD231PS 128(DI)(BX*1), Z16, Z6
+	VFMADD231PS 192(DI)(BX*1), Z16, Z7
+	VFMADD231PS (DI)(BX*2), Z16, Z8
+	VFMADD231PS 64(DI)(BX*2), Z16, Z9
+	VFMADD231PS 128(DI)(BX*2), Z16, Z10
+	VFMADD231PS 192(DI)(BX*2), Z16, Z11
+	VFMADD231PS (R8), Z16, Z12
+	VFMADD231PS 64(R8), Z16, Z13
+	VFMADD231PS 128(R8), Z16, Z14
+	VFMADD231PS 192(R8), Z16, Z15
+
+write34:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -4360,33 +5610,84 @@ write19:
 	VMOVUPS Z14, 128(DI)
 	VMOVUPS Z15, 192(DI)
 	ADDQ    $+4, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer22
+	JLT  fewer38
 
 	// 2 rows x 4 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full23
+	JGE   full46
 	MOVQ  R8, DI
 
-full23:
+full46:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4397,9 +5698,9 @@ full23:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VMOVUPS      128(R8), Z10
@@ -4417,12 +5718,12 @@ step25:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -4434,27 +5735,35 @@ store24:
 	VMULPS       Z6, Z9, Z6
 	VMULPS       Z7, Z9, Z7
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write27
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  128(SI), Z8, Z2
-	VFMADD231PS  192(SI), Z8, Z3
-	VFMADD231PS  (SI)(BX*1), Z8, Z4
-	VFMADD231PS  64(SI)(BX*1), Z8, Z5
-	VFMADD231PS  128(SI)(BX*1), Z8, Z6
-	VFMADD231PS  192(SI)(BX*1), Z8, Z7
+	JEQ          write50
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own51
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write27:
+own51:
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS 128(DI), Z8, Z2
+	VFMADD231PS 192(DI), Z8, Z3
+	VFMADD231PS (DI)(BX*1), Z8, Z4
+	VFMADD231PS 64(DI)(BX*1), Z8, Z5
+	VFMADD231PS 128(DI)(BX*1), Z8, Z6
+	VFMADD231PS 192(DI)(BX*1), Z8, Z7
+
+write50:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -4464,42 +5773,93 @@ write27:
 	VMOVUPS Z6, 128(SI)(BX*1)
 	VMOVUPS Z7, 192(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
-rows29:
-	MOVQ 152(AX), BX
+fewer38:
+rows53:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer30
+	JLT  fewer54
 
 	// 1 rows x 4 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked55
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing59
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each60:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line61:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line61
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each60
+
+nothing59:
+asked55:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full31
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full62
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full31
+	JGE   full62
 	MOVQ  DI, BX
 
-full31:
+full62:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  BX, BX
-	JEQ    store32
+	JEQ    store63
 
-step33:
+step64:
 	VMOVUPS      (DI), Z4
 	VMOVUPS      64(DI), Z5
 	VMOVUPS      128(DI), Z6
@@ -4512,80 +5872,88 @@ step33:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step33
+	JNE          step64
 
-store32:
+store63:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled34
+	JEQ          unscaled65
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
 	VMULPS       Z2, Z4, Z2
 	VMULPS       Z3, Z4, Z3
 
-unscaled34:
-	MOVQ         136(AX), BX
+unscaled65:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write35
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  128(SI), Z4, Z2
-	VFMADD231PS  192(SI), Z4, Z3
+	JEQ          write66
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own67
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write35:
+own67:
+	VFMADD231PS (BX), Z4, Z0
+	VFMADD231PS 64(BX), Z4, Z1
+	VFMADD231PS 128(BX), Z4, Z2
+	VFMADD231PS 192(BX), Z4, Z3
+
+write66:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, 192(SI)
 	ADDQ    $+1, CX
-	JMP     rows29
+	JMP     rows53
 
-fewer30:
+fewer54:
 	ADDQ $+64, DX
 	JMP  panel1
 
 narrower2:
-panel37:
-	MOVQ 160(AX), CX
+panel69:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
-	JLT  narrower38
+	JLT  narrower70
 	XORQ CX, CX
 
-rows39:
-	MOVQ 152(AX), BX
+rows71:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
-	JLT  fewer40
+	JLT  fewer72
 
 	// 6 rows x 2 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full41
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full73
 	LEAQ  6(CX), R9
 	CMPQ  R9, R8
-	JGE   full41
+	JGE   full73
 	MOVQ  R9, R8
 
-full41:
+full73:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4600,9 +5968,9 @@ full41:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  R8, R8
-	JEQ    store42
+	JEQ    store74
 
-step43:
+step75:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (SI), Z14
@@ -4627,12 +5995,12 @@ step43:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step43
+	JNE          step75
 
-store42:
+store74:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled44
+	JEQ          unscaled76
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VMULPS       Z1, Z12, Z1
@@ -4652,33 +6020,43 @@ store42:
 	VMULPS       Z10, Z14, Z10
 	VMULPS       Z11, Z14, Z11
 
-unscaled44:
-	MOVQ         136(AX), BX
+unscaled76:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write45
-	VBROADCASTSS 176(AX), Z12
-	VFMADD231PS  (SI), Z12, Z0
-	VFMADD231PS  64(SI), Z12, Z1
-	VFMADD231PS  (SI)(BX*1), Z12, Z2
-	VFMADD231PS  64(SI)(BX*1), Z12, Z3
-	VFMADD231PS  (SI)(BX*2), Z12, Z4
-	VFMADD231PS  64(SI)(BX*2), Z12, Z5
-	VFMADD231PS  (DI), Z12, Z6
-	VFMADD231PS  64(DI), Z12, Z7
-	VFMADD231PS  (DI)(BX*1), Z12, Z8
-	VFMADD231PS  64(DI)(BX*1), Z12, Z9
-	VFMADD231PS  (DI)(BX*2), Z12, Z10
-	VFMADD231PS  64(DI)(BX*2), Z12, Z11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write77
+	VBROADCASTSS 200(AX), Z12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own78
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write45:
+own78:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z12, Z0
+	VFMADD231PS 64(DI), Z12, Z1
+	VFMADD231PS (DI)(BX*1), Z12, Z2
+	VFMADD231PS 64(DI)(BX*1), Z12, Z3
+	VFMADD231PS (DI)(BX*2), Z12, Z4
+	VFMADD231PS 64(DI)(BX*2), Z12, Z5
+	VFMADD231PS (R8), Z12, Z6
+	VFMADD231PS 64(R8), Z12, Z7
+	VFMADD231PS (R8)(BX*1), Z12, Z8
+	VFMADD231PS 64(R8)(BX*1), Z12, Z9
+	VFMADD231PS (R8)(BX*2), Z12, Z10
+	VFMADD231PS 64(R8)(BX*2), Z12, Z11
+
+write77:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -4692,35 +6070,35 @@ write45:
 	VMOVUPS Z10, (DI)(BX*2)
 	VMOVUPS Z11, 64(DI)(BX*2)
 	ADDQ    $+6, CX
-	JMP     rows39
+	JMP     rows71
 
-fewer40:
-rows47:
-	MOVQ 152(AX), BX
+fewer72:
+rows80:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer48
+	JLT  fewer81
 
 	// 4 rows x 2 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full49
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full82
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full49
+	JGE   full82
 	MOVQ  R9, R8
 
-full49:
+full82:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4731,9 +6109,9 @@ full49:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store50
+	JEQ    store83
 
-step51:
+step84:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -4752,12 +6130,12 @@ step51:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step51
+	JNE          step84
 
-store50:
+store83:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled52
+	JEQ          unscaled85
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -4771,29 +6149,39 @@ store50:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled52:
-	MOVQ         136(AX), BX
+unscaled85:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write53
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write86
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own87
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write53:
+own87:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write86:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -4803,42 +6191,42 @@ write53:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows47
+	JMP     rows80
 
-fewer48:
-rows55:
-	MOVQ 152(AX), BX
+fewer81:
+rows89:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer56
+	JLT  fewer90
 
 	// 2 rows x 2 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full57
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full91
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full57
+	JGE   full91
 	MOVQ  R8, DI
 
-full57:
+full91:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store58
+	JEQ    store92
 
-step59:
+step93:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -4850,12 +6238,12 @@ step59:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step59
+	JNE          step93
 
-store58:
+store92:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled60
+	JEQ          unscaled94
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -4863,62 +6251,70 @@ store58:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled60:
-	MOVQ         136(AX), BX
+unscaled94:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write61
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write95
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own96
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write61:
+own96:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write95:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows55
+	JMP     rows89
 
-fewer56:
-rows63:
-	MOVQ 152(AX), BX
+fewer90:
+rows98:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer64
+	JLT  fewer99
 
 	// 1 rows x 2 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full65
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full100
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full65
+	JGE   full100
 	MOVQ  DI, BX
 
-full65:
+full100:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store66
+	JEQ    store101
 
-step67:
+step102:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -4927,62 +6323,70 @@ step67:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step67
+	JNE          step102
 
-store66:
+store101:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled68
+	JEQ          unscaled103
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled68:
-	MOVQ         136(AX), BX
+unscaled103:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write69
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write104
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own105
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write69:
+own105:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write104:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows63
+	JMP     rows98
 
-fewer64:
+fewer99:
 	ADDQ $+32, DX
-	JMP  panel37
+	JMP  panel69
 
-narrower38:
-panel71:
-	MOVQ 160(AX), CX
+narrower70:
+panel107:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower72
+	JLE  narrower108
 	CMPQ CX, $+16
-	JLE  masked73
+	JLE  masked109
 	MOVQ $+16, CX
 
-masked73:
+masked109:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows74:
-	MOVQ 152(AX), BX
+rows110:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer75
+	JLT  fewer111
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -4991,18 +6395,18 @@ rows74:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full76
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full112
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full76
+	JGE   full112
 	MOVQ  R10, R9
 
-full76:
+full112:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5013,9 +6417,9 @@ full76:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store77
+	JEQ    store113
 
-step78:
+step114:
 	VMOVUPS.Z        (R10), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
@@ -5030,12 +6434,12 @@ step78:
 	ADDQ             $+4, DI
 	ADDQ             $+4, R8
 	DECQ             R9
-	JNE              step78
+	JNE              step114
 
-store77:
+store113:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled79
+	JEQ          unscaled115
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -5053,39 +6457,51 @@ store77:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled79:
-	MOVQ         136(AX), BX
+unscaled115:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write80
-	VBROADCASTSS 176(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
-	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
-	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
-	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
-	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
-	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
-	VFMADD231PS  Z16, Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write116
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own117
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write80:
+own117:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z11
+	VFMADD231PS Z11, Z8, Z2
+	VMOVUPS.Z   (R8), K1, Z12
+	VFMADD231PS Z12, Z8, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z13, Z8, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z14
+	VFMADD231PS Z14, Z8, Z5
+	VMOVUPS.Z   (R9), K1, Z15
+	VFMADD231PS Z15, Z8, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z16
+	VFMADD231PS Z16, Z8, Z7
+
+write116:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -5095,44 +6511,44 @@ write80:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows74
+	JMP     rows110
 
-fewer75:
-rows82:
-	MOVQ 152(AX), BX
+fewer111:
+rows119:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer83
+	JLT  fewer120
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full84
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full121
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full84
+	JGE   full121
 	MOVQ  R9, R8
 
-full84:
+full121:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store85
+	JEQ    store122
 
-step86:
+step123:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -5142,12 +6558,12 @@ step86:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step86
+	JNE              step123
 
-store85:
+store122:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled87
+	JEQ          unscaled124
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -5157,207 +6573,284 @@ store85:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled87:
-	MOVQ         136(AX), BX
+unscaled124:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write88
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write125
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own126
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write88:
+own126:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write125:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows82
+	JMP     rows119
 
-fewer83:
-rows90:
-	MOVQ 152(AX), BX
+fewer120:
+rows128:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer91
+	JLT  fewer129
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full92
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full130
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full92
+	JGE   full130
 	MOVQ  R8, DI
 
-full92:
+full130:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store93
+	JEQ    store131
 
-step94:
+step132:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step94
+	JNE              step132
 
-store93:
+store131:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled95
+	JEQ          unscaled133
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled95:
-	MOVQ         136(AX), BX
+unscaled133:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write96
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write134
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own135
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write96:
+own135:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write134:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows90
+	JMP     rows128
 
-fewer91:
-rows98:
-	MOVQ 152(AX), BX
+fewer129:
+rows137:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer99
+	JLT  fewer138
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full100
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full139
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full100
+	JGE   full139
 	MOVQ  DI, BX
 
-full100:
+full139:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store101
+	JEQ    store140
 
-step102:
+step141:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step102
+	JNE              step141
 
-store101:
+store140:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled103
+	JEQ          unscaled142
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled103:
-	MOVQ         136(AX), BX
+unscaled142:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write104
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write143
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own144
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write104:
+own144:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write143:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows98
+	JMP     rows137
 
-fewer99:
+fewer138:
 	ADDQ $+16, DX
-	JMP  panel71
+	JMP  panel107
 
-narrower72:
+narrower108:
 	VZEROUPPER
 	RET
 
 // func productTN6x64AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productTN6x64AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+64
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
 	JLT  fewer4
 
 	// 6 rows x 4 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000006, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000006, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5384,9 +6877,9 @@ rows3:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VMOVUPS      128(R8), Z26
@@ -5532,13 +7025,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VMOVUPS      128(R8), Z26
@@ -5576,12 +7069,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z24
 	VMULPS       Z0, Z24, Z0
 	VMULPS       Z1, Z24, Z1
@@ -5613,45 +7106,55 @@ store5:
 	VMULPS       Z22, Z24, Z22
 	VMULPS       Z23, Z24, Z23
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write10
-	VBROADCASTSS 176(AX), Z24
-	VFMADD231PS  (SI), Z24, Z0
-	VFMADD231PS  64(SI), Z24, Z1
-	VFMADD231PS  128(SI), Z24, Z2
-	VFMADD231PS  192(SI), Z24, Z3
-	VFMADD231PS  (SI)(BX*1), Z24, Z4
-	VFMADD231PS  64(SI)(BX*1), Z24, Z5
-	VFMADD231PS  128(SI)(BX*1), Z24, Z6
-	VFMADD231PS  192(SI)(BX*1), Z24, Z7
-	VFMADD231PS  (SI)(BX*2), Z24, Z8
-	VFMADD231PS  64(SI)(BX*2), Z24, Z9
-	VFMADD231PS  128(SI)(BX*2), Z24, Z10
-	VFMADD231PS  192(SI)(BX*2), Z24, Z11
-	VFMADD231PS  (DI), Z24, Z12
-	VFMADD231PS  64(DI), Z24, Z13
-	VFMADD231PS  128(DI), Z24, Z14
-	VFMADD231PS  192(DI), Z24, Z15
-	VFMADD231PS  (DI)(BX*1), Z24, Z16
-	VFMADD231PS  64(DI)(BX*1), Z24, Z17
-	VFMADD231PS  128(DI)(BX*1), Z24, Z18
-	VFMADD231PS  192(DI)(BX*1), Z24, Z19
-	VFMADD231PS  (DI)(BX*2), Z24, Z20
-	VFMADD231PS  64(DI)(BX*2), Z24, Z21
-	VFMADD231PS  128(DI)(BX*2), Z24, Z22
-	VFMADD231PS  192(DI)(BX*2), Z24, Z23
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Z24
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z24, Z0
+	VFMADD231PS 64(DI), Z24, Z1
+	VFMADD231PS 128(DI), Z24, Z2
+	VFMADD231PS 192(DI), Z24, Z3
+	VFMADD231PS (DI)(BX*1), Z24, Z4
+	VFMADD231PS 64(DI)(BX*1), Z24, Z5
+	VFMADD231PS 128(DI)(BX*1), Z24, Z6
+	VFMADD231PS 192(DI)(BX*1), Z24, Z7
+	VFMADD231PS (DI)(BX*2), Z24, Z8
+	VFMADD231PS 64(DI)(BX*2), Z24, Z9
+	VFMADD231PS 128(DI)(BX*2), Z24, Z10
+	VFMADD231PS 192(DI)(BX*2), Z24, Z11
+	VFMADD231PS (R8), Z24, Z12
+	VFMADD231PS 64(R8), Z24, Z13
+	VFMADD231PS 128(R8), Z24, Z14
+	VFMADD231PS 192(R8), Z24, Z15
+	VFMADD231PS (R8)(BX*1), Z24, Z16
+	VFMADD231PS 64(R8)(BX*1), Z24, Z17
+	VFMADD231PS 128(R8)(BX*1), Z24, Z18
+	VFMADD231PS 192(R8)(BX*1), Z24, Z19
+	VFMADD231PS (R8)(BX*2), Z24, Z20
+	VFMADD231PS 64(R8)(BX*2), Z24, Z21
+	VFMADD231PS 128(R8)(BX*2), Z24, Z22
+	VFMADD231PS 192(R8)(BX*2), Z24, Z23
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5680,21 +7183,72 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer13
+	JLT  fewer21
 
 	// 4 rows x 4 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5713,9 +7267,9 @@ rows12:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VMOVUPS      128(R8), Z18
@@ -5743,12 +7297,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -5770,37 +7324,47 @@ store14:
 	VMULPS       Z14, Z19, Z14
 	VMULPS       Z15, Z19, Z15
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write17
-	VBROADCASTSS 176(AX), Z16
-	VFMADD231PS  (SI), Z16, Z0
-	VFMADD231PS  64(SI), Z16, Z1
-	VFMADD231PS  128(SI), Z16, Z2
-	VFMADD231PS  192(SI), Z16, Z3
-	VFMADD231PS  (SI)(BX*1), Z16, Z4
-	VFMADD231PS  64(SI)(BX*1), Z16, Z5
-	VFMADD231PS  128(SI)(BX*1), Z16, Z6
-	VFMADD231PS  192(SI)(BX*1), Z16, Z7
-	VFMADD231PS  (SI)(BX*2), Z16, Z8
-	VFMADD231PS  64(SI)(BX*2), Z16, Z9
-	VFMADD231PS  128(SI)(BX*2), Z16, Z10
-	VFMADD231PS  192(SI)(BX*2), Z16, Z11
-	VFMADD231PS  (DI), Z16, Z12
-	VFMADD231PS  64(DI), Z16, Z13
-	VFMADD231PS  128(DI), Z16, Z14
-	VFMADD231PS  192(DI), Z16, Z15
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write32
+	VBROADCASTSS 200(AX), Z16
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z16, Z0
+	VFMADD231PS 64(DI), Z16, Z1
+	VFMADD231PS 128(DI), Z16, Z2
+	VFMADD231PS 192(DI), Z16, Z3
+	VFMADD231PS (DI)(BX*1), Z16, Z4
+	VFMADD231PS 64(DI)(BX*1), Z16, Z5
+	VFMADD231PS 128(DI)(BX*1), Z16, Z6
+	VFMADD231PS 192(DI)(BX*1), Z16, Z7
+	VFMADD231PS (DI)(BX*2), Z16, Z8
+	VFMADD231PS 64(DI)(BX*2), Z16, Z9
+	VFMADD231PS 128(DI)(BX*2), Z16, Z10
+	VFMADD231PS 192(DI)(BX*2), Z16, Z11
+	VFMADD231PS (R8), Z16, Z12
+	VFMADD231PS 64(R8), Z16, Z13
+	VFMADD231PS 128(R8), Z16, Z14
+	VFMADD231PS 192(R8), Z16, Z15
+
+write32:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5818,24 +7382,75 @@ write17:
 	VMOVUPS Z14, 128(DI)
 	VMOVUPS Z15, 192(DI)
 	ADDQ    $+4, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer20
+	JLT  fewer36
 
 	// 2 rows x 4 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5846,9 +7461,9 @@ rows19:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VMOVUPS      128(R8), Z10
@@ -5866,12 +7481,12 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -5883,27 +7498,35 @@ store21:
 	VMULPS       Z6, Z9, Z6
 	VMULPS       Z7, Z9, Z7
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write24
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  128(SI), Z8, Z2
-	VFMADD231PS  192(SI), Z8, Z3
-	VFMADD231PS  (SI)(BX*1), Z8, Z4
-	VFMADD231PS  64(SI)(BX*1), Z8, Z5
-	VFMADD231PS  128(SI)(BX*1), Z8, Z6
-	VFMADD231PS  192(SI)(BX*1), Z8, Z7
+	JEQ          write47
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own48
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write24:
+own48:
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS 128(DI), Z8, Z2
+	VFMADD231PS 192(DI), Z8, Z3
+	VFMADD231PS (DI)(BX*1), Z8, Z4
+	VFMADD231PS 64(DI)(BX*1), Z8, Z5
+	VFMADD231PS 128(DI)(BX*1), Z8, Z6
+	VFMADD231PS 192(DI)(BX*1), Z8, Z7
+
+write47:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -5913,33 +7536,84 @@ write24:
 	VMOVUPS Z6, 128(SI)(BX*1)
 	VMOVUPS Z7, 192(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
-rows26:
-	MOVQ 152(AX), BX
+fewer36:
+rows50:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer27
+	JLT  fewer51
 
 	// 1 rows x 4 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked52
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing53
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each54:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line55:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line55
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each54
+
+nothing53:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing56
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each57:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line58:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line58
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each57
+
+nothing56:
+asked52:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store28
+	JEQ    store59
 
-step29:
+step60:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VMOVUPS      128(R8), Z6
@@ -5952,69 +7626,77 @@ step29:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step29
+	JNE          step60
 
-store28:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled30
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
 	VMULPS       Z2, Z4, Z2
 	VMULPS       Z3, Z4, Z3
 
-unscaled30:
-	MOVQ         136(AX), BX
+unscaled61:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write31
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  128(SI), Z4, Z2
-	VFMADD231PS  192(SI), Z4, Z3
+	JEQ          write62
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own63
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write31:
+own63:
+	VFMADD231PS (BX), Z4, Z0
+	VFMADD231PS 64(BX), Z4, Z1
+	VFMADD231PS 128(BX), Z4, Z2
+	VFMADD231PS 192(BX), Z4, Z3
+
+write62:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, 192(SI)
 	ADDQ    $+1, CX
-	JMP     rows26
+	JMP     rows50
 
-fewer27:
+fewer51:
 	ADDQ $+64, DX
 	JMP  panel1
 
 narrower2:
-panel33:
-	MOVQ 160(AX), CX
+panel65:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
-	JLT  narrower34
+	JLT  narrower66
 	XORQ CX, CX
 
-rows35:
-	MOVQ 152(AX), BX
+rows67:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+6
-	JLT  fewer36
+	JLT  fewer68
 
 	// 6 rows x 2 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6029,9 +7711,9 @@ rows35:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store37
+	JEQ    store69
 
-step38:
+step70:
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VBROADCASTSS (SI), Z14
@@ -6055,12 +7737,12 @@ step38:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step38
+	JNE          step70
 
-store37:
+store69:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled39
+	JEQ          unscaled71
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VMULPS       Z1, Z12, Z1
@@ -6080,33 +7762,43 @@ store37:
 	VMULPS       Z10, Z14, Z10
 	VMULPS       Z11, Z14, Z11
 
-unscaled39:
-	MOVQ         136(AX), BX
+unscaled71:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write40
-	VBROADCASTSS 176(AX), Z12
-	VFMADD231PS  (SI), Z12, Z0
-	VFMADD231PS  64(SI), Z12, Z1
-	VFMADD231PS  (SI)(BX*1), Z12, Z2
-	VFMADD231PS  64(SI)(BX*1), Z12, Z3
-	VFMADD231PS  (SI)(BX*2), Z12, Z4
-	VFMADD231PS  64(SI)(BX*2), Z12, Z5
-	VFMADD231PS  (DI), Z12, Z6
-	VFMADD231PS  64(DI), Z12, Z7
-	VFMADD231PS  (DI)(BX*1), Z12, Z8
-	VFMADD231PS  64(DI)(BX*1), Z12, Z9
-	VFMADD231PS  (DI)(BX*2), Z12, Z10
-	VFMADD231PS  64(DI)(BX*2), Z12, Z11
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write72
+	VBROADCASTSS 200(AX), Z12
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own73
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write40:
+own73:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z12, Z0
+	VFMADD231PS 64(DI), Z12, Z1
+	VFMADD231PS (DI)(BX*1), Z12, Z2
+	VFMADD231PS 64(DI)(BX*1), Z12, Z3
+	VFMADD231PS (DI)(BX*2), Z12, Z4
+	VFMADD231PS 64(DI)(BX*2), Z12, Z5
+	VFMADD231PS (R8), Z12, Z6
+	VFMADD231PS 64(R8), Z12, Z7
+	VFMADD231PS (R8)(BX*1), Z12, Z8
+	VFMADD231PS 64(R8)(BX*1), Z12, Z9
+	VFMADD231PS (R8)(BX*2), Z12, Z10
+	VFMADD231PS 64(R8)(BX*2), Z12, Z11
+
+write72:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -6120,24 +7812,24 @@ write40:
 	VMOVUPS Z10, (DI)(BX*2)
 	VMOVUPS Z11, 64(DI)(BX*2)
 	ADDQ    $+6, CX
-	JMP     rows35
+	JMP     rows67
 
-fewer36:
-rows42:
-	MOVQ 152(AX), BX
+fewer68:
+rows75:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer43
+	JLT  fewer76
 
 	// 4 rows x 2 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6148,9 +7840,9 @@ rows42:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store44
+	JEQ    store77
 
-step45:
+step78:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -6168,12 +7860,12 @@ step45:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step45
+	JNE          step78
 
-store44:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled46
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -6187,29 +7879,39 @@ store44:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled46:
-	MOVQ         136(AX), BX
+unscaled79:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write47
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write80
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own81
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write47:
+own81:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write80:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -6219,33 +7921,33 @@ write47:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 	ADDQ    $+4, CX
-	JMP     rows42
+	JMP     rows75
 
-fewer43:
-rows49:
-	MOVQ 152(AX), BX
+fewer76:
+rows83:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer50
+	JLT  fewer84
 
 	// 2 rows x 2 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store85
 
-step52:
+step86:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -6257,12 +7959,12 @@ step52:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step52
+	JNE          step86
 
-store51:
+store85:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled87
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -6270,53 +7972,61 @@ store51:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled87:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write54
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write88
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own89
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write54:
+own89:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write88:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows49
+	JMP     rows83
 
-fewer50:
-rows56:
-	MOVQ 152(AX), BX
+fewer84:
+rows91:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer57
+	JLT  fewer92
 
 	// 1 rows x 2 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store58
+	JEQ    store93
 
-step59:
+step94:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -6325,69 +8035,77 @@ step59:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step59
+	JNE          step94
 
-store58:
+store93:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled60
+	JEQ          unscaled95
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled60:
-	MOVQ         136(AX), BX
+unscaled95:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write61
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write96
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own97
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write61:
+own97:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write96:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows56
+	JMP     rows91
 
-fewer57:
+fewer92:
 	ADDQ $+32, DX
-	JMP  panel33
+	JMP  panel65
 
-narrower34:
-panel63:
-	MOVQ 160(AX), CX
+narrower66:
+panel99:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower64
+	JLE  narrower100
 	CMPQ CX, $+16
-	JLE  masked65
+	JLE  masked101
 	MOVQ $+16, CX
 
-masked65:
+masked101:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows66:
-	MOVQ 152(AX), BX
+rows102:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer67
+	JLT  fewer103
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6398,9 +8116,9 @@ rows66:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store68
+	JEQ    store104
 
-step69:
+step105:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -6413,12 +8131,12 @@ step69:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step69
+	JNE              step105
 
-store68:
+store104:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled70
+	JEQ          unscaled106
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -6436,39 +8154,51 @@ store68:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled70:
-	MOVQ         136(AX), BX
+unscaled106:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write71
-	VBROADCASTSS 176(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
-	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
-	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
-	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
-	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
-	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
-	VFMADD231PS  Z16, Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write107
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own108
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write71:
+own108:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z11
+	VFMADD231PS Z11, Z8, Z2
+	VMOVUPS.Z   (R8), K1, Z12
+	VFMADD231PS Z12, Z8, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z13, Z8, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z14
+	VFMADD231PS Z14, Z8, Z5
+	VMOVUPS.Z   (R9), K1, Z15
+	VFMADD231PS Z15, Z8, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z16
+	VFMADD231PS Z16, Z8, Z7
+
+write107:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -6478,33 +8208,33 @@ write71:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows66
+	JMP     rows102
 
-fewer67:
-rows73:
-	MOVQ 152(AX), BX
+fewer103:
+rows110:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer74
+	JLT  fewer111
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store75
+	JEQ    store112
 
-step76:
+step113:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -6513,12 +8243,12 @@ step76:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step76
+	JNE              step113
 
-store75:
+store112:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled77
+	JEQ          unscaled114
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -6528,200 +8258,277 @@ store75:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled77:
-	MOVQ         136(AX), BX
+unscaled114:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write78
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write115
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own116
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write78:
+own116:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write115:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows73
+	JMP     rows110
 
-fewer74:
-rows80:
-	MOVQ 152(AX), BX
+fewer111:
+rows118:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer81
+	JLT  fewer119
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store82
+	JEQ    store120
 
-step83:
+step121:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step83
+	JNE              step121
 
-store82:
+store120:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled84
+	JEQ          unscaled122
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled84:
-	MOVQ         136(AX), BX
+unscaled122:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write85
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write123
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own124
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write85:
+own124:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write123:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows80
+	JMP     rows118
 
-fewer81:
-rows87:
-	MOVQ 152(AX), BX
+fewer119:
+rows126:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer88
+	JLT  fewer127
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store89
+	JEQ    store128
 
-step90:
+step129:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step90
+	JNE              step129
 
-store89:
+store128:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled91
+	JEQ          unscaled130
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled91:
-	MOVQ         136(AX), BX
+unscaled130:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write92
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write131
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own132
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write92:
+own132:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write131:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows87
+	JMP     rows126
 
-fewer88:
+fewer127:
 	ADDQ $+16, DX
-	JMP  panel63
+	JMP  panel99
 
-narrower64:
+narrower100:
 	VZEROUPPER
 	RET
 
 // func productNN4x32AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productNN4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
 	JLT  fewer4
 
 	// 4 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full5
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full12
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full5
+	JGE   full12
 	MOVQ  R9, R8
 
-full5:
+full12:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -6732,9 +8539,9 @@ full5:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	SUBQ   $0x04, R8
-	JLT    rest7
+	JLT    rest14
 
-steps8:
+steps15:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -6798,13 +8605,13 @@ steps8:
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	SUBQ         $0x04, R8
-	JGE          steps8
+	JGE          steps15
 
-rest7:
+rest14:
 	ADDQ $0x04, R8
-	JEQ  store6
+	JEQ  store13
 
-step9:
+step16:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -6823,12 +8630,12 @@ step9:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	DECQ         R8
-	JNE          step9
+	JNE          step16
 
-store6:
+store13:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled10
+	JEQ          unscaled17
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -6842,29 +8649,39 @@ store6:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled10:
-	MOVQ         136(AX), BX
+unscaled17:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write11
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write18
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own19
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write11:
+own19:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write18:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -6877,39 +8694,90 @@ write11:
 	JMP     rows3
 
 fewer4:
-rows13:
-	MOVQ 152(AX), BX
+rows21:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer14
+	JLT  fewer22
 
 	// 2 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked23
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing24
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each25:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line26:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line26
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each25
+
+nothing24:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing27
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line29
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each28
+
+nothing27:
+asked23:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full15
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full30
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full15
+	JGE   full30
 	MOVQ  R8, DI
 
-full15:
+full30:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store16
+	JEQ    store31
 
-step17:
+step32:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -6921,12 +8789,12 @@ step17:
 	ADDQ         R9, R8
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNE          step17
+	JNE          step32
 
-store16:
+store31:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled18
+	JEQ          unscaled33
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -6934,62 +8802,121 @@ store16:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled18:
-	MOVQ         136(AX), BX
+unscaled33:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write19
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write34
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own35
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write19:
+own35:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write34:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows13
+	JMP     rows21
 
-fewer14:
-rows21:
-	MOVQ 152(AX), BX
+fewer22:
+rows37:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer22
+	JLT  fewer38
 
 	// 1 rows x 2 vectors
-	MOVQ  120(AX), BX
+	TESTQ DX, DX
+	JNE   asked39
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing40
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each41:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line42:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line42
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each41
+
+nothing40:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing43
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each44:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line45:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line45
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each44
+
+nothing43:
+asked39:
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full23
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full46
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full23
+	JGE   full46
 	MOVQ  DI, BX
 
-full23:
+full46:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store24
+	JEQ    store47
 
-step25:
+step48:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -6998,62 +8925,70 @@ step25:
 	ADDQ         R8, DI
 	ADDQ         $+4, SI
 	DECQ         BX
-	JNE          step25
+	JNE          step48
 
-store24:
+store47:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled26
+	JEQ          unscaled49
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled26:
-	MOVQ         136(AX), BX
+unscaled49:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write27
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write50
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own51
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write27:
+own51:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write50:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows21
+	JMP     rows37
 
-fewer22:
+fewer38:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel29:
-	MOVQ 160(AX), CX
+panel53:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower30
+	JLE  narrower54
 	CMPQ CX, $+16
-	JLE  masked31
+	JLE  masked55
 	MOVQ $+16, CX
 
-masked31:
+masked55:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows32:
-	MOVQ 152(AX), BX
+rows56:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer33
+	JLT  fewer57
 
 	// 8 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
@@ -7062,18 +8997,18 @@ rows32:
 	ADDQ  BX, DI
 	LEAQ  (DI)(BX*2), R8
 	ADDQ  BX, R8
-	MOVQ  168(AX), R9
-	CMPB  180(AX), $0x00
-	JEQ   full34
+	MOVQ  192(AX), R9
+	CMPB  204(AX), $0x00
+	JEQ   full58
 	LEAQ  8(CX), R10
 	CMPQ  R10, R9
-	JGE   full34
+	JGE   full58
 	MOVQ  R10, R9
 
-full34:
+full58:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
-	MOVQ   128(AX), R11
+	MOVQ   152(AX), R11
 	SHLQ   $0x02, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -7084,9 +9019,9 @@ full34:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store35
+	JEQ    store59
 
-step36:
+step60:
 	VMOVUPS.Z        (R10), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z8, Z1
@@ -7101,12 +9036,12 @@ step36:
 	ADDQ             $+4, DI
 	ADDQ             $+4, R8
 	DECQ             R9
-	JNE              step36
+	JNE              step60
 
-store35:
+store59:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled37
+	JEQ          unscaled61
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -7124,39 +9059,51 @@ store35:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled37:
-	MOVQ         136(AX), BX
+unscaled61:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write38
-	VBROADCASTSS 176(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
-	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
-	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
-	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
-	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
-	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
-	VFMADD231PS  Z16, Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write62
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own63
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write38:
+own63:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z11
+	VFMADD231PS Z11, Z8, Z2
+	VMOVUPS.Z   (R8), K1, Z12
+	VFMADD231PS Z12, Z8, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z13, Z8, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z14
+	VFMADD231PS Z14, Z8, Z5
+	VMOVUPS.Z   (R9), K1, Z15
+	VFMADD231PS Z15, Z8, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z16
+	VFMADD231PS Z16, Z8, Z7
+
+write62:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -7166,44 +9113,44 @@ write38:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows32
+	JMP     rows56
 
-fewer33:
-rows40:
-	MOVQ 152(AX), BX
+fewer57:
+rows65:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer41
+	JLT  fewer66
 
 	// 4 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
 	LEAQ  (SI)(BX*2), DI
 	ADDQ  BX, DI
-	MOVQ  168(AX), R8
-	CMPB  180(AX), $0x00
-	JEQ   full42
+	MOVQ  192(AX), R8
+	CMPB  204(AX), $0x00
+	JEQ   full67
 	LEAQ  4(CX), R9
 	CMPQ  R9, R8
-	JGE   full42
+	JGE   full67
 	MOVQ  R9, R8
 
-full42:
+full67:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
-	MOVQ   128(AX), R10
+	MOVQ   152(AX), R10
 	SHLQ   $0x02, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store43
+	JEQ    store68
 
-step44:
+step69:
 	VMOVUPS.Z        (R9), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z4, Z1
@@ -7213,12 +9160,12 @@ step44:
 	ADDQ             $+4, SI
 	ADDQ             $+4, DI
 	DECQ             R8
-	JNE              step44
+	JNE              step69
 
-store43:
+store68:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled45
+	JEQ          unscaled70
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -7228,207 +9175,284 @@ store43:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled45:
-	MOVQ         136(AX), BX
+unscaled70:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write46
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write71
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own72
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write46:
+own72:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write71:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows40
+	JMP     rows65
 
-fewer41:
-rows48:
-	MOVQ 152(AX), BX
+fewer66:
+rows74:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer49
+	JLT  fewer75
 
 	// 2 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), DI
-	CMPB  180(AX), $0x00
-	JEQ   full50
+	MOVQ  192(AX), DI
+	CMPB  204(AX), $0x00
+	JEQ   full76
 	LEAQ  2(CX), R8
 	CMPQ  R8, DI
-	JGE   full50
+	JGE   full76
 	MOVQ  R8, DI
 
-full50:
+full76:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store51
+	JEQ    store77
 
-step52:
+step78:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST (SI)(BX*1), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             $+4, SI
 	DECQ             DI
-	JNE              step52
+	JNE              step78
 
-store51:
+store77:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled53
+	JEQ          unscaled79
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled53:
-	MOVQ         136(AX), BX
+unscaled79:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write54
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write80
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own81
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write54:
+own81:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write80:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows48
+	JMP     rows74
 
-fewer49:
-rows56:
-	MOVQ 152(AX), BX
+fewer75:
+rows83:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer57
+	JLT  fewer84
 
 	// 1 rows x 1 vectors
-	MOVQ  120(AX), BX
+	MOVQ  144(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
 	IMULQ BX, SI
 	ADDQ  (AX), SI
-	MOVQ  168(AX), BX
-	CMPB  180(AX), $0x00
-	JEQ   full58
+	MOVQ  192(AX), BX
+	CMPB  204(AX), $0x00
+	JEQ   full85
 	LEAQ  1(CX), DI
 	CMPQ  DI, BX
-	JGE   full58
+	JGE   full85
 	MOVQ  DI, BX
 
-full58:
+full85:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store59
+	JEQ    store86
 
-step60:
+step87:
 	VMOVUPS.Z        (DI), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R8, DI
 	ADDQ             $+4, SI
 	DECQ             BX
-	JNE              step60
+	JNE              step87
 
-store59:
+store86:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled88
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled61:
-	MOVQ         136(AX), BX
+unscaled88:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write62
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write89
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own90
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write62:
+own90:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write89:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows56
+	JMP     rows83
 
-fewer57:
+fewer84:
 	ADDQ $+16, DX
-	JMP  panel29
+	JMP  panel53
 
-narrower30:
+narrower54:
 	VZEROUPPER
 	RET
 
 // func productTN4x32AVX512(p *tile.Product)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·productTN4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	XORQ DX, DX
 
 panel1:
-	MOVQ 160(AX), CX
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
 	CMPQ CX, $+32
 	JLT  narrower2
 	XORQ CX, CX
 
 rows3:
-	MOVQ 152(AX), BX
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
 	JLT  fewer4
 
 	// 4 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked5
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing6
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000004, R10
+
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line8:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line8
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each7
+
+nothing6:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000004, R10
+
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line11:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line11
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each10
+
+nothing9:
+asked5:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -7439,9 +9463,9 @@ rows3:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	SUBQ   $0x04, DI
-	JLT    rest6
+	JLT    rest13
 
-steps7:
+steps14:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -7507,13 +9531,13 @@ steps7:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	SUBQ         $0x04, DI
-	JGE          steps7
+	JGE          steps14
 
-rest6:
+rest13:
 	ADDQ $0x04, DI
-	JEQ  store5
+	JEQ  store12
 
-step8:
+step15:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -7531,12 +9555,12 @@ step8:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step8
+	JNE          step15
 
-store5:
+store12:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled9
+	JEQ          unscaled16
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -7550,29 +9574,39 @@ store5:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled9:
-	MOVQ         136(AX), BX
+unscaled16:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write10
-	VBROADCASTSS 176(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write17
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own18
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write10:
+own18:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VFMADD231PS (DI), Z8, Z0
+	VFMADD231PS 64(DI), Z8, Z1
+	VFMADD231PS (DI)(BX*1), Z8, Z2
+	VFMADD231PS 64(DI)(BX*1), Z8, Z3
+	VFMADD231PS (DI)(BX*2), Z8, Z4
+	VFMADD231PS 64(DI)(BX*2), Z8, Z5
+	VFMADD231PS (R8), Z8, Z6
+	VFMADD231PS 64(R8), Z8, Z7
+
+write17:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -7585,30 +9619,81 @@ write10:
 	JMP     rows3
 
 fewer4:
-rows12:
-	MOVQ 152(AX), BX
+rows20:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer13
+	JLT  fewer21
 
 	// 2 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked22
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing23
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000002, R10
+
+each24:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line25:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line25
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each24
+
+nothing23:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing26
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000002, R10
+
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line28
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each27
+
+nothing26:
+asked22:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store14
+	JEQ    store29
 
-step15:
+step30:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -7620,12 +9705,12 @@ step15:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step15
+	JNE          step30
 
-store14:
+store29:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled16
+	JEQ          unscaled31
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -7633,53 +9718,112 @@ store14:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled16:
-	MOVQ         136(AX), BX
+unscaled31:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write17
-	VBROADCASTSS 176(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	JEQ          write32
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own33
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write17:
+own33:
+	VFMADD231PS (DI), Z4, Z0
+	VFMADD231PS 64(DI), Z4, Z1
+	VFMADD231PS (DI)(BX*1), Z4, Z2
+	VFMADD231PS 64(DI)(BX*1), Z4, Z3
+
+write32:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows12
+	JMP     rows20
 
-fewer13:
-rows19:
-	MOVQ 152(AX), BX
+fewer21:
+rows35:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer20
+	JLT  fewer36
 
 	// 1 rows x 2 vectors
-	MOVQ   120(AX), BX
+	TESTQ DX, DX
+	JNE   asked37
+	MOVQ  248(AX), BX
+	TESTQ BX, BX
+	JLE   nothing38
+	MOVQ  240(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  216(AX), DI
+	MOVQ  $0x00000001, R10
+
+each39:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line40:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line40
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each39
+
+nothing38:
+	MOVQ  288(AX), BX
+	TESTQ BX, BX
+	JLE   nothing41
+	MOVQ  280(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  256(AX), DI
+	MOVQ  $0x00000001, R10
+
+each42:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line43:
+	PREFETCHT1 (R8)
+	ADDQ       $0x40, R8
+	DECQ       R9
+	JNE        line43
+	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each42
+
+nothing41:
+asked37:
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store21
+	JEQ    store44
 
-step22:
+step45:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -7688,69 +9832,77 @@ step22:
 	ADDQ         R9, R8
 	ADDQ         BX, SI
 	DECQ         DI
-	JNE          step22
+	JNE          step45
 
-store21:
+store44:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled23
+	JEQ          unscaled46
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled23:
-	MOVQ         136(AX), BX
+unscaled46:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write24
-	VBROADCASTSS 176(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	JEQ          write47
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own48
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write24:
+own48:
+	VFMADD231PS (BX), Z2, Z0
+	VFMADD231PS 64(BX), Z2, Z1
+
+write47:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	ADDQ    $+1, CX
-	JMP     rows19
+	JMP     rows35
 
-fewer20:
+fewer36:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel26:
-	MOVQ 160(AX), CX
+panel50:
+	MOVQ 184(AX), CX
 	SUBQ DX, CX
-	JLE  narrower27
+	JLE  narrower51
 	CMPQ CX, $+16
-	JLE  masked28
+	JLE  masked52
 	MOVQ $+16, CX
 
-masked28:
+masked52:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows29:
-	MOVQ 152(AX), BX
+rows53:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer30
+	JLT  fewer54
 
 	// 8 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -7761,9 +9913,9 @@ rows29:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store31
+	JEQ    store55
 
-step32:
+step56:
 	VMOVUPS.Z        (R8), K1, Z8
 	VFMADD231PS.BCST (SI), Z8, Z0
 	VFMADD231PS.BCST 4(SI), Z8, Z1
@@ -7776,12 +9928,12 @@ step32:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step32
+	JNE              step56
 
-store31:
+store55:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled33
+	JEQ          unscaled57
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -7799,39 +9951,51 @@ store31:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled33:
-	MOVQ         136(AX), BX
+unscaled57:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(BX*2), R8
-	ADDQ         BX, R8
-	MOVL         176(AX), R9
-	ADDL         R9, R9
-	JEQ          write34
-	VBROADCASTSS 176(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
-	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
-	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
-	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
-	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
-	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
-	VFMADD231PS  Z16, Z8, Z7
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write58
+	VBROADCASTSS 200(AX), Z8
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own59
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write34:
+own59:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	LEAQ        (R8)(BX*2), R9
+	ADDQ        BX, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z11
+	VFMADD231PS Z11, Z8, Z2
+	VMOVUPS.Z   (R8), K1, Z12
+	VFMADD231PS Z12, Z8, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z13, Z8, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z14
+	VFMADD231PS Z14, Z8, Z5
+	VMOVUPS.Z   (R9), K1, Z15
+	VFMADD231PS Z15, Z8, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z16
+	VFMADD231PS Z16, Z8, Z7
+
+write58:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -7841,33 +10005,33 @@ write34:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows29
+	JMP     rows53
 
-fewer30:
-rows36:
-	MOVQ 152(AX), BX
+fewer54:
+rows61:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer37
+	JLT  fewer62
 
 	// 4 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store38
+	JEQ    store63
 
-step39:
+step64:
 	VMOVUPS.Z        (R8), K1, Z4
 	VFMADD231PS.BCST (SI), Z4, Z0
 	VFMADD231PS.BCST 4(SI), Z4, Z1
@@ -7876,12 +10040,12 @@ step39:
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step39
+	JNE              step64
 
-store38:
+store63:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled40
+	JEQ          unscaled65
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -7891,158 +10055,184 @@ store38:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled40:
-	MOVQ         136(AX), BX
+unscaled65:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         176(AX), R8
-	ADDL         R8, R8
-	JEQ          write41
-	VBROADCASTSS 176(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
-	VFMADD231PS  Z8, Z4, Z3
+	MOVL         200(AX), DI
+	ADDL         DI, DI
+	JEQ          write66
+	VBROADCASTSS 200(AX), Z4
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own67
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write41:
+own67:
+	LEAQ        (DI)(BX*2), R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z4, Z2
+	VMOVUPS.Z   (R8), K1, Z8
+	VFMADD231PS Z8, Z4, Z3
+
+write66:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows36
+	JMP     rows61
 
-fewer37:
-rows43:
-	MOVQ 152(AX), BX
+fewer62:
+rows69:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer44
+	JLT  fewer70
 
 	// 2 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store45
+	JEQ    store71
 
-step46:
+step72:
 	VMOVUPS.Z        (R8), K1, Z2
 	VFMADD231PS.BCST (SI), Z2, Z0
 	VFMADD231PS.BCST 4(SI), Z2, Z1
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step46
+	JNE              step72
 
-store45:
+store71:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled47
+	JEQ          unscaled73
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled47:
-	MOVQ         136(AX), BX
+unscaled73:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), DI
+	MOVL         200(AX), DI
 	ADDL         DI, DI
-	JEQ          write48
-	VBROADCASTSS 176(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
-	VFMADD231PS  Z4, Z2, Z1
+	JEQ          write74
+	VBROADCASTSS 200(AX), Z2
+	MOVQ         SI, DI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          own75
+	SUBQ         48(AX), DI
+	ADDQ         R8, DI
 
-write48:
+own75:
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+write74:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows43
+	JMP     rows69
 
-fewer44:
-rows50:
-	MOVQ 152(AX), BX
+fewer70:
+rows77:
+	MOVQ 176(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer51
+	JLT  fewer78
 
 	// 1 rows x 1 vectors
-	MOVQ   120(AX), BX
+	MOVQ   144(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
 	LEAQ   (SI)(CX*4), SI
-	MOVQ   168(AX), DI
+	MOVQ   192(AX), DI
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store52
+	JEQ    store79
 
-step53:
+step80:
 	VMOVUPS.Z        (R8), K1, Z1
 	VFMADD231PS.BCST (SI), Z1, Z0
 	ADDQ             R9, R8
 	ADDQ             BX, SI
 	DECQ             DI
-	JNE              step53
+	JNE              step80
 
-store52:
+store79:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled54
+	JEQ          unscaled81
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled54:
-	MOVQ         136(AX), BX
+unscaled81:
+	MOVQ         160(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	MOVL         176(AX), BX
+	MOVL         200(AX), BX
 	ADDL         BX, BX
-	JEQ          write55
-	VBROADCASTSS 176(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
+	JEQ          write82
+	VBROADCASTSS 200(AX), Z1
+	MOVQ         SI, BX
+	MOVQ         120(AX), DI
+	TESTQ        DI, DI
+	JEQ          own83
+	SUBQ         48(AX), BX
+	ADDQ         DI, BX
 
-write55:
+own83:
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+write82:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows50
+	JMP     rows77
 
-fewer51:
+fewer78:
 	ADDQ $+16, DX
-	JMP  panel26
+	JMP  panel50
 
-narrower27:
+narrower51:
 	VZEROUPPER
 	RET
 
@@ -8051,18 +10241,18 @@ narrower27:
 TEXT ·productNT4x4AVX512(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
-	CMPQ 152(AX), $0x00
+	CMPQ 176(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $0x00
+	CMPQ 184(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $+4
+	CMPQ 184(AX), $+4
 	JLT  narrow2
-	CMPQ 152(AX), $+4
+	CMPQ 176(AX), $+4
 	JLT  thin1
 	MOVQ $+0, (SP)
 
 rows4:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x04, DX
 	CMPQ CX, DX
 	JLE  inside5
@@ -8071,11 +10261,11 @@ rows4:
 	MOVQ DX, CX
 
 inside5:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full6
 	LEAQ 4(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full6
 	MOVQ DX, BX
@@ -8087,7 +10277,7 @@ full6:
 cols7:
 	CMPQ DX, BX
 	JGE  zeros9
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
@@ -8097,21 +10287,21 @@ cols7:
 
 inside8:
 	// 4 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
 	LEAQ   (DI)(SI*2), R8
 	ADDQ   SI, R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	MOVQ   DX, R10
 	IMULQ  R9, R10
 	ADDQ   24(AX), R10
 	LEAQ   (R10)(R9*2), R11
 	ADDQ   R9, R11
-	MOVQ   168(AX), R12
+	MOVQ   192(AX), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8305,7 +10495,7 @@ sum14:
 	VEXTRACTF32X4 $0x01, Z0, X2
 	VEXTRACTF32X4 $0x02, Z0, X3
 	VEXTRACTF32X4 $0x03, Z0, X4
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked15
@@ -8334,7 +10524,7 @@ unmasked15:
 	VMULPS       X13, X4, X4
 
 unscaled16:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
@@ -8342,15 +10532,15 @@ unscaled16:
 	LEAQ         (DI)(DX*4), DI
 	LEAQ         (DI)(SI*2), R8
 	ADDQ         SI, R8
-	MOVL         176(AX), R9
+	MOVL         200(AX), R9
 	ADDL         R9, R9
 	JEQ          write17
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, R9
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all21
 	LEAQ         1(CX), R9
-	SUBQ         184(AX), R9
+	SUBQ         208(AX), R9
 	SUBQ         DX, R9
 	CMPQ         R9, $0x04
 	JLT          part20
@@ -8429,10 +10619,10 @@ row24:
 	JMP         end19
 
 write17:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below18
 	LEAQ    1(CX), R9
-	SUBQ    184(AX), R9
+	SUBQ    208(AX), R9
 	SUBQ    DX, R9
 	CMPQ    R9, $0x04
 	JGE     below18
@@ -8479,13 +10669,13 @@ end19:
 	JMP  cols7
 
 zeros9:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next26
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next26
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -8517,24 +10707,24 @@ zeroed28:
 
 next26:
 	ADDQ $0x04, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
 rows29:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside30
 	MOVQ DX, CX
 
 inside30:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full31
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full31
 	MOVQ DX, BX
@@ -8546,7 +10736,7 @@ full31:
 cols32:
 	CMPQ DX, BX
 	JGE  zeros34
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside33
@@ -8556,19 +10746,19 @@ cols32:
 
 inside33:
 	// 1 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
 	LEAQ   (R8)(SI*2), R9
 	ADDQ   SI, R9
-	MOVQ   168(AX), R10
+	MOVQ   192(AX), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8625,7 +10815,7 @@ sum37:
 	VSHUFF32X4    $0xdd, Z0, Z0, Z0
 	VADDPS        Z4, Z0, Z0
 	VEXTRACTF32X4 $0x00, Z0, X1
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked38
@@ -8643,21 +10833,21 @@ unmasked38:
 	VMULPS       X13, X1, X1
 
 unscaled39:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write40
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all44
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x04
 	JLT          part43
@@ -8689,10 +10879,10 @@ part43:
 	JMP         end42
 
 write40:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below41
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
 	JGE     below41
@@ -8715,13 +10905,13 @@ end42:
 	JMP  cols32
 
 zeros34:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next46
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next46
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -8744,24 +10934,24 @@ zeroed48:
 
 next46:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows29
 	JMP  done3
 
 narrow2:
 rows49:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside50
 	MOVQ DX, CX
 
 inside50:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full51
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full51
 	MOVQ DX, BX
@@ -8772,7 +10962,7 @@ full51:
 cols52:
 	CMPQ DX, BX
 	JGE  zeros54
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
 	JLE  inside53
@@ -8780,17 +10970,17 @@ cols52:
 
 inside53:
 	// 1 x 1 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
+	MOVQ   192(AX), SI
 	VPXORD Z0, Z0, Z0
 	SUBQ   $+16, SI
 	JLT    rest56
@@ -8828,7 +11018,7 @@ sum57:
 	VSHUFF32X4    $0xdd, Z0, Z0, Z0
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF32X4 $0x00, Z0, X1
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked58
@@ -8847,21 +11037,21 @@ unmasked58:
 	VMULPS       X13, X1, X1
 
 unscaled59:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write60
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+1, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all64
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x01
 	JLT          part63
@@ -8888,10 +11078,10 @@ part63:
 	JMP         end62
 
 write60:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below61
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
 	JGE     below61
@@ -8914,13 +11104,13 @@ end62:
 	JMP  cols52
 
 zeros54:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next66
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next66
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -8943,7 +11133,7 @@ zeroed68:
 
 next66:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows49
 
 done3:
@@ -8955,18 +11145,18 @@ done3:
 TEXT ·productNT6x4AVX512(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
-	CMPQ 152(AX), $0x00
+	CMPQ 176(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $0x00
+	CMPQ 184(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $+4
+	CMPQ 184(AX), $+4
 	JLT  narrow2
-	CMPQ 152(AX), $+6
+	CMPQ 176(AX), $+6
 	JLT  thin1
 	MOVQ $+0, (SP)
 
 rows4:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x06, DX
 	CMPQ CX, DX
 	JLE  inside5
@@ -8975,11 +11165,11 @@ rows4:
 	MOVQ DX, CX
 
 inside5:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full6
 	LEAQ 6(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full6
 	MOVQ DX, BX
@@ -8991,7 +11181,7 @@ full6:
 cols7:
 	CMPQ DX, BX
 	JGE  zeros9
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside8
@@ -9001,21 +11191,21 @@ cols7:
 
 inside8:
 	// 6 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
 	LEAQ   (DI)(SI*2), R8
 	ADDQ   SI, R8
-	MOVQ   128(AX), R9
+	MOVQ   152(AX), R9
 	SHLQ   $0x02, R9
 	MOVQ   DX, R10
 	IMULQ  R9, R10
 	ADDQ   24(AX), R10
 	LEAQ   (R10)(R9*2), R11
 	ADDQ   R9, R11
-	MOVQ   168(AX), R12
+	MOVQ   192(AX), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9283,7 +11473,7 @@ sum14:
 	VADDPS        Z24, Z16, Z16
 	VEXTRACTF32X4 $0x00, Z16, X5
 	VEXTRACTF32X4 $0x01, Z16, X6
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked15
@@ -9318,7 +11508,7 @@ unmasked15:
 	VMULPS       X13, X6, X6
 
 unscaled16:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
@@ -9326,15 +11516,15 @@ unscaled16:
 	LEAQ         (DI)(DX*4), DI
 	LEAQ         (DI)(SI*2), R8
 	ADDQ         SI, R8
-	MOVL         176(AX), R9
+	MOVL         200(AX), R9
 	ADDL         R9, R9
 	JEQ          write17
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, R9
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all21
 	LEAQ         1(CX), R9
-	SUBQ         184(AX), R9
+	SUBQ         208(AX), R9
 	SUBQ         DX, R9
 	CMPQ         R9, $0x04
 	JLT          part20
@@ -9443,10 +11633,10 @@ row26:
 	JMP         end19
 
 write17:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below18
 	LEAQ    1(CX), R9
-	SUBQ    184(AX), R9
+	SUBQ    208(AX), R9
 	SUBQ    DX, R9
 	CMPQ    R9, $0x04
 	JGE     below18
@@ -9509,13 +11699,13 @@ end19:
 	JMP  cols7
 
 zeros9:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next28
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next28
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -9551,24 +11741,24 @@ zeroed30:
 
 next28:
 	ADDQ $0x06, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
 rows31:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside32
 	MOVQ DX, CX
 
 inside32:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full33
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full33
 	MOVQ DX, BX
@@ -9580,7 +11770,7 @@ full33:
 cols34:
 	CMPQ DX, BX
 	JGE  zeros36
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x04, SI
 	CMPQ DX, SI
 	JLE  inside35
@@ -9590,19 +11780,19 @@ cols34:
 
 inside35:
 	// 1 x 4 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
 	LEAQ   (R8)(SI*2), R9
 	ADDQ   SI, R9
-	MOVQ   168(AX), R10
+	MOVQ   192(AX), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9659,7 +11849,7 @@ sum39:
 	VSHUFF32X4    $0xdd, Z0, Z0, Z0
 	VADDPS        Z4, Z0, Z0
 	VEXTRACTF32X4 $0x00, Z0, X1
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked40
@@ -9677,21 +11867,21 @@ unmasked40:
 	VMULPS       X13, X1, X1
 
 unscaled41:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write42
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+4, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all46
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x04
 	JLT          part45
@@ -9723,10 +11913,10 @@ part45:
 	JMP         end44
 
 write42:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below43
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x04
 	JGE     below43
@@ -9749,13 +11939,13 @@ end44:
 	JMP  cols34
 
 zeros36:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next48
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next48
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -9778,24 +11968,24 @@ zeroed50:
 
 next48:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows31
 	JMP  done3
 
 narrow2:
 rows51:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside52
 	MOVQ DX, CX
 
 inside52:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full53
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full53
 	MOVQ DX, BX
@@ -9806,7 +11996,7 @@ full53:
 cols54:
 	CMPQ DX, BX
 	JGE  zeros56
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
 	JLE  inside55
@@ -9814,17 +12004,17 @@ cols54:
 
 inside55:
 	// 1 x 1 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
+	MOVQ   192(AX), SI
 	VPXORD Z0, Z0, Z0
 	SUBQ   $+16, SI
 	JLT    rest58
@@ -9862,7 +12052,7 @@ sum59:
 	VSHUFF32X4    $0xdd, Z0, Z0, Z0
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF32X4 $0x00, Z0, X1
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked60
@@ -9881,21 +12071,21 @@ unmasked60:
 	VMULPS       X13, X1, X1
 
 unscaled61:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write62
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+1, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all66
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x01
 	JLT          part65
@@ -9922,10 +12112,10 @@ part65:
 	JMP         end64
 
 write62:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below63
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
 	JGE     below63
@@ -9948,13 +12138,13 @@ end64:
 	JMP  cols54
 
 zeros56:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next68
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next68
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -9977,7 +12167,7 @@ zeroed70:
 
 next68:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows51
 
 done3:
@@ -9989,18 +12179,18 @@ done3:
 TEXT ·productNT2x8AVX512(SB), NOSPLIT, $16-8
 	MOVQ p+0(FP), AX
 	XORQ CX, CX
-	CMPQ 152(AX), $0x00
+	CMPQ 176(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $0x00
+	CMPQ 184(AX), $0x00
 	JLE  done3
-	CMPQ 160(AX), $+8
+	CMPQ 184(AX), $+8
 	JLT  narrow2
-	CMPQ 152(AX), $+2
+	CMPQ 176(AX), $+2
 	JLT  thin1
 	MOVQ $+0, (SP)
 
 rows4:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x02, DX
 	CMPQ CX, DX
 	JLE  inside5
@@ -10009,11 +12199,11 @@ rows4:
 	MOVQ DX, CX
 
 inside5:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full6
 	LEAQ 2(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full6
 	MOVQ DX, BX
@@ -10025,7 +12215,7 @@ full6:
 cols7:
 	CMPQ DX, BX
 	JGE  zeros9
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x08, SI
 	CMPQ DX, SI
 	JLE  inside8
@@ -10035,12 +12225,12 @@ cols7:
 
 inside8:
 	// 2 x 8 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), R8
+	MOVQ   152(AX), R8
 	SHLQ   $0x02, R8
 	MOVQ   DX, R9
 	IMULQ  R8, R9
@@ -10049,7 +12239,7 @@ inside8:
 	ADDQ   R8, R10
 	LEAQ   (R10)(R8*2), R11
 	ADDQ   R8, R11
-	MOVQ   168(AX), R12
+	MOVQ   192(AX), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10249,7 +12439,7 @@ sum14:
 	VADDPS        Z16, Z0, Z0
 	VEXTRACTF32X8 $0x00, Z0, Y1
 	VEXTRACTF32X8 $0x01, Z0, Y2
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked15
@@ -10270,21 +12460,21 @@ unmasked15:
 	VMULPS       Y13, Y2, Y2
 
 unscaled16:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), R8
+	MOVL         200(AX), R8
 	ADDL         R8, R8
 	JEQ          write17
-	VBROADCASTSS 176(AX), Y13
+	VBROADCASTSS 200(AX), Y13
 	MOVQ         $+8, R8
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all21
 	LEAQ         1(CX), R8
-	SUBQ         184(AX), R8
+	SUBQ         208(AX), R8
 	SUBQ         DX, R8
 	CMPQ         R8, $0x08
 	JLT          part20
@@ -10333,10 +12523,10 @@ row22:
 	JMP         end19
 
 write17:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below18
 	LEAQ    1(CX), R8
-	SUBQ    184(AX), R8
+	SUBQ    208(AX), R8
 	SUBQ    DX, R8
 	CMPQ    R8, $0x08
 	JGE     below18
@@ -10367,13 +12557,13 @@ end19:
 	JMP  cols7
 
 zeros9:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next24
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next24
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -10398,24 +12588,24 @@ zeroed26:
 
 next24:
 	ADDQ $0x02, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows4
 	JMP  done3
 
 thin1:
 rows27:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside28
 	MOVQ DX, CX
 
 inside28:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full29
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full29
 	MOVQ DX, BX
@@ -10427,7 +12617,7 @@ full29:
 cols30:
 	CMPQ DX, BX
 	JGE  zeros32
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x08, SI
 	CMPQ DX, SI
 	JLE  inside31
@@ -10437,12 +12627,12 @@ cols30:
 
 inside31:
 	// 1 x 8 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
@@ -10451,7 +12641,7 @@ inside31:
 	ADDQ   SI, R9
 	LEAQ   (R9)(SI*2), R10
 	ADDQ   SI, R10
-	MOVQ   168(AX), R11
+	MOVQ   192(AX), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10538,7 +12728,7 @@ sum35:
 	VSHUFF32X4    $0xdd, Z0, Z0, Z0
 	VADDPS        Z8, Z0, Z0
 	VEXTRACTF32X8 $0x00, Z0, Y1
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked36
@@ -10556,21 +12746,21 @@ unmasked36:
 	VMULPS       Y13, Y1, Y1
 
 unscaled37:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write38
-	VBROADCASTSS 176(AX), Y13
+	VBROADCASTSS 200(AX), Y13
 	MOVQ         $+8, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all42
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x08
 	JLT          part41
@@ -10602,10 +12792,10 @@ part41:
 	JMP         end40
 
 write38:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below39
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x08
 	JGE     below39
@@ -10628,13 +12818,13 @@ end40:
 	JMP  cols30
 
 zeros32:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next44
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next44
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -10657,24 +12847,24 @@ zeroed46:
 
 next44:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows27
 	JMP  done3
 
 narrow2:
 rows47:
-	MOVQ 152(AX), DX
+	MOVQ 176(AX), DX
 	SUBQ $0x01, DX
 	CMPQ CX, DX
 	JLE  inside48
 	MOVQ DX, CX
 
 inside48:
-	MOVQ 160(AX), BX
-	CMPB 180(AX), $0x00
+	MOVQ 184(AX), BX
+	CMPB 204(AX), $0x00
 	JEQ  full49
 	LEAQ 1(CX), DX
-	SUBQ 184(AX), DX
+	SUBQ 208(AX), DX
 	CMPQ DX, BX
 	JGE  full49
 	MOVQ DX, BX
@@ -10685,7 +12875,7 @@ full49:
 cols50:
 	CMPQ DX, BX
 	JGE  zeros52
-	MOVQ 160(AX), SI
+	MOVQ 184(AX), SI
 	SUBQ $0x01, SI
 	CMPQ DX, SI
 	JLE  inside51
@@ -10693,17 +12883,17 @@ cols50:
 
 inside51:
 	// 1 x 1 dot products
-	MOVQ   120(AX), SI
+	MOVQ   144(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
 	ADDQ   (AX), DI
-	MOVQ   128(AX), SI
+	MOVQ   152(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   DX, R8
 	IMULQ  SI, R8
 	ADDQ   24(AX), R8
-	MOVQ   168(AX), SI
+	MOVQ   192(AX), SI
 	VPXORD Z0, Z0, Z0
 	SUBQ   $+16, SI
 	JLT    rest54
@@ -10741,7 +12931,7 @@ sum55:
 	VSHUFF32X4    $0xdd, Z0, Z0, Z0
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF32X4 $0x00, Z0, X1
-	MOVQ          144(AX), SI
+	MOVQ          168(AX), SI
 	SHLQ          $0x02, SI
 	CMPQ          96(AX), $0x00
 	JEQ           unmasked56
@@ -10760,21 +12950,21 @@ unmasked56:
 	VMULPS       X13, X1, X1
 
 unscaled57:
-	MOVQ         136(AX), SI
+	MOVQ         160(AX), SI
 	SHLQ         $0x02, SI
 	MOVQ         CX, DI
 	IMULQ        SI, DI
 	ADDQ         48(AX), DI
 	LEAQ         (DI)(DX*4), DI
-	MOVL         176(AX), SI
+	MOVL         200(AX), SI
 	ADDL         SI, SI
 	JEQ          write58
-	VBROADCASTSS 176(AX), X13
+	VBROADCASTSS 200(AX), X13
 	MOVQ         $+1, SI
-	CMPB         180(AX), $0x00
+	CMPB         204(AX), $0x00
 	JEQ          all62
 	LEAQ         1(CX), SI
-	SUBQ         184(AX), SI
+	SUBQ         208(AX), SI
 	SUBQ         DX, SI
 	CMPQ         SI, $0x01
 	JLT          part61
@@ -10801,10 +12991,10 @@ part61:
 	JMP         end60
 
 write58:
-	CMPB    180(AX), $0x00
+	CMPB    204(AX), $0x00
 	JEQ     below59
 	LEAQ    1(CX), SI
-	SUBQ    184(AX), SI
+	SUBQ    208(AX), SI
 	SUBQ    DX, SI
 	CMPQ    SI, $0x01
 	JGE     below59
@@ -10827,13 +13017,13 @@ end60:
 	JMP  cols50
 
 zeros52:
-	MOVQ   160(AX), BX
+	MOVQ   184(AX), BX
 	SUBQ   DX, BX
 	JLE    next64
-	MOVL   176(AX), SI
+	MOVL   200(AX), SI
 	ADDL   SI, SI
 	JNE    next64
-	MOVQ   136(AX), SI
+	MOVQ   160(AX), SI
 	SHLQ   $0x02, SI
 	MOVQ   CX, DI
 	IMULQ  SI, DI
@@ -10856,7 +13046,7 @@ zeroed66:
 
 next64:
 	ADDQ $0x01, CX
-	CMPQ CX, 152(AX)
+	CMPQ CX, 176(AX)
 	JLT  rows47
 
 done3:
@@ -11691,6 +13881,1887 @@ narrower22:
 	VZEROUPPER
 	RET
 
+// func substituteAVX512(p *tile.Substitute)
+// Requires: AVX, AVX512F
+TEXT ·substituteAVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	CMPB 136(AX), $0x00
+	JNE  up1
+	XORQ DX, DX
+
+panel2:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+32
+	JLT  narrower3
+	XORQ CX, CX
+
+rows4:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer5
+
+	// 8 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(BX*1), Z2
+	VMOVUPS 64(SI)(BX*1), Z3
+	VMOVUPS (SI)(BX*2), Z4
+	VMOVUPS 64(SI)(BX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS (DI)(BX*1), Z8
+	VMOVUPS 64(DI)(BX*1), Z9
+	VMOVUPS (DI)(BX*2), Z10
+	VMOVUPS 64(DI)(BX*2), Z11
+	VMOVUPS (R8), Z12
+	VMOVUPS 64(R8), Z13
+	VMOVUPS (R8)(BX*1), Z14
+	VMOVUPS 64(R8)(BX*1), Z15
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
+	MOVQ    CX, R10
+	MOVQ    48(AX), R11
+	LEAQ    (R11)(DX*4), R11
+	TESTQ   R10, R10
+	JEQ     own7
+
+step6:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VBROADCASTSS (DI), Z19
+	VFNMADD231PS Z16, Z19, Z0
+	VFNMADD231PS Z17, Z19, Z1
+	VBROADCASTSS (DI)(BX*1), Z20
+	VFNMADD231PS Z16, Z20, Z2
+	VFNMADD231PS Z17, Z20, Z3
+	VBROADCASTSS (DI)(BX*2), Z21
+	VFNMADD231PS Z16, Z21, Z4
+	VFNMADD231PS Z17, Z21, Z5
+	VBROADCASTSS (R8), Z18
+	VFNMADD231PS Z16, Z18, Z6
+	VFNMADD231PS Z17, Z18, Z7
+	VBROADCASTSS (R8)(BX*1), Z19
+	VFNMADD231PS Z16, Z19, Z8
+	VFNMADD231PS Z17, Z19, Z9
+	VBROADCASTSS (R8)(BX*2), Z20
+	VFNMADD231PS Z16, Z20, Z10
+	VFNMADD231PS Z17, Z20, Z11
+	VBROADCASTSS (R9), Z21
+	VFNMADD231PS Z16, Z21, Z12
+	VFNMADD231PS Z17, Z21, Z13
+	VBROADCASTSS (R9)(BX*1), Z18
+	VFNMADD231PS Z16, Z18, Z14
+	VFNMADD231PS Z17, Z18, Z15
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         $+4, R9
+	ADDQ         SI, R11
+	DECQ         R10
+	JNE          step6
+
+own7:
+	MOVQ         72(AX), R10
+	VBROADCASTSS (R10)(CX*4), Z18
+	VMULPS       Z0, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z1, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS (DI)(BX*1), Z19
+	VFNMADD231PS Z16, Z19, Z2
+	VFNMADD231PS Z17, Z19, Z3
+	VBROADCASTSS (DI)(BX*2), Z20
+	VFNMADD231PS Z16, Z20, Z4
+	VFNMADD231PS Z17, Z20, Z5
+	VBROADCASTSS (R8), Z21
+	VFNMADD231PS Z16, Z21, Z6
+	VFNMADD231PS Z17, Z21, Z7
+	VBROADCASTSS (R8)(BX*1), Z18
+	VFNMADD231PS Z16, Z18, Z8
+	VFNMADD231PS Z17, Z18, Z9
+	VBROADCASTSS (R8)(BX*2), Z19
+	VFNMADD231PS Z16, Z19, Z10
+	VFNMADD231PS Z17, Z19, Z11
+	VBROADCASTSS (R9), Z20
+	VFNMADD231PS Z16, Z20, Z12
+	VFNMADD231PS Z17, Z20, Z13
+	VBROADCASTSS (R9)(BX*1), Z21
+	VFNMADD231PS Z16, Z21, Z14
+	VFNMADD231PS Z17, Z21, Z15
+	VBROADCASTSS 4(R10)(CX*4), Z18
+	VMULPS       Z2, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z3, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 4(DI)(BX*2), Z18
+	VFNMADD231PS Z16, Z18, Z4
+	VFNMADD231PS Z17, Z18, Z5
+	VBROADCASTSS 4(R8), Z19
+	VFNMADD231PS Z16, Z19, Z6
+	VFNMADD231PS Z17, Z19, Z7
+	VBROADCASTSS 4(R8)(BX*1), Z20
+	VFNMADD231PS Z16, Z20, Z8
+	VFNMADD231PS Z17, Z20, Z9
+	VBROADCASTSS 4(R8)(BX*2), Z21
+	VFNMADD231PS Z16, Z21, Z10
+	VFNMADD231PS Z17, Z21, Z11
+	VBROADCASTSS 4(R9), Z18
+	VFNMADD231PS Z16, Z18, Z12
+	VFNMADD231PS Z17, Z18, Z13
+	VBROADCASTSS 4(R9)(BX*1), Z19
+	VFNMADD231PS Z16, Z19, Z14
+	VFNMADD231PS Z17, Z19, Z15
+	VBROADCASTSS 8(R10)(CX*4), Z18
+	VMULPS       Z4, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z5, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 8(R8), Z20
+	VFNMADD231PS Z16, Z20, Z6
+	VFNMADD231PS Z17, Z20, Z7
+	VBROADCASTSS 8(R8)(BX*1), Z21
+	VFNMADD231PS Z16, Z21, Z8
+	VFNMADD231PS Z17, Z21, Z9
+	VBROADCASTSS 8(R8)(BX*2), Z18
+	VFNMADD231PS Z16, Z18, Z10
+	VFNMADD231PS Z17, Z18, Z11
+	VBROADCASTSS 8(R9), Z19
+	VFNMADD231PS Z16, Z19, Z12
+	VFNMADD231PS Z17, Z19, Z13
+	VBROADCASTSS 8(R9)(BX*1), Z20
+	VFNMADD231PS Z16, Z20, Z14
+	VFNMADD231PS Z17, Z20, Z15
+	VBROADCASTSS 12(R10)(CX*4), Z18
+	VMULPS       Z6, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z7, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 12(R8)(BX*1), Z21
+	VFNMADD231PS Z16, Z21, Z8
+	VFNMADD231PS Z17, Z21, Z9
+	VBROADCASTSS 12(R8)(BX*2), Z18
+	VFNMADD231PS Z16, Z18, Z10
+	VFNMADD231PS Z17, Z18, Z11
+	VBROADCASTSS 12(R9), Z19
+	VFNMADD231PS Z16, Z19, Z12
+	VFNMADD231PS Z17, Z19, Z13
+	VBROADCASTSS 12(R9)(BX*1), Z20
+	VFNMADD231PS Z16, Z20, Z14
+	VFNMADD231PS Z17, Z20, Z15
+	VBROADCASTSS 16(R10)(CX*4), Z18
+	VMULPS       Z8, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z9, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 16(R8)(BX*2), Z21
+	VFNMADD231PS Z16, Z21, Z10
+	VFNMADD231PS Z17, Z21, Z11
+	VBROADCASTSS 16(R9), Z18
+	VFNMADD231PS Z16, Z18, Z12
+	VFNMADD231PS Z17, Z18, Z13
+	VBROADCASTSS 16(R9)(BX*1), Z19
+	VFNMADD231PS Z16, Z19, Z14
+	VFNMADD231PS Z17, Z19, Z15
+	VBROADCASTSS 20(R10)(CX*4), Z18
+	VMULPS       Z10, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z11, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 20(R9), Z20
+	VFNMADD231PS Z16, Z20, Z12
+	VFNMADD231PS Z17, Z20, Z13
+	VBROADCASTSS 20(R9)(BX*1), Z21
+	VFNMADD231PS Z16, Z21, Z14
+	VFNMADD231PS Z17, Z21, Z15
+	VBROADCASTSS 24(R10)(CX*4), Z18
+	VMULPS       Z12, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z13, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	VBROADCASTSS 24(R9)(BX*1), Z18
+	VFNMADD231PS Z16, Z18, Z14
+	VFNMADD231PS Z17, Z18, Z15
+	VBROADCASTSS 28(R10)(CX*4), Z18
+	VMULPS       Z14, Z18, Z16
+	VMOVUPS      Z16, (R11)
+	VMULPS       Z15, Z18, Z17
+	VMOVUPS      Z17, 64(R11)
+	ADDQ         SI, R11
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(BX*1)
+	VMOVUPS      Z3, 64(SI)(BX*1)
+	VMOVUPS      Z4, (SI)(BX*2)
+	VMOVUPS      Z5, 64(SI)(BX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, (DI)(BX*1)
+	VMOVUPS      Z9, 64(DI)(BX*1)
+	VMOVUPS      Z10, (DI)(BX*2)
+	VMOVUPS      Z11, 64(DI)(BX*2)
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	VMOVUPS      Z14, (R8)(BX*1)
+	VMOVUPS      Z15, 64(R8)(BX*1)
+	ADDQ         $+8, CX
+	JMP          rows4
+
+fewer5:
+rows8:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer9
+
+	// 4 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(BX*1), Z2
+	VMOVUPS 64(SI)(BX*1), Z3
+	VMOVUPS (SI)(BX*2), Z4
+	VMOVUPS 64(SI)(BX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	MOVQ    CX, R9
+	MOVQ    48(AX), R10
+	LEAQ    (R10)(DX*4), R10
+	TESTQ   R9, R9
+	JEQ     own11
+
+step10:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (DI), Z11
+	VFNMADD231PS Z8, Z11, Z0
+	VFNMADD231PS Z9, Z11, Z1
+	VBROADCASTSS (DI)(BX*1), Z12
+	VFNMADD231PS Z8, Z12, Z2
+	VFNMADD231PS Z9, Z12, Z3
+	VBROADCASTSS (DI)(BX*2), Z13
+	VFNMADD231PS Z8, Z13, Z4
+	VFNMADD231PS Z9, Z13, Z5
+	VBROADCASTSS (R8), Z10
+	VFNMADD231PS Z8, Z10, Z6
+	VFNMADD231PS Z9, Z10, Z7
+	ADDQ         $+4, DI
+	ADDQ         $+4, R8
+	ADDQ         SI, R10
+	DECQ         R9
+	JNE          step10
+
+own11:
+	MOVQ         72(AX), R9
+	VBROADCASTSS (R9)(CX*4), Z10
+	VMULPS       Z0, Z10, Z8
+	VMOVUPS      Z8, (R10)
+	VMULPS       Z1, Z10, Z9
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS (DI)(BX*1), Z11
+	VFNMADD231PS Z8, Z11, Z2
+	VFNMADD231PS Z9, Z11, Z3
+	VBROADCASTSS (DI)(BX*2), Z12
+	VFNMADD231PS Z8, Z12, Z4
+	VFNMADD231PS Z9, Z12, Z5
+	VBROADCASTSS (R8), Z13
+	VFNMADD231PS Z8, Z13, Z6
+	VFNMADD231PS Z9, Z13, Z7
+	VBROADCASTSS 4(R9)(CX*4), Z10
+	VMULPS       Z2, Z10, Z8
+	VMOVUPS      Z8, (R10)
+	VMULPS       Z3, Z10, Z9
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 4(DI)(BX*2), Z10
+	VFNMADD231PS Z8, Z10, Z4
+	VFNMADD231PS Z9, Z10, Z5
+	VBROADCASTSS 4(R8), Z11
+	VFNMADD231PS Z8, Z11, Z6
+	VFNMADD231PS Z9, Z11, Z7
+	VBROADCASTSS 8(R9)(CX*4), Z10
+	VMULPS       Z4, Z10, Z8
+	VMOVUPS      Z8, (R10)
+	VMULPS       Z5, Z10, Z9
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         SI, R10
+	VBROADCASTSS 8(R8), Z12
+	VFNMADD231PS Z8, Z12, Z6
+	VFNMADD231PS Z9, Z12, Z7
+	VBROADCASTSS 12(R9)(CX*4), Z10
+	VMULPS       Z6, Z10, Z8
+	VMOVUPS      Z8, (R10)
+	VMULPS       Z7, Z10, Z9
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         SI, R10
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(BX*1)
+	VMOVUPS      Z3, 64(SI)(BX*1)
+	VMOVUPS      Z4, (SI)(BX*2)
+	VMOVUPS      Z5, 64(SI)(BX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $+4, CX
+	JMP          rows8
+
+fewer9:
+rows12:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer13
+
+	// 2 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(BX*1), Z2
+	VMOVUPS 64(SI)(BX*1), Z3
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	MOVQ    CX, R8
+	MOVQ    48(AX), R9
+	LEAQ    (R9)(DX*4), R9
+	TESTQ   R8, R8
+	JEQ     own15
+
+step14:
+	VMOVUPS      (R9), Z4
+	VMOVUPS      64(R9), Z5
+	VBROADCASTSS (DI), Z7
+	VFNMADD231PS Z4, Z7, Z0
+	VFNMADD231PS Z5, Z7, Z1
+	VBROADCASTSS (DI)(BX*1), Z8
+	VFNMADD231PS Z4, Z8, Z2
+	VFNMADD231PS Z5, Z8, Z3
+	ADDQ         $+4, DI
+	ADDQ         SI, R9
+	DECQ         R8
+	JNE          step14
+
+own15:
+	MOVQ         72(AX), R8
+	VBROADCASTSS (R8)(CX*4), Z6
+	VMULPS       Z0, Z6, Z4
+	VMOVUPS      Z4, (R9)
+	VMULPS       Z1, Z6, Z5
+	VMOVUPS      Z5, 64(R9)
+	ADDQ         SI, R9
+	VBROADCASTSS (DI)(BX*1), Z9
+	VFNMADD231PS Z4, Z9, Z2
+	VFNMADD231PS Z5, Z9, Z3
+	VBROADCASTSS 4(R8)(CX*4), Z6
+	VMULPS       Z2, Z6, Z4
+	VMOVUPS      Z4, (R9)
+	VMULPS       Z3, Z6, Z5
+	VMOVUPS      Z5, 64(R9)
+	ADDQ         SI, R9
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(BX*1)
+	VMOVUPS      Z3, 64(SI)(BX*1)
+	ADDQ         $+2, CX
+	JMP          rows12
+
+fewer13:
+rows16:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer17
+
+	// 1 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	MOVQ    CX, BX
+	MOVQ    48(AX), R8
+	LEAQ    (R8)(DX*4), R8
+	TESTQ   BX, BX
+	JEQ     own19
+
+step18:
+	VMOVUPS      (R8), Z2
+	VMOVUPS      64(R8), Z3
+	VBROADCASTSS (DI), Z5
+	VFNMADD231PS Z2, Z5, Z0
+	VFNMADD231PS Z3, Z5, Z1
+	ADDQ         $+4, DI
+	ADDQ         SI, R8
+	DECQ         BX
+	JNE          step18
+
+own19:
+	MOVQ         72(AX), BX
+	VBROADCASTSS (BX)(CX*4), Z4
+	VMULPS       Z0, Z4, Z2
+	VMOVUPS      Z2, (R8)
+	VMULPS       Z1, Z4, Z3
+	VMOVUPS      Z3, 64(R8)
+	ADDQ         SI, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	ADDQ         $+1, CX
+	JMP          rows16
+
+fewer17:
+	ADDQ $+32, DX
+	JMP  panel2
+
+narrower3:
+panel20:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower21
+	CMPQ CX, $+16
+	JLE  masked22
+	MOVQ $+16, CX
+
+masked22:
+	LEAQ  bits<>+0(SB), BX
+	KMOVW (BX)(CX*2), K1
+	XORQ  CX, CX
+
+rows23:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+8
+	JLT  fewer24
+
+	// 8 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	LEAQ      (SI)(BX*2), DI
+	ADDQ      BX, DI
+	LEAQ      (DI)(BX*2), R8
+	ADDQ      BX, R8
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(BX*1), K1, Z1
+	VMOVUPS.Z (SI)(BX*2), K1, Z2
+	VMOVUPS.Z (DI), K1, Z3
+	VMOVUPS.Z (DI)(BX*1), K1, Z4
+	VMOVUPS.Z (DI)(BX*2), K1, Z5
+	VMOVUPS.Z (R8), K1, Z6
+	VMOVUPS.Z (R8)(BX*1), K1, Z7
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	LEAQ      (DI)(BX*2), R8
+	ADDQ      BX, R8
+	LEAQ      (R8)(BX*2), R9
+	ADDQ      BX, R9
+	MOVQ      CX, R10
+	MOVQ      48(AX), R11
+	LEAQ      (R11)(DX*4), R11
+	TESTQ     R10, R10
+	JEQ       own26
+
+step25:
+	VMOVUPS.Z         (R11), K1, Z8
+	VFNMADD231PS.BCST (DI), Z8, Z0
+	VFNMADD231PS.BCST (DI)(BX*1), Z8, Z1
+	VFNMADD231PS.BCST (DI)(BX*2), Z8, Z2
+	VFNMADD231PS.BCST (R8), Z8, Z3
+	VFNMADD231PS.BCST (R8)(BX*1), Z8, Z4
+	VFNMADD231PS.BCST (R8)(BX*2), Z8, Z5
+	VFNMADD231PS.BCST (R9), Z8, Z6
+	VFNMADD231PS.BCST (R9)(BX*1), Z8, Z7
+	ADDQ              $+4, DI
+	ADDQ              $+4, R8
+	ADDQ              $+4, R9
+	ADDQ              SI, R11
+	DECQ              R10
+	JNE               step25
+
+own26:
+	MOVQ              72(AX), R10
+	VBROADCASTSS      (R10)(CX*4), Z9
+	VMULPS            Z0, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST (DI)(BX*1), Z8, Z1
+	VFNMADD231PS.BCST (DI)(BX*2), Z8, Z2
+	VFNMADD231PS.BCST (R8), Z8, Z3
+	VFNMADD231PS.BCST (R8)(BX*1), Z8, Z4
+	VFNMADD231PS.BCST (R8)(BX*2), Z8, Z5
+	VFNMADD231PS.BCST (R9), Z8, Z6
+	VFNMADD231PS.BCST (R9)(BX*1), Z8, Z7
+	VBROADCASTSS      4(R10)(CX*4), Z9
+	VMULPS            Z1, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST 4(DI)(BX*2), Z8, Z2
+	VFNMADD231PS.BCST 4(R8), Z8, Z3
+	VFNMADD231PS.BCST 4(R8)(BX*1), Z8, Z4
+	VFNMADD231PS.BCST 4(R8)(BX*2), Z8, Z5
+	VFNMADD231PS.BCST 4(R9), Z8, Z6
+	VFNMADD231PS.BCST 4(R9)(BX*1), Z8, Z7
+	VBROADCASTSS      8(R10)(CX*4), Z9
+	VMULPS            Z2, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST 8(R8), Z8, Z3
+	VFNMADD231PS.BCST 8(R8)(BX*1), Z8, Z4
+	VFNMADD231PS.BCST 8(R8)(BX*2), Z8, Z5
+	VFNMADD231PS.BCST 8(R9), Z8, Z6
+	VFNMADD231PS.BCST 8(R9)(BX*1), Z8, Z7
+	VBROADCASTSS      12(R10)(CX*4), Z9
+	VMULPS            Z3, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST 12(R8)(BX*1), Z8, Z4
+	VFNMADD231PS.BCST 12(R8)(BX*2), Z8, Z5
+	VFNMADD231PS.BCST 12(R9), Z8, Z6
+	VFNMADD231PS.BCST 12(R9)(BX*1), Z8, Z7
+	VBROADCASTSS      16(R10)(CX*4), Z9
+	VMULPS            Z4, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST 16(R8)(BX*2), Z8, Z5
+	VFNMADD231PS.BCST 16(R9), Z8, Z6
+	VFNMADD231PS.BCST 16(R9)(BX*1), Z8, Z7
+	VBROADCASTSS      20(R10)(CX*4), Z9
+	VMULPS            Z5, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST 20(R9), Z8, Z6
+	VFNMADD231PS.BCST 20(R9)(BX*1), Z8, Z7
+	VBROADCASTSS      24(R10)(CX*4), Z9
+	VMULPS            Z6, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	VFNMADD231PS.BCST 24(R9)(BX*1), Z8, Z7
+	VBROADCASTSS      28(R10)(CX*4), Z9
+	VMULPS            Z7, Z9, Z8
+	VMOVUPS           Z8, K1, (R11)
+	ADDQ              SI, R11
+	MOVQ              104(AX), BX
+	SHLQ              $0x02, BX
+	MOVQ              CX, SI
+	IMULQ             BX, SI
+	ADDQ              24(AX), SI
+	LEAQ              (SI)(DX*4), SI
+	LEAQ              (SI)(BX*2), DI
+	ADDQ              BX, DI
+	LEAQ              (DI)(BX*2), R8
+	ADDQ              BX, R8
+	VMOVUPS           Z0, K1, (SI)
+	VMOVUPS           Z1, K1, (SI)(BX*1)
+	VMOVUPS           Z2, K1, (SI)(BX*2)
+	VMOVUPS           Z3, K1, (DI)
+	VMOVUPS           Z4, K1, (DI)(BX*1)
+	VMOVUPS           Z5, K1, (DI)(BX*2)
+	VMOVUPS           Z6, K1, (R8)
+	VMOVUPS           Z7, K1, (R8)(BX*1)
+	ADDQ              $+8, CX
+	JMP               rows23
+
+fewer24:
+rows27:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+4
+	JLT  fewer28
+
+	// 4 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	LEAQ      (SI)(BX*2), DI
+	ADDQ      BX, DI
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(BX*1), K1, Z1
+	VMOVUPS.Z (SI)(BX*2), K1, Z2
+	VMOVUPS.Z (DI), K1, Z3
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	LEAQ      (DI)(BX*2), R8
+	ADDQ      BX, R8
+	MOVQ      CX, R9
+	MOVQ      48(AX), R10
+	LEAQ      (R10)(DX*4), R10
+	TESTQ     R9, R9
+	JEQ       own30
+
+step29:
+	VMOVUPS.Z         (R10), K1, Z4
+	VFNMADD231PS.BCST (DI), Z4, Z0
+	VFNMADD231PS.BCST (DI)(BX*1), Z4, Z1
+	VFNMADD231PS.BCST (DI)(BX*2), Z4, Z2
+	VFNMADD231PS.BCST (R8), Z4, Z3
+	ADDQ              $+4, DI
+	ADDQ              $+4, R8
+	ADDQ              SI, R10
+	DECQ              R9
+	JNE               step29
+
+own30:
+	MOVQ              72(AX), R9
+	VBROADCASTSS      (R9)(CX*4), Z5
+	VMULPS            Z0, Z5, Z4
+	VMOVUPS           Z4, K1, (R10)
+	ADDQ              SI, R10
+	VFNMADD231PS.BCST (DI)(BX*1), Z4, Z1
+	VFNMADD231PS.BCST (DI)(BX*2), Z4, Z2
+	VFNMADD231PS.BCST (R8), Z4, Z3
+	VBROADCASTSS      4(R9)(CX*4), Z5
+	VMULPS            Z1, Z5, Z4
+	VMOVUPS           Z4, K1, (R10)
+	ADDQ              SI, R10
+	VFNMADD231PS.BCST 4(DI)(BX*2), Z4, Z2
+	VFNMADD231PS.BCST 4(R8), Z4, Z3
+	VBROADCASTSS      8(R9)(CX*4), Z5
+	VMULPS            Z2, Z5, Z4
+	VMOVUPS           Z4, K1, (R10)
+	ADDQ              SI, R10
+	VFNMADD231PS.BCST 8(R8), Z4, Z3
+	VBROADCASTSS      12(R9)(CX*4), Z5
+	VMULPS            Z3, Z5, Z4
+	VMOVUPS           Z4, K1, (R10)
+	ADDQ              SI, R10
+	MOVQ              104(AX), BX
+	SHLQ              $0x02, BX
+	MOVQ              CX, SI
+	IMULQ             BX, SI
+	ADDQ              24(AX), SI
+	LEAQ              (SI)(DX*4), SI
+	LEAQ              (SI)(BX*2), DI
+	ADDQ              BX, DI
+	VMOVUPS           Z0, K1, (SI)
+	VMOVUPS           Z1, K1, (SI)(BX*1)
+	VMOVUPS           Z2, K1, (SI)(BX*2)
+	VMOVUPS           Z3, K1, (DI)
+	ADDQ              $+4, CX
+	JMP               rows27
+
+fewer28:
+rows31:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+2
+	JLT  fewer32
+
+	// 2 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(BX*1), K1, Z1
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	MOVQ      CX, R8
+	MOVQ      48(AX), R9
+	LEAQ      (R9)(DX*4), R9
+	TESTQ     R8, R8
+	JEQ       own34
+
+step33:
+	VMOVUPS.Z         (R9), K1, Z2
+	VFNMADD231PS.BCST (DI), Z2, Z0
+	VFNMADD231PS.BCST (DI)(BX*1), Z2, Z1
+	ADDQ              $+4, DI
+	ADDQ              SI, R9
+	DECQ              R8
+	JNE               step33
+
+own34:
+	MOVQ              72(AX), R8
+	VBROADCASTSS      (R8)(CX*4), Z3
+	VMULPS            Z0, Z3, Z2
+	VMOVUPS           Z2, K1, (R9)
+	ADDQ              SI, R9
+	VFNMADD231PS.BCST (DI)(BX*1), Z2, Z1
+	VBROADCASTSS      4(R8)(CX*4), Z3
+	VMULPS            Z1, Z3, Z2
+	VMOVUPS           Z2, K1, (R9)
+	ADDQ              SI, R9
+	MOVQ              104(AX), BX
+	SHLQ              $0x02, BX
+	MOVQ              CX, SI
+	IMULQ             BX, SI
+	ADDQ              24(AX), SI
+	LEAQ              (SI)(DX*4), SI
+	VMOVUPS           Z0, K1, (SI)
+	VMOVUPS           Z1, K1, (SI)(BX*1)
+	ADDQ              $+2, CX
+	JMP               rows31
+
+fewer32:
+rows35:
+	MOVQ 120(AX), BX
+	SUBQ CX, BX
+	CMPQ BX, $+1
+	JLT  fewer36
+
+	// 1 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	VMOVUPS.Z (SI), K1, Z0
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	MOVQ      CX, BX
+	MOVQ      48(AX), R8
+	LEAQ      (R8)(DX*4), R8
+	TESTQ     BX, BX
+	JEQ       own38
+
+step37:
+	VMOVUPS.Z         (R8), K1, Z1
+	VFNMADD231PS.BCST (DI), Z1, Z0
+	ADDQ              $+4, DI
+	ADDQ              SI, R8
+	DECQ              BX
+	JNE               step37
+
+own38:
+	MOVQ         72(AX), BX
+	VBROADCASTSS (BX)(CX*4), Z2
+	VMULPS       Z0, Z2, Z1
+	VMOVUPS      Z1, K1, (R8)
+	ADDQ         SI, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Z0, K1, (SI)
+	ADDQ         $+1, CX
+	JMP          rows35
+
+fewer36:
+	ADDQ $+16, DX
+	JMP  panel20
+
+narrower21:
+	VZEROUPPER
+	RET
+
+up1:
+	XORQ DX, DX
+
+panel39:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	CMPQ CX, $+32
+	JLT  narrower40
+	MOVQ 120(AX), CX
+
+rows41:
+	CMPQ CX, $+8
+	JLT  fewer42
+	SUBQ $0x08, CX
+
+	// 8 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(BX*1), Z2
+	VMOVUPS 64(SI)(BX*1), Z3
+	VMOVUPS (SI)(BX*2), Z4
+	VMOVUPS 64(SI)(BX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS (DI)(BX*1), Z8
+	VMOVUPS 64(DI)(BX*1), Z9
+	VMOVUPS (DI)(BX*2), Z10
+	VMOVUPS 64(DI)(BX*2), Z11
+	VMOVUPS (R8), Z12
+	VMOVUPS 64(R8), Z13
+	VMOVUPS (R8)(BX*1), Z14
+	VMOVUPS 64(R8)(BX*1), Z15
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    8(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own44
+
+step43:
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VBROADCASTSS (R9), Z19
+	VFNMADD231PS Z16, Z19, Z0
+	VFNMADD231PS Z17, Z19, Z1
+	VBROADCASTSS 4(R9), Z20
+	VFNMADD231PS Z16, Z20, Z2
+	VFNMADD231PS Z17, Z20, Z3
+	VBROADCASTSS 8(R9), Z21
+	VFNMADD231PS Z16, Z21, Z4
+	VFNMADD231PS Z17, Z21, Z5
+	VBROADCASTSS 12(R9), Z18
+	VFNMADD231PS Z16, Z18, Z6
+	VFNMADD231PS Z17, Z18, Z7
+	VBROADCASTSS 16(R9), Z19
+	VFNMADD231PS Z16, Z19, Z8
+	VFNMADD231PS Z17, Z19, Z9
+	VBROADCASTSS 20(R9), Z20
+	VFNMADD231PS Z16, Z20, Z10
+	VFNMADD231PS Z17, Z20, Z11
+	VBROADCASTSS 24(R9), Z21
+	VFNMADD231PS Z16, Z21, Z12
+	VFNMADD231PS Z17, Z21, Z13
+	VBROADCASTSS 28(R9), Z18
+	VFNMADD231PS Z16, Z18, Z14
+	VFNMADD231PS Z17, Z18, Z15
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step43
+
+own44:
+	MOVQ         72(AX), DI
+	LEAQ         7(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 28(DI)(CX*4), Z18
+	VMULPS       Z14, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z15, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z19
+	VFNMADD231PS Z16, Z19, Z0
+	VFNMADD231PS Z17, Z19, Z1
+	VBROADCASTSS 4(R8), Z20
+	VFNMADD231PS Z16, Z20, Z2
+	VFNMADD231PS Z17, Z20, Z3
+	VBROADCASTSS 8(R8), Z21
+	VFNMADD231PS Z16, Z21, Z4
+	VFNMADD231PS Z17, Z21, Z5
+	VBROADCASTSS 12(R8), Z18
+	VFNMADD231PS Z16, Z18, Z6
+	VFNMADD231PS Z17, Z18, Z7
+	VBROADCASTSS 16(R8), Z19
+	VFNMADD231PS Z16, Z19, Z8
+	VFNMADD231PS Z17, Z19, Z9
+	VBROADCASTSS 20(R8), Z20
+	VFNMADD231PS Z16, Z20, Z10
+	VFNMADD231PS Z17, Z20, Z11
+	VBROADCASTSS 24(R8), Z21
+	VFNMADD231PS Z16, Z21, Z12
+	VFNMADD231PS Z17, Z21, Z13
+	SUBQ         BX, R8
+	VBROADCASTSS 24(DI)(CX*4), Z18
+	VMULPS       Z12, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z13, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z18
+	VFNMADD231PS Z16, Z18, Z0
+	VFNMADD231PS Z17, Z18, Z1
+	VBROADCASTSS 4(R8), Z19
+	VFNMADD231PS Z16, Z19, Z2
+	VFNMADD231PS Z17, Z19, Z3
+	VBROADCASTSS 8(R8), Z20
+	VFNMADD231PS Z16, Z20, Z4
+	VFNMADD231PS Z17, Z20, Z5
+	VBROADCASTSS 12(R8), Z21
+	VFNMADD231PS Z16, Z21, Z6
+	VFNMADD231PS Z17, Z21, Z7
+	VBROADCASTSS 16(R8), Z18
+	VFNMADD231PS Z16, Z18, Z8
+	VFNMADD231PS Z17, Z18, Z9
+	VBROADCASTSS 20(R8), Z19
+	VFNMADD231PS Z16, Z19, Z10
+	VFNMADD231PS Z17, Z19, Z11
+	SUBQ         BX, R8
+	VBROADCASTSS 20(DI)(CX*4), Z18
+	VMULPS       Z10, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z11, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z20
+	VFNMADD231PS Z16, Z20, Z0
+	VFNMADD231PS Z17, Z20, Z1
+	VBROADCASTSS 4(R8), Z21
+	VFNMADD231PS Z16, Z21, Z2
+	VFNMADD231PS Z17, Z21, Z3
+	VBROADCASTSS 8(R8), Z18
+	VFNMADD231PS Z16, Z18, Z4
+	VFNMADD231PS Z17, Z18, Z5
+	VBROADCASTSS 12(R8), Z19
+	VFNMADD231PS Z16, Z19, Z6
+	VFNMADD231PS Z17, Z19, Z7
+	VBROADCASTSS 16(R8), Z20
+	VFNMADD231PS Z16, Z20, Z8
+	VFNMADD231PS Z17, Z20, Z9
+	SUBQ         BX, R8
+	VBROADCASTSS 16(DI)(CX*4), Z18
+	VMULPS       Z8, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z9, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z21
+	VFNMADD231PS Z16, Z21, Z0
+	VFNMADD231PS Z17, Z21, Z1
+	VBROADCASTSS 4(R8), Z18
+	VFNMADD231PS Z16, Z18, Z2
+	VFNMADD231PS Z17, Z18, Z3
+	VBROADCASTSS 8(R8), Z19
+	VFNMADD231PS Z16, Z19, Z4
+	VFNMADD231PS Z17, Z19, Z5
+	VBROADCASTSS 12(R8), Z20
+	VFNMADD231PS Z16, Z20, Z6
+	VFNMADD231PS Z17, Z20, Z7
+	SUBQ         BX, R8
+	VBROADCASTSS 12(DI)(CX*4), Z18
+	VMULPS       Z6, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z7, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z21
+	VFNMADD231PS Z16, Z21, Z0
+	VFNMADD231PS Z17, Z21, Z1
+	VBROADCASTSS 4(R8), Z18
+	VFNMADD231PS Z16, Z18, Z2
+	VFNMADD231PS Z17, Z18, Z3
+	VBROADCASTSS 8(R8), Z19
+	VFNMADD231PS Z16, Z19, Z4
+	VFNMADD231PS Z17, Z19, Z5
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Z18
+	VMULPS       Z4, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z5, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z20
+	VFNMADD231PS Z16, Z20, Z0
+	VFNMADD231PS Z17, Z20, Z1
+	VBROADCASTSS 4(R8), Z21
+	VFNMADD231PS Z16, Z21, Z2
+	VFNMADD231PS Z17, Z21, Z3
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Z18
+	VMULPS       Z2, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z3, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z18
+	VFNMADD231PS Z16, Z18, Z0
+	VFNMADD231PS Z17, Z18, Z1
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Z18
+	VMULPS       Z0, Z18, Z16
+	VMOVUPS      Z16, (R9)
+	VMULPS       Z1, Z18, Z17
+	VMOVUPS      Z17, 64(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(BX*1)
+	VMOVUPS      Z3, 64(SI)(BX*1)
+	VMOVUPS      Z4, (SI)(BX*2)
+	VMOVUPS      Z5, 64(SI)(BX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, (DI)(BX*1)
+	VMOVUPS      Z9, 64(DI)(BX*1)
+	VMOVUPS      Z10, (DI)(BX*2)
+	VMOVUPS      Z11, 64(DI)(BX*2)
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	VMOVUPS      Z14, (R8)(BX*1)
+	VMOVUPS      Z15, 64(R8)(BX*1)
+	JMP          rows41
+
+fewer42:
+rows45:
+	CMPQ CX, $+4
+	JLT  fewer46
+	SUBQ $0x04, CX
+
+	// 4 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(BX*1), Z2
+	VMOVUPS 64(SI)(BX*1), Z3
+	VMOVUPS (SI)(BX*2), Z4
+	VMOVUPS 64(SI)(BX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    4(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own48
+
+step47:
+	VMOVUPS      (DI), Z8
+	VMOVUPS      64(DI), Z9
+	VBROADCASTSS (R9), Z11
+	VFNMADD231PS Z8, Z11, Z0
+	VFNMADD231PS Z9, Z11, Z1
+	VBROADCASTSS 4(R9), Z12
+	VFNMADD231PS Z8, Z12, Z2
+	VFNMADD231PS Z9, Z12, Z3
+	VBROADCASTSS 8(R9), Z13
+	VFNMADD231PS Z8, Z13, Z4
+	VFNMADD231PS Z9, Z13, Z5
+	VBROADCASTSS 12(R9), Z10
+	VFNMADD231PS Z8, Z10, Z6
+	VFNMADD231PS Z9, Z10, Z7
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step47
+
+own48:
+	MOVQ         72(AX), DI
+	LEAQ         3(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 12(DI)(CX*4), Z10
+	VMULPS       Z6, Z10, Z8
+	VMOVUPS      Z8, (R9)
+	VMULPS       Z7, Z10, Z9
+	VMOVUPS      Z9, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z11
+	VFNMADD231PS Z8, Z11, Z0
+	VFNMADD231PS Z9, Z11, Z1
+	VBROADCASTSS 4(R8), Z12
+	VFNMADD231PS Z8, Z12, Z2
+	VFNMADD231PS Z9, Z12, Z3
+	VBROADCASTSS 8(R8), Z13
+	VFNMADD231PS Z8, Z13, Z4
+	VFNMADD231PS Z9, Z13, Z5
+	SUBQ         BX, R8
+	VBROADCASTSS 8(DI)(CX*4), Z10
+	VMULPS       Z4, Z10, Z8
+	VMOVUPS      Z8, (R9)
+	VMULPS       Z5, Z10, Z9
+	VMOVUPS      Z9, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z10
+	VFNMADD231PS Z8, Z10, Z0
+	VFNMADD231PS Z9, Z10, Z1
+	VBROADCASTSS 4(R8), Z11
+	VFNMADD231PS Z8, Z11, Z2
+	VFNMADD231PS Z9, Z11, Z3
+	SUBQ         BX, R8
+	VBROADCASTSS 4(DI)(CX*4), Z10
+	VMULPS       Z2, Z10, Z8
+	VMOVUPS      Z8, (R9)
+	VMULPS       Z3, Z10, Z9
+	VMOVUPS      Z9, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z12
+	VFNMADD231PS Z8, Z12, Z0
+	VFNMADD231PS Z9, Z12, Z1
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Z10
+	VMULPS       Z0, Z10, Z8
+	VMOVUPS      Z8, (R9)
+	VMULPS       Z1, Z10, Z9
+	VMOVUPS      Z9, 64(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	LEAQ         (SI)(BX*2), DI
+	ADDQ         BX, DI
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(BX*1)
+	VMOVUPS      Z3, 64(SI)(BX*1)
+	VMOVUPS      Z4, (SI)(BX*2)
+	VMOVUPS      Z5, 64(SI)(BX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	JMP          rows45
+
+fewer46:
+rows49:
+	CMPQ CX, $+2
+	JLT  fewer50
+	SUBQ $0x02, CX
+
+	// 2 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(BX*1), Z2
+	VMOVUPS 64(SI)(BX*1), Z3
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    2(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own52
+
+step51:
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VBROADCASTSS (R9), Z7
+	VFNMADD231PS Z4, Z7, Z0
+	VFNMADD231PS Z5, Z7, Z1
+	VBROADCASTSS 4(R9), Z8
+	VFNMADD231PS Z4, Z8, Z2
+	VFNMADD231PS Z5, Z8, Z3
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step51
+
+own52:
+	MOVQ         72(AX), DI
+	LEAQ         1(CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS 4(DI)(CX*4), Z6
+	VMULPS       Z2, Z6, Z4
+	VMOVUPS      Z4, (R9)
+	VMULPS       Z3, Z6, Z5
+	VMOVUPS      Z5, 64(R9)
+	SUBQ         SI, R9
+	VBROADCASTSS (R8), Z9
+	VFNMADD231PS Z4, Z9, Z0
+	VFNMADD231PS Z5, Z9, Z1
+	SUBQ         BX, R8
+	VBROADCASTSS (DI)(CX*4), Z6
+	VMULPS       Z0, Z6, Z4
+	VMOVUPS      Z4, (R9)
+	VMULPS       Z1, Z6, Z5
+	VMOVUPS      Z5, 64(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(BX*1)
+	VMOVUPS      Z3, 64(SI)(BX*1)
+	JMP          rows49
+
+fewer50:
+rows53:
+	CMPQ CX, $+1
+	JLT  fewer54
+	SUBQ $0x01, CX
+
+	// 1 rows x 2 vectors
+	MOVQ    104(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    CX, SI
+	IMULQ   BX, SI
+	ADDQ    24(AX), SI
+	LEAQ    (SI)(DX*4), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	MOVQ    96(AX), BX
+	SHLQ    $0x02, BX
+	MOVQ    112(AX), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, DI
+	IMULQ   BX, DI
+	ADDQ    (AX), DI
+	LEAQ    1(CX), DI
+	MOVQ    120(AX), R8
+	SUBQ    DI, R8
+	MOVQ    DI, R9
+	IMULQ   BX, R9
+	ADDQ    (AX), R9
+	LEAQ    (R9)(CX*4), R9
+	IMULQ   SI, DI
+	ADDQ    48(AX), DI
+	LEAQ    (DI)(DX*4), DI
+	TESTQ   R8, R8
+	JEQ     own56
+
+step55:
+	VMOVUPS      (DI), Z2
+	VMOVUPS      64(DI), Z3
+	VBROADCASTSS (R9), Z5
+	VFNMADD231PS Z2, Z5, Z0
+	VFNMADD231PS Z3, Z5, Z1
+	ADDQ         BX, R9
+	ADDQ         SI, DI
+	DECQ         R8
+	JNE          step55
+
+own56:
+	MOVQ         72(AX), DI
+	LEAQ         (CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS (DI)(CX*4), Z4
+	VMULPS       Z0, Z4, Z2
+	VMOVUPS      Z2, (R9)
+	VMULPS       Z1, Z4, Z3
+	VMOVUPS      Z3, 64(R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	JMP          rows53
+
+fewer54:
+	ADDQ $+32, DX
+	JMP  panel39
+
+narrower40:
+panel57:
+	MOVQ 128(AX), CX
+	SUBQ DX, CX
+	JLE  narrower58
+	CMPQ CX, $+16
+	JLE  masked59
+	MOVQ $+16, CX
+
+masked59:
+	LEAQ  bits<>+0(SB), BX
+	KMOVW (BX)(CX*2), K1
+	MOVQ  120(AX), CX
+
+rows60:
+	CMPQ CX, $+8
+	JLT  fewer61
+	SUBQ $0x08, CX
+
+	// 8 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	LEAQ      (SI)(BX*2), DI
+	ADDQ      BX, DI
+	LEAQ      (DI)(BX*2), R8
+	ADDQ      BX, R8
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(BX*1), K1, Z1
+	VMOVUPS.Z (SI)(BX*2), K1, Z2
+	VMOVUPS.Z (DI), K1, Z3
+	VMOVUPS.Z (DI)(BX*1), K1, Z4
+	VMOVUPS.Z (DI)(BX*2), K1, Z5
+	VMOVUPS.Z (R8), K1, Z6
+	VMOVUPS.Z (R8)(BX*1), K1, Z7
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	LEAQ      8(CX), DI
+	MOVQ      120(AX), R8
+	SUBQ      DI, R8
+	MOVQ      DI, R9
+	IMULQ     BX, R9
+	ADDQ      (AX), R9
+	LEAQ      (R9)(CX*4), R9
+	IMULQ     SI, DI
+	ADDQ      48(AX), DI
+	LEAQ      (DI)(DX*4), DI
+	TESTQ     R8, R8
+	JEQ       own63
+
+step62:
+	VMOVUPS.Z         (DI), K1, Z8
+	VFNMADD231PS.BCST (R9), Z8, Z0
+	VFNMADD231PS.BCST 4(R9), Z8, Z1
+	VFNMADD231PS.BCST 8(R9), Z8, Z2
+	VFNMADD231PS.BCST 12(R9), Z8, Z3
+	VFNMADD231PS.BCST 16(R9), Z8, Z4
+	VFNMADD231PS.BCST 20(R9), Z8, Z5
+	VFNMADD231PS.BCST 24(R9), Z8, Z6
+	VFNMADD231PS.BCST 28(R9), Z8, Z7
+	ADDQ              BX, R9
+	ADDQ              SI, DI
+	DECQ              R8
+	JNE               step62
+
+own63:
+	MOVQ              72(AX), DI
+	LEAQ              7(CX), R8
+	MOVQ              R8, R9
+	IMULQ             SI, R9
+	ADDQ              48(AX), R9
+	LEAQ              (R9)(DX*4), R9
+	IMULQ             BX, R8
+	ADDQ              (AX), R8
+	LEAQ              (R8)(CX*4), R8
+	VBROADCASTSS      28(DI)(CX*4), Z9
+	VMULPS            Z7, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	VFNMADD231PS.BCST 4(R8), Z8, Z1
+	VFNMADD231PS.BCST 8(R8), Z8, Z2
+	VFNMADD231PS.BCST 12(R8), Z8, Z3
+	VFNMADD231PS.BCST 16(R8), Z8, Z4
+	VFNMADD231PS.BCST 20(R8), Z8, Z5
+	VFNMADD231PS.BCST 24(R8), Z8, Z6
+	SUBQ              BX, R8
+	VBROADCASTSS      24(DI)(CX*4), Z9
+	VMULPS            Z6, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	VFNMADD231PS.BCST 4(R8), Z8, Z1
+	VFNMADD231PS.BCST 8(R8), Z8, Z2
+	VFNMADD231PS.BCST 12(R8), Z8, Z3
+	VFNMADD231PS.BCST 16(R8), Z8, Z4
+	VFNMADD231PS.BCST 20(R8), Z8, Z5
+	SUBQ              BX, R8
+	VBROADCASTSS      20(DI)(CX*4), Z9
+	VMULPS            Z5, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	VFNMADD231PS.BCST 4(R8), Z8, Z1
+	VFNMADD231PS.BCST 8(R8), Z8, Z2
+	VFNMADD231PS.BCST 12(R8), Z8, Z3
+	VFNMADD231PS.BCST 16(R8), Z8, Z4
+	SUBQ              BX, R8
+	VBROADCASTSS      16(DI)(CX*4), Z9
+	VMULPS            Z4, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	VFNMADD231PS.BCST 4(R8), Z8, Z1
+	VFNMADD231PS.BCST 8(R8), Z8, Z2
+	VFNMADD231PS.BCST 12(R8), Z8, Z3
+	SUBQ              BX, R8
+	VBROADCASTSS      12(DI)(CX*4), Z9
+	VMULPS            Z3, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	VFNMADD231PS.BCST 4(R8), Z8, Z1
+	VFNMADD231PS.BCST 8(R8), Z8, Z2
+	SUBQ              BX, R8
+	VBROADCASTSS      8(DI)(CX*4), Z9
+	VMULPS            Z2, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	VFNMADD231PS.BCST 4(R8), Z8, Z1
+	SUBQ              BX, R8
+	VBROADCASTSS      4(DI)(CX*4), Z9
+	VMULPS            Z1, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z8, Z0
+	SUBQ              BX, R8
+	VBROADCASTSS      (DI)(CX*4), Z9
+	VMULPS            Z0, Z9, Z8
+	VMOVUPS           Z8, K1, (R9)
+	SUBQ              SI, R9
+	SUBQ              BX, R8
+	MOVQ              104(AX), BX
+	SHLQ              $0x02, BX
+	MOVQ              CX, SI
+	IMULQ             BX, SI
+	ADDQ              24(AX), SI
+	LEAQ              (SI)(DX*4), SI
+	LEAQ              (SI)(BX*2), DI
+	ADDQ              BX, DI
+	LEAQ              (DI)(BX*2), R8
+	ADDQ              BX, R8
+	VMOVUPS           Z0, K1, (SI)
+	VMOVUPS           Z1, K1, (SI)(BX*1)
+	VMOVUPS           Z2, K1, (SI)(BX*2)
+	VMOVUPS           Z3, K1, (DI)
+	VMOVUPS           Z4, K1, (DI)(BX*1)
+	VMOVUPS           Z5, K1, (DI)(BX*2)
+	VMOVUPS           Z6, K1, (R8)
+	VMOVUPS           Z7, K1, (R8)(BX*1)
+	JMP               rows60
+
+fewer61:
+rows64:
+	CMPQ CX, $+4
+	JLT  fewer65
+	SUBQ $0x04, CX
+
+	// 4 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	LEAQ      (SI)(BX*2), DI
+	ADDQ      BX, DI
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(BX*1), K1, Z1
+	VMOVUPS.Z (SI)(BX*2), K1, Z2
+	VMOVUPS.Z (DI), K1, Z3
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	LEAQ      4(CX), DI
+	MOVQ      120(AX), R8
+	SUBQ      DI, R8
+	MOVQ      DI, R9
+	IMULQ     BX, R9
+	ADDQ      (AX), R9
+	LEAQ      (R9)(CX*4), R9
+	IMULQ     SI, DI
+	ADDQ      48(AX), DI
+	LEAQ      (DI)(DX*4), DI
+	TESTQ     R8, R8
+	JEQ       own67
+
+step66:
+	VMOVUPS.Z         (DI), K1, Z4
+	VFNMADD231PS.BCST (R9), Z4, Z0
+	VFNMADD231PS.BCST 4(R9), Z4, Z1
+	VFNMADD231PS.BCST 8(R9), Z4, Z2
+	VFNMADD231PS.BCST 12(R9), Z4, Z3
+	ADDQ              BX, R9
+	ADDQ              SI, DI
+	DECQ              R8
+	JNE               step66
+
+own67:
+	MOVQ              72(AX), DI
+	LEAQ              3(CX), R8
+	MOVQ              R8, R9
+	IMULQ             SI, R9
+	ADDQ              48(AX), R9
+	LEAQ              (R9)(DX*4), R9
+	IMULQ             BX, R8
+	ADDQ              (AX), R8
+	LEAQ              (R8)(CX*4), R8
+	VBROADCASTSS      12(DI)(CX*4), Z5
+	VMULPS            Z3, Z5, Z4
+	VMOVUPS           Z4, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z4, Z0
+	VFNMADD231PS.BCST 4(R8), Z4, Z1
+	VFNMADD231PS.BCST 8(R8), Z4, Z2
+	SUBQ              BX, R8
+	VBROADCASTSS      8(DI)(CX*4), Z5
+	VMULPS            Z2, Z5, Z4
+	VMOVUPS           Z4, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z4, Z0
+	VFNMADD231PS.BCST 4(R8), Z4, Z1
+	SUBQ              BX, R8
+	VBROADCASTSS      4(DI)(CX*4), Z5
+	VMULPS            Z1, Z5, Z4
+	VMOVUPS           Z4, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z4, Z0
+	SUBQ              BX, R8
+	VBROADCASTSS      (DI)(CX*4), Z5
+	VMULPS            Z0, Z5, Z4
+	VMOVUPS           Z4, K1, (R9)
+	SUBQ              SI, R9
+	SUBQ              BX, R8
+	MOVQ              104(AX), BX
+	SHLQ              $0x02, BX
+	MOVQ              CX, SI
+	IMULQ             BX, SI
+	ADDQ              24(AX), SI
+	LEAQ              (SI)(DX*4), SI
+	LEAQ              (SI)(BX*2), DI
+	ADDQ              BX, DI
+	VMOVUPS           Z0, K1, (SI)
+	VMOVUPS           Z1, K1, (SI)(BX*1)
+	VMOVUPS           Z2, K1, (SI)(BX*2)
+	VMOVUPS           Z3, K1, (DI)
+	JMP               rows64
+
+fewer65:
+rows68:
+	CMPQ CX, $+2
+	JLT  fewer69
+	SUBQ $0x02, CX
+
+	// 2 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(BX*1), K1, Z1
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	LEAQ      2(CX), DI
+	MOVQ      120(AX), R8
+	SUBQ      DI, R8
+	MOVQ      DI, R9
+	IMULQ     BX, R9
+	ADDQ      (AX), R9
+	LEAQ      (R9)(CX*4), R9
+	IMULQ     SI, DI
+	ADDQ      48(AX), DI
+	LEAQ      (DI)(DX*4), DI
+	TESTQ     R8, R8
+	JEQ       own71
+
+step70:
+	VMOVUPS.Z         (DI), K1, Z2
+	VFNMADD231PS.BCST (R9), Z2, Z0
+	VFNMADD231PS.BCST 4(R9), Z2, Z1
+	ADDQ              BX, R9
+	ADDQ              SI, DI
+	DECQ              R8
+	JNE               step70
+
+own71:
+	MOVQ              72(AX), DI
+	LEAQ              1(CX), R8
+	MOVQ              R8, R9
+	IMULQ             SI, R9
+	ADDQ              48(AX), R9
+	LEAQ              (R9)(DX*4), R9
+	IMULQ             BX, R8
+	ADDQ              (AX), R8
+	LEAQ              (R8)(CX*4), R8
+	VBROADCASTSS      4(DI)(CX*4), Z3
+	VMULPS            Z1, Z3, Z2
+	VMOVUPS           Z2, K1, (R9)
+	SUBQ              SI, R9
+	VFNMADD231PS.BCST (R8), Z2, Z0
+	SUBQ              BX, R8
+	VBROADCASTSS      (DI)(CX*4), Z3
+	VMULPS            Z0, Z3, Z2
+	VMOVUPS           Z2, K1, (R9)
+	SUBQ              SI, R9
+	SUBQ              BX, R8
+	MOVQ              104(AX), BX
+	SHLQ              $0x02, BX
+	MOVQ              CX, SI
+	IMULQ             BX, SI
+	ADDQ              24(AX), SI
+	LEAQ              (SI)(DX*4), SI
+	VMOVUPS           Z0, K1, (SI)
+	VMOVUPS           Z1, K1, (SI)(BX*1)
+	JMP               rows68
+
+fewer69:
+rows72:
+	CMPQ CX, $+1
+	JLT  fewer73
+	SUBQ $0x01, CX
+
+	// 1 rows x 1 vectors
+	MOVQ      104(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, SI
+	IMULQ     BX, SI
+	ADDQ      24(AX), SI
+	LEAQ      (SI)(DX*4), SI
+	VMOVUPS.Z (SI), K1, Z0
+	MOVQ      96(AX), BX
+	SHLQ      $0x02, BX
+	MOVQ      112(AX), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	IMULQ     BX, DI
+	ADDQ      (AX), DI
+	LEAQ      1(CX), DI
+	MOVQ      120(AX), R8
+	SUBQ      DI, R8
+	MOVQ      DI, R9
+	IMULQ     BX, R9
+	ADDQ      (AX), R9
+	LEAQ      (R9)(CX*4), R9
+	IMULQ     SI, DI
+	ADDQ      48(AX), DI
+	LEAQ      (DI)(DX*4), DI
+	TESTQ     R8, R8
+	JEQ       own75
+
+step74:
+	VMOVUPS.Z         (DI), K1, Z1
+	VFNMADD231PS.BCST (R9), Z1, Z0
+	ADDQ              BX, R9
+	ADDQ              SI, DI
+	DECQ              R8
+	JNE               step74
+
+own75:
+	MOVQ         72(AX), DI
+	LEAQ         (CX), R8
+	MOVQ         R8, R9
+	IMULQ        SI, R9
+	ADDQ         48(AX), R9
+	LEAQ         (R9)(DX*4), R9
+	IMULQ        BX, R8
+	ADDQ         (AX), R8
+	LEAQ         (R8)(CX*4), R8
+	VBROADCASTSS (DI)(CX*4), Z2
+	VMULPS       Z0, Z2, Z1
+	VMOVUPS      Z1, K1, (R9)
+	SUBQ         SI, R9
+	SUBQ         BX, R8
+	MOVQ         104(AX), BX
+	SHLQ         $0x02, BX
+	MOVQ         CX, SI
+	IMULQ        BX, SI
+	ADDQ         24(AX), SI
+	LEAQ         (SI)(DX*4), SI
+	VMOVUPS      Z0, K1, (SI)
+	JMP          rows72
+
+fewer73:
+	ADDQ $+16, DX
+	JMP  panel57
+
+narrower58:
+	VZEROUPPER
+	RET
+
 // func pairNN8x32AVX512(p *tile.PairProduct)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·pairNN8x32AVX512(SB), NOSPLIT, $0-8
@@ -11721,17 +15792,11 @@ rows3:
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000008, R10
 
-line7:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line7
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line8:
 	PREFETCHT1 (R8)
@@ -11739,26 +15804,23 @@ line8:
 	DECQ       R9
 	JNE        line8
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each7
 
-line9:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line9
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  $0x00000008, R10
 
-line10:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line10
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line11:
 	PREFETCHT1 (R8)
@@ -11766,196 +15828,34 @@ line11:
 	DECQ       R9
 	JNE        line11
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each10
 
-line12:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line12
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line13:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line13
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line14:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line14
-	ADDQ       SI, DI
-
-nothing6:
-	MOVQ  232(AX), BX
-	TESTQ BX, BX
-	JLE   nothing15
-	MOVQ  224(AX), SI
-	SHLQ  $0x02, SI
-	MOVQ  CX, DI
-	IMULQ SI, DI
-	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
-
-line16:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line16
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line17:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line17
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line18:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line18
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line19:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line19
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line20:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line20
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line21:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line21
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line22:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line22
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line23:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line23
-	ADDQ       SI, DI
-
-nothing15:
+nothing9:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing24
+	JLE   nothing12
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000008, R10
 
-line25:
+each13:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line14:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line25
+	JNE        line14
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each13
 
-line26:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line26
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line27:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line27
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line28:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line28
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line29:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line29
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line30:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line30
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line31:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line31
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line32:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line32
-	ADDQ       SI, DI
-
-nothing24:
+nothing12:
 asked5:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
@@ -11968,16 +15868,16 @@ asked5:
 	ADDQ  BX, R8
 	MOVQ  136(AX), R9
 	CMPB  148(AX), $0x00
-	JEQ   full33
+	JEQ   full15
 	LEAQ  8(CX), R10
 	INCQ  R10
 	SHRQ  $0x01, R10
 	ADDQ  152(AX), R10
 	CMPQ  R10, R9
-	JGE   full33
+	JGE   full15
 	MOVQ  R10, R9
 
-full33:
+full15:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   104(AX), R11
@@ -11999,9 +15899,9 @@ full33:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	SUBQ   $0x04, R9
-	JLT    rest35
+	JLT    rest17
 
-steps36:
+steps18:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VBROADCASTSS (SI), Z18
@@ -12242,13 +16142,13 @@ steps36:
 	ADDQ                                                             $+16, DI
 	ADDQ                                                             $+16, R8
 	SUBQ                                                             $0x04, R9
-	JGE                                                              steps36
+	JGE                                                              steps18
 
-rest35:
+rest17:
 	ADDQ $0x04, R9
-	JEQ  store34
+	JEQ  store16
 
-step37:
+step19:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VBROADCASTSS (SI), Z18
@@ -12312,12 +16212,12 @@ step37:
 	ADDQ                                                             $+4, DI
 	ADDQ                                                             $+4, R8
 	DECQ                                                             R9
-	JNE                                                              step37
+	JNE                                                              step19
 
-store34:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled38
+	JEQ          unscaled20
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -12343,41 +16243,46 @@ store34:
 	VMULPS       Z14, Z17, Z14
 	VMULPS       Z15, Z17, Z15
 
-unscaled38:
+unscaled20:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write21
+	VBROADCASTSS 144(AX), Z16
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
-	MOVL         144(AX), R9
-	ADDL         R9, R9
-	JEQ          write39
-	VBROADCASTSS 144(AX), Z16
-	VFMADD231PS  (SI), Z16, Z0
-	VFMADD231PS  64(SI), Z16, Z1
-	VFMADD231PS  (SI)(BX*1), Z16, Z2
-	VFMADD231PS  64(SI)(BX*1), Z16, Z3
-	VFMADD231PS  (SI)(BX*2), Z16, Z4
-	VFMADD231PS  64(SI)(BX*2), Z16, Z5
-	VFMADD231PS  (DI), Z16, Z6
-	VFMADD231PS  64(DI), Z16, Z7
-	VFMADD231PS  (DI)(BX*1), Z16, Z8
-	VFMADD231PS  64(DI)(BX*1), Z16, Z9
-	VFMADD231PS  (DI)(BX*2), Z16, Z10
-	VFMADD231PS  64(DI)(BX*2), Z16, Z11
-	VFMADD231PS  (R8), Z16, Z12
-	VFMADD231PS  64(R8), Z16, Z13
-	VFMADD231PS  (R8)(BX*1), Z16, Z14
-	VFMADD231PS  64(R8)(BX*1), Z16, Z15
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	VFMADD231PS  (DI), Z16, Z0
+	VFMADD231PS  64(DI), Z16, Z1
+	VFMADD231PS  (DI)(BX*1), Z16, Z2
+	VFMADD231PS  64(DI)(BX*1), Z16, Z3
+	VFMADD231PS  (DI)(BX*2), Z16, Z4
+	VFMADD231PS  64(DI)(BX*2), Z16, Z5
+	VFMADD231PS  (R8), Z16, Z6
+	VFMADD231PS  64(R8), Z16, Z7
+	VFMADD231PS  (R8)(BX*1), Z16, Z8
+	VFMADD231PS  64(R8)(BX*1), Z16, Z9
+	VFMADD231PS  (R8)(BX*2), Z16, Z10
+	VFMADD231PS  64(R8)(BX*2), Z16, Z11
+	VFMADD231PS  (R9), Z16, Z12
+	VFMADD231PS  64(R9), Z16, Z13
+	VFMADD231PS  (R9)(BX*1), Z16, Z14
+	VFMADD231PS  64(R9)(BX*1), Z16, Z15
 
-write39:
+write21:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
+	LEAQ     (DI)(BX*2), R8
+	ADDQ     BX, R8
 	CMPB     149(AX), $0x00
-	JEQ      cached41
+	JEQ      cached23
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -12394,9 +16299,9 @@ write39:
 	VMOVNTPS Z13, 64(R8)
 	VMOVNTPS Z14, (R8)(BX*1)
 	VMOVNTPS Z15, 64(R8)(BX*1)
-	JMP      stored40
+	JMP      stored22
 
-cached41:
+cached23:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -12414,156 +16319,93 @@ cached41:
 	VMOVUPS Z14, (R8)(BX*1)
 	VMOVUPS Z15, 64(R8)(BX*1)
 
-stored40:
+stored22:
 	ADDQ $+8, CX
 	JMP  rows3
 
 fewer4:
-rows42:
+rows24:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer43
+	JLT  fewer25
 
 	// 4 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked44
+	JNE   asked26
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing45
+	JLE   nothing27
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line46:
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line46
+	JNE        line29
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each28
 
-line47:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line47
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line48:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line48
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line49:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line49
-	ADDQ       SI, DI
-
-nothing45:
+nothing27:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing50
+	JLE   nothing30
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line51:
+each31:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line32:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line51
+	JNE        line32
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each31
 
-line52:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line52
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line53:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line53
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line54:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line54
-	ADDQ       SI, DI
-
-nothing50:
+nothing30:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing55
+	JLE   nothing33
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line56:
+each34:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line35:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line56
+	JNE        line35
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each34
 
-line57:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line57
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line58:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line58
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line59:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line59
-	ADDQ       SI, DI
-
-nothing55:
-asked44:
+nothing33:
+asked26:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -12573,16 +16415,16 @@ asked44:
 	ADDQ  BX, DI
 	MOVQ  136(AX), R8
 	CMPB  148(AX), $0x00
-	JEQ   full60
+	JEQ   full36
 	LEAQ  4(CX), R9
 	INCQ  R9
 	SHRQ  $0x01, R9
 	ADDQ  152(AX), R9
 	CMPQ  R9, R8
-	JGE   full60
+	JGE   full36
 	MOVQ  R9, R8
 
-full60:
+full36:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   104(AX), R10
@@ -12596,9 +16438,9 @@ full60:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store61
+	JEQ    store37
 
-step62:
+step38:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -12633,12 +16475,12 @@ step62:
 	ADDQ                                                             $+4, SI
 	ADDQ                                                             $+4, DI
 	DECQ                                                             R8
-	JNE                                                              step62
+	JNE                                                              step38
 
-store61:
+store37:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled63
+	JEQ          unscaled39
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -12652,31 +16494,34 @@ store61:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled63:
+unscaled39:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write64
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write40
 	VBROADCASTSS 144(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VFMADD231PS  (DI), Z8, Z0
+	VFMADD231PS  64(DI), Z8, Z1
+	VFMADD231PS  (DI)(BX*1), Z8, Z2
+	VFMADD231PS  64(DI)(BX*1), Z8, Z3
+	VFMADD231PS  (DI)(BX*2), Z8, Z4
+	VFMADD231PS  64(DI)(BX*2), Z8, Z5
+	VFMADD231PS  (R8), Z8, Z6
+	VFMADD231PS  64(R8), Z8, Z7
 
-write64:
+write40:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
 	CMPB     149(AX), $0x00
-	JEQ      cached66
+	JEQ      cached42
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -12685,9 +16530,9 @@ write64:
 	VMOVNTPS Z5, 64(SI)(BX*2)
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
-	JMP      stored65
+	JMP      stored41
 
-cached66:
+cached42:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -12697,102 +16542,93 @@ cached66:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 
-stored65:
+stored41:
 	ADDQ $+4, CX
-	JMP  rows42
+	JMP  rows24
 
-fewer43:
-rows67:
+fewer25:
+rows43:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer68
+	JLT  fewer44
 
 	// 2 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked69
+	JNE   asked45
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing70
+	JLE   nothing46
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line71:
+each47:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line48:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line71
+	JNE        line48
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each47
 
-line72:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line72
-	ADDQ       SI, DI
-
-nothing70:
+nothing46:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing73
+	JLE   nothing49
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line74:
+each50:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line51:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line74
+	JNE        line51
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each50
 
-line75:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line75
-	ADDQ       SI, DI
-
-nothing73:
+nothing49:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing76
+	JLE   nothing52
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line77:
+each53:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line54:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line77
+	JNE        line54
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each53
 
-line78:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line78
-	ADDQ       SI, DI
-
-nothing76:
-asked69:
+nothing52:
+asked45:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -12800,16 +16636,16 @@ asked69:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), DI
 	CMPB  148(AX), $0x00
-	JEQ   full79
+	JEQ   full55
 	LEAQ  2(CX), R8
 	INCQ  R8
 	SHRQ  $0x01, R8
 	ADDQ  152(AX), R8
 	CMPQ  R8, DI
-	JGE   full79
+	JGE   full55
 	MOVQ  R8, DI
 
-full79:
+full55:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   104(AX), R9
@@ -12819,9 +16655,9 @@ full79:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store80
+	JEQ    store56
 
-step81:
+step57:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -12841,12 +16677,12 @@ step81:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             $+4, SI
 	DECQ                                                             DI
-	JNE                                                              step81
+	JNE                                                              step57
 
-store80:
+store56:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled82
+	JEQ          unscaled58
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -12854,7 +16690,7 @@ store80:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled82:
+unscaled58:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -12863,97 +16699,116 @@ unscaled82:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write83
+	JEQ          write59
 	VBROADCASTSS 144(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	MOVQ         SI, DI
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  (DI)(BX*1), Z4, Z2
+	VFMADD231PS  64(DI)(BX*1), Z4, Z3
 
-write83:
+write59:
 	CMPB     149(AX), $0x00
-	JEQ      cached85
+	JEQ      cached61
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
 	VMOVNTPS Z3, 64(SI)(BX*1)
-	JMP      stored84
+	JMP      stored60
 
-cached85:
+cached61:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 
-stored84:
+stored60:
 	ADDQ $+2, CX
-	JMP  rows67
+	JMP  rows43
 
-fewer68:
-rows86:
+fewer44:
+rows62:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer87
+	JLT  fewer63
 
 	// 1 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked88
+	JNE   asked64
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing89
+	JLE   nothing65
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line90:
+each66:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line67:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line90
+	DECQ       R9
+	JNE        line67
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each66
 
-nothing89:
+nothing65:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing91
+	JLE   nothing68
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line92:
+each69:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line70:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line92
+	DECQ       R9
+	JNE        line70
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each69
 
-nothing91:
+nothing68:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing93
+	JLE   nothing71
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line94:
+each72:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line73:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line94
+	DECQ       R9
+	JNE        line73
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each72
 
-nothing93:
-asked88:
+nothing71:
+asked64:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -12961,16 +16816,16 @@ asked88:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), BX
 	CMPB  148(AX), $0x00
-	JEQ   full95
+	JEQ   full74
 	LEAQ  1(CX), DI
 	INCQ  DI
 	SHRQ  $0x01, DI
 	ADDQ  152(AX), DI
 	CMPQ  DI, BX
-	JGE   full95
+	JGE   full74
 	MOVQ  DI, BX
 
-full95:
+full74:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   104(AX), R8
@@ -12978,9 +16833,9 @@ full95:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store96
+	JEQ    store75
 
-step97:
+step76:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -12993,17 +16848,17 @@ step97:
 	ADDQ                                                             R8, DI
 	ADDQ                                                             $+4, SI
 	DECQ                                                             BX
-	JNE                                                              step97
+	JNE                                                              step76
 
-store96:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled98
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled98:
+unscaled77:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -13012,49 +16867,50 @@ unscaled98:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write99
+	JEQ          write78
 	VBROADCASTSS 144(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	MOVQ         SI, BX
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
 
-write99:
+write78:
 	CMPB     149(AX), $0x00
-	JEQ      cached101
+	JEQ      cached80
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
-	JMP      stored100
+	JMP      stored79
 
-cached101:
+cached80:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 
-stored100:
+stored79:
 	ADDQ $+1, CX
-	JMP  rows86
+	JMP  rows62
 
-fewer87:
+fewer63:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel102:
+panel81:
 	MOVQ 128(AX), CX
 	SUBQ DX, CX
-	JLE  narrower103
+	JLE  narrower82
 	CMPQ CX, $+16
-	JLE  masked104
+	JLE  masked83
 	MOVQ $+16, CX
 
-masked104:
+masked83:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows105:
+rows84:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer106
+	JLT  fewer85
 
 	// 8 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -13068,16 +16924,16 @@ rows105:
 	ADDQ  BX, R8
 	MOVQ  136(AX), R9
 	CMPB  148(AX), $0x00
-	JEQ   full107
+	JEQ   full86
 	LEAQ  8(CX), R10
 	INCQ  R10
 	SHRQ  $0x01, R10
 	ADDQ  152(AX), R10
 	CMPQ  R10, R9
-	JGE   full107
+	JGE   full86
 	MOVQ  R10, R9
 
-full107:
+full86:
 	MOVQ   24(AX), R10
 	LEAQ   (R10)(DX*4), R10
 	MOVQ   104(AX), R11
@@ -13091,9 +16947,9 @@ full107:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R9, R9
-	JEQ    store108
+	JEQ    store87
 
-step109:
+step88:
 	VMOVUPS.Z    (R10), K1, Z8
 	VBROADCASTSS (SI), Z9
 
@@ -13132,12 +16988,12 @@ step109:
 	ADDQ                                                             $+4, DI
 	ADDQ                                                             $+4, R8
 	DECQ                                                             R9
-	JNE                                                              step109
+	JNE                                                              step88
 
-store108:
+store87:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled110
+	JEQ          unscaled89
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -13155,39 +17011,44 @@ store108:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled110:
+unscaled89:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write90
+	VBROADCASTSS 144(AX), Z8
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
-	MOVL         144(AX), R9
-	ADDL         R9, R9
-	JEQ          write111
-	VBROADCASTSS 144(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	VMOVUPS.Z    (DI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VMOVUPS.Z    (DI)(BX*1), K1, Z10
 	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VMOVUPS.Z    (DI)(BX*2), K1, Z11
 	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
+	VMOVUPS.Z    (R8), K1, Z12
 	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VMOVUPS.Z    (R8)(BX*1), K1, Z13
 	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VMOVUPS.Z    (R8)(BX*2), K1, Z14
 	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
+	VMOVUPS.Z    (R9), K1, Z15
 	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VMOVUPS.Z    (R9)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write111:
+write90:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -13197,14 +17058,14 @@ write111:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows105
+	JMP     rows84
 
-fewer106:
-rows113:
+fewer85:
+rows92:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer114
+	JLT  fewer93
 
 	// 4 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -13216,16 +17077,16 @@ rows113:
 	ADDQ  BX, DI
 	MOVQ  136(AX), R8
 	CMPB  148(AX), $0x00
-	JEQ   full115
+	JEQ   full94
 	LEAQ  4(CX), R9
 	INCQ  R9
 	SHRQ  $0x01, R9
 	ADDQ  152(AX), R9
 	CMPQ  R9, R8
-	JGE   full115
+	JGE   full94
 	MOVQ  R9, R8
 
-full115:
+full94:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   104(AX), R10
@@ -13235,9 +17096,9 @@ full115:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store116
+	JEQ    store95
 
-step117:
+step96:
 	VMOVUPS.Z    (R9), K1, Z4
 	VBROADCASTSS (SI), Z5
 
@@ -13259,12 +17120,12 @@ step117:
 	ADDQ                                                             $+4, SI
 	ADDQ                                                             $+4, DI
 	DECQ                                                             R8
-	JNE                                                              step117
+	JNE                                                              step96
 
-store116:
+store95:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled118
+	JEQ          unscaled97
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -13274,42 +17135,45 @@ store116:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled118:
+unscaled97:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write119
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write98
 	VBROADCASTSS 144(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS.Z    (DI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VMOVUPS.Z    (DI)(BX*1), K1, Z6
 	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VMOVUPS.Z    (DI)(BX*2), K1, Z7
 	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
+	VMOVUPS.Z    (R8), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write119:
+write98:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows113
+	JMP     rows92
 
-fewer114:
-rows121:
+fewer93:
+rows100:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer122
+	JLT  fewer101
 
 	// 2 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -13319,16 +17183,16 @@ rows121:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), DI
 	CMPB  148(AX), $0x00
-	JEQ   full123
+	JEQ   full102
 	LEAQ  2(CX), R8
 	INCQ  R8
 	SHRQ  $0x01, R8
 	ADDQ  152(AX), R8
 	CMPQ  R8, DI
-	JGE   full123
+	JGE   full102
 	MOVQ  R8, DI
 
-full123:
+full102:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   104(AX), R9
@@ -13336,9 +17200,9 @@ full123:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store124
+	JEQ    store103
 
-step125:
+step104:
 	VMOVUPS.Z    (R8), K1, Z2
 	VBROADCASTSS (SI), Z3
 
@@ -13351,18 +17215,18 @@ step125:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             $+4, SI
 	DECQ                                                             DI
-	JNE                                                              step125
+	JNE                                                              step104
 
-store124:
+store103:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled126
+	JEQ          unscaled105
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled126:
+unscaled105:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -13371,25 +17235,26 @@ unscaled126:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write127
+	JEQ          write106
 	VBROADCASTSS 144(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
+	MOVQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VMOVUPS.Z    (DI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write127:
+write106:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows121
+	JMP     rows100
 
-fewer122:
-rows129:
+fewer101:
+rows108:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer130
+	JLT  fewer109
 
 	// 1 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -13399,25 +17264,25 @@ rows129:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), BX
 	CMPB  148(AX), $0x00
-	JEQ   full131
+	JEQ   full110
 	LEAQ  1(CX), DI
 	INCQ  DI
 	SHRQ  $0x01, DI
 	ADDQ  152(AX), DI
 	CMPQ  DI, BX
-	JGE   full131
+	JGE   full110
 	MOVQ  DI, BX
 
-full131:
+full110:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   104(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store132
+	JEQ    store111
 
-step133:
+step112:
 	VMOVUPS.Z    (DI), K1, Z1
 	VBROADCASTSS (SI), Z2
 
@@ -13426,16 +17291,16 @@ step133:
 	ADDQ                                                             R8, DI
 	ADDQ                                                             $+4, SI
 	DECQ                                                             BX
-	JNE                                                              step133
+	JNE                                                              step112
 
-store132:
+store111:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled134
+	JEQ          unscaled113
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled134:
+unscaled113:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -13444,28 +17309,29 @@ unscaled134:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write135
+	JEQ          write114
 	VBROADCASTSS 144(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
+	MOVQ         SI, BX
+	VMOVUPS.Z    (BX), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write135:
+write114:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows129
+	JMP     rows108
 
-fewer130:
+fewer109:
 	ADDQ $+16, DX
-	JMP  panel102
+	JMP  panel81
 
-narrower103:
+narrower82:
 	CMPB 149(AX), $0x00
-	JEQ  unfenced137
+	JEQ  unfenced116
 	CMPQ 120(AX), $0x00
-	JNE  unfenced137
+	JNE  unfenced116
 	SFENCE
 
-unfenced137:
+unfenced116:
 	VZEROUPPER
 	RET
 
@@ -13499,17 +17365,11 @@ rows3:
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000008, R10
 
-line7:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line7
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line8:
 	PREFETCHT1 (R8)
@@ -13517,26 +17377,23 @@ line8:
 	DECQ       R9
 	JNE        line8
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each7
 
-line9:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line9
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  $0x00000008, R10
 
-line10:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line10
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line11:
 	PREFETCHT1 (R8)
@@ -13544,196 +17401,34 @@ line11:
 	DECQ       R9
 	JNE        line11
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each10
 
-line12:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line12
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line13:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line13
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line14:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line14
-	ADDQ       SI, DI
-
-nothing6:
-	MOVQ  232(AX), BX
-	TESTQ BX, BX
-	JLE   nothing15
-	MOVQ  224(AX), SI
-	SHLQ  $0x02, SI
-	MOVQ  CX, DI
-	IMULQ SI, DI
-	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
-
-line16:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line16
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line17:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line17
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line18:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line18
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line19:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line19
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line20:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line20
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line21:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line21
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line22:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line22
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line23:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line23
-	ADDQ       SI, DI
-
-nothing15:
+nothing9:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing24
+	JLE   nothing12
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000008, R10
 
-line25:
+each13:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line14:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line25
+	JNE        line14
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each13
 
-line26:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line26
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line27:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line27
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line28:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line28
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line29:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line29
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line30:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line30
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line31:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line31
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line32:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line32
-	ADDQ       SI, DI
-
-nothing24:
+nothing12:
 asked5:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
@@ -13761,9 +17456,9 @@ asked5:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	SUBQ   $0x04, DI
-	JLT    rest34
+	JLT    rest16
 
-steps35:
+steps17:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VBROADCASTSS (SI), Z18
@@ -14005,13 +17700,13 @@ steps35:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	SUBQ                                                             $0x04, DI
-	JGE                                                              steps35
+	JGE                                                              steps17
 
-rest34:
+rest16:
 	ADDQ $0x04, DI
-	JEQ  store33
+	JEQ  store15
 
-step36:
+step18:
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VBROADCASTSS (SI), Z18
@@ -14073,12 +17768,12 @@ step36:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step36
+	JNE                                                              step18
 
-store33:
+store15:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled37
+	JEQ          unscaled19
 	VBROADCASTSS (BX)(CX*4), Z16
 	VMULPS       Z0, Z16, Z0
 	VMULPS       Z1, Z16, Z1
@@ -14104,41 +17799,46 @@ store33:
 	VMULPS       Z14, Z17, Z14
 	VMULPS       Z15, Z17, Z15
 
-unscaled37:
+unscaled19:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write20
+	VBROADCASTSS 144(AX), Z16
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
-	MOVL         144(AX), R9
-	ADDL         R9, R9
-	JEQ          write38
-	VBROADCASTSS 144(AX), Z16
-	VFMADD231PS  (SI), Z16, Z0
-	VFMADD231PS  64(SI), Z16, Z1
-	VFMADD231PS  (SI)(BX*1), Z16, Z2
-	VFMADD231PS  64(SI)(BX*1), Z16, Z3
-	VFMADD231PS  (SI)(BX*2), Z16, Z4
-	VFMADD231PS  64(SI)(BX*2), Z16, Z5
-	VFMADD231PS  (DI), Z16, Z6
-	VFMADD231PS  64(DI), Z16, Z7
-	VFMADD231PS  (DI)(BX*1), Z16, Z8
-	VFMADD231PS  64(DI)(BX*1), Z16, Z9
-	VFMADD231PS  (DI)(BX*2), Z16, Z10
-	VFMADD231PS  64(DI)(BX*2), Z16, Z11
-	VFMADD231PS  (R8), Z16, Z12
-	VFMADD231PS  64(R8), Z16, Z13
-	VFMADD231PS  (R8)(BX*1), Z16, Z14
-	VFMADD231PS  64(R8)(BX*1), Z16, Z15
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	VFMADD231PS  (DI), Z16, Z0
+	VFMADD231PS  64(DI), Z16, Z1
+	VFMADD231PS  (DI)(BX*1), Z16, Z2
+	VFMADD231PS  64(DI)(BX*1), Z16, Z3
+	VFMADD231PS  (DI)(BX*2), Z16, Z4
+	VFMADD231PS  64(DI)(BX*2), Z16, Z5
+	VFMADD231PS  (R8), Z16, Z6
+	VFMADD231PS  64(R8), Z16, Z7
+	VFMADD231PS  (R8)(BX*1), Z16, Z8
+	VFMADD231PS  64(R8)(BX*1), Z16, Z9
+	VFMADD231PS  (R8)(BX*2), Z16, Z10
+	VFMADD231PS  64(R8)(BX*2), Z16, Z11
+	VFMADD231PS  (R9), Z16, Z12
+	VFMADD231PS  64(R9), Z16, Z13
+	VFMADD231PS  (R9)(BX*1), Z16, Z14
+	VFMADD231PS  64(R9)(BX*1), Z16, Z15
 
-write38:
+write20:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
+	LEAQ     (DI)(BX*2), R8
+	ADDQ     BX, R8
 	CMPB     149(AX), $0x00
-	JEQ      cached40
+	JEQ      cached22
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -14155,9 +17855,9 @@ write38:
 	VMOVNTPS Z13, 64(R8)
 	VMOVNTPS Z14, (R8)(BX*1)
 	VMOVNTPS Z15, 64(R8)(BX*1)
-	JMP      stored39
+	JMP      stored21
 
-cached40:
+cached22:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -14175,156 +17875,93 @@ cached40:
 	VMOVUPS Z14, (R8)(BX*1)
 	VMOVUPS Z15, 64(R8)(BX*1)
 
-stored39:
+stored21:
 	ADDQ $+8, CX
 	JMP  rows3
 
 fewer4:
-rows41:
+rows23:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer42
+	JLT  fewer24
 
 	// 4 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked43
+	JNE   asked25
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing44
+	JLE   nothing26
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line45:
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line45
+	JNE        line28
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each27
 
-line46:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line46
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line47:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line47
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line48:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line48
-	ADDQ       SI, DI
-
-nothing44:
+nothing26:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing49
+	JLE   nothing29
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line50:
+each30:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line31:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line50
+	JNE        line31
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each30
 
-line51:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line51
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line52:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line52
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line53:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line53
-	ADDQ       SI, DI
-
-nothing49:
+nothing29:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing54
+	JLE   nothing32
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line55:
+each33:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line34:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line55
+	JNE        line34
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each33
 
-line56:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line56
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line57:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line57
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line58:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line58
-	ADDQ       SI, DI
-
-nothing54:
-asked43:
+nothing32:
+asked25:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -14343,9 +17980,9 @@ asked43:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store59
+	JEQ    store35
 
-step60:
+step36:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -14379,12 +18016,12 @@ step60:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step60
+	JNE                                                              step36
 
-store59:
+store35:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled61
+	JEQ          unscaled37
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -14398,31 +18035,34 @@ store59:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled61:
+unscaled37:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write62
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write38
 	VBROADCASTSS 144(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VFMADD231PS  (DI), Z8, Z0
+	VFMADD231PS  64(DI), Z8, Z1
+	VFMADD231PS  (DI)(BX*1), Z8, Z2
+	VFMADD231PS  64(DI)(BX*1), Z8, Z3
+	VFMADD231PS  (DI)(BX*2), Z8, Z4
+	VFMADD231PS  64(DI)(BX*2), Z8, Z5
+	VFMADD231PS  (R8), Z8, Z6
+	VFMADD231PS  64(R8), Z8, Z7
 
-write62:
+write38:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
 	CMPB     149(AX), $0x00
-	JEQ      cached64
+	JEQ      cached40
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -14431,9 +18071,9 @@ write62:
 	VMOVNTPS Z5, 64(SI)(BX*2)
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
-	JMP      stored63
+	JMP      stored39
 
-cached64:
+cached40:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -14443,102 +18083,93 @@ cached64:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 
-stored63:
+stored39:
 	ADDQ $+4, CX
-	JMP  rows41
+	JMP  rows23
 
-fewer42:
-rows65:
+fewer24:
+rows41:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer66
+	JLT  fewer42
 
 	// 2 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked67
+	JNE   asked43
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing68
+	JLE   nothing44
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line69:
+each45:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line46:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line69
+	JNE        line46
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each45
 
-line70:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line70
-	ADDQ       SI, DI
-
-nothing68:
+nothing44:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing71
+	JLE   nothing47
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line72:
+each48:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line49:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line72
+	JNE        line49
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each48
 
-line73:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line73
-	ADDQ       SI, DI
-
-nothing71:
+nothing47:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing74
+	JLE   nothing50
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line75:
+each51:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line52:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line75
+	JNE        line52
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each51
 
-line76:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line76
-	ADDQ       SI, DI
-
-nothing74:
-asked67:
+nothing50:
+asked43:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -14553,9 +18184,9 @@ asked67:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store77
+	JEQ    store53
 
-step78:
+step54:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -14575,12 +18206,12 @@ step78:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step78
+	JNE                                                              step54
 
-store77:
+store53:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled79
+	JEQ          unscaled55
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -14588,7 +18219,7 @@ store77:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled79:
+unscaled55:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -14597,97 +18228,116 @@ unscaled79:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write80
+	JEQ          write56
 	VBROADCASTSS 144(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	MOVQ         SI, DI
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  (DI)(BX*1), Z4, Z2
+	VFMADD231PS  64(DI)(BX*1), Z4, Z3
 
-write80:
+write56:
 	CMPB     149(AX), $0x00
-	JEQ      cached82
+	JEQ      cached58
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
 	VMOVNTPS Z3, 64(SI)(BX*1)
-	JMP      stored81
+	JMP      stored57
 
-cached82:
+cached58:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 
-stored81:
+stored57:
 	ADDQ $+2, CX
-	JMP  rows65
+	JMP  rows41
 
-fewer66:
-rows83:
+fewer42:
+rows59:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer84
+	JLT  fewer60
 
 	// 1 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked85
+	JNE   asked61
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing86
+	JLE   nothing62
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line87:
+each63:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line64:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line87
+	DECQ       R9
+	JNE        line64
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each63
 
-nothing86:
+nothing62:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing88
+	JLE   nothing65
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line89:
+each66:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line67:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line89
+	DECQ       R9
+	JNE        line67
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each66
 
-nothing88:
+nothing65:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing90
+	JLE   nothing68
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line91:
+each69:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line70:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line91
+	DECQ       R9
+	JNE        line70
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each69
 
-nothing90:
-asked85:
+nothing68:
+asked61:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -14700,9 +18350,9 @@ asked85:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store92
+	JEQ    store71
 
-step93:
+step72:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -14715,17 +18365,17 @@ step93:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step93
+	JNE                                                              step72
 
-store92:
+store71:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled94
+	JEQ          unscaled73
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled94:
+unscaled73:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -14734,49 +18384,50 @@ unscaled94:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write95
+	JEQ          write74
 	VBROADCASTSS 144(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	MOVQ         SI, BX
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
 
-write95:
+write74:
 	CMPB     149(AX), $0x00
-	JEQ      cached97
+	JEQ      cached76
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
-	JMP      stored96
+	JMP      stored75
 
-cached97:
+cached76:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 
-stored96:
+stored75:
 	ADDQ $+1, CX
-	JMP  rows83
+	JMP  rows59
 
-fewer84:
+fewer60:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel98:
+panel77:
 	MOVQ 128(AX), CX
 	SUBQ DX, CX
-	JLE  narrower99
+	JLE  narrower78
 	CMPQ CX, $+16
-	JLE  masked100
+	JLE  masked79
 	MOVQ $+16, CX
 
-masked100:
+masked79:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows101:
+rows80:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+8
-	JLT  fewer102
+	JLT  fewer81
 
 	// 8 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -14797,9 +18448,9 @@ rows101:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store103
+	JEQ    store82
 
-step104:
+step83:
 	VMOVUPS.Z    (R8), K1, Z8
 	VBROADCASTSS (SI), Z9
 
@@ -14836,12 +18487,12 @@ step104:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step104
+	JNE                                                              step83
 
-store103:
+store82:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled105
+	JEQ          unscaled84
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z9
@@ -14859,39 +18510,44 @@ store103:
 	VBROADCASTSS 28(BX)(CX*4), Z9
 	VMULPS       Z7, Z9, Z7
 
-unscaled105:
+unscaled84:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write85
+	VBROADCASTSS 144(AX), Z8
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
-	MOVL         144(AX), R9
-	ADDL         R9, R9
-	JEQ          write106
-	VBROADCASTSS 144(AX), Z8
-	VMOVUPS.Z    (SI), K1, Z9
+	LEAQ         (R8)(BX*2), R9
+	ADDQ         BX, R9
+	VMOVUPS.Z    (DI), K1, Z9
 	VFMADD231PS  Z9, Z8, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z10
+	VMOVUPS.Z    (DI)(BX*1), K1, Z10
 	VFMADD231PS  Z10, Z8, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z11
+	VMOVUPS.Z    (DI)(BX*2), K1, Z11
 	VFMADD231PS  Z11, Z8, Z2
-	VMOVUPS.Z    (DI), K1, Z12
+	VMOVUPS.Z    (R8), K1, Z12
 	VFMADD231PS  Z12, Z8, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z13
+	VMOVUPS.Z    (R8)(BX*1), K1, Z13
 	VFMADD231PS  Z13, Z8, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z14
+	VMOVUPS.Z    (R8)(BX*2), K1, Z14
 	VFMADD231PS  Z14, Z8, Z5
-	VMOVUPS.Z    (R8), K1, Z15
+	VMOVUPS.Z    (R9), K1, Z15
 	VFMADD231PS  Z15, Z8, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z16
+	VMOVUPS.Z    (R9)(BX*1), K1, Z16
 	VFMADD231PS  Z16, Z8, Z7
 
-write106:
+write85:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -14901,14 +18557,14 @@ write106:
 	VMOVUPS Z6, K1, (R8)
 	VMOVUPS Z7, K1, (R8)(BX*1)
 	ADDQ    $+8, CX
-	JMP     rows101
+	JMP     rows80
 
-fewer102:
-rows108:
+fewer81:
+rows87:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer109
+	JLT  fewer88
 
 	// 4 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -14925,9 +18581,9 @@ rows108:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store110
+	JEQ    store89
 
-step111:
+step90:
 	VMOVUPS.Z    (R8), K1, Z4
 	VBROADCASTSS (SI), Z5
 
@@ -14948,12 +18604,12 @@ step111:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step111
+	JNE                                                              step90
 
-store110:
+store89:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled112
+	JEQ          unscaled91
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -14963,42 +18619,45 @@ store110:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled112:
+unscaled91:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write113
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write92
 	VBROADCASTSS 144(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS.Z    (DI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VMOVUPS.Z    (DI)(BX*1), K1, Z6
 	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VMOVUPS.Z    (DI)(BX*2), K1, Z7
 	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
+	VMOVUPS.Z    (R8), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write113:
+write92:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows108
+	JMP     rows87
 
-fewer109:
-rows115:
+fewer88:
+rows94:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer116
+	JLT  fewer95
 
 	// 2 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -15013,9 +18672,9 @@ rows115:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store117
+	JEQ    store96
 
-step118:
+step97:
 	VMOVUPS.Z    (R8), K1, Z2
 	VBROADCASTSS (SI), Z3
 
@@ -15028,18 +18687,18 @@ step118:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step118
+	JNE                                                              step97
 
-store117:
+store96:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled119
+	JEQ          unscaled98
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled119:
+unscaled98:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -15048,25 +18707,26 @@ unscaled119:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write120
+	JEQ          write99
 	VBROADCASTSS 144(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
+	MOVQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VMOVUPS.Z    (DI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write120:
+write99:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows115
+	JMP     rows94
 
-fewer116:
-rows122:
+fewer95:
+rows101:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer123
+	JLT  fewer102
 
 	// 1 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -15080,9 +18740,9 @@ rows122:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store124
+	JEQ    store103
 
-step125:
+step104:
 	VMOVUPS.Z    (R8), K1, Z1
 	VBROADCASTSS (SI), Z2
 
@@ -15091,16 +18751,16 @@ step125:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step125
+	JNE                                                              step104
 
-store124:
+store103:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled126
+	JEQ          unscaled105
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled126:
+unscaled105:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -15109,28 +18769,29 @@ unscaled126:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write127
+	JEQ          write106
 	VBROADCASTSS 144(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
+	MOVQ         SI, BX
+	VMOVUPS.Z    (BX), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write127:
+write106:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows122
+	JMP     rows101
 
-fewer123:
+fewer102:
 	ADDQ $+16, DX
-	JMP  panel98
+	JMP  panel77
 
-narrower99:
+narrower78:
 	CMPB 149(AX), $0x00
-	JEQ  unfenced129
+	JEQ  unfenced108
 	CMPQ 120(AX), $0x00
-	JNE  unfenced129
+	JNE  unfenced108
 	SFENCE
 
-unfenced129:
+unfenced108:
 	VZEROUPPER
 	RET
 
@@ -15164,17 +18825,11 @@ rows3:
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x0000000c, R10
 
-line7:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line7
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line8:
 	PREFETCHT1 (R8)
@@ -15182,26 +18837,23 @@ line8:
 	DECQ       R9
 	JNE        line8
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each7
 
-line9:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line9
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  $0x0000000c, R10
 
-line10:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line10
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line11:
 	PREFETCHT1 (R8)
@@ -15209,26 +18861,23 @@ line11:
 	DECQ       R9
 	JNE        line11
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each10
 
-line12:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line12
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+nothing9:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing12
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  $0x0000000c, R10
 
-line13:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line13
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each13:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line14:
 	PREFETCHT1 (R8)
@@ -15236,277 +18885,10 @@ line14:
 	DECQ       R9
 	JNE        line14
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each13
 
-line15:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line15
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line16:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line16
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line17:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line17
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line18:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line18
-	ADDQ       SI, DI
-
-nothing6:
-	MOVQ  232(AX), BX
-	TESTQ BX, BX
-	JLE   nothing19
-	MOVQ  224(AX), SI
-	SHLQ  $0x02, SI
-	MOVQ  CX, DI
-	IMULQ SI, DI
-	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
-
-line20:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line20
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line21:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line21
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line22:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line22
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line23:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line23
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line24:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line24
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line25:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line25
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line26:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line26
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line27:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line27
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line28:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line28
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line29:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line29
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line30:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line30
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line31:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line31
-	ADDQ       SI, DI
-
-nothing19:
-	MOVQ  272(AX), BX
-	TESTQ BX, BX
-	JLE   nothing32
-	MOVQ  264(AX), SI
-	SHLQ  $0x02, SI
-	MOVQ  CX, DI
-	IMULQ SI, DI
-	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
-
-line33:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line33
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line34:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line34
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line35:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line35
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line36:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line36
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line37:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line37
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line38:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line38
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line39:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line39
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line40:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line40
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line41:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line41
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line42:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line42
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line43:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line43
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line44:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line44
-	ADDQ       SI, DI
-
-nothing32:
+nothing12:
 asked5:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
@@ -15521,16 +18903,16 @@ asked5:
 	ADDQ  BX, R9
 	MOVQ  136(AX), R10
 	CMPB  148(AX), $0x00
-	JEQ   full45
+	JEQ   full15
 	LEAQ  12(CX), R11
 	INCQ  R11
 	SHRQ  $0x01, R11
 	ADDQ  152(AX), R11
 	CMPQ  R11, R10
-	JGE   full45
+	JGE   full15
 	MOVQ  R11, R10
 
-full45:
+full15:
 	MOVQ   24(AX), R11
 	LEAQ   (R11)(DX*4), R11
 	MOVQ   104(AX), R12
@@ -15560,9 +18942,9 @@ full45:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	SUBQ   $0x04, R10
-	JLT    rest47
+	JLT    rest17
 
-steps48:
+steps18:
 	VMOVUPS      (R11), Z24
 	VMOVUPS      64(R11), Z25
 	VBROADCASTSS (SI), Z26
@@ -15916,13 +19298,13 @@ steps48:
 	ADDQ                                                             $+16, R8
 	ADDQ                                                             $+16, R9
 	SUBQ                                                             $0x04, R10
-	JGE                                                              steps48
+	JGE                                                              steps18
 
-rest47:
+rest17:
 	ADDQ $0x04, R10
-	JEQ  store46
+	JEQ  store16
 
-step49:
+step19:
 	VMOVUPS      (R11), Z24
 	VMOVUPS      64(R11), Z25
 	VBROADCASTSS (SI), Z26
@@ -16015,12 +19397,12 @@ step49:
 	ADDQ                                                             $+4, R8
 	ADDQ                                                             $+4, R9
 	DECQ                                                             R10
-	JNE                                                              step49
+	JNE                                                              step19
 
-store46:
+store16:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled50
+	JEQ          unscaled20
 	VBROADCASTSS (BX)(CX*4), Z24
 	VMULPS       Z0, Z24, Z0
 	VMULPS       Z1, Z24, Z1
@@ -16058,51 +19440,58 @@ store46:
 	VMULPS       Z22, Z26, Z22
 	VMULPS       Z23, Z26, Z23
 
-unscaled50:
+unscaled20:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write21
+	VBROADCASTSS 144(AX), Z24
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
 	LEAQ         (R8)(BX*2), R9
 	ADDQ         BX, R9
-	MOVL         144(AX), R10
-	ADDL         R10, R10
-	JEQ          write51
-	VBROADCASTSS 144(AX), Z24
-	VFMADD231PS  (SI), Z24, Z0
-	VFMADD231PS  64(SI), Z24, Z1
-	VFMADD231PS  (SI)(BX*1), Z24, Z2
-	VFMADD231PS  64(SI)(BX*1), Z24, Z3
-	VFMADD231PS  (SI)(BX*2), Z24, Z4
-	VFMADD231PS  64(SI)(BX*2), Z24, Z5
-	VFMADD231PS  (DI), Z24, Z6
-	VFMADD231PS  64(DI), Z24, Z7
-	VFMADD231PS  (DI)(BX*1), Z24, Z8
-	VFMADD231PS  64(DI)(BX*1), Z24, Z9
-	VFMADD231PS  (DI)(BX*2), Z24, Z10
-	VFMADD231PS  64(DI)(BX*2), Z24, Z11
-	VFMADD231PS  (R8), Z24, Z12
-	VFMADD231PS  64(R8), Z24, Z13
-	VFMADD231PS  (R8)(BX*1), Z24, Z14
-	VFMADD231PS  64(R8)(BX*1), Z24, Z15
-	VFMADD231PS  (R8)(BX*2), Z24, Z16
-	VFMADD231PS  64(R8)(BX*2), Z24, Z17
-	VFMADD231PS  (R9), Z24, Z18
-	VFMADD231PS  64(R9), Z24, Z19
-	VFMADD231PS  (R9)(BX*1), Z24, Z20
-	VFMADD231PS  64(R9)(BX*1), Z24, Z21
-	VFMADD231PS  (R9)(BX*2), Z24, Z22
-	VFMADD231PS  64(R9)(BX*2), Z24, Z23
+	LEAQ         (R9)(BX*2), R10
+	ADDQ         BX, R10
+	VFMADD231PS  (DI), Z24, Z0
+	VFMADD231PS  64(DI), Z24, Z1
+	VFMADD231PS  (DI)(BX*1), Z24, Z2
+	VFMADD231PS  64(DI)(BX*1), Z24, Z3
+	VFMADD231PS  (DI)(BX*2), Z24, Z4
+	VFMADD231PS  64(DI)(BX*2), Z24, Z5
+	VFMADD231PS  (R8), Z24, Z6
+	VFMADD231PS  64(R8), Z24, Z7
+	VFMADD231PS  (R8)(BX*1), Z24, Z8
+	VFMADD231PS  64(R8)(BX*1), Z24, Z9
+	VFMADD231PS  (R8)(BX*2), Z24, Z10
+	VFMADD231PS  64(R8)(BX*2), Z24, Z11
+	VFMADD231PS  (R9), Z24, Z12
+	VFMADD231PS  64(R9), Z24, Z13
+	VFMADD231PS  (R9)(BX*1), Z24, Z14
+	VFMADD231PS  64(R9)(BX*1), Z24, Z15
+	VFMADD231PS  (R9)(BX*2), Z24, Z16
+	VFMADD231PS  64(R9)(BX*2), Z24, Z17
+	VFMADD231PS  (R10), Z24, Z18
+	VFMADD231PS  64(R10), Z24, Z19
+	VFMADD231PS  (R10)(BX*1), Z24, Z20
+	VFMADD231PS  64(R10)(BX*1), Z24, Z21
+	VFMADD231PS  (R10)(BX*2), Z24, Z22
+	VFMADD231PS  64(R10)(BX*2), Z24, Z23
 
-write51:
+write21:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
+	LEAQ     (DI)(BX*2), R8
+	ADDQ     BX, R8
+	LEAQ     (R8)(BX*2), R9
+	ADDQ     BX, R9
 	CMPB     149(AX), $0x00
-	JEQ      cached53
+	JEQ      cached23
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -16127,9 +19516,9 @@ write51:
 	VMOVNTPS Z21, 64(R9)(BX*1)
 	VMOVNTPS Z22, (R9)(BX*2)
 	VMOVNTPS Z23, 64(R9)(BX*2)
-	JMP      stored52
+	JMP      stored22
 
-cached53:
+cached23:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -16155,156 +19544,93 @@ cached53:
 	VMOVUPS Z22, (R9)(BX*2)
 	VMOVUPS Z23, 64(R9)(BX*2)
 
-stored52:
+stored22:
 	ADDQ $+12, CX
 	JMP  rows3
 
 fewer4:
-rows54:
+rows24:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer55
+	JLT  fewer25
 
 	// 4 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked56
+	JNE   asked26
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing57
+	JLE   nothing27
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line58:
+each28:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line29:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line58
+	JNE        line29
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each28
 
-line59:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line59
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line60:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line60
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line61:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line61
-	ADDQ       SI, DI
-
-nothing57:
+nothing27:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing62
+	JLE   nothing30
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line63:
+each31:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line32:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line63
+	JNE        line32
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each31
 
-line64:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line64
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line65:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line65
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line66:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line66
-	ADDQ       SI, DI
-
-nothing62:
+nothing30:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing67
+	JLE   nothing33
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line68:
+each34:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line35:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line68
+	JNE        line35
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each34
 
-line69:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line69
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line70:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line70
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line71:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line71
-	ADDQ       SI, DI
-
-nothing67:
-asked56:
+nothing33:
+asked26:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -16314,16 +19640,16 @@ asked56:
 	ADDQ  BX, DI
 	MOVQ  136(AX), R8
 	CMPB  148(AX), $0x00
-	JEQ   full72
+	JEQ   full36
 	LEAQ  4(CX), R9
 	INCQ  R9
 	SHRQ  $0x01, R9
 	ADDQ  152(AX), R9
 	CMPQ  R9, R8
-	JGE   full72
+	JGE   full36
 	MOVQ  R9, R8
 
-full72:
+full36:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   104(AX), R10
@@ -16337,9 +19663,9 @@ full72:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  R8, R8
-	JEQ    store73
+	JEQ    store37
 
-step74:
+step38:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (SI), Z10
@@ -16374,12 +19700,12 @@ step74:
 	ADDQ                                                             $+4, SI
 	ADDQ                                                             $+4, DI
 	DECQ                                                             R8
-	JNE                                                              step74
+	JNE                                                              step38
 
-store73:
+store37:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled75
+	JEQ          unscaled39
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -16393,31 +19719,34 @@ store73:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled75:
+unscaled39:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write76
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write40
 	VBROADCASTSS 144(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VFMADD231PS  (DI), Z8, Z0
+	VFMADD231PS  64(DI), Z8, Z1
+	VFMADD231PS  (DI)(BX*1), Z8, Z2
+	VFMADD231PS  64(DI)(BX*1), Z8, Z3
+	VFMADD231PS  (DI)(BX*2), Z8, Z4
+	VFMADD231PS  64(DI)(BX*2), Z8, Z5
+	VFMADD231PS  (R8), Z8, Z6
+	VFMADD231PS  64(R8), Z8, Z7
 
-write76:
+write40:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
 	CMPB     149(AX), $0x00
-	JEQ      cached78
+	JEQ      cached42
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -16426,9 +19755,9 @@ write76:
 	VMOVNTPS Z5, 64(SI)(BX*2)
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
-	JMP      stored77
+	JMP      stored41
 
-cached78:
+cached42:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -16438,102 +19767,93 @@ cached78:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 
-stored77:
+stored41:
 	ADDQ $+4, CX
-	JMP  rows54
+	JMP  rows24
 
-fewer55:
-rows79:
+fewer25:
+rows43:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer80
+	JLT  fewer44
 
 	// 2 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked81
+	JNE   asked45
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing82
+	JLE   nothing46
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line83:
+each47:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line48:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line83
+	JNE        line48
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each47
 
-line84:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line84
-	ADDQ       SI, DI
-
-nothing82:
+nothing46:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing85
+	JLE   nothing49
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line86:
+each50:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line51:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line86
+	JNE        line51
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each50
 
-line87:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line87
-	ADDQ       SI, DI
-
-nothing85:
+nothing49:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing88
+	JLE   nothing52
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line89:
+each53:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line54:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line89
+	JNE        line54
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each53
 
-line90:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line90
-	ADDQ       SI, DI
-
-nothing88:
-asked81:
+nothing52:
+asked45:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -16541,16 +19861,16 @@ asked81:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), DI
 	CMPB  148(AX), $0x00
-	JEQ   full91
+	JEQ   full55
 	LEAQ  2(CX), R8
 	INCQ  R8
 	SHRQ  $0x01, R8
 	ADDQ  152(AX), R8
 	CMPQ  R8, DI
-	JGE   full91
+	JGE   full55
 	MOVQ  R8, DI
 
-full91:
+full55:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   104(AX), R9
@@ -16560,9 +19880,9 @@ full91:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store92
+	JEQ    store56
 
-step93:
+step57:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -16582,12 +19902,12 @@ step93:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             $+4, SI
 	DECQ                                                             DI
-	JNE                                                              step93
+	JNE                                                              step57
 
-store92:
+store56:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled94
+	JEQ          unscaled58
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -16595,7 +19915,7 @@ store92:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled94:
+unscaled58:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -16604,97 +19924,116 @@ unscaled94:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write95
+	JEQ          write59
 	VBROADCASTSS 144(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	MOVQ         SI, DI
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  (DI)(BX*1), Z4, Z2
+	VFMADD231PS  64(DI)(BX*1), Z4, Z3
 
-write95:
+write59:
 	CMPB     149(AX), $0x00
-	JEQ      cached97
+	JEQ      cached61
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
 	VMOVNTPS Z3, 64(SI)(BX*1)
-	JMP      stored96
+	JMP      stored60
 
-cached97:
+cached61:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 
-stored96:
+stored60:
 	ADDQ $+2, CX
-	JMP  rows79
+	JMP  rows43
 
-fewer80:
-rows98:
+fewer44:
+rows62:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer99
+	JLT  fewer63
 
 	// 1 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked100
+	JNE   asked64
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing101
+	JLE   nothing65
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line102:
+each66:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line67:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line102
+	DECQ       R9
+	JNE        line67
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each66
 
-nothing101:
+nothing65:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing103
+	JLE   nothing68
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line104:
+each69:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line70:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line104
+	DECQ       R9
+	JNE        line70
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each69
 
-nothing103:
+nothing68:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing105
+	JLE   nothing71
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line106:
+each72:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line73:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line106
+	DECQ       R9
+	JNE        line73
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each72
 
-nothing105:
-asked100:
+nothing71:
+asked64:
 	MOVQ  96(AX), BX
 	SHLQ  $0x02, BX
 	MOVQ  CX, SI
@@ -16702,16 +20041,16 @@ asked100:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), BX
 	CMPB  148(AX), $0x00
-	JEQ   full107
+	JEQ   full74
 	LEAQ  1(CX), DI
 	INCQ  DI
 	SHRQ  $0x01, DI
 	ADDQ  152(AX), DI
 	CMPQ  DI, BX
-	JGE   full107
+	JGE   full74
 	MOVQ  DI, BX
 
-full107:
+full74:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   104(AX), R8
@@ -16719,9 +20058,9 @@ full107:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  BX, BX
-	JEQ    store108
+	JEQ    store75
 
-step109:
+step76:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -16734,17 +20073,17 @@ step109:
 	ADDQ                                                             R8, DI
 	ADDQ                                                             $+4, SI
 	DECQ                                                             BX
-	JNE                                                              step109
+	JNE                                                              step76
 
-store108:
+store75:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled110
+	JEQ          unscaled77
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled110:
+unscaled77:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -16753,49 +20092,50 @@ unscaled110:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write111
+	JEQ          write78
 	VBROADCASTSS 144(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	MOVQ         SI, BX
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
 
-write111:
+write78:
 	CMPB     149(AX), $0x00
-	JEQ      cached113
+	JEQ      cached80
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
-	JMP      stored112
+	JMP      stored79
 
-cached113:
+cached80:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 
-stored112:
+stored79:
 	ADDQ $+1, CX
-	JMP  rows98
+	JMP  rows62
 
-fewer99:
+fewer63:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel114:
+panel81:
 	MOVQ 128(AX), CX
 	SUBQ DX, CX
-	JLE  narrower115
+	JLE  narrower82
 	CMPQ CX, $+16
-	JLE  masked116
+	JLE  masked83
 	MOVQ $+16, CX
 
-masked116:
+masked83:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows117:
+rows84:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer118
+	JLT  fewer85
 
 	// 12 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -16811,16 +20151,16 @@ rows117:
 	ADDQ  BX, R9
 	MOVQ  136(AX), R10
 	CMPB  148(AX), $0x00
-	JEQ   full119
+	JEQ   full86
 	LEAQ  12(CX), R11
 	INCQ  R11
 	SHRQ  $0x01, R11
 	ADDQ  152(AX), R11
 	CMPQ  R11, R10
-	JGE   full119
+	JGE   full86
 	MOVQ  R11, R10
 
-full119:
+full86:
 	MOVQ   24(AX), R11
 	LEAQ   (R11)(DX*4), R11
 	MOVQ   104(AX), R12
@@ -16838,9 +20178,9 @@ full119:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  R10, R10
-	JEQ    store120
+	JEQ    store87
 
-step121:
+step88:
 	VMOVUPS.Z    (R11), K1, Z12
 	VBROADCASTSS (SI), Z13
 
@@ -16896,12 +20236,12 @@ step121:
 	ADDQ                                                             $+4, R8
 	ADDQ                                                             $+4, R9
 	DECQ                                                             R10
-	JNE                                                              step121
+	JNE                                                              step88
 
-store120:
+store87:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled122
+	JEQ          unscaled89
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z13
@@ -16927,49 +20267,56 @@ store120:
 	VBROADCASTSS 44(BX)(CX*4), Z13
 	VMULPS       Z11, Z13, Z11
 
-unscaled122:
+unscaled89:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write90
+	VBROADCASTSS 144(AX), Z12
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
 	LEAQ         (R8)(BX*2), R9
 	ADDQ         BX, R9
-	MOVL         144(AX), R10
-	ADDL         R10, R10
-	JEQ          write123
-	VBROADCASTSS 144(AX), Z12
-	VMOVUPS.Z    (SI), K1, Z13
+	LEAQ         (R9)(BX*2), R10
+	ADDQ         BX, R10
+	VMOVUPS.Z    (DI), K1, Z13
 	VFMADD231PS  Z13, Z12, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z14
+	VMOVUPS.Z    (DI)(BX*1), K1, Z14
 	VFMADD231PS  Z14, Z12, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z15
+	VMOVUPS.Z    (DI)(BX*2), K1, Z15
 	VFMADD231PS  Z15, Z12, Z2
-	VMOVUPS.Z    (DI), K1, Z16
+	VMOVUPS.Z    (R8), K1, Z16
 	VFMADD231PS  Z16, Z12, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z17
+	VMOVUPS.Z    (R8)(BX*1), K1, Z17
 	VFMADD231PS  Z17, Z12, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z18
+	VMOVUPS.Z    (R8)(BX*2), K1, Z18
 	VFMADD231PS  Z18, Z12, Z5
-	VMOVUPS.Z    (R8), K1, Z19
+	VMOVUPS.Z    (R9), K1, Z19
 	VFMADD231PS  Z19, Z12, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z20
+	VMOVUPS.Z    (R9)(BX*1), K1, Z20
 	VFMADD231PS  Z20, Z12, Z7
-	VMOVUPS.Z    (R8)(BX*2), K1, Z21
+	VMOVUPS.Z    (R9)(BX*2), K1, Z21
 	VFMADD231PS  Z21, Z12, Z8
-	VMOVUPS.Z    (R9), K1, Z22
+	VMOVUPS.Z    (R10), K1, Z22
 	VFMADD231PS  Z22, Z12, Z9
-	VMOVUPS.Z    (R9)(BX*1), K1, Z23
+	VMOVUPS.Z    (R10)(BX*1), K1, Z23
 	VFMADD231PS  Z23, Z12, Z10
-	VMOVUPS.Z    (R9)(BX*2), K1, Z24
+	VMOVUPS.Z    (R10)(BX*2), K1, Z24
 	VFMADD231PS  Z24, Z12, Z11
 
-write123:
+write90:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -16983,14 +20330,14 @@ write123:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows117
+	JMP     rows84
 
-fewer118:
-rows125:
+fewer85:
+rows92:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer126
+	JLT  fewer93
 
 	// 4 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -17002,16 +20349,16 @@ rows125:
 	ADDQ  BX, DI
 	MOVQ  136(AX), R8
 	CMPB  148(AX), $0x00
-	JEQ   full127
+	JEQ   full94
 	LEAQ  4(CX), R9
 	INCQ  R9
 	SHRQ  $0x01, R9
 	ADDQ  152(AX), R9
 	CMPQ  R9, R8
-	JGE   full127
+	JGE   full94
 	MOVQ  R9, R8
 
-full127:
+full94:
 	MOVQ   24(AX), R9
 	LEAQ   (R9)(DX*4), R9
 	MOVQ   104(AX), R10
@@ -17021,9 +20368,9 @@ full127:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  R8, R8
-	JEQ    store128
+	JEQ    store95
 
-step129:
+step96:
 	VMOVUPS.Z    (R9), K1, Z4
 	VBROADCASTSS (SI), Z5
 
@@ -17045,12 +20392,12 @@ step129:
 	ADDQ                                                             $+4, SI
 	ADDQ                                                             $+4, DI
 	DECQ                                                             R8
-	JNE                                                              step129
+	JNE                                                              step96
 
-store128:
+store95:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled130
+	JEQ          unscaled97
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -17060,42 +20407,45 @@ store128:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled130:
+unscaled97:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write131
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write98
 	VBROADCASTSS 144(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS.Z    (DI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VMOVUPS.Z    (DI)(BX*1), K1, Z6
 	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VMOVUPS.Z    (DI)(BX*2), K1, Z7
 	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
+	VMOVUPS.Z    (R8), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write131:
+write98:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows125
+	JMP     rows92
 
-fewer126:
-rows133:
+fewer93:
+rows100:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer134
+	JLT  fewer101
 
 	// 2 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -17105,16 +20455,16 @@ rows133:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), DI
 	CMPB  148(AX), $0x00
-	JEQ   full135
+	JEQ   full102
 	LEAQ  2(CX), R8
 	INCQ  R8
 	SHRQ  $0x01, R8
 	ADDQ  152(AX), R8
 	CMPQ  R8, DI
-	JGE   full135
+	JGE   full102
 	MOVQ  R8, DI
 
-full135:
+full102:
 	MOVQ   24(AX), R8
 	LEAQ   (R8)(DX*4), R8
 	MOVQ   104(AX), R9
@@ -17122,9 +20472,9 @@ full135:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store136
+	JEQ    store103
 
-step137:
+step104:
 	VMOVUPS.Z    (R8), K1, Z2
 	VBROADCASTSS (SI), Z3
 
@@ -17137,18 +20487,18 @@ step137:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             $+4, SI
 	DECQ                                                             DI
-	JNE                                                              step137
+	JNE                                                              step104
 
-store136:
+store103:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled138
+	JEQ          unscaled105
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled138:
+unscaled105:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -17157,25 +20507,26 @@ unscaled138:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write139
+	JEQ          write106
 	VBROADCASTSS 144(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
+	MOVQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VMOVUPS.Z    (DI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write139:
+write106:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows133
+	JMP     rows100
 
-fewer134:
-rows141:
+fewer101:
+rows108:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer142
+	JLT  fewer109
 
 	// 1 rows x 1 vectors
 	MOVQ  96(AX), BX
@@ -17185,25 +20536,25 @@ rows141:
 	ADDQ  (AX), SI
 	MOVQ  136(AX), BX
 	CMPB  148(AX), $0x00
-	JEQ   full143
+	JEQ   full110
 	LEAQ  1(CX), DI
 	INCQ  DI
 	SHRQ  $0x01, DI
 	ADDQ  152(AX), DI
 	CMPQ  DI, BX
-	JGE   full143
+	JGE   full110
 	MOVQ  DI, BX
 
-full143:
+full110:
 	MOVQ   24(AX), DI
 	LEAQ   (DI)(DX*4), DI
 	MOVQ   104(AX), R8
 	SHLQ   $0x02, R8
 	VPXORD Z0, Z0, Z0
 	TESTQ  BX, BX
-	JEQ    store144
+	JEQ    store111
 
-step145:
+step112:
 	VMOVUPS.Z    (DI), K1, Z1
 	VBROADCASTSS (SI), Z2
 
@@ -17212,16 +20563,16 @@ step145:
 	ADDQ                                                             R8, DI
 	ADDQ                                                             $+4, SI
 	DECQ                                                             BX
-	JNE                                                              step145
+	JNE                                                              step112
 
-store144:
+store111:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled146
+	JEQ          unscaled113
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled146:
+unscaled113:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -17230,28 +20581,29 @@ unscaled146:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write147
+	JEQ          write114
 	VBROADCASTSS 144(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
+	MOVQ         SI, BX
+	VMOVUPS.Z    (BX), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write147:
+write114:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows141
+	JMP     rows108
 
-fewer142:
+fewer109:
 	ADDQ $+16, DX
-	JMP  panel114
+	JMP  panel81
 
-narrower115:
+narrower82:
 	CMPB 149(AX), $0x00
-	JEQ  unfenced149
+	JEQ  unfenced116
 	CMPQ 120(AX), $0x00
-	JNE  unfenced149
+	JNE  unfenced116
 	SFENCE
 
-unfenced149:
+unfenced116:
 	VZEROUPPER
 	RET
 
@@ -17285,17 +20637,11 @@ rows3:
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x0000000c, R10
 
-line7:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line7
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each7:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line8:
 	PREFETCHT1 (R8)
@@ -17303,26 +20649,23 @@ line8:
 	DECQ       R9
 	JNE        line8
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each7
 
-line9:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line9
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+nothing6:
+	MOVQ  232(AX), BX
+	TESTQ BX, BX
+	JLE   nothing9
+	MOVQ  224(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  200(AX), DI
+	MOVQ  $0x0000000c, R10
 
-line10:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line10
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each10:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line11:
 	PREFETCHT1 (R8)
@@ -17330,26 +20673,23 @@ line11:
 	DECQ       R9
 	JNE        line11
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each10
 
-line12:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line12
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+nothing9:
+	MOVQ  272(AX), BX
+	TESTQ BX, BX
+	JLE   nothing12
+	MOVQ  264(AX), SI
+	SHLQ  $0x02, SI
+	MOVQ  CX, DI
+	IMULQ SI, DI
+	ADDQ  240(AX), DI
+	MOVQ  $0x0000000c, R10
 
-line13:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line13
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+each13:
+	MOVQ DI, R8
+	MOVQ BX, R9
 
 line14:
 	PREFETCHT1 (R8)
@@ -17357,277 +20697,10 @@ line14:
 	DECQ       R9
 	JNE        line14
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each13
 
-line15:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line15
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line16:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line16
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line17:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line17
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line18:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line18
-	ADDQ       SI, DI
-
-nothing6:
-	MOVQ  232(AX), BX
-	TESTQ BX, BX
-	JLE   nothing19
-	MOVQ  224(AX), SI
-	SHLQ  $0x02, SI
-	MOVQ  CX, DI
-	IMULQ SI, DI
-	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
-
-line20:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line20
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line21:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line21
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line22:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line22
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line23:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line23
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line24:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line24
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line25:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line25
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line26:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line26
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line27:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line27
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line28:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line28
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line29:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line29
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line30:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line30
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line31:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line31
-	ADDQ       SI, DI
-
-nothing19:
-	MOVQ  272(AX), BX
-	TESTQ BX, BX
-	JLE   nothing32
-	MOVQ  264(AX), SI
-	SHLQ  $0x02, SI
-	MOVQ  CX, DI
-	IMULQ SI, DI
-	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
-
-line33:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line33
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line34:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line34
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line35:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line35
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line36:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line36
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line37:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line37
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line38:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line38
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line39:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line39
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line40:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line40
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line41:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line41
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line42:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line42
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line43:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line43
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line44:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line44
-	ADDQ       SI, DI
-
-nothing32:
+nothing12:
 asked5:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
@@ -17663,9 +20736,9 @@ asked5:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	SUBQ   $0x04, DI
-	JLT    rest46
+	JLT    rest16
 
-steps47:
+steps17:
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VBROADCASTSS (SI), Z26
@@ -18019,13 +21092,13 @@ steps47:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	SUBQ                                                             $0x04, DI
-	JGE                                                              steps47
+	JGE                                                              steps17
 
-rest46:
+rest16:
 	ADDQ $0x04, DI
-	JEQ  store45
+	JEQ  store15
 
-step48:
+step18:
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VBROADCASTSS (SI), Z26
@@ -18115,12 +21188,12 @@ step48:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step48
+	JNE                                                              step18
 
-store45:
+store15:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled49
+	JEQ          unscaled19
 	VBROADCASTSS (BX)(CX*4), Z24
 	VMULPS       Z0, Z24, Z0
 	VMULPS       Z1, Z24, Z1
@@ -18158,51 +21231,58 @@ store45:
 	VMULPS       Z22, Z26, Z22
 	VMULPS       Z23, Z26, Z23
 
-unscaled49:
+unscaled19:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write20
+	VBROADCASTSS 144(AX), Z24
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
 	LEAQ         (R8)(BX*2), R9
 	ADDQ         BX, R9
-	MOVL         144(AX), R10
-	ADDL         R10, R10
-	JEQ          write50
-	VBROADCASTSS 144(AX), Z24
-	VFMADD231PS  (SI), Z24, Z0
-	VFMADD231PS  64(SI), Z24, Z1
-	VFMADD231PS  (SI)(BX*1), Z24, Z2
-	VFMADD231PS  64(SI)(BX*1), Z24, Z3
-	VFMADD231PS  (SI)(BX*2), Z24, Z4
-	VFMADD231PS  64(SI)(BX*2), Z24, Z5
-	VFMADD231PS  (DI), Z24, Z6
-	VFMADD231PS  64(DI), Z24, Z7
-	VFMADD231PS  (DI)(BX*1), Z24, Z8
-	VFMADD231PS  64(DI)(BX*1), Z24, Z9
-	VFMADD231PS  (DI)(BX*2), Z24, Z10
-	VFMADD231PS  64(DI)(BX*2), Z24, Z11
-	VFMADD231PS  (R8), Z24, Z12
-	VFMADD231PS  64(R8), Z24, Z13
-	VFMADD231PS  (R8)(BX*1), Z24, Z14
-	VFMADD231PS  64(R8)(BX*1), Z24, Z15
-	VFMADD231PS  (R8)(BX*2), Z24, Z16
-	VFMADD231PS  64(R8)(BX*2), Z24, Z17
-	VFMADD231PS  (R9), Z24, Z18
-	VFMADD231PS  64(R9), Z24, Z19
-	VFMADD231PS  (R9)(BX*1), Z24, Z20
-	VFMADD231PS  64(R9)(BX*1), Z24, Z21
-	VFMADD231PS  (R9)(BX*2), Z24, Z22
-	VFMADD231PS  64(R9)(BX*2), Z24, Z23
+	LEAQ         (R9)(BX*2), R10
+	ADDQ         BX, R10
+	VFMADD231PS  (DI), Z24, Z0
+	VFMADD231PS  64(DI), Z24, Z1
+	VFMADD231PS  (DI)(BX*1), Z24, Z2
+	VFMADD231PS  64(DI)(BX*1), Z24, Z3
+	VFMADD231PS  (DI)(BX*2), Z24, Z4
+	VFMADD231PS  64(DI)(BX*2), Z24, Z5
+	VFMADD231PS  (R8), Z24, Z6
+	VFMADD231PS  64(R8), Z24, Z7
+	VFMADD231PS  (R8)(BX*1), Z24, Z8
+	VFMADD231PS  64(R8)(BX*1), Z24, Z9
+	VFMADD231PS  (R8)(BX*2), Z24, Z10
+	VFMADD231PS  64(R8)(BX*2), Z24, Z11
+	VFMADD231PS  (R9), Z24, Z12
+	VFMADD231PS  64(R9), Z24, Z13
+	VFMADD231PS  (R9)(BX*1), Z24, Z14
+	VFMADD231PS  64(R9)(BX*1), Z24, Z15
+	VFMADD231PS  (R9)(BX*2), Z24, Z16
+	VFMADD231PS  64(R9)(BX*2), Z24, Z17
+	VFMADD231PS  (R10), Z24, Z18
+	VFMADD231PS  64(R10), Z24, Z19
+	VFMADD231PS  (R10)(BX*1), Z24, Z20
+	VFMADD231PS  64(R10)(BX*1), Z24, Z21
+	VFMADD231PS  (R10)(BX*2), Z24, Z22
+	VFMADD231PS  64(R10)(BX*2), Z24, Z23
 
-write50:
+write20:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
+	LEAQ     (DI)(BX*2), R8
+	ADDQ     BX, R8
+	LEAQ     (R8)(BX*2), R9
+	ADDQ     BX, R9
 	CMPB     149(AX), $0x00
-	JEQ      cached52
+	JEQ      cached22
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -18227,9 +21307,9 @@ write50:
 	VMOVNTPS Z21, 64(R9)(BX*1)
 	VMOVNTPS Z22, (R9)(BX*2)
 	VMOVNTPS Z23, 64(R9)(BX*2)
-	JMP      stored51
+	JMP      stored21
 
-cached52:
+cached22:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -18255,156 +21335,93 @@ cached52:
 	VMOVUPS Z22, (R9)(BX*2)
 	VMOVUPS Z23, 64(R9)(BX*2)
 
-stored51:
+stored21:
 	ADDQ $+12, CX
 	JMP  rows3
 
 fewer4:
-rows53:
+rows23:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer54
+	JLT  fewer24
 
 	// 4 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked55
+	JNE   asked25
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing56
+	JLE   nothing26
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line57:
+each27:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line28:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line57
+	JNE        line28
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each27
 
-line58:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line58
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line59:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line59
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line60:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line60
-	ADDQ       SI, DI
-
-nothing56:
+nothing26:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing61
+	JLE   nothing29
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line62:
+each30:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line31:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line62
+	JNE        line31
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each30
 
-line63:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line63
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line64:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line64
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line65:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line65
-	ADDQ       SI, DI
-
-nothing61:
+nothing29:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing66
+	JLE   nothing32
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000004, R10
 
-line67:
+each33:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line34:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line67
+	JNE        line34
 	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
+	DECQ       R10
+	JNE        each33
 
-line68:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line68
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-	MOVQ       BX, R9
-
-line69:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       R9
-	JNE        line69
-	ADDQ       SI, DI
-	MOVQ       DI, R8
-
-line70:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line70
-	ADDQ       SI, DI
-
-nothing66:
-asked55:
+nothing32:
+asked25:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -18423,9 +21440,9 @@ asked55:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ  DI, DI
-	JEQ    store71
+	JEQ    store35
 
-step72:
+step36:
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VBROADCASTSS (SI), Z10
@@ -18459,12 +21476,12 @@ step72:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step72
+	JNE                                                              step36
 
-store71:
+store35:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled73
+	JEQ          unscaled37
 	VBROADCASTSS (BX)(CX*4), Z8
 	VMULPS       Z0, Z8, Z0
 	VMULPS       Z1, Z8, Z1
@@ -18478,31 +21495,34 @@ store71:
 	VMULPS       Z6, Z8, Z6
 	VMULPS       Z7, Z8, Z7
 
-unscaled73:
+unscaled37:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write74
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write38
 	VBROADCASTSS 144(AX), Z8
-	VFMADD231PS  (SI), Z8, Z0
-	VFMADD231PS  64(SI), Z8, Z1
-	VFMADD231PS  (SI)(BX*1), Z8, Z2
-	VFMADD231PS  64(SI)(BX*1), Z8, Z3
-	VFMADD231PS  (SI)(BX*2), Z8, Z4
-	VFMADD231PS  64(SI)(BX*2), Z8, Z5
-	VFMADD231PS  (DI), Z8, Z6
-	VFMADD231PS  64(DI), Z8, Z7
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VFMADD231PS  (DI), Z8, Z0
+	VFMADD231PS  64(DI), Z8, Z1
+	VFMADD231PS  (DI)(BX*1), Z8, Z2
+	VFMADD231PS  64(DI)(BX*1), Z8, Z3
+	VFMADD231PS  (DI)(BX*2), Z8, Z4
+	VFMADD231PS  64(DI)(BX*2), Z8, Z5
+	VFMADD231PS  (R8), Z8, Z6
+	VFMADD231PS  64(R8), Z8, Z7
 
-write74:
+write38:
+	LEAQ     (SI)(BX*2), DI
+	ADDQ     BX, DI
 	CMPB     149(AX), $0x00
-	JEQ      cached76
+	JEQ      cached40
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
@@ -18511,9 +21531,9 @@ write74:
 	VMOVNTPS Z5, 64(SI)(BX*2)
 	VMOVNTPS Z6, (DI)
 	VMOVNTPS Z7, 64(DI)
-	JMP      stored75
+	JMP      stored39
 
-cached76:
+cached40:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
@@ -18523,102 +21543,93 @@ cached76:
 	VMOVUPS Z6, (DI)
 	VMOVUPS Z7, 64(DI)
 
-stored75:
+stored39:
 	ADDQ $+4, CX
-	JMP  rows53
+	JMP  rows23
 
-fewer54:
-rows77:
+fewer24:
+rows41:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer78
+	JLT  fewer42
 
 	// 2 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked79
+	JNE   asked43
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing80
+	JLE   nothing44
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line81:
+each45:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line46:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line81
+	JNE        line46
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each45
 
-line82:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line82
-	ADDQ       SI, DI
-
-nothing80:
+nothing44:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing83
+	JLE   nothing47
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line84:
+each48:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line49:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line84
+	JNE        line49
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each48
 
-line85:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line85
-	ADDQ       SI, DI
-
-nothing83:
+nothing47:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing86
+	JLE   nothing50
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
-	MOVQ  BX, R9
+	MOVQ  $0x00000002, R10
 
-line87:
+each51:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line52:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNE        line87
+	JNE        line52
 	ADDQ       SI, DI
-	MOVQ       DI, R8
+	DECQ       R10
+	JNE        each51
 
-line88:
-	PREFETCHT1 (R8)
-	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line88
-	ADDQ       SI, DI
-
-nothing86:
-asked79:
+nothing50:
+asked43:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -18633,9 +21644,9 @@ asked79:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store89
+	JEQ    store53
 
-step90:
+step54:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (SI), Z6
@@ -18655,12 +21666,12 @@ step90:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step90
+	JNE                                                              step54
 
-store89:
+store53:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled91
+	JEQ          unscaled55
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VMULPS       Z1, Z4, Z1
@@ -18668,7 +21679,7 @@ store89:
 	VMULPS       Z2, Z5, Z2
 	VMULPS       Z3, Z5, Z3
 
-unscaled91:
+unscaled55:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -18677,97 +21688,116 @@ unscaled91:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write92
+	JEQ          write56
 	VBROADCASTSS 144(AX), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  64(SI), Z4, Z1
-	VFMADD231PS  (SI)(BX*1), Z4, Z2
-	VFMADD231PS  64(SI)(BX*1), Z4, Z3
+	MOVQ         SI, DI
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  (DI)(BX*1), Z4, Z2
+	VFMADD231PS  64(DI)(BX*1), Z4, Z3
 
-write92:
+write56:
 	CMPB     149(AX), $0x00
-	JEQ      cached94
+	JEQ      cached58
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
 	VMOVNTPS Z2, (SI)(BX*1)
 	VMOVNTPS Z3, 64(SI)(BX*1)
-	JMP      stored93
+	JMP      stored57
 
-cached94:
+cached58:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, (SI)(BX*1)
 	VMOVUPS Z3, 64(SI)(BX*1)
 
-stored93:
+stored57:
 	ADDQ $+2, CX
-	JMP  rows77
+	JMP  rows41
 
-fewer78:
-rows95:
+fewer42:
+rows59:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer96
+	JLT  fewer60
 
 	// 1 rows x 2 vectors
 	TESTQ DX, DX
-	JNE   asked97
+	JNE   asked61
 	MOVQ  192(AX), BX
 	TESTQ BX, BX
-	JLE   nothing98
+	JLE   nothing62
 	MOVQ  184(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  160(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line99:
+each63:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line64:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line99
+	DECQ       R9
+	JNE        line64
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each63
 
-nothing98:
+nothing62:
 	MOVQ  232(AX), BX
 	TESTQ BX, BX
-	JLE   nothing100
+	JLE   nothing65
 	MOVQ  224(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  200(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line101:
+each66:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line67:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line101
+	DECQ       R9
+	JNE        line67
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each66
 
-nothing100:
+nothing65:
 	MOVQ  272(AX), BX
 	TESTQ BX, BX
-	JLE   nothing102
+	JLE   nothing68
 	MOVQ  264(AX), SI
 	SHLQ  $0x02, SI
 	MOVQ  CX, DI
 	IMULQ SI, DI
 	ADDQ  240(AX), DI
-	MOVQ  DI, R8
+	MOVQ  $0x00000001, R10
 
-line103:
+each69:
+	MOVQ DI, R8
+	MOVQ BX, R9
+
+line70:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
-	DECQ       BX
-	JNE        line103
+	DECQ       R9
+	JNE        line70
 	ADDQ       SI, DI
+	DECQ       R10
+	JNE        each69
 
-nothing102:
-asked97:
+nothing68:
+asked61:
 	MOVQ   96(AX), BX
 	SHLQ   $0x02, BX
 	MOVQ   (AX), SI
@@ -18780,9 +21810,9 @@ asked97:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store104
+	JEQ    store71
 
-step105:
+step72:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (SI), Z4
@@ -18795,17 +21825,17 @@ step105:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step105
+	JNE                                                              step72
 
-store104:
+store71:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled106
+	JEQ          unscaled73
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VMULPS       Z1, Z2, Z1
 
-unscaled106:
+unscaled73:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -18814,49 +21844,50 @@ unscaled106:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write107
+	JEQ          write74
 	VBROADCASTSS 144(AX), Z2
-	VFMADD231PS  (SI), Z2, Z0
-	VFMADD231PS  64(SI), Z2, Z1
+	MOVQ         SI, BX
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
 
-write107:
+write74:
 	CMPB     149(AX), $0x00
-	JEQ      cached109
+	JEQ      cached76
 	VMOVNTPS Z0, (SI)
 	VMOVNTPS Z1, 64(SI)
-	JMP      stored108
+	JMP      stored75
 
-cached109:
+cached76:
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
 
-stored108:
+stored75:
 	ADDQ $+1, CX
-	JMP  rows95
+	JMP  rows59
 
-fewer96:
+fewer60:
 	ADDQ $+32, DX
 	JMP  panel1
 
 narrower2:
-panel110:
+panel77:
 	MOVQ 128(AX), CX
 	SUBQ DX, CX
-	JLE  narrower111
+	JLE  narrower78
 	CMPQ CX, $+16
-	JLE  masked112
+	JLE  masked79
 	MOVQ $+16, CX
 
-masked112:
+masked79:
 	LEAQ  bits<>+0(SB), BX
 	KMOVW (BX)(CX*2), K1
 	XORQ  CX, CX
 
-rows113:
+rows80:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+12
-	JLT  fewer114
+	JLT  fewer81
 
 	// 12 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -18881,9 +21912,9 @@ rows113:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	TESTQ  DI, DI
-	JEQ    store115
+	JEQ    store82
 
-step116:
+step83:
 	VMOVUPS.Z    (R8), K1, Z12
 	VBROADCASTSS (SI), Z13
 
@@ -18936,12 +21967,12 @@ step116:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step116
+	JNE                                                              step83
 
-store115:
+store82:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled117
+	JEQ          unscaled84
 	VBROADCASTSS (BX)(CX*4), Z12
 	VMULPS       Z0, Z12, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z13
@@ -18967,49 +21998,56 @@ store115:
 	VBROADCASTSS 44(BX)(CX*4), Z13
 	VMULPS       Z11, Z13, Z11
 
-unscaled117:
+unscaled84:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write85
+	VBROADCASTSS 144(AX), Z12
+	MOVQ         SI, DI
 	LEAQ         (DI)(BX*2), R8
 	ADDQ         BX, R8
 	LEAQ         (R8)(BX*2), R9
 	ADDQ         BX, R9
-	MOVL         144(AX), R10
-	ADDL         R10, R10
-	JEQ          write118
-	VBROADCASTSS 144(AX), Z12
-	VMOVUPS.Z    (SI), K1, Z13
+	LEAQ         (R9)(BX*2), R10
+	ADDQ         BX, R10
+	VMOVUPS.Z    (DI), K1, Z13
 	VFMADD231PS  Z13, Z12, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z14
+	VMOVUPS.Z    (DI)(BX*1), K1, Z14
 	VFMADD231PS  Z14, Z12, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z15
+	VMOVUPS.Z    (DI)(BX*2), K1, Z15
 	VFMADD231PS  Z15, Z12, Z2
-	VMOVUPS.Z    (DI), K1, Z16
+	VMOVUPS.Z    (R8), K1, Z16
 	VFMADD231PS  Z16, Z12, Z3
-	VMOVUPS.Z    (DI)(BX*1), K1, Z17
+	VMOVUPS.Z    (R8)(BX*1), K1, Z17
 	VFMADD231PS  Z17, Z12, Z4
-	VMOVUPS.Z    (DI)(BX*2), K1, Z18
+	VMOVUPS.Z    (R8)(BX*2), K1, Z18
 	VFMADD231PS  Z18, Z12, Z5
-	VMOVUPS.Z    (R8), K1, Z19
+	VMOVUPS.Z    (R9), K1, Z19
 	VFMADD231PS  Z19, Z12, Z6
-	VMOVUPS.Z    (R8)(BX*1), K1, Z20
+	VMOVUPS.Z    (R9)(BX*1), K1, Z20
 	VFMADD231PS  Z20, Z12, Z7
-	VMOVUPS.Z    (R8)(BX*2), K1, Z21
+	VMOVUPS.Z    (R9)(BX*2), K1, Z21
 	VFMADD231PS  Z21, Z12, Z8
-	VMOVUPS.Z    (R9), K1, Z22
+	VMOVUPS.Z    (R10), K1, Z22
 	VFMADD231PS  Z22, Z12, Z9
-	VMOVUPS.Z    (R9)(BX*1), K1, Z23
+	VMOVUPS.Z    (R10)(BX*1), K1, Z23
 	VFMADD231PS  Z23, Z12, Z10
-	VMOVUPS.Z    (R9)(BX*2), K1, Z24
+	VMOVUPS.Z    (R10)(BX*2), K1, Z24
 	VFMADD231PS  Z24, Z12, Z11
 
-write118:
+write85:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (DI)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
@@ -19023,14 +22061,14 @@ write118:
 	VMOVUPS Z10, K1, (R9)(BX*1)
 	VMOVUPS Z11, K1, (R9)(BX*2)
 	ADDQ    $+12, CX
-	JMP     rows113
+	JMP     rows80
 
-fewer114:
-rows120:
+fewer81:
+rows87:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+4
-	JLT  fewer121
+	JLT  fewer88
 
 	// 4 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -19047,9 +22085,9 @@ rows120:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ  DI, DI
-	JEQ    store122
+	JEQ    store89
 
-step123:
+step90:
 	VMOVUPS.Z    (R8), K1, Z4
 	VBROADCASTSS (SI), Z5
 
@@ -19070,12 +22108,12 @@ step123:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step123
+	JNE                                                              step90
 
-store122:
+store89:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled124
+	JEQ          unscaled91
 	VBROADCASTSS (BX)(CX*4), Z4
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z5
@@ -19085,42 +22123,45 @@ store122:
 	VBROADCASTSS 12(BX)(CX*4), Z5
 	VMULPS       Z3, Z5, Z3
 
-unscaled124:
+unscaled91:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
 	IMULQ        BX, SI
 	ADDQ         48(AX), SI
 	LEAQ         (SI)(DX*4), SI
-	LEAQ         (SI)(BX*2), DI
-	ADDQ         BX, DI
-	MOVL         144(AX), R8
-	ADDL         R8, R8
-	JEQ          write125
+	MOVL         144(AX), DI
+	ADDL         DI, DI
+	JEQ          write92
 	VBROADCASTSS 144(AX), Z4
-	VMOVUPS.Z    (SI), K1, Z5
+	MOVQ         SI, DI
+	LEAQ         (DI)(BX*2), R8
+	ADDQ         BX, R8
+	VMOVUPS.Z    (DI), K1, Z5
 	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z6
+	VMOVUPS.Z    (DI)(BX*1), K1, Z6
 	VFMADD231PS  Z6, Z4, Z1
-	VMOVUPS.Z    (SI)(BX*2), K1, Z7
+	VMOVUPS.Z    (DI)(BX*2), K1, Z7
 	VFMADD231PS  Z7, Z4, Z2
-	VMOVUPS.Z    (DI), K1, Z8
+	VMOVUPS.Z    (R8), K1, Z8
 	VFMADD231PS  Z8, Z4, Z3
 
-write125:
+write92:
+	LEAQ    (SI)(BX*2), DI
+	ADDQ    BX, DI
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	VMOVUPS Z2, K1, (SI)(BX*2)
 	VMOVUPS Z3, K1, (DI)
 	ADDQ    $+4, CX
-	JMP     rows120
+	JMP     rows87
 
-fewer121:
-rows127:
+fewer88:
+rows94:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+2
-	JLT  fewer128
+	JLT  fewer95
 
 	// 2 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -19135,9 +22176,9 @@ rows127:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ  DI, DI
-	JEQ    store129
+	JEQ    store96
 
-step130:
+step97:
 	VMOVUPS.Z    (R8), K1, Z2
 	VBROADCASTSS (SI), Z3
 
@@ -19150,18 +22191,18 @@ step130:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step130
+	JNE                                                              step97
 
-store129:
+store96:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled131
+	JEQ          unscaled98
 	VBROADCASTSS (BX)(CX*4), Z2
 	VMULPS       Z0, Z2, Z0
 	VBROADCASTSS 4(BX)(CX*4), Z3
 	VMULPS       Z1, Z3, Z1
 
-unscaled131:
+unscaled98:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -19170,25 +22211,26 @@ unscaled131:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), DI
 	ADDL         DI, DI
-	JEQ          write132
+	JEQ          write99
 	VBROADCASTSS 144(AX), Z2
-	VMOVUPS.Z    (SI), K1, Z3
+	MOVQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z3
 	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS.Z    (SI)(BX*1), K1, Z4
+	VMOVUPS.Z    (DI)(BX*1), K1, Z4
 	VFMADD231PS  Z4, Z2, Z1
 
-write132:
+write99:
 	VMOVUPS Z0, K1, (SI)
 	VMOVUPS Z1, K1, (SI)(BX*1)
 	ADDQ    $+2, CX
-	JMP     rows127
+	JMP     rows94
 
-fewer128:
-rows134:
+fewer95:
+rows101:
 	MOVQ 120(AX), BX
 	SUBQ CX, BX
 	CMPQ BX, $+1
-	JLT  fewer135
+	JLT  fewer102
 
 	// 1 rows x 1 vectors
 	MOVQ   96(AX), BX
@@ -19202,9 +22244,9 @@ rows134:
 	SHLQ   $0x02, R9
 	VPXORD Z0, Z0, Z0
 	TESTQ  DI, DI
-	JEQ    store136
+	JEQ    store103
 
-step137:
+step104:
 	VMOVUPS.Z    (R8), K1, Z1
 	VBROADCASTSS (SI), Z2
 
@@ -19213,16 +22255,16 @@ step137:
 	ADDQ                                                             R9, R8
 	ADDQ                                                             BX, SI
 	DECQ                                                             DI
-	JNE                                                              step137
+	JNE                                                              step104
 
-store136:
+store103:
 	MOVQ         72(AX), BX
 	TESTQ        BX, BX
-	JEQ          unscaled138
+	JEQ          unscaled105
 	VBROADCASTSS (BX)(CX*4), Z1
 	VMULPS       Z0, Z1, Z0
 
-unscaled138:
+unscaled105:
 	MOVQ         112(AX), BX
 	SHLQ         $0x02, BX
 	MOVQ         CX, SI
@@ -19231,27 +22273,28 @@ unscaled138:
 	LEAQ         (SI)(DX*4), SI
 	MOVL         144(AX), BX
 	ADDL         BX, BX
-	JEQ          write139
+	JEQ          write106
 	VBROADCASTSS 144(AX), Z1
-	VMOVUPS.Z    (SI), K1, Z2
+	MOVQ         SI, BX
+	VMOVUPS.Z    (BX), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
 
-write139:
+write106:
 	VMOVUPS Z0, K1, (SI)
 	ADDQ    $+1, CX
-	JMP     rows134
+	JMP     rows101
 
-fewer135:
+fewer102:
 	ADDQ $+16, DX
-	JMP  panel110
+	JMP  panel77
 
-narrower111:
+narrower78:
 	CMPB 149(AX), $0x00
-	JEQ  unfenced141
+	JEQ  unfenced108
 	CMPQ 120(AX), $0x00
-	JNE  unfenced141
+	JNE  unfenced108
 	SFENCE
 
-unfenced141:
+unfenced108:
 	VZEROUPPER
 	RET

@@ -79,6 +79,13 @@ func productNT3x8NEON(p *tile.Product)
 //go:noescape
 func solveNEON(p *tile.Solve)
 
+// substituteNEON is the substitution of tile.Substitute in blocks of 6 rows and panels of 16 columns:
+// the rows that are solved are subtracted as a product, then the block's own triangle is
+// substituted in registers.
+//
+//go:noescape
+func substituteNEON(p *tile.Substitute)
+
 // pairNN6x16NEON is the NN product of tile.PairProduct on register tiles of 6 x 16:
 // C = Beta C + diag(Row) A B.
 //

@@ -10,26 +10,26 @@ TEXT ·productNN6x16NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $16, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $6, R17
 	BLT fewer4
 
 	// 6 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
 	CBZ R17, full5
 	ADD $6, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
 full5:
-	MOVD 120(R0), R14
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -38,7 +38,7 @@ full5:
 	ADD R14, R3, R4
 	ADD R14, R4, R5
 	ADD R14, R5, R6
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -259,16 +259,22 @@ store6:
 	WORD $0x4f9d92d6 // fmul v22.4s, v22.4s, v29.s[0]
 	WORD $0x4f9d92f7 // fmul v23.4s, v23.4s, v29.s[0]
 unscaled10:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write11
-	FMOVS 176(R0), F24
+	FMOVS 200(R0), F24
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own12
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own12:
 	FLDPQ 0(R17), (F25, F26)
 	FLDPQ 32(R17), (F27, F28)
 	WORD $0x4f981320 // fmla v0.4s, v25.4s, v24.s[0]
@@ -332,28 +338,28 @@ write11:
 	ADD $6, R12, R12
 	B rows3
 fewer4:
-rows12:
-	MOVD 152(R0), R17
+rows13:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer13
+	BLT fewer14
 
 	// 4 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full14
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full15
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full14:
-	MOVD 120(R0), R14
+full15:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -374,8 +380,8 @@ full14:
 	VMOVI $0, V14.B16
 	VMOVI $0, V15.B16
 	SUBS $4, R11, R11
-	BLT rest16
-steps17:
+	BLT rest17
+steps18:
 	FMOVQ.P 16(R1), F16
 	FMOVQ.P 16(R2), F17
 	FMOVQ.P 16(R3), F18
@@ -457,11 +463,11 @@ steps17:
 	WORD $0x4fb31aef // fmla v15.4s, v23.4s, v19.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps17
-rest16:
+	BGE steps18
+rest17:
 	ADDS $4, R11, R11
-	BEQ store15
-step18:
+	BEQ store16
+step19:
 	FMOVS.P 4(R1), F16
 	FMOVS.P 4(R2), F17
 	FMOVS.P 4(R3), F18
@@ -486,10 +492,10 @@ step18:
 	WORD $0x4f9312ef // fmla v15.4s, v23.4s, v19.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step18
-store15:
+	BNE step19
+store16:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled19
+	CBZ R20, unscaled20
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F16
 	WORD $0x4f909000 // fmul v0.4s, v0.4s, v16.s[0]
@@ -511,17 +517,23 @@ store15:
 	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
 	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
 	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
-unscaled19:
-	MOVD 136(R0), R16
+unscaled20:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write20
-	FMOVS 176(R0), F16
+	CBZ R17, write21
+	FMOVS 200(R0), F16
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own22
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own22:
 	FLDPQ 0(R17), (F17, F18)
 	FLDPQ 32(R17), (F19, F20)
 	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
@@ -550,7 +562,7 @@ unscaled19:
 	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
 	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
 	ADD R16, R17, R17
-write20:
+write21:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD R16, R15, R15
@@ -563,28 +575,28 @@ write20:
 	FSTPQ (F12, F13), 0(R15)
 	FSTPQ (F14, F15), 32(R15)
 	ADD $4, R12, R12
-	B rows12
-fewer13:
-rows21:
-	MOVD 152(R0), R17
+	B rows13
+fewer14:
+rows23:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer22
+	BLT fewer24
 
 	// 2 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full23
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full25
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full23:
-	MOVD 120(R0), R14
+full25:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -597,8 +609,8 @@ full23:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	SUBS $4, R11, R11
-	BLT rest25
-steps26:
+	BLT rest27
+steps28:
 	FMOVQ.P 16(R1), F8
 	FMOVQ.P 16(R2), F9
 	FLDPQ 0(R9), (F10, F11)
@@ -646,11 +658,11 @@ steps26:
 	WORD $0x4fa919a7 // fmla v7.4s, v13.4s, v9.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps26
-rest25:
+	BGE steps28
+rest27:
 	ADDS $4, R11, R11
-	BEQ store24
-step27:
+	BEQ store26
+step29:
 	FMOVS.P 4(R1), F8
 	FMOVS.P 4(R2), F9
 	FLDPQ 0(R9), (F10, F11)
@@ -665,10 +677,10 @@ step27:
 	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step27
-store24:
+	BNE step29
+store26:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled28
+	CBZ R20, unscaled30
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -680,17 +692,23 @@ store24:
 	WORD $0x4f8990a5 // fmul v5.4s, v5.4s, v9.s[0]
 	WORD $0x4f8990c6 // fmul v6.4s, v6.4s, v9.s[0]
 	WORD $0x4f8990e7 // fmul v7.4s, v7.4s, v9.s[0]
-unscaled28:
-	MOVD 136(R0), R16
+unscaled30:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write29
-	FMOVS 176(R0), F8
+	CBZ R17, write31
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own32
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own32:
 	FLDPQ 0(R17), (F9, F10)
 	FLDPQ 32(R17), (F11, F12)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
@@ -705,34 +723,34 @@ unscaled28:
 	WORD $0x4f881166 // fmla v6.4s, v11.4s, v8.s[0]
 	WORD $0x4f881187 // fmla v7.4s, v12.4s, v8.s[0]
 	ADD R16, R17, R17
-write29:
+write31:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD R16, R15, R15
 	FSTPQ (F4, F5), 0(R15)
 	FSTPQ (F6, F7), 32(R15)
 	ADD $2, R12, R12
-	B rows21
-fewer22:
-rows30:
-	MOVD 152(R0), R17
+	B rows23
+fewer24:
+rows33:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer31
+	BLT fewer34
 
 	// 1 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full32
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full35
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full32:
-	MOVD 120(R0), R14
+full35:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -741,8 +759,8 @@ full32:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	SUBS $4, R11, R11
-	BLT rest34
-steps35:
+	BLT rest37
+steps38:
 	FMOVQ.P 16(R1), F4
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
@@ -773,11 +791,11 @@ steps35:
 	WORD $0x4fa41903 // fmla v3.4s, v8.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps35
-rest34:
+	BGE steps38
+rest37:
 	ADDS $4, R11, R11
-	BEQ store33
-step36:
+	BEQ store36
+step39:
 	FMOVS.P 4(R1), F4
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
@@ -787,27 +805,33 @@ step36:
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step36
-store33:
+	BNE step39
+store36:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled37
+	CBZ R20, unscaled40
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-unscaled37:
-	MOVD 136(R0), R16
+unscaled40:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write38
-	FMOVS 176(R0), F4
+	CBZ R17, write41
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own42
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own42:
 	FLDPQ 0(R17), (F5, F6)
 	FLDPQ 32(R17), (F7, F8)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
@@ -815,36 +839,36 @@ unscaled37:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R16, R17, R17
-write38:
+write41:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD $1, R12, R12
-	B rows30
-fewer31:
+	B rows33
+fewer34:
 	ADD $16, R13, R13
 	B panel1
 narrower2:
-panel39:
-	MOVD 160(R0), R17
+panel43:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
-	BLT narrower40
+	BLT narrower44
 	MOVD ZR, R12
-rows41:
-	MOVD 152(R0), R17
+rows45:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $6, R17
-	BLT fewer42
+	BLT fewer46
 
 	// 6 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full43
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full47
 	ADD $6, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full43:
-	MOVD 120(R0), R14
+full47:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -853,7 +877,7 @@ full43:
 	ADD R14, R3, R4
 	ADD R14, R4, R5
 	ADD R14, R5, R6
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -869,8 +893,8 @@ full43:
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
 	VMOVI $0, V11.B16
-	CBZ R11, store44
-step45:
+	CBZ R11, store48
+step49:
 	FLDPQ 0(R9), (F18, F19)
 	FMOVS.P 4(R1), F12
 	WORD $0x4f8c1240 // fmla v0.4s, v18.4s, v12.s[0]
@@ -892,10 +916,10 @@ step45:
 	WORD $0x4f91126b // fmla v11.4s, v19.4s, v17.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step45
-store44:
+	BNE step49
+store48:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled46
+	CBZ R20, unscaled50
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -915,17 +939,23 @@ store44:
 	FMOVS.P 4(R20), F17
 	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
 	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
-unscaled46:
-	MOVD 136(R0), R16
+unscaled50:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write47
-	FMOVS 176(R0), F12
+	CBZ R17, write51
+	FMOVS 200(R0), F12
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own52
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own52:
 	FLDPQ 0(R17), (F13, F14)
 	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
 	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
@@ -950,7 +980,7 @@ unscaled46:
 	WORD $0x4f8c11aa // fmla v10.4s, v13.4s, v12.s[0]
 	WORD $0x4f8c11cb // fmla v11.4s, v14.4s, v12.s[0]
 	ADD R16, R17, R17
-write47:
+write51:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -963,30 +993,30 @@ write47:
 	ADD R16, R15, R15
 	FSTPQ (F10, F11), 0(R15)
 	ADD $6, R12, R12
-	B rows41
-fewer42:
-rows48:
-	MOVD 152(R0), R17
+	B rows45
+fewer46:
+rows53:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer49
+	BLT fewer54
 
 	// 4 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full50
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full55
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full50:
-	MOVD 120(R0), R14
+full55:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -998,8 +1028,8 @@ full50:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store56
+step57:
 	FLDPQ 0(R9), (F12, F13)
 	FMOVS.P 4(R1), F8
 	WORD $0x4f881180 // fmla v0.4s, v12.4s, v8.s[0]
@@ -1015,10 +1045,10 @@ step52:
 	WORD $0x4f8b11a7 // fmla v7.4s, v13.4s, v11.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step57
+store56:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled58
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -1032,17 +1062,23 @@ store51:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled58:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F8
+	CBZ R17, write59
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own60
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own60:
 	FLDPQ 0(R17), (F9, F10)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
@@ -1059,7 +1095,7 @@ unscaled53:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write54:
+write59:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -1068,28 +1104,28 @@ write54:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows48
-fewer49:
-rows55:
-	MOVD 152(R0), R17
+	B rows53
+fewer54:
+rows61:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer56
+	BLT fewer62
 
 	// 2 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full57
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full63
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full57:
-	MOVD 120(R0), R14
+full63:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -1097,8 +1133,8 @@ full57:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store58
-step59:
+	CBZ R11, store64
+step65:
 	FLDPQ 0(R9), (F6, F7)
 	FMOVS.P 4(R1), F4
 	WORD $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
@@ -1108,10 +1144,10 @@ step59:
 	WORD $0x4f8510e3 // fmla v3.4s, v7.4s, v5.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step59
-store58:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled60
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -1119,17 +1155,23 @@ store58:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled60:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write61
-	FMOVS 176(R0), F4
+	CBZ R17, write67
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FLDPQ 0(R17), (F5, F6)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
@@ -1138,97 +1180,103 @@ unscaled60:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write61:
+write67:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows55
-fewer56:
-rows62:
-	MOVD 152(R0), R17
+	B rows61
+fewer62:
+rows69:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer63
+	BLT fewer70
 
 	// 1 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full64
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full71
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full64:
-	MOVD 120(R0), R14
+full71:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store72
+step73:
 	FLDPQ 0(R9), (F3, F4)
 	FMOVS.P 4(R1), F2
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step73
+store72:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled74
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled74:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F2
+	CBZ R17, write75
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own76
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own76:
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write68:
+write75:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows62
-fewer63:
+	B rows69
+fewer70:
 	ADD $8, R13, R13
-	B panel39
-narrower40:
-panel69:
-	MOVD 160(R0), R17
+	B panel43
+narrower44:
+panel77:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower70
+	BLT narrower78
 	MOVD ZR, R12
-rows71:
-	MOVD 152(R0), R17
+rows79:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer72
+	BLT fewer80
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full73
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full81
 	ADD $8, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full73:
-	MOVD 120(R0), R14
+full81:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -1239,7 +1287,7 @@ full73:
 	ADD R14, R5, R6
 	ADD R14, R6, R7
 	ADD R14, R7, R8
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -1251,8 +1299,8 @@ full73:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store74
-step75:
+	CBZ R11, store82
+step83:
 	FMOVQ 0(R9), F16
 	FMOVS.P 4(R1), F8
 	WORD $0x4f881200 // fmla v0.4s, v16.4s, v8.s[0]
@@ -1272,10 +1320,10 @@ step75:
 	WORD $0x4f8f1207 // fmla v7.4s, v16.4s, v15.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step75
-store74:
+	BNE step83
+store82:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled76
+	CBZ R20, unscaled84
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -1293,17 +1341,23 @@ store74:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled76:
-	MOVD 136(R0), R16
+unscaled84:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write77
-	FMOVS 176(R0), F8
+	CBZ R17, write85
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own86
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own86:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -1328,7 +1382,7 @@ unscaled76:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write77:
+write85:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -1345,30 +1399,30 @@ write77:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows71
-fewer72:
-rows78:
-	MOVD 152(R0), R17
+	B rows79
+fewer80:
+rows87:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer79
+	BLT fewer88
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full80
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full89
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full80:
-	MOVD 120(R0), R14
+full89:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -1376,8 +1430,8 @@ full80:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store81
-step82:
+	CBZ R11, store90
+step91:
 	FMOVQ 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -1389,10 +1443,10 @@ step82:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step82
-store81:
+	BNE step91
+store90:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled83
+	CBZ R20, unscaled92
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -1402,17 +1456,23 @@ store81:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled83:
-	MOVD 136(R0), R16
+unscaled92:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write84
-	FMOVS 176(R0), F4
+	CBZ R17, write93
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own94
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own94:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -1425,7 +1485,7 @@ unscaled83:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write84:
+write93:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -1434,35 +1494,35 @@ write84:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows78
-fewer79:
-rows85:
-	MOVD 152(R0), R17
+	B rows87
+fewer88:
+rows95:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer86
+	BLT fewer96
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full87
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full97
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full87:
-	MOVD 120(R0), R14
+full97:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store88
-step89:
+	CBZ R11, store98
+step99:
 	FMOVQ 0(R9), F4
 	FMOVS.P 4(R1), F2
 	WORD $0x4f821080 // fmla v0.4s, v4.4s, v2.s[0]
@@ -1470,126 +1530,138 @@ step89:
 	WORD $0x4f831081 // fmla v1.4s, v4.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step89
-store88:
+	BNE step99
+store98:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled90
+	CBZ R20, unscaled100
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled90:
-	MOVD 136(R0), R16
+unscaled100:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write91
-	FMOVS 176(R0), F2
+	CBZ R17, write101
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own102
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own102:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write91:
+write101:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows85
-fewer86:
-rows92:
-	MOVD 152(R0), R17
+	B rows95
+fewer96:
+rows103:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer93
+	BLT fewer104
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full94
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full105
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full94:
-	MOVD 120(R0), R14
+full105:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store95
-step96:
+	CBZ R11, store106
+step107:
 	FMOVQ 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step96
-store95:
+	BNE step107
+store106:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled97
+	CBZ R20, unscaled108
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled97:
-	MOVD 136(R0), R16
+unscaled108:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write98
-	FMOVS 176(R0), F1
+	CBZ R17, write109
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own110
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own110:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write98:
+write109:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows92
-fewer93:
+	B rows103
+fewer104:
 	ADD $4, R13, R13
-	B panel69
-narrower70:
-panel99:
-	MOVD 160(R0), R17
+	B panel77
+narrower78:
+panel111:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower100
+	BLT narrower112
 	MOVD ZR, R12
-rows101:
-	MOVD 152(R0), R17
+rows113:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer102
+	BLT fewer114
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full103
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full115
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full103:
-	MOVD 120(R0), R14
+full115:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -1597,8 +1669,8 @@ full103:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store104
-step105:
+	CBZ R11, store116
+step117:
 	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -1610,10 +1682,10 @@ step105:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step105
-store104:
+	BNE step117
+store116:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled106
+	CBZ R20, unscaled118
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -1623,17 +1695,23 @@ store104:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled106:
-	MOVD 136(R0), R16
+unscaled118:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write107
-	FMOVS 176(R0), F4
+	CBZ R17, write119
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own120
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own120:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -1646,7 +1724,7 @@ unscaled106:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write107:
+write119:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -1655,67 +1733,73 @@ write107:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows101
-fewer102:
-rows108:
-	MOVD 152(R0), R17
+	B rows113
+fewer114:
+rows121:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer109
+	BLT fewer122
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full110
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full123
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full110:
-	MOVD 120(R0), R14
+full123:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store111
-step112:
+	CBZ R11, store124
+step125:
 	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step112
-store111:
+	BNE step125
+store124:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled113
+	CBZ R20, unscaled126
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled113:
-	MOVD 136(R0), R16
+unscaled126:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write114
-	FMOVS 176(R0), F1
+	CBZ R17, write127
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own128
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own128:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write114:
+write127:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows108
-fewer109:
+	B rows121
+fewer122:
 	ADD $1, R13, R13
-	B panel99
-narrower100:
+	B panel111
+narrower112:
 done:
 	RET
 
@@ -1725,24 +1809,24 @@ TEXT ·productTN6x16NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $16, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $6, R17
 	BLT fewer4
 
 	// 6 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -1906,16 +1990,22 @@ store5:
 	WORD $0x4f9d92d6 // fmul v22.4s, v22.4s, v29.s[0]
 	WORD $0x4f9d92f7 // fmul v23.4s, v23.4s, v29.s[0]
 unscaled9:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write10
-	FMOVS 176(R0), F24
+	FMOVS 200(R0), F24
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own11
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own11:
 	FLDPQ 0(R17), (F25, F26)
 	FLDPQ 32(R17), (F27, F28)
 	WORD $0x4f981320 // fmla v0.4s, v25.4s, v24.s[0]
@@ -1979,19 +2069,19 @@ write10:
 	ADD $6, R12, R12
 	B rows3
 fewer4:
-rows11:
-	MOVD 152(R0), R17
+rows12:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer12
+	BLT fewer13
 
 	// 4 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2012,8 +2102,8 @@ rows11:
 	VMOVI $0, V14.B16
 	VMOVI $0, V15.B16
 	SUBS $2, R11, R11
-	BLT rest14
-steps15:
+	BLT rest15
+steps16:
 	FMOVQ 0(R1), F16
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F17, F18)
@@ -2057,11 +2147,11 @@ steps15:
 	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps15
-rest14:
+	BGE steps16
+rest15:
 	ADDS $2, R11, R11
-	BEQ store13
-step16:
+	BEQ store14
+step17:
 	FMOVQ 0(R1), F16
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F17, F18)
@@ -2084,10 +2174,10 @@ step16:
 	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step16
-store13:
+	BNE step17
+store14:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled17
+	CBZ R20, unscaled18
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F16
 	WORD $0x4f909000 // fmul v0.4s, v0.4s, v16.s[0]
@@ -2109,17 +2199,23 @@ store13:
 	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
 	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
 	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
-unscaled17:
-	MOVD 136(R0), R16
+unscaled18:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write18
-	FMOVS 176(R0), F16
+	CBZ R17, write19
+	FMOVS 200(R0), F16
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own20
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own20:
 	FLDPQ 0(R17), (F17, F18)
 	FLDPQ 32(R17), (F19, F20)
 	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
@@ -2148,7 +2244,7 @@ unscaled17:
 	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
 	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
 	ADD R16, R17, R17
-write18:
+write19:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD R16, R15, R15
@@ -2161,21 +2257,21 @@ write18:
 	FSTPQ (F12, F13), 0(R15)
 	FSTPQ (F14, F15), 32(R15)
 	ADD $4, R12, R12
-	B rows11
-fewer12:
-rows19:
-	MOVD 152(R0), R17
+	B rows12
+fewer13:
+rows21:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer20
+	BLT fewer22
 
 	// 2 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2188,8 +2284,8 @@ rows19:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	SUBS $2, R11, R11
-	BLT rest22
-steps23:
+	BLT rest24
+steps25:
 	FMOVD 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -2217,11 +2313,11 @@ steps23:
 	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps23
-rest22:
+	BGE steps25
+rest24:
 	ADDS $2, R11, R11
-	BEQ store21
-step24:
+	BEQ store23
+step26:
 	FMOVD 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -2236,10 +2332,10 @@ step24:
 	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step24
-store21:
+	BNE step26
+store23:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled25
+	CBZ R20, unscaled27
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -2251,17 +2347,23 @@ store21:
 	WORD $0x4f8990a5 // fmul v5.4s, v5.4s, v9.s[0]
 	WORD $0x4f8990c6 // fmul v6.4s, v6.4s, v9.s[0]
 	WORD $0x4f8990e7 // fmul v7.4s, v7.4s, v9.s[0]
-unscaled25:
-	MOVD 136(R0), R16
+unscaled27:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write26
-	FMOVS 176(R0), F8
+	CBZ R17, write28
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own29
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own29:
 	FLDPQ 0(R17), (F9, F10)
 	FLDPQ 32(R17), (F11, F12)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
@@ -2276,28 +2378,28 @@ unscaled25:
 	WORD $0x4f881166 // fmla v6.4s, v11.4s, v8.s[0]
 	WORD $0x4f881187 // fmla v7.4s, v12.4s, v8.s[0]
 	ADD R16, R17, R17
-write26:
+write28:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD R16, R15, R15
 	FSTPQ (F4, F5), 0(R15)
 	FSTPQ (F6, F7), 32(R15)
 	ADD $2, R12, R12
-	B rows19
-fewer20:
-rows27:
-	MOVD 152(R0), R17
+	B rows21
+fewer22:
+rows30:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer28
+	BLT fewer31
 
 	// 1 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2306,8 +2408,8 @@ rows27:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	SUBS $2, R11, R11
-	BLT rest30
-steps31:
+	BLT rest33
+steps34:
 	FMOVS 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -2327,11 +2429,11 @@ steps31:
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps31
-rest30:
+	BGE steps34
+rest33:
 	ADDS $2, R11, R11
-	BEQ store29
-step32:
+	BEQ store32
+step35:
 	FMOVS 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -2342,27 +2444,33 @@ step32:
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step32
-store29:
+	BNE step35
+store32:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled33
+	CBZ R20, unscaled36
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-unscaled33:
-	MOVD 136(R0), R16
+unscaled36:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write34
-	FMOVS 176(R0), F4
+	CBZ R17, write37
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own38
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own38:
 	FLDPQ 0(R17), (F5, F6)
 	FLDPQ 32(R17), (F7, F8)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
@@ -2370,34 +2478,34 @@ unscaled33:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R16, R17, R17
-write34:
+write37:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD $1, R12, R12
-	B rows27
-fewer28:
+	B rows30
+fewer31:
 	ADD $16, R13, R13
 	B panel1
 narrower2:
-panel35:
-	MOVD 160(R0), R17
+panel39:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
-	BLT narrower36
+	BLT narrower40
 	MOVD ZR, R12
-rows37:
-	MOVD 152(R0), R17
+rows41:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $6, R17
-	BLT fewer38
+	BLT fewer42
 
 	// 6 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2413,8 +2521,8 @@ rows37:
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
 	VMOVI $0, V11.B16
-	CBZ R11, store39
-step40:
+	CBZ R11, store43
+step44:
 	FMOVQ 0(R1), F12
 	FMOVD 16(R1), F13
 	ADD R14, R1, R1
@@ -2433,10 +2541,10 @@ step40:
 	WORD $0x4fad11eb // fmla v11.4s, v15.4s, v13.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step40
-store39:
+	BNE step44
+store43:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled41
+	CBZ R20, unscaled45
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -2456,17 +2564,23 @@ store39:
 	FMOVS.P 4(R20), F17
 	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
 	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
-unscaled41:
-	MOVD 136(R0), R16
+unscaled45:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write42
-	FMOVS 176(R0), F12
+	CBZ R17, write46
+	FMOVS 200(R0), F12
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own47
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own47:
 	FLDPQ 0(R17), (F13, F14)
 	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
 	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
@@ -2491,7 +2605,7 @@ unscaled41:
 	WORD $0x4f8c11aa // fmla v10.4s, v13.4s, v12.s[0]
 	WORD $0x4f8c11cb // fmla v11.4s, v14.4s, v12.s[0]
 	ADD R16, R17, R17
-write42:
+write46:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -2504,21 +2618,21 @@ write42:
 	ADD R16, R15, R15
 	FSTPQ (F10, F11), 0(R15)
 	ADD $6, R12, R12
-	B rows37
-fewer38:
-rows43:
-	MOVD 152(R0), R17
+	B rows41
+fewer42:
+rows48:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer44
+	BLT fewer49
 
 	// 4 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2530,8 +2644,8 @@ rows43:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store45
-step46:
+	CBZ R11, store50
+step51:
 	FMOVQ 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -2545,10 +2659,10 @@ step46:
 	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step46
-store45:
+	BNE step51
+store50:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled47
+	CBZ R20, unscaled52
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -2562,17 +2676,23 @@ store45:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled47:
-	MOVD 136(R0), R16
+unscaled52:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write48
-	FMOVS 176(R0), F8
+	CBZ R17, write53
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own54
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own54:
 	FLDPQ 0(R17), (F9, F10)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
@@ -2589,7 +2709,7 @@ unscaled47:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write48:
+write53:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -2598,21 +2718,21 @@ write48:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows43
-fewer44:
-rows49:
-	MOVD 152(R0), R17
+	B rows48
+fewer49:
+rows55:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer50
+	BLT fewer56
 
 	// 2 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2620,8 +2740,8 @@ rows49:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store57
+step58:
 	FMOVD 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -2631,10 +2751,10 @@ step52:
 	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step58
+store57:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled59
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -2642,17 +2762,23 @@ store51:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled59:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F4
+	CBZ R17, write60
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own61
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own61:
 	FLDPQ 0(R17), (F5, F6)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
@@ -2661,33 +2787,33 @@ unscaled53:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write54:
+write60:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows49
-fewer50:
-rows55:
-	MOVD 152(R0), R17
+	B rows55
+fewer56:
+rows62:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer56
+	BLT fewer63
 
 	// 1 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store57
-step58:
+	CBZ R11, store64
+step65:
 	FMOVS 0(R1), F2
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F3, F4)
@@ -2695,56 +2821,62 @@ step58:
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step58
-store57:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled59
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled59:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write60
-	FMOVS 176(R0), F2
+	CBZ R17, write67
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write60:
+write67:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows55
-fewer56:
+	B rows62
+fewer63:
 	ADD $8, R13, R13
-	B panel35
-narrower36:
-panel61:
-	MOVD 160(R0), R17
+	B panel39
+narrower40:
+panel69:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower62
+	BLT narrower70
 	MOVD ZR, R12
-rows63:
-	MOVD 152(R0), R17
+rows71:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer64
+	BLT fewer72
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2756,8 +2888,8 @@ rows63:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store73
+step74:
 	FMOVQ 0(R1), F8
 	FMOVQ 16(R1), F9
 	ADD R14, R1, R1
@@ -2772,10 +2904,10 @@ step66:
 	WORD $0x4fa91947 // fmla v7.4s, v10.4s, v9.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step74
+store73:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled75
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -2793,17 +2925,23 @@ store65:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled75:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F8
+	CBZ R17, write76
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own77
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own77:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -2828,7 +2966,7 @@ unscaled67:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write68:
+write76:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -2845,21 +2983,21 @@ write68:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows63
-fewer64:
-rows69:
-	MOVD 152(R0), R17
+	B rows71
+fewer72:
+rows78:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer70
+	BLT fewer79
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -2867,8 +3005,8 @@ rows69:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store71
-step72:
+	CBZ R11, store80
+step81:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F5
@@ -2878,10 +3016,10 @@ step72:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step72
-store71:
+	BNE step81
+store80:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled73
+	CBZ R20, unscaled82
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -2891,17 +3029,23 @@ store71:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled73:
-	MOVD 136(R0), R16
+unscaled82:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write74
-	FMOVS 176(R0), F4
+	CBZ R17, write83
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own84
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own84:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -2914,7 +3058,7 @@ unscaled73:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write74:
+write83:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -2923,28 +3067,28 @@ write74:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows69
-fewer70:
-rows75:
-	MOVD 152(R0), R17
+	B rows78
+fewer79:
+rows85:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer76
+	BLT fewer86
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store77
-step78:
+	CBZ R11, store87
+step88:
 	FMOVD 0(R1), F2
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F3
@@ -2952,112 +3096,124 @@ step78:
 	WORD $0x4fa21061 // fmla v1.4s, v3.4s, v2.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step78
-store77:
+	BNE step88
+store87:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled79
+	CBZ R20, unscaled89
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled79:
-	MOVD 136(R0), R16
+unscaled89:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write80
-	FMOVS 176(R0), F2
+	CBZ R17, write90
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own91
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own91:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write80:
+write90:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows75
-fewer76:
-rows81:
-	MOVD 152(R0), R17
+	B rows85
+fewer86:
+rows92:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer82
+	BLT fewer93
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store83
-step84:
+	CBZ R11, store94
+step95:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step84
-store83:
+	BNE step95
+store94:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled85
+	CBZ R20, unscaled96
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled85:
-	MOVD 136(R0), R16
+unscaled96:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write86
-	FMOVS 176(R0), F1
+	CBZ R17, write97
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own98
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own98:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write86:
+write97:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows81
-fewer82:
+	B rows92
+fewer93:
 	ADD $4, R13, R13
-	B panel61
-narrower62:
-panel87:
-	MOVD 160(R0), R17
+	B panel69
+narrower70:
+panel99:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower88
+	BLT narrower100
 	MOVD ZR, R12
-rows89:
-	MOVD 152(R0), R17
+rows101:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer90
+	BLT fewer102
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -3065,8 +3221,8 @@ rows89:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store91
-step92:
+	CBZ R11, store103
+step104:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVS 0(R9), F5
@@ -3076,10 +3232,10 @@ step92:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step92
-store91:
+	BNE step104
+store103:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled93
+	CBZ R20, unscaled105
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -3089,17 +3245,23 @@ store91:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled93:
-	MOVD 136(R0), R16
+unscaled105:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write94
-	FMOVS 176(R0), F4
+	CBZ R17, write106
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own107
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own107:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -3112,7 +3274,7 @@ unscaled93:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write94:
+write106:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -3121,62 +3283,68 @@ write94:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows89
-fewer90:
-rows95:
-	MOVD 152(R0), R17
+	B rows101
+fewer102:
+rows108:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer96
+	BLT fewer109
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store97
-step98:
+	CBZ R11, store110
+step111:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step98
-store97:
+	BNE step111
+store110:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled99
+	CBZ R20, unscaled112
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled99:
-	MOVD 136(R0), R16
+unscaled112:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write100
-	FMOVS 176(R0), F1
+	CBZ R17, write113
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own114
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own114:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write100:
+write113:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows95
-fewer96:
+	B rows108
+fewer109:
 	ADD $1, R13, R13
-	B panel87
-narrower88:
+	B panel99
+narrower100:
 done:
 	RET
 
@@ -3186,26 +3354,26 @@ TEXT ·productNN8x12NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $12, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
 	BLT fewer4
 
 	// 8 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
 	CBZ R17, full5
 	ADD $8, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
 full5:
-	MOVD 120(R0), R14
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -3216,7 +3384,7 @@ full5:
 	ADD R14, R5, R6
 	ADD R14, R6, R7
 	ADD R14, R7, R8
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -3397,16 +3565,22 @@ store6:
 	WORD $0x4f9f92d6 // fmul v22.4s, v22.4s, v31.s[0]
 	WORD $0x4f9f92f7 // fmul v23.4s, v23.4s, v31.s[0]
 unscaled10:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write11
-	FMOVS 176(R0), F24
+	FMOVS 200(R0), F24
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own12
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own12:
 	FLDPQ 0(R17), (F25, F26)
 	FMOVQ 32(R17), F27
 	WORD $0x4f981320 // fmla v0.4s, v25.4s, v24.s[0]
@@ -3482,28 +3656,28 @@ write11:
 	ADD $8, R12, R12
 	B rows3
 fewer4:
-rows12:
-	MOVD 152(R0), R17
+rows13:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer13
+	BLT fewer14
 
 	// 4 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full14
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full15
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full14:
-	MOVD 120(R0), R14
+full15:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -3520,8 +3694,8 @@ full14:
 	VMOVI $0, V10.B16
 	VMOVI $0, V11.B16
 	SUBS $4, R11, R11
-	BLT rest16
-steps17:
+	BLT rest17
+steps18:
 	FMOVQ.P 16(R1), F12
 	FMOVQ.P 16(R2), F13
 	FMOVQ.P 16(R3), F14
@@ -3587,11 +3761,11 @@ steps17:
 	WORD $0x4faf1a4b // fmla v11.4s, v18.4s, v15.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps17
-rest16:
+	BGE steps18
+rest17:
 	ADDS $4, R11, R11
-	BEQ store15
-step18:
+	BEQ store16
+step19:
 	FMOVS.P 4(R1), F12
 	FMOVS.P 4(R2), F13
 	FMOVS.P 4(R3), F14
@@ -3612,10 +3786,10 @@ step18:
 	WORD $0x4f8f124b // fmla v11.4s, v18.4s, v15.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step18
-store15:
+	BNE step19
+store16:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled19
+	CBZ R20, unscaled20
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -3633,17 +3807,23 @@ store15:
 	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
 	WORD $0x4f8f914a // fmul v10.4s, v10.4s, v15.s[0]
 	WORD $0x4f8f916b // fmul v11.4s, v11.4s, v15.s[0]
-unscaled19:
-	MOVD 136(R0), R16
+unscaled20:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write20
-	FMOVS 176(R0), F12
+	CBZ R17, write21
+	FMOVS 200(R0), F12
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own22
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own22:
 	FLDPQ 0(R17), (F13, F14)
 	FMOVQ 32(R17), F15
 	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
@@ -3668,7 +3848,7 @@ unscaled19:
 	WORD $0x4f8c11ca // fmla v10.4s, v14.4s, v12.s[0]
 	WORD $0x4f8c11eb // fmla v11.4s, v15.4s, v12.s[0]
 	ADD R16, R17, R17
-write20:
+write21:
 	FSTPQ (F0, F1), 0(R15)
 	FMOVQ F2, 32(R15)
 	ADD R16, R15, R15
@@ -3681,28 +3861,28 @@ write20:
 	FSTPQ (F9, F10), 0(R15)
 	FMOVQ F11, 32(R15)
 	ADD $4, R12, R12
-	B rows12
-fewer13:
-rows21:
-	MOVD 152(R0), R17
+	B rows13
+fewer14:
+rows23:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer22
+	BLT fewer24
 
 	// 2 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full23
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full25
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full23:
-	MOVD 120(R0), R14
+full25:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -3713,8 +3893,8 @@ full23:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	SUBS $4, R11, R11
-	BLT rest25
-steps26:
+	BLT rest27
+steps28:
 	FMOVQ.P 16(R1), F6
 	FMOVQ.P 16(R2), F7
 	FLDPQ 0(R9), (F8, F9)
@@ -3754,11 +3934,11 @@ steps26:
 	WORD $0x4fa71945 // fmla v5.4s, v10.4s, v7.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps26
-rest25:
+	BGE steps28
+rest27:
 	ADDS $4, R11, R11
-	BEQ store24
-step27:
+	BEQ store26
+step29:
 	FMOVS.P 4(R1), F6
 	FMOVS.P 4(R2), F7
 	FLDPQ 0(R9), (F8, F9)
@@ -3771,10 +3951,10 @@ step27:
 	WORD $0x4f871145 // fmla v5.4s, v10.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step27
-store24:
+	BNE step29
+store26:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled28
+	CBZ R20, unscaled30
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F6
 	WORD $0x4f869000 // fmul v0.4s, v0.4s, v6.s[0]
@@ -3784,17 +3964,23 @@ store24:
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
 	WORD $0x4f879084 // fmul v4.4s, v4.4s, v7.s[0]
 	WORD $0x4f8790a5 // fmul v5.4s, v5.4s, v7.s[0]
-unscaled28:
-	MOVD 136(R0), R16
+unscaled30:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write29
-	FMOVS 176(R0), F6
+	CBZ R17, write31
+	FMOVS 200(R0), F6
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own32
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own32:
 	FLDPQ 0(R17), (F7, F8)
 	FMOVQ 32(R17), F9
 	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
@@ -3807,34 +3993,34 @@ unscaled28:
 	WORD $0x4f861104 // fmla v4.4s, v8.4s, v6.s[0]
 	WORD $0x4f861125 // fmla v5.4s, v9.4s, v6.s[0]
 	ADD R16, R17, R17
-write29:
+write31:
 	FSTPQ (F0, F1), 0(R15)
 	FMOVQ F2, 32(R15)
 	ADD R16, R15, R15
 	FSTPQ (F3, F4), 0(R15)
 	FMOVQ F5, 32(R15)
 	ADD $2, R12, R12
-	B rows21
-fewer22:
-rows30:
-	MOVD 152(R0), R17
+	B rows23
+fewer24:
+rows33:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer31
+	BLT fewer34
 
 	// 1 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full32
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full35
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full32:
-	MOVD 120(R0), R14
+full35:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -3842,8 +4028,8 @@ full32:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	SUBS $4, R11, R11
-	BLT rest34
-steps35:
+	BLT rest37
+steps38:
 	FMOVQ.P 16(R1), F3
 	FLDPQ 0(R9), (F4, F5)
 	FMOVQ 32(R9), F6
@@ -3870,11 +4056,11 @@ steps35:
 	WORD $0x4fa318c2 // fmla v2.4s, v6.4s, v3.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps35
-rest34:
+	BGE steps38
+rest37:
 	ADDS $4, R11, R11
-	BEQ store33
-step36:
+	BEQ store36
+step39:
 	FMOVS.P 4(R1), F3
 	FLDPQ 0(R9), (F4, F5)
 	FMOVQ 32(R9), F6
@@ -3883,62 +4069,68 @@ step36:
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step36
-store33:
+	BNE step39
+store36:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled37
+	CBZ R20, unscaled40
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
 	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
-unscaled37:
-	MOVD 136(R0), R16
+unscaled40:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write38
-	FMOVS 176(R0), F3
+	CBZ R17, write41
+	FMOVS 200(R0), F3
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own42
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own42:
 	FLDPQ 0(R17), (F4, F5)
 	FMOVQ 32(R17), F6
 	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
 	ADD R16, R17, R17
-write38:
+write41:
 	FSTPQ (F0, F1), 0(R15)
 	FMOVQ F2, 32(R15)
 	ADD $1, R12, R12
-	B rows30
-fewer31:
+	B rows33
+fewer34:
 	ADD $12, R13, R13
 	B panel1
 narrower2:
-panel39:
-	MOVD 160(R0), R17
+panel43:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower40
+	BLT narrower44
 	MOVD ZR, R12
-rows41:
-	MOVD 152(R0), R17
+rows45:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer42
+	BLT fewer46
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full43
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full47
 	ADD $8, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full43:
-	MOVD 120(R0), R14
+full47:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -3949,7 +4141,7 @@ full43:
 	ADD R14, R5, R6
 	ADD R14, R6, R7
 	ADD R14, R7, R8
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -3961,8 +4153,8 @@ full43:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store44
-step45:
+	CBZ R11, store48
+step49:
 	FMOVQ 0(R9), F16
 	FMOVS.P 4(R1), F8
 	WORD $0x4f881200 // fmla v0.4s, v16.4s, v8.s[0]
@@ -3982,10 +4174,10 @@ step45:
 	WORD $0x4f8f1207 // fmla v7.4s, v16.4s, v15.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step45
-store44:
+	BNE step49
+store48:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled46
+	CBZ R20, unscaled50
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -4003,17 +4195,23 @@ store44:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled46:
-	MOVD 136(R0), R16
+unscaled50:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write47
-	FMOVS 176(R0), F8
+	CBZ R17, write51
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own52
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own52:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -4038,7 +4236,7 @@ unscaled46:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write47:
+write51:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -4055,30 +4253,30 @@ write47:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows41
-fewer42:
-rows48:
-	MOVD 152(R0), R17
+	B rows45
+fewer46:
+rows53:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer49
+	BLT fewer54
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full50
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full55
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full50:
-	MOVD 120(R0), R14
+full55:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -4086,8 +4284,8 @@ full50:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store56
+step57:
 	FMOVQ 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -4099,10 +4297,10 @@ step52:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step57
+store56:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled58
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -4112,17 +4310,23 @@ store51:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled58:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F4
+	CBZ R17, write59
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own60
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own60:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -4135,7 +4339,7 @@ unscaled53:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write54:
+write59:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -4144,35 +4348,35 @@ write54:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows48
-fewer49:
-rows55:
-	MOVD 152(R0), R17
+	B rows53
+fewer54:
+rows61:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer56
+	BLT fewer62
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full57
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full63
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full57:
-	MOVD 120(R0), R14
+full63:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store58
-step59:
+	CBZ R11, store64
+step65:
 	FMOVQ 0(R9), F4
 	FMOVS.P 4(R1), F2
 	WORD $0x4f821080 // fmla v0.4s, v4.4s, v2.s[0]
@@ -4180,126 +4384,138 @@ step59:
 	WORD $0x4f831081 // fmla v1.4s, v4.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step59
-store58:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled60
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled60:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write61
-	FMOVS 176(R0), F2
+	CBZ R17, write67
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write61:
+write67:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows55
-fewer56:
-rows62:
-	MOVD 152(R0), R17
+	B rows61
+fewer62:
+rows69:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer63
+	BLT fewer70
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full64
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full71
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full64:
-	MOVD 120(R0), R14
+full71:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store72
+step73:
 	FMOVQ 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step73
+store72:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled74
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled74:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F1
+	CBZ R17, write75
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own76
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own76:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write68:
+write75:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows62
-fewer63:
+	B rows69
+fewer70:
 	ADD $4, R13, R13
-	B panel39
-narrower40:
-panel69:
-	MOVD 160(R0), R17
+	B panel43
+narrower44:
+panel77:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower70
+	BLT narrower78
 	MOVD ZR, R12
-rows71:
-	MOVD 152(R0), R17
+rows79:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer72
+	BLT fewer80
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full73
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full81
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full73:
-	MOVD 120(R0), R14
+full81:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -4307,8 +4523,8 @@ full73:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store74
-step75:
+	CBZ R11, store82
+step83:
 	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -4320,10 +4536,10 @@ step75:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step75
-store74:
+	BNE step83
+store82:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled76
+	CBZ R20, unscaled84
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -4333,17 +4549,23 @@ store74:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled76:
-	MOVD 136(R0), R16
+unscaled84:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write77
-	FMOVS 176(R0), F4
+	CBZ R17, write85
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own86
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own86:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -4356,7 +4578,7 @@ unscaled76:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write77:
+write85:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -4365,67 +4587,73 @@ write77:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows71
-fewer72:
-rows78:
-	MOVD 152(R0), R17
+	B rows79
+fewer80:
+rows87:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer79
+	BLT fewer88
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full80
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full89
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full80:
-	MOVD 120(R0), R14
+full89:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store81
-step82:
+	CBZ R11, store90
+step91:
 	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step82
-store81:
+	BNE step91
+store90:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled83
+	CBZ R20, unscaled92
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled83:
-	MOVD 136(R0), R16
+unscaled92:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write84
-	FMOVS 176(R0), F1
+	CBZ R17, write93
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own94
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own94:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write84:
+write93:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows78
-fewer79:
+	B rows87
+fewer88:
 	ADD $1, R13, R13
-	B panel69
-narrower70:
+	B panel77
+narrower78:
 done:
 	RET
 
@@ -4435,24 +4663,24 @@ TEXT ·productTN8x12NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $12, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
 	BLT fewer4
 
 	// 8 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -4618,16 +4846,22 @@ store5:
 	WORD $0x4f9f92d6 // fmul v22.4s, v22.4s, v31.s[0]
 	WORD $0x4f9f92f7 // fmul v23.4s, v23.4s, v31.s[0]
 unscaled9:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write10
-	FMOVS 176(R0), F24
+	FMOVS 200(R0), F24
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own11
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own11:
 	FLDPQ 0(R17), (F25, F26)
 	FMOVQ 32(R17), F27
 	WORD $0x4f981320 // fmla v0.4s, v25.4s, v24.s[0]
@@ -4703,19 +4937,19 @@ write10:
 	ADD $8, R12, R12
 	B rows3
 fewer4:
-rows11:
-	MOVD 152(R0), R17
+rows12:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer12
+	BLT fewer13
 
 	// 4 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -4732,8 +4966,8 @@ rows11:
 	VMOVI $0, V10.B16
 	VMOVI $0, V11.B16
 	SUBS $2, R11, R11
-	BLT rest14
-steps15:
+	BLT rest15
+steps16:
 	FMOVQ 0(R1), F12
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F13, F14)
@@ -4769,11 +5003,11 @@ steps15:
 	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps15
-rest14:
+	BGE steps16
+rest15:
 	ADDS $2, R11, R11
-	BEQ store13
-step16:
+	BEQ store14
+step17:
 	FMOVQ 0(R1), F12
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F13, F14)
@@ -4792,10 +5026,10 @@ step16:
 	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step16
-store13:
+	BNE step17
+store14:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled17
+	CBZ R20, unscaled18
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -4813,17 +5047,23 @@ store13:
 	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
 	WORD $0x4f8f914a // fmul v10.4s, v10.4s, v15.s[0]
 	WORD $0x4f8f916b // fmul v11.4s, v11.4s, v15.s[0]
-unscaled17:
-	MOVD 136(R0), R16
+unscaled18:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write18
-	FMOVS 176(R0), F12
+	CBZ R17, write19
+	FMOVS 200(R0), F12
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own20
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own20:
 	FLDPQ 0(R17), (F13, F14)
 	FMOVQ 32(R17), F15
 	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
@@ -4848,7 +5088,7 @@ unscaled17:
 	WORD $0x4f8c11ca // fmla v10.4s, v14.4s, v12.s[0]
 	WORD $0x4f8c11eb // fmla v11.4s, v15.4s, v12.s[0]
 	ADD R16, R17, R17
-write18:
+write19:
 	FSTPQ (F0, F1), 0(R15)
 	FMOVQ F2, 32(R15)
 	ADD R16, R15, R15
@@ -4861,21 +5101,21 @@ write18:
 	FSTPQ (F9, F10), 0(R15)
 	FMOVQ F11, 32(R15)
 	ADD $4, R12, R12
-	B rows11
-fewer12:
-rows19:
-	MOVD 152(R0), R17
+	B rows12
+fewer13:
+rows21:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer20
+	BLT fewer22
 
 	// 2 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -4886,8 +5126,8 @@ rows19:
 	VMOVI $0, V4.B16
 	VMOVI $0, V5.B16
 	SUBS $2, R11, R11
-	BLT rest22
-steps23:
+	BLT rest24
+steps25:
 	FMOVD 0(R1), F6
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F7, F8)
@@ -4911,11 +5151,11 @@ steps23:
 	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps23
-rest22:
+	BGE steps25
+rest24:
 	ADDS $2, R11, R11
-	BEQ store21
-step24:
+	BEQ store23
+step26:
 	FMOVD 0(R1), F6
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F7, F8)
@@ -4928,10 +5168,10 @@ step24:
 	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step24
-store21:
+	BNE step26
+store23:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled25
+	CBZ R20, unscaled27
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F6
 	WORD $0x4f869000 // fmul v0.4s, v0.4s, v6.s[0]
@@ -4941,17 +5181,23 @@ store21:
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
 	WORD $0x4f879084 // fmul v4.4s, v4.4s, v7.s[0]
 	WORD $0x4f8790a5 // fmul v5.4s, v5.4s, v7.s[0]
-unscaled25:
-	MOVD 136(R0), R16
+unscaled27:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write26
-	FMOVS 176(R0), F6
+	CBZ R17, write28
+	FMOVS 200(R0), F6
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own29
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own29:
 	FLDPQ 0(R17), (F7, F8)
 	FMOVQ 32(R17), F9
 	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
@@ -4964,28 +5210,28 @@ unscaled25:
 	WORD $0x4f861104 // fmla v4.4s, v8.4s, v6.s[0]
 	WORD $0x4f861125 // fmla v5.4s, v9.4s, v6.s[0]
 	ADD R16, R17, R17
-write26:
+write28:
 	FSTPQ (F0, F1), 0(R15)
 	FMOVQ F2, 32(R15)
 	ADD R16, R15, R15
 	FSTPQ (F3, F4), 0(R15)
 	FMOVQ F5, 32(R15)
 	ADD $2, R12, R12
-	B rows19
-fewer20:
-rows27:
-	MOVD 152(R0), R17
+	B rows21
+fewer22:
+rows30:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer28
+	BLT fewer31
 
 	// 1 rows x 12 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -4993,8 +5239,8 @@ rows27:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	SUBS $2, R11, R11
-	BLT rest30
-steps31:
+	BLT rest33
+steps34:
 	FMOVS 0(R1), F3
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F4, F5)
@@ -5012,11 +5258,11 @@ steps31:
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps31
-rest30:
+	BGE steps34
+rest33:
 	ADDS $2, R11, R11
-	BEQ store29
-step32:
+	BEQ store32
+step35:
 	FMOVS 0(R1), F3
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F4, F5)
@@ -5026,60 +5272,66 @@ step32:
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step32
-store29:
+	BNE step35
+store32:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled33
+	CBZ R20, unscaled36
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
 	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
-unscaled33:
-	MOVD 136(R0), R16
+unscaled36:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write34
-	FMOVS 176(R0), F3
+	CBZ R17, write37
+	FMOVS 200(R0), F3
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own38
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own38:
 	FLDPQ 0(R17), (F4, F5)
 	FMOVQ 32(R17), F6
 	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
 	ADD R16, R17, R17
-write34:
+write37:
 	FSTPQ (F0, F1), 0(R15)
 	FMOVQ F2, 32(R15)
 	ADD $1, R12, R12
-	B rows27
-fewer28:
+	B rows30
+fewer31:
 	ADD $12, R13, R13
 	B panel1
 narrower2:
-panel35:
-	MOVD 160(R0), R17
+panel39:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower36
+	BLT narrower40
 	MOVD ZR, R12
-rows37:
-	MOVD 152(R0), R17
+rows41:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer38
+	BLT fewer42
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -5091,8 +5343,8 @@ rows37:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store39
-step40:
+	CBZ R11, store43
+step44:
 	FMOVQ 0(R1), F8
 	FMOVQ 16(R1), F9
 	ADD R14, R1, R1
@@ -5107,10 +5359,10 @@ step40:
 	WORD $0x4fa91947 // fmla v7.4s, v10.4s, v9.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step40
-store39:
+	BNE step44
+store43:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled41
+	CBZ R20, unscaled45
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -5128,17 +5380,23 @@ store39:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled41:
-	MOVD 136(R0), R16
+unscaled45:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write42
-	FMOVS 176(R0), F8
+	CBZ R17, write46
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own47
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own47:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -5163,7 +5421,7 @@ unscaled41:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write42:
+write46:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -5180,21 +5438,21 @@ write42:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows37
-fewer38:
-rows43:
-	MOVD 152(R0), R17
+	B rows41
+fewer42:
+rows48:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer44
+	BLT fewer49
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -5202,8 +5460,8 @@ rows43:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store45
-step46:
+	CBZ R11, store50
+step51:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F5
@@ -5213,10 +5471,10 @@ step46:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step46
-store45:
+	BNE step51
+store50:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled47
+	CBZ R20, unscaled52
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -5226,17 +5484,23 @@ store45:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled47:
-	MOVD 136(R0), R16
+unscaled52:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write48
-	FMOVS 176(R0), F4
+	CBZ R17, write53
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own54
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own54:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -5249,7 +5513,7 @@ unscaled47:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write48:
+write53:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -5258,28 +5522,28 @@ write48:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows43
-fewer44:
-rows49:
-	MOVD 152(R0), R17
+	B rows48
+fewer49:
+rows55:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer50
+	BLT fewer56
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store57
+step58:
 	FMOVD 0(R1), F2
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F3
@@ -5287,112 +5551,124 @@ step52:
 	WORD $0x4fa21061 // fmla v1.4s, v3.4s, v2.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step58
+store57:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled59
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled59:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F2
+	CBZ R17, write60
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own61
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own61:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write54:
+write60:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows49
-fewer50:
-rows55:
-	MOVD 152(R0), R17
+	B rows55
+fewer56:
+rows62:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer56
+	BLT fewer63
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store57
-step58:
+	CBZ R11, store64
+step65:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step58
-store57:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled59
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled59:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write60
-	FMOVS 176(R0), F1
+	CBZ R17, write67
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write60:
+write67:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows55
-fewer56:
+	B rows62
+fewer63:
 	ADD $4, R13, R13
-	B panel35
-narrower36:
-panel61:
-	MOVD 160(R0), R17
+	B panel39
+narrower40:
+panel69:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower62
+	BLT narrower70
 	MOVD ZR, R12
-rows63:
-	MOVD 152(R0), R17
+rows71:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer64
+	BLT fewer72
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -5400,8 +5676,8 @@ rows63:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store73
+step74:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVS 0(R9), F5
@@ -5411,10 +5687,10 @@ step66:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step74
+store73:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled75
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -5424,17 +5700,23 @@ store65:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled75:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F4
+	CBZ R17, write76
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own77
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own77:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -5447,7 +5729,7 @@ unscaled67:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write68:
+write76:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -5456,62 +5738,68 @@ write68:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows63
-fewer64:
-rows69:
-	MOVD 152(R0), R17
+	B rows71
+fewer72:
+rows78:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer70
+	BLT fewer79
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store71
-step72:
+	CBZ R11, store80
+step81:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step72
-store71:
+	BNE step81
+store80:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled73
+	CBZ R20, unscaled82
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled73:
-	MOVD 136(R0), R16
+unscaled82:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write74
-	FMOVS 176(R0), F1
+	CBZ R17, write83
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own84
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own84:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write74:
+write83:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows69
-fewer70:
+	B rows78
+fewer79:
 	ADD $1, R13, R13
-	B panel61
-narrower62:
+	B panel69
+narrower70:
 done:
 	RET
 
@@ -5521,26 +5809,26 @@ TEXT ·productNN8x8NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
 	BLT fewer4
 
 	// 8 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
 	CBZ R17, full5
 	ADD $8, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
 full5:
-	MOVD 120(R0), R14
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -5551,7 +5839,7 @@ full5:
 	ADD R14, R5, R6
 	ADD R14, R6, R7
 	ADD R14, R7, R8
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -5717,16 +6005,22 @@ store6:
 	WORD $0x4f9791ce // fmul v14.4s, v14.4s, v23.s[0]
 	WORD $0x4f9791ef // fmul v15.4s, v15.4s, v23.s[0]
 unscaled10:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write11
-	FMOVS 176(R0), F16
+	FMOVS 200(R0), F16
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own12
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own12:
 	FLDPQ 0(R17), (F17, F18)
 	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
 	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
@@ -5778,28 +6072,28 @@ write11:
 	ADD $8, R12, R12
 	B rows3
 fewer4:
-rows12:
-	MOVD 152(R0), R17
+rows13:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer13
+	BLT fewer14
 
 	// 4 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full14
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full15
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full14:
-	MOVD 120(R0), R14
+full15:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -5812,8 +6106,8 @@ full14:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	SUBS $4, R11, R11
-	BLT rest16
-steps17:
+	BLT rest17
+steps18:
 	FMOVQ.P 16(R1), F8
 	FMOVQ.P 16(R2), F9
 	FMOVQ.P 16(R3), F10
@@ -5859,11 +6153,11 @@ steps17:
 	WORD $0x4fab19a7 // fmla v7.4s, v13.4s, v11.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps17
-rest16:
+	BGE steps18
+rest17:
 	ADDS $4, R11, R11
-	BEQ store15
-step18:
+	BEQ store16
+step19:
 	FMOVS.P 4(R1), F8
 	FMOVS.P 4(R2), F9
 	FMOVS.P 4(R3), F10
@@ -5879,10 +6173,10 @@ step18:
 	WORD $0x4f8b11a7 // fmla v7.4s, v13.4s, v11.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step18
-store15:
+	BNE step19
+store16:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled19
+	CBZ R20, unscaled20
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -5896,17 +6190,23 @@ store15:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled19:
-	MOVD 136(R0), R16
+unscaled20:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write20
-	FMOVS 176(R0), F8
+	CBZ R17, write21
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own22
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own22:
 	FLDPQ 0(R17), (F9, F10)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
@@ -5923,7 +6223,7 @@ unscaled19:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write20:
+write21:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -5932,28 +6232,28 @@ write20:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows12
-fewer13:
-rows21:
-	MOVD 152(R0), R17
+	B rows13
+fewer14:
+rows23:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer22
+	BLT fewer24
 
 	// 2 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full23
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full25
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full23:
-	MOVD 120(R0), R14
+full25:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -5962,8 +6262,8 @@ full23:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	SUBS $4, R11, R11
-	BLT rest25
-steps26:
+	BLT rest27
+steps28:
 	FMOVQ.P 16(R1), F4
 	FMOVQ.P 16(R2), F5
 	FLDPQ 0(R9), (F6, F7)
@@ -5991,11 +6291,11 @@ steps26:
 	WORD $0x4fa518e3 // fmla v3.4s, v7.4s, v5.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps26
-rest25:
+	BGE steps28
+rest27:
 	ADDS $4, R11, R11
-	BEQ store24
-step27:
+	BEQ store26
+step29:
 	FMOVS.P 4(R1), F4
 	FMOVS.P 4(R2), F5
 	FLDPQ 0(R9), (F6, F7)
@@ -6005,10 +6305,10 @@ step27:
 	WORD $0x4f8510e3 // fmla v3.4s, v7.4s, v5.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step27
-store24:
+	BNE step29
+store26:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled28
+	CBZ R20, unscaled30
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -6016,17 +6316,23 @@ store24:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled28:
-	MOVD 136(R0), R16
+unscaled30:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write29
-	FMOVS 176(R0), F4
+	CBZ R17, write31
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own32
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own32:
 	FLDPQ 0(R17), (F5, F6)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
@@ -6035,40 +6341,40 @@ unscaled28:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write29:
+write31:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows21
-fewer22:
-rows30:
-	MOVD 152(R0), R17
+	B rows23
+fewer24:
+rows33:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer31
+	BLT fewer34
 
 	// 1 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full32
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full35
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full32:
-	MOVD 120(R0), R14
+full35:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	SUBS $4, R11, R11
-	BLT rest34
-steps35:
+	BLT rest37
+steps38:
 	FMOVQ.P 16(R1), F2
 	FLDPQ 0(R9), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
@@ -6087,69 +6393,75 @@ steps35:
 	WORD $0x4fa21881 // fmla v1.4s, v4.4s, v2.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps35
-rest34:
+	BGE steps38
+rest37:
 	ADDS $4, R11, R11
-	BEQ store33
-step36:
+	BEQ store36
+step39:
 	FMOVS.P 4(R1), F2
 	FLDPQ 0(R9), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step36
-store33:
+	BNE step39
+store36:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled37
+	CBZ R20, unscaled40
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled37:
-	MOVD 136(R0), R16
+unscaled40:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write38
-	FMOVS 176(R0), F2
+	CBZ R17, write41
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own42
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own42:
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write38:
+write41:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows30
-fewer31:
+	B rows33
+fewer34:
 	ADD $8, R13, R13
 	B panel1
 narrower2:
-panel39:
-	MOVD 160(R0), R17
+panel43:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower40
+	BLT narrower44
 	MOVD ZR, R12
-rows41:
-	MOVD 152(R0), R17
+rows45:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer42
+	BLT fewer46
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full43
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full47
 	ADD $8, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full43:
-	MOVD 120(R0), R14
+full47:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -6160,7 +6472,7 @@ full43:
 	ADD R14, R5, R6
 	ADD R14, R6, R7
 	ADD R14, R7, R8
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -6172,8 +6484,8 @@ full43:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store44
-step45:
+	CBZ R11, store48
+step49:
 	FMOVQ 0(R9), F16
 	FMOVS.P 4(R1), F8
 	WORD $0x4f881200 // fmla v0.4s, v16.4s, v8.s[0]
@@ -6193,10 +6505,10 @@ step45:
 	WORD $0x4f8f1207 // fmla v7.4s, v16.4s, v15.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step45
-store44:
+	BNE step49
+store48:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled46
+	CBZ R20, unscaled50
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -6214,17 +6526,23 @@ store44:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled46:
-	MOVD 136(R0), R16
+unscaled50:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write47
-	FMOVS 176(R0), F8
+	CBZ R17, write51
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own52
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own52:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -6249,7 +6567,7 @@ unscaled46:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write47:
+write51:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -6266,30 +6584,30 @@ write47:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows41
-fewer42:
-rows48:
-	MOVD 152(R0), R17
+	B rows45
+fewer46:
+rows53:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer49
+	BLT fewer54
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full50
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full55
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full50:
-	MOVD 120(R0), R14
+full55:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -6297,8 +6615,8 @@ full50:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store56
+step57:
 	FMOVQ 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -6310,10 +6628,10 @@ step52:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step57
+store56:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled58
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -6323,17 +6641,23 @@ store51:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled58:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F4
+	CBZ R17, write59
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own60
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own60:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -6346,7 +6670,7 @@ unscaled53:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write54:
+write59:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -6355,35 +6679,35 @@ write54:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows48
-fewer49:
-rows55:
-	MOVD 152(R0), R17
+	B rows53
+fewer54:
+rows61:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer56
+	BLT fewer62
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full57
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full63
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full57:
-	MOVD 120(R0), R14
+full63:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store58
-step59:
+	CBZ R11, store64
+step65:
 	FMOVQ 0(R9), F4
 	FMOVS.P 4(R1), F2
 	WORD $0x4f821080 // fmla v0.4s, v4.4s, v2.s[0]
@@ -6391,126 +6715,138 @@ step59:
 	WORD $0x4f831081 // fmla v1.4s, v4.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step59
-store58:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled60
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled60:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write61
-	FMOVS 176(R0), F2
+	CBZ R17, write67
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write61:
+write67:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows55
-fewer56:
-rows62:
-	MOVD 152(R0), R17
+	B rows61
+fewer62:
+rows69:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer63
+	BLT fewer70
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full64
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full71
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full64:
-	MOVD 120(R0), R14
+full71:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store72
+step73:
 	FMOVQ 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step73
+store72:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled74
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled74:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F1
+	CBZ R17, write75
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own76
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own76:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write68:
+write75:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows62
-fewer63:
+	B rows69
+fewer70:
 	ADD $4, R13, R13
-	B panel39
-narrower40:
-panel69:
-	MOVD 160(R0), R17
+	B panel43
+narrower44:
+panel77:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower70
+	BLT narrower78
 	MOVD ZR, R12
-rows71:
-	MOVD 152(R0), R17
+rows79:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer72
+	BLT fewer80
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full73
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full81
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full73:
-	MOVD 120(R0), R14
+full81:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -6518,8 +6854,8 @@ full73:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store74
-step75:
+	CBZ R11, store82
+step83:
 	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -6531,10 +6867,10 @@ step75:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step75
-store74:
+	BNE step83
+store82:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled76
+	CBZ R20, unscaled84
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -6544,17 +6880,23 @@ store74:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled76:
-	MOVD 136(R0), R16
+unscaled84:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write77
-	FMOVS 176(R0), F4
+	CBZ R17, write85
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own86
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own86:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -6567,7 +6909,7 @@ unscaled76:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write77:
+write85:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -6576,67 +6918,73 @@ write77:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows71
-fewer72:
-rows78:
-	MOVD 152(R0), R17
+	B rows79
+fewer80:
+rows87:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer79
+	BLT fewer88
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full80
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full89
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full80:
-	MOVD 120(R0), R14
+full89:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store81
-step82:
+	CBZ R11, store90
+step91:
 	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step82
-store81:
+	BNE step91
+store90:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled83
+	CBZ R20, unscaled92
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled83:
-	MOVD 136(R0), R16
+unscaled92:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write84
-	FMOVS 176(R0), F1
+	CBZ R17, write93
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own94
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own94:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write84:
+write93:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows78
-fewer79:
+	B rows87
+fewer88:
 	ADD $1, R13, R13
-	B panel69
-narrower70:
+	B panel77
+narrower78:
 done:
 	RET
 
@@ -6646,24 +6994,24 @@ TEXT ·productTN8x8NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
 	BLT fewer4
 
 	// 8 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -6786,16 +7134,22 @@ store5:
 	WORD $0x4f9791ce // fmul v14.4s, v14.4s, v23.s[0]
 	WORD $0x4f9791ef // fmul v15.4s, v15.4s, v23.s[0]
 unscaled9:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write10
-	FMOVS 176(R0), F16
+	FMOVS 200(R0), F16
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own11
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own11:
 	FLDPQ 0(R17), (F17, F18)
 	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
 	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
@@ -6847,19 +7201,19 @@ write10:
 	ADD $8, R12, R12
 	B rows3
 fewer4:
-rows11:
-	MOVD 152(R0), R17
+rows12:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer12
+	BLT fewer13
 
 	// 4 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -6872,8 +7226,8 @@ rows11:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	SUBS $2, R11, R11
-	BLT rest14
-steps15:
+	BLT rest15
+steps16:
 	FMOVQ 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -6899,11 +7253,11 @@ steps15:
 	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps15
-rest14:
+	BGE steps16
+rest15:
 	ADDS $2, R11, R11
-	BEQ store13
-step16:
+	BEQ store14
+step17:
 	FMOVQ 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -6917,10 +7271,10 @@ step16:
 	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step16
-store13:
+	BNE step17
+store14:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled17
+	CBZ R20, unscaled18
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -6934,17 +7288,23 @@ store13:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled17:
-	MOVD 136(R0), R16
+unscaled18:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write18
-	FMOVS 176(R0), F8
+	CBZ R17, write19
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own20
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own20:
 	FLDPQ 0(R17), (F9, F10)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
@@ -6961,7 +7321,7 @@ unscaled17:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write18:
+write19:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -6970,21 +7330,21 @@ write18:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows11
-fewer12:
-rows19:
-	MOVD 152(R0), R17
+	B rows12
+fewer13:
+rows21:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer20
+	BLT fewer22
 
 	// 2 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -6993,8 +7353,8 @@ rows19:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	SUBS $2, R11, R11
-	BLT rest22
-steps23:
+	BLT rest24
+steps25:
 	FMOVD 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -7012,11 +7372,11 @@ steps23:
 	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps23
-rest22:
+	BGE steps25
+rest24:
 	ADDS $2, R11, R11
-	BEQ store21
-step24:
+	BEQ store23
+step26:
 	FMOVD 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -7026,10 +7386,10 @@ step24:
 	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step24
-store21:
+	BNE step26
+store23:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled25
+	CBZ R20, unscaled27
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -7037,17 +7397,23 @@ store21:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled25:
-	MOVD 136(R0), R16
+unscaled27:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write26
-	FMOVS 176(R0), F4
+	CBZ R17, write28
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own29
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own29:
 	FLDPQ 0(R17), (F5, F6)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
@@ -7056,34 +7422,34 @@ unscaled25:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write26:
+write28:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows19
-fewer20:
-rows27:
-	MOVD 152(R0), R17
+	B rows21
+fewer22:
+rows30:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer28
+	BLT fewer31
 
 	// 1 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	SUBS $2, R11, R11
-	BLT rest30
-steps31:
+	BLT rest33
+steps34:
 	FMOVS 0(R1), F2
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F3, F4)
@@ -7097,11 +7463,11 @@ steps31:
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps31
-rest30:
+	BGE steps34
+rest33:
 	ADDS $2, R11, R11
-	BEQ store29
-step32:
+	BEQ store32
+step35:
 	FMOVS 0(R1), F2
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F3, F4)
@@ -7109,56 +7475,62 @@ step32:
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step32
-store29:
+	BNE step35
+store32:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled33
+	CBZ R20, unscaled36
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled33:
-	MOVD 136(R0), R16
+unscaled36:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write34
-	FMOVS 176(R0), F2
+	CBZ R17, write37
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own38
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own38:
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write34:
+write37:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows27
-fewer28:
+	B rows30
+fewer31:
 	ADD $8, R13, R13
 	B panel1
 narrower2:
-panel35:
-	MOVD 160(R0), R17
+panel39:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower36
+	BLT narrower40
 	MOVD ZR, R12
-rows37:
-	MOVD 152(R0), R17
+rows41:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer38
+	BLT fewer42
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -7170,8 +7542,8 @@ rows37:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store39
-step40:
+	CBZ R11, store43
+step44:
 	FMOVQ 0(R1), F8
 	FMOVQ 16(R1), F9
 	ADD R14, R1, R1
@@ -7186,10 +7558,10 @@ step40:
 	WORD $0x4fa91947 // fmla v7.4s, v10.4s, v9.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step40
-store39:
+	BNE step44
+store43:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled41
+	CBZ R20, unscaled45
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -7207,17 +7579,23 @@ store39:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled41:
-	MOVD 136(R0), R16
+unscaled45:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write42
-	FMOVS 176(R0), F8
+	CBZ R17, write46
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own47
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own47:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -7242,7 +7620,7 @@ unscaled41:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write42:
+write46:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -7259,21 +7637,21 @@ write42:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows37
-fewer38:
-rows43:
-	MOVD 152(R0), R17
+	B rows41
+fewer42:
+rows48:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer44
+	BLT fewer49
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -7281,8 +7659,8 @@ rows43:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store45
-step46:
+	CBZ R11, store50
+step51:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F5
@@ -7292,10 +7670,10 @@ step46:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step46
-store45:
+	BNE step51
+store50:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled47
+	CBZ R20, unscaled52
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -7305,17 +7683,23 @@ store45:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled47:
-	MOVD 136(R0), R16
+unscaled52:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write48
-	FMOVS 176(R0), F4
+	CBZ R17, write53
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own54
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own54:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -7328,7 +7712,7 @@ unscaled47:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write48:
+write53:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -7337,28 +7721,28 @@ write48:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows43
-fewer44:
-rows49:
-	MOVD 152(R0), R17
+	B rows48
+fewer49:
+rows55:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer50
+	BLT fewer56
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store57
+step58:
 	FMOVD 0(R1), F2
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F3
@@ -7366,112 +7750,124 @@ step52:
 	WORD $0x4fa21061 // fmla v1.4s, v3.4s, v2.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step58
+store57:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled59
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled59:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F2
+	CBZ R17, write60
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own61
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own61:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write54:
+write60:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows49
-fewer50:
-rows55:
-	MOVD 152(R0), R17
+	B rows55
+fewer56:
+rows62:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer56
+	BLT fewer63
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store57
-step58:
+	CBZ R11, store64
+step65:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step58
-store57:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled59
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled59:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write60
-	FMOVS 176(R0), F1
+	CBZ R17, write67
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write60:
+write67:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows55
-fewer56:
+	B rows62
+fewer63:
 	ADD $4, R13, R13
-	B panel35
-narrower36:
-panel61:
-	MOVD 160(R0), R17
+	B panel39
+narrower40:
+panel69:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower62
+	BLT narrower70
 	MOVD ZR, R12
-rows63:
-	MOVD 152(R0), R17
+rows71:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer64
+	BLT fewer72
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -7479,8 +7875,8 @@ rows63:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store73
+step74:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVS 0(R9), F5
@@ -7490,10 +7886,10 @@ step66:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step74
+store73:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled75
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -7503,17 +7899,23 @@ store65:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled75:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F4
+	CBZ R17, write76
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own77
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own77:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -7526,7 +7928,7 @@ unscaled67:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write68:
+write76:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -7535,62 +7937,68 @@ write68:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows63
-fewer64:
-rows69:
-	MOVD 152(R0), R17
+	B rows71
+fewer72:
+rows78:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer70
+	BLT fewer79
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store71
-step72:
+	CBZ R11, store80
+step81:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step72
-store71:
+	BNE step81
+store80:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled73
+	CBZ R20, unscaled82
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled73:
-	MOVD 136(R0), R16
+unscaled82:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write74
-	FMOVS 176(R0), F1
+	CBZ R17, write83
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own84
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own84:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write74:
+write83:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows69
-fewer70:
+	B rows78
+fewer79:
 	ADD $1, R13, R13
-	B panel61
-narrower62:
+	B panel69
+narrower70:
 done:
 	RET
 
@@ -7600,33 +8008,33 @@ TEXT ·productNN4x16NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $16, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
 	BLT fewer4
 
 	// 4 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
 	CBZ R17, full5
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
 full5:
-	MOVD 120(R0), R14
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -7785,16 +8193,22 @@ store6:
 	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
 	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
 unscaled10:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write11
-	FMOVS 176(R0), F16
+	FMOVS 200(R0), F16
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own12
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own12:
 	FLDPQ 0(R17), (F17, F18)
 	FLDPQ 32(R17), (F19, F20)
 	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
@@ -7838,26 +8252,26 @@ write11:
 	ADD $4, R12, R12
 	B rows3
 fewer4:
-rows12:
-	MOVD 152(R0), R17
+rows13:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer13
+	BLT fewer14
 
 	// 2 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full14
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full15
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full14:
-	MOVD 120(R0), R14
+full15:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -7870,8 +8284,8 @@ full14:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	SUBS $4, R11, R11
-	BLT rest16
-steps17:
+	BLT rest17
+steps18:
 	FMOVQ.P 16(R1), F8
 	FMOVQ.P 16(R2), F9
 	FLDPQ 0(R9), (F10, F11)
@@ -7919,11 +8333,11 @@ steps17:
 	WORD $0x4fa919a7 // fmla v7.4s, v13.4s, v9.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps17
-rest16:
+	BGE steps18
+rest17:
 	ADDS $4, R11, R11
-	BEQ store15
-step18:
+	BEQ store16
+step19:
 	FMOVS.P 4(R1), F8
 	FMOVS.P 4(R2), F9
 	FLDPQ 0(R9), (F10, F11)
@@ -7938,10 +8352,10 @@ step18:
 	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step18
-store15:
+	BNE step19
+store16:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled19
+	CBZ R20, unscaled20
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -7953,17 +8367,23 @@ store15:
 	WORD $0x4f8990a5 // fmul v5.4s, v5.4s, v9.s[0]
 	WORD $0x4f8990c6 // fmul v6.4s, v6.4s, v9.s[0]
 	WORD $0x4f8990e7 // fmul v7.4s, v7.4s, v9.s[0]
-unscaled19:
-	MOVD 136(R0), R16
+unscaled20:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write20
-	FMOVS 176(R0), F8
+	CBZ R17, write21
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own22
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own22:
 	FLDPQ 0(R17), (F9, F10)
 	FLDPQ 32(R17), (F11, F12)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
@@ -7978,34 +8398,34 @@ unscaled19:
 	WORD $0x4f881166 // fmla v6.4s, v11.4s, v8.s[0]
 	WORD $0x4f881187 // fmla v7.4s, v12.4s, v8.s[0]
 	ADD R16, R17, R17
-write20:
+write21:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD R16, R15, R15
 	FSTPQ (F4, F5), 0(R15)
 	FSTPQ (F6, F7), 32(R15)
 	ADD $2, R12, R12
-	B rows12
-fewer13:
-rows21:
-	MOVD 152(R0), R17
+	B rows13
+fewer14:
+rows23:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer22
+	BLT fewer24
 
 	// 1 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full23
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full25
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full23:
-	MOVD 120(R0), R14
+full25:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8014,8 +8434,8 @@ full23:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	SUBS $4, R11, R11
-	BLT rest25
-steps26:
+	BLT rest27
+steps28:
 	FMOVQ.P 16(R1), F4
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
@@ -8046,11 +8466,11 @@ steps26:
 	WORD $0x4fa41903 // fmla v3.4s, v8.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $4, R11, R11
-	BGE steps26
-rest25:
+	BGE steps28
+rest27:
 	ADDS $4, R11, R11
-	BEQ store24
-step27:
+	BEQ store26
+step29:
 	FMOVS.P 4(R1), F4
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
@@ -8060,27 +8480,33 @@ step27:
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step27
-store24:
+	BNE step29
+store26:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled28
+	CBZ R20, unscaled30
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-unscaled28:
-	MOVD 136(R0), R16
+unscaled30:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write29
-	FMOVS 176(R0), F4
+	CBZ R17, write31
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own32
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own32:
 	FLDPQ 0(R17), (F5, F6)
 	FLDPQ 32(R17), (F7, F8)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
@@ -8088,43 +8514,43 @@ unscaled28:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R16, R17, R17
-write29:
+write31:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD $1, R12, R12
-	B rows21
-fewer22:
+	B rows23
+fewer24:
 	ADD $16, R13, R13
 	B panel1
 narrower2:
-panel30:
-	MOVD 160(R0), R17
+panel33:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
-	BLT narrower31
+	BLT narrower34
 	MOVD ZR, R12
-rows32:
-	MOVD 152(R0), R17
+rows35:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer33
+	BLT fewer36
 
 	// 4 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full34
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full37
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full34:
-	MOVD 120(R0), R14
+full37:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8136,8 +8562,8 @@ full34:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store35
-step36:
+	CBZ R11, store38
+step39:
 	FLDPQ 0(R9), (F12, F13)
 	FMOVS.P 4(R1), F8
 	WORD $0x4f881180 // fmla v0.4s, v12.4s, v8.s[0]
@@ -8153,10 +8579,10 @@ step36:
 	WORD $0x4f8b11a7 // fmla v7.4s, v13.4s, v11.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step36
-store35:
+	BNE step39
+store38:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled37
+	CBZ R20, unscaled40
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -8170,17 +8596,23 @@ store35:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled37:
-	MOVD 136(R0), R16
+unscaled40:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write38
-	FMOVS 176(R0), F8
+	CBZ R17, write41
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own42
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own42:
 	FLDPQ 0(R17), (F9, F10)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
@@ -8197,7 +8629,7 @@ unscaled37:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write38:
+write41:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -8206,28 +8638,28 @@ write38:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows32
-fewer33:
-rows39:
-	MOVD 152(R0), R17
+	B rows35
+fewer36:
+rows43:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer40
+	BLT fewer44
 
 	// 2 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full41
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full45
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full41:
-	MOVD 120(R0), R14
+full45:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8235,8 +8667,8 @@ full41:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store42
-step43:
+	CBZ R11, store46
+step47:
 	FLDPQ 0(R9), (F6, F7)
 	FMOVS.P 4(R1), F4
 	WORD $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
@@ -8246,10 +8678,10 @@ step43:
 	WORD $0x4f8510e3 // fmla v3.4s, v7.4s, v5.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step43
-store42:
+	BNE step47
+store46:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled44
+	CBZ R20, unscaled48
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -8257,17 +8689,23 @@ store42:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled44:
-	MOVD 136(R0), R16
+unscaled48:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write45
-	FMOVS 176(R0), F4
+	CBZ R17, write49
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own50
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own50:
 	FLDPQ 0(R17), (F5, F6)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
@@ -8276,97 +8714,103 @@ unscaled44:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write45:
+write49:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows39
-fewer40:
-rows46:
-	MOVD 152(R0), R17
+	B rows43
+fewer44:
+rows51:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer47
+	BLT fewer52
 
 	// 1 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full48
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full53
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full48:
-	MOVD 120(R0), R14
+full53:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store49
-step50:
+	CBZ R11, store54
+step55:
 	FLDPQ 0(R9), (F3, F4)
 	FMOVS.P 4(R1), F2
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step50
-store49:
+	BNE step55
+store54:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled51
+	CBZ R20, unscaled56
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled51:
-	MOVD 136(R0), R16
+unscaled56:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write52
-	FMOVS 176(R0), F2
+	CBZ R17, write57
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own58
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own58:
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write52:
+write57:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows46
-fewer47:
+	B rows51
+fewer52:
 	ADD $8, R13, R13
-	B panel30
-narrower31:
-panel53:
-	MOVD 160(R0), R17
+	B panel33
+narrower34:
+panel59:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower54
+	BLT narrower60
 	MOVD ZR, R12
-rows55:
-	MOVD 152(R0), R17
+rows61:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer56
+	BLT fewer62
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full57
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full63
 	ADD $8, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full57:
-	MOVD 120(R0), R14
+full63:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
@@ -8377,7 +8821,7 @@ full57:
 	ADD R14, R5, R6
 	ADD R14, R6, R7
 	ADD R14, R7, R8
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8389,8 +8833,8 @@ full57:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store58
-step59:
+	CBZ R11, store64
+step65:
 	FMOVQ 0(R9), F16
 	FMOVS.P 4(R1), F8
 	WORD $0x4f881200 // fmla v0.4s, v16.4s, v8.s[0]
@@ -8410,10 +8854,10 @@ step59:
 	WORD $0x4f8f1207 // fmla v7.4s, v16.4s, v15.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step59
-store58:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled60
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -8431,17 +8875,23 @@ store58:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled60:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write61
-	FMOVS 176(R0), F8
+	CBZ R17, write67
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -8466,7 +8916,7 @@ unscaled60:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write61:
+write67:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -8483,30 +8933,30 @@ write61:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows55
-fewer56:
-rows62:
-	MOVD 152(R0), R17
+	B rows61
+fewer62:
+rows69:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer63
+	BLT fewer70
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full64
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full71
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full64:
-	MOVD 120(R0), R14
+full71:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8514,8 +8964,8 @@ full64:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store65
-step66:
+	CBZ R11, store72
+step73:
 	FMOVQ 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -8527,10 +8977,10 @@ step66:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step66
-store65:
+	BNE step73
+store72:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled74
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -8540,17 +8990,23 @@ store65:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled67:
-	MOVD 136(R0), R16
+unscaled74:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 176(R0), F4
+	CBZ R17, write75
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own76
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own76:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -8563,7 +9019,7 @@ unscaled67:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write68:
+write75:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -8572,35 +9028,35 @@ write68:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows62
-fewer63:
-rows69:
-	MOVD 152(R0), R17
+	B rows69
+fewer70:
+rows77:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer70
+	BLT fewer78
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full71
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full79
 	ADD $2, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full71:
-	MOVD 120(R0), R14
+full79:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store72
-step73:
+	CBZ R11, store80
+step81:
 	FMOVQ 0(R9), F4
 	FMOVS.P 4(R1), F2
 	WORD $0x4f821080 // fmla v0.4s, v4.4s, v2.s[0]
@@ -8608,126 +9064,138 @@ step73:
 	WORD $0x4f831081 // fmla v1.4s, v4.4s, v3.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step73
-store72:
+	BNE step81
+store80:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled74
+	CBZ R20, unscaled82
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled74:
-	MOVD 136(R0), R16
+unscaled82:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write75
-	FMOVS 176(R0), F2
+	CBZ R17, write83
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own84
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own84:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write75:
+write83:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows69
-fewer70:
-rows76:
-	MOVD 152(R0), R17
+	B rows77
+fewer78:
+rows85:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer77
+	BLT fewer86
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full78
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full87
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full78:
-	MOVD 120(R0), R14
+full87:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store79
-step80:
+	CBZ R11, store88
+step89:
 	FMOVQ 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step80
-store79:
+	BNE step89
+store88:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled81
+	CBZ R20, unscaled90
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled81:
-	MOVD 136(R0), R16
+unscaled90:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write82
-	FMOVS 176(R0), F1
+	CBZ R17, write91
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own92
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own92:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write82:
+write91:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows76
-fewer77:
+	B rows85
+fewer86:
 	ADD $4, R13, R13
-	B panel53
-narrower54:
-panel83:
-	MOVD 160(R0), R17
+	B panel59
+narrower60:
+panel93:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower84
+	BLT narrower94
 	MOVD ZR, R12
-rows85:
-	MOVD 152(R0), R17
+rows95:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer86
+	BLT fewer96
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full87
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full97
 	ADD $4, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full87:
-	MOVD 120(R0), R14
+full97:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
 	ADD R14, R1, R2
 	ADD R14, R2, R3
 	ADD R14, R3, R4
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8735,8 +9203,8 @@ full87:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store88
-step89:
+	CBZ R11, store98
+step99:
 	FMOVS 0(R9), F8
 	FMOVS.P 4(R1), F4
 	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
@@ -8748,10 +9216,10 @@ step89:
 	WORD $0x4f871103 // fmla v3.4s, v8.4s, v7.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step89
-store88:
+	BNE step99
+store98:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled90
+	CBZ R20, unscaled100
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -8761,17 +9229,23 @@ store88:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled90:
-	MOVD 136(R0), R16
+unscaled100:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write91
-	FMOVS 176(R0), F4
+	CBZ R17, write101
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own102
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own102:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -8784,7 +9258,7 @@ unscaled90:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write91:
+write101:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -8793,67 +9267,73 @@ write91:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows85
-fewer86:
-rows92:
-	MOVD 152(R0), R17
+	B rows95
+fewer96:
+rows103:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer93
+	BLT fewer104
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVBU 180(R0), R17
-	CBZ R17, full94
+	MOVD 192(R0), R11
+	MOVBU 204(R0), R17
+	CBZ R17, full105
 	ADD $1, R12, R17
 	CMP R11, R17
 	CSEL LT, R17, R11, R11
-full94:
-	MOVD 120(R0), R14
+full105:
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	MADD R14, R1, R12, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store95
-step96:
+	CBZ R11, store106
+step107:
 	FMOVS 0(R9), F2
 	FMOVS.P 4(R1), F1
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step96
-store95:
+	BNE step107
+store106:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled97
+	CBZ R20, unscaled108
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled97:
-	MOVD 136(R0), R16
+unscaled108:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write98
-	FMOVS 176(R0), F1
+	CBZ R17, write109
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own110
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own110:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write98:
+write109:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows92
-fewer93:
+	B rows103
+fewer104:
 	ADD $1, R13, R13
-	B panel83
-narrower84:
+	B panel93
+narrower94:
 done:
 	RET
 
@@ -8863,24 +9343,24 @@ TEXT ·productTN4x16NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD ZR, R13
 panel1:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $16, R17
 	BLT narrower2
 	MOVD ZR, R12
 rows3:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
 	BLT fewer4
 
 	// 4 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -8999,16 +9479,22 @@ store5:
 	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
 	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
 unscaled9:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write10
-	FMOVS 176(R0), F16
+	FMOVS 200(R0), F16
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own11
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own11:
 	FLDPQ 0(R17), (F17, F18)
 	FLDPQ 32(R17), (F19, F20)
 	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
@@ -9052,19 +9538,19 @@ write10:
 	ADD $4, R12, R12
 	B rows3
 fewer4:
-rows11:
-	MOVD 152(R0), R17
+rows12:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer12
+	BLT fewer13
 
 	// 2 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9077,8 +9563,8 @@ rows11:
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	SUBS $2, R11, R11
-	BLT rest14
-steps15:
+	BLT rest15
+steps16:
 	FMOVD 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -9106,11 +9592,11 @@ steps15:
 	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps15
-rest14:
+	BGE steps16
+rest15:
 	ADDS $2, R11, R11
-	BEQ store13
-step16:
+	BEQ store14
+step17:
 	FMOVD 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -9125,10 +9611,10 @@ step16:
 	WORD $0x4fa81187 // fmla v7.4s, v12.4s, v8.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step16
-store13:
+	BNE step17
+store14:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled17
+	CBZ R20, unscaled18
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -9140,17 +9626,23 @@ store13:
 	WORD $0x4f8990a5 // fmul v5.4s, v5.4s, v9.s[0]
 	WORD $0x4f8990c6 // fmul v6.4s, v6.4s, v9.s[0]
 	WORD $0x4f8990e7 // fmul v7.4s, v7.4s, v9.s[0]
-unscaled17:
-	MOVD 136(R0), R16
+unscaled18:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write18
-	FMOVS 176(R0), F8
+	CBZ R17, write19
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own20
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own20:
 	FLDPQ 0(R17), (F9, F10)
 	FLDPQ 32(R17), (F11, F12)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
@@ -9165,28 +9657,28 @@ unscaled17:
 	WORD $0x4f881166 // fmla v6.4s, v11.4s, v8.s[0]
 	WORD $0x4f881187 // fmla v7.4s, v12.4s, v8.s[0]
 	ADD R16, R17, R17
-write18:
+write19:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD R16, R15, R15
 	FSTPQ (F4, F5), 0(R15)
 	FSTPQ (F6, F7), 32(R15)
 	ADD $2, R12, R12
-	B rows11
-fewer12:
-rows19:
-	MOVD 152(R0), R17
+	B rows12
+fewer13:
+rows21:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer20
+	BLT fewer22
 
 	// 1 rows x 16 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9195,8 +9687,8 @@ rows19:
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
 	SUBS $2, R11, R11
-	BLT rest22
-steps23:
+	BLT rest24
+steps25:
 	FMOVS 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -9216,11 +9708,11 @@ steps23:
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
 	SUBS $2, R11, R11
-	BGE steps23
-rest22:
+	BGE steps25
+rest24:
 	ADDS $2, R11, R11
-	BEQ store21
-step24:
+	BEQ store23
+step26:
 	FMOVS 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -9231,27 +9723,33 @@ step24:
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step24
-store21:
+	BNE step26
+store23:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled25
+	CBZ R20, unscaled27
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-unscaled25:
-	MOVD 136(R0), R16
+unscaled27:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write26
-	FMOVS 176(R0), F4
+	CBZ R17, write28
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own29
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own29:
 	FLDPQ 0(R17), (F5, F6)
 	FLDPQ 32(R17), (F7, F8)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
@@ -9259,34 +9757,34 @@ unscaled25:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R16, R17, R17
-write26:
+write28:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD $1, R12, R12
-	B rows19
-fewer20:
+	B rows21
+fewer22:
 	ADD $16, R13, R13
 	B panel1
 narrower2:
-panel27:
-	MOVD 160(R0), R17
+panel30:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
-	BLT narrower28
+	BLT narrower31
 	MOVD ZR, R12
-rows29:
-	MOVD 152(R0), R17
+rows32:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer30
+	BLT fewer33
 
 	// 4 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9298,8 +9796,8 @@ rows29:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store31
-step32:
+	CBZ R11, store34
+step35:
 	FMOVQ 0(R1), F8
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F9, F10)
@@ -9313,10 +9811,10 @@ step32:
 	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step32
-store31:
+	BNE step35
+store34:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled33
+	CBZ R20, unscaled36
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -9330,17 +9828,23 @@ store31:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled33:
-	MOVD 136(R0), R16
+unscaled36:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write34
-	FMOVS 176(R0), F8
+	CBZ R17, write37
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own38
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own38:
 	FLDPQ 0(R17), (F9, F10)
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
@@ -9357,7 +9861,7 @@ unscaled33:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write34:
+write37:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -9366,21 +9870,21 @@ write34:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows29
-fewer30:
-rows35:
-	MOVD 152(R0), R17
+	B rows32
+fewer33:
+rows39:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer36
+	BLT fewer40
 
 	// 2 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9388,8 +9892,8 @@ rows35:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store37
-step38:
+	CBZ R11, store41
+step42:
 	FMOVD 0(R1), F4
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
@@ -9399,10 +9903,10 @@ step38:
 	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step38
-store37:
+	BNE step42
+store41:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled39
+	CBZ R20, unscaled43
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -9410,17 +9914,23 @@ store37:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled39:
-	MOVD 136(R0), R16
+unscaled43:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write40
-	FMOVS 176(R0), F4
+	CBZ R17, write44
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own45
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own45:
 	FLDPQ 0(R17), (F5, F6)
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
@@ -9429,33 +9939,33 @@ unscaled39:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write40:
+write44:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows35
-fewer36:
-rows41:
-	MOVD 152(R0), R17
+	B rows39
+fewer40:
+rows46:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer42
+	BLT fewer47
 
 	// 1 rows x 8 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store43
-step44:
+	CBZ R11, store48
+step49:
 	FMOVS 0(R1), F2
 	ADD R14, R1, R1
 	FLDPQ 0(R9), (F3, F4)
@@ -9463,56 +9973,62 @@ step44:
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step44
-store43:
+	BNE step49
+store48:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled45
+	CBZ R20, unscaled50
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled45:
-	MOVD 136(R0), R16
+unscaled50:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write46
-	FMOVS 176(R0), F2
+	CBZ R17, write51
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own52
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own52:
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write46:
+write51:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows41
-fewer42:
+	B rows46
+fewer47:
 	ADD $8, R13, R13
-	B panel27
-narrower28:
-panel47:
-	MOVD 160(R0), R17
+	B panel30
+narrower31:
+panel53:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower48
+	BLT narrower54
 	MOVD ZR, R12
-rows49:
-	MOVD 152(R0), R17
+rows55:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer50
+	BLT fewer56
 
 	// 8 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9524,8 +10040,8 @@ rows49:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store51
-step52:
+	CBZ R11, store57
+step58:
 	FMOVQ 0(R1), F8
 	FMOVQ 16(R1), F9
 	ADD R14, R1, R1
@@ -9540,10 +10056,10 @@ step52:
 	WORD $0x4fa91947 // fmla v7.4s, v10.4s, v9.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step52
-store51:
+	BNE step58
+store57:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled59
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -9561,17 +10077,23 @@ store51:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled53:
-	MOVD 136(R0), R16
+unscaled59:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 176(R0), F8
+	CBZ R17, write60
+	FMOVS 200(R0), F8
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own61
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own61:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
@@ -9596,7 +10118,7 @@ unscaled53:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write54:
+write60:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -9613,21 +10135,21 @@ write54:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows49
-fewer50:
-rows55:
-	MOVD 152(R0), R17
+	B rows55
+fewer56:
+rows62:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer56
+	BLT fewer63
 
 	// 4 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9635,8 +10157,8 @@ rows55:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store57
-step58:
+	CBZ R11, store64
+step65:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F5
@@ -9646,10 +10168,10 @@ step58:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step58
-store57:
+	BNE step65
+store64:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled59
+	CBZ R20, unscaled66
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -9659,17 +10181,23 @@ store57:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled59:
-	MOVD 136(R0), R16
+unscaled66:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write60
-	FMOVS 176(R0), F4
+	CBZ R17, write67
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own68
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own68:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -9682,7 +10210,7 @@ unscaled59:
 	FMOVQ 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write60:
+write67:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -9691,28 +10219,28 @@ write60:
 	ADD R16, R15, R15
 	FMOVQ F3, 0(R15)
 	ADD $4, R12, R12
-	B rows55
-fewer56:
-rows61:
-	MOVD 152(R0), R17
+	B rows62
+fewer63:
+rows69:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer62
+	BLT fewer70
 
 	// 2 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store63
-step64:
+	CBZ R11, store71
+step72:
 	FMOVD 0(R1), F2
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F3
@@ -9720,112 +10248,124 @@ step64:
 	WORD $0x4fa21061 // fmla v1.4s, v3.4s, v2.s[1]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step64
-store63:
+	BNE step72
+store71:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled65
+	CBZ R20, unscaled73
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	FMOVS.P 4(R20), F3
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled65:
-	MOVD 136(R0), R16
+unscaled73:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write66
-	FMOVS 176(R0), F2
+	CBZ R17, write74
+	FMOVS 200(R0), F2
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own75
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own75:
 	FMOVQ 0(R17), F3
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
 	FMOVQ 0(R17), F3
 	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
 	ADD R16, R17, R17
-write66:
+write74:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
 	ADD $2, R12, R12
-	B rows61
-fewer62:
-rows67:
-	MOVD 152(R0), R17
+	B rows69
+fewer70:
+rows76:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer68
+	BLT fewer77
 
 	// 1 rows x 4 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store69
-step70:
+	CBZ R11, store78
+step79:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVQ 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step70
-store69:
+	BNE step79
+store78:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled71
+	CBZ R20, unscaled80
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled71:
-	MOVD 136(R0), R16
+unscaled80:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write72
-	FMOVS 176(R0), F1
+	CBZ R17, write81
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own82
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own82:
 	FMOVQ 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write72:
+write81:
 	FMOVQ F0, 0(R15)
 	ADD $1, R12, R12
-	B rows67
-fewer68:
+	B rows76
+fewer77:
 	ADD $4, R13, R13
-	B panel47
-narrower48:
-panel73:
-	MOVD 160(R0), R17
+	B panel53
+narrower54:
+panel83:
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
-	BLT narrower74
+	BLT narrower84
 	MOVD ZR, R12
-rows75:
-	MOVD 152(R0), R17
+rows85:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer76
+	BLT fewer86
 
 	// 4 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
@@ -9833,8 +10373,8 @@ rows75:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store77
-step78:
+	CBZ R11, store87
+step88:
 	FMOVQ 0(R1), F4
 	ADD R14, R1, R1
 	FMOVS 0(R9), F5
@@ -9844,10 +10384,10 @@ step78:
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step78
-store77:
+	BNE step88
+store87:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled79
+	CBZ R20, unscaled89
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -9857,17 +10397,23 @@ store77:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled79:
-	MOVD 136(R0), R16
+unscaled89:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write80
-	FMOVS 176(R0), F4
+	CBZ R17, write90
+	FMOVS 200(R0), F4
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own91
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own91:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
@@ -9880,7 +10426,7 @@ unscaled79:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write80:
+write90:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -9889,62 +10435,68 @@ write80:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows75
-fewer76:
-rows81:
-	MOVD 152(R0), R17
+	B rows85
+fewer86:
+rows92:
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer82
+	BLT fewer93
 
 	// 1 rows x 1 columns
-	MOVD 168(R0), R11
-	MOVD 120(R0), R14
+	MOVD 192(R0), R11
+	MOVD 144(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
 	ADD R12<<2, R1, R1
-	MOVD 128(R0), R10
+	MOVD 152(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store83
-step84:
+	CBZ R11, store94
+step95:
 	FMOVS 0(R1), F1
 	ADD R14, R1, R1
 	FMOVS 0(R9), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step84
-store83:
+	BNE step95
+store94:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled85
+	CBZ R20, unscaled96
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled85:
-	MOVD 136(R0), R16
+unscaled96:
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write86
-	FMOVS 176(R0), F1
+	CBZ R17, write97
+	FMOVS 200(R0), F1
 	MOVD R15, R17
+	MOVD 120(R0), R20
+	CBZ R20, own98
+	MOVD 48(R0), R19
+	SUB R19, R17, R17
+	ADD R20, R17, R17
+own98:
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write86:
+write97:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows81
-fewer82:
+	B rows92
+fewer93:
 	ADD $1, R13, R13
-	B panel73
-narrower74:
+	B panel83
+narrower84:
 done:
 	RET
 
@@ -9965,34 +10517,34 @@ TEXT ·productNT6x4NEON(SB), NOSPLIT, $0-8
 	MOVD ZR, R12
 	MOVD $4, R25
 rows1:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $6, R17
 	BLT fewer2
 	MOVD ZR, R13
 cols3:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower4
 
 	// 6 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute6
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-5, R22
 	BGT compute6
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros7
 	B end5
 zeros7:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -10010,7 +10562,7 @@ zeros7:
 	FMOVQ F0, 0(R15)
 	B end5
 compute6:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
@@ -10019,14 +10571,14 @@ compute6:
 	ADD R17, R3, R4
 	ADD R17, R4, R5
 	ADD R17, R5, R6
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R7
 	MADD R17, R7, R13, R7
 	ADD R17, R7, R8
 	ADD R17, R8, R9
 	ADD R17, R9, R10
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -10228,7 +10780,7 @@ rest13:
 	WORD $0x6e36d694 // faddp v20.4s, v20.4s, v22.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked14
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -10267,15 +10819,15 @@ unmasked14:
 	FMOVS.P 4(R17), F24
 	WORD $0x4f989294 // fmul v20.4s, v20.4s, v24.s[0]
 unscaled15:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write16
-	FMOVS 176(R0), F25
+	FMOVS 200(R0), F25
 	CMP $4, R22
 	BLT part18
 	MOVD R15, R17
@@ -10525,28 +11077,28 @@ end5:
 	B cols3
 narrower4:
 cols25:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower26
 
 	// 6 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute28
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-5, R22
 	BGT compute28
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros29
 	B end27
 zeros29:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -10564,7 +11116,7 @@ zeros29:
 	FMOVS F0, 0(R15)
 	B end27
 compute28:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
@@ -10573,11 +11125,11 @@ compute28:
 	ADD R17, R3, R4
 	ADD R17, R4, R5
 	ADD R17, R5, R6
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R7
 	MADD R17, R7, R13, R7
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -10638,7 +11190,7 @@ rest33:
 	WORD $0x6e25d4a5 // faddp v5.4s, v5.4s, v5.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked34
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -10677,15 +11229,15 @@ unmasked34:
 	FMOVS.P 4(R17), F6
 	WORD $0x4f8690a5 // fmul v5.4s, v5.4s, v6.s[0]
 unscaled35:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write36
-	FMOVS 176(R0), F7
+	FMOVS 200(R0), F7
 	CMP $1, R22
 	BLT part38
 	MOVD R15, R17
@@ -10830,34 +11382,34 @@ narrower26:
 	B rows1
 fewer2:
 rows45:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
 	BLT fewer46
 	MOVD ZR, R13
 cols47:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower48
 
 	// 4 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute50
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-3, R22
 	BGT compute50
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros51
 	B end49
 zeros51:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -10871,21 +11423,21 @@ zeros51:
 	FMOVQ F0, 0(R15)
 	B end49
 compute50:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R5
 	MADD R17, R5, R13, R5
 	ADD R17, R5, R6
 	ADD R17, R6, R7
 	ADD R17, R7, R8
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -10978,7 +11530,7 @@ rest55:
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked56
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -11007,15 +11559,15 @@ unmasked56:
 	FMOVS.P 4(R17), F16
 	WORD $0x4f90918c // fmul v12.4s, v12.4s, v16.s[0]
 unscaled57:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write58
-	FMOVS 176(R0), F17
+	FMOVS 200(R0), F17
 	CMP $4, R22
 	BLT part60
 	MOVD R15, R17
@@ -11187,28 +11739,28 @@ end49:
 	B cols47
 narrower48:
 cols65:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower66
 
 	// 4 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute68
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-3, R22
 	BGT compute68
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros69
 	B end67
 zeros69:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -11222,18 +11774,18 @@ zeros69:
 	FMOVS F0, 0(R15)
 	B end67
 compute68:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R5
 	MADD R17, R5, R13, R5
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -11280,7 +11832,7 @@ rest73:
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked74
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -11309,15 +11861,15 @@ unmasked74:
 	FMOVS.P 4(R17), F4
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
 unscaled75:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write76
-	FMOVS 176(R0), F5
+	FMOVS 200(R0), F5
 	CMP $1, R22
 	BLT part78
 	MOVD R15, R17
@@ -11420,34 +11972,34 @@ narrower66:
 	B rows45
 fewer46:
 rows83:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
 	BLT fewer84
 	MOVD ZR, R13
 cols85:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower86
 
 	// 2 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute88
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute88
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros89
 	B end87
 zeros89:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -11457,19 +12009,19 @@ zeros89:
 	FMOVQ F0, 0(R15)
 	B end87
 compute88:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
 	ADD R17, R3, R4
 	ADD R17, R4, R5
 	ADD R17, R5, R6
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -11528,7 +12080,7 @@ rest93:
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked94
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -11547,15 +12099,15 @@ unmasked94:
 	FMOVS.P 4(R17), F8
 	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
 unscaled95:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write96
-	FMOVS 176(R0), F9
+	FMOVS 200(R0), F9
 	CMP $4, R22
 	BLT part98
 	MOVD R15, R17
@@ -11649,28 +12201,28 @@ end87:
 	B cols85
 narrower86:
 cols101:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower102
 
 	// 2 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute104
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute104
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros105
 	B end103
 zeros105:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -11680,16 +12232,16 @@ zeros105:
 	FMOVS F0, 0(R15)
 	B end103
 compute104:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	SUBS $4, R14, R14
@@ -11722,7 +12274,7 @@ rest109:
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked110
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -11741,15 +12293,15 @@ unmasked110:
 	FMOVS.P 4(R17), F2
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
 unscaled111:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write112
-	FMOVS 176(R0), F3
+	FMOVS 200(R0), F3
 	CMP $1, R22
 	BLT part114
 	MOVD R15, R17
@@ -11810,34 +12362,34 @@ narrower102:
 	B rows83
 fewer84:
 rows117:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
 	BLT fewer118
 	MOVD ZR, R13
 cols119:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower120
 
 	// 1 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute122
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute122
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros123
 	B end121
 zeros123:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -11845,18 +12397,18 @@ zeros123:
 	FMOVQ F0, 0(R15)
 	B end121
 compute122:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
 	ADD R17, R4, R5
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -11898,7 +12450,7 @@ rest127:
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked128
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -11912,15 +12464,15 @@ unmasked128:
 	FMOVS.P 4(R17), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 unscaled129:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write130
-	FMOVS 176(R0), F5
+	FMOVS 200(R0), F5
 	CMP $4, R22
 	BLT part132
 	MOVD R15, R17
@@ -11975,28 +12527,28 @@ end121:
 	B cols119
 narrower120:
 cols134:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower135
 
 	// 1 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute137
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute137
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros138
 	B end136
 zeros138:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -12004,15 +12556,15 @@ zeros138:
 	FMOVS F0, 0(R15)
 	B end136
 compute137:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	SUBS $4, R14, R14
 	BLT rest140
@@ -12038,7 +12590,7 @@ rest142:
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked143
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -12052,15 +12604,15 @@ unmasked143:
 	FMOVS.P 4(R17), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
 unscaled144:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write145
-	FMOVS 176(R0), F2
+	FMOVS 200(R0), F2
 	CMP $1, R22
 	BLT part147
 	MOVD R15, R17
@@ -12108,34 +12660,34 @@ TEXT ·productNT4x4NEON(SB), NOSPLIT, $0-8
 	MOVD ZR, R12
 	MOVD $4, R25
 rows1:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
 	BLT fewer2
 	MOVD ZR, R13
 cols3:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower4
 
 	// 4 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute6
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-3, R22
 	BGT compute6
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros7
 	B end5
 zeros7:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -12149,21 +12701,21 @@ zeros7:
 	FMOVQ F0, 0(R15)
 	B end5
 compute6:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R5
 	MADD R17, R5, R13, R5
 	ADD R17, R5, R6
 	ADD R17, R6, R7
 	ADD R17, R7, R8
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -12311,7 +12863,7 @@ rest13:
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked14
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -12340,15 +12892,15 @@ unmasked14:
 	FMOVS.P 4(R17), F16
 	WORD $0x4f90918c // fmul v12.4s, v12.4s, v16.s[0]
 unscaled15:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write16
-	FMOVS 176(R0), F17
+	FMOVS 200(R0), F17
 	CMP $4, R22
 	BLT part18
 	MOVD R15, R17
@@ -12520,28 +13072,28 @@ end5:
 	B cols3
 narrower4:
 cols23:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower24
 
 	// 4 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute26
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-3, R22
 	BGT compute26
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros27
 	B end25
 zeros27:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -12555,18 +13107,18 @@ zeros27:
 	FMOVS F0, 0(R15)
 	B end25
 compute26:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R5
 	MADD R17, R5, R13, R5
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -12613,7 +13165,7 @@ rest31:
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked32
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -12642,15 +13194,15 @@ unmasked32:
 	FMOVS.P 4(R17), F4
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
 unscaled33:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write34
-	FMOVS 176(R0), F5
+	FMOVS 200(R0), F5
 	CMP $1, R22
 	BLT part36
 	MOVD R15, R17
@@ -12753,34 +13305,34 @@ narrower24:
 	B rows1
 fewer2:
 rows41:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
 	BLT fewer42
 	MOVD ZR, R13
 cols43:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower44
 
 	// 2 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute46
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute46
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros47
 	B end45
 zeros47:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -12790,19 +13342,19 @@ zeros47:
 	FMOVQ F0, 0(R15)
 	B end45
 compute46:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
 	ADD R17, R3, R4
 	ADD R17, R4, R5
 	ADD R17, R5, R6
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -12861,7 +13413,7 @@ rest51:
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked52
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -12880,15 +13432,15 @@ unmasked52:
 	FMOVS.P 4(R17), F8
 	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
 unscaled53:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write54
-	FMOVS 176(R0), F9
+	FMOVS 200(R0), F9
 	CMP $4, R22
 	BLT part56
 	MOVD R15, R17
@@ -12982,28 +13534,28 @@ end45:
 	B cols43
 narrower44:
 cols59:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower60
 
 	// 2 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute62
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute62
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros63
 	B end61
 zeros63:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -13013,16 +13565,16 @@ zeros63:
 	FMOVS F0, 0(R15)
 	B end61
 compute62:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	SUBS $4, R14, R14
@@ -13055,7 +13607,7 @@ rest67:
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked68
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -13074,15 +13626,15 @@ unmasked68:
 	FMOVS.P 4(R17), F2
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
 unscaled69:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write70
-	FMOVS 176(R0), F3
+	FMOVS 200(R0), F3
 	CMP $1, R22
 	BLT part72
 	MOVD R15, R17
@@ -13143,34 +13695,34 @@ narrower60:
 	B rows41
 fewer42:
 rows75:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
 	BLT fewer76
 	MOVD ZR, R13
 cols77:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower78
 
 	// 1 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute80
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute80
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros81
 	B end79
 zeros81:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -13178,18 +13730,18 @@ zeros81:
 	FMOVQ F0, 0(R15)
 	B end79
 compute80:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
 	ADD R17, R4, R5
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -13231,7 +13783,7 @@ rest85:
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked86
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -13245,15 +13797,15 @@ unmasked86:
 	FMOVS.P 4(R17), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 unscaled87:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write88
-	FMOVS 176(R0), F5
+	FMOVS 200(R0), F5
 	CMP $4, R22
 	BLT part90
 	MOVD R15, R17
@@ -13308,28 +13860,28 @@ end79:
 	B cols77
 narrower78:
 cols92:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower93
 
 	// 1 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute95
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute95
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros96
 	B end94
 zeros96:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -13337,15 +13889,15 @@ zeros96:
 	FMOVS F0, 0(R15)
 	B end94
 compute95:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	SUBS $4, R14, R14
 	BLT rest98
@@ -13371,7 +13923,7 @@ rest100:
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked101
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -13385,15 +13937,15 @@ unmasked101:
 	FMOVS.P 4(R17), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
 unscaled102:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write103
-	FMOVS 176(R0), F2
+	FMOVS 200(R0), F2
 	CMP $1, R22
 	BLT part105
 	MOVD R15, R17
@@ -13441,34 +13993,34 @@ TEXT ·productNT3x8NEON(SB), NOSPLIT, $0-8
 	MOVD ZR, R12
 	MOVD $4, R25
 rows1:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $3, R17
 	BLT fewer2
 	MOVD ZR, R13
 cols3:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
 	BLT narrower4
 
 	// 3 x 8 dot products
 	MOVD $8, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute6
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-2, R22
 	BGT compute6
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros7
 	B end5
 zeros7:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -13483,13 +14035,13 @@ zeros7:
 	FMOVQ F0, 16(R15)
 	B end5
 compute6:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R4
 	MADD R17, R4, R13, R4
@@ -13500,7 +14052,7 @@ compute6:
 	ADD R17, R8, R9
 	ADD R17, R9, R10
 	ADD R17, R10, R11
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -13706,7 +14258,7 @@ rest13:
 	WORD $0x6e36d694 // faddp v20.4s, v20.4s, v22.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked14
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -13739,15 +14291,15 @@ unmasked14:
 	WORD $0x4f989210 // fmul v16.4s, v16.4s, v24.s[0]
 	WORD $0x4f989294 // fmul v20.4s, v20.4s, v24.s[0]
 unscaled15:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write16
-	FMOVS 176(R0), F25
+	FMOVS 200(R0), F25
 	CMP $8, R22
 	BLT part18
 	MOVD R15, R17
@@ -13985,28 +14537,28 @@ end5:
 	B cols3
 narrower4:
 cols22:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower23
 
 	// 3 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute25
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-2, R22
 	BGT compute25
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros26
 	B end24
 zeros26:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -14018,20 +14570,20 @@ zeros26:
 	FMOVQ F0, 0(R15)
 	B end24
 compute25:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R4
 	MADD R17, R4, R13, R4
 	ADD R17, R4, R5
 	ADD R17, R5, R6
 	ADD R17, R6, R7
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -14107,7 +14659,7 @@ rest30:
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked31
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -14131,15 +14683,15 @@ unmasked31:
 	FMOVS.P 4(R17), F12
 	WORD $0x4f8c9108 // fmul v8.4s, v8.4s, v12.s[0]
 unscaled32:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write33
-	FMOVS 176(R0), F13
+	FMOVS 200(R0), F13
 	CMP $4, R22
 	BLT part35
 	MOVD R15, R17
@@ -14272,28 +14824,28 @@ end24:
 	B cols22
 narrower23:
 cols39:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower40
 
 	// 3 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute42
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-2, R22
 	BGT compute42
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros43
 	B end41
 zeros43:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -14305,17 +14857,17 @@ zeros43:
 	FMOVS F0, 0(R15)
 	B end41
 compute42:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
 	ADD R17, R2, R3
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R4
 	MADD R17, R4, R13, R4
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -14355,7 +14907,7 @@ rest47:
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked48
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -14379,15 +14931,15 @@ unmasked48:
 	FMOVS.P 4(R17), F3
 	WORD $0x4f839042 // fmul v2.4s, v2.4s, v3.s[0]
 unscaled49:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write50
-	FMOVS 176(R0), F4
+	FMOVS 200(R0), F4
 	CMP $1, R22
 	BLT part52
 	MOVD R15, R17
@@ -14469,34 +15021,34 @@ narrower40:
 	B rows1
 fewer2:
 rows56:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
 	BLT fewer57
 	MOVD ZR, R13
 cols58:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
 	BLT narrower59
 
 	// 2 x 8 dot products
 	MOVD $8, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute61
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute61
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros62
 	B end60
 zeros62:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -14508,12 +15060,12 @@ zeros62:
 	FMOVQ F0, 16(R15)
 	B end60
 compute61:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
@@ -14524,7 +15076,7 @@ compute61:
 	ADD R17, R7, R8
 	ADD R17, R8, R9
 	ADD R17, R9, R10
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -14621,7 +15173,7 @@ rest66:
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked67
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -14646,15 +15198,15 @@ unmasked67:
 	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
 	WORD $0x4f90918c // fmul v12.4s, v12.4s, v16.s[0]
 unscaled68:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write69
-	FMOVS 176(R0), F17
+	FMOVS 200(R0), F17
 	CMP $8, R22
 	BLT part71
 	MOVD R15, R17
@@ -14818,28 +15370,28 @@ end60:
 	B cols58
 narrower59:
 cols74:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower75
 
 	// 2 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute77
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute77
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros78
 	B end76
 zeros78:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -14849,19 +15401,19 @@ zeros78:
 	FMOVQ F0, 0(R15)
 	B end76
 compute77:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
 	ADD R17, R3, R4
 	ADD R17, R4, R5
 	ADD R17, R5, R6
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -14920,7 +15472,7 @@ rest82:
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked83
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -14939,15 +15491,15 @@ unmasked83:
 	FMOVS.P 4(R17), F8
 	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
 unscaled84:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write85
-	FMOVS 176(R0), F9
+	FMOVS 200(R0), F9
 	CMP $4, R22
 	BLT part87
 	MOVD R15, R17
@@ -15041,28 +15593,28 @@ end76:
 	B cols74
 narrower75:
 cols90:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower91
 
 	// 2 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute93
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $-1, R22
 	BGT compute93
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros94
 	B end92
 zeros94:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -15072,16 +15624,16 @@ zeros94:
 	FMOVS F0, 0(R15)
 	B end92
 compute93:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
 	ADD R17, R1, R2
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R3
 	MADD R17, R3, R13, R3
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	SUBS $4, R14, R14
@@ -15114,7 +15666,7 @@ rest98:
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked99
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -15133,15 +15685,15 @@ unmasked99:
 	FMOVS.P 4(R17), F2
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
 unscaled100:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write101
-	FMOVS 176(R0), F3
+	FMOVS 200(R0), F3
 	CMP $1, R22
 	BLT part103
 	MOVD R15, R17
@@ -15202,34 +15754,34 @@ narrower91:
 	B rows56
 fewer57:
 rows106:
-	MOVD 152(R0), R17
+	MOVD 176(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
 	BLT fewer107
 	MOVD ZR, R13
 cols108:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
 	BLT narrower109
 
 	// 1 x 8 dot products
 	MOVD $8, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute111
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute111
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros112
 	B end110
 zeros112:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -15238,11 +15790,11 @@ zeros112:
 	FMOVQ F0, 16(R15)
 	B end110
 compute111:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
@@ -15253,7 +15805,7 @@ compute111:
 	ADD R17, R6, R7
 	ADD R17, R7, R8
 	ADD R17, R8, R9
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -15318,7 +15870,7 @@ rest116:
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked117
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -15335,15 +15887,15 @@ unmasked117:
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
 	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
 unscaled118:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write119
-	FMOVS 176(R0), F9
+	FMOVS 200(R0), F9
 	CMP $8, R22
 	BLT part121
 	MOVD R15, R17
@@ -15433,28 +15985,28 @@ end110:
 	B cols108
 narrower109:
 cols123:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
 	BLT narrower124
 
 	// 1 x 4 dot products
 	MOVD $4, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute126
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute126
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros127
 	B end125
 zeros127:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -15462,18 +16014,18 @@ zeros127:
 	FMOVQ F0, 0(R15)
 	B end125
 compute126:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
 	ADD R17, R2, R3
 	ADD R17, R3, R4
 	ADD R17, R4, R5
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -15515,7 +16067,7 @@ rest131:
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked132
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -15529,15 +16081,15 @@ unmasked132:
 	FMOVS.P 4(R17), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 unscaled133:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write134
-	FMOVS 176(R0), F5
+	FMOVS 200(R0), F5
 	CMP $4, R22
 	BLT part136
 	MOVD R15, R17
@@ -15592,28 +16144,28 @@ end125:
 	B cols123
 narrower124:
 cols138:
-	MOVD 160(R0), R17
+	MOVD 184(R0), R17
 	SUB R13, R17, R17
 	CMP $1, R17
 	BLT narrower139
 
 	// 1 x 1 dot products
 	MOVD $1, R22
-	MOVBU 180(R0), R17
+	MOVBU 204(R0), R17
 	CBZ R17, compute141
-	MOVD 184(R0), R17
+	MOVD 208(R0), R17
 	ADD $1, R12, R22
 	SUB R17, R22, R22
 	SUB R13, R22, R22
 	CMP $0, R22
 	BGT compute141
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, zeros142
 	B end140
 zeros142:
 	VMOVI $0, V0.B16
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
@@ -15621,15 +16173,15 @@ zeros142:
 	FMOVS F0, 0(R15)
 	B end140
 compute141:
-	MOVD 120(R0), R17
+	MOVD 144(R0), R17
 	LSL $2, R17, R17
 	MOVD 0(R0), R1
 	MADD R17, R1, R12, R1
-	MOVD 128(R0), R17
+	MOVD 152(R0), R17
 	LSL $2, R17, R17
 	MOVD 24(R0), R2
 	MADD R17, R2, R13, R2
-	MOVD 168(R0), R14
+	MOVD 192(R0), R14
 	VMOVI $0, V0.B16
 	SUBS $4, R14, R14
 	BLT rest144
@@ -15655,7 +16207,7 @@ rest146:
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	MOVD 96(R0), R17
 	CBZ R17, unmasked147
-	MOVD 144(R0), R21
+	MOVD 168(R0), R21
 	LSL $2, R21, R21
 	MOVD 96(R0), R20
 	MADD R21, R20, R12, R20
@@ -15669,15 +16221,15 @@ unmasked147:
 	FMOVS.P 4(R17), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
 unscaled148:
-	MOVD 136(R0), R16
+	MOVD 160(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
 	MADD R16, R15, R12, R15
 	ADD R13<<2, R15, R15
-	MOVWU 176(R0), R17
+	MOVWU 200(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write149
-	FMOVS 176(R0), F2
+	FMOVS 200(R0), F2
 	CMP $1, R22
 	BLT part151
 	MOVD R15, R17
@@ -17111,6 +17663,2935 @@ fewer70:
 	ADD $1, R13, R13
 	B panel63
 narrower64:
+done:
+	RET
+
+// substituteNEON is the substitution of tile.Substitute in blocks of 6 rows and panels of 16 columns:
+// the rows that are solved are subtracted as a product, then the block's own triangle is
+// substituted in registers.
+TEXT ·substituteNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVBU 136(R0), R17
+	CBNZ R17, up1
+	MOVD ZR, R13
+panel2:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $16, R17
+	BLT narrower3
+	MOVD ZR, R12
+rows4:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $6, R17
+	BLT fewer5
+
+	// 6 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 32(R15), (F6, F7)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F8, F9)
+	FLDPQ 32(R15), (F10, F11)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F16, F17)
+	FLDPQ 32(R15), (F18, F19)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F20, F21)
+	FLDPQ 32(R15), (F22, F23)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	ADD R14, R4, R5
+	ADD R14, R5, R6
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own6
+step7:
+	FLDPQ 0(R9), (F24, F25)
+	FLDPQ 32(R9), (F26, F27)
+	FMOVS.P 4(R1), F28
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	FMOVS.P 4(R2), F29
+	WORD $0x4f9d5304 // fmls v4.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5325 // fmls v5.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5346 // fmls v6.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5367 // fmls v7.4s, v27.4s, v29.s[0]
+	FMOVS.P 4(R3), F30
+	WORD $0x4f9e5308 // fmls v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e5329 // fmls v9.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e534a // fmls v10.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e536b // fmls v11.4s, v27.4s, v30.s[0]
+	FMOVS.P 4(R4), F31
+	WORD $0x4f9f530c // fmls v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f532d // fmls v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f534e // fmls v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f536f // fmls v15.4s, v27.4s, v31.s[0]
+	FMOVS.P 4(R5), F28
+	WORD $0x4f9c5310 // fmls v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5331 // fmls v17.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5352 // fmls v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5373 // fmls v19.4s, v27.4s, v28.s[0]
+	FMOVS.P 4(R6), F29
+	WORD $0x4f9d5314 // fmls v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5335 // fmls v21.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5356 // fmls v22.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5377 // fmls v23.4s, v27.4s, v29.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step7
+own6:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F28
+	WORD $0x4f9c9018 // fmul v24.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c9039 // fmul v25.4s, v1.4s, v28.s[0]
+	WORD $0x4f9c905a // fmul v26.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c907b // fmul v27.4s, v3.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F29
+	WORD $0x4f9d5304 // fmls v4.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5325 // fmls v5.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5346 // fmls v6.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5367 // fmls v7.4s, v27.4s, v29.s[0]
+	FMOVS 0(R3), F30
+	WORD $0x4f9e5308 // fmls v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e5329 // fmls v9.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e534a // fmls v10.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e536b // fmls v11.4s, v27.4s, v30.s[0]
+	FMOVS 0(R4), F31
+	WORD $0x4f9f530c // fmls v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f532d // fmls v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f534e // fmls v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f536f // fmls v15.4s, v27.4s, v31.s[0]
+	FMOVS 0(R5), F28
+	WORD $0x4f9c5310 // fmls v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5331 // fmls v17.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5352 // fmls v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5373 // fmls v19.4s, v27.4s, v28.s[0]
+	FMOVS 0(R6), F29
+	WORD $0x4f9d5314 // fmls v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5335 // fmls v21.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5356 // fmls v22.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5377 // fmls v23.4s, v27.4s, v29.s[0]
+	FMOVS 4(R20), F28
+	WORD $0x4f9c9098 // fmul v24.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c90b9 // fmul v25.4s, v5.4s, v28.s[0]
+	WORD $0x4f9c90da // fmul v26.4s, v6.4s, v28.s[0]
+	WORD $0x4f9c90fb // fmul v27.4s, v7.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F30
+	WORD $0x4f9e5308 // fmls v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e5329 // fmls v9.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e534a // fmls v10.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e536b // fmls v11.4s, v27.4s, v30.s[0]
+	FMOVS 4(R4), F31
+	WORD $0x4f9f530c // fmls v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f532d // fmls v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f534e // fmls v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f536f // fmls v15.4s, v27.4s, v31.s[0]
+	FMOVS 4(R5), F28
+	WORD $0x4f9c5310 // fmls v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5331 // fmls v17.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5352 // fmls v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5373 // fmls v19.4s, v27.4s, v28.s[0]
+	FMOVS 4(R6), F29
+	WORD $0x4f9d5314 // fmls v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5335 // fmls v21.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5356 // fmls v22.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5377 // fmls v23.4s, v27.4s, v29.s[0]
+	FMOVS 8(R20), F28
+	WORD $0x4f9c9118 // fmul v24.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c9139 // fmul v25.4s, v9.4s, v28.s[0]
+	WORD $0x4f9c915a // fmul v26.4s, v10.4s, v28.s[0]
+	WORD $0x4f9c917b // fmul v27.4s, v11.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F31
+	WORD $0x4f9f530c // fmls v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f532d // fmls v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f534e // fmls v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f536f // fmls v15.4s, v27.4s, v31.s[0]
+	FMOVS 8(R5), F28
+	WORD $0x4f9c5310 // fmls v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5331 // fmls v17.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5352 // fmls v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5373 // fmls v19.4s, v27.4s, v28.s[0]
+	FMOVS 8(R6), F29
+	WORD $0x4f9d5314 // fmls v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5335 // fmls v21.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5356 // fmls v22.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5377 // fmls v23.4s, v27.4s, v29.s[0]
+	FMOVS 12(R20), F28
+	WORD $0x4f9c9198 // fmul v24.4s, v12.4s, v28.s[0]
+	WORD $0x4f9c91b9 // fmul v25.4s, v13.4s, v28.s[0]
+	WORD $0x4f9c91da // fmul v26.4s, v14.4s, v28.s[0]
+	WORD $0x4f9c91fb // fmul v27.4s, v15.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 12(R5), F28
+	WORD $0x4f9c5310 // fmls v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5331 // fmls v17.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5352 // fmls v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5373 // fmls v19.4s, v27.4s, v28.s[0]
+	FMOVS 12(R6), F29
+	WORD $0x4f9d5314 // fmls v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5335 // fmls v21.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5356 // fmls v22.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5377 // fmls v23.4s, v27.4s, v29.s[0]
+	FMOVS 16(R20), F28
+	WORD $0x4f9c9218 // fmul v24.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9239 // fmul v25.4s, v17.4s, v28.s[0]
+	WORD $0x4f9c925a // fmul v26.4s, v18.4s, v28.s[0]
+	WORD $0x4f9c927b // fmul v27.4s, v19.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 16(R6), F29
+	WORD $0x4f9d5314 // fmls v20.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5335 // fmls v21.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5356 // fmls v22.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5377 // fmls v23.4s, v27.4s, v29.s[0]
+	FMOVS 20(R20), F28
+	WORD $0x4f9c9298 // fmul v24.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c92b9 // fmul v25.4s, v21.4s, v28.s[0]
+	WORD $0x4f9c92da // fmul v26.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c92fb // fmul v27.4s, v23.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	ADD R10, R9, R9
+	FSTPQ (F20, F21), 0(R15)
+	FSTPQ (F22, F23), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F16, F17), 0(R15)
+	FSTPQ (F18, F19), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	FSTPQ (F10, F11), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD $6, R12, R12
+	B rows4
+fewer5:
+rows8:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer9
+
+	// 4 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 32(R15), (F6, F7)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F8, F9)
+	FLDPQ 32(R15), (F10, F11)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own10
+step11:
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 32(R9), (F18, F19)
+	FMOVS.P 4(R1), F20
+	WORD $0x4f945200 // fmls v0.4s, v16.4s, v20.s[0]
+	WORD $0x4f945221 // fmls v1.4s, v17.4s, v20.s[0]
+	WORD $0x4f945242 // fmls v2.4s, v18.4s, v20.s[0]
+	WORD $0x4f945263 // fmls v3.4s, v19.4s, v20.s[0]
+	FMOVS.P 4(R2), F21
+	WORD $0x4f955204 // fmls v4.4s, v16.4s, v21.s[0]
+	WORD $0x4f955225 // fmls v5.4s, v17.4s, v21.s[0]
+	WORD $0x4f955246 // fmls v6.4s, v18.4s, v21.s[0]
+	WORD $0x4f955267 // fmls v7.4s, v19.4s, v21.s[0]
+	FMOVS.P 4(R3), F22
+	WORD $0x4f965208 // fmls v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f965229 // fmls v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f96524a // fmls v10.4s, v18.4s, v22.s[0]
+	WORD $0x4f96526b // fmls v11.4s, v19.4s, v22.s[0]
+	FMOVS.P 4(R4), F23
+	WORD $0x4f97520c // fmls v12.4s, v16.4s, v23.s[0]
+	WORD $0x4f97522d // fmls v13.4s, v17.4s, v23.s[0]
+	WORD $0x4f97524e // fmls v14.4s, v18.4s, v23.s[0]
+	WORD $0x4f97526f // fmls v15.4s, v19.4s, v23.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step11
+own10:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F20
+	WORD $0x4f949010 // fmul v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f949031 // fmul v17.4s, v1.4s, v20.s[0]
+	WORD $0x4f949052 // fmul v18.4s, v2.4s, v20.s[0]
+	WORD $0x4f949073 // fmul v19.4s, v3.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F21
+	WORD $0x4f955204 // fmls v4.4s, v16.4s, v21.s[0]
+	WORD $0x4f955225 // fmls v5.4s, v17.4s, v21.s[0]
+	WORD $0x4f955246 // fmls v6.4s, v18.4s, v21.s[0]
+	WORD $0x4f955267 // fmls v7.4s, v19.4s, v21.s[0]
+	FMOVS 0(R3), F22
+	WORD $0x4f965208 // fmls v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f965229 // fmls v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f96524a // fmls v10.4s, v18.4s, v22.s[0]
+	WORD $0x4f96526b // fmls v11.4s, v19.4s, v22.s[0]
+	FMOVS 0(R4), F23
+	WORD $0x4f97520c // fmls v12.4s, v16.4s, v23.s[0]
+	WORD $0x4f97522d // fmls v13.4s, v17.4s, v23.s[0]
+	WORD $0x4f97524e // fmls v14.4s, v18.4s, v23.s[0]
+	WORD $0x4f97526f // fmls v15.4s, v19.4s, v23.s[0]
+	FMOVS 4(R20), F20
+	WORD $0x4f949090 // fmul v16.4s, v4.4s, v20.s[0]
+	WORD $0x4f9490b1 // fmul v17.4s, v5.4s, v20.s[0]
+	WORD $0x4f9490d2 // fmul v18.4s, v6.4s, v20.s[0]
+	WORD $0x4f9490f3 // fmul v19.4s, v7.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F22
+	WORD $0x4f965208 // fmls v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f965229 // fmls v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f96524a // fmls v10.4s, v18.4s, v22.s[0]
+	WORD $0x4f96526b // fmls v11.4s, v19.4s, v22.s[0]
+	FMOVS 4(R4), F23
+	WORD $0x4f97520c // fmls v12.4s, v16.4s, v23.s[0]
+	WORD $0x4f97522d // fmls v13.4s, v17.4s, v23.s[0]
+	WORD $0x4f97524e // fmls v14.4s, v18.4s, v23.s[0]
+	WORD $0x4f97526f // fmls v15.4s, v19.4s, v23.s[0]
+	FMOVS 8(R20), F20
+	WORD $0x4f949110 // fmul v16.4s, v8.4s, v20.s[0]
+	WORD $0x4f949131 // fmul v17.4s, v9.4s, v20.s[0]
+	WORD $0x4f949152 // fmul v18.4s, v10.4s, v20.s[0]
+	WORD $0x4f949173 // fmul v19.4s, v11.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F23
+	WORD $0x4f97520c // fmls v12.4s, v16.4s, v23.s[0]
+	WORD $0x4f97522d // fmls v13.4s, v17.4s, v23.s[0]
+	WORD $0x4f97524e // fmls v14.4s, v18.4s, v23.s[0]
+	WORD $0x4f97526f // fmls v15.4s, v19.4s, v23.s[0]
+	FMOVS 12(R20), F20
+	WORD $0x4f949190 // fmul v16.4s, v12.4s, v20.s[0]
+	WORD $0x4f9491b1 // fmul v17.4s, v13.4s, v20.s[0]
+	WORD $0x4f9491d2 // fmul v18.4s, v14.4s, v20.s[0]
+	WORD $0x4f9491f3 // fmul v19.4s, v15.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	ADD R10, R9, R9
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	FSTPQ (F10, F11), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD $4, R12, R12
+	B rows8
+fewer9:
+rows12:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $2, R17
+	BLT fewer13
+
+	// 2 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 32(R15), (F6, F7)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own14
+step15:
+	FLDPQ 0(R9), (F8, F9)
+	FLDPQ 32(R9), (F10, F11)
+	FMOVS.P 4(R1), F12
+	WORD $0x4f8c5100 // fmls v0.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5121 // fmls v1.4s, v9.4s, v12.s[0]
+	WORD $0x4f8c5142 // fmls v2.4s, v10.4s, v12.s[0]
+	WORD $0x4f8c5163 // fmls v3.4s, v11.4s, v12.s[0]
+	FMOVS.P 4(R2), F13
+	WORD $0x4f8d5104 // fmls v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d5125 // fmls v5.4s, v9.4s, v13.s[0]
+	WORD $0x4f8d5146 // fmls v6.4s, v10.4s, v13.s[0]
+	WORD $0x4f8d5167 // fmls v7.4s, v11.4s, v13.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step15
+own14:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F12
+	WORD $0x4f8c9008 // fmul v8.4s, v0.4s, v12.s[0]
+	WORD $0x4f8c9029 // fmul v9.4s, v1.4s, v12.s[0]
+	WORD $0x4f8c904a // fmul v10.4s, v2.4s, v12.s[0]
+	WORD $0x4f8c906b // fmul v11.4s, v3.4s, v12.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	FSTPQ (F10, F11), 32(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F13
+	WORD $0x4f8d5104 // fmls v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d5125 // fmls v5.4s, v9.4s, v13.s[0]
+	WORD $0x4f8d5146 // fmls v6.4s, v10.4s, v13.s[0]
+	WORD $0x4f8d5167 // fmls v7.4s, v11.4s, v13.s[0]
+	FMOVS 4(R20), F12
+	WORD $0x4f8c9088 // fmul v8.4s, v4.4s, v12.s[0]
+	WORD $0x4f8c90a9 // fmul v9.4s, v5.4s, v12.s[0]
+	WORD $0x4f8c90ca // fmul v10.4s, v6.4s, v12.s[0]
+	WORD $0x4f8c90eb // fmul v11.4s, v7.4s, v12.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	FSTPQ (F10, F11), 32(R9)
+	ADD R10, R9, R9
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD $2, R12, R12
+	B rows12
+fewer13:
+rows16:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer17
+
+	// 1 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own18
+step19:
+	FLDPQ 0(R9), (F4, F5)
+	FLDPQ 32(R9), (F6, F7)
+	FMOVS.P 4(R1), F8
+	WORD $0x4f885080 // fmls v0.4s, v4.4s, v8.s[0]
+	WORD $0x4f8850a1 // fmls v1.4s, v5.4s, v8.s[0]
+	WORD $0x4f8850c2 // fmls v2.4s, v6.4s, v8.s[0]
+	WORD $0x4f8850e3 // fmls v3.4s, v7.4s, v8.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step19
+own18:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F8
+	WORD $0x4f889004 // fmul v4.4s, v0.4s, v8.s[0]
+	WORD $0x4f889025 // fmul v5.4s, v1.4s, v8.s[0]
+	WORD $0x4f889046 // fmul v6.4s, v2.4s, v8.s[0]
+	WORD $0x4f889067 // fmul v7.4s, v3.4s, v8.s[0]
+	FSTPQ (F4, F5), 0(R9)
+	FSTPQ (F6, F7), 32(R9)
+	ADD R10, R9, R9
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD $1, R12, R12
+	B rows16
+fewer17:
+	ADD $16, R13, R13
+	B panel2
+narrower3:
+panel20:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $8, R17
+	BLT narrower21
+	MOVD ZR, R12
+rows22:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $6, R17
+	BLT fewer23
+
+	// 6 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F6, F7)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F8, F9)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F10, F11)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	ADD R14, R4, R5
+	ADD R14, R5, R6
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own24
+step25:
+	FLDPQ 0(R9), (F12, F13)
+	FMOVS.P 4(R1), F14
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	FMOVS.P 4(R2), F15
+	WORD $0x4f8f5182 // fmls v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a3 // fmls v3.4s, v13.4s, v15.s[0]
+	FMOVS.P 4(R3), F16
+	WORD $0x4f905184 // fmls v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9051a5 // fmls v5.4s, v13.4s, v16.s[0]
+	FMOVS.P 4(R4), F17
+	WORD $0x4f915186 // fmls v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9151a7 // fmls v7.4s, v13.4s, v17.s[0]
+	FMOVS.P 4(R5), F14
+	WORD $0x4f8e5188 // fmls v8.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a9 // fmls v9.4s, v13.4s, v14.s[0]
+	FMOVS.P 4(R6), F15
+	WORD $0x4f8f518a // fmls v10.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51ab // fmls v11.4s, v13.4s, v15.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step25
+own24:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F14
+	WORD $0x4f8e900c // fmul v12.4s, v0.4s, v14.s[0]
+	WORD $0x4f8e902d // fmul v13.4s, v1.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F15
+	WORD $0x4f8f5182 // fmls v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a3 // fmls v3.4s, v13.4s, v15.s[0]
+	FMOVS 0(R3), F16
+	WORD $0x4f905184 // fmls v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9051a5 // fmls v5.4s, v13.4s, v16.s[0]
+	FMOVS 0(R4), F17
+	WORD $0x4f915186 // fmls v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9151a7 // fmls v7.4s, v13.4s, v17.s[0]
+	FMOVS 0(R5), F14
+	WORD $0x4f8e5188 // fmls v8.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a9 // fmls v9.4s, v13.4s, v14.s[0]
+	FMOVS 0(R6), F15
+	WORD $0x4f8f518a // fmls v10.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51ab // fmls v11.4s, v13.4s, v15.s[0]
+	FMOVS 4(R20), F14
+	WORD $0x4f8e904c // fmul v12.4s, v2.4s, v14.s[0]
+	WORD $0x4f8e906d // fmul v13.4s, v3.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F16
+	WORD $0x4f905184 // fmls v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9051a5 // fmls v5.4s, v13.4s, v16.s[0]
+	FMOVS 4(R4), F17
+	WORD $0x4f915186 // fmls v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9151a7 // fmls v7.4s, v13.4s, v17.s[0]
+	FMOVS 4(R5), F14
+	WORD $0x4f8e5188 // fmls v8.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a9 // fmls v9.4s, v13.4s, v14.s[0]
+	FMOVS 4(R6), F15
+	WORD $0x4f8f518a // fmls v10.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51ab // fmls v11.4s, v13.4s, v15.s[0]
+	FMOVS 8(R20), F14
+	WORD $0x4f8e908c // fmul v12.4s, v4.4s, v14.s[0]
+	WORD $0x4f8e90ad // fmul v13.4s, v5.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F17
+	WORD $0x4f915186 // fmls v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9151a7 // fmls v7.4s, v13.4s, v17.s[0]
+	FMOVS 8(R5), F14
+	WORD $0x4f8e5188 // fmls v8.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a9 // fmls v9.4s, v13.4s, v14.s[0]
+	FMOVS 8(R6), F15
+	WORD $0x4f8f518a // fmls v10.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51ab // fmls v11.4s, v13.4s, v15.s[0]
+	FMOVS 12(R20), F14
+	WORD $0x4f8e90cc // fmul v12.4s, v6.4s, v14.s[0]
+	WORD $0x4f8e90ed // fmul v13.4s, v7.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 12(R5), F14
+	WORD $0x4f8e5188 // fmls v8.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a9 // fmls v9.4s, v13.4s, v14.s[0]
+	FMOVS 12(R6), F15
+	WORD $0x4f8f518a // fmls v10.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51ab // fmls v11.4s, v13.4s, v15.s[0]
+	FMOVS 16(R20), F14
+	WORD $0x4f8e910c // fmul v12.4s, v8.4s, v14.s[0]
+	WORD $0x4f8e912d // fmul v13.4s, v9.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 16(R6), F15
+	WORD $0x4f8f518a // fmls v10.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51ab // fmls v11.4s, v13.4s, v15.s[0]
+	FMOVS 20(R20), F14
+	WORD $0x4f8e914c // fmul v12.4s, v10.4s, v14.s[0]
+	WORD $0x4f8e916d // fmul v13.4s, v11.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	ADD R10, R9, R9
+	FSTPQ (F10, F11), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F6, F7), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	ADD $6, R12, R12
+	B rows22
+fewer23:
+rows26:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer27
+
+	// 4 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F6, F7)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own28
+step29:
+	FLDPQ 0(R9), (F8, F9)
+	FMOVS.P 4(R1), F10
+	WORD $0x4f8a5100 // fmls v0.4s, v8.4s, v10.s[0]
+	WORD $0x4f8a5121 // fmls v1.4s, v9.4s, v10.s[0]
+	FMOVS.P 4(R2), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	WORD $0x4f8b5123 // fmls v3.4s, v9.4s, v11.s[0]
+	FMOVS.P 4(R3), F12
+	WORD $0x4f8c5104 // fmls v4.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5125 // fmls v5.4s, v9.4s, v12.s[0]
+	FMOVS.P 4(R4), F13
+	WORD $0x4f8d5106 // fmls v6.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d5127 // fmls v7.4s, v9.4s, v13.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step29
+own28:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F10
+	WORD $0x4f8a9008 // fmul v8.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a9029 // fmul v9.4s, v1.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	WORD $0x4f8b5123 // fmls v3.4s, v9.4s, v11.s[0]
+	FMOVS 0(R3), F12
+	WORD $0x4f8c5104 // fmls v4.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5125 // fmls v5.4s, v9.4s, v12.s[0]
+	FMOVS 0(R4), F13
+	WORD $0x4f8d5106 // fmls v6.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d5127 // fmls v7.4s, v9.4s, v13.s[0]
+	FMOVS 4(R20), F10
+	WORD $0x4f8a9048 // fmul v8.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a9069 // fmul v9.4s, v3.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F12
+	WORD $0x4f8c5104 // fmls v4.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5125 // fmls v5.4s, v9.4s, v12.s[0]
+	FMOVS 4(R4), F13
+	WORD $0x4f8d5106 // fmls v6.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d5127 // fmls v7.4s, v9.4s, v13.s[0]
+	FMOVS 8(R20), F10
+	WORD $0x4f8a9088 // fmul v8.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a90a9 // fmul v9.4s, v5.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F13
+	WORD $0x4f8d5106 // fmls v6.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d5127 // fmls v7.4s, v9.4s, v13.s[0]
+	FMOVS 12(R20), F10
+	WORD $0x4f8a90c8 // fmul v8.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a90e9 // fmul v9.4s, v7.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	ADD R10, R9, R9
+	FSTPQ (F6, F7), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	ADD $4, R12, R12
+	B rows26
+fewer27:
+rows30:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $2, R17
+	BLT fewer31
+
+	// 2 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F2, F3)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own32
+step33:
+	FLDPQ 0(R9), (F4, F5)
+	FMOVS.P 4(R1), F6
+	WORD $0x4f865080 // fmls v0.4s, v4.4s, v6.s[0]
+	WORD $0x4f8650a1 // fmls v1.4s, v5.4s, v6.s[0]
+	FMOVS.P 4(R2), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	WORD $0x4f8750a3 // fmls v3.4s, v5.4s, v7.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step33
+own32:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F6
+	WORD $0x4f869004 // fmul v4.4s, v0.4s, v6.s[0]
+	WORD $0x4f869025 // fmul v5.4s, v1.4s, v6.s[0]
+	FSTPQ (F4, F5), 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	WORD $0x4f8750a3 // fmls v3.4s, v5.4s, v7.s[0]
+	FMOVS 4(R20), F6
+	WORD $0x4f869044 // fmul v4.4s, v2.4s, v6.s[0]
+	WORD $0x4f869065 // fmul v5.4s, v3.4s, v6.s[0]
+	FSTPQ (F4, F5), 0(R9)
+	ADD R10, R9, R9
+	FSTPQ (F2, F3), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	ADD $2, R12, R12
+	B rows30
+fewer31:
+rows34:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer35
+
+	// 1 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own36
+step37:
+	FLDPQ 0(R9), (F2, F3)
+	FMOVS.P 4(R1), F4
+	WORD $0x4f845040 // fmls v0.4s, v2.4s, v4.s[0]
+	WORD $0x4f845061 // fmls v1.4s, v3.4s, v4.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step37
+own36:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F4
+	WORD $0x4f849002 // fmul v2.4s, v0.4s, v4.s[0]
+	WORD $0x4f849023 // fmul v3.4s, v1.4s, v4.s[0]
+	FSTPQ (F2, F3), 0(R9)
+	ADD R10, R9, R9
+	FSTPQ (F0, F1), 0(R15)
+	ADD $1, R12, R12
+	B rows34
+fewer35:
+	ADD $8, R13, R13
+	B panel20
+narrower21:
+panel38:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $4, R17
+	BLT narrower39
+	MOVD ZR, R12
+rows40:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $8, R17
+	BLT fewer41
+
+	// 8 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F1
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F2
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F3
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F4
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F5
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F6
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F7
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	ADD R14, R4, R5
+	ADD R14, R5, R6
+	ADD R14, R6, R7
+	ADD R14, R7, R8
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own42
+step43:
+	FMOVQ 0(R9), F8
+	FMOVS.P 4(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS.P 4(R2), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS.P 4(R3), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS.P 4(R4), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS.P 4(R5), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS.P 4(R6), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS.P 4(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS.P 4(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step43
+own42:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F9
+	WORD $0x4f899008 // fmul v8.4s, v0.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS 0(R3), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS 0(R4), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS 0(R5), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS 0(R6), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS 0(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS 0(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 4(R20), F9
+	WORD $0x4f899028 // fmul v8.4s, v1.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS 4(R4), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS 4(R5), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS 4(R6), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS 4(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS 4(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 8(R20), F9
+	WORD $0x4f899048 // fmul v8.4s, v2.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS 8(R5), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS 8(R6), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS 8(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS 8(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 12(R20), F9
+	WORD $0x4f899068 // fmul v8.4s, v3.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 12(R5), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS 12(R6), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS 12(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS 12(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 16(R20), F9
+	WORD $0x4f899088 // fmul v8.4s, v4.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 16(R6), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS 16(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS 16(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 20(R20), F9
+	WORD $0x4f8990a8 // fmul v8.4s, v5.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 20(R7), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	FMOVS 20(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 24(R20), F9
+	WORD $0x4f8990c8 // fmul v8.4s, v6.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 24(R8), F12
+	WORD $0x4f8c5107 // fmls v7.4s, v8.4s, v12.s[0]
+	FMOVS 28(R20), F9
+	WORD $0x4f8990e8 // fmul v8.4s, v7.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	ADD R10, R9, R9
+	FMOVQ F7, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F6, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F5, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F4, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F3, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F2, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F0, 0(R15)
+	ADD $8, R12, R12
+	B rows40
+fewer41:
+rows44:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer45
+
+	// 4 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F1
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F2
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F3
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own46
+step47:
+	FMOVQ 0(R9), F4
+	FMOVS.P 4(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	FMOVS.P 4(R2), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	FMOVS.P 4(R3), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	FMOVS.P 4(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step47
+own46:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F5
+	WORD $0x4f859004 // fmul v4.4s, v0.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	FMOVS 0(R3), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	FMOVS 0(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	FMOVS 4(R20), F5
+	WORD $0x4f859024 // fmul v4.4s, v1.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	FMOVS 4(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	FMOVS 8(R20), F5
+	WORD $0x4f859044 // fmul v4.4s, v2.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	FMOVS 12(R20), F5
+	WORD $0x4f859064 // fmul v4.4s, v3.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVQ F3, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F2, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F0, 0(R15)
+	ADD $4, R12, R12
+	B rows44
+fewer45:
+rows48:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $2, R17
+	BLT fewer49
+
+	// 2 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F1
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own50
+step51:
+	FMOVQ 0(R9), F2
+	FMOVS.P 4(R1), F3
+	WORD $0x4f835040 // fmls v0.4s, v2.4s, v3.s[0]
+	FMOVS.P 4(R2), F4
+	WORD $0x4f845041 // fmls v1.4s, v2.4s, v4.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step51
+own50:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F3
+	WORD $0x4f839002 // fmul v2.4s, v0.4s, v3.s[0]
+	FMOVQ F2, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F4
+	WORD $0x4f845041 // fmls v1.4s, v2.4s, v4.s[0]
+	FMOVS 4(R20), F3
+	WORD $0x4f839022 // fmul v2.4s, v1.4s, v3.s[0]
+	FMOVQ F2, 0(R9)
+	ADD R10, R9, R9
+	FMOVQ F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F0, 0(R15)
+	ADD $2, R12, R12
+	B rows48
+fewer49:
+rows52:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer53
+
+	// 1 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own54
+step55:
+	FMOVQ 0(R9), F1
+	FMOVS.P 4(R1), F2
+	WORD $0x4f825020 // fmls v0.4s, v1.4s, v2.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step55
+own54:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F2
+	WORD $0x4f829001 // fmul v1.4s, v0.4s, v2.s[0]
+	FMOVQ F1, 0(R9)
+	ADD R10, R9, R9
+	FMOVQ F0, 0(R15)
+	ADD $1, R12, R12
+	B rows52
+fewer53:
+	ADD $4, R13, R13
+	B panel38
+narrower39:
+panel56:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $1, R17
+	BLT narrower57
+	MOVD ZR, R12
+rows58:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer59
+
+	// 4 rows x 1 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVS 0(R15), F0
+	ADD R16, R15, R15
+	FMOVS 0(R15), F1
+	ADD R16, R15, R15
+	FMOVS 0(R15), F2
+	ADD R16, R15, R15
+	FMOVS 0(R15), F3
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own60
+step61:
+	FMOVS 0(R9), F4
+	FMOVS.P 4(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	FMOVS.P 4(R2), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	FMOVS.P 4(R3), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	FMOVS.P 4(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step61
+own60:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F5
+	WORD $0x4f859004 // fmul v4.4s, v0.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 0(R2), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	FMOVS 0(R3), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	FMOVS 0(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	FMOVS 4(R20), F5
+	WORD $0x4f859024 // fmul v4.4s, v1.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 4(R3), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	FMOVS 4(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	FMOVS 8(R20), F5
+	WORD $0x4f859044 // fmul v4.4s, v2.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS 8(R4), F8
+	WORD $0x4f885083 // fmls v3.4s, v4.4s, v8.s[0]
+	FMOVS 12(R20), F5
+	WORD $0x4f859064 // fmul v4.4s, v3.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	ADD R10, R9, R9
+	FMOVS F3, 0(R15)
+	SUB R16, R15, R15
+	FMOVS F2, 0(R15)
+	SUB R16, R15, R15
+	FMOVS F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVS F0, 0(R15)
+	ADD $4, R12, R12
+	B rows58
+fewer59:
+rows62:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer63
+
+	// 1 rows x 1 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVS 0(R15), F0
+	MOVD R12, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own64
+step65:
+	FMOVS 0(R9), F1
+	FMOVS.P 4(R1), F2
+	WORD $0x4f825020 // fmls v0.4s, v1.4s, v2.s[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step65
+own64:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	FMOVS 0(R20), F2
+	WORD $0x4f829001 // fmul v1.4s, v0.4s, v2.s[0]
+	FMOVS F1, 0(R9)
+	ADD R10, R9, R9
+	FMOVS F0, 0(R15)
+	ADD $1, R12, R12
+	B rows62
+fewer63:
+	ADD $1, R13, R13
+	B panel56
+narrower57:
+	RET
+up1:
+	MOVD ZR, R13
+panel66:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $16, R17
+	BLT narrower67
+	MOVD 120(R0), R12
+rows68:
+	CMP $6, R12
+	BLT fewer69
+	SUB $6, R12, R12
+
+	// 6 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 32(R15), (F6, F7)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F8, F9)
+	FLDPQ 32(R15), (F10, F11)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F16, F17)
+	FLDPQ 32(R15), (F18, F19)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F20, F21)
+	FLDPQ 32(R15), (F22, F23)
+	ADD $6, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own70
+step71:
+	FLDPQ 0(R9), (F24, F25)
+	FLDPQ 32(R9), (F26, F27)
+	FMOVQ 0(R1), F28
+	FMOVD 16(R1), F29
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	WORD $0x4fbc5304 // fmls v4.4s, v24.4s, v28.s[1]
+	WORD $0x4fbc5325 // fmls v5.4s, v25.4s, v28.s[1]
+	WORD $0x4fbc5346 // fmls v6.4s, v26.4s, v28.s[1]
+	WORD $0x4fbc5367 // fmls v7.4s, v27.4s, v28.s[1]
+	WORD $0x4f9c5b08 // fmls v8.4s, v24.4s, v28.s[2]
+	WORD $0x4f9c5b29 // fmls v9.4s, v25.4s, v28.s[2]
+	WORD $0x4f9c5b4a // fmls v10.4s, v26.4s, v28.s[2]
+	WORD $0x4f9c5b6b // fmls v11.4s, v27.4s, v28.s[2]
+	WORD $0x4fbc5b0c // fmls v12.4s, v24.4s, v28.s[3]
+	WORD $0x4fbc5b2d // fmls v13.4s, v25.4s, v28.s[3]
+	WORD $0x4fbc5b4e // fmls v14.4s, v26.4s, v28.s[3]
+	WORD $0x4fbc5b6f // fmls v15.4s, v27.4s, v28.s[3]
+	WORD $0x4f9d5310 // fmls v16.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5331 // fmls v17.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5352 // fmls v18.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5373 // fmls v19.4s, v27.4s, v29.s[0]
+	WORD $0x4fbd5314 // fmls v20.4s, v24.4s, v29.s[1]
+	WORD $0x4fbd5335 // fmls v21.4s, v25.4s, v29.s[1]
+	WORD $0x4fbd5356 // fmls v22.4s, v26.4s, v29.s[1]
+	WORD $0x4fbd5377 // fmls v23.4s, v27.4s, v29.s[1]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step71
+own70:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $5, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 20(R20), F28
+	WORD $0x4f9c9298 // fmul v24.4s, v20.4s, v28.s[0]
+	WORD $0x4f9c92b9 // fmul v25.4s, v21.4s, v28.s[0]
+	WORD $0x4f9c92da // fmul v26.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c92fb // fmul v27.4s, v23.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F28
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	FMOVS 4(R1), F29
+	WORD $0x4f9d5304 // fmls v4.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5325 // fmls v5.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5346 // fmls v6.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5367 // fmls v7.4s, v27.4s, v29.s[0]
+	FMOVS 8(R1), F30
+	WORD $0x4f9e5308 // fmls v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e5329 // fmls v9.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e534a // fmls v10.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e536b // fmls v11.4s, v27.4s, v30.s[0]
+	FMOVS 12(R1), F31
+	WORD $0x4f9f530c // fmls v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f532d // fmls v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f534e // fmls v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f536f // fmls v15.4s, v27.4s, v31.s[0]
+	FMOVS 16(R1), F28
+	WORD $0x4f9c5310 // fmls v16.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5331 // fmls v17.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5352 // fmls v18.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5373 // fmls v19.4s, v27.4s, v28.s[0]
+	SUB R14, R1, R1
+	FMOVS 16(R20), F28
+	WORD $0x4f9c9218 // fmul v24.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9239 // fmul v25.4s, v17.4s, v28.s[0]
+	WORD $0x4f9c925a // fmul v26.4s, v18.4s, v28.s[0]
+	WORD $0x4f9c927b // fmul v27.4s, v19.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F28
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	FMOVS 4(R1), F29
+	WORD $0x4f9d5304 // fmls v4.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5325 // fmls v5.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5346 // fmls v6.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5367 // fmls v7.4s, v27.4s, v29.s[0]
+	FMOVS 8(R1), F30
+	WORD $0x4f9e5308 // fmls v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e5329 // fmls v9.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e534a // fmls v10.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e536b // fmls v11.4s, v27.4s, v30.s[0]
+	FMOVS 12(R1), F31
+	WORD $0x4f9f530c // fmls v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f532d // fmls v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f534e // fmls v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9f536f // fmls v15.4s, v27.4s, v31.s[0]
+	SUB R14, R1, R1
+	FMOVS 12(R20), F28
+	WORD $0x4f9c9198 // fmul v24.4s, v12.4s, v28.s[0]
+	WORD $0x4f9c91b9 // fmul v25.4s, v13.4s, v28.s[0]
+	WORD $0x4f9c91da // fmul v26.4s, v14.4s, v28.s[0]
+	WORD $0x4f9c91fb // fmul v27.4s, v15.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F28
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	FMOVS 4(R1), F29
+	WORD $0x4f9d5304 // fmls v4.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5325 // fmls v5.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5346 // fmls v6.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5367 // fmls v7.4s, v27.4s, v29.s[0]
+	FMOVS 8(R1), F30
+	WORD $0x4f9e5308 // fmls v8.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e5329 // fmls v9.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e534a // fmls v10.4s, v26.4s, v30.s[0]
+	WORD $0x4f9e536b // fmls v11.4s, v27.4s, v30.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F28
+	WORD $0x4f9c9118 // fmul v24.4s, v8.4s, v28.s[0]
+	WORD $0x4f9c9139 // fmul v25.4s, v9.4s, v28.s[0]
+	WORD $0x4f9c915a // fmul v26.4s, v10.4s, v28.s[0]
+	WORD $0x4f9c917b // fmul v27.4s, v11.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F28
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	FMOVS 4(R1), F29
+	WORD $0x4f9d5304 // fmls v4.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d5325 // fmls v5.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d5346 // fmls v6.4s, v26.4s, v29.s[0]
+	WORD $0x4f9d5367 // fmls v7.4s, v27.4s, v29.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F28
+	WORD $0x4f9c9098 // fmul v24.4s, v4.4s, v28.s[0]
+	WORD $0x4f9c90b9 // fmul v25.4s, v5.4s, v28.s[0]
+	WORD $0x4f9c90da // fmul v26.4s, v6.4s, v28.s[0]
+	WORD $0x4f9c90fb // fmul v27.4s, v7.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F28
+	WORD $0x4f9c5300 // fmls v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c5321 // fmls v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c5342 // fmls v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c5363 // fmls v3.4s, v27.4s, v28.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F28
+	WORD $0x4f9c9018 // fmul v24.4s, v0.4s, v28.s[0]
+	WORD $0x4f9c9039 // fmul v25.4s, v1.4s, v28.s[0]
+	WORD $0x4f9c905a // fmul v26.4s, v2.4s, v28.s[0]
+	WORD $0x4f9c907b // fmul v27.4s, v3.4s, v28.s[0]
+	FSTPQ (F24, F25), 0(R9)
+	FSTPQ (F26, F27), 32(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F20, F21), 0(R15)
+	FSTPQ (F22, F23), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F16, F17), 0(R15)
+	FSTPQ (F18, F19), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	FSTPQ (F10, F11), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	B rows68
+fewer69:
+rows72:
+	CMP $4, R12
+	BLT fewer73
+	SUB $4, R12, R12
+
+	// 4 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 32(R15), (F6, F7)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F8, F9)
+	FLDPQ 32(R15), (F10, F11)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+	ADD $4, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own74
+step75:
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 32(R9), (F18, F19)
+	FMOVQ 0(R1), F20
+	WORD $0x4f945200 // fmls v0.4s, v16.4s, v20.s[0]
+	WORD $0x4f945221 // fmls v1.4s, v17.4s, v20.s[0]
+	WORD $0x4f945242 // fmls v2.4s, v18.4s, v20.s[0]
+	WORD $0x4f945263 // fmls v3.4s, v19.4s, v20.s[0]
+	WORD $0x4fb45204 // fmls v4.4s, v16.4s, v20.s[1]
+	WORD $0x4fb45225 // fmls v5.4s, v17.4s, v20.s[1]
+	WORD $0x4fb45246 // fmls v6.4s, v18.4s, v20.s[1]
+	WORD $0x4fb45267 // fmls v7.4s, v19.4s, v20.s[1]
+	WORD $0x4f945a08 // fmls v8.4s, v16.4s, v20.s[2]
+	WORD $0x4f945a29 // fmls v9.4s, v17.4s, v20.s[2]
+	WORD $0x4f945a4a // fmls v10.4s, v18.4s, v20.s[2]
+	WORD $0x4f945a6b // fmls v11.4s, v19.4s, v20.s[2]
+	WORD $0x4fb45a0c // fmls v12.4s, v16.4s, v20.s[3]
+	WORD $0x4fb45a2d // fmls v13.4s, v17.4s, v20.s[3]
+	WORD $0x4fb45a4e // fmls v14.4s, v18.4s, v20.s[3]
+	WORD $0x4fb45a6f // fmls v15.4s, v19.4s, v20.s[3]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step75
+own74:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $3, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 12(R20), F20
+	WORD $0x4f949190 // fmul v16.4s, v12.4s, v20.s[0]
+	WORD $0x4f9491b1 // fmul v17.4s, v13.4s, v20.s[0]
+	WORD $0x4f9491d2 // fmul v18.4s, v14.4s, v20.s[0]
+	WORD $0x4f9491f3 // fmul v19.4s, v15.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F20
+	WORD $0x4f945200 // fmls v0.4s, v16.4s, v20.s[0]
+	WORD $0x4f945221 // fmls v1.4s, v17.4s, v20.s[0]
+	WORD $0x4f945242 // fmls v2.4s, v18.4s, v20.s[0]
+	WORD $0x4f945263 // fmls v3.4s, v19.4s, v20.s[0]
+	FMOVS 4(R1), F21
+	WORD $0x4f955204 // fmls v4.4s, v16.4s, v21.s[0]
+	WORD $0x4f955225 // fmls v5.4s, v17.4s, v21.s[0]
+	WORD $0x4f955246 // fmls v6.4s, v18.4s, v21.s[0]
+	WORD $0x4f955267 // fmls v7.4s, v19.4s, v21.s[0]
+	FMOVS 8(R1), F22
+	WORD $0x4f965208 // fmls v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f965229 // fmls v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f96524a // fmls v10.4s, v18.4s, v22.s[0]
+	WORD $0x4f96526b // fmls v11.4s, v19.4s, v22.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F20
+	WORD $0x4f949110 // fmul v16.4s, v8.4s, v20.s[0]
+	WORD $0x4f949131 // fmul v17.4s, v9.4s, v20.s[0]
+	WORD $0x4f949152 // fmul v18.4s, v10.4s, v20.s[0]
+	WORD $0x4f949173 // fmul v19.4s, v11.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F20
+	WORD $0x4f945200 // fmls v0.4s, v16.4s, v20.s[0]
+	WORD $0x4f945221 // fmls v1.4s, v17.4s, v20.s[0]
+	WORD $0x4f945242 // fmls v2.4s, v18.4s, v20.s[0]
+	WORD $0x4f945263 // fmls v3.4s, v19.4s, v20.s[0]
+	FMOVS 4(R1), F21
+	WORD $0x4f955204 // fmls v4.4s, v16.4s, v21.s[0]
+	WORD $0x4f955225 // fmls v5.4s, v17.4s, v21.s[0]
+	WORD $0x4f955246 // fmls v6.4s, v18.4s, v21.s[0]
+	WORD $0x4f955267 // fmls v7.4s, v19.4s, v21.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F20
+	WORD $0x4f949090 // fmul v16.4s, v4.4s, v20.s[0]
+	WORD $0x4f9490b1 // fmul v17.4s, v5.4s, v20.s[0]
+	WORD $0x4f9490d2 // fmul v18.4s, v6.4s, v20.s[0]
+	WORD $0x4f9490f3 // fmul v19.4s, v7.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F20
+	WORD $0x4f945200 // fmls v0.4s, v16.4s, v20.s[0]
+	WORD $0x4f945221 // fmls v1.4s, v17.4s, v20.s[0]
+	WORD $0x4f945242 // fmls v2.4s, v18.4s, v20.s[0]
+	WORD $0x4f945263 // fmls v3.4s, v19.4s, v20.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F20
+	WORD $0x4f949010 // fmul v16.4s, v0.4s, v20.s[0]
+	WORD $0x4f949031 // fmul v17.4s, v1.4s, v20.s[0]
+	WORD $0x4f949052 // fmul v18.4s, v2.4s, v20.s[0]
+	WORD $0x4f949073 // fmul v19.4s, v3.4s, v20.s[0]
+	FSTPQ (F16, F17), 0(R9)
+	FSTPQ (F18, F19), 32(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	FSTPQ (F10, F11), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	B rows72
+fewer73:
+rows76:
+	CMP $2, R12
+	BLT fewer77
+	SUB $2, R12, R12
+
+	// 2 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 32(R15), (F6, F7)
+	ADD $2, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own78
+step79:
+	FLDPQ 0(R9), (F8, F9)
+	FLDPQ 32(R9), (F10, F11)
+	FMOVD 0(R1), F12
+	WORD $0x4f8c5100 // fmls v0.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5121 // fmls v1.4s, v9.4s, v12.s[0]
+	WORD $0x4f8c5142 // fmls v2.4s, v10.4s, v12.s[0]
+	WORD $0x4f8c5163 // fmls v3.4s, v11.4s, v12.s[0]
+	WORD $0x4fac5104 // fmls v4.4s, v8.4s, v12.s[1]
+	WORD $0x4fac5125 // fmls v5.4s, v9.4s, v12.s[1]
+	WORD $0x4fac5146 // fmls v6.4s, v10.4s, v12.s[1]
+	WORD $0x4fac5167 // fmls v7.4s, v11.4s, v12.s[1]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step79
+own78:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $1, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 4(R20), F12
+	WORD $0x4f8c9088 // fmul v8.4s, v4.4s, v12.s[0]
+	WORD $0x4f8c90a9 // fmul v9.4s, v5.4s, v12.s[0]
+	WORD $0x4f8c90ca // fmul v10.4s, v6.4s, v12.s[0]
+	WORD $0x4f8c90eb // fmul v11.4s, v7.4s, v12.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	FSTPQ (F10, F11), 32(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F12
+	WORD $0x4f8c5100 // fmls v0.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5121 // fmls v1.4s, v9.4s, v12.s[0]
+	WORD $0x4f8c5142 // fmls v2.4s, v10.4s, v12.s[0]
+	WORD $0x4f8c5163 // fmls v3.4s, v11.4s, v12.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F12
+	WORD $0x4f8c9008 // fmul v8.4s, v0.4s, v12.s[0]
+	WORD $0x4f8c9029 // fmul v9.4s, v1.4s, v12.s[0]
+	WORD $0x4f8c904a // fmul v10.4s, v2.4s, v12.s[0]
+	WORD $0x4f8c906b // fmul v11.4s, v3.4s, v12.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	FSTPQ (F10, F11), 32(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	B rows76
+fewer77:
+rows80:
+	CMP $1, R12
+	BLT fewer81
+	SUB $1, R12, R12
+
+	// 1 rows x 16 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	FLDPQ 32(R15), (F2, F3)
+	ADD $1, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own82
+step83:
+	FLDPQ 0(R9), (F4, F5)
+	FLDPQ 32(R9), (F6, F7)
+	FMOVS 0(R1), F8
+	WORD $0x4f885080 // fmls v0.4s, v4.4s, v8.s[0]
+	WORD $0x4f8850a1 // fmls v1.4s, v5.4s, v8.s[0]
+	WORD $0x4f8850c2 // fmls v2.4s, v6.4s, v8.s[0]
+	WORD $0x4f8850e3 // fmls v3.4s, v7.4s, v8.s[0]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step83
+own82:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $0, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 0(R20), F8
+	WORD $0x4f889004 // fmul v4.4s, v0.4s, v8.s[0]
+	WORD $0x4f889025 // fmul v5.4s, v1.4s, v8.s[0]
+	WORD $0x4f889046 // fmul v6.4s, v2.4s, v8.s[0]
+	WORD $0x4f889067 // fmul v7.4s, v3.4s, v8.s[0]
+	FSTPQ (F4, F5), 0(R9)
+	FSTPQ (F6, F7), 32(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	B rows80
+fewer81:
+	ADD $16, R13, R13
+	B panel66
+narrower67:
+panel84:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $8, R17
+	BLT narrower85
+	MOVD 120(R0), R12
+rows86:
+	CMP $6, R12
+	BLT fewer87
+	SUB $6, R12, R12
+
+	// 6 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F6, F7)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F8, F9)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F10, F11)
+	ADD $6, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own88
+step89:
+	FLDPQ 0(R9), (F12, F13)
+	FMOVQ 0(R1), F14
+	FMOVD 16(R1), F15
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	WORD $0x4fae5182 // fmls v2.4s, v12.4s, v14.s[1]
+	WORD $0x4fae51a3 // fmls v3.4s, v13.4s, v14.s[1]
+	WORD $0x4f8e5984 // fmls v4.4s, v12.4s, v14.s[2]
+	WORD $0x4f8e59a5 // fmls v5.4s, v13.4s, v14.s[2]
+	WORD $0x4fae5986 // fmls v6.4s, v12.4s, v14.s[3]
+	WORD $0x4fae59a7 // fmls v7.4s, v13.4s, v14.s[3]
+	WORD $0x4f8f5188 // fmls v8.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a9 // fmls v9.4s, v13.4s, v15.s[0]
+	WORD $0x4faf518a // fmls v10.4s, v12.4s, v15.s[1]
+	WORD $0x4faf51ab // fmls v11.4s, v13.4s, v15.s[1]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step89
+own88:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $5, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 20(R20), F14
+	WORD $0x4f8e914c // fmul v12.4s, v10.4s, v14.s[0]
+	WORD $0x4f8e916d // fmul v13.4s, v11.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F14
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	FMOVS 4(R1), F15
+	WORD $0x4f8f5182 // fmls v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a3 // fmls v3.4s, v13.4s, v15.s[0]
+	FMOVS 8(R1), F16
+	WORD $0x4f905184 // fmls v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9051a5 // fmls v5.4s, v13.4s, v16.s[0]
+	FMOVS 12(R1), F17
+	WORD $0x4f915186 // fmls v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9151a7 // fmls v7.4s, v13.4s, v17.s[0]
+	FMOVS 16(R1), F14
+	WORD $0x4f8e5188 // fmls v8.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a9 // fmls v9.4s, v13.4s, v14.s[0]
+	SUB R14, R1, R1
+	FMOVS 16(R20), F14
+	WORD $0x4f8e910c // fmul v12.4s, v8.4s, v14.s[0]
+	WORD $0x4f8e912d // fmul v13.4s, v9.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F14
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	FMOVS 4(R1), F15
+	WORD $0x4f8f5182 // fmls v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a3 // fmls v3.4s, v13.4s, v15.s[0]
+	FMOVS 8(R1), F16
+	WORD $0x4f905184 // fmls v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9051a5 // fmls v5.4s, v13.4s, v16.s[0]
+	FMOVS 12(R1), F17
+	WORD $0x4f915186 // fmls v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9151a7 // fmls v7.4s, v13.4s, v17.s[0]
+	SUB R14, R1, R1
+	FMOVS 12(R20), F14
+	WORD $0x4f8e90cc // fmul v12.4s, v6.4s, v14.s[0]
+	WORD $0x4f8e90ed // fmul v13.4s, v7.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F14
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	FMOVS 4(R1), F15
+	WORD $0x4f8f5182 // fmls v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a3 // fmls v3.4s, v13.4s, v15.s[0]
+	FMOVS 8(R1), F16
+	WORD $0x4f905184 // fmls v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9051a5 // fmls v5.4s, v13.4s, v16.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F14
+	WORD $0x4f8e908c // fmul v12.4s, v4.4s, v14.s[0]
+	WORD $0x4f8e90ad // fmul v13.4s, v5.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F14
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	FMOVS 4(R1), F15
+	WORD $0x4f8f5182 // fmls v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f51a3 // fmls v3.4s, v13.4s, v15.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F14
+	WORD $0x4f8e904c // fmul v12.4s, v2.4s, v14.s[0]
+	WORD $0x4f8e906d // fmul v13.4s, v3.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F14
+	WORD $0x4f8e5180 // fmls v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e51a1 // fmls v1.4s, v13.4s, v14.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F14
+	WORD $0x4f8e900c // fmul v12.4s, v0.4s, v14.s[0]
+	WORD $0x4f8e902d // fmul v13.4s, v1.4s, v14.s[0]
+	FSTPQ (F12, F13), 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F10, F11), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F6, F7), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	B rows86
+fewer87:
+rows90:
+	CMP $4, R12
+	BLT fewer91
+	SUB $4, R12, R12
+
+	// 4 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F2, F3)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F4, F5)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F6, F7)
+	ADD $4, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own92
+step93:
+	FLDPQ 0(R9), (F8, F9)
+	FMOVQ 0(R1), F10
+	WORD $0x4f8a5100 // fmls v0.4s, v8.4s, v10.s[0]
+	WORD $0x4f8a5121 // fmls v1.4s, v9.4s, v10.s[0]
+	WORD $0x4faa5102 // fmls v2.4s, v8.4s, v10.s[1]
+	WORD $0x4faa5123 // fmls v3.4s, v9.4s, v10.s[1]
+	WORD $0x4f8a5904 // fmls v4.4s, v8.4s, v10.s[2]
+	WORD $0x4f8a5925 // fmls v5.4s, v9.4s, v10.s[2]
+	WORD $0x4faa5906 // fmls v6.4s, v8.4s, v10.s[3]
+	WORD $0x4faa5927 // fmls v7.4s, v9.4s, v10.s[3]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step93
+own92:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $3, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 12(R20), F10
+	WORD $0x4f8a90c8 // fmul v8.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a90e9 // fmul v9.4s, v7.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F10
+	WORD $0x4f8a5100 // fmls v0.4s, v8.4s, v10.s[0]
+	WORD $0x4f8a5121 // fmls v1.4s, v9.4s, v10.s[0]
+	FMOVS 4(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	WORD $0x4f8b5123 // fmls v3.4s, v9.4s, v11.s[0]
+	FMOVS 8(R1), F12
+	WORD $0x4f8c5104 // fmls v4.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c5125 // fmls v5.4s, v9.4s, v12.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F10
+	WORD $0x4f8a9088 // fmul v8.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a90a9 // fmul v9.4s, v5.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F10
+	WORD $0x4f8a5100 // fmls v0.4s, v8.4s, v10.s[0]
+	WORD $0x4f8a5121 // fmls v1.4s, v9.4s, v10.s[0]
+	FMOVS 4(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	WORD $0x4f8b5123 // fmls v3.4s, v9.4s, v11.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F10
+	WORD $0x4f8a9048 // fmul v8.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a9069 // fmul v9.4s, v3.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F10
+	WORD $0x4f8a5100 // fmls v0.4s, v8.4s, v10.s[0]
+	WORD $0x4f8a5121 // fmls v1.4s, v9.4s, v10.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F10
+	WORD $0x4f8a9008 // fmul v8.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a9029 // fmul v9.4s, v1.4s, v10.s[0]
+	FSTPQ (F8, F9), 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F6, F7), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	B rows90
+fewer91:
+rows94:
+	CMP $2, R12
+	BLT fewer95
+	SUB $2, R12, R12
+
+	// 2 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD R16, R15, R15
+	FLDPQ 0(R15), (F2, F3)
+	ADD $2, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own96
+step97:
+	FLDPQ 0(R9), (F4, F5)
+	FMOVD 0(R1), F6
+	WORD $0x4f865080 // fmls v0.4s, v4.4s, v6.s[0]
+	WORD $0x4f8650a1 // fmls v1.4s, v5.4s, v6.s[0]
+	WORD $0x4fa65082 // fmls v2.4s, v4.4s, v6.s[1]
+	WORD $0x4fa650a3 // fmls v3.4s, v5.4s, v6.s[1]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step97
+own96:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $1, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 4(R20), F6
+	WORD $0x4f869044 // fmul v4.4s, v2.4s, v6.s[0]
+	WORD $0x4f869065 // fmul v5.4s, v3.4s, v6.s[0]
+	FSTPQ (F4, F5), 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F6
+	WORD $0x4f865080 // fmls v0.4s, v4.4s, v6.s[0]
+	WORD $0x4f8650a1 // fmls v1.4s, v5.4s, v6.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F6
+	WORD $0x4f869004 // fmul v4.4s, v0.4s, v6.s[0]
+	WORD $0x4f869025 // fmul v5.4s, v1.4s, v6.s[0]
+	FSTPQ (F4, F5), 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F2, F3), 0(R15)
+	SUB R16, R15, R15
+	FSTPQ (F0, F1), 0(R15)
+	B rows94
+fewer95:
+rows98:
+	CMP $1, R12
+	BLT fewer99
+	SUB $1, R12, R12
+
+	// 1 rows x 8 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FLDPQ 0(R15), (F0, F1)
+	ADD $1, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own100
+step101:
+	FLDPQ 0(R9), (F2, F3)
+	FMOVS 0(R1), F4
+	WORD $0x4f845040 // fmls v0.4s, v2.4s, v4.s[0]
+	WORD $0x4f845061 // fmls v1.4s, v3.4s, v4.s[0]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step101
+own100:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $0, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 0(R20), F4
+	WORD $0x4f849002 // fmul v2.4s, v0.4s, v4.s[0]
+	WORD $0x4f849023 // fmul v3.4s, v1.4s, v4.s[0]
+	FSTPQ (F2, F3), 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FSTPQ (F0, F1), 0(R15)
+	B rows98
+fewer99:
+	ADD $8, R13, R13
+	B panel84
+narrower85:
+panel102:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $4, R17
+	BLT narrower103
+	MOVD 120(R0), R12
+rows104:
+	CMP $8, R12
+	BLT fewer105
+	SUB $8, R12, R12
+
+	// 8 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F1
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F2
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F3
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F4
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F5
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F6
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F7
+	ADD $8, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own106
+step107:
+	FMOVQ 0(R9), F8
+	FMOVQ 0(R1), F9
+	FMOVQ 16(R1), F10
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	WORD $0x4fa95101 // fmls v1.4s, v8.4s, v9.s[1]
+	WORD $0x4f895902 // fmls v2.4s, v8.4s, v9.s[2]
+	WORD $0x4fa95903 // fmls v3.4s, v8.4s, v9.s[3]
+	WORD $0x4f8a5104 // fmls v4.4s, v8.4s, v10.s[0]
+	WORD $0x4faa5105 // fmls v5.4s, v8.4s, v10.s[1]
+	WORD $0x4f8a5906 // fmls v6.4s, v8.4s, v10.s[2]
+	WORD $0x4faa5907 // fmls v7.4s, v8.4s, v10.s[3]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step107
+own106:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $7, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 28(R20), F9
+	WORD $0x4f8990e8 // fmul v8.4s, v7.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS 4(R1), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS 8(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS 12(R1), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS 16(R1), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS 20(R1), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	FMOVS 24(R1), F11
+	WORD $0x4f8b5106 // fmls v6.4s, v8.4s, v11.s[0]
+	SUB R14, R1, R1
+	FMOVS 24(R20), F9
+	WORD $0x4f8990c8 // fmul v8.4s, v6.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS 4(R1), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS 8(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS 12(R1), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS 16(R1), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	FMOVS 20(R1), F10
+	WORD $0x4f8a5105 // fmls v5.4s, v8.4s, v10.s[0]
+	SUB R14, R1, R1
+	FMOVS 20(R20), F9
+	WORD $0x4f8990a8 // fmul v8.4s, v5.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS 4(R1), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS 8(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS 12(R1), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	FMOVS 16(R1), F9
+	WORD $0x4f895104 // fmls v4.4s, v8.4s, v9.s[0]
+	SUB R14, R1, R1
+	FMOVS 16(R20), F9
+	WORD $0x4f899088 // fmul v8.4s, v4.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS 4(R1), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS 8(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	FMOVS 12(R1), F12
+	WORD $0x4f8c5103 // fmls v3.4s, v8.4s, v12.s[0]
+	SUB R14, R1, R1
+	FMOVS 12(R20), F9
+	WORD $0x4f899068 // fmul v8.4s, v3.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS 4(R1), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	FMOVS 8(R1), F11
+	WORD $0x4f8b5102 // fmls v2.4s, v8.4s, v11.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F9
+	WORD $0x4f899048 // fmul v8.4s, v2.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	FMOVS 4(R1), F10
+	WORD $0x4f8a5101 // fmls v1.4s, v8.4s, v10.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F9
+	WORD $0x4f899028 // fmul v8.4s, v1.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F9
+	WORD $0x4f895100 // fmls v0.4s, v8.4s, v9.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F9
+	WORD $0x4f899008 // fmul v8.4s, v0.4s, v9.s[0]
+	FMOVQ F8, 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FMOVQ F7, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F6, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F5, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F4, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F3, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F2, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F0, 0(R15)
+	B rows104
+fewer105:
+rows108:
+	CMP $4, R12
+	BLT fewer109
+	SUB $4, R12, R12
+
+	// 4 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F1
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F2
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F3
+	ADD $4, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own110
+step111:
+	FMOVQ 0(R9), F4
+	FMOVQ 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	WORD $0x4fa55081 // fmls v1.4s, v4.4s, v5.s[1]
+	WORD $0x4f855882 // fmls v2.4s, v4.4s, v5.s[2]
+	WORD $0x4fa55883 // fmls v3.4s, v4.4s, v5.s[3]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step111
+own110:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $3, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 12(R20), F5
+	WORD $0x4f859064 // fmul v4.4s, v3.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	FMOVS 4(R1), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	FMOVS 8(R1), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F5
+	WORD $0x4f859044 // fmul v4.4s, v2.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	FMOVS 4(R1), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F5
+	WORD $0x4f859024 // fmul v4.4s, v1.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F5
+	WORD $0x4f859004 // fmul v4.4s, v0.4s, v5.s[0]
+	FMOVQ F4, 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FMOVQ F3, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F2, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F0, 0(R15)
+	B rows108
+fewer109:
+rows112:
+	CMP $2, R12
+	BLT fewer113
+	SUB $2, R12, R12
+
+	// 2 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD R16, R15, R15
+	FMOVQ 0(R15), F1
+	ADD $2, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own114
+step115:
+	FMOVQ 0(R9), F2
+	FMOVD 0(R1), F3
+	WORD $0x4f835040 // fmls v0.4s, v2.4s, v3.s[0]
+	WORD $0x4fa35041 // fmls v1.4s, v2.4s, v3.s[1]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step115
+own114:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $1, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 4(R20), F3
+	WORD $0x4f839022 // fmul v2.4s, v1.4s, v3.s[0]
+	FMOVQ F2, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F3
+	WORD $0x4f835040 // fmls v0.4s, v2.4s, v3.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F3
+	WORD $0x4f839002 // fmul v2.4s, v0.4s, v3.s[0]
+	FMOVQ F2, 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FMOVQ F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVQ F0, 0(R15)
+	B rows112
+fewer113:
+rows116:
+	CMP $1, R12
+	BLT fewer117
+	SUB $1, R12, R12
+
+	// 1 rows x 4 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVQ 0(R15), F0
+	ADD $1, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own118
+step119:
+	FMOVQ 0(R9), F1
+	FMOVS 0(R1), F2
+	WORD $0x4f825020 // fmls v0.4s, v1.4s, v2.s[0]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step119
+own118:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $0, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 0(R20), F2
+	WORD $0x4f829001 // fmul v1.4s, v0.4s, v2.s[0]
+	FMOVQ F1, 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FMOVQ F0, 0(R15)
+	B rows116
+fewer117:
+	ADD $4, R13, R13
+	B panel102
+narrower103:
+panel120:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $1, R17
+	BLT narrower121
+	MOVD 120(R0), R12
+rows122:
+	CMP $4, R12
+	BLT fewer123
+	SUB $4, R12, R12
+
+	// 4 rows x 1 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVS 0(R15), F0
+	ADD R16, R15, R15
+	FMOVS 0(R15), F1
+	ADD R16, R15, R15
+	FMOVS 0(R15), F2
+	ADD R16, R15, R15
+	FMOVS 0(R15), F3
+	ADD $4, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own124
+step125:
+	FMOVS 0(R9), F4
+	FMOVQ 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	WORD $0x4fa55081 // fmls v1.4s, v4.4s, v5.s[1]
+	WORD $0x4f855882 // fmls v2.4s, v4.4s, v5.s[2]
+	WORD $0x4fa55883 // fmls v3.4s, v4.4s, v5.s[3]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step125
+own124:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $3, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 12(R20), F5
+	WORD $0x4f859064 // fmul v4.4s, v3.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	FMOVS 4(R1), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	FMOVS 8(R1), F7
+	WORD $0x4f875082 // fmls v2.4s, v4.4s, v7.s[0]
+	SUB R14, R1, R1
+	FMOVS 8(R20), F5
+	WORD $0x4f859044 // fmul v4.4s, v2.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	FMOVS 4(R1), F6
+	WORD $0x4f865081 // fmls v1.4s, v4.4s, v6.s[0]
+	SUB R14, R1, R1
+	FMOVS 4(R20), F5
+	WORD $0x4f859024 // fmul v4.4s, v1.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	SUB R10, R9, R9
+	FMOVS 0(R1), F5
+	WORD $0x4f855080 // fmls v0.4s, v4.4s, v5.s[0]
+	SUB R14, R1, R1
+	FMOVS 0(R20), F5
+	WORD $0x4f859004 // fmul v4.4s, v0.4s, v5.s[0]
+	FMOVS F4, 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FMOVS F3, 0(R15)
+	SUB R16, R15, R15
+	FMOVS F2, 0(R15)
+	SUB R16, R15, R15
+	FMOVS F1, 0(R15)
+	SUB R16, R15, R15
+	FMOVS F0, 0(R15)
+	B rows122
+fewer123:
+rows126:
+	CMP $1, R12
+	BLT fewer127
+	SUB $1, R12, R12
+
+	// 1 rows x 1 columns
+	MOVD 104(R0), R16
+	LSL $2, R16, R16
+	MOVD 24(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	FMOVS 0(R15), F0
+	ADD $1, R12, R19
+	MOVD 120(R0), R11
+	SUB R19, R11, R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	CBZ R11, own128
+step129:
+	FMOVS 0(R9), F1
+	FMOVS 0(R1), F2
+	WORD $0x4f825020 // fmls v0.4s, v1.4s, v2.s[0]
+	ADD R14, R1, R1
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step129
+own128:
+	MOVD 72(R0), R20
+	ADD R12<<2, R20, R20
+	ADD $0, R12, R19
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R19, R1
+	ADD R12<<2, R1, R1
+	MOVD 112(R0), R10
+	LSL $2, R10, R10
+	MOVD 48(R0), R9
+	MADD R10, R9, R19, R9
+	ADD R13<<2, R9, R9
+	FMOVS 0(R20), F2
+	WORD $0x4f829001 // fmul v1.4s, v0.4s, v2.s[0]
+	FMOVS F1, 0(R9)
+	SUB R10, R9, R9
+	SUB R14, R1, R1
+	FMOVS F0, 0(R15)
+	B rows126
+fewer127:
+	ADD $1, R13, R13
+	B panel120
+narrower121:
 done:
 	RET
 

@@ -134,6 +134,7 @@ const (
 	withStrict
 	withGaps // leading dimensions larger than the widths
 	atEnd    // buffers end at the end of their memory instead of beginning at its start
+	withFrom // C is read elsewhere
 )
 
 // untouched fills C where it is not read: a NaN, so that reading it would be seen.
@@ -149,7 +150,7 @@ type workspace struct {
 
 func newWorkspace(t testing.TB, seed uint64) *workspace {
 	w := &workspace{rng: rand.New(rand.NewPCG(seed, 1))}
-	for range 5 {
+	for range 6 {
 		w.pieces = append(w.pieces, guard.Float32s(t, 8*os.Getpagesize(), true))
 	}
 	return w
@@ -223,6 +224,13 @@ func (w *workspace) product(f productForm, m, n, k, options int) *tile.Product {
 			p.C[i] = untouched
 		}
 	}
+	if f.name != "NT" && options&withFrom != 0 && p.Beta != 0 {
+		p.From = w.floats(len(p.C), options)
+		copy(p.From, p.C)
+		for i := range p.C {
+			p.C[i] = untouched
+		}
+	}
 	return p
 }
 
@@ -231,16 +239,20 @@ func check(t *testing.T, f productForm, run func(*tile.Product), p *tile.Product
 	t.Helper()
 	old := slices.Clone(p.C)
 	before := *p
-	a, b, row, mask := slices.Clone(p.A), slices.Clone(p.B), slices.Clone(p.Row), slices.Clone(p.Mask)
+	a, b, row, mask, from := slices.Clone(p.A), slices.Clone(p.B), slices.Clone(p.Row), slices.Clone(p.Mask), slices.Clone(p.From)
+	read := old
+	if p.From != nil {
+		read = from
+	}
 	run(p)
 	name := func() string {
-		return fmt.Sprintf("M=%d N=%d K=%d lda=%d ldb=%d ldc=%d beta=%g row=%t mask=%t lower=%t strict=%d",
-			p.M, p.N, p.K, p.LDA, p.LDB, p.LDC, p.Beta, p.Row != nil, p.Mask != nil, p.Lower, p.Strict)
+		return fmt.Sprintf("M=%d N=%d K=%d lda=%d ldb=%d ldc=%d beta=%g from=%t row=%t mask=%t lower=%t strict=%d",
+			p.M, p.N, p.K, p.LDA, p.LDB, p.LDC, p.Beta, p.From != nil, p.Row != nil, p.Mask != nil, p.Lower, p.Strict)
 	}
 	if !reflect.DeepEqual(shape(p), shape(&before)) {
 		t.Fatalf("%s: the arguments were changed", name())
 	}
-	if !same(a, p.A) || !same(b, p.B) || !same(row, p.Row) || !same(mask, p.Mask) {
+	if !same(a, p.A) || !same(b, p.B) || !same(row, p.Row) || !same(mask, p.Mask) || !same(from, p.From) {
 		t.Fatalf("%s: an operand was changed", name())
 	}
 	for at, got := range p.C {
@@ -251,7 +263,7 @@ func check(t *testing.T, f productForm, run func(*tile.Product), p *tile.Product
 			}
 			continue
 		}
-		want, scale := f.want(p, old, i, j)
+		want, scale := f.want(p, read, i, j)
 		bound := float64(p.K+8) * 0x1p-24 * scale
 		if !(math.Abs(float64(got)-want) <= bound) {
 			t.Fatalf("%s: C[%d,%d] = %g, want %g within %g", name(), i, j, got, want, bound)
@@ -276,7 +288,7 @@ func TestProductSizes(t *testing.T) {
 		w := newWorkspace(t, 1)
 		for m := range 2*kernel.MR + 4 {
 			for n := range 2*kernel.NR + 4 {
-				options := w.rng.IntN(1 << 7)
+				options := w.rng.IntN(1 << 8)
 				k := []int{0, 1, 2, 5, 17}[w.rng.IntN(5)]
 				check(t, f, kernel.Run, w.product(f, m, n, k, options))
 				check(t, f, kernel.Run, w.product(f, m, n, 3, options^atEnd))
@@ -285,7 +297,7 @@ func TestProductSizes(t *testing.T) {
 		for k := range 41 {
 			for _, m := range []int{1, kernel.MR, kernel.MR + 3} {
 				for _, n := range []int{1, kernel.NR, kernel.NR + 7} {
-					options := w.rng.IntN(1 << 7)
+					options := w.rng.IntN(1 << 8)
 					check(t, f, kernel.Run, w.product(f, m, n, k, options))
 					check(t, f, kernel.Run, w.product(f, m, n, k, options^atEnd))
 				}
@@ -298,7 +310,7 @@ func TestProductSizes(t *testing.T) {
 func TestProductOptions(t *testing.T) {
 	eachProduct(t, func(t *testing.T, f productForm, kernel tile.ProductKernel) {
 		w := newWorkspace(t, 2)
-		for options := range 1 << 7 {
+		for options := range 1 << 8 {
 			check(t, f, kernel.Run, w.product(f, kernel.MR+1, kernel.NR, 33, options))
 			check(t, f, kernel.Run, w.product(f, 2*kernel.MR, kernel.NR+5, 19, options))
 			check(t, f, kernel.Run, w.product(f, 17, 17, 17, options))

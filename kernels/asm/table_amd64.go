@@ -54,7 +54,7 @@ var avx2 = tile.Primitives{
 		{Tokens: 3, NR: 16, Shared: []int{2}, Run: delta3x16AVX2},
 	},
 	Couple: coupleAVX2,
-	Solve:  solveAVX2, Pack: packAVX2, Turn: turnInAVX2, Dots: dotsAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Blend: blendAVX2, Trail: trailAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
+	Solve:  solveAVX2, Substitute: substituteAVX2, Pack: packAVX2, Turn: turnInAVX2, Dots: dotsAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Blend: blendAVX2, Trail: trailAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
 	GatherHalf: gatherHalfInAVX2, GatherBytes: gatherBytesInAVX2, SlabFloats: slabFloatsAVX2, SlabHalves: slabHalvesAVX2,
 	Spread: generic.Spread, Quantize: generic.Quantize, // in portable Go
 	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX2}},
@@ -103,7 +103,7 @@ var avx512 = tile.Primitives{
 		{Tokens: 3, NR: 48, Shared: []int{2}, Run: delta3x48AVX512},
 	},
 	Couple: coupleAVX512,
-	Solve:  solveAVX512, Pack: packAVX512, Turn: turnInAVX512, Dots: dotsAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Blend: blendAVX512, Trail: trailAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
+	Solve:  solveAVX512, Substitute: substituteAVX512, Pack: packAVX512, Turn: turnInAVX512, Dots: dotsAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Blend: blendAVX512, Trail: trailAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
 	GatherHalf: gatherHalfInAVX512, GatherBytes: gatherBytesInAVX512, SlabFloats: slabFloatsAVX512, SlabHalves: slabHalvesAVX512,
 	Spread: spreadAVX512, Quantize: quantizeAVX512,
 	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX512}},

@@ -63,7 +63,7 @@ var neon = tile.Primitives{
 	},
 	Delta:  []tile.DeltaKernel{{Tokens: deltaTokens, NR: deltaColumns, Shared: deltaShared, Run: deltaNEON}},
 	Couple: coupleNEON,
-	Solve:  solveNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Blend: blendNEON, Widen: widenNEON, Narrow: narrowNEON,
+	Solve:  solveNEON, Substitute: substituteNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Blend: blendNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   convNEON,
 	Gather: gatherNEON,
 	Turn:   turnNEON, Dots: dotsNEON,

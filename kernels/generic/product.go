@@ -123,8 +123,12 @@ func store(p *tile.Product, i, j int, acc []float32) {
 		}
 		return
 	}
+	from := c
+	if p.From != nil {
+		from = p.From[i*p.LDC+j:][:len(acc)]
+	}
 	for k, v := range acc {
-		c[k] = p.Beta*c[k] + scale*v
+		c[k] = p.Beta*from[k] + scale*v
 	}
 }
 

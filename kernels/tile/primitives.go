@@ -20,22 +20,23 @@ type Primitives struct {
 	Recur []RecurKernel
 	Delta []DeltaKernel // likewise, for the delta rules
 
-	Couple func(*Delta)
-	Solve  func(*Solve)
-	Pack   func(*Pack)
-	Turn   func(*Turn)
-	Dots   func(*Dots)
-	Decay  func(*Decay)
-	Exp    func(*Exp)
-	Fold   func(*Fold)
-	Map    func(*Map)
-	Blend  func(*Blend)
-	Trail  func(*Trail)
-	Widen  func(*Widen)
-	Narrow func(*Narrow)
-	Conv   func(*Conv)
-	Gather func(*Gather)
-	Octets func(*Octets)
+	Couple     func(*Delta)
+	Solve      func(*Solve)
+	Substitute func(*Substitute)
+	Pack       func(*Pack)
+	Turn       func(*Turn)
+	Dots       func(*Dots)
+	Decay      func(*Decay)
+	Exp        func(*Exp)
+	Fold       func(*Fold)
+	Map        func(*Map)
+	Blend      func(*Blend)
+	Trail      func(*Trail)
+	Widen      func(*Widen)
+	Narrow     func(*Narrow)
+	Conv       func(*Conv)
+	Gather     func(*Gather)
+	Octets     func(*Octets)
 
 	Spread   func(*Spread)
 	Quantize func(*Quantize)
@@ -94,13 +95,17 @@ func Find(ks []ProductKernel, mr, nr int) (ProductKernel, bool) {
 // NT with Lower set does so for j <= i-Strict only. The other elements are set to 0 if Beta == 0, and
 // otherwise neither read nor written. The zeros are written as zeros, never as products, so that a NaN in a
 // later token's row does not reach an earlier one.
+//
+// While NN or TN works on row i of the first columns, it may prefetch row i of each of Ahead.
 type Product struct {
 	A, B, C, Row, Mask []float32
+	From               []float32 // NN and TN: where C is read, with LDC; C itself where nil
 	LDA, LDB, LDC, LDM int
 	M, N, K            int
 	Beta               float32
 	Lower              bool
 	Strict             int // NT with Lower: 0 keeps the diagonal, 1 leaves it out
+	Ahead              [2]Prefetch
 }
 
 // Solve holds the arguments of a unit lower triangular substitution in place:

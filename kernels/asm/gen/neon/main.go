@@ -25,6 +25,7 @@ func main() {
 		products.dots(t)
 	}
 	products.solve(registerTile{6, 16})
+	products.substitute(registerTile{6, 16})
 	for _, t := range []registerTile{{6, 16}, {4, 16}} {
 		products.pairProduct(formNN, t)
 		products.pairProduct(formTN, t)

@@ -8,7 +8,7 @@ import (
 )
 
 // productFields are where the arguments of a product lie.
-type productFields struct{ a, b, c, row, lda, ldb, ldc, m, n, k, beta, lower int }
+type productFields struct{ a, b, c, row, lda, ldb, ldc, m, n, k, beta, lower, from int } // from: 0 where there is none
 
 var (
 	floatFields = productFields{
@@ -16,6 +16,7 @@ var (
 		row: int(unsafe.Offsetof(tile.Product{}.Row)), lda: int(unsafe.Offsetof(tile.Product{}.LDA)), ldb: int(unsafe.Offsetof(tile.Product{}.LDB)),
 		ldc: int(unsafe.Offsetof(tile.Product{}.LDC)), m: int(unsafe.Offsetof(tile.Product{}.M)), n: int(unsafe.Offsetof(tile.Product{}.N)),
 		k: int(unsafe.Offsetof(tile.Product{}.K)), beta: int(unsafe.Offsetof(tile.Product{}.Beta)), lower: int(unsafe.Offsetof(tile.Product{}.Lower)),
+		from: int(unsafe.Offsetof(tile.Product{}.From)),
 	}
 	pairFields = productFields{
 		a: int(unsafe.Offsetof(tile.PairProduct{}.A)), b: int(unsafe.Offsetof(tile.PairProduct{}.B)), c: int(unsafe.Offsetof(tile.PairProduct{}.C)),
@@ -50,6 +51,8 @@ const (
 	formNN form = iota
 	formTN
 	formSolve // as NN, but subtracting from what is there, and with a triangle at the end
+	formSubstitute
+	formTransposed // from the last row up
 )
 
 // The registers of the products. A's rows, or the one row of TN that is being read, are from aRow on.
@@ -111,15 +114,32 @@ func (f *file) walk(form form, t registerTile, rows, cols int) {
 		f.ins("SUB %v, %v, %v", tileCol, scratch, scratch)
 		f.ins("CMP $%d, %v", w.columns(), scratch)
 		f.ins("BLT %s", next)
-		f.ins("MOVD ZR, %v", tileRow)
+		if form == formTransposed {
+			f.get(rows, tileRow)
+		} else {
+			f.ins("MOVD ZR, %v", tileRow)
+		}
 		for _, mr := range heights(t.rows, w) {
 			block, fewer := f.newLabel("rows"), f.newLabel("fewer")
 			f.label(block)
+			if form == formTransposed {
+				f.ins("CMP $%d, %v", mr, tileRow)
+				f.ins("BLT %s", fewer)
+				f.ins("SUB $%d, %v, %v", mr, tileRow, tileRow)
+				f.substituteBlock(form, mr, w)
+				f.ins("B %s", block)
+				f.label(fewer)
+				continue
+			}
 			f.get(rows, scratch)
 			f.ins("SUB %v, %v, %v", tileRow, scratch, scratch)
 			f.ins("CMP $%d, %v", mr, scratch)
 			f.ins("BLT %s", fewer)
-			f.block(form, mr, w, w.columns() == t.cols)
+			if form == formSubstitute {
+				f.substituteBlock(form, mr, w)
+			} else {
+				f.block(form, mr, w, w.columns() == t.cols)
+			}
 			f.ins("ADD $%d, %v, %v", mr, tileRow, tileRow)
 			f.ins("B %s", block)
 			f.label(fewer)
@@ -375,6 +395,15 @@ func (f *file) finish(t block) {
 	beta, old := free[0], free[1:]
 	f.ins("FMOVS %d(%v), %s", f.at.beta, p, beta.F())
 	f.ins("MOVD %v, %v", cRow, scratch)
+	if f.at.from > 0 {
+		own := f.newLabel("own")
+		f.get(f.at.from, factors)
+		f.ins("CBZ %v, %s", factors, own)
+		f.get(f.at.c, scratch2)
+		f.ins("SUB %v, %v, %v", scratch2, scratch, scratch)
+		f.ins("ADD %v, %v, %v", factors, scratch, scratch)
+		f.label(own)
+	}
 	for _, row := range t.acc {
 		for j := 0; j < len(row); j += len(old) {
 			part := old[:min(len(old), len(row)-j)]

@@ -39,11 +39,13 @@ func main() {
 		g.products([]registerTile{{6, 16}, {4, 24}, {4, 16}})
 		g.dots([]registerTile{{3, 4}, {2, 4}, {4, 3}})
 		g.solve(registerTile{6, 16})
+		g.substitute(registerTile{6, 16})
 	case tile.AVX512:
 		g.isa = avx512
 		g.products([]registerTile{{8, 32}, {12, 32}, {6, 64}, {4, 32}})
 		g.dots([]registerTile{{4, 4}, {6, 4}, {2, 8}})
 		g.solve(registerTile{8, 32})
+		g.substitute(registerTile{8, 32})
 		g.pairProducts([]registerTile{{8, pairColumns}, {12, pairColumns}})
 	default:
 		log.Fatalf("unknown -isa %q", *name)
@@ -82,6 +84,9 @@ func declarations(command string, file *ir.File) ([]byte, error) {
 		argument := "Product"
 		if strings.HasPrefix(f.Name, "solve") {
 			argument = "Solve"
+		}
+		if strings.HasPrefix(f.Name, "substitute") {
+			argument = "Substitute"
 		}
 		if strings.HasPrefix(f.Name, "pair") {
 			argument = "PairProduct"

@@ -19,12 +19,12 @@ var pairOffsets = offsets{
 	lda: int(unsafe.Offsetof(tile.PairProduct{}.LDA)), ldb: int(unsafe.Offsetof(tile.PairProduct{}.LDB)), ldc: int(unsafe.Offsetof(tile.PairProduct{}.LDC)),
 	m: int(unsafe.Offsetof(tile.PairProduct{}.M)), n: int(unsafe.Offsetof(tile.PairProduct{}.N)), k: int(unsafe.Offsetof(tile.PairProduct{}.K)),
 	beta: int(unsafe.Offsetof(tile.PairProduct{}.Beta)), lower: int(unsafe.Offsetof(tile.PairProduct{}.Lower)),
+	ahead: int(unsafe.Offsetof(tile.PairProduct{}.Ahead)), aheads: len(tile.PairProduct{}.Ahead),
 }
 
 const (
 	offPairLead   = int(unsafe.Offsetof(tile.PairProduct{}.Lead))
 	offPairStream = int(unsafe.Offsetof(tile.PairProduct{}.Stream))
-	offPairAhead  = int(unsafe.Offsetof(tile.PairProduct{}.Ahead))
 	sizePrefetch  = int(unsafe.Sizeof(tile.Prefetch{}))
 	offRows       = int(unsafe.Offsetof(tile.Prefetch{}.Rows))
 	offLD         = int(unsafe.Offsetof(tile.Prefetch{}.LD))
@@ -68,26 +68,27 @@ func (g *generator) prefetchAhead(mr int, row, col reg.Register) {
 	end := g.label("asked")
 	c.TESTQ(col, col)
 	c.JNE(ref(end))
-	var p tile.PairProduct
-	for i := range p.Ahead {
-		at := offPairAhead + i*sizePrefetch
+	for i := range g.at.aheads {
+		at := g.at.ahead + i*sizePrefetch
 		next := g.label("nothing")
 		lines := g.loadField(at + offLines)
 		c.TESTQ(lines, lines)
 		c.JLE(ref(next))
 		ld := g.leadingDimension(at + offLD)
 		rows := g.element(at+offRows, ld, row, nil)
-		for range mr {
-			line, left, again := c.GP64(), c.GP64(), g.label("line")
-			c.MOVQ(rows, line)
-			c.MOVQ(lines, left)
-			c.Label(again)
-			c.PREFETCHT1(operand.Mem{Base: line})
-			c.ADDQ(operand.U8(64), line)
-			c.DECQ(left)
-			c.JNE(ref(again))
-			c.ADDQ(ld, rows)
-		}
+		line, left, count, each, again := c.GP64(), c.GP64(), c.GP64(), g.label("each"), g.label("line")
+		c.MOVQ(operand.U32(uint32(mr)), count)
+		c.Label(each)
+		c.MOVQ(rows, line)
+		c.MOVQ(lines, left)
+		c.Label(again)
+		c.PREFETCHT1(operand.Mem{Base: line})
+		c.ADDQ(operand.U8(64), line)
+		c.DECQ(left)
+		c.JNE(ref(again))
+		c.ADDQ(ld, rows)
+		c.DECQ(count)
+		c.JNE(ref(each))
 		c.Label(next)
 	}
 	c.Label(end)

@@ -13,9 +13,11 @@ import (
 type form int
 
 const (
-	formNN    form = iota // C = Beta C + diag(Row) A B
-	formTN                // C = Beta C + diag(Row) Aᵀ B
-	formSolve             // X = R - L X, block by block
+	formNN         form = iota // C = Beta C + diag(Row) A B
+	formTN                     // C = Beta C + diag(Row) Aᵀ B
+	formSolve                  // X = R - L X, block by block
+	formSubstitute             // X = R - L Y with Y = diag(Row) X
+	formTransposed             // X = R - Lᵀ Y, from the last row up
 )
 
 // products writes NN and TN for each register tile.
@@ -54,8 +56,11 @@ func (g *generator) solve(t registerTile) {
 func (g *generator) panels(f form, t registerTile) {
 	c := g.ctx
 	m, n := g.at.m, g.at.n
-	if f == formSolve {
+	switch f {
+	case formSolve:
 		m, n = offSolveN, offSolveW
+	case formSubstitute, formTransposed:
+		m, n = offSubstituteN, offSubstituteW
 	}
 	vectors := t.cols / g.isa.lanes
 	widths := []int{vectors}
@@ -86,15 +91,32 @@ func (g *generator) panels(f form, t registerTile) {
 			c.CMPQ(left, operand.I32(v*g.isa.lanes))
 			c.JLT(ref(next))
 		}
-		c.XORQ(row, row)
+		if f == formTransposed {
+			c.MOVQ(g.field(m), row)
+		} else {
+			c.XORQ(row, row)
+		}
 		for _, mr := range heights(t.rows, v) {
 			block, fewer := g.label("rows"), g.label("fewer")
 			c.Label(block)
+			if f == formTransposed {
+				c.CMPQ(row, operand.I32(mr))
+				c.JLT(ref(fewer))
+				c.SUBQ(operand.U8(mr), row)
+				g.substituteBlock(f, mr, v, masked, row, col)
+				c.JMP(ref(block))
+				c.Label(fewer)
+				continue
+			}
 			left := g.loadField(m)
 			c.SUBQ(row, left)
 			c.CMPQ(left, operand.I32(mr))
 			c.JLT(ref(fewer))
-			g.block(f, mr, v, mr == t.rows && v == vectors, masked, row, col)
+			if f == formSubstitute {
+				g.substituteBlock(f, mr, v, masked, row, col)
+			} else {
+				g.block(f, mr, v, v == vectors, mr == t.rows && v == vectors, masked, row, col)
+			}
 			c.ADDQ(operand.I32(mr), row)
 			c.JMP(ref(block))
 			c.Label(fewer)
@@ -120,8 +142,9 @@ func heights(rows, v int) []int {
 	return h
 }
 
-// block writes one register tile: mr rows by v vectors of C at (row, col).
-func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Register) {
+// block writes one register tile: mr rows by v vectors of C at (row, col). whole says that it has all columns of the form's tile, main that it has
+// all rows too.
+func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col reg.Register) {
 	c := g.ctx
 	vec := g.isa.vec
 	acc := func(i, j int) reg.VecPhysical { return vec[i*v+j] }
@@ -133,7 +156,7 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 	bytes := g.isa.lanes * 4
 
 	c.Commentf("%d rows x %d vectors", mr, v)
-	if g.pairs && v*g.isa.lanes == pairColumns {
+	if f != formSolve && whole {
 		g.prefetchAhead(mr, row, col)
 	}
 	// The addresses of A's rows (NN: along k; TN: one row of A a step) and of B's.
@@ -276,15 +299,27 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 	}
 	c.Label(plain)
 	ldc := g.leadingDimension(g.at.ldc)
-	out := g.rows(g.element(g.at.c, ldc, row, col), ldc, mr)
+	at := g.element(g.at.c, ldc, row, col) // of C's rows
 	write := g.label("write")
 	g.testBeta()
 	c.JEQ(ref(write))
 	s := b(0)
 	c.VBROADCASTSS(g.field(g.at.beta), s)
+	from := c.GP64()
+	c.MOVQ(at, from)
+	if g.at.from > 0 {
+		own := g.label("own")
+		other := g.loadField(g.at.from)
+		c.TESTQ(other, other)
+		c.JEQ(ref(own))
+		c.SUBQ(g.field(g.at.c), from)
+		c.ADDQ(other, from)
+		c.Label(own)
+	}
+	read := g.rows(from, ldc, mr)
 	for i := range mr {
 		for j := range v {
-			at := out.at(i, j*bytes)
+			at := read.at(i, j*bytes)
 			switch {
 			case !masked:
 				c.VFMADD231PS(at, s, acc(i, j))
@@ -296,6 +331,7 @@ func (g *generator) block(f form, mr, v int, main, masked bool, row, col reg.Reg
 		}
 	}
 	c.Label(write)
+	out := g.rows(at, ldc, mr)
 	done := g.label("stored")
 	if g.pairs && !masked {
 		plain := g.label("cached")

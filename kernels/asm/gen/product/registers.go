@@ -55,6 +55,8 @@ const (
 	offBeta   = int(unsafe.Offsetof(tile.Product{}.Beta))
 	offLower  = int(unsafe.Offsetof(tile.Product{}.Lower))
 	offStrict = int(unsafe.Offsetof(tile.Product{}.Strict))
+	offAhead  = int(unsafe.Offsetof(tile.Product{}.Ahead))
+	offFrom   = int(unsafe.Offsetof(tile.Product{}.From))
 
 	offSolveL   = int(unsafe.Offsetof(tile.Solve{}.L))
 	offSolveX   = int(unsafe.Offsetof(tile.Solve{}.X))
@@ -80,9 +82,10 @@ type generator struct {
 }
 
 // offsets are those of the argument fields that both kinds of products have.
-type offsets struct{ a, b, c, row, lda, ldb, ldc, m, n, k, beta, lower int }
+// from is 0 where there is no such field.
+type offsets struct{ a, b, c, row, lda, ldb, ldc, m, n, k, beta, lower, ahead, aheads, from int }
 
-var productOffsets = offsets{offA, offB, offC, offRow, offLDA, offLDB, offLDC, offM, offN, offK, offBeta, offLower}
+var productOffsets = offsets{offA, offB, offC, offRow, offLDA, offLDB, offLDC, offM, offN, offK, offBeta, offLower, offAhead, len(tile.Product{}.Ahead), offFrom}
 
 // function starts a function of one argument, *tile.<argument>.
 func (g *generator) function(name, argument string, doc ...string) {
