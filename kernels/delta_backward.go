@@ -1,6 +1,10 @@
 package kernels
 
-import "github.com/rooftune/rooftune/kernels/tile"
+import (
+	"slices"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
 
 // deltaBackward is a prepared backward call of delta-rule in chunks (Yang et al. 2024, section 3, with the decay of Gated DeltaNet). With c, d and D
 // the decays of a chunk as in attention, B = diag(beta), M = D (K Kᵀ) strictly lower and S the state before a chunk, the forward sweep finds
@@ -18,13 +22,14 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //	dK = d U Rᵀ - c Y Sᵀ + N K + Nᵀ K + dPᵀ Q
 //	R  = c_n R + (scale c Q)ᵀ dO - (c K)ᵀ Y
 //
-// The triangle of X is solved from its last row to the first: its rows and columns are taken in reverse. The decay's gradient is a
+// The triangle of X is solved from its last row to the first (tile.Substitute gives Z and U, X and Y at once). The decay's gradient is a
 // sum over later tokens, dg_t = dg_(t+1) + q_t . dq_t - v_t . dv_t, that begins with <S, R> after the last one: a factor on the state
 // before token t scales what all later tokens read of it, their values left out.
 //
 // A product with a transposed state is slow, a product with the state itself is not: so dQ and dK are found transposed, as S dOᵀ, S Yᵀ and R Uᵀ, from
 // transposed copies of the chunk's rows, which are much smaller. A chunk's queries lie above its keys, and dO above Y, so that
-// one product does for all of them.
+// one product does for all of them. Gradients are made in rows that lie side by side and then stored past the caches; what the next chunk reads is prefetched
+// row by row while products run.
 //
 // Where keys that erase differ from those that write, E in place of K, M is D (E Kᵀ), c K S is c E S, and dK falls into the gradients of both: dE = - c Y Sᵀ + N K,
 // and the rest. They differ where gates are apart (gates_apart_backward.go), and where a decay per key is folded into the keys and queries of a run of
@@ -45,6 +50,8 @@ type deltaBackward struct {
 	shared     sharedGradients
 	factor     []float32 // exp(headDecay)
 	beta       []float32 // gradient of each state head, (units, T)
+	scales     []float32 // row factors of a chunk: the scale, and
+	minus      []float32 // -1
 }
 
 // deltaBackwardWork is one worker's scratch, kept between calls.
@@ -57,22 +64,22 @@ type deltaBackwardWork struct {
 	k               []float32 // those keys
 	write           []float32 // keys that write; k where they are the same
 	outs            []float32 // of a chunk: scale c dO of each query head, then -c Y
-	products        []float32 // of a chunk: dP of each query head, then N + Nᵀ, or N where keys differ
+	products        []float32 // of a chunk: dP of each query head, then N
 	outsT, uT       []float32 // transposed
 	gradT           []float32 // of a chunk, transposed: dQ of each head, then the erase and the write keys'
-	u, du, x, y     []float32
+	u, x, y         []float32 // x is dU before it is solved
 	out             []float32
-	gradQ, gradK    []float32 // where a decay is folded in; of the write keys
-	gradE           []float32 // of the erase keys
-	m, p            []float32 // triangles
-	g, c, d         []float32 // decays
-	beta, ub        []float32
+	gradQ, gradK    []float32 // of a chunk
+	gradE           []float32 // of the erase keys, where those are others
+	p               []float32 // P
+	g, beta         []float32 // of all tokens
+	c, d            []float32 // decays of a chunk
 	row, rowQ, rowK []float32
 	rowD            []float32
 	terms           []float64 // of the decay's gradient
 	key             deltaKeyWork
 	product         tile.Product
-	solve           tile.Solve
+	substitute      tile.Substitute
 	pack            tile.Pack
 	turned          tile.Turn
 	dots            tile.Dots
@@ -92,21 +99,22 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 	a.nn, a.nt, a.tn = productTiles(prim, cfg)
 	_, units, workers := planUnits(p, float64(4*max(s.Hq, s.Hkv)+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
 	a.workers, a.factor, a.beta = workers, make([]float32, s.Hkv), aligned(units*s.T)
+	a.scales, a.minus = aligned(a.chunk), slices.Repeat([]float32{-1}, a.chunk)
 	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
 	for range a.workers {
 		w := &deltaBackwardWork{
 			states: aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), triangles: aligned(s.T * a.ld), r: aligned(size),
 			rows: aligned((a.group + 1) * n * s.Dk), outs: aligned((a.group + 1) * n * s.Dv), products: aligned((a.group + 1) * n * a.ld),
 			outsT: aligned(s.Dv * a.lds), uT: aligned(s.Dv * a.ld), gradT: aligned(s.Dk * a.lds),
-			u: aligned(n * s.Dv), du: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), ub: aligned(n), out: aligned(n * s.Dv),
-			m: aligned(n * a.ld), p: aligned(n * a.ld), g: aligned(n), c: aligned(n), d: aligned(n * a.ld),
-			beta: aligned(n), row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
+			u: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
+			p: aligned(n * a.ld), g: aligned(s.T), beta: aligned(s.T), c: aligned(n), d: aligned(n * a.ld),
+			row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
 		}
 		if a.apart {
-			w.write, w.gradK, w.gradE = aligned(n*s.Dk), aligned(n*s.Dk), aligned(n*s.Dk)
+			w.write, w.gradE = aligned(n*s.Dk), aligned(n*s.Dk)
 		}
 		if p.Decay == tile.DecayKey {
-			w.gradQ, w.key = aligned(n*s.Dk), newDeltaKeyWork(n, s)
+			w.key = newDeltaKeyWork(n, s)
 		}
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
@@ -120,6 +128,9 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 func (a *deltaBackward) set(args attentionArgs) {
 	a.attentionArgs = args
 	args.fixedFactors(a.factor)
+	for i := range a.scales {
+		a.scales[i] = a.scale
+	}
 	a.shared.begin(a.prim, &a.attentionArgs, a.workers)
 }
 
@@ -153,6 +164,7 @@ func (a *deltaBackward) part(i int) {
 func (a *deltaBackward) walk(w *deltaBackwardWork, u int) {
 	_, tokens := a.span(u / a.problem.Shape.Hkv)
 	a.begin(w, u)
+	a.gates(w, u)
 	for t := 0; t < tokens; t += a.chunk {
 		a.forwardStep(w, u, t)
 	}
@@ -213,17 +225,24 @@ func (a *deltaBackward) rows(v []float32, u, t, heads, head, width int) ([]float
 	return v[((row+t)*heads+head)*width:], heads * width
 }
 
-// gates fills a chunk's decays, betas and the row factors that are made of them, and copies its keys.
-func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
-	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
-	row, _ := a.span(u / s.Hkv)
-	row += t
-	for i := range n {
+// gates fills the betas of a state head's tokens, and their decay factors.
+func (a *deltaBackward) gates(w *deltaBackwardWork, u int) {
+	h := u % a.problem.Shape.Hkv
+	row, tokens := a.span(u / a.problem.Shape.Hkv)
+	for i := range tokens {
 		w.beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+h%a.betaHeads]
 	}
-	a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, h, n)
+	const call = 1 << 13 // short enough
+	for i := 0; i < tokens; i += call {
+		a.decayFactors(a.prim, &w.exp, w.g[i:], a.factor, row+i, h, min(call, tokens-i))
+	}
+}
+
+// chunkRows finds the decays of n tokens from token t and the row factors that are made of them, and copies the tokens' keys.
+func (a *deltaBackward) chunkRows(w *deltaBackwardWork, u, t, n int) {
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	if a.scalarDecay() {
-		w.decay = tile.Decay{G: w.g, C: w.c, D: w.d, LDD: a.ld, N: n}
+		w.decay = tile.Decay{G: w.g[t:], C: w.c, D: w.d, LDD: a.ld, N: n}
 		a.prim.Decay(&w.decay)
 	}
 	for i := range n {
@@ -231,8 +250,7 @@ func (a *deltaBackward) gates(w *deltaBackwardWork, u, t, n int) {
 		if a.scalarDecay() {
 			d = w.d[(n-1)*a.ld+i]
 		}
-		w.rowD[i], w.ub[i] = d, d*w.beta[i]
-		w.rowK[i], w.rowQ[i] = -w.c[i], a.scale*w.c[i]
+		w.rowD[i], w.rowK[i], w.rowQ[i] = d, -w.c[i], a.scale*w.c[i]
 	}
 	key, ldk := a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
 	erase, lde := a.eraseRows(u, t)
@@ -278,42 +296,6 @@ func (a *deltaBackward) mask(w *deltaBackwardWork) []float32 {
 	return w.d
 }
 
-// full runs a product of whole operands, in calls that are short enough.
-func (a *deltaBackward) full(w *deltaBackwardWork, run func(*tile.Product), p tile.Product, transposed bool) {
-	rows := max(1, maxCallFlops/(2*p.N*p.K))
-	for i := 0; i < p.M; i += rows {
-		w.product = p
-		w.product.M = min(rows, p.M-i)
-		if transposed {
-			w.product.A = p.A[i:]
-		} else {
-			w.product.A = p.A[i*p.LDA:]
-		}
-		w.product.C = p.C[i*p.LDC:]
-		if p.Row != nil {
-			w.product.Row = p.Row[i:]
-		}
-		run(&w.product)
-	}
-}
-
-// one runs a product of a triangle, which a checked config keeps short enough.
-func (a *deltaBackward) one(w *deltaBackwardWork, run func(*tile.Product), p tile.Product) {
-	w.product = p
-	run(&w.product)
-}
-
-// upper adds Aᵀ B to C for a lower triangle A, whose transpose is zero left of the diagonal.
-func (a *deltaBackward) upper(w *deltaBackwardWork, p tile.Product) {
-	for i := 0; i < p.M; i += a.triangle {
-		q := &w.product
-		*q = p
-		q.A, q.B, q.C = p.A[i*p.LDA+i:], p.B[i*p.LDB:], p.C[i*p.LDC:]
-		q.M, q.K = min(a.triangle, p.M-i), p.K-i
-		a.tn(q)
-	}
-}
-
 // forwardStep finds Z and M for a chunk and the state after it.
 func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 	_, tokens := a.span(u / a.problem.Shape.Hkv)
@@ -338,44 +320,53 @@ func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 
 // forwardRun is forwardStep for n tokens from token t.
 func (a *deltaBackward) forwardRun(w *deltaBackwardWork, u, t, n int, state, after []float32) {
-	s := a.problem.Shape
-	a.gates(w, u, t, n)
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	a.chunkRows(w, u, t, n)
 	if a.problem.Decay == tile.DecayKey {
 		a.scaleKeys(w, after, state)
 		state = after
 	}
 	z, m := w.z[t*s.Dv:], w.triangles[t*a.ld:]
-	value, ldv := a.rows(a.value, u, t, s.Hkv, u%s.Hkv, s.Dv)
+	value, ldv := a.rows(a.value, u, t, s.Hkv, h, s.Dv)
 	a.copyRows(w, z, s.Dv, value, ldv, nil, n, s.Dv)
-	a.one(w, a.nt, tile.Product{A: w.k, B: w.write, C: m, Mask: a.mask(w), LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true, Strict: 1})
-	a.full(w, a.nn, tile.Product{A: w.k, B: state, C: z, Row: w.rowK, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk, Beta: 1}, false)
-	for i := range n {
-		row, from := w.m[i*a.ld:][:n], m[i*a.ld:][:n]
-		for j, x := range from[:i] {
-			row[j] = x * w.beta[j]
-		}
-		clear(row[i:])
+	a.masked(w, operand{m, a.ld}, operand{w.k, s.Dk}, operand{w.write, s.Dk}, nil, n, s.Dk, 1)
+	p := w.multiply(operand{z, s.Dv}, operand{w.k, s.Dk}, operand{state, s.Dv}, n, s.Dv, s.Dk)
+	p.Row, p.Beta = w.rowK, 1
+	a.ahead(&p.Ahead[0], a.key, u, t+n, a.keyHeads, a.keyHead(h), 1, s.Dk)
+	a.ahead(&p.Ahead[1], a.value, u, t+n, s.Hkv, h, 1, s.Dv)
+	w.full(a.nn, false)
+	a.solve(w, tile.Substitute{L: m, X: z, Y: w.u, Row: w.beta[t:], N: n})
+	if a.scalarDecay() {
+		a.copyRows(w, w.u, s.Dv, w.u, s.Dv, w.rowD, n, s.Dv)
 	}
-	w.solve = tile.Solve{L: w.m, X: z, LDL: a.ld, LDX: s.Dv, N: n, W: s.Dv}
-	a.prim.Solve(&w.solve)
-	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.ub, n, s.Dv)
-	a.carry(w, after, state, n)
-	a.full(w, a.tn, tile.Product{A: w.write, B: w.u, C: after, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+	p = w.multiply(operand{after, s.Dv}, operand{w.write, s.Dk}, operand{w.u, s.Dv}, s.Dk, s.Dv, n)
+	if p.Beta = w.c[n-1]; !same(after, state) {
+		p.From = state
+	}
+	a.aheadState(&p.Ahead[0], w, t+2*a.chunk)
+	w.full(a.tn, true)
 }
 
-// carry sets a state to the chunk's decay times another, which may be the same.
-func (a *deltaBackward) carry(w *deltaBackwardWork, dst, src []float32, n int) {
-	s := a.problem.Shape
-	factor := w.c[n-1]
-	if factor == 1 && same(dst, src) {
-		return
-	}
-	for i := range n {
-		w.row[i] = factor
-	}
-	for i := 0; i < s.Dk; i += n {
-		a.copyRows(w, dst[i*s.Dv:], s.Dv, src[i*s.Dv:], s.Dv, w.row, min(n, s.Dk-i), s.Dv)
-	}
+// masked sets c to the lower triangle of x yᵀ times the chunk's decays and row factors, the diagonal left out if strict is 1. A checked config keeps
+// triangles short enough for one call.
+func (a *deltaBackward) masked(w *deltaBackwardWork, c, x, y operand, row []float32, n, depth, strict int) {
+	p := w.multiply(c, x, y, n, n, depth)
+	p.Row, p.Mask, p.LDM, p.Lower, p.Strict = row, a.mask(w), a.ld, true, strict
+	a.nt(p)
+}
+
+// addLower prepares the product that adds a chunk's lower triangle x times y to c.
+func (a *deltaBackward) addLower(w *deltaBackwardWork, c, x, y operand, n, width int) *tile.Product {
+	p := w.multiply(c, x, y, n, width, n)
+	p.Beta, p.Lower = 1, true
+	return p
+}
+
+// solve runs a substitution over value columns side by side.
+func (a *deltaBackward) solve(w *deltaBackwardWork, p tile.Substitute) {
+	p.LDL, p.LDX, p.LDY, p.W = a.ld, a.problem.Shape.Dv, a.problem.Shape.Dv, a.problem.Shape.Dv
+	w.substitute = p
+	a.prim.Substitute(&w.substitute)
 }
 
 // reverseStep finds the gradients of a chunk, and takes R back to the state before it. Rows that lie a power of two apart share few sets of the
@@ -398,92 +389,85 @@ func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 // reverseRun is reverseStep for n tokens from token t, with the state before them.
 func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []float32) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
-	a.gates(w, u, t, n)
+	a.chunkRows(w, u, t, n)
 	perKey := a.problem.Decay == tile.DecayKey
 	if perKey {
 		a.scaleKeys(w, w.key.state, state)
 		state = w.key.state
 		clear(w.key.terms[:n*s.Dk])
 	}
-	z, mask := w.z[t*s.Dv:], a.mask(w)
-	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.beta, n, s.Dv)
-	a.full(w, a.nn, tile.Product{A: w.write, B: w.r, C: w.du, Row: w.rowD, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: s.Dk}, false)
+	z, before := w.z[t*s.Dv:], t-a.chunk
+	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.beta[t:], n, s.Dv)
+	p := w.multiply(operand{w.x, s.Dv}, operand{w.write, s.Dk}, operand{w.r, s.Dv}, n, s.Dv, s.Dk)
+	p.Row = w.rowD
+	a.ahead(&p.Ahead[0], a.key, u, before, a.keyHeads, a.keyHead(h), 1, s.Dk)
+	a.ahead(&p.Ahead[1], a.value, u, before, s.Hkv, h, 1, s.Dv)
+	w.full(a.nn, false)
 	for g := range a.group {
 		a.reverseQuery(w, u, t, n, g)
 	}
-	a.solveReverse(w, t, n)
-	a.copyRows(w, w.y, s.Dv, w.x, s.Dv, w.beta, n, s.Dv)
+	a.solve(w, tile.Substitute{L: w.triangles[t*a.ld:], X: w.x, Y: w.y, Row: w.beta[t:], N: n, Transposed: true})
 	gradValue, ldv := a.rows(a.gradValue, u, t, s.Hkv, h, s.Dv)
-	a.copyRows(w, gradValue, ldv, w.y, s.Dv, nil, n, s.Dv)
-	a.copyRows(w, w.outs[a.group*n*s.Dv:], s.Dv, w.y, s.Dv, w.rowK, n, s.Dv)
-	a.pairs(w, n, mask)
+	streamRows(a.prim, &w.pack, gradValue, ldv, w.y, s.Dv, n, s.Dv)
+	queries := a.group * n
+	a.copyRows(w, w.outs[queries*s.Dv:], s.Dv, w.y, s.Dv, w.rowK, n, s.Dv)
+	own := operand{w.products[queries*a.ld:], a.ld}
+	a.masked(w, own, operand{w.y, s.Dv}, operand{w.u, s.Dv}, a.minus, n, s.Dv, 1)
+	a.sums(w, u, t, n)
 
 	// dQ and the parts of dK: first what the states have of them, then what the chunk's tokens have.
-	queries := a.group * n
 	erase, write := w.gradT[queries:], w.gradT[queries:]
+	beta := float32(1)
 	if a.apart {
-		write = w.gradT[queries+n:]
+		write, beta = w.gradT[queries+n:], 0
 	}
 	a.transpose(w, w.outsT, a.lds, w.outs, s.Dv, nil, queries+n, s.Dv)
 	a.transpose(w, w.uT, a.ld, w.u, s.Dv, w.rowD, n, s.Dv)
-	a.full(w, a.nn, tile.Product{A: state, B: w.outsT, C: w.gradT, LDA: s.Dv, LDB: a.lds, LDC: a.lds, M: s.Dk, N: queries + n, K: s.Dv}, false)
-	beta := float32(1)
-	if a.apart {
-		beta = 0
-	}
-	a.full(w, a.nn, tile.Product{A: w.r, B: w.uT, C: write, LDA: s.Dv, LDB: a.ld, LDC: a.lds, M: s.Dk, N: n, K: s.Dv, Beta: beta}, false)
-	a.full(w, a.tn, tile.Product{A: w.rows, B: w.products, C: write, LDA: s.Dk, LDB: a.ld, LDC: a.lds, M: s.Dk, N: n, K: queries + n, Beta: 1}, true)
-	a.full(w, a.tn, tile.Product{A: w.rows, B: w.outs, C: w.r, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: queries + n, Beta: w.c[n-1]}, true)
+	w.multiply(operand{w.gradT, a.lds}, operand{state, s.Dv}, operand{w.outsT, a.lds}, s.Dk, queries+n, s.Dv)
+	w.full(a.nn, false)
+	p = w.multiply(operand{write, a.lds}, operand{w.r, s.Dv}, operand{w.uT, a.ld}, s.Dk, n, s.Dv)
+	p.Beta = beta
+	w.full(a.nn, false)
+	p = w.multiply(operand{write, a.lds}, operand{w.rows, s.Dk}, operand{w.products, a.ld}, s.Dk, n, queries+n)
+	p.Beta = 1
+	w.full(a.tn, true)
+	p = w.multiply(operand{w.r, s.Dv}, operand{w.rows, s.Dk}, operand{w.outs, s.Dv}, s.Dk, s.Dv, queries+n)
+	p.Beta = w.c[n-1]
+	a.aheadState(&p.Ahead[0], w, before)
+	w.full(a.tn, true)
 	for g := range a.group {
 		a.gradientOfQuery(w, u, t, n, g)
 	}
-	gradKey, ldk := a.rows(a.gradKey, u, t, s.Hkv, h, s.Dk)
-	if !a.apart {
-		a.transpose(w, gradKey, ldk, write, a.lds, nil, s.Dk, n)
-		a.sums(w, u, t, n)
-		return
-	}
 	a.transpose(w, w.gradK, s.Dk, write, a.lds, nil, s.Dk, n)
-	a.transpose(w, w.gradE, s.Dk, erase, a.lds, nil, s.Dk, n)
-	a.one(w, a.nn, tile.Product{A: w.products[queries*a.ld:], B: w.write, C: w.gradE, LDA: a.ld, LDB: s.Dk, LDC: s.Dk, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	gradErase := w.gradK
+	if a.apart {
+		gradErase = w.gradE
+		a.transpose(w, gradErase, s.Dk, erase, a.lds, nil, s.Dk, n)
+	}
+	p = a.addLower(w, operand{gradErase, s.Dk}, own, operand{w.write, s.Dk}, n, s.Dk)
+	aheadRow(&p.Ahead[0], w.z, before, s.Dv)
+	aheadRow(&p.Ahead[1], w.triangles, before, a.ld)
+	a.nn(p)
 	if perKey {
 		a.unfoldKeys(w, u, t, n)
 		a.scaleKeys(w, w.r, w.r)
 	}
-	if a.erase != nil {
-		gradErase, lde := a.rows(a.gradErase, u, t, s.Hkv, h, s.Dk)
-		a.copyRows(w, gradErase, lde, w.gradE, s.Dk, nil, n, s.Dk)
-	} else {
+	switch {
+	case a.erase != nil:
+		to, lde := a.rows(a.gradErase, u, t, s.Hkv, h, s.Dk)
+		streamRows(a.prim, &w.pack, to, lde, w.gradE, s.Dk, n, s.Dk)
+	case a.apart:
 		for i, x := range w.gradE[:n*s.Dk] {
 			w.gradK[i] += x
 		}
 	}
-	a.copyRows(w, gradKey, ldk, w.gradK, s.Dk, nil, n, s.Dk)
-	a.sums(w, u, t, n)
-}
-
-// pairs finds N, and N + Nᵀ where a key both erases and writes.
-func (a *deltaBackward) pairs(w *deltaBackwardWork, n int, mask []float32) {
-	dv := a.problem.Shape.Dv
-	for i := range n {
-		w.row[i] = -1
-	}
-	to := w.products[a.group*n*a.ld:]
-	a.one(w, a.nt, tile.Product{A: w.y, B: w.u, C: to, Mask: mask, Row: w.row, LDA: dv, LDB: dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: dv, Lower: true, Strict: 1})
-	if a.apart {
-		return
-	}
-	for i := range n {
-		for j, x := range to[i*a.ld:][:i] {
-			to[j*a.ld+i] = x
-		}
-	}
+	gradKey, ldk := a.rows(a.gradKey, u, t, s.Hkv, h, s.Dk)
+	streamRows(a.prim, &w.pack, gradKey, ldk, w.gradK, s.Dk, n, s.Dk)
 }
 
 // reverseQuery does what query head g of a state head adds to dU, and finds its dP.
 func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
-	s, mask := a.problem.Shape, a.mask(w)
-	h := u % s.Hkv
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	first, _ := a.queryHeads(h)
 	query, ldq := a.rows(a.query, u, t, s.Hq, first+g, s.Dk)
 	out, ldo := a.rows(a.gradOutput, u, t, a.outputHeads(), h*a.group+g, s.Dv)
@@ -494,71 +478,44 @@ func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
 	if a.problem.Decay == tile.DecayKey {
 		multiply(q, w.key.inverse)
 	}
-	for i := range n {
-		w.row[i] = a.scale
-	}
-	a.one(w, a.nt, tile.Product{A: q, B: w.write, C: w.p, Mask: mask, Row: w.row, LDA: s.Dk, LDB: s.Dk, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dk, Lower: true})
-	a.upper(w, tile.Product{A: w.p, B: w.out, C: w.du, LDA: a.ld, LDB: s.Dv, LDC: s.Dv, M: n, N: s.Dv, K: n, Beta: 1})
-	a.one(w, a.nt, tile.Product{A: w.out, B: w.u, C: w.products[g*n*a.ld:], Mask: mask, Row: w.row, LDA: s.Dv, LDB: s.Dv, LDC: a.ld, LDM: a.ld, M: n, N: n, K: s.Dv, Lower: true})
+	a.masked(w, operand{w.p, a.ld}, operand{q, s.Dk}, operand{w.write, s.Dk}, a.scales, n, s.Dk, 0)
+	w.multiply(operand{w.x, s.Dv}, operand{w.p, a.ld}, operand{w.out, s.Dv}, n, s.Dv, n).Beta = 1
+	w.upper(a.tn, a.triangle)
+	a.masked(w, operand{w.products[g*n*a.ld:], a.ld}, operand{w.out, s.Dv}, operand{w.u, s.Dv}, a.scales, n, s.Dv, 0)
 }
 
 // gradientOfQuery ends the gradient of query head g of a state head.
 func (a *deltaBackward) gradientOfQuery(w *deltaBackwardWork, u, t, n, g int) {
-	s := a.problem.Shape
-	grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), u%s.Hkv*a.group+g, s.Dk)
-	to, ld := grad, ldq
-	if a.problem.Decay == tile.DecayKey {
-		to, ld = w.gradQ, s.Dk
-	}
-	a.transpose(w, to, ld, w.gradT[g*n:], a.lds, nil, s.Dk, n)
-	a.one(w, a.nn, tile.Product{A: w.products[g*n*a.ld:], B: w.write, C: to, LDA: a.ld, LDB: s.Dk, LDC: ld, M: n, N: s.Dk, K: n, Beta: 1, Lower: true})
+	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	first, _ := a.queryHeads(h)
+	a.transpose(w, w.gradQ, s.Dk, w.gradT[g*n:], a.lds, nil, s.Dk, n)
+	p := a.addLower(w, operand{w.gradQ, s.Dk}, operand{w.products[g*n*a.ld:], a.ld}, operand{w.write, s.Dk}, n, s.Dk)
+	a.ahead(&p.Ahead[0], a.query, u, t-a.chunk, s.Hq, first+g, 1, s.Dk)
+	a.ahead(&p.Ahead[1], a.gradOutput, u, t-a.chunk, a.outputHeads(), h*a.group+g, 1, s.Dv)
+	a.nn(p)
 	if a.problem.Decay == tile.DecayKey {
 		a.unfoldQueries(w, g, n)
-		a.copyRows(w, grad, ldq, w.gradQ, s.Dk, nil, n, s.Dk)
-	}
-}
-
-// solveReverse solves for X from dU. With the tokens in reverse the transposed triangle is a lower one.
-func (a *deltaBackward) solveReverse(w *deltaBackwardWork, t, n int) {
-	s := a.problem.Shape
-	flip := func(dst, src []float32, width int) {
-		for i := range n {
-			copy(dst[i*width:][:width], src[(n-1-i)*width:][:width])
+	} else if a.gradDecay != nil {
+		a.rowDots(w, w.row, operand{w.rows[g*n*s.Dk:], s.Dk}, operand{w.gradQ, s.Dk}, n, s.Dk)
+		for i, x := range w.row[:n] {
+			w.terms[t+i] += float64(x)
 		}
 	}
-	m := w.triangles[t*a.ld:]
-	for j := range n {
-		row, beta := m[(n-1-j)*a.ld:][:n], w.beta[n-1-j]
-		for i := j + 1; i < n; i++ {
-			w.m[i*a.ld+j] = row[n-1-i] * beta
-		}
-		clear(w.m[j*a.ld+j:][:n-j])
-	}
-	flip(w.y, w.du, s.Dv)
-	w.solve = tile.Solve{L: w.m, X: w.y, LDL: a.ld, LDX: s.Dv, N: n, W: s.Dv}
-	a.prim.Solve(&w.solve)
-	flip(w.x, w.y, s.Dv)
+	grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), h*a.group+g, s.Dk)
+	streamRows(a.prim, &w.pack, grad, ldq, w.gradQ, s.Dk, n, s.Dk)
 }
 
-// sums takes the dot products of a chunk's rows: the gradient of beta, and the terms of the decay's.
+// sums takes the dot products of a chunk's value rows: the gradient of beta, and those terms of the decay's.
 func (a *deltaBackward) sums(w *deltaBackwardWork, u, t, n int) {
-	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
+	s := a.problem.Shape
 	a.rowDots(w, a.beta[u*s.T+t:], operand{w.x, s.Dv}, operand{w.z[t*s.Dv:], s.Dv}, n, s.Dv)
 	if a.gradDecay == nil || a.problem.Decay == tile.DecayKey {
 		return
 	}
-	terms := w.terms[t : t+n]
-	value, ldv := a.rows(a.value, u, t, s.Hkv, h, s.Dv)
+	value, ldv := a.rows(a.value, u, t, s.Hkv, u%s.Hkv, s.Dv)
 	a.rowDots(w, w.row, operand{w.y, s.Dv}, operand{value, ldv}, n, s.Dv)
-	for i := range terms {
-		terms[i] = -float64(w.row[i])
-	}
-	for g := range a.group {
-		grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), h*a.group+g, s.Dk)
-		a.rowDots(w, w.row, operand{w.rows[g*n*s.Dk:], s.Dk}, operand{grad, ldq}, n, s.Dk)
-		for i := range terms {
-			terms[i] += float64(w.row[i])
-		}
+	for i, x := range w.row[:n] {
+		w.terms[t+i] = -float64(x)
 	}
 }
 
@@ -597,6 +554,9 @@ func (a *deltaBackward) share() (units, perBatch, workers, chunk int, headOuter 
 func (a *deltaBackward) walkSteps(units int, trip func()) {
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {
+			if t == 0 {
+				a.gates(a.work[0], u)
+			}
 			a.forwardStep(a.work[0], u, t)
 			a.reverseStep(a.work[0], u, t)
 		}
@@ -608,13 +568,13 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	buffers := map[string][]float32{
 		"states": w.states, "z": w.z, "triangles": w.triangles, "r": w.r, "q and k": w.rows, "do and y": w.outs, "dp and n": w.products, "do and y transposed": w.outsT, "u transposed": w.uT, "dq and dk transposed": w.gradT,
-		"u": w.u, "du": w.du, "x": w.x, "y": w.y, "out": w.out, "m": w.m, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "beta chunk": w.beta, "row": w.row, "row q": w.rowQ,
-		"row k": w.rowK, "row d": w.rowD, "row u": w.ub, "beta gradient": a.beta,
+		"u": w.u, "x": w.x, "y": w.y, "out": w.out, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "beta head": w.beta, "row": w.row, "row q": w.rowQ,
+		"row k": w.rowK, "row d": w.rowD, "beta gradient": a.beta, "dq": w.gradQ, "dk": w.gradK, "scales": a.scales, "minus": a.minus,
 		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
 		"ones": w.key.ones, "own query gradients": a.shared.ownQuery, "own key gradients": a.shared.ownKey,
 	}
 	if a.apart {
-		buffers["write keys"], buffers["dq"], buffers["dk"], buffers["de"] = w.write, w.gradQ, w.gradK, w.gradE
+		buffers["write keys"], buffers["de"] = w.write, w.gradE
 	}
 	return buffers
 }

@@ -107,10 +107,11 @@ func (a *deltaBackward) runStates(w *deltaBackwardWork, u, t int, runs []keyRun)
 	for i, r := range runs[:len(runs)-1] {
 		n, after := r.hi-r.lo, inner[i*size:][:size]
 		w.key.from = r.lo
-		a.gates(w, u, t+r.lo, n)
+		a.chunkRows(w, u, t+r.lo, n)
 		a.scaleKeys(w, after, state)
-		a.copyRows(w, w.u, s.Dv, w.z[(t+r.lo)*s.Dv:], s.Dv, w.beta, n, s.Dv)
-		a.full(w, a.tn, tile.Product{A: w.write, B: w.u, C: after, LDA: s.Dk, LDB: s.Dv, LDC: s.Dv, M: s.Dk, N: s.Dv, K: n, Beta: 1}, true)
+		a.copyRows(w, w.u, s.Dv, w.z[(t+r.lo)*s.Dv:], s.Dv, w.beta[t+r.lo:], n, s.Dv)
+		w.multiply(operand{after, s.Dv}, operand{w.write, s.Dk}, operand{w.u, s.Dv}, s.Dk, s.Dv, n).Beta = 1
+		w.full(a.tn, true)
 		state = after
 	}
 	return func(i int) []float32 {

@@ -78,13 +78,21 @@ func stateOr(state []float32, scratch *[]float32, s tile.Shape) []float32 {
 // copyRows copies n rows of some width, scaled by rows if row is given, in calls that are short enough, and says whether all were
 // finite.
 func copyRows(prim *tile.Primitives, pack *tile.Pack, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) bool {
+	return packRows(prim, pack, tile.Pack{Src: src, Dst: dst, Row: row, LDS: lds, LDD: ldd, M: n, N: width})
+}
+
+// streamRows copies n rows of a result that is not read again soon, past the caches.
+func streamRows(prim *tile.Primitives, pack *tile.Pack, dst []float32, ldd int, src []float32, lds, n, width int) {
+	packRows(prim, pack, tile.Pack{Src: src, Dst: dst, LDS: lds, LDD: ldd, M: n, N: width, Stream: true})
+}
+
+// packRows is a scaled copy in calls that are short enough, and says whether all of it is finite.
+func packRows(prim *tile.Primitives, pack *tile.Pack, p tile.Pack) bool {
 	finite := true
-	rows := max(1, maxCallFlops/4/max(1, width))
-	for i := 0; i < n; i += rows {
-		*pack = tile.Pack{Src: src[i*lds:], Dst: dst[i*ldd:], LDS: lds, LDD: ldd, M: min(rows, n-i), N: width}
-		if row != nil {
-			pack.Row = row[i:]
-		}
+	rows := max(1, maxCallFlops/4/max(1, p.N))
+	for i := 0; i < p.M; i += rows {
+		*pack = p
+		pack.Src, pack.Dst, pack.Row, pack.M = p.Src[i*p.LDS:], p.Dst[i*p.LDD:], part(p.Row, i), min(rows, p.M-i)
 		prim.Pack(pack)
 		finite = finite && !pack.NonFinite
 	}
