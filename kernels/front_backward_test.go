@@ -166,7 +166,7 @@ func TestFrontBackwardPacked(t *testing.T) {
 	})
 }
 
-// Any number of threads gives the same bits, key heads that state heads share have the sum of the gradients that keys repeated for each have, and a call after the first
+// Any number of threads gives the same bits for the same config, key heads that state heads share have the sum of the gradients that keys repeated for each have, and a call after the first
 // allocates nothing.
 func TestFrontBackwardThreads(t *testing.T) {
 	r := rand.New(rand.NewPCG(89, 90))
@@ -175,6 +175,9 @@ func TestFrontBackwardThreads(t *testing.T) {
 		c := frontBackwardCase(t, r, i, s)
 		a := &c.attention
 		op, grads, gout, in := deltaArgs(c)
+		isas := ISAs()
+		cand := anyConfig(t, r, c.Problem, isas[i%len(isas)])
+		op.Candidate = &cand
 		few := make([]float32, s.T*s.Hq*s.Dk)
 		for row := range s.T {
 			for h := range s.Hkv {
