@@ -104,7 +104,8 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	size := int64(unsafe.Sizeof(e))
 	n := p.T * p.G
 	op := Op{Name: "slab", M: p.T, N: width, K: p.G, Group: p.G, Flops: 2 * int64(n) * int64(width)}
-	if bits > 0 {
+	if bits > 0 { // an integer product takes 4 bytes of each lane where a multiply-add takes one float, once for each 8 bits of a weight
+		op.Flops = op.Flops * int64(bits) / 32
 		touchElements(r, &op, "Quant", p.Quant, block{0, 0, 1, n / 2, n / 2}, Read)
 		r.touch(&op, "Scale", p.Scale, block{0, 0, 1, p.T, p.T}, Read)
 	} else {

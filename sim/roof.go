@@ -18,7 +18,7 @@ type Bound struct {
 // Roof gives the fastest time that a CPU's ceilings allow a problem, whatever the program: the
 // largest of
 //
-//   - the useful flops at the highest FLOP/s ever seen of the ISA;
+//   - the useful flops at the highest FLOP/s ever seen of the ISA, times what integer dot products add for int8 tables;
 //   - at each level, the bytes that no program can keep in nearer levels, at the highest bandwidth ever seen there.
 //
 // It is sound for calls repeated on the same data. Useful flops are those of the sequential recurrence, which the chunk forms
@@ -41,7 +41,7 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 	if p.Precision == tile.BFloat16 && d.Peaks[pathDot] > 0 {
 		path = pathDot
 	}
-	times := map[string]float64{PartCompute: float64(b.Flops) / d.Peaks[path] * 1e9}
+	times := map[string]float64{PartCompute: float64(b.Flops) / (d.Peaks[path] * integerGain(p)) * 1e9}
 	for i, l := range d.Levels {
 		bytes := n.beyond(d, i, false)
 		if s := p.Shape; i == 0 && p.Op == tile.HashLayer {
@@ -57,6 +57,18 @@ func Roof(d *Device, p tile.Problem) (Bound, error) {
 	b.BoundBy = largest(times)
 	b.RoofNs = times[b.BoundBy]
 	return b, nil
+}
+
+// integerGain is how many more products of int8 tables than float32 multiply-adds an instruction of integer dot products has: four a lane with
+// weights of 8 bits, two with the two halves of 16.
+func integerGain(p tile.Problem) float64 {
+	switch {
+	case p.DType != tile.Int8:
+		return 1
+	case p.Precision == tile.Int8:
+		return 4
+	}
+	return 2
 }
 
 // UsefulFlops counts what rates are judged on: the flops of the sequential recurrence, which do not

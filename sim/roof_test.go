@@ -55,6 +55,26 @@ func TestHashRoofRowsAreTouched(t *testing.T) {
 	}
 }
 
+// An integer dot product multiplies four bytes of a lane, one byte of a weight at a time, so no roof of an int8 hash layer may be above a quarter or half of
+// float32's flops.
+func TestRoofOfIntegerProducts(t *testing.T) {
+	d := testCPU(t, 1)
+	for i := range d.Levels {
+		d.Levels[i].PeakBps = math.Inf(1)
+	}
+	p := tile.Problem{Op: tile.HashLayer, Shape: tile.Shape{N: 64, D: 64, H: 64, Tau: 8}}
+	float, err := Roof(d, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for precision, gain := range map[string]float64{"": 2, tile.Int8: 4} {
+		p.DType, p.Precision = tile.Int8, precision
+		if b, err := Roof(d, p); err != nil || b.BoundBy != PartCompute || math.Abs(b.RoofNs*gain-float.RoofNs) > 1e-9*float.RoofNs {
+			t.Errorf("precision %q: %g ns by %s, float32 %g (%v)", precision, b.RoofNs, b.BoundBy, float.RoofNs, err)
+		}
+	}
+}
+
 func TestRoofGrowsWithTheProblem(t *testing.T) {
 	d := testCPU(t, 1)
 	roof := func(p tile.Problem) float64 {

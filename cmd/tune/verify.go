@@ -80,7 +80,7 @@ func printVerdicts(out *output, verdicts []tuner.Verdict) error {
 			out.verdict(wrong == 0, verdict)})
 		if start = end; start == len(verdicts) || verdicts[start].Op != first.Op {
 			out.printf("%s\n", first.Op)
-			if err := out.table([]string{"problem", "isa", ">candidates", ">error", ">bound", "verdict"}, rows); err != nil {
+			if err := out.table([]string{"problem, heads q:kv", "isa", ">candidates", ">error", ">bound", "verdict"}, rows); err != nil {
 				return err
 			}
 			out.printf("\n")
@@ -121,7 +121,7 @@ func verifiedName(v tuner.Verdict) string {
 	add(p.Normalize, "normalize")
 	add(p.Front != tile.FrontNone, p.Front)
 	add(p.Gates != "", "gates "+p.Gates)
-	add(p.Shape.Hq > 0, fmt.Sprintf("%d:%d heads", p.Shape.Hq, p.Shape.Hkv))
+	add(p.Shape.Hq > 0, fmt.Sprintf("%d:%d", p.Shape.Hq, p.Shape.Hkv))
 	add(v.Packed, "packed")
 	return strings.TrimSpace(strings.Join(words, " "))
 }
