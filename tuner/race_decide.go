@@ -28,8 +28,8 @@ func difference(x, y *contender) stats.Estimate {
 // detectable is the smallest relative difference from the best that the field's blocks can show.
 func detectable(field []*contender) float64 { return blocks(field).Detectable() }
 
-// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin,
-// those among them that the final had no place for by their times of round one.
+// decide names the winner by a fixed rule, so that runs agree. The tie set is who is not proven to be slower than the best by tieWithin:
+// finalists by their blocks, the others, which the final had no place for, by their times of round one.
 // The incumbent (the default, or the profile's answer) wins if it is one of the final's: noise alone moves nothing. Else it is, of those whose
 // mean is within pickWithin of the best, the one with the fewest departures from the incumbent, the first of them in enumeration order. And a
 // profile's answer stays unless the gain over it is proven to be above provenGain.

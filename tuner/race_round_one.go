@@ -82,6 +82,9 @@ func (r *race) roundOne(ctx context.Context, progress func(string)) error {
 		}
 		progress("measuring")
 	}
+	if r.best <= atRoof*r.roof.Ns {
+		return nil
+	}
 	return r.secondChance(ctx)
 }
 
@@ -104,7 +107,7 @@ func (r *race) secondChance(ctx context.Context) error {
 	return r.pairs(ctx, right, limit, func(*contender) {})
 }
 
-// plainer lists what lies between the best and the incumbent and was not measured, each tunable being as one of them has it: those with fewer
+// plainer lists what lies between the best and the incumbent, was not measured and may win by its bound, each tunable being as one of them has it: those with fewer
 // departures from the incumbent first, and no more than are a tenth of what the default search measures. They show which of the best one's
 // departures pay.
 func (r *race) plainer() []*contender {
@@ -115,7 +118,7 @@ func (r *race) plainer() []*contender {
 		}
 	}
 	between := slices.DeleteFunc(slices.Clone(r.all), func(x *contender) bool {
-		return x.verdict != "" || slices.ContainsFunc(r.departures(x), func(name string) bool { return x.config[name] != best.config[name] })
+		return x.verdict != "" || x.prediction.LowerNs > r.best || slices.ContainsFunc(r.departures(x), func(name string) bool { return x.config[name] != best.config[name] })
 	})
 	slices.SortStableFunc(between, func(a, b *contender) int { return cmp.Compare(len(r.departures(a)), len(r.departures(b))) })
 	return between[:min(len(between), int(plainPart*searchShare*float64(len(r.all))))]
@@ -155,11 +158,14 @@ func (r *race) pairs(ctx context.Context, group []*contender, limit time.Time, t
 		if r.left(limit) <= 0 {
 			return nil
 		}
+		again := x.verdict == verdictDrifted
 		if err := r.pair(x); err != nil {
 			return err
 		}
 		tell(x)
-		r.report.Measured++
+		if !again {
+			r.report.Measured++
+		}
 	}
 	return nil
 }

@@ -24,16 +24,11 @@ func (v verified) candidates(isa tile.ISA) ([]tile.Config, error) {
 	standing := kernels.Default(v.problem, isa)
 	few := []tile.Config{standing}
 	for _, c := range configs {
-		base, differ := standing, 0
+		base := standing
 		if form, given := c["form"]; given && form != standing["form"] {
-			base, differ = kernels.Complete(v.problem, isa, tile.Config{"form": form}), 0
+			base = kernels.Complete(v.problem, isa, tile.Config{"form": form})
 		}
-		for name, x := range c {
-			if base[name] != x {
-				differ++
-			}
-		}
-		if differ <= 1 && !maps.Equal(c, standing) {
+		if len(departures(c, base)) <= 1 && !maps.Equal(c, standing) {
 			few = append(few, c)
 		}
 	}

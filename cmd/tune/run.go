@@ -25,7 +25,6 @@ var processStart = time.Now()
 // runFlags are the flags of tune run.
 type runFlags struct {
 	problem            problemFlags
-	placement          placementFlag
 	isa, strategy, out string
 	budget             time.Duration
 	seed               uint64
@@ -47,7 +46,6 @@ before they are timed, and writes the answers as the machine's profile, from whi
 	}
 	fs := c.Flags()
 	f.problem.add(fs)
-	f.placement.add(fs)
 	fs.DurationVar(&f.budget, "budget", tuner.DefaultBudget, "wall-clock time, the ceilings included")
 	fs.StringVar(&f.isa, "isa", "", "tune this instruction set only")
 	fs.StringVar(&f.strategy, "strategy", tuner.Strategies()[0], strings.Join(tuner.Strategies(), " or "))
@@ -64,9 +62,6 @@ const thoroughBudget = 3 * time.Minute
 func (f *runFlags) run(ctx context.Context, out *output) error {
 	m, err := machine.Detect()
 	if err != nil {
-		return err
-	}
-	if err := f.placement.place(); err != nil {
 		return err
 	}
 	o := tuner.Options{Strategy: f.strategy, Seed: f.seed, Dir: f.out, Cold: f.cold}

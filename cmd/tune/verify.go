@@ -14,7 +14,10 @@ func newVerify(out *output) *cobra.Command {
 	var op, isa string
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Every candidate of every op against the float64 oracle",
+		Short: "Candidates of every op and option against the float64 oracle",
+		Long: `Every candidate of each op, rule, decay and direction against the float64
+oracle. Options, head groupings, types and packed sequences are verified by
+the default and the candidates that differ from it in one tunable.`,
 		Example: `  tune verify
   tune verify --op hash-layer --isa avx2 --json`,
 		Args: noArguments,
@@ -68,8 +71,9 @@ func printVerdicts(out *output, verdicts []tuner.Verdict) error {
 		for ; end < len(verdicts) && verdicts[end].Problem == first.Problem && verdicts[end].Packed == first.Packed && verdicts[end].ISA == first.ISA; end++ {
 			if !verdicts[end].OK() {
 				wrong++
-			} else {
-				worst = max(worst, *verdicts[end].MaxError)
+			}
+			if e := verdicts[end].MaxError; e != nil {
+				worst = max(worst, *e)
 			}
 		}
 		verdict := "ok"
