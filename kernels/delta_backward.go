@@ -376,10 +376,10 @@ func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 	n := min(a.chunk, tokens-t)
 	if a.problem.Decay == tile.DecayKey {
 		runs := a.runs(w, u, t, n)
-		states := a.runStates(w, u, t, runs)
+		a.runStates(w, u, t, runs)
 		for i := len(runs) - 1; i >= 0; i-- {
 			w.key.from = runs[i].lo
-			a.reverseRun(w, u, t+runs[i].lo, runs[i].hi-runs[i].lo, states(i))
+			a.reverseRun(w, u, t+runs[i].lo, runs[i].hi-runs[i].lo, a.runState(w, t, i))
 		}
 		return
 	}
@@ -550,7 +550,8 @@ func (a *deltaBackward) share() (units, perBatch, workers, chunk int, headOuter 
 	return (a.problem.Shape.B*a.problem.Shape.Hkv + a.workers - 1) / a.workers, a.problem.Shape.Hkv, a.workers, a.chunk, true
 }
 
-// walkSteps takes a chunk forward and back in one trip, where a call takes all chunks forward first.
+// walkSteps takes a chunk forward and back in one trip, where a call takes all chunks forward first. Gates, which a head has made at once, are in
+// its first trip, so what stands for a longer sequence lacks the rest of them.
 func (a *deltaBackward) walkSteps(units int, trip func()) {
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {

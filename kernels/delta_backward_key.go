@@ -97,15 +97,13 @@ func (a *deltaBackward) scaleKeys(w *deltaBackwardWork, dst, src []float32) {
 	a.copyRows(w, dst, s.Dv, src, s.Dv, w.key.decay, s.Dk, s.Dv)
 }
 
-// runStates gives the states before the runs of a chunk from token t. Those after the first are made again from Z, which the forward sweep
-// has left, and are few but where decay is strong.
-func (a *deltaBackward) runStates(w *deltaBackwardWork, u, t int, runs []keyRun) func(i int) []float32 {
+// runStates makes the states before the runs of a chunk from token t, from Z, which the forward sweep has left. There are several only
+// where decay is strong.
+func (a *deltaBackward) runStates(w *deltaBackwardWork, u, t int, runs []keyRun) {
 	s := a.problem.Shape
-	size := s.Dk * s.Dv
-	inner := w.key.inner[:(len(runs)-1)*size]
 	state := a.state(w, t)
 	for i, r := range runs[:len(runs)-1] {
-		n, after := r.hi-r.lo, inner[i*size:][:size]
+		n, after := r.hi-r.lo, a.runState(w, t, i+1)
 		w.key.from = r.lo
 		a.chunkRows(w, u, t+r.lo, n)
 		a.scaleKeys(w, after, state)
@@ -114,12 +112,15 @@ func (a *deltaBackward) runStates(w *deltaBackwardWork, u, t int, runs []keyRun)
 		w.full(a.tn, true)
 		state = after
 	}
-	return func(i int) []float32 {
-		if i == 0 {
-			return a.state(w, t)
-		}
-		return inner[(i-1)*size:][:size]
+}
+
+// runState is the state before run i of a chunk from token t.
+func (a *deltaBackward) runState(w *deltaBackwardWork, t, i int) []float32 {
+	if i == 0 {
+		return a.state(w, t)
 	}
+	size := a.problem.Shape.Dk * a.problem.Shape.Dv
+	return w.key.inner[(i-1)*size : i*size]
 }
 
 // endKeys begins the sums of the decay's gradient with <S, R> after the last token, R being its gradient that the caller gave.

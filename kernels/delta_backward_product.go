@@ -72,5 +72,7 @@ func aheadRow(p *tile.Prefetch, v []float32, t, width int) {
 
 // aheadState sets p to the state before a chunk that begins at token t, if there is one.
 func (a *deltaBackward) aheadState(p *tile.Prefetch, w *deltaBackwardWork, t int) {
-	aheadRow(p, w.states, (t+a.chunk-1)/a.chunk*a.problem.Shape.Dk, a.problem.Shape.Dv)
+	if t >= 0 {
+		aheadRow(p, w.states, (t+a.chunk-1)/a.chunk*a.problem.Shape.Dk, a.problem.Shape.Dv)
+	}
 }

@@ -166,8 +166,7 @@ func TestFrontBackwardPacked(t *testing.T) {
 	})
 }
 
-// Any number of threads gives the same bits for the same config, key heads that state heads share have the sum of the gradients that keys repeated for each have, and a call after the first
-// allocates nothing.
+// Any number of threads gives the same bits for the same config, key heads that state heads share have the sum of the gradients that keys repeated for each have, to the bound.
 func TestFrontBackwardThreads(t *testing.T) {
 	r := rand.New(rand.NewPCG(89, 90))
 	for i := range 24 {
@@ -226,7 +225,7 @@ func TestFrontBackwardAllocatesNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	for _, p := range []tile.Problem{{Front: tile.FrontSiLUGates}, {Gates: tile.GatesApart}} {
-		for _, rule := range []int{0, 2} {
+		for _, rule := range []int{0, 2, 3} {
 			q := deltaBackwardProblem(rule, 2, tile.Shape{B: 1, T: 200, Hq: 4, Hkv: 4, Dk: 64, Dv: 64})
 			q.Front, q.Gates, q.FeatureMap = p.Front, p.Gates, tile.MapL2
 			c := backwardCase(t, q, 1)

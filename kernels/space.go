@@ -187,8 +187,7 @@ func tables(s tile.Shape) []int {
 	return v
 }
 
-// Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with: the table's
-// first register tiles, chunks of 32 tokens, whole rows.
+// Default is the config that is used where nothing was tuned and nothing could be simulated, and that tuning begins with.
 func Default(p tile.Problem, isa tile.ISA) tile.Config {
 	prim, ok := primitives(isa)
 	if !ok {

@@ -2,10 +2,7 @@
 
 package asm
 
-import (
-	"github.com/rooftune/rooftune/kernels/generic"
-	"github.com/rooftune/rooftune/kernels/tile"
-)
+import "github.com/rooftune/rooftune/kernels/tile"
 
 // The recurrence of the delta rules on NEON is made of the products, the substitution and the copies of this table: what is bound by multiply-adds is theirs. A block of
 // tokens over a panel of columns takes these steps, each one call, with d the block's decay, C the block's record, and u solved for in place:
@@ -22,14 +19,11 @@ const (
 // deltaShared are the tokens of a block where heads share the state.
 var deltaShared = []int{deltaTokens, deltaTokens, deltaTokens, deltaTokens, deltaTokens, deltaTokens, deltaTokens}
 
-// deltaWork is the room of a panel's block.
+// deltaWork is the room of a panel's block. Arguments of calls that point into it are local variables: stored in it, they would move it to the heap.
 type deltaWork struct {
 	u         [deltaTokens * deltaColumns]float32
 	triangle  [deltaTokens * deltaTokens]float32 // of the products of erase keys or queries with keys
 	row, beta [deltaTokens]float32
-	product   tile.Product
-	solve     tile.Solve
-	pack      tile.Pack
 }
 
 func deltaNEON(p *tile.Delta) {
@@ -83,8 +77,8 @@ func (w *deltaWork) tokens(p *tile.Delta, t, n, j, width int) {
 // scale decays the state of a panel by the decays of a token.
 func (w *deltaWork) scale(p *tile.Delta, t, j, width int, decay float32) {
 	if p.D != nil {
-		w.pack = tile.Pack{Src: p.S[j:], Dst: p.S[j:], Row: p.D[t*p.LDD:], LDS: p.LDS, LDD: p.LDS, M: p.Dk, N: width}
-		packNEON(&w.pack)
+		pack := tile.Pack{Src: p.S[j:], Dst: p.S[j:], Row: p.D[t*p.LDD:], LDS: p.LDS, LDD: p.LDS, M: p.Dk, N: width}
+		packNEON(&pack)
 		return
 	}
 	for k := range p.Dk {
@@ -101,11 +95,11 @@ func (w *deltaWork) block(p *tile.Delta, t, n, j, width int, decay float32) bool
 	if erase == nil {
 		erase = p.K
 	}
-	w.pack = tile.Pack{Src: p.V[t*p.LDV+j:], Dst: w.u[:], LDS: p.LDV, LDD: deltaColumns, M: n, N: width}
+	pack := tile.Pack{Src: p.V[t*p.LDV+j:], Dst: w.u[:], LDS: p.LDV, LDD: deltaColumns, M: n, N: width}
 	if p.RowV != nil {
-		w.pack.Row = p.RowV[t:]
+		pack.Row = p.RowV[t:]
 	}
-	packNEON(&w.pack)
+	packNEON(&pack)
 	for i := range n {
 		w.beta[i] = 1
 		if p.Beta != nil {
@@ -113,15 +107,15 @@ func (w *deltaWork) block(p *tile.Delta, t, n, j, width int, decay float32) bool
 		}
 		w.row[i] = -w.beta[i] * decay
 	}
-	w.product = tile.Product{A: erase[t*p.LDK:], B: p.S[j:], C: w.u[:], Row: w.row[:], LDA: p.LDK, LDB: p.LDS, LDC: deltaColumns, M: n, N: width, K: p.Dk, Beta: 1}
-	productNN4x16NEON(&w.product)
+	product := tile.Product{A: erase[t*p.LDK:], B: p.S[j:], C: w.u[:], Row: w.row[:], LDA: p.LDK, LDB: p.LDS, LDC: deltaColumns, M: n, N: width, K: p.Dk, Beta: 1}
+	productNN4x16NEON(&product)
 	if n == 1 {
 		w.update(p, t, n, j, width, decay)
-		w.product = tile.Product{A: p.Q[t*p.LDQ:], B: p.S[j:], C: p.O[t*p.LDO+j:], LDA: p.HeadQ, LDB: p.LDS, LDC: p.HeadO, M: p.Heads, N: width, K: p.Dk}
+		product = tile.Product{A: p.Q[t*p.LDQ:], B: p.S[j:], C: p.O[t*p.LDO+j:], LDA: p.HeadQ, LDB: p.LDS, LDC: p.HeadO, M: p.Heads, N: width, K: p.Dk}
 		if p.RowO != nil {
-			w.product.Row = p.RowO[t*p.Heads:]
+			product.Row = p.RowO[t*p.Heads:]
 		}
-		productNN4x16NEON(&w.product)
+		productNN4x16NEON(&product)
 		return true
 	}
 	c := p.C[t/n*tile.Record(n, p.Heads):]
@@ -134,10 +128,10 @@ func (w *deltaWork) block(p *tile.Delta, t, n, j, width int, decay float32) bool
 		}
 		at += i + p.Heads*(i+1)
 	}
-	w.solve = tile.Solve{L: w.triangle[:], X: w.u[:], LDL: n, LDX: deltaColumns, N: n, W: width}
-	solveNEON(&w.solve)
-	w.pack = tile.Pack{Src: w.u[:], Dst: w.u[:], LDS: deltaColumns, LDD: deltaColumns, M: n, N: width}
-	if packNEON(&w.pack); w.pack.NonFinite {
+	solve := tile.Solve{L: w.triangle[:], X: w.u[:], LDL: n, LDX: deltaColumns, N: n, W: width}
+	solveNEON(&solve)
+	pack = tile.Pack{Src: w.u[:], Dst: w.u[:], LDS: deltaColumns, LDD: deltaColumns, M: n, N: width}
+	if packNEON(&pack); pack.NonFinite {
 		return false
 	}
 	for h := range p.Heads {
@@ -155,11 +149,11 @@ func (w *deltaWork) block(p *tile.Delta, t, n, j, width int, decay float32) bool
 			}
 			at += i + p.Heads*(i+1)
 		}
-		w.product = tile.Product{A: p.Q[t*p.LDQ+h*p.HeadQ:], B: p.S[j:], C: p.O[t*p.LDO+h*p.HeadO+j:], Row: w.row[:], LDA: p.LDQ, LDB: p.LDS, LDC: p.LDO, M: n, N: width, K: p.Dk}
-		productNN4x16NEON(&w.product)
-		w.product.A, w.product.B, w.product.LDA, w.product.LDB, w.product.K = w.triangle[:], w.u[:], n, deltaColumns, n
-		w.product.Row, w.product.Beta = nil, 1
-		productNN4x16NEON(&w.product)
+		product = tile.Product{A: p.Q[t*p.LDQ+h*p.HeadQ:], B: p.S[j:], C: p.O[t*p.LDO+h*p.HeadO+j:], Row: w.row[:], LDA: p.LDQ, LDB: p.LDS, LDC: p.LDO, M: n, N: width, K: p.Dk}
+		productNN4x16NEON(&product)
+		product.A, product.B, product.LDA, product.LDB, product.K = w.triangle[:], w.u[:], n, deltaColumns, n
+		product.Row, product.Beta = nil, 1
+		productNN4x16NEON(&product)
 	}
 	w.update(p, t, n, j, width, decay)
 	return true
@@ -167,16 +161,12 @@ func (w *deltaWork) block(p *tile.Delta, t, n, j, width int, decay float32) bool
 
 // update adds what n tokens write to the state of a panel after its decay.
 func (w *deltaWork) update(p *tile.Delta, t, n, j, width int, decay float32) {
-	w.product = tile.Product{A: p.K[t*p.LDK:], B: w.u[:], C: p.S[j:], LDA: p.LDK, LDB: deltaColumns, LDC: p.LDS, M: p.Dk, N: width, K: n, Beta: decay}
-	productTN4x16NEON(&w.product)
+	product := tile.Product{A: p.K[t*p.LDK:], B: w.u[:], C: p.S[j:], LDA: p.LDK, LDB: deltaColumns, LDC: p.LDS, M: p.Dk, N: width, K: n, Beta: decay}
+	productTN4x16NEON(&product)
 }
 
-// coupleNEON is tile.Delta's Couple: the products of a block's rows with its keys, of which the record takes the triangles.
+// coupleNEON is tile.Delta's Couple for blocks of deltaTokens: the products of a block's rows with its keys, of which the record takes the triangles.
 func coupleNEON(p *tile.Delta) {
-	if p.Block != deltaTokens {
-		generic.Primitives().Couple(p)
-		return
-	}
 	var product tile.Product
 	var square [deltaTokens * deltaTokens]float32
 	erase, bad := p.E, float32(0)
