@@ -92,17 +92,17 @@ func substituteNEON(p *tile.Substitute)
 //go:noescape
 func pairNN6x16NEON(p *tile.PairProduct)
 
-// pairTN6x16NEON is the TN product of tile.PairProduct on register tiles of 6 x 16:
-// C = Beta C + diag(Row) Aᵀ B.
-//
-//go:noescape
-func pairTN6x16NEON(p *tile.PairProduct)
-
 // pairNN4x16NEON is the NN product of tile.PairProduct on register tiles of 4 x 16:
 // C = Beta C + diag(Row) A B.
 //
 //go:noescape
 func pairNN4x16NEON(p *tile.PairProduct)
+
+// pairTN6x16NEON is the TN product of tile.PairProduct on register tiles of 6 x 16:
+// C = Beta C + diag(Row) Aᵀ B.
+//
+//go:noescape
+func pairTN6x16NEON(p *tile.PairProduct)
 
 // pairTN4x16NEON is the TN product of tile.PairProduct on register tiles of 4 x 16:
 // C = Beta C + diag(Row) Aᵀ B.

@@ -20660,1851 +20660,146 @@ full5:
 	VMOVI $0, V21.B16
 	VMOVI $0, V22.B16
 	VMOVI $0, V23.B16
-	SUBS $4, R11, R11
-	BLT rest7
-steps8:
-	FMOVQ.P 16(R1), F24
-	FMOVQ.P 16(R2), F25
-	FMOVQ.P 16(R3), F26
-	FMOVQ.P 16(R4), F27
-	FMOVQ.P 16(R5), F28
-	FMOVQ.P 16(R6), F29
-	FLDPQ 0(R9), (F30, F31)
-	WORD $0x4f58f3c0 // bfdot v0.4s, v30.8h, v24.2h[0]
-	WORD $0x4f58f3e1 // bfdot v1.4s, v31.8h, v24.2h[0]
-	WORD $0x4f59f3c4 // bfdot v4.4s, v30.8h, v25.2h[0]
-	WORD $0x4f59f3e5 // bfdot v5.4s, v31.8h, v25.2h[0]
-	WORD $0x4f5af3c8 // bfdot v8.4s, v30.8h, v26.2h[0]
-	WORD $0x4f5af3e9 // bfdot v9.4s, v31.8h, v26.2h[0]
-	WORD $0x4f5bf3cc // bfdot v12.4s, v30.8h, v27.2h[0]
-	WORD $0x4f5bf3ed // bfdot v13.4s, v31.8h, v27.2h[0]
-	WORD $0x4f5cf3d0 // bfdot v16.4s, v30.8h, v28.2h[0]
-	WORD $0x4f5cf3f1 // bfdot v17.4s, v31.8h, v28.2h[0]
-	WORD $0x4f5df3d4 // bfdot v20.4s, v30.8h, v29.2h[0]
-	WORD $0x4f5df3f5 // bfdot v21.4s, v31.8h, v29.2h[0]
-	FLDPQ 32(R9), (F30, F31)
-	WORD $0x4f58f3c2 // bfdot v2.4s, v30.8h, v24.2h[0]
-	WORD $0x4f58f3e3 // bfdot v3.4s, v31.8h, v24.2h[0]
-	WORD $0x4f59f3c6 // bfdot v6.4s, v30.8h, v25.2h[0]
-	WORD $0x4f59f3e7 // bfdot v7.4s, v31.8h, v25.2h[0]
-	WORD $0x4f5af3ca // bfdot v10.4s, v30.8h, v26.2h[0]
-	WORD $0x4f5af3eb // bfdot v11.4s, v31.8h, v26.2h[0]
-	WORD $0x4f5bf3ce // bfdot v14.4s, v30.8h, v27.2h[0]
-	WORD $0x4f5bf3ef // bfdot v15.4s, v31.8h, v27.2h[0]
-	WORD $0x4f5cf3d2 // bfdot v18.4s, v30.8h, v28.2h[0]
-	WORD $0x4f5cf3f3 // bfdot v19.4s, v31.8h, v28.2h[0]
-	WORD $0x4f5df3d6 // bfdot v22.4s, v30.8h, v29.2h[0]
-	WORD $0x4f5df3f7 // bfdot v23.4s, v31.8h, v29.2h[0]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F30, F31)
-	WORD $0x4f78f3c0 // bfdot v0.4s, v30.8h, v24.2h[1]
-	WORD $0x4f78f3e1 // bfdot v1.4s, v31.8h, v24.2h[1]
-	WORD $0x4f79f3c4 // bfdot v4.4s, v30.8h, v25.2h[1]
-	WORD $0x4f79f3e5 // bfdot v5.4s, v31.8h, v25.2h[1]
-	WORD $0x4f7af3c8 // bfdot v8.4s, v30.8h, v26.2h[1]
-	WORD $0x4f7af3e9 // bfdot v9.4s, v31.8h, v26.2h[1]
-	WORD $0x4f7bf3cc // bfdot v12.4s, v30.8h, v27.2h[1]
-	WORD $0x4f7bf3ed // bfdot v13.4s, v31.8h, v27.2h[1]
-	WORD $0x4f7cf3d0 // bfdot v16.4s, v30.8h, v28.2h[1]
-	WORD $0x4f7cf3f1 // bfdot v17.4s, v31.8h, v28.2h[1]
-	WORD $0x4f7df3d4 // bfdot v20.4s, v30.8h, v29.2h[1]
-	WORD $0x4f7df3f5 // bfdot v21.4s, v31.8h, v29.2h[1]
-	FLDPQ 32(R9), (F30, F31)
-	WORD $0x4f78f3c2 // bfdot v2.4s, v30.8h, v24.2h[1]
-	WORD $0x4f78f3e3 // bfdot v3.4s, v31.8h, v24.2h[1]
-	WORD $0x4f79f3c6 // bfdot v6.4s, v30.8h, v25.2h[1]
-	WORD $0x4f79f3e7 // bfdot v7.4s, v31.8h, v25.2h[1]
-	WORD $0x4f7af3ca // bfdot v10.4s, v30.8h, v26.2h[1]
-	WORD $0x4f7af3eb // bfdot v11.4s, v31.8h, v26.2h[1]
-	WORD $0x4f7bf3ce // bfdot v14.4s, v30.8h, v27.2h[1]
-	WORD $0x4f7bf3ef // bfdot v15.4s, v31.8h, v27.2h[1]
-	WORD $0x4f7cf3d2 // bfdot v18.4s, v30.8h, v28.2h[1]
-	WORD $0x4f7cf3f3 // bfdot v19.4s, v31.8h, v28.2h[1]
-	WORD $0x4f7df3d6 // bfdot v22.4s, v30.8h, v29.2h[1]
-	WORD $0x4f7df3f7 // bfdot v23.4s, v31.8h, v29.2h[1]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F30, F31)
-	WORD $0x4f58fbc0 // bfdot v0.4s, v30.8h, v24.2h[2]
-	WORD $0x4f58fbe1 // bfdot v1.4s, v31.8h, v24.2h[2]
-	WORD $0x4f59fbc4 // bfdot v4.4s, v30.8h, v25.2h[2]
-	WORD $0x4f59fbe5 // bfdot v5.4s, v31.8h, v25.2h[2]
-	WORD $0x4f5afbc8 // bfdot v8.4s, v30.8h, v26.2h[2]
-	WORD $0x4f5afbe9 // bfdot v9.4s, v31.8h, v26.2h[2]
-	WORD $0x4f5bfbcc // bfdot v12.4s, v30.8h, v27.2h[2]
-	WORD $0x4f5bfbed // bfdot v13.4s, v31.8h, v27.2h[2]
-	WORD $0x4f5cfbd0 // bfdot v16.4s, v30.8h, v28.2h[2]
-	WORD $0x4f5cfbf1 // bfdot v17.4s, v31.8h, v28.2h[2]
-	WORD $0x4f5dfbd4 // bfdot v20.4s, v30.8h, v29.2h[2]
-	WORD $0x4f5dfbf5 // bfdot v21.4s, v31.8h, v29.2h[2]
-	FLDPQ 32(R9), (F30, F31)
-	WORD $0x4f58fbc2 // bfdot v2.4s, v30.8h, v24.2h[2]
-	WORD $0x4f58fbe3 // bfdot v3.4s, v31.8h, v24.2h[2]
-	WORD $0x4f59fbc6 // bfdot v6.4s, v30.8h, v25.2h[2]
-	WORD $0x4f59fbe7 // bfdot v7.4s, v31.8h, v25.2h[2]
-	WORD $0x4f5afbca // bfdot v10.4s, v30.8h, v26.2h[2]
-	WORD $0x4f5afbeb // bfdot v11.4s, v31.8h, v26.2h[2]
-	WORD $0x4f5bfbce // bfdot v14.4s, v30.8h, v27.2h[2]
-	WORD $0x4f5bfbef // bfdot v15.4s, v31.8h, v27.2h[2]
-	WORD $0x4f5cfbd2 // bfdot v18.4s, v30.8h, v28.2h[2]
-	WORD $0x4f5cfbf3 // bfdot v19.4s, v31.8h, v28.2h[2]
-	WORD $0x4f5dfbd6 // bfdot v22.4s, v30.8h, v29.2h[2]
-	WORD $0x4f5dfbf7 // bfdot v23.4s, v31.8h, v29.2h[2]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F30, F31)
-	WORD $0x4f78fbc0 // bfdot v0.4s, v30.8h, v24.2h[3]
-	WORD $0x4f78fbe1 // bfdot v1.4s, v31.8h, v24.2h[3]
-	WORD $0x4f79fbc4 // bfdot v4.4s, v30.8h, v25.2h[3]
-	WORD $0x4f79fbe5 // bfdot v5.4s, v31.8h, v25.2h[3]
-	WORD $0x4f7afbc8 // bfdot v8.4s, v30.8h, v26.2h[3]
-	WORD $0x4f7afbe9 // bfdot v9.4s, v31.8h, v26.2h[3]
-	WORD $0x4f7bfbcc // bfdot v12.4s, v30.8h, v27.2h[3]
-	WORD $0x4f7bfbed // bfdot v13.4s, v31.8h, v27.2h[3]
-	WORD $0x4f7cfbd0 // bfdot v16.4s, v30.8h, v28.2h[3]
-	WORD $0x4f7cfbf1 // bfdot v17.4s, v31.8h, v28.2h[3]
-	WORD $0x4f7dfbd4 // bfdot v20.4s, v30.8h, v29.2h[3]
-	WORD $0x4f7dfbf5 // bfdot v21.4s, v31.8h, v29.2h[3]
-	FLDPQ 32(R9), (F30, F31)
-	WORD $0x4f78fbc2 // bfdot v2.4s, v30.8h, v24.2h[3]
-	WORD $0x4f78fbe3 // bfdot v3.4s, v31.8h, v24.2h[3]
-	WORD $0x4f79fbc6 // bfdot v6.4s, v30.8h, v25.2h[3]
-	WORD $0x4f79fbe7 // bfdot v7.4s, v31.8h, v25.2h[3]
-	WORD $0x4f7afbca // bfdot v10.4s, v30.8h, v26.2h[3]
-	WORD $0x4f7afbeb // bfdot v11.4s, v31.8h, v26.2h[3]
-	WORD $0x4f7bfbce // bfdot v14.4s, v30.8h, v27.2h[3]
-	WORD $0x4f7bfbef // bfdot v15.4s, v31.8h, v27.2h[3]
-	WORD $0x4f7cfbd2 // bfdot v18.4s, v30.8h, v28.2h[3]
-	WORD $0x4f7cfbf3 // bfdot v19.4s, v31.8h, v28.2h[3]
-	WORD $0x4f7dfbd6 // bfdot v22.4s, v30.8h, v29.2h[3]
-	WORD $0x4f7dfbf7 // bfdot v23.4s, v31.8h, v29.2h[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
-	BGE steps8
-rest7:
-	ADDS $4, R11, R11
-	BEQ store6
-step9:
-	FMOVS.P 4(R1), F24
-	FMOVS.P 4(R2), F25
-	FMOVS.P 4(R3), F26
-	FMOVS.P 4(R4), F27
-	FMOVS.P 4(R5), F28
-	FMOVS.P 4(R6), F29
-	FLDPQ 0(R9), (F30, F31)
-	WORD $0x4f58f3c0 // bfdot v0.4s, v30.8h, v24.2h[0]
-	WORD $0x4f58f3e1 // bfdot v1.4s, v31.8h, v24.2h[0]
-	WORD $0x4f59f3c4 // bfdot v4.4s, v30.8h, v25.2h[0]
-	WORD $0x4f59f3e5 // bfdot v5.4s, v31.8h, v25.2h[0]
-	WORD $0x4f5af3c8 // bfdot v8.4s, v30.8h, v26.2h[0]
-	WORD $0x4f5af3e9 // bfdot v9.4s, v31.8h, v26.2h[0]
-	WORD $0x4f5bf3cc // bfdot v12.4s, v30.8h, v27.2h[0]
-	WORD $0x4f5bf3ed // bfdot v13.4s, v31.8h, v27.2h[0]
-	WORD $0x4f5cf3d0 // bfdot v16.4s, v30.8h, v28.2h[0]
-	WORD $0x4f5cf3f1 // bfdot v17.4s, v31.8h, v28.2h[0]
-	WORD $0x4f5df3d4 // bfdot v20.4s, v30.8h, v29.2h[0]
-	WORD $0x4f5df3f5 // bfdot v21.4s, v31.8h, v29.2h[0]
-	FLDPQ 32(R9), (F30, F31)
-	WORD $0x4f58f3c2 // bfdot v2.4s, v30.8h, v24.2h[0]
-	WORD $0x4f58f3e3 // bfdot v3.4s, v31.8h, v24.2h[0]
-	WORD $0x4f59f3c6 // bfdot v6.4s, v30.8h, v25.2h[0]
-	WORD $0x4f59f3e7 // bfdot v7.4s, v31.8h, v25.2h[0]
-	WORD $0x4f5af3ca // bfdot v10.4s, v30.8h, v26.2h[0]
-	WORD $0x4f5af3eb // bfdot v11.4s, v31.8h, v26.2h[0]
-	WORD $0x4f5bf3ce // bfdot v14.4s, v30.8h, v27.2h[0]
-	WORD $0x4f5bf3ef // bfdot v15.4s, v31.8h, v27.2h[0]
-	WORD $0x4f5cf3d2 // bfdot v18.4s, v30.8h, v28.2h[0]
-	WORD $0x4f5cf3f3 // bfdot v19.4s, v31.8h, v28.2h[0]
-	WORD $0x4f5df3d6 // bfdot v22.4s, v30.8h, v29.2h[0]
-	WORD $0x4f5df3f7 // bfdot v23.4s, v31.8h, v29.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step9
-store6:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled10
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F24
-	WORD $0x4f989000 // fmul v0.4s, v0.4s, v24.s[0]
-	WORD $0x4f989021 // fmul v1.4s, v1.4s, v24.s[0]
-	WORD $0x4f989042 // fmul v2.4s, v2.4s, v24.s[0]
-	WORD $0x4f989063 // fmul v3.4s, v3.4s, v24.s[0]
-	FMOVS.P 4(R20), F25
-	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
-	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
-	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
-	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
-	FMOVS.P 4(R20), F26
-	WORD $0x4f9a9108 // fmul v8.4s, v8.4s, v26.s[0]
-	WORD $0x4f9a9129 // fmul v9.4s, v9.4s, v26.s[0]
-	WORD $0x4f9a914a // fmul v10.4s, v10.4s, v26.s[0]
-	WORD $0x4f9a916b // fmul v11.4s, v11.4s, v26.s[0]
-	FMOVS.P 4(R20), F27
-	WORD $0x4f9b918c // fmul v12.4s, v12.4s, v27.s[0]
-	WORD $0x4f9b91ad // fmul v13.4s, v13.4s, v27.s[0]
-	WORD $0x4f9b91ce // fmul v14.4s, v14.4s, v27.s[0]
-	WORD $0x4f9b91ef // fmul v15.4s, v15.4s, v27.s[0]
-	FMOVS.P 4(R20), F28
-	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
-	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
-	WORD $0x4f9c9252 // fmul v18.4s, v18.4s, v28.s[0]
-	WORD $0x4f9c9273 // fmul v19.4s, v19.4s, v28.s[0]
-	FMOVS.P 4(R20), F29
-	WORD $0x4f9d9294 // fmul v20.4s, v20.4s, v29.s[0]
-	WORD $0x4f9d92b5 // fmul v21.4s, v21.4s, v29.s[0]
-	WORD $0x4f9d92d6 // fmul v22.4s, v22.4s, v29.s[0]
-	WORD $0x4f9d92f7 // fmul v23.4s, v23.4s, v29.s[0]
-unscaled10:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write11
-	FMOVS 144(R0), F24
-	MOVD R15, R17
-	FLDPQ 0(R17), (F25, F26)
-	FLDPQ 32(R17), (F27, F28)
-	WORD $0x4f981320 // fmla v0.4s, v25.4s, v24.s[0]
-	WORD $0x4f981341 // fmla v1.4s, v26.4s, v24.s[0]
-	WORD $0x4f981362 // fmla v2.4s, v27.4s, v24.s[0]
-	WORD $0x4f981383 // fmla v3.4s, v28.4s, v24.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F25, F26)
-	FLDPQ 32(R17), (F27, F28)
-	WORD $0x4f981324 // fmla v4.4s, v25.4s, v24.s[0]
-	WORD $0x4f981345 // fmla v5.4s, v26.4s, v24.s[0]
-	WORD $0x4f981366 // fmla v6.4s, v27.4s, v24.s[0]
-	WORD $0x4f981387 // fmla v7.4s, v28.4s, v24.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F25, F26)
-	FLDPQ 32(R17), (F27, F28)
-	WORD $0x4f981328 // fmla v8.4s, v25.4s, v24.s[0]
-	WORD $0x4f981349 // fmla v9.4s, v26.4s, v24.s[0]
-	WORD $0x4f98136a // fmla v10.4s, v27.4s, v24.s[0]
-	WORD $0x4f98138b // fmla v11.4s, v28.4s, v24.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F25, F26)
-	FLDPQ 32(R17), (F27, F28)
-	WORD $0x4f98132c // fmla v12.4s, v25.4s, v24.s[0]
-	WORD $0x4f98134d // fmla v13.4s, v26.4s, v24.s[0]
-	WORD $0x4f98136e // fmla v14.4s, v27.4s, v24.s[0]
-	WORD $0x4f98138f // fmla v15.4s, v28.4s, v24.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F25, F26)
-	FLDPQ 32(R17), (F27, F28)
-	WORD $0x4f981330 // fmla v16.4s, v25.4s, v24.s[0]
-	WORD $0x4f981351 // fmla v17.4s, v26.4s, v24.s[0]
-	WORD $0x4f981372 // fmla v18.4s, v27.4s, v24.s[0]
-	WORD $0x4f981393 // fmla v19.4s, v28.4s, v24.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F25, F26)
-	FLDPQ 32(R17), (F27, F28)
-	WORD $0x4f981334 // fmla v20.4s, v25.4s, v24.s[0]
-	WORD $0x4f981355 // fmla v21.4s, v26.4s, v24.s[0]
-	WORD $0x4f981376 // fmla v22.4s, v27.4s, v24.s[0]
-	WORD $0x4f981397 // fmla v23.4s, v28.4s, v24.s[0]
-	ADD R16, R17, R17
-write11:
-	FSTPQ (F0, F1), 0(R15)
-	FSTPQ (F2, F3), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F4, F5), 0(R15)
-	FSTPQ (F6, F7), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F8, F9), 0(R15)
-	FSTPQ (F10, F11), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F12, F13), 0(R15)
-	FSTPQ (F14, F15), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F16, F17), 0(R15)
-	FSTPQ (F18, F19), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F20, F21), 0(R15)
-	FSTPQ (F22, F23), 32(R15)
-	ADD $6, R12, R12
-	B rows3
-fewer4:
-rows12:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer13
-
-	// 4 rows x 16 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full14
-	ADD $3, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full14:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	VMOVI $0, V12.B16
-	VMOVI $0, V13.B16
-	VMOVI $0, V14.B16
-	VMOVI $0, V15.B16
-	SUBS $4, R11, R11
-	BLT rest16
-steps17:
-	FMOVQ.P 16(R1), F16
-	FMOVQ.P 16(R2), F17
-	FMOVQ.P 16(R3), F18
-	FMOVQ.P 16(R4), F19
-	FLDPQ 0(R9), (F20, F21)
-	FLDPQ 32(R9), (F22, F23)
-	WORD $0x4f50f280 // bfdot v0.4s, v20.8h, v16.2h[0]
-	WORD $0x4f50f2a1 // bfdot v1.4s, v21.8h, v16.2h[0]
-	WORD $0x4f50f2c2 // bfdot v2.4s, v22.8h, v16.2h[0]
-	WORD $0x4f50f2e3 // bfdot v3.4s, v23.8h, v16.2h[0]
-	WORD $0x4f51f284 // bfdot v4.4s, v20.8h, v17.2h[0]
-	WORD $0x4f51f2a5 // bfdot v5.4s, v21.8h, v17.2h[0]
-	WORD $0x4f51f2c6 // bfdot v6.4s, v22.8h, v17.2h[0]
-	WORD $0x4f51f2e7 // bfdot v7.4s, v23.8h, v17.2h[0]
-	WORD $0x4f52f288 // bfdot v8.4s, v20.8h, v18.2h[0]
-	WORD $0x4f52f2a9 // bfdot v9.4s, v21.8h, v18.2h[0]
-	WORD $0x4f52f2ca // bfdot v10.4s, v22.8h, v18.2h[0]
-	WORD $0x4f52f2eb // bfdot v11.4s, v23.8h, v18.2h[0]
-	WORD $0x4f53f28c // bfdot v12.4s, v20.8h, v19.2h[0]
-	WORD $0x4f53f2ad // bfdot v13.4s, v21.8h, v19.2h[0]
-	WORD $0x4f53f2ce // bfdot v14.4s, v22.8h, v19.2h[0]
-	WORD $0x4f53f2ef // bfdot v15.4s, v23.8h, v19.2h[0]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F20, F21)
-	FLDPQ 32(R9), (F22, F23)
-	WORD $0x4f70f280 // bfdot v0.4s, v20.8h, v16.2h[1]
-	WORD $0x4f70f2a1 // bfdot v1.4s, v21.8h, v16.2h[1]
-	WORD $0x4f70f2c2 // bfdot v2.4s, v22.8h, v16.2h[1]
-	WORD $0x4f70f2e3 // bfdot v3.4s, v23.8h, v16.2h[1]
-	WORD $0x4f71f284 // bfdot v4.4s, v20.8h, v17.2h[1]
-	WORD $0x4f71f2a5 // bfdot v5.4s, v21.8h, v17.2h[1]
-	WORD $0x4f71f2c6 // bfdot v6.4s, v22.8h, v17.2h[1]
-	WORD $0x4f71f2e7 // bfdot v7.4s, v23.8h, v17.2h[1]
-	WORD $0x4f72f288 // bfdot v8.4s, v20.8h, v18.2h[1]
-	WORD $0x4f72f2a9 // bfdot v9.4s, v21.8h, v18.2h[1]
-	WORD $0x4f72f2ca // bfdot v10.4s, v22.8h, v18.2h[1]
-	WORD $0x4f72f2eb // bfdot v11.4s, v23.8h, v18.2h[1]
-	WORD $0x4f73f28c // bfdot v12.4s, v20.8h, v19.2h[1]
-	WORD $0x4f73f2ad // bfdot v13.4s, v21.8h, v19.2h[1]
-	WORD $0x4f73f2ce // bfdot v14.4s, v22.8h, v19.2h[1]
-	WORD $0x4f73f2ef // bfdot v15.4s, v23.8h, v19.2h[1]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F20, F21)
-	FLDPQ 32(R9), (F22, F23)
-	WORD $0x4f50fa80 // bfdot v0.4s, v20.8h, v16.2h[2]
-	WORD $0x4f50faa1 // bfdot v1.4s, v21.8h, v16.2h[2]
-	WORD $0x4f50fac2 // bfdot v2.4s, v22.8h, v16.2h[2]
-	WORD $0x4f50fae3 // bfdot v3.4s, v23.8h, v16.2h[2]
-	WORD $0x4f51fa84 // bfdot v4.4s, v20.8h, v17.2h[2]
-	WORD $0x4f51faa5 // bfdot v5.4s, v21.8h, v17.2h[2]
-	WORD $0x4f51fac6 // bfdot v6.4s, v22.8h, v17.2h[2]
-	WORD $0x4f51fae7 // bfdot v7.4s, v23.8h, v17.2h[2]
-	WORD $0x4f52fa88 // bfdot v8.4s, v20.8h, v18.2h[2]
-	WORD $0x4f52faa9 // bfdot v9.4s, v21.8h, v18.2h[2]
-	WORD $0x4f52faca // bfdot v10.4s, v22.8h, v18.2h[2]
-	WORD $0x4f52faeb // bfdot v11.4s, v23.8h, v18.2h[2]
-	WORD $0x4f53fa8c // bfdot v12.4s, v20.8h, v19.2h[2]
-	WORD $0x4f53faad // bfdot v13.4s, v21.8h, v19.2h[2]
-	WORD $0x4f53face // bfdot v14.4s, v22.8h, v19.2h[2]
-	WORD $0x4f53faef // bfdot v15.4s, v23.8h, v19.2h[2]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F20, F21)
-	FLDPQ 32(R9), (F22, F23)
-	WORD $0x4f70fa80 // bfdot v0.4s, v20.8h, v16.2h[3]
-	WORD $0x4f70faa1 // bfdot v1.4s, v21.8h, v16.2h[3]
-	WORD $0x4f70fac2 // bfdot v2.4s, v22.8h, v16.2h[3]
-	WORD $0x4f70fae3 // bfdot v3.4s, v23.8h, v16.2h[3]
-	WORD $0x4f71fa84 // bfdot v4.4s, v20.8h, v17.2h[3]
-	WORD $0x4f71faa5 // bfdot v5.4s, v21.8h, v17.2h[3]
-	WORD $0x4f71fac6 // bfdot v6.4s, v22.8h, v17.2h[3]
-	WORD $0x4f71fae7 // bfdot v7.4s, v23.8h, v17.2h[3]
-	WORD $0x4f72fa88 // bfdot v8.4s, v20.8h, v18.2h[3]
-	WORD $0x4f72faa9 // bfdot v9.4s, v21.8h, v18.2h[3]
-	WORD $0x4f72faca // bfdot v10.4s, v22.8h, v18.2h[3]
-	WORD $0x4f72faeb // bfdot v11.4s, v23.8h, v18.2h[3]
-	WORD $0x4f73fa8c // bfdot v12.4s, v20.8h, v19.2h[3]
-	WORD $0x4f73faad // bfdot v13.4s, v21.8h, v19.2h[3]
-	WORD $0x4f73face // bfdot v14.4s, v22.8h, v19.2h[3]
-	WORD $0x4f73faef // bfdot v15.4s, v23.8h, v19.2h[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
-	BGE steps17
-rest16:
-	ADDS $4, R11, R11
-	BEQ store15
-step18:
-	FMOVS.P 4(R1), F16
-	FMOVS.P 4(R2), F17
-	FMOVS.P 4(R3), F18
-	FMOVS.P 4(R4), F19
-	FLDPQ 0(R9), (F20, F21)
-	FLDPQ 32(R9), (F22, F23)
-	WORD $0x4f50f280 // bfdot v0.4s, v20.8h, v16.2h[0]
-	WORD $0x4f50f2a1 // bfdot v1.4s, v21.8h, v16.2h[0]
-	WORD $0x4f50f2c2 // bfdot v2.4s, v22.8h, v16.2h[0]
-	WORD $0x4f50f2e3 // bfdot v3.4s, v23.8h, v16.2h[0]
-	WORD $0x4f51f284 // bfdot v4.4s, v20.8h, v17.2h[0]
-	WORD $0x4f51f2a5 // bfdot v5.4s, v21.8h, v17.2h[0]
-	WORD $0x4f51f2c6 // bfdot v6.4s, v22.8h, v17.2h[0]
-	WORD $0x4f51f2e7 // bfdot v7.4s, v23.8h, v17.2h[0]
-	WORD $0x4f52f288 // bfdot v8.4s, v20.8h, v18.2h[0]
-	WORD $0x4f52f2a9 // bfdot v9.4s, v21.8h, v18.2h[0]
-	WORD $0x4f52f2ca // bfdot v10.4s, v22.8h, v18.2h[0]
-	WORD $0x4f52f2eb // bfdot v11.4s, v23.8h, v18.2h[0]
-	WORD $0x4f53f28c // bfdot v12.4s, v20.8h, v19.2h[0]
-	WORD $0x4f53f2ad // bfdot v13.4s, v21.8h, v19.2h[0]
-	WORD $0x4f53f2ce // bfdot v14.4s, v22.8h, v19.2h[0]
-	WORD $0x4f53f2ef // bfdot v15.4s, v23.8h, v19.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step18
-store15:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled19
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F16
-	WORD $0x4f909000 // fmul v0.4s, v0.4s, v16.s[0]
-	WORD $0x4f909021 // fmul v1.4s, v1.4s, v16.s[0]
-	WORD $0x4f909042 // fmul v2.4s, v2.4s, v16.s[0]
-	WORD $0x4f909063 // fmul v3.4s, v3.4s, v16.s[0]
-	FMOVS.P 4(R20), F17
-	WORD $0x4f919084 // fmul v4.4s, v4.4s, v17.s[0]
-	WORD $0x4f9190a5 // fmul v5.4s, v5.4s, v17.s[0]
-	WORD $0x4f9190c6 // fmul v6.4s, v6.4s, v17.s[0]
-	WORD $0x4f9190e7 // fmul v7.4s, v7.4s, v17.s[0]
-	FMOVS.P 4(R20), F18
-	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
-	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
-	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
-	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
-	FMOVS.P 4(R20), F19
-	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
-	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
-	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
-	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
-unscaled19:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write20
-	FMOVS 144(R0), F16
-	MOVD R15, R17
-	FLDPQ 0(R17), (F17, F18)
-	FLDPQ 32(R17), (F19, F20)
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F17, F18)
-	FLDPQ 32(R17), (F19, F20)
-	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
-	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
-	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
-	WORD $0x4f901287 // fmla v7.4s, v20.4s, v16.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F17, F18)
-	FLDPQ 32(R17), (F19, F20)
-	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
-	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
-	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
-	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F17, F18)
-	FLDPQ 32(R17), (F19, F20)
-	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
-	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
-	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
-	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
-	ADD R16, R17, R17
-write20:
-	FSTPQ (F0, F1), 0(R15)
-	FSTPQ (F2, F3), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F4, F5), 0(R15)
-	FSTPQ (F6, F7), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F8, F9), 0(R15)
-	FSTPQ (F10, F11), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F12, F13), 0(R15)
-	FSTPQ (F14, F15), 32(R15)
-	ADD $4, R12, R12
-	B rows12
-fewer13:
-rows21:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $2, R17
-	BLT fewer22
-
-	// 2 rows x 16 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full23
-	ADD $1, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full23:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	SUBS $4, R11, R11
-	BLT rest25
-steps26:
-	FMOVQ.P 16(R1), F8
-	FMOVQ.P 16(R2), F9
-	FLDPQ 0(R9), (F10, F11)
-	FLDPQ 32(R9), (F12, F13)
-	WORD $0x4f48f140 // bfdot v0.4s, v10.8h, v8.2h[0]
-	WORD $0x4f48f161 // bfdot v1.4s, v11.8h, v8.2h[0]
-	WORD $0x4f48f182 // bfdot v2.4s, v12.8h, v8.2h[0]
-	WORD $0x4f48f1a3 // bfdot v3.4s, v13.8h, v8.2h[0]
-	WORD $0x4f49f144 // bfdot v4.4s, v10.8h, v9.2h[0]
-	WORD $0x4f49f165 // bfdot v5.4s, v11.8h, v9.2h[0]
-	WORD $0x4f49f186 // bfdot v6.4s, v12.8h, v9.2h[0]
-	WORD $0x4f49f1a7 // bfdot v7.4s, v13.8h, v9.2h[0]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F10, F11)
-	FLDPQ 32(R9), (F12, F13)
-	WORD $0x4f68f140 // bfdot v0.4s, v10.8h, v8.2h[1]
-	WORD $0x4f68f161 // bfdot v1.4s, v11.8h, v8.2h[1]
-	WORD $0x4f68f182 // bfdot v2.4s, v12.8h, v8.2h[1]
-	WORD $0x4f68f1a3 // bfdot v3.4s, v13.8h, v8.2h[1]
-	WORD $0x4f69f144 // bfdot v4.4s, v10.8h, v9.2h[1]
-	WORD $0x4f69f165 // bfdot v5.4s, v11.8h, v9.2h[1]
-	WORD $0x4f69f186 // bfdot v6.4s, v12.8h, v9.2h[1]
-	WORD $0x4f69f1a7 // bfdot v7.4s, v13.8h, v9.2h[1]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F10, F11)
-	FLDPQ 32(R9), (F12, F13)
-	WORD $0x4f48f940 // bfdot v0.4s, v10.8h, v8.2h[2]
-	WORD $0x4f48f961 // bfdot v1.4s, v11.8h, v8.2h[2]
-	WORD $0x4f48f982 // bfdot v2.4s, v12.8h, v8.2h[2]
-	WORD $0x4f48f9a3 // bfdot v3.4s, v13.8h, v8.2h[2]
-	WORD $0x4f49f944 // bfdot v4.4s, v10.8h, v9.2h[2]
-	WORD $0x4f49f965 // bfdot v5.4s, v11.8h, v9.2h[2]
-	WORD $0x4f49f986 // bfdot v6.4s, v12.8h, v9.2h[2]
-	WORD $0x4f49f9a7 // bfdot v7.4s, v13.8h, v9.2h[2]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F10, F11)
-	FLDPQ 32(R9), (F12, F13)
-	WORD $0x4f68f940 // bfdot v0.4s, v10.8h, v8.2h[3]
-	WORD $0x4f68f961 // bfdot v1.4s, v11.8h, v8.2h[3]
-	WORD $0x4f68f982 // bfdot v2.4s, v12.8h, v8.2h[3]
-	WORD $0x4f68f9a3 // bfdot v3.4s, v13.8h, v8.2h[3]
-	WORD $0x4f69f944 // bfdot v4.4s, v10.8h, v9.2h[3]
-	WORD $0x4f69f965 // bfdot v5.4s, v11.8h, v9.2h[3]
-	WORD $0x4f69f986 // bfdot v6.4s, v12.8h, v9.2h[3]
-	WORD $0x4f69f9a7 // bfdot v7.4s, v13.8h, v9.2h[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
-	BGE steps26
-rest25:
-	ADDS $4, R11, R11
-	BEQ store24
-step27:
-	FMOVS.P 4(R1), F8
-	FMOVS.P 4(R2), F9
-	FLDPQ 0(R9), (F10, F11)
-	FLDPQ 32(R9), (F12, F13)
-	WORD $0x4f48f140 // bfdot v0.4s, v10.8h, v8.2h[0]
-	WORD $0x4f48f161 // bfdot v1.4s, v11.8h, v8.2h[0]
-	WORD $0x4f48f182 // bfdot v2.4s, v12.8h, v8.2h[0]
-	WORD $0x4f48f1a3 // bfdot v3.4s, v13.8h, v8.2h[0]
-	WORD $0x4f49f144 // bfdot v4.4s, v10.8h, v9.2h[0]
-	WORD $0x4f49f165 // bfdot v5.4s, v11.8h, v9.2h[0]
-	WORD $0x4f49f186 // bfdot v6.4s, v12.8h, v9.2h[0]
-	WORD $0x4f49f1a7 // bfdot v7.4s, v13.8h, v9.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step27
-store24:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled28
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F8
-	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
-	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
-	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
-	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
-	FMOVS.P 4(R20), F9
-	WORD $0x4f899084 // fmul v4.4s, v4.4s, v9.s[0]
-	WORD $0x4f8990a5 // fmul v5.4s, v5.4s, v9.s[0]
-	WORD $0x4f8990c6 // fmul v6.4s, v6.4s, v9.s[0]
-	WORD $0x4f8990e7 // fmul v7.4s, v7.4s, v9.s[0]
-unscaled28:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write29
-	FMOVS 144(R0), F8
-	MOVD R15, R17
-	FLDPQ 0(R17), (F9, F10)
-	FLDPQ 32(R17), (F11, F12)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	WORD $0x4f881162 // fmla v2.4s, v11.4s, v8.s[0]
-	WORD $0x4f881183 // fmla v3.4s, v12.4s, v8.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F9, F10)
-	FLDPQ 32(R17), (F11, F12)
-	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
-	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
-	WORD $0x4f881166 // fmla v6.4s, v11.4s, v8.s[0]
-	WORD $0x4f881187 // fmla v7.4s, v12.4s, v8.s[0]
-	ADD R16, R17, R17
-write29:
-	FSTPQ (F0, F1), 0(R15)
-	FSTPQ (F2, F3), 32(R15)
-	ADD R16, R15, R15
-	FSTPQ (F4, F5), 0(R15)
-	FSTPQ (F6, F7), 32(R15)
-	ADD $2, R12, R12
-	B rows21
-fewer22:
-rows30:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer31
-
-	// 1 rows x 16 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full32
-	ADD $0, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full32:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	SUBS $4, R11, R11
-	BLT rest34
-steps35:
-	FMOVQ.P 16(R1), F4
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
-	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
-	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
-	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f64f0a0 // bfdot v0.4s, v5.8h, v4.2h[1]
-	WORD $0x4f64f0c1 // bfdot v1.4s, v6.8h, v4.2h[1]
-	WORD $0x4f64f0e2 // bfdot v2.4s, v7.8h, v4.2h[1]
-	WORD $0x4f64f103 // bfdot v3.4s, v8.8h, v4.2h[1]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f44f8a0 // bfdot v0.4s, v5.8h, v4.2h[2]
-	WORD $0x4f44f8c1 // bfdot v1.4s, v6.8h, v4.2h[2]
-	WORD $0x4f44f8e2 // bfdot v2.4s, v7.8h, v4.2h[2]
-	WORD $0x4f44f903 // bfdot v3.4s, v8.8h, v4.2h[2]
-	ADD R10, R9, R9
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f64f8a0 // bfdot v0.4s, v5.8h, v4.2h[3]
-	WORD $0x4f64f8c1 // bfdot v1.4s, v6.8h, v4.2h[3]
-	WORD $0x4f64f8e2 // bfdot v2.4s, v7.8h, v4.2h[3]
-	WORD $0x4f64f903 // bfdot v3.4s, v8.8h, v4.2h[3]
-	ADD R10, R9, R9
-	SUBS $4, R11, R11
-	BGE steps35
-rest34:
-	ADDS $4, R11, R11
-	BEQ store33
-step36:
-	FMOVS.P 4(R1), F4
-	FLDPQ 0(R9), (F5, F6)
-	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
-	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
-	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
-	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step36
-store33:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled37
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
-	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-unscaled37:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write38
-	FMOVS 144(R0), F4
-	MOVD R15, R17
-	FLDPQ 0(R17), (F5, F6)
-	FLDPQ 32(R17), (F7, F8)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R16, R17, R17
-write38:
-	FSTPQ (F0, F1), 0(R15)
-	FSTPQ (F2, F3), 32(R15)
-	ADD $1, R12, R12
-	B rows30
-fewer31:
-	ADD $16, R13, R13
-	B panel1
-narrower2:
-panel39:
-	MOVD 128(R0), R17
-	SUB R13, R17, R17
-	CMP $8, R17
-	BLT narrower40
-	MOVD ZR, R12
-rows41:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $6, R17
-	BLT fewer42
-
-	// 6 rows x 8 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full43
-	ADD $5, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full43:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	ADD R14, R4, R5
-	ADD R14, R5, R6
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	CBZ R11, store44
-step45:
-	FLDPQ 0(R9), (F18, F19)
-	FMOVS.P 4(R1), F12
-	WORD $0x4f4cf240 // bfdot v0.4s, v18.8h, v12.2h[0]
-	WORD $0x4f4cf261 // bfdot v1.4s, v19.8h, v12.2h[0]
-	FMOVS.P 4(R2), F13
-	WORD $0x4f4df242 // bfdot v2.4s, v18.8h, v13.2h[0]
-	WORD $0x4f4df263 // bfdot v3.4s, v19.8h, v13.2h[0]
-	FMOVS.P 4(R3), F14
-	WORD $0x4f4ef244 // bfdot v4.4s, v18.8h, v14.2h[0]
-	WORD $0x4f4ef265 // bfdot v5.4s, v19.8h, v14.2h[0]
-	FMOVS.P 4(R4), F15
-	WORD $0x4f4ff246 // bfdot v6.4s, v18.8h, v15.2h[0]
-	WORD $0x4f4ff267 // bfdot v7.4s, v19.8h, v15.2h[0]
-	FMOVS.P 4(R5), F16
-	WORD $0x4f50f248 // bfdot v8.4s, v18.8h, v16.2h[0]
-	WORD $0x4f50f269 // bfdot v9.4s, v19.8h, v16.2h[0]
-	FMOVS.P 4(R6), F17
-	WORD $0x4f51f24a // bfdot v10.4s, v18.8h, v17.2h[0]
-	WORD $0x4f51f26b // bfdot v11.4s, v19.8h, v17.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step45
-store44:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled46
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F12
-	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
-	WORD $0x4f8c9021 // fmul v1.4s, v1.4s, v12.s[0]
-	FMOVS.P 4(R20), F13
-	WORD $0x4f8d9042 // fmul v2.4s, v2.4s, v13.s[0]
-	WORD $0x4f8d9063 // fmul v3.4s, v3.4s, v13.s[0]
-	FMOVS.P 4(R20), F14
-	WORD $0x4f8e9084 // fmul v4.4s, v4.4s, v14.s[0]
-	WORD $0x4f8e90a5 // fmul v5.4s, v5.4s, v14.s[0]
-	FMOVS.P 4(R20), F15
-	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
-	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-	FMOVS.P 4(R20), F16
-	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
-	WORD $0x4f909129 // fmul v9.4s, v9.4s, v16.s[0]
-	FMOVS.P 4(R20), F17
-	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
-	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
-unscaled46:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write47
-	FMOVS 144(R0), F12
-	MOVD R15, R17
-	FLDPQ 0(R17), (F13, F14)
-	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F13, F14)
-	WORD $0x4f8c11a2 // fmla v2.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c3 // fmla v3.4s, v14.4s, v12.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F13, F14)
-	WORD $0x4f8c11a4 // fmla v4.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c5 // fmla v5.4s, v14.4s, v12.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F13, F14)
-	WORD $0x4f8c11a6 // fmla v6.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c7 // fmla v7.4s, v14.4s, v12.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F13, F14)
-	WORD $0x4f8c11a8 // fmla v8.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11c9 // fmla v9.4s, v14.4s, v12.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F13, F14)
-	WORD $0x4f8c11aa // fmla v10.4s, v13.4s, v12.s[0]
-	WORD $0x4f8c11cb // fmla v11.4s, v14.4s, v12.s[0]
-	ADD R16, R17, R17
-write47:
-	FSTPQ (F0, F1), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F2, F3), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F4, F5), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F6, F7), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F8, F9), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F10, F11), 0(R15)
-	ADD $6, R12, R12
-	B rows41
-fewer42:
-rows48:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer49
-
-	// 4 rows x 8 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full50
-	ADD $3, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full50:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	CBZ R11, store51
-step52:
-	FLDPQ 0(R9), (F12, F13)
-	FMOVS.P 4(R1), F8
-	WORD $0x4f48f180 // bfdot v0.4s, v12.8h, v8.2h[0]
-	WORD $0x4f48f1a1 // bfdot v1.4s, v13.8h, v8.2h[0]
-	FMOVS.P 4(R2), F9
-	WORD $0x4f49f182 // bfdot v2.4s, v12.8h, v9.2h[0]
-	WORD $0x4f49f1a3 // bfdot v3.4s, v13.8h, v9.2h[0]
-	FMOVS.P 4(R3), F10
-	WORD $0x4f4af184 // bfdot v4.4s, v12.8h, v10.2h[0]
-	WORD $0x4f4af1a5 // bfdot v5.4s, v13.8h, v10.2h[0]
-	FMOVS.P 4(R4), F11
-	WORD $0x4f4bf186 // bfdot v6.4s, v12.8h, v11.2h[0]
-	WORD $0x4f4bf1a7 // bfdot v7.4s, v13.8h, v11.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step52
-store51:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled53
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F8
-	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
-	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
-	FMOVS.P 4(R20), F9
-	WORD $0x4f899042 // fmul v2.4s, v2.4s, v9.s[0]
-	WORD $0x4f899063 // fmul v3.4s, v3.4s, v9.s[0]
-	FMOVS.P 4(R20), F10
-	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
-	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
-	FMOVS.P 4(R20), F11
-	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
-	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled53:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write54
-	FMOVS 144(R0), F8
-	MOVD R15, R17
-	FLDPQ 0(R17), (F9, F10)
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F9, F10)
-	WORD $0x4f881122 // fmla v2.4s, v9.4s, v8.s[0]
-	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F9, F10)
-	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
-	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F9, F10)
-	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
-	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
-	ADD R16, R17, R17
-write54:
-	FSTPQ (F0, F1), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F2, F3), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F4, F5), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F6, F7), 0(R15)
-	ADD $4, R12, R12
-	B rows48
-fewer49:
-rows55:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $2, R17
-	BLT fewer56
-
-	// 2 rows x 8 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full57
-	ADD $1, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full57:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store58
-step59:
-	FLDPQ 0(R9), (F6, F7)
-	FMOVS.P 4(R1), F4
-	WORD $0x4f44f0c0 // bfdot v0.4s, v6.8h, v4.2h[0]
-	WORD $0x4f44f0e1 // bfdot v1.4s, v7.8h, v4.2h[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f45f0c2 // bfdot v2.4s, v6.8h, v5.2h[0]
-	WORD $0x4f45f0e3 // bfdot v3.4s, v7.8h, v5.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step59
-store58:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled60
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
-	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled60:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write61
-	FMOVS 144(R0), F4
-	MOVD R15, R17
-	FLDPQ 0(R17), (F5, F6)
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	ADD R16, R17, R17
-	FLDPQ 0(R17), (F5, F6)
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
-	ADD R16, R17, R17
-write61:
-	FSTPQ (F0, F1), 0(R15)
-	ADD R16, R15, R15
-	FSTPQ (F2, F3), 0(R15)
-	ADD $2, R12, R12
-	B rows55
-fewer56:
-rows62:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer63
-
-	// 1 rows x 8 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full64
-	ADD $0, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full64:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	CBZ R11, store65
-step66:
-	FLDPQ 0(R9), (F3, F4)
-	FMOVS.P 4(R1), F2
-	WORD $0x4f42f060 // bfdot v0.4s, v3.8h, v2.2h[0]
-	WORD $0x4f42f081 // bfdot v1.4s, v4.8h, v2.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step66
-store65:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled67
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled67:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write68
-	FMOVS 144(R0), F2
-	MOVD R15, R17
-	FLDPQ 0(R17), (F3, F4)
-	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
-	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
-	ADD R16, R17, R17
-write68:
-	FSTPQ (F0, F1), 0(R15)
-	ADD $1, R12, R12
-	B rows62
-fewer63:
-	ADD $8, R13, R13
-	B panel39
-narrower40:
-panel69:
-	MOVD 128(R0), R17
-	SUB R13, R17, R17
-	CMP $4, R17
-	BLT narrower70
-	MOVD ZR, R12
-rows71:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $8, R17
-	BLT fewer72
-
-	// 8 rows x 4 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full73
-	ADD $7, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full73:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	ADD R14, R4, R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	CBZ R11, store74
-step75:
-	FMOVQ 0(R9), F16
-	FMOVS.P 4(R1), F8
-	WORD $0x4f48f200 // bfdot v0.4s, v16.8h, v8.2h[0]
-	FMOVS.P 4(R2), F9
-	WORD $0x4f49f201 // bfdot v1.4s, v16.8h, v9.2h[0]
-	FMOVS.P 4(R3), F10
-	WORD $0x4f4af202 // bfdot v2.4s, v16.8h, v10.2h[0]
-	FMOVS.P 4(R4), F11
-	WORD $0x4f4bf203 // bfdot v3.4s, v16.8h, v11.2h[0]
-	FMOVS.P 4(R5), F12
-	WORD $0x4f4cf204 // bfdot v4.4s, v16.8h, v12.2h[0]
-	FMOVS.P 4(R6), F13
-	WORD $0x4f4df205 // bfdot v5.4s, v16.8h, v13.2h[0]
-	FMOVS.P 4(R7), F14
-	WORD $0x4f4ef206 // bfdot v6.4s, v16.8h, v14.2h[0]
-	FMOVS.P 4(R8), F15
-	WORD $0x4f4ff207 // bfdot v7.4s, v16.8h, v15.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step75
-store74:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled76
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F8
-	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
-	FMOVS.P 4(R20), F9
-	WORD $0x4f899021 // fmul v1.4s, v1.4s, v9.s[0]
-	FMOVS.P 4(R20), F10
-	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
-	FMOVS.P 4(R20), F11
-	WORD $0x4f8b9063 // fmul v3.4s, v3.4s, v11.s[0]
-	FMOVS.P 4(R20), F12
-	WORD $0x4f8c9084 // fmul v4.4s, v4.4s, v12.s[0]
-	FMOVS.P 4(R20), F13
-	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
-	FMOVS.P 4(R20), F14
-	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
-	FMOVS.P 4(R20), F15
-	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled76:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write77
-	FMOVS 144(R0), F8
-	MOVD R15, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881121 // fmla v1.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881122 // fmla v2.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881123 // fmla v3.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881125 // fmla v5.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F9
-	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
-	ADD R16, R17, R17
-write77:
-	FMOVQ F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F3, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F4, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F5, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F6, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F7, 0(R15)
-	ADD $8, R12, R12
-	B rows71
-fewer72:
-rows78:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer79
-
-	// 4 rows x 4 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full80
-	ADD $3, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full80:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store81
-step82:
-	FMOVQ 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f44f100 // bfdot v0.4s, v8.8h, v4.2h[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f45f101 // bfdot v1.4s, v8.8h, v5.2h[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f46f102 // bfdot v2.4s, v8.8h, v6.2h[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f47f103 // bfdot v3.4s, v8.8h, v7.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step82
-store81:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled83
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled83:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write84
-	FMOVS 144(R0), F4
-	MOVD R15, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write84:
-	FMOVQ F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F3, 0(R15)
-	ADD $4, R12, R12
-	B rows78
-fewer79:
-rows85:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $2, R17
-	BLT fewer86
-
-	// 2 rows x 4 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full87
-	ADD $1, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full87:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	CBZ R11, store88
-step89:
-	FMOVQ 0(R9), F4
-	FMOVS.P 4(R1), F2
-	WORD $0x4f42f080 // bfdot v0.4s, v4.8h, v2.2h[0]
-	FMOVS.P 4(R2), F3
-	WORD $0x4f43f081 // bfdot v1.4s, v4.8h, v3.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step89
-store88:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled90
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	FMOVS.P 4(R20), F3
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled90:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write91
-	FMOVS 144(R0), F2
-	MOVD R15, R17
-	FMOVQ 0(R17), F3
-	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F3
-	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
-	ADD R16, R17, R17
-write91:
-	FMOVQ F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F1, 0(R15)
-	ADD $2, R12, R12
-	B rows85
-fewer86:
-rows92:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer93
-
-	// 1 rows x 4 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full94
-	ADD $0, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full94:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store95
-step96:
-	FMOVQ 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step96
-store95:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled97
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled97:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write98
-	FMOVS 144(R0), F1
-	MOVD R15, R17
-	FMOVQ 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write98:
-	FMOVQ F0, 0(R15)
-	ADD $1, R12, R12
-	B rows92
-fewer93:
-	ADD $4, R13, R13
-	B panel69
-narrower70:
-panel99:
-	MOVD 128(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower100
-	MOVD ZR, R12
-rows101:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer102
-
-	// 4 rows x 1 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full103
-	ADD $3, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full103:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	ADD R14, R1, R2
-	ADD R14, R2, R3
-	ADD R14, R3, R4
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store104
-step105:
-	FMOVS 0(R9), F8
-	FMOVS.P 4(R1), F4
-	WORD $0x4f44f100 // bfdot v0.4s, v8.8h, v4.2h[0]
-	FMOVS.P 4(R2), F5
-	WORD $0x4f45f101 // bfdot v1.4s, v8.8h, v5.2h[0]
-	FMOVS.P 4(R3), F6
-	WORD $0x4f46f102 // bfdot v2.4s, v8.8h, v6.2h[0]
-	FMOVS.P 4(R4), F7
-	WORD $0x4f47f103 // bfdot v3.4s, v8.8h, v7.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step105
-store104:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled106
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled106:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write107
-	FMOVS 144(R0), F4
-	MOVD R15, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVS 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write107:
-	FMOVS F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVS F3, 0(R15)
-	ADD $4, R12, R12
-	B rows101
-fewer102:
-rows108:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer109
-
-	// 1 rows x 1 columns
-	MOVD 136(R0), R11
-	MOVBU 148(R0), R17
-	CBZ R17, full110
-	ADD $0, R12, R17
-	MOVD 152(R0), R19
-	ADD R17>>1, R19, R17
-	ADD $1, R17, R17
-	CMP R11, R17
-	CSEL LT, R17, R11, R11
-full110:
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	MADD R14, R1, R12, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store111
-step112:
-	FMOVS 0(R9), F2
-	FMOVS.P 4(R1), F1
-	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step112
-store111:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled113
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled113:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write114
-	FMOVS 144(R0), F1
-	MOVD R15, R17
-	FMOVS 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
-	ADD R16, R17, R17
-write114:
-	FMOVS F0, 0(R15)
-	ADD $1, R12, R12
-	B rows108
-fewer109:
-	ADD $1, R13, R13
-	B panel99
-narrower100:
-done:
-	RET
-
-// pairTN6x16NEON is the TN product of tile.PairProduct on register tiles of 6 x 16:
-// C = Beta C + diag(Row) Aᵀ B.
-TEXT ·pairTN6x16NEON(SB), NOSPLIT, $0-8
-	MOVD p+0(FP), R0
-	MOVD ZR, R13
-panel1:
-	MOVD 128(R0), R17
-	SUB R13, R17, R17
-	CMP $16, R17
-	BLT narrower2
-	MOVD ZR, R12
-rows3:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $6, R17
-	BLT fewer4
-
-	// 6 rows x 16 columns
-	MOVD 136(R0), R11
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	VMOVI $0, V10.B16
-	VMOVI $0, V11.B16
-	VMOVI $0, V12.B16
-	VMOVI $0, V13.B16
-	VMOVI $0, V14.B16
-	VMOVI $0, V15.B16
-	VMOVI $0, V16.B16
-	VMOVI $0, V17.B16
-	VMOVI $0, V18.B16
-	VMOVI $0, V19.B16
-	VMOVI $0, V20.B16
-	VMOVI $0, V21.B16
-	VMOVI $0, V22.B16
-	VMOVI $0, V23.B16
 	SUBS $2, R11, R11
 	BLT rest6
 steps7:
-	FMOVQ 0(R1), F24
-	FMOVD 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FLDPQ 32(R9), (F28, F29)
-	WORD $0x4f58f340 // bfdot v0.4s, v26.8h, v24.2h[0]
-	WORD $0x4f58f361 // bfdot v1.4s, v27.8h, v24.2h[0]
-	WORD $0x4f58f382 // bfdot v2.4s, v28.8h, v24.2h[0]
-	WORD $0x4f58f3a3 // bfdot v3.4s, v29.8h, v24.2h[0]
-	WORD $0x4f78f344 // bfdot v4.4s, v26.8h, v24.2h[1]
-	WORD $0x4f78f365 // bfdot v5.4s, v27.8h, v24.2h[1]
-	WORD $0x4f78f386 // bfdot v6.4s, v28.8h, v24.2h[1]
-	WORD $0x4f78f3a7 // bfdot v7.4s, v29.8h, v24.2h[1]
-	WORD $0x4f58fb48 // bfdot v8.4s, v26.8h, v24.2h[2]
-	WORD $0x4f58fb69 // bfdot v9.4s, v27.8h, v24.2h[2]
-	WORD $0x4f58fb8a // bfdot v10.4s, v28.8h, v24.2h[2]
-	WORD $0x4f58fbab // bfdot v11.4s, v29.8h, v24.2h[2]
-	WORD $0x4f78fb4c // bfdot v12.4s, v26.8h, v24.2h[3]
-	WORD $0x4f78fb6d // bfdot v13.4s, v27.8h, v24.2h[3]
-	WORD $0x4f78fb8e // bfdot v14.4s, v28.8h, v24.2h[3]
-	WORD $0x4f78fbaf // bfdot v15.4s, v29.8h, v24.2h[3]
-	WORD $0x4f59f350 // bfdot v16.4s, v26.8h, v25.2h[0]
-	WORD $0x4f59f371 // bfdot v17.4s, v27.8h, v25.2h[0]
-	WORD $0x4f59f392 // bfdot v18.4s, v28.8h, v25.2h[0]
-	WORD $0x4f59f3b3 // bfdot v19.4s, v29.8h, v25.2h[0]
-	WORD $0x4f79f354 // bfdot v20.4s, v26.8h, v25.2h[1]
-	WORD $0x4f79f375 // bfdot v21.4s, v27.8h, v25.2h[1]
-	WORD $0x4f79f396 // bfdot v22.4s, v28.8h, v25.2h[1]
-	WORD $0x4f79f3b7 // bfdot v23.4s, v29.8h, v25.2h[1]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F24
-	FMOVD 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FLDPQ 32(R9), (F28, F29)
-	WORD $0x4f58f340 // bfdot v0.4s, v26.8h, v24.2h[0]
-	WORD $0x4f58f361 // bfdot v1.4s, v27.8h, v24.2h[0]
-	WORD $0x4f58f382 // bfdot v2.4s, v28.8h, v24.2h[0]
-	WORD $0x4f58f3a3 // bfdot v3.4s, v29.8h, v24.2h[0]
-	WORD $0x4f78f344 // bfdot v4.4s, v26.8h, v24.2h[1]
-	WORD $0x4f78f365 // bfdot v5.4s, v27.8h, v24.2h[1]
-	WORD $0x4f78f386 // bfdot v6.4s, v28.8h, v24.2h[1]
-	WORD $0x4f78f3a7 // bfdot v7.4s, v29.8h, v24.2h[1]
-	WORD $0x4f58fb48 // bfdot v8.4s, v26.8h, v24.2h[2]
-	WORD $0x4f58fb69 // bfdot v9.4s, v27.8h, v24.2h[2]
-	WORD $0x4f58fb8a // bfdot v10.4s, v28.8h, v24.2h[2]
-	WORD $0x4f58fbab // bfdot v11.4s, v29.8h, v24.2h[2]
-	WORD $0x4f78fb4c // bfdot v12.4s, v26.8h, v24.2h[3]
-	WORD $0x4f78fb6d // bfdot v13.4s, v27.8h, v24.2h[3]
-	WORD $0x4f78fb8e // bfdot v14.4s, v28.8h, v24.2h[3]
-	WORD $0x4f78fbaf // bfdot v15.4s, v29.8h, v24.2h[3]
-	WORD $0x4f59f350 // bfdot v16.4s, v26.8h, v25.2h[0]
-	WORD $0x4f59f371 // bfdot v17.4s, v27.8h, v25.2h[0]
-	WORD $0x4f59f392 // bfdot v18.4s, v28.8h, v25.2h[0]
-	WORD $0x4f59f3b3 // bfdot v19.4s, v29.8h, v25.2h[0]
-	WORD $0x4f79f354 // bfdot v20.4s, v26.8h, v25.2h[1]
-	WORD $0x4f79f375 // bfdot v21.4s, v27.8h, v25.2h[1]
-	WORD $0x4f79f396 // bfdot v22.4s, v28.8h, v25.2h[1]
-	WORD $0x4f79f3b7 // bfdot v23.4s, v29.8h, v25.2h[1]
-	ADD R10, R9, R9
+	FMOVD.P 8(R1), F24
+	VLD1.P 8(R2), V24.D[1]
+	FMOVD.P 8(R3), F25
+	VLD1.P 8(R4), V25.D[1]
+	FMOVD.P 8(R5), F26
+	VLD1.P 8(R6), V26.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F27
+	FMOVQ 0(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def00 // bfmmla v0.4s, v24.8h, v29.8h
+	WORD $0x6e5cef04 // bfmmla v4.4s, v24.8h, v28.8h
+	WORD $0x6e5def28 // bfmmla v8.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2c // bfmmla v12.4s, v25.8h, v28.8h
+	WORD $0x6e5def50 // bfmmla v16.4s, v26.8h, v29.8h
+	WORD $0x6e5cef54 // bfmmla v20.4s, v26.8h, v28.8h
+	FMOVQ 16(R9), F27
+	FMOVQ 16(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def01 // bfmmla v1.4s, v24.8h, v29.8h
+	WORD $0x6e5cef05 // bfmmla v5.4s, v24.8h, v28.8h
+	WORD $0x6e5def29 // bfmmla v9.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2d // bfmmla v13.4s, v25.8h, v28.8h
+	WORD $0x6e5def51 // bfmmla v17.4s, v26.8h, v29.8h
+	WORD $0x6e5cef55 // bfmmla v21.4s, v26.8h, v28.8h
+	FMOVQ 32(R9), F27
+	FMOVQ 32(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def02 // bfmmla v2.4s, v24.8h, v29.8h
+	WORD $0x6e5cef06 // bfmmla v6.4s, v24.8h, v28.8h
+	WORD $0x6e5def2a // bfmmla v10.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2e // bfmmla v14.4s, v25.8h, v28.8h
+	WORD $0x6e5def52 // bfmmla v18.4s, v26.8h, v29.8h
+	WORD $0x6e5cef56 // bfmmla v22.4s, v26.8h, v28.8h
+	FMOVQ 48(R9), F27
+	FMOVQ 48(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def03 // bfmmla v3.4s, v24.8h, v29.8h
+	WORD $0x6e5cef07 // bfmmla v7.4s, v24.8h, v28.8h
+	WORD $0x6e5def2b // bfmmla v11.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2f // bfmmla v15.4s, v25.8h, v28.8h
+	WORD $0x6e5def53 // bfmmla v19.4s, v26.8h, v29.8h
+	WORD $0x6e5cef57 // bfmmla v23.4s, v26.8h, v28.8h
+	ADD R10<<1, R9, R9
 	SUBS $2, R11, R11
 	BGE steps7
 rest6:
 	ADDS $2, R11, R11
-	BEQ store5
-step8:
-	FMOVQ 0(R1), F24
-	FMOVD 16(R1), F25
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F26, F27)
-	FLDPQ 32(R9), (F28, F29)
-	WORD $0x4f58f340 // bfdot v0.4s, v26.8h, v24.2h[0]
-	WORD $0x4f58f361 // bfdot v1.4s, v27.8h, v24.2h[0]
-	WORD $0x4f58f382 // bfdot v2.4s, v28.8h, v24.2h[0]
-	WORD $0x4f58f3a3 // bfdot v3.4s, v29.8h, v24.2h[0]
-	WORD $0x4f78f344 // bfdot v4.4s, v26.8h, v24.2h[1]
-	WORD $0x4f78f365 // bfdot v5.4s, v27.8h, v24.2h[1]
-	WORD $0x4f78f386 // bfdot v6.4s, v28.8h, v24.2h[1]
-	WORD $0x4f78f3a7 // bfdot v7.4s, v29.8h, v24.2h[1]
-	WORD $0x4f58fb48 // bfdot v8.4s, v26.8h, v24.2h[2]
-	WORD $0x4f58fb69 // bfdot v9.4s, v27.8h, v24.2h[2]
-	WORD $0x4f58fb8a // bfdot v10.4s, v28.8h, v24.2h[2]
-	WORD $0x4f58fbab // bfdot v11.4s, v29.8h, v24.2h[2]
-	WORD $0x4f78fb4c // bfdot v12.4s, v26.8h, v24.2h[3]
-	WORD $0x4f78fb6d // bfdot v13.4s, v27.8h, v24.2h[3]
-	WORD $0x4f78fb8e // bfdot v14.4s, v28.8h, v24.2h[3]
-	WORD $0x4f78fbaf // bfdot v15.4s, v29.8h, v24.2h[3]
-	WORD $0x4f59f350 // bfdot v16.4s, v26.8h, v25.2h[0]
-	WORD $0x4f59f371 // bfdot v17.4s, v27.8h, v25.2h[0]
-	WORD $0x4f59f392 // bfdot v18.4s, v28.8h, v25.2h[0]
-	WORD $0x4f59f3b3 // bfdot v19.4s, v29.8h, v25.2h[0]
-	WORD $0x4f79f354 // bfdot v20.4s, v26.8h, v25.2h[1]
-	WORD $0x4f79f375 // bfdot v21.4s, v27.8h, v25.2h[1]
-	WORD $0x4f79f396 // bfdot v22.4s, v28.8h, v25.2h[1]
-	WORD $0x4f79f3b7 // bfdot v23.4s, v29.8h, v25.2h[1]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step8
-store5:
+	BEQ sums8
+	FMOVS.P 4(R1), F24
+	VLD1.P 4(R2), V24.S[2]
+	FMOVS.P 4(R3), F25
+	VLD1.P 4(R4), V25.S[2]
+	FMOVS.P 4(R5), F26
+	VLD1.P 4(R6), V26.S[2]
+	FMOVQ 0(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def00 // bfmmla v0.4s, v24.8h, v29.8h
+	WORD $0x6e5cef04 // bfmmla v4.4s, v24.8h, v28.8h
+	WORD $0x6e5def28 // bfmmla v8.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2c // bfmmla v12.4s, v25.8h, v28.8h
+	WORD $0x6e5def50 // bfmmla v16.4s, v26.8h, v29.8h
+	WORD $0x6e5cef54 // bfmmla v20.4s, v26.8h, v28.8h
+	FMOVQ 16(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def01 // bfmmla v1.4s, v24.8h, v29.8h
+	WORD $0x6e5cef05 // bfmmla v5.4s, v24.8h, v28.8h
+	WORD $0x6e5def29 // bfmmla v9.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2d // bfmmla v13.4s, v25.8h, v28.8h
+	WORD $0x6e5def51 // bfmmla v17.4s, v26.8h, v29.8h
+	WORD $0x6e5cef55 // bfmmla v21.4s, v26.8h, v28.8h
+	FMOVQ 32(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def02 // bfmmla v2.4s, v24.8h, v29.8h
+	WORD $0x6e5cef06 // bfmmla v6.4s, v24.8h, v28.8h
+	WORD $0x6e5def2a // bfmmla v10.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2e // bfmmla v14.4s, v25.8h, v28.8h
+	WORD $0x6e5def52 // bfmmla v18.4s, v26.8h, v29.8h
+	WORD $0x6e5cef56 // bfmmla v22.4s, v26.8h, v28.8h
+	FMOVQ 48(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def03 // bfmmla v3.4s, v24.8h, v29.8h
+	WORD $0x6e5cef07 // bfmmla v7.4s, v24.8h, v28.8h
+	WORD $0x6e5def2b // bfmmla v11.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2f // bfmmla v15.4s, v25.8h, v28.8h
+	WORD $0x6e5def53 // bfmmla v19.4s, v26.8h, v29.8h
+	WORD $0x6e5cef57 // bfmmla v23.4s, v26.8h, v28.8h
+	ADD R10<<1, R9, R9
+sums8:
+	VZIP1 V4.D2, V0.D2, V27.D2
+	VZIP2 V4.D2, V0.D2, V4.D2
+	VMOV V27.B16, V0.B16
+	VZIP1 V5.D2, V1.D2, V27.D2
+	VZIP2 V5.D2, V1.D2, V5.D2
+	VMOV V27.B16, V1.B16
+	VZIP1 V6.D2, V2.D2, V27.D2
+	VZIP2 V6.D2, V2.D2, V6.D2
+	VMOV V27.B16, V2.B16
+	VZIP1 V7.D2, V3.D2, V27.D2
+	VZIP2 V7.D2, V3.D2, V7.D2
+	VMOV V27.B16, V3.B16
+	VZIP1 V12.D2, V8.D2, V27.D2
+	VZIP2 V12.D2, V8.D2, V12.D2
+	VMOV V27.B16, V8.B16
+	VZIP1 V13.D2, V9.D2, V27.D2
+	VZIP2 V13.D2, V9.D2, V13.D2
+	VMOV V27.B16, V9.B16
+	VZIP1 V14.D2, V10.D2, V27.D2
+	VZIP2 V14.D2, V10.D2, V14.D2
+	VMOV V27.B16, V10.B16
+	VZIP1 V15.D2, V11.D2, V27.D2
+	VZIP2 V15.D2, V11.D2, V15.D2
+	VMOV V27.B16, V11.B16
+	VZIP1 V20.D2, V16.D2, V27.D2
+	VZIP2 V20.D2, V16.D2, V20.D2
+	VMOV V27.B16, V16.B16
+	VZIP1 V21.D2, V17.D2, V27.D2
+	VZIP2 V21.D2, V17.D2, V21.D2
+	VMOV V27.B16, V17.B16
+	VZIP1 V22.D2, V18.D2, V27.D2
+	VZIP2 V22.D2, V18.D2, V22.D2
+	VMOV V27.B16, V18.B16
+	VZIP1 V23.D2, V19.D2, V27.D2
+	VZIP2 V23.D2, V19.D2, V23.D2
+	VMOV V27.B16, V19.B16
 	MOVD 72(R0), R20
 	CBZ R20, unscaled9
 	ADD R12<<2, R20, R20
@@ -22620,10 +20915,22 @@ rows11:
 
 	// 4 rows x 16 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full13
+	ADD $3, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full13:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -22647,78 +20954,111 @@ rows11:
 	SUBS $2, R11, R11
 	BLT rest14
 steps15:
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f50f220 // bfdot v0.4s, v17.8h, v16.2h[0]
-	WORD $0x4f50f241 // bfdot v1.4s, v18.8h, v16.2h[0]
-	WORD $0x4f50f262 // bfdot v2.4s, v19.8h, v16.2h[0]
-	WORD $0x4f50f283 // bfdot v3.4s, v20.8h, v16.2h[0]
-	WORD $0x4f70f224 // bfdot v4.4s, v17.8h, v16.2h[1]
-	WORD $0x4f70f245 // bfdot v5.4s, v18.8h, v16.2h[1]
-	WORD $0x4f70f266 // bfdot v6.4s, v19.8h, v16.2h[1]
-	WORD $0x4f70f287 // bfdot v7.4s, v20.8h, v16.2h[1]
-	WORD $0x4f50fa28 // bfdot v8.4s, v17.8h, v16.2h[2]
-	WORD $0x4f50fa49 // bfdot v9.4s, v18.8h, v16.2h[2]
-	WORD $0x4f50fa6a // bfdot v10.4s, v19.8h, v16.2h[2]
-	WORD $0x4f50fa8b // bfdot v11.4s, v20.8h, v16.2h[2]
-	WORD $0x4f70fa2c // bfdot v12.4s, v17.8h, v16.2h[3]
-	WORD $0x4f70fa4d // bfdot v13.4s, v18.8h, v16.2h[3]
-	WORD $0x4f70fa6e // bfdot v14.4s, v19.8h, v16.2h[3]
-	WORD $0x4f70fa8f // bfdot v15.4s, v20.8h, v16.2h[3]
-	ADD R10, R9, R9
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f50f220 // bfdot v0.4s, v17.8h, v16.2h[0]
-	WORD $0x4f50f241 // bfdot v1.4s, v18.8h, v16.2h[0]
-	WORD $0x4f50f262 // bfdot v2.4s, v19.8h, v16.2h[0]
-	WORD $0x4f50f283 // bfdot v3.4s, v20.8h, v16.2h[0]
-	WORD $0x4f70f224 // bfdot v4.4s, v17.8h, v16.2h[1]
-	WORD $0x4f70f245 // bfdot v5.4s, v18.8h, v16.2h[1]
-	WORD $0x4f70f266 // bfdot v6.4s, v19.8h, v16.2h[1]
-	WORD $0x4f70f287 // bfdot v7.4s, v20.8h, v16.2h[1]
-	WORD $0x4f50fa28 // bfdot v8.4s, v17.8h, v16.2h[2]
-	WORD $0x4f50fa49 // bfdot v9.4s, v18.8h, v16.2h[2]
-	WORD $0x4f50fa6a // bfdot v10.4s, v19.8h, v16.2h[2]
-	WORD $0x4f50fa8b // bfdot v11.4s, v20.8h, v16.2h[2]
-	WORD $0x4f70fa2c // bfdot v12.4s, v17.8h, v16.2h[3]
-	WORD $0x4f70fa4d // bfdot v13.4s, v18.8h, v16.2h[3]
-	WORD $0x4f70fa6e // bfdot v14.4s, v19.8h, v16.2h[3]
-	WORD $0x4f70fa8f // bfdot v15.4s, v20.8h, v16.2h[3]
-	ADD R10, R9, R9
+	FMOVD.P 8(R1), F16
+	VLD1.P 8(R2), V16.D[1]
+	FMOVD.P 8(R3), F17
+	VLD1.P 8(R4), V17.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F18
+	FMOVQ 0(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee00 // bfmmla v0.4s, v16.8h, v20.8h
+	WORD $0x6e53ee04 // bfmmla v4.4s, v16.8h, v19.8h
+	WORD $0x6e54ee28 // bfmmla v8.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2c // bfmmla v12.4s, v17.8h, v19.8h
+	FMOVQ 16(R9), F18
+	FMOVQ 16(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee01 // bfmmla v1.4s, v16.8h, v20.8h
+	WORD $0x6e53ee05 // bfmmla v5.4s, v16.8h, v19.8h
+	WORD $0x6e54ee29 // bfmmla v9.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2d // bfmmla v13.4s, v17.8h, v19.8h
+	FMOVQ 32(R9), F18
+	FMOVQ 32(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee02 // bfmmla v2.4s, v16.8h, v20.8h
+	WORD $0x6e53ee06 // bfmmla v6.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2a // bfmmla v10.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2e // bfmmla v14.4s, v17.8h, v19.8h
+	FMOVQ 48(R9), F18
+	FMOVQ 48(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee03 // bfmmla v3.4s, v16.8h, v20.8h
+	WORD $0x6e53ee07 // bfmmla v7.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2b // bfmmla v11.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2f // bfmmla v15.4s, v17.8h, v19.8h
+	ADD R10<<1, R9, R9
 	SUBS $2, R11, R11
 	BGE steps15
 rest14:
 	ADDS $2, R11, R11
-	BEQ store13
-step16:
-	FMOVQ 0(R1), F16
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F17, F18)
-	FLDPQ 32(R9), (F19, F20)
-	WORD $0x4f50f220 // bfdot v0.4s, v17.8h, v16.2h[0]
-	WORD $0x4f50f241 // bfdot v1.4s, v18.8h, v16.2h[0]
-	WORD $0x4f50f262 // bfdot v2.4s, v19.8h, v16.2h[0]
-	WORD $0x4f50f283 // bfdot v3.4s, v20.8h, v16.2h[0]
-	WORD $0x4f70f224 // bfdot v4.4s, v17.8h, v16.2h[1]
-	WORD $0x4f70f245 // bfdot v5.4s, v18.8h, v16.2h[1]
-	WORD $0x4f70f266 // bfdot v6.4s, v19.8h, v16.2h[1]
-	WORD $0x4f70f287 // bfdot v7.4s, v20.8h, v16.2h[1]
-	WORD $0x4f50fa28 // bfdot v8.4s, v17.8h, v16.2h[2]
-	WORD $0x4f50fa49 // bfdot v9.4s, v18.8h, v16.2h[2]
-	WORD $0x4f50fa6a // bfdot v10.4s, v19.8h, v16.2h[2]
-	WORD $0x4f50fa8b // bfdot v11.4s, v20.8h, v16.2h[2]
-	WORD $0x4f70fa2c // bfdot v12.4s, v17.8h, v16.2h[3]
-	WORD $0x4f70fa4d // bfdot v13.4s, v18.8h, v16.2h[3]
-	WORD $0x4f70fa6e // bfdot v14.4s, v19.8h, v16.2h[3]
-	WORD $0x4f70fa8f // bfdot v15.4s, v20.8h, v16.2h[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step16
-store13:
+	BEQ sums16
+	FMOVS.P 4(R1), F16
+	VLD1.P 4(R2), V16.S[2]
+	FMOVS.P 4(R3), F17
+	VLD1.P 4(R4), V17.S[2]
+	FMOVQ 0(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee00 // bfmmla v0.4s, v16.8h, v20.8h
+	WORD $0x6e53ee04 // bfmmla v4.4s, v16.8h, v19.8h
+	WORD $0x6e54ee28 // bfmmla v8.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2c // bfmmla v12.4s, v17.8h, v19.8h
+	FMOVQ 16(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee01 // bfmmla v1.4s, v16.8h, v20.8h
+	WORD $0x6e53ee05 // bfmmla v5.4s, v16.8h, v19.8h
+	WORD $0x6e54ee29 // bfmmla v9.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2d // bfmmla v13.4s, v17.8h, v19.8h
+	FMOVQ 32(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee02 // bfmmla v2.4s, v16.8h, v20.8h
+	WORD $0x6e53ee06 // bfmmla v6.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2a // bfmmla v10.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2e // bfmmla v14.4s, v17.8h, v19.8h
+	FMOVQ 48(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee03 // bfmmla v3.4s, v16.8h, v20.8h
+	WORD $0x6e53ee07 // bfmmla v7.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2b // bfmmla v11.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2f // bfmmla v15.4s, v17.8h, v19.8h
+	ADD R10<<1, R9, R9
+sums16:
+	VZIP1 V4.D2, V0.D2, V18.D2
+	VZIP2 V4.D2, V0.D2, V4.D2
+	VMOV V18.B16, V0.B16
+	VZIP1 V5.D2, V1.D2, V18.D2
+	VZIP2 V5.D2, V1.D2, V5.D2
+	VMOV V18.B16, V1.B16
+	VZIP1 V6.D2, V2.D2, V18.D2
+	VZIP2 V6.D2, V2.D2, V6.D2
+	VMOV V18.B16, V2.B16
+	VZIP1 V7.D2, V3.D2, V18.D2
+	VZIP2 V7.D2, V3.D2, V7.D2
+	VMOV V18.B16, V3.B16
+	VZIP1 V12.D2, V8.D2, V18.D2
+	VZIP2 V12.D2, V8.D2, V12.D2
+	VMOV V18.B16, V8.B16
+	VZIP1 V13.D2, V9.D2, V18.D2
+	VZIP2 V13.D2, V9.D2, V13.D2
+	VMOV V18.B16, V9.B16
+	VZIP1 V14.D2, V10.D2, V18.D2
+	VZIP2 V14.D2, V10.D2, V14.D2
+	VMOV V18.B16, V10.B16
+	VZIP1 V15.D2, V11.D2, V18.D2
+	VZIP2 V15.D2, V11.D2, V15.D2
+	VMOV V18.B16, V11.B16
 	MOVD 72(R0), R20
 	CBZ R20, unscaled17
 	ADD R12<<2, R20, R20
@@ -22804,10 +21144,20 @@ rows19:
 
 	// 2 rows x 16 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full21
+	ADD $1, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full21:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -22823,54 +21173,79 @@ rows19:
 	SUBS $2, R11, R11
 	BLT rest22
 steps23:
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f48f120 // bfdot v0.4s, v9.8h, v8.2h[0]
-	WORD $0x4f48f141 // bfdot v1.4s, v10.8h, v8.2h[0]
-	WORD $0x4f48f162 // bfdot v2.4s, v11.8h, v8.2h[0]
-	WORD $0x4f48f183 // bfdot v3.4s, v12.8h, v8.2h[0]
-	WORD $0x4f68f124 // bfdot v4.4s, v9.8h, v8.2h[1]
-	WORD $0x4f68f145 // bfdot v5.4s, v10.8h, v8.2h[1]
-	WORD $0x4f68f166 // bfdot v6.4s, v11.8h, v8.2h[1]
-	WORD $0x4f68f187 // bfdot v7.4s, v12.8h, v8.2h[1]
-	ADD R10, R9, R9
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f48f120 // bfdot v0.4s, v9.8h, v8.2h[0]
-	WORD $0x4f48f141 // bfdot v1.4s, v10.8h, v8.2h[0]
-	WORD $0x4f48f162 // bfdot v2.4s, v11.8h, v8.2h[0]
-	WORD $0x4f48f183 // bfdot v3.4s, v12.8h, v8.2h[0]
-	WORD $0x4f68f124 // bfdot v4.4s, v9.8h, v8.2h[1]
-	WORD $0x4f68f145 // bfdot v5.4s, v10.8h, v8.2h[1]
-	WORD $0x4f68f166 // bfdot v6.4s, v11.8h, v8.2h[1]
-	WORD $0x4f68f187 // bfdot v7.4s, v12.8h, v8.2h[1]
-	ADD R10, R9, R9
+	FMOVD.P 8(R1), F8
+	VLD1.P 8(R2), V8.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F9
+	FMOVQ 0(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed00 // bfmmla v0.4s, v8.8h, v11.8h
+	WORD $0x6e4aed04 // bfmmla v4.4s, v8.8h, v10.8h
+	FMOVQ 16(R9), F9
+	FMOVQ 16(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed01 // bfmmla v1.4s, v8.8h, v11.8h
+	WORD $0x6e4aed05 // bfmmla v5.4s, v8.8h, v10.8h
+	FMOVQ 32(R9), F9
+	FMOVQ 32(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4aed06 // bfmmla v6.4s, v8.8h, v10.8h
+	FMOVQ 48(R9), F9
+	FMOVQ 48(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4aed07 // bfmmla v7.4s, v8.8h, v10.8h
+	ADD R10<<1, R9, R9
 	SUBS $2, R11, R11
 	BGE steps23
 rest22:
 	ADDS $2, R11, R11
-	BEQ store21
-step24:
-	FMOVD 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	FLDPQ 32(R9), (F11, F12)
-	WORD $0x4f48f120 // bfdot v0.4s, v9.8h, v8.2h[0]
-	WORD $0x4f48f141 // bfdot v1.4s, v10.8h, v8.2h[0]
-	WORD $0x4f48f162 // bfdot v2.4s, v11.8h, v8.2h[0]
-	WORD $0x4f48f183 // bfdot v3.4s, v12.8h, v8.2h[0]
-	WORD $0x4f68f124 // bfdot v4.4s, v9.8h, v8.2h[1]
-	WORD $0x4f68f145 // bfdot v5.4s, v10.8h, v8.2h[1]
-	WORD $0x4f68f166 // bfdot v6.4s, v11.8h, v8.2h[1]
-	WORD $0x4f68f187 // bfdot v7.4s, v12.8h, v8.2h[1]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step24
-store21:
+	BEQ sums24
+	FMOVS.P 4(R1), F8
+	VLD1.P 4(R2), V8.S[2]
+	FMOVQ 0(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed00 // bfmmla v0.4s, v8.8h, v11.8h
+	WORD $0x6e4aed04 // bfmmla v4.4s, v8.8h, v10.8h
+	FMOVQ 16(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed01 // bfmmla v1.4s, v8.8h, v11.8h
+	WORD $0x6e4aed05 // bfmmla v5.4s, v8.8h, v10.8h
+	FMOVQ 32(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4aed06 // bfmmla v6.4s, v8.8h, v10.8h
+	FMOVQ 48(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4aed07 // bfmmla v7.4s, v8.8h, v10.8h
+	ADD R10<<1, R9, R9
+sums24:
+	VZIP1 V4.D2, V0.D2, V9.D2
+	VZIP2 V4.D2, V0.D2, V4.D2
+	VMOV V9.B16, V0.B16
+	VZIP1 V5.D2, V1.D2, V9.D2
+	VZIP2 V5.D2, V1.D2, V5.D2
+	VMOV V9.B16, V1.B16
+	VZIP1 V6.D2, V2.D2, V9.D2
+	VZIP2 V6.D2, V2.D2, V6.D2
+	VMOV V9.B16, V2.B16
+	VZIP1 V7.D2, V3.D2, V9.D2
+	VZIP2 V7.D2, V3.D2, V7.D2
+	VMOV V9.B16, V3.B16
 	MOVD 72(R0), R20
 	CBZ R20, unscaled25
 	ADD R12<<2, R20, R20
@@ -22926,10 +21301,19 @@ rows27:
 
 	// 1 rows x 16 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full29
+	ADD $0, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full29:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -22938,11 +21322,10 @@ rows27:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	SUBS $2, R11, R11
-	BLT rest30
-steps31:
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
+	SUBS $4, R11, R11
+	BLT rest31
+steps32:
+	FMOVQ.P 16(R1), F4
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
 	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
@@ -22950,23 +21333,34 @@ steps31:
 	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
 	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
 	ADD R10, R9, R9
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
-	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
-	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
-	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
-	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
+	WORD $0x4f64f0a0 // bfdot v0.4s, v5.8h, v4.2h[1]
+	WORD $0x4f64f0c1 // bfdot v1.4s, v6.8h, v4.2h[1]
+	WORD $0x4f64f0e2 // bfdot v2.4s, v7.8h, v4.2h[1]
+	WORD $0x4f64f103 // bfdot v3.4s, v8.8h, v4.2h[1]
 	ADD R10, R9, R9
-	SUBS $2, R11, R11
-	BGE steps31
-rest30:
-	ADDS $2, R11, R11
-	BEQ store29
-step32:
-	FMOVS 0(R1), F4
-	ADD R14, R1, R1
+	FLDPQ 0(R9), (F5, F6)
+	FLDPQ 32(R9), (F7, F8)
+	WORD $0x4f44f8a0 // bfdot v0.4s, v5.8h, v4.2h[2]
+	WORD $0x4f44f8c1 // bfdot v1.4s, v6.8h, v4.2h[2]
+	WORD $0x4f44f8e2 // bfdot v2.4s, v7.8h, v4.2h[2]
+	WORD $0x4f44f903 // bfdot v3.4s, v8.8h, v4.2h[2]
+	ADD R10, R9, R9
+	FLDPQ 0(R9), (F5, F6)
+	FLDPQ 32(R9), (F7, F8)
+	WORD $0x4f64f8a0 // bfdot v0.4s, v5.8h, v4.2h[3]
+	WORD $0x4f64f8c1 // bfdot v1.4s, v6.8h, v4.2h[3]
+	WORD $0x4f64f8e2 // bfdot v2.4s, v7.8h, v4.2h[3]
+	WORD $0x4f64f903 // bfdot v3.4s, v8.8h, v4.2h[3]
+	ADD R10, R9, R9
+	SUBS $4, R11, R11
+	BGE steps32
+rest31:
+	ADDS $4, R11, R11
+	BEQ store30
+step33:
+	FMOVS.P 4(R1), F4
 	FLDPQ 0(R9), (F5, F6)
 	FLDPQ 32(R9), (F7, F8)
 	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
@@ -22975,17 +21369,17 @@ step32:
 	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step32
-store29:
+	BNE step33
+store30:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled33
+	CBZ R20, unscaled34
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
 	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
 	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
-unscaled33:
+unscaled34:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -22993,7 +21387,7 @@ unscaled33:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write34
+	CBZ R17, write35
 	FMOVS 144(R0), F4
 	MOVD R15, R17
 	FLDPQ 0(R17), (F5, F6)
@@ -23003,7 +21397,7 @@ unscaled33:
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
 	ADD R16, R17, R17
-write34:
+write35:
 	FSTPQ (F0, F1), 0(R15)
 	FSTPQ (F2, F3), 32(R15)
 	ADD $1, R12, R12
@@ -23012,24 +21406,38 @@ fewer28:
 	ADD $16, R13, R13
 	B panel1
 narrower2:
-panel35:
+panel36:
 	MOVD 128(R0), R17
 	SUB R13, R17, R17
 	CMP $8, R17
-	BLT narrower36
+	BLT narrower37
 	MOVD ZR, R12
-rows37:
+rows38:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $6, R17
-	BLT fewer38
+	BLT fewer39
 
 	// 6 rows x 8 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full40
+	ADD $5, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full40:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	ADD R14, R4, R5
+	ADD R14, R5, R6
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -23046,30 +21454,90 @@ rows37:
 	VMOVI $0, V9.B16
 	VMOVI $0, V10.B16
 	VMOVI $0, V11.B16
-	CBZ R11, store39
-step40:
-	FMOVQ 0(R1), F12
-	FMOVD 16(R1), F13
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F14, F15)
-	WORD $0x4f4cf1c0 // bfdot v0.4s, v14.8h, v12.2h[0]
-	WORD $0x4f4cf1e1 // bfdot v1.4s, v15.8h, v12.2h[0]
-	WORD $0x4f6cf1c2 // bfdot v2.4s, v14.8h, v12.2h[1]
-	WORD $0x4f6cf1e3 // bfdot v3.4s, v15.8h, v12.2h[1]
-	WORD $0x4f4cf9c4 // bfdot v4.4s, v14.8h, v12.2h[2]
-	WORD $0x4f4cf9e5 // bfdot v5.4s, v15.8h, v12.2h[2]
-	WORD $0x4f6cf9c6 // bfdot v6.4s, v14.8h, v12.2h[3]
-	WORD $0x4f6cf9e7 // bfdot v7.4s, v15.8h, v12.2h[3]
-	WORD $0x4f4df1c8 // bfdot v8.4s, v14.8h, v13.2h[0]
-	WORD $0x4f4df1e9 // bfdot v9.4s, v15.8h, v13.2h[0]
-	WORD $0x4f6df1ca // bfdot v10.4s, v14.8h, v13.2h[1]
-	WORD $0x4f6df1eb // bfdot v11.4s, v15.8h, v13.2h[1]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step40
-store39:
+	SUBS $2, R11, R11
+	BLT rest41
+steps42:
+	FMOVD.P 8(R1), F12
+	VLD1.P 8(R2), V12.D[1]
+	FMOVD.P 8(R3), F13
+	VLD1.P 8(R4), V13.D[1]
+	FMOVD.P 8(R5), F14
+	VLD1.P 8(R6), V14.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F15
+	FMOVQ 0(R21), F16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed80 // bfmmla v0.4s, v12.8h, v17.8h
+	WORD $0x6e50ed82 // bfmmla v2.4s, v12.8h, v16.8h
+	WORD $0x6e51eda4 // bfmmla v4.4s, v13.8h, v17.8h
+	WORD $0x6e50eda6 // bfmmla v6.4s, v13.8h, v16.8h
+	WORD $0x6e51edc8 // bfmmla v8.4s, v14.8h, v17.8h
+	WORD $0x6e50edca // bfmmla v10.4s, v14.8h, v16.8h
+	FMOVQ 16(R9), F15
+	FMOVQ 16(R21), F16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed81 // bfmmla v1.4s, v12.8h, v17.8h
+	WORD $0x6e50ed83 // bfmmla v3.4s, v12.8h, v16.8h
+	WORD $0x6e51eda5 // bfmmla v5.4s, v13.8h, v17.8h
+	WORD $0x6e50eda7 // bfmmla v7.4s, v13.8h, v16.8h
+	WORD $0x6e51edc9 // bfmmla v9.4s, v14.8h, v17.8h
+	WORD $0x6e50edcb // bfmmla v11.4s, v14.8h, v16.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps42
+rest41:
+	ADDS $2, R11, R11
+	BEQ sums43
+	FMOVS.P 4(R1), F12
+	VLD1.P 4(R2), V12.S[2]
+	FMOVS.P 4(R3), F13
+	VLD1.P 4(R4), V13.S[2]
+	FMOVS.P 4(R5), F14
+	VLD1.P 4(R6), V14.S[2]
+	FMOVQ 0(R9), F15
+	VMOVI $0, V16.B16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed80 // bfmmla v0.4s, v12.8h, v17.8h
+	WORD $0x6e50ed82 // bfmmla v2.4s, v12.8h, v16.8h
+	WORD $0x6e51eda4 // bfmmla v4.4s, v13.8h, v17.8h
+	WORD $0x6e50eda6 // bfmmla v6.4s, v13.8h, v16.8h
+	WORD $0x6e51edc8 // bfmmla v8.4s, v14.8h, v17.8h
+	WORD $0x6e50edca // bfmmla v10.4s, v14.8h, v16.8h
+	FMOVQ 16(R9), F15
+	VMOVI $0, V16.B16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed81 // bfmmla v1.4s, v12.8h, v17.8h
+	WORD $0x6e50ed83 // bfmmla v3.4s, v12.8h, v16.8h
+	WORD $0x6e51eda5 // bfmmla v5.4s, v13.8h, v17.8h
+	WORD $0x6e50eda7 // bfmmla v7.4s, v13.8h, v16.8h
+	WORD $0x6e51edc9 // bfmmla v9.4s, v14.8h, v17.8h
+	WORD $0x6e50edcb // bfmmla v11.4s, v14.8h, v16.8h
+	ADD R10<<1, R9, R9
+sums43:
+	VZIP1 V2.D2, V0.D2, V15.D2
+	VZIP2 V2.D2, V0.D2, V2.D2
+	VMOV V15.B16, V0.B16
+	VZIP1 V3.D2, V1.D2, V15.D2
+	VZIP2 V3.D2, V1.D2, V3.D2
+	VMOV V15.B16, V1.B16
+	VZIP1 V6.D2, V4.D2, V15.D2
+	VZIP2 V6.D2, V4.D2, V6.D2
+	VMOV V15.B16, V4.B16
+	VZIP1 V7.D2, V5.D2, V15.D2
+	VZIP2 V7.D2, V5.D2, V7.D2
+	VMOV V15.B16, V5.B16
+	VZIP1 V10.D2, V8.D2, V15.D2
+	VZIP2 V10.D2, V8.D2, V10.D2
+	VMOV V15.B16, V8.B16
+	VZIP1 V11.D2, V9.D2, V15.D2
+	VZIP2 V11.D2, V9.D2, V11.D2
+	VMOV V15.B16, V9.B16
 	MOVD 72(R0), R20
-	CBZ R20, unscaled41
+	CBZ R20, unscaled44
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F12
 	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
@@ -23089,7 +21557,7 @@ store39:
 	FMOVS.P 4(R20), F17
 	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
 	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
-unscaled41:
+unscaled44:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -23097,7 +21565,7 @@ unscaled41:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write42
+	CBZ R17, write45
 	FMOVS 144(R0), F12
 	MOVD R15, R17
 	FLDPQ 0(R17), (F13, F14)
@@ -23124,7 +21592,7 @@ unscaled41:
 	WORD $0x4f8c11aa // fmla v10.4s, v13.4s, v12.s[0]
 	WORD $0x4f8c11cb // fmla v11.4s, v14.4s, v12.s[0]
 	ADD R16, R17, R17
-write42:
+write45:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -23137,20 +21605,32 @@ write42:
 	ADD R16, R15, R15
 	FSTPQ (F10, F11), 0(R15)
 	ADD $6, R12, R12
-	B rows37
-fewer38:
-rows43:
+	B rows38
+fewer39:
+rows46:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer44
+	BLT fewer47
 
 	// 4 rows x 8 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full48
+	ADD $3, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full48:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -23163,25 +21643,72 @@ rows43:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store45
-step46:
-	FMOVQ 0(R1), F8
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F9, F10)
-	WORD $0x4f48f120 // bfdot v0.4s, v9.8h, v8.2h[0]
-	WORD $0x4f48f141 // bfdot v1.4s, v10.8h, v8.2h[0]
-	WORD $0x4f68f122 // bfdot v2.4s, v9.8h, v8.2h[1]
-	WORD $0x4f68f143 // bfdot v3.4s, v10.8h, v8.2h[1]
-	WORD $0x4f48f924 // bfdot v4.4s, v9.8h, v8.2h[2]
-	WORD $0x4f48f945 // bfdot v5.4s, v10.8h, v8.2h[2]
-	WORD $0x4f68f926 // bfdot v6.4s, v9.8h, v8.2h[3]
-	WORD $0x4f68f947 // bfdot v7.4s, v10.8h, v8.2h[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step46
-store45:
+	SUBS $2, R11, R11
+	BLT rest49
+steps50:
+	FMOVD.P 8(R1), F8
+	VLD1.P 8(R2), V8.D[1]
+	FMOVD.P 8(R3), F9
+	VLD1.P 8(R4), V9.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F10
+	FMOVQ 0(R21), F11
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced00 // bfmmla v0.4s, v8.8h, v12.8h
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4ced24 // bfmmla v4.4s, v9.8h, v12.8h
+	WORD $0x6e4bed26 // bfmmla v6.4s, v9.8h, v11.8h
+	FMOVQ 16(R9), F10
+	FMOVQ 16(R21), F11
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced01 // bfmmla v1.4s, v8.8h, v12.8h
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4ced25 // bfmmla v5.4s, v9.8h, v12.8h
+	WORD $0x6e4bed27 // bfmmla v7.4s, v9.8h, v11.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps50
+rest49:
+	ADDS $2, R11, R11
+	BEQ sums51
+	FMOVS.P 4(R1), F8
+	VLD1.P 4(R2), V8.S[2]
+	FMOVS.P 4(R3), F9
+	VLD1.P 4(R4), V9.S[2]
+	FMOVQ 0(R9), F10
+	VMOVI $0, V11.B16
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced00 // bfmmla v0.4s, v8.8h, v12.8h
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4ced24 // bfmmla v4.4s, v9.8h, v12.8h
+	WORD $0x6e4bed26 // bfmmla v6.4s, v9.8h, v11.8h
+	FMOVQ 16(R9), F10
+	VMOVI $0, V11.B16
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced01 // bfmmla v1.4s, v8.8h, v12.8h
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4ced25 // bfmmla v5.4s, v9.8h, v12.8h
+	WORD $0x6e4bed27 // bfmmla v7.4s, v9.8h, v11.8h
+	ADD R10<<1, R9, R9
+sums51:
+	VZIP1 V2.D2, V0.D2, V10.D2
+	VZIP2 V2.D2, V0.D2, V2.D2
+	VMOV V10.B16, V0.B16
+	VZIP1 V3.D2, V1.D2, V10.D2
+	VZIP2 V3.D2, V1.D2, V3.D2
+	VMOV V10.B16, V1.B16
+	VZIP1 V6.D2, V4.D2, V10.D2
+	VZIP2 V6.D2, V4.D2, V6.D2
+	VMOV V10.B16, V4.B16
+	VZIP1 V7.D2, V5.D2, V10.D2
+	VZIP2 V7.D2, V5.D2, V7.D2
+	VMOV V10.B16, V5.B16
 	MOVD 72(R0), R20
-	CBZ R20, unscaled47
+	CBZ R20, unscaled52
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -23195,7 +21722,7 @@ store45:
 	FMOVS.P 4(R20), F11
 	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
 	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
-unscaled47:
+unscaled52:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -23203,7 +21730,7 @@ unscaled47:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write48
+	CBZ R17, write53
 	FMOVS 144(R0), F8
 	MOVD R15, R17
 	FLDPQ 0(R17), (F9, F10)
@@ -23222,7 +21749,7 @@ unscaled47:
 	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	ADD R16, R17, R17
-write48:
+write53:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
@@ -23231,20 +21758,30 @@ write48:
 	ADD R16, R15, R15
 	FSTPQ (F6, F7), 0(R15)
 	ADD $4, R12, R12
-	B rows43
-fewer44:
-rows49:
+	B rows46
+fewer47:
+rows54:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $2, R17
-	BLT fewer50
+	BLT fewer55
 
 	// 2 rows x 8 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full56
+	ADD $1, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full56:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -23253,21 +21790,54 @@ rows49:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store51
-step52:
-	FMOVD 0(R1), F4
-	ADD R14, R1, R1
-	FLDPQ 0(R9), (F5, F6)
-	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
-	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
-	WORD $0x4f64f0a2 // bfdot v2.4s, v5.8h, v4.2h[1]
-	WORD $0x4f64f0c3 // bfdot v3.4s, v6.8h, v4.2h[1]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step52
-store51:
+	SUBS $2, R11, R11
+	BLT rest57
+steps58:
+	FMOVD.P 8(R1), F4
+	VLD1.P 8(R2), V4.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R21), F6
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec80 // bfmmla v0.4s, v4.8h, v7.8h
+	WORD $0x6e46ec82 // bfmmla v2.4s, v4.8h, v6.8h
+	FMOVQ 16(R9), F5
+	FMOVQ 16(R21), F6
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e46ec83 // bfmmla v3.4s, v4.8h, v6.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps58
+rest57:
+	ADDS $2, R11, R11
+	BEQ sums59
+	FMOVS.P 4(R1), F4
+	VLD1.P 4(R2), V4.S[2]
+	FMOVQ 0(R9), F5
+	VMOVI $0, V6.B16
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec80 // bfmmla v0.4s, v4.8h, v7.8h
+	WORD $0x6e46ec82 // bfmmla v2.4s, v4.8h, v6.8h
+	FMOVQ 16(R9), F5
+	VMOVI $0, V6.B16
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e46ec83 // bfmmla v3.4s, v4.8h, v6.8h
+	ADD R10<<1, R9, R9
+sums59:
+	VZIP1 V2.D2, V0.D2, V5.D2
+	VZIP2 V2.D2, V0.D2, V2.D2
+	VMOV V5.B16, V0.B16
+	VZIP1 V3.D2, V1.D2, V5.D2
+	VZIP2 V3.D2, V1.D2, V3.D2
+	VMOV V5.B16, V1.B16
 	MOVD 72(R0), R20
-	CBZ R20, unscaled53
+	CBZ R20, unscaled60
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -23275,7 +21845,7 @@ store51:
 	FMOVS.P 4(R20), F5
 	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
 	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-unscaled53:
+unscaled60:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -23283,7 +21853,7 @@ unscaled53:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write54
+	CBZ R17, write61
 	FMOVS 144(R0), F4
 	MOVD R15, R17
 	FLDPQ 0(R17), (F5, F6)
@@ -23294,49 +21864,57 @@ unscaled53:
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R16, R17, R17
-write54:
+write61:
 	FSTPQ (F0, F1), 0(R15)
 	ADD R16, R15, R15
 	FSTPQ (F2, F3), 0(R15)
 	ADD $2, R12, R12
-	B rows49
-fewer50:
-rows55:
+	B rows54
+fewer55:
+rows62:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer56
+	BLT fewer63
 
 	// 1 rows x 8 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full64
+	ADD $0, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full64:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	CBZ R11, store57
-step58:
-	FMOVS 0(R1), F2
-	ADD R14, R1, R1
+	CBZ R11, store65
+step66:
 	FLDPQ 0(R9), (F3, F4)
+	FMOVS.P 4(R1), F2
 	WORD $0x4f42f060 // bfdot v0.4s, v3.8h, v2.2h[0]
 	WORD $0x4f42f081 // bfdot v1.4s, v4.8h, v2.2h[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step58
-store57:
+	BNE step66
+store65:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled59
+	CBZ R20, unscaled67
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F2
 	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
 	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
-unscaled59:
+unscaled67:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -23344,39 +21922,55 @@ unscaled59:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write60
+	CBZ R17, write68
 	FMOVS 144(R0), F2
 	MOVD R15, R17
 	FLDPQ 0(R17), (F3, F4)
 	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
 	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
 	ADD R16, R17, R17
-write60:
+write68:
 	FSTPQ (F0, F1), 0(R15)
 	ADD $1, R12, R12
-	B rows55
-fewer56:
+	B rows62
+fewer63:
 	ADD $8, R13, R13
-	B panel35
-narrower36:
-panel61:
+	B panel36
+narrower37:
+panel69:
 	MOVD 128(R0), R17
 	SUB R13, R17, R17
 	CMP $4, R17
-	BLT narrower62
+	BLT narrower70
 	MOVD ZR, R12
-rows63:
+rows71:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $8, R17
-	BLT fewer64
+	BLT fewer72
 
 	// 8 rows x 4 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full73
+	ADD $7, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full73:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	ADD R14, R4, R5
+	ADD R14, R5, R6
+	ADD R14, R6, R7
+	ADD R14, R7, R8
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -23389,26 +21983,72 @@ rows63:
 	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
-	CBZ R11, store65
-step66:
-	FMOVQ 0(R1), F8
-	FMOVQ 16(R1), F9
-	ADD R14, R1, R1
-	FMOVQ 0(R9), F10
-	WORD $0x4f48f140 // bfdot v0.4s, v10.8h, v8.2h[0]
-	WORD $0x4f68f141 // bfdot v1.4s, v10.8h, v8.2h[1]
-	WORD $0x4f48f942 // bfdot v2.4s, v10.8h, v8.2h[2]
-	WORD $0x4f68f943 // bfdot v3.4s, v10.8h, v8.2h[3]
-	WORD $0x4f49f144 // bfdot v4.4s, v10.8h, v9.2h[0]
-	WORD $0x4f69f145 // bfdot v5.4s, v10.8h, v9.2h[1]
-	WORD $0x4f49f946 // bfdot v6.4s, v10.8h, v9.2h[2]
-	WORD $0x4f69f947 // bfdot v7.4s, v10.8h, v9.2h[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step66
-store65:
+	SUBS $2, R11, R11
+	BLT rest74
+steps75:
+	FMOVD.P 8(R1), F8
+	VLD1.P 8(R2), V8.D[1]
+	FMOVD.P 8(R3), F9
+	VLD1.P 8(R4), V9.D[1]
+	FMOVD.P 8(R5), F10
+	VLD1.P 8(R6), V10.D[1]
+	FMOVD.P 8(R7), F11
+	VLD1.P 8(R8), V11.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F12
+	FMOVQ 0(R21), F13
+	VZIP1 V13.S4, V12.S4, V14.S4
+	VZIP2 V13.S4, V12.S4, V13.S4
+	WORD $0x6e4eed00 // bfmmla v0.4s, v8.8h, v14.8h
+	WORD $0x6e4ded01 // bfmmla v1.4s, v8.8h, v13.8h
+	WORD $0x6e4eed22 // bfmmla v2.4s, v9.8h, v14.8h
+	WORD $0x6e4ded23 // bfmmla v3.4s, v9.8h, v13.8h
+	WORD $0x6e4eed44 // bfmmla v4.4s, v10.8h, v14.8h
+	WORD $0x6e4ded45 // bfmmla v5.4s, v10.8h, v13.8h
+	WORD $0x6e4eed66 // bfmmla v6.4s, v11.8h, v14.8h
+	WORD $0x6e4ded67 // bfmmla v7.4s, v11.8h, v13.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps75
+rest74:
+	ADDS $2, R11, R11
+	BEQ sums76
+	FMOVS.P 4(R1), F8
+	VLD1.P 4(R2), V8.S[2]
+	FMOVS.P 4(R3), F9
+	VLD1.P 4(R4), V9.S[2]
+	FMOVS.P 4(R5), F10
+	VLD1.P 4(R6), V10.S[2]
+	FMOVS.P 4(R7), F11
+	VLD1.P 4(R8), V11.S[2]
+	FMOVQ 0(R9), F12
+	VMOVI $0, V13.B16
+	VZIP1 V13.S4, V12.S4, V14.S4
+	VZIP2 V13.S4, V12.S4, V13.S4
+	WORD $0x6e4eed00 // bfmmla v0.4s, v8.8h, v14.8h
+	WORD $0x6e4ded01 // bfmmla v1.4s, v8.8h, v13.8h
+	WORD $0x6e4eed22 // bfmmla v2.4s, v9.8h, v14.8h
+	WORD $0x6e4ded23 // bfmmla v3.4s, v9.8h, v13.8h
+	WORD $0x6e4eed44 // bfmmla v4.4s, v10.8h, v14.8h
+	WORD $0x6e4ded45 // bfmmla v5.4s, v10.8h, v13.8h
+	WORD $0x6e4eed66 // bfmmla v6.4s, v11.8h, v14.8h
+	WORD $0x6e4ded67 // bfmmla v7.4s, v11.8h, v13.8h
+	ADD R10<<1, R9, R9
+sums76:
+	VZIP1 V1.D2, V0.D2, V12.D2
+	VZIP2 V1.D2, V0.D2, V1.D2
+	VMOV V12.B16, V0.B16
+	VZIP1 V3.D2, V2.D2, V12.D2
+	VZIP2 V3.D2, V2.D2, V3.D2
+	VMOV V12.B16, V2.B16
+	VZIP1 V5.D2, V4.D2, V12.D2
+	VZIP2 V5.D2, V4.D2, V5.D2
+	VMOV V12.B16, V4.B16
+	VZIP1 V7.D2, V6.D2, V12.D2
+	VZIP2 V7.D2, V6.D2, V7.D2
+	VMOV V12.B16, V6.B16
 	MOVD 72(R0), R20
-	CBZ R20, unscaled67
+	CBZ R20, unscaled77
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F8
 	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
@@ -23426,7 +22066,7 @@ store65:
 	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
 	FMOVS.P 4(R20), F15
 	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-unscaled67:
+unscaled77:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -23434,7 +22074,7 @@ unscaled67:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write68
+	CBZ R17, write78
 	FMOVS 144(R0), F8
 	MOVD R15, R17
 	FMOVQ 0(R17), F9
@@ -23461,7 +22101,7 @@ unscaled67:
 	FMOVQ 0(R17), F9
 	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
 	ADD R16, R17, R17
-write68:
+write78:
 	FMOVQ F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVQ F1, 0(R15)
@@ -23478,20 +22118,32 @@ write68:
 	ADD R16, R15, R15
 	FMOVQ F7, 0(R15)
 	ADD $8, R12, R12
-	B rows63
-fewer64:
-rows69:
+	B rows71
+fewer72:
+rows79:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $4, R17
-	BLT fewer70
+	BLT fewer80
 
 	// 4 rows x 4 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full81
+	ADD $3, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full81:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
@@ -23500,21 +22152,50 @@ rows69:
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	CBZ R11, store71
-step72:
-	FMOVQ 0(R1), F4
-	ADD R14, R1, R1
-	FMOVQ 0(R9), F5
-	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
-	WORD $0x4f64f0a1 // bfdot v1.4s, v5.8h, v4.2h[1]
-	WORD $0x4f44f8a2 // bfdot v2.4s, v5.8h, v4.2h[2]
-	WORD $0x4f64f8a3 // bfdot v3.4s, v5.8h, v4.2h[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step72
-store71:
+	SUBS $2, R11, R11
+	BLT rest82
+steps83:
+	FMOVD.P 8(R1), F4
+	VLD1.P 8(R2), V4.D[1]
+	FMOVD.P 8(R3), F5
+	VLD1.P 8(R4), V5.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F6
+	FMOVQ 0(R21), F7
+	VZIP1 V7.S4, V6.S4, V8.S4
+	VZIP2 V7.S4, V6.S4, V7.S4
+	WORD $0x6e48ec80 // bfmmla v0.4s, v4.8h, v8.8h
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e48eca2 // bfmmla v2.4s, v5.8h, v8.8h
+	WORD $0x6e47eca3 // bfmmla v3.4s, v5.8h, v7.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps83
+rest82:
+	ADDS $2, R11, R11
+	BEQ sums84
+	FMOVS.P 4(R1), F4
+	VLD1.P 4(R2), V4.S[2]
+	FMOVS.P 4(R3), F5
+	VLD1.P 4(R4), V5.S[2]
+	FMOVQ 0(R9), F6
+	VMOVI $0, V7.B16
+	VZIP1 V7.S4, V6.S4, V8.S4
+	VZIP2 V7.S4, V6.S4, V7.S4
+	WORD $0x6e48ec80 // bfmmla v0.4s, v4.8h, v8.8h
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e48eca2 // bfmmla v2.4s, v5.8h, v8.8h
+	WORD $0x6e47eca3 // bfmmla v3.4s, v5.8h, v7.8h
+	ADD R10<<1, R9, R9
+sums84:
+	VZIP1 V1.D2, V0.D2, V6.D2
+	VZIP2 V1.D2, V0.D2, V1.D2
+	VMOV V6.B16, V0.B16
+	VZIP1 V3.D2, V2.D2, V6.D2
+	VZIP2 V3.D2, V2.D2, V3.D2
+	VMOV V6.B16, V2.B16
 	MOVD 72(R0), R20
-	CBZ R20, unscaled73
+	CBZ R20, unscaled85
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F4
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
@@ -23524,132 +22205,6 @@ store71:
 	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
 	FMOVS.P 4(R20), F7
 	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
-unscaled73:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write74
-	FMOVS 144(R0), F4
-	MOVD R15, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F5
-	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R16, R17, R17
-write74:
-	FMOVQ F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F1, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F2, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F3, 0(R15)
-	ADD $4, R12, R12
-	B rows69
-fewer70:
-rows75:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $2, R17
-	BLT fewer76
-
-	// 2 rows x 4 columns
-	MOVD 136(R0), R11
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	CBZ R11, store77
-step78:
-	FMOVD 0(R1), F2
-	ADD R14, R1, R1
-	FMOVQ 0(R9), F3
-	WORD $0x4f42f060 // bfdot v0.4s, v3.8h, v2.2h[0]
-	WORD $0x4f62f061 // bfdot v1.4s, v3.8h, v2.2h[1]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step78
-store77:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled79
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F2
-	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
-	FMOVS.P 4(R20), F3
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-unscaled79:
-	MOVD 112(R0), R16
-	LSL $2, R16, R16
-	MOVD 48(R0), R15
-	MADD R16, R15, R12, R15
-	ADD R13<<2, R15, R15
-	MOVWU 144(R0), R17
-	LSL $33, R17, R17
-	CBZ R17, write80
-	FMOVS 144(R0), F2
-	MOVD R15, R17
-	FMOVQ 0(R17), F3
-	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
-	ADD R16, R17, R17
-	FMOVQ 0(R17), F3
-	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
-	ADD R16, R17, R17
-write80:
-	FMOVQ F0, 0(R15)
-	ADD R16, R15, R15
-	FMOVQ F1, 0(R15)
-	ADD $2, R12, R12
-	B rows75
-fewer76:
-rows81:
-	MOVD 120(R0), R17
-	SUB R12, R17, R17
-	CMP $1, R17
-	BLT fewer82
-
-	// 1 rows x 4 columns
-	MOVD 136(R0), R11
-	MOVD 96(R0), R14
-	LSL $2, R14, R14
-	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
-	MOVD 104(R0), R10
-	LSL $2, R10, R10
-	MOVD 24(R0), R9
-	ADD R13<<2, R9, R9
-	VMOVI $0, V0.B16
-	CBZ R11, store83
-step84:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R1
-	FMOVQ 0(R9), F2
-	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step84
-store83:
-	MOVD 72(R0), R20
-	CBZ R20, unscaled85
-	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F1
-	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
 unscaled85:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
@@ -23659,69 +22214,97 @@ unscaled85:
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write86
-	FMOVS 144(R0), F1
+	FMOVS 144(R0), F4
 	MOVD R15, R17
-	FMOVQ 0(R17), F2
-	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
 write86:
 	FMOVQ F0, 0(R15)
-	ADD $1, R12, R12
-	B rows81
-fewer82:
-	ADD $4, R13, R13
-	B panel61
-narrower62:
-panel87:
-	MOVD 128(R0), R17
-	SUB R13, R17, R17
-	CMP $1, R17
-	BLT narrower88
-	MOVD ZR, R12
-rows89:
+	ADD R16, R15, R15
+	FMOVQ F1, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F2, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F3, 0(R15)
+	ADD $4, R12, R12
+	B rows79
+fewer80:
+rows87:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
-	CMP $4, R17
-	BLT fewer90
+	CMP $2, R17
+	BLT fewer88
 
-	// 4 rows x 1 columns
+	// 2 rows x 4 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full89
+	ADD $1, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full89:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	CBZ R11, store91
-step92:
-	FMOVQ 0(R1), F4
-	ADD R14, R1, R1
-	FMOVS 0(R9), F5
-	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
-	WORD $0x4f64f0a1 // bfdot v1.4s, v5.8h, v4.2h[1]
-	WORD $0x4f44f8a2 // bfdot v2.4s, v5.8h, v4.2h[2]
-	WORD $0x4f64f8a3 // bfdot v3.4s, v5.8h, v4.2h[3]
-	ADD R10, R9, R9
-	SUBS $1, R11, R11
-	BNE step92
-store91:
+	SUBS $2, R11, R11
+	BLT rest90
+steps91:
+	FMOVD.P 8(R1), F2
+	VLD1.P 8(R2), V2.D[1]
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F3
+	FMOVQ 0(R21), F4
+	VZIP1 V4.S4, V3.S4, V5.S4
+	VZIP2 V4.S4, V3.S4, V4.S4
+	WORD $0x6e45ec40 // bfmmla v0.4s, v2.8h, v5.8h
+	WORD $0x6e44ec41 // bfmmla v1.4s, v2.8h, v4.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps91
+rest90:
+	ADDS $2, R11, R11
+	BEQ sums92
+	FMOVS.P 4(R1), F2
+	VLD1.P 4(R2), V2.S[2]
+	FMOVQ 0(R9), F3
+	VMOVI $0, V4.B16
+	VZIP1 V4.S4, V3.S4, V5.S4
+	VZIP2 V4.S4, V3.S4, V4.S4
+	WORD $0x6e45ec40 // bfmmla v0.4s, v2.8h, v5.8h
+	WORD $0x6e44ec41 // bfmmla v1.4s, v2.8h, v4.8h
+	ADD R10<<1, R9, R9
+sums92:
+	VZIP1 V1.D2, V0.D2, V3.D2
+	VZIP2 V1.D2, V0.D2, V1.D2
+	VMOV V3.B16, V0.B16
 	MOVD 72(R0), R20
 	CBZ R20, unscaled93
 	ADD R12<<2, R20, R20
-	FMOVS.P 4(R20), F4
-	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
-	FMOVS.P 4(R20), F5
-	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
-	FMOVS.P 4(R20), F6
-	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
-	FMOVS.P 4(R20), F7
-	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
+	FMOVS.P 4(R20), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	FMOVS.P 4(R20), F3
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
 unscaled93:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
@@ -23731,6 +22314,156 @@ unscaled93:
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
 	CBZ R17, write94
+	FMOVS 144(R0), F2
+	MOVD R15, R17
+	FMOVQ 0(R17), F3
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F3
+	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
+	ADD R16, R17, R17
+write94:
+	FMOVQ F0, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F1, 0(R15)
+	ADD $2, R12, R12
+	B rows87
+fewer88:
+rows95:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer96
+
+	// 1 rows x 4 columns
+	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full97
+	ADD $0, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full97:
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	CBZ R11, store98
+step99:
+	FMOVQ 0(R9), F2
+	FMOVS.P 4(R1), F1
+	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step99
+store98:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled100
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+unscaled100:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write101
+	FMOVS 144(R0), F1
+	MOVD R15, R17
+	FMOVQ 0(R17), F2
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	ADD R16, R17, R17
+write101:
+	FMOVQ F0, 0(R15)
+	ADD $1, R12, R12
+	B rows95
+fewer96:
+	ADD $4, R13, R13
+	B panel69
+narrower70:
+panel102:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $1, R17
+	BLT narrower103
+	MOVD ZR, R12
+rows104:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer105
+
+	// 4 rows x 1 columns
+	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full106
+	ADD $3, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full106:
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	MADD R14, R1, R12, R1
+	ADD R14, R1, R2
+	ADD R14, R2, R3
+	ADD R14, R3, R4
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	CBZ R11, store107
+step108:
+	FMOVS 0(R9), F8
+	FMOVS.P 4(R1), F4
+	WORD $0x4f44f100 // bfdot v0.4s, v8.8h, v4.2h[0]
+	FMOVS.P 4(R2), F5
+	WORD $0x4f45f101 // bfdot v1.4s, v8.8h, v5.2h[0]
+	FMOVS.P 4(R3), F6
+	WORD $0x4f46f102 // bfdot v2.4s, v8.8h, v6.2h[0]
+	FMOVS.P 4(R4), F7
+	WORD $0x4f47f103 // bfdot v3.4s, v8.8h, v7.2h[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step108
+store107:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled109
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	FMOVS.P 4(R20), F5
+	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
+	FMOVS.P 4(R20), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	FMOVS.P 4(R20), F7
+	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
+unscaled109:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write110
 	FMOVS 144(R0), F4
 	MOVD R15, R17
 	FMOVS 0(R17), F5
@@ -23745,7 +22478,7 @@ unscaled93:
 	FMOVS 0(R17), F5
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
 	ADD R16, R17, R17
-write94:
+write110:
 	FMOVS F0, 0(R15)
 	ADD R16, R15, R15
 	FMOVS F1, 0(R15)
@@ -23754,41 +22487,49 @@ write94:
 	ADD R16, R15, R15
 	FMOVS F3, 0(R15)
 	ADD $4, R12, R12
-	B rows89
-fewer90:
-rows95:
+	B rows104
+fewer105:
+rows111:
 	MOVD 120(R0), R17
 	SUB R12, R17, R17
 	CMP $1, R17
-	BLT fewer96
+	BLT fewer112
 
 	// 1 rows x 1 columns
 	MOVD 136(R0), R11
+	MOVBU 148(R0), R17
+	CBZ R17, full113
+	ADD $0, R12, R17
+	MOVD 152(R0), R19
+	ADD R17>>1, R19, R17
+	ADD $1, R17, R17
+	CMP R11, R17
+	CSEL LT, R17, R11, R11
+full113:
 	MOVD 96(R0), R14
 	LSL $2, R14, R14
 	MOVD 0(R0), R1
-	ADD R12<<2, R1, R1
+	MADD R14, R1, R12, R1
 	MOVD 104(R0), R10
 	LSL $2, R10, R10
 	MOVD 24(R0), R9
 	ADD R13<<2, R9, R9
 	VMOVI $0, V0.B16
-	CBZ R11, store97
-step98:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R1
+	CBZ R11, store114
+step115:
 	FMOVS 0(R9), F2
+	FMOVS.P 4(R1), F1
 	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
 	ADD R10, R9, R9
 	SUBS $1, R11, R11
-	BNE step98
-store97:
+	BNE step115
+store114:
 	MOVD 72(R0), R20
-	CBZ R20, unscaled99
+	CBZ R20, unscaled116
 	ADD R12<<2, R20, R20
 	FMOVS.P 4(R20), F1
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
-unscaled99:
+unscaled116:
 	MOVD 112(R0), R16
 	LSL $2, R16, R16
 	MOVD 48(R0), R15
@@ -23796,20 +22537,20 @@ unscaled99:
 	ADD R13<<2, R15, R15
 	MOVWU 144(R0), R17
 	LSL $33, R17, R17
-	CBZ R17, write100
+	CBZ R17, write117
 	FMOVS 144(R0), F1
 	MOVD R15, R17
 	FMOVS 0(R17), F2
 	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
 	ADD R16, R17, R17
-write100:
+write117:
 	FMOVS F0, 0(R15)
 	ADD $1, R12, R12
-	B rows95
-fewer96:
+	B rows111
+fewer112:
 	ADD $1, R13, R13
-	B panel87
-narrower88:
+	B panel102
+narrower103:
 done:
 	RET
 
@@ -25109,6 +23850,1835 @@ fewer93:
 	ADD $1, R13, R13
 	B panel83
 narrower84:
+done:
+	RET
+
+// pairTN6x16NEON is the TN product of tile.PairProduct on register tiles of 6 x 16:
+// C = Beta C + diag(Row) Aᵀ B.
+TEXT ·pairTN6x16NEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD ZR, R13
+panel1:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $16, R17
+	BLT narrower2
+	MOVD ZR, R12
+rows3:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $6, R17
+	BLT fewer4
+
+	// 6 rows x 16 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	SUBS $2, R11, R11
+	BLT rest5
+steps6:
+	ADD R14, R1, R2
+	FMOVQ 0(R1), F27
+	FMOVQ 0(R2), F28
+	VZIP1 V28.S4, V27.S4, V24.S4
+	VZIP2 V28.S4, V27.S4, V25.S4
+	FMOVD 16(R1), F27
+	FMOVD 16(R2), F28
+	VZIP1 V28.S4, V27.S4, V26.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F27
+	FMOVQ 0(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def00 // bfmmla v0.4s, v24.8h, v29.8h
+	WORD $0x6e5cef04 // bfmmla v4.4s, v24.8h, v28.8h
+	WORD $0x6e5def28 // bfmmla v8.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2c // bfmmla v12.4s, v25.8h, v28.8h
+	WORD $0x6e5def50 // bfmmla v16.4s, v26.8h, v29.8h
+	WORD $0x6e5cef54 // bfmmla v20.4s, v26.8h, v28.8h
+	FMOVQ 16(R9), F27
+	FMOVQ 16(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def01 // bfmmla v1.4s, v24.8h, v29.8h
+	WORD $0x6e5cef05 // bfmmla v5.4s, v24.8h, v28.8h
+	WORD $0x6e5def29 // bfmmla v9.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2d // bfmmla v13.4s, v25.8h, v28.8h
+	WORD $0x6e5def51 // bfmmla v17.4s, v26.8h, v29.8h
+	WORD $0x6e5cef55 // bfmmla v21.4s, v26.8h, v28.8h
+	FMOVQ 32(R9), F27
+	FMOVQ 32(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def02 // bfmmla v2.4s, v24.8h, v29.8h
+	WORD $0x6e5cef06 // bfmmla v6.4s, v24.8h, v28.8h
+	WORD $0x6e5def2a // bfmmla v10.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2e // bfmmla v14.4s, v25.8h, v28.8h
+	WORD $0x6e5def52 // bfmmla v18.4s, v26.8h, v29.8h
+	WORD $0x6e5cef56 // bfmmla v22.4s, v26.8h, v28.8h
+	FMOVQ 48(R9), F27
+	FMOVQ 48(R21), F28
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def03 // bfmmla v3.4s, v24.8h, v29.8h
+	WORD $0x6e5cef07 // bfmmla v7.4s, v24.8h, v28.8h
+	WORD $0x6e5def2b // bfmmla v11.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2f // bfmmla v15.4s, v25.8h, v28.8h
+	WORD $0x6e5def53 // bfmmla v19.4s, v26.8h, v29.8h
+	WORD $0x6e5cef57 // bfmmla v23.4s, v26.8h, v28.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps6
+rest5:
+	ADDS $2, R11, R11
+	BEQ sums7
+	FMOVQ 0(R1), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V24.S4
+	VZIP2 V28.S4, V27.S4, V25.S4
+	FMOVD 16(R1), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V26.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def00 // bfmmla v0.4s, v24.8h, v29.8h
+	WORD $0x6e5cef04 // bfmmla v4.4s, v24.8h, v28.8h
+	WORD $0x6e5def28 // bfmmla v8.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2c // bfmmla v12.4s, v25.8h, v28.8h
+	WORD $0x6e5def50 // bfmmla v16.4s, v26.8h, v29.8h
+	WORD $0x6e5cef54 // bfmmla v20.4s, v26.8h, v28.8h
+	FMOVQ 16(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def01 // bfmmla v1.4s, v24.8h, v29.8h
+	WORD $0x6e5cef05 // bfmmla v5.4s, v24.8h, v28.8h
+	WORD $0x6e5def29 // bfmmla v9.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2d // bfmmla v13.4s, v25.8h, v28.8h
+	WORD $0x6e5def51 // bfmmla v17.4s, v26.8h, v29.8h
+	WORD $0x6e5cef55 // bfmmla v21.4s, v26.8h, v28.8h
+	FMOVQ 32(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def02 // bfmmla v2.4s, v24.8h, v29.8h
+	WORD $0x6e5cef06 // bfmmla v6.4s, v24.8h, v28.8h
+	WORD $0x6e5def2a // bfmmla v10.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2e // bfmmla v14.4s, v25.8h, v28.8h
+	WORD $0x6e5def52 // bfmmla v18.4s, v26.8h, v29.8h
+	WORD $0x6e5cef56 // bfmmla v22.4s, v26.8h, v28.8h
+	FMOVQ 48(R9), F27
+	VMOVI $0, V28.B16
+	VZIP1 V28.S4, V27.S4, V29.S4
+	VZIP2 V28.S4, V27.S4, V28.S4
+	WORD $0x6e5def03 // bfmmla v3.4s, v24.8h, v29.8h
+	WORD $0x6e5cef07 // bfmmla v7.4s, v24.8h, v28.8h
+	WORD $0x6e5def2b // bfmmla v11.4s, v25.8h, v29.8h
+	WORD $0x6e5cef2f // bfmmla v15.4s, v25.8h, v28.8h
+	WORD $0x6e5def53 // bfmmla v19.4s, v26.8h, v29.8h
+	WORD $0x6e5cef57 // bfmmla v23.4s, v26.8h, v28.8h
+	ADD R10<<1, R9, R9
+sums7:
+	VZIP1 V4.D2, V0.D2, V27.D2
+	VZIP2 V4.D2, V0.D2, V4.D2
+	VMOV V27.B16, V0.B16
+	VZIP1 V5.D2, V1.D2, V27.D2
+	VZIP2 V5.D2, V1.D2, V5.D2
+	VMOV V27.B16, V1.B16
+	VZIP1 V6.D2, V2.D2, V27.D2
+	VZIP2 V6.D2, V2.D2, V6.D2
+	VMOV V27.B16, V2.B16
+	VZIP1 V7.D2, V3.D2, V27.D2
+	VZIP2 V7.D2, V3.D2, V7.D2
+	VMOV V27.B16, V3.B16
+	VZIP1 V12.D2, V8.D2, V27.D2
+	VZIP2 V12.D2, V8.D2, V12.D2
+	VMOV V27.B16, V8.B16
+	VZIP1 V13.D2, V9.D2, V27.D2
+	VZIP2 V13.D2, V9.D2, V13.D2
+	VMOV V27.B16, V9.B16
+	VZIP1 V14.D2, V10.D2, V27.D2
+	VZIP2 V14.D2, V10.D2, V14.D2
+	VMOV V27.B16, V10.B16
+	VZIP1 V15.D2, V11.D2, V27.D2
+	VZIP2 V15.D2, V11.D2, V15.D2
+	VMOV V27.B16, V11.B16
+	VZIP1 V20.D2, V16.D2, V27.D2
+	VZIP2 V20.D2, V16.D2, V20.D2
+	VMOV V27.B16, V16.B16
+	VZIP1 V21.D2, V17.D2, V27.D2
+	VZIP2 V21.D2, V17.D2, V21.D2
+	VMOV V27.B16, V17.B16
+	VZIP1 V22.D2, V18.D2, V27.D2
+	VZIP2 V22.D2, V18.D2, V22.D2
+	VMOV V27.B16, V18.B16
+	VZIP1 V23.D2, V19.D2, V27.D2
+	VZIP2 V23.D2, V19.D2, V23.D2
+	VMOV V27.B16, V19.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled8
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F24
+	WORD $0x4f989000 // fmul v0.4s, v0.4s, v24.s[0]
+	WORD $0x4f989021 // fmul v1.4s, v1.4s, v24.s[0]
+	WORD $0x4f989042 // fmul v2.4s, v2.4s, v24.s[0]
+	WORD $0x4f989063 // fmul v3.4s, v3.4s, v24.s[0]
+	FMOVS.P 4(R20), F25
+	WORD $0x4f999084 // fmul v4.4s, v4.4s, v25.s[0]
+	WORD $0x4f9990a5 // fmul v5.4s, v5.4s, v25.s[0]
+	WORD $0x4f9990c6 // fmul v6.4s, v6.4s, v25.s[0]
+	WORD $0x4f9990e7 // fmul v7.4s, v7.4s, v25.s[0]
+	FMOVS.P 4(R20), F26
+	WORD $0x4f9a9108 // fmul v8.4s, v8.4s, v26.s[0]
+	WORD $0x4f9a9129 // fmul v9.4s, v9.4s, v26.s[0]
+	WORD $0x4f9a914a // fmul v10.4s, v10.4s, v26.s[0]
+	WORD $0x4f9a916b // fmul v11.4s, v11.4s, v26.s[0]
+	FMOVS.P 4(R20), F27
+	WORD $0x4f9b918c // fmul v12.4s, v12.4s, v27.s[0]
+	WORD $0x4f9b91ad // fmul v13.4s, v13.4s, v27.s[0]
+	WORD $0x4f9b91ce // fmul v14.4s, v14.4s, v27.s[0]
+	WORD $0x4f9b91ef // fmul v15.4s, v15.4s, v27.s[0]
+	FMOVS.P 4(R20), F28
+	WORD $0x4f9c9210 // fmul v16.4s, v16.4s, v28.s[0]
+	WORD $0x4f9c9231 // fmul v17.4s, v17.4s, v28.s[0]
+	WORD $0x4f9c9252 // fmul v18.4s, v18.4s, v28.s[0]
+	WORD $0x4f9c9273 // fmul v19.4s, v19.4s, v28.s[0]
+	FMOVS.P 4(R20), F29
+	WORD $0x4f9d9294 // fmul v20.4s, v20.4s, v29.s[0]
+	WORD $0x4f9d92b5 // fmul v21.4s, v21.4s, v29.s[0]
+	WORD $0x4f9d92d6 // fmul v22.4s, v22.4s, v29.s[0]
+	WORD $0x4f9d92f7 // fmul v23.4s, v23.4s, v29.s[0]
+unscaled8:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write9
+	FMOVS 144(R0), F24
+	MOVD R15, R17
+	FLDPQ 0(R17), (F25, F26)
+	FLDPQ 32(R17), (F27, F28)
+	WORD $0x4f981320 // fmla v0.4s, v25.4s, v24.s[0]
+	WORD $0x4f981341 // fmla v1.4s, v26.4s, v24.s[0]
+	WORD $0x4f981362 // fmla v2.4s, v27.4s, v24.s[0]
+	WORD $0x4f981383 // fmla v3.4s, v28.4s, v24.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F25, F26)
+	FLDPQ 32(R17), (F27, F28)
+	WORD $0x4f981324 // fmla v4.4s, v25.4s, v24.s[0]
+	WORD $0x4f981345 // fmla v5.4s, v26.4s, v24.s[0]
+	WORD $0x4f981366 // fmla v6.4s, v27.4s, v24.s[0]
+	WORD $0x4f981387 // fmla v7.4s, v28.4s, v24.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F25, F26)
+	FLDPQ 32(R17), (F27, F28)
+	WORD $0x4f981328 // fmla v8.4s, v25.4s, v24.s[0]
+	WORD $0x4f981349 // fmla v9.4s, v26.4s, v24.s[0]
+	WORD $0x4f98136a // fmla v10.4s, v27.4s, v24.s[0]
+	WORD $0x4f98138b // fmla v11.4s, v28.4s, v24.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F25, F26)
+	FLDPQ 32(R17), (F27, F28)
+	WORD $0x4f98132c // fmla v12.4s, v25.4s, v24.s[0]
+	WORD $0x4f98134d // fmla v13.4s, v26.4s, v24.s[0]
+	WORD $0x4f98136e // fmla v14.4s, v27.4s, v24.s[0]
+	WORD $0x4f98138f // fmla v15.4s, v28.4s, v24.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F25, F26)
+	FLDPQ 32(R17), (F27, F28)
+	WORD $0x4f981330 // fmla v16.4s, v25.4s, v24.s[0]
+	WORD $0x4f981351 // fmla v17.4s, v26.4s, v24.s[0]
+	WORD $0x4f981372 // fmla v18.4s, v27.4s, v24.s[0]
+	WORD $0x4f981393 // fmla v19.4s, v28.4s, v24.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F25, F26)
+	FLDPQ 32(R17), (F27, F28)
+	WORD $0x4f981334 // fmla v20.4s, v25.4s, v24.s[0]
+	WORD $0x4f981355 // fmla v21.4s, v26.4s, v24.s[0]
+	WORD $0x4f981376 // fmla v22.4s, v27.4s, v24.s[0]
+	WORD $0x4f981397 // fmla v23.4s, v28.4s, v24.s[0]
+	ADD R16, R17, R17
+write9:
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	FSTPQ (F10, F11), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F16, F17), 0(R15)
+	FSTPQ (F18, F19), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F20, F21), 0(R15)
+	FSTPQ (F22, F23), 32(R15)
+	ADD $6, R12, R12
+	B rows3
+fewer4:
+rows10:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer11
+
+	// 4 rows x 16 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	SUBS $2, R11, R11
+	BLT rest12
+steps13:
+	ADD R14, R1, R2
+	FMOVQ 0(R1), F18
+	FMOVQ 0(R2), F19
+	VZIP1 V19.S4, V18.S4, V16.S4
+	VZIP2 V19.S4, V18.S4, V17.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F18
+	FMOVQ 0(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee00 // bfmmla v0.4s, v16.8h, v20.8h
+	WORD $0x6e53ee04 // bfmmla v4.4s, v16.8h, v19.8h
+	WORD $0x6e54ee28 // bfmmla v8.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2c // bfmmla v12.4s, v17.8h, v19.8h
+	FMOVQ 16(R9), F18
+	FMOVQ 16(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee01 // bfmmla v1.4s, v16.8h, v20.8h
+	WORD $0x6e53ee05 // bfmmla v5.4s, v16.8h, v19.8h
+	WORD $0x6e54ee29 // bfmmla v9.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2d // bfmmla v13.4s, v17.8h, v19.8h
+	FMOVQ 32(R9), F18
+	FMOVQ 32(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee02 // bfmmla v2.4s, v16.8h, v20.8h
+	WORD $0x6e53ee06 // bfmmla v6.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2a // bfmmla v10.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2e // bfmmla v14.4s, v17.8h, v19.8h
+	FMOVQ 48(R9), F18
+	FMOVQ 48(R21), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee03 // bfmmla v3.4s, v16.8h, v20.8h
+	WORD $0x6e53ee07 // bfmmla v7.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2b // bfmmla v11.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2f // bfmmla v15.4s, v17.8h, v19.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps13
+rest12:
+	ADDS $2, R11, R11
+	BEQ sums14
+	FMOVQ 0(R1), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V16.S4
+	VZIP2 V19.S4, V18.S4, V17.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee00 // bfmmla v0.4s, v16.8h, v20.8h
+	WORD $0x6e53ee04 // bfmmla v4.4s, v16.8h, v19.8h
+	WORD $0x6e54ee28 // bfmmla v8.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2c // bfmmla v12.4s, v17.8h, v19.8h
+	FMOVQ 16(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee01 // bfmmla v1.4s, v16.8h, v20.8h
+	WORD $0x6e53ee05 // bfmmla v5.4s, v16.8h, v19.8h
+	WORD $0x6e54ee29 // bfmmla v9.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2d // bfmmla v13.4s, v17.8h, v19.8h
+	FMOVQ 32(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee02 // bfmmla v2.4s, v16.8h, v20.8h
+	WORD $0x6e53ee06 // bfmmla v6.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2a // bfmmla v10.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2e // bfmmla v14.4s, v17.8h, v19.8h
+	FMOVQ 48(R9), F18
+	VMOVI $0, V19.B16
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	WORD $0x6e54ee03 // bfmmla v3.4s, v16.8h, v20.8h
+	WORD $0x6e53ee07 // bfmmla v7.4s, v16.8h, v19.8h
+	WORD $0x6e54ee2b // bfmmla v11.4s, v17.8h, v20.8h
+	WORD $0x6e53ee2f // bfmmla v15.4s, v17.8h, v19.8h
+	ADD R10<<1, R9, R9
+sums14:
+	VZIP1 V4.D2, V0.D2, V18.D2
+	VZIP2 V4.D2, V0.D2, V4.D2
+	VMOV V18.B16, V0.B16
+	VZIP1 V5.D2, V1.D2, V18.D2
+	VZIP2 V5.D2, V1.D2, V5.D2
+	VMOV V18.B16, V1.B16
+	VZIP1 V6.D2, V2.D2, V18.D2
+	VZIP2 V6.D2, V2.D2, V6.D2
+	VMOV V18.B16, V2.B16
+	VZIP1 V7.D2, V3.D2, V18.D2
+	VZIP2 V7.D2, V3.D2, V7.D2
+	VMOV V18.B16, V3.B16
+	VZIP1 V12.D2, V8.D2, V18.D2
+	VZIP2 V12.D2, V8.D2, V12.D2
+	VMOV V18.B16, V8.B16
+	VZIP1 V13.D2, V9.D2, V18.D2
+	VZIP2 V13.D2, V9.D2, V13.D2
+	VMOV V18.B16, V9.B16
+	VZIP1 V14.D2, V10.D2, V18.D2
+	VZIP2 V14.D2, V10.D2, V14.D2
+	VMOV V18.B16, V10.B16
+	VZIP1 V15.D2, V11.D2, V18.D2
+	VZIP2 V15.D2, V11.D2, V15.D2
+	VMOV V18.B16, V11.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled15
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F16
+	WORD $0x4f909000 // fmul v0.4s, v0.4s, v16.s[0]
+	WORD $0x4f909021 // fmul v1.4s, v1.4s, v16.s[0]
+	WORD $0x4f909042 // fmul v2.4s, v2.4s, v16.s[0]
+	WORD $0x4f909063 // fmul v3.4s, v3.4s, v16.s[0]
+	FMOVS.P 4(R20), F17
+	WORD $0x4f919084 // fmul v4.4s, v4.4s, v17.s[0]
+	WORD $0x4f9190a5 // fmul v5.4s, v5.4s, v17.s[0]
+	WORD $0x4f9190c6 // fmul v6.4s, v6.4s, v17.s[0]
+	WORD $0x4f9190e7 // fmul v7.4s, v7.4s, v17.s[0]
+	FMOVS.P 4(R20), F18
+	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
+	WORD $0x4f929129 // fmul v9.4s, v9.4s, v18.s[0]
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
+	FMOVS.P 4(R20), F19
+	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
+	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
+	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
+	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
+unscaled15:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write16
+	FMOVS 144(R0), F16
+	MOVD R15, R17
+	FLDPQ 0(R17), (F17, F18)
+	FLDPQ 32(R17), (F19, F20)
+	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
+	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
+	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
+	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F17, F18)
+	FLDPQ 32(R17), (F19, F20)
+	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
+	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
+	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
+	WORD $0x4f901287 // fmla v7.4s, v20.4s, v16.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F17, F18)
+	FLDPQ 32(R17), (F19, F20)
+	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
+	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
+	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
+	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F17, F18)
+	FLDPQ 32(R17), (F19, F20)
+	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
+	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
+	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
+	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
+	ADD R16, R17, R17
+write16:
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	FSTPQ (F10, F11), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD $4, R12, R12
+	B rows10
+fewer11:
+rows17:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $2, R17
+	BLT fewer18
+
+	// 2 rows x 16 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	SUBS $2, R11, R11
+	BLT rest19
+steps20:
+	ADD R14, R1, R2
+	FMOVD 0(R1), F9
+	FMOVD 0(R2), F10
+	VZIP1 V10.S4, V9.S4, V8.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F9
+	FMOVQ 0(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed00 // bfmmla v0.4s, v8.8h, v11.8h
+	WORD $0x6e4aed04 // bfmmla v4.4s, v8.8h, v10.8h
+	FMOVQ 16(R9), F9
+	FMOVQ 16(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed01 // bfmmla v1.4s, v8.8h, v11.8h
+	WORD $0x6e4aed05 // bfmmla v5.4s, v8.8h, v10.8h
+	FMOVQ 32(R9), F9
+	FMOVQ 32(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4aed06 // bfmmla v6.4s, v8.8h, v10.8h
+	FMOVQ 48(R9), F9
+	FMOVQ 48(R21), F10
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4aed07 // bfmmla v7.4s, v8.8h, v10.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps20
+rest19:
+	ADDS $2, R11, R11
+	BEQ sums21
+	FMOVD 0(R1), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V8.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed00 // bfmmla v0.4s, v8.8h, v11.8h
+	WORD $0x6e4aed04 // bfmmla v4.4s, v8.8h, v10.8h
+	FMOVQ 16(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed01 // bfmmla v1.4s, v8.8h, v11.8h
+	WORD $0x6e4aed05 // bfmmla v5.4s, v8.8h, v10.8h
+	FMOVQ 32(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4aed06 // bfmmla v6.4s, v8.8h, v10.8h
+	FMOVQ 48(R9), F9
+	VMOVI $0, V10.B16
+	VZIP1 V10.S4, V9.S4, V11.S4
+	VZIP2 V10.S4, V9.S4, V10.S4
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4aed07 // bfmmla v7.4s, v8.8h, v10.8h
+	ADD R10<<1, R9, R9
+sums21:
+	VZIP1 V4.D2, V0.D2, V9.D2
+	VZIP2 V4.D2, V0.D2, V4.D2
+	VMOV V9.B16, V0.B16
+	VZIP1 V5.D2, V1.D2, V9.D2
+	VZIP2 V5.D2, V1.D2, V5.D2
+	VMOV V9.B16, V1.B16
+	VZIP1 V6.D2, V2.D2, V9.D2
+	VZIP2 V6.D2, V2.D2, V6.D2
+	VMOV V9.B16, V2.B16
+	VZIP1 V7.D2, V3.D2, V9.D2
+	VZIP2 V7.D2, V3.D2, V7.D2
+	VMOV V9.B16, V3.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled22
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
+	FMOVS.P 4(R20), F9
+	WORD $0x4f899084 // fmul v4.4s, v4.4s, v9.s[0]
+	WORD $0x4f8990a5 // fmul v5.4s, v5.4s, v9.s[0]
+	WORD $0x4f8990c6 // fmul v6.4s, v6.4s, v9.s[0]
+	WORD $0x4f8990e7 // fmul v7.4s, v7.4s, v9.s[0]
+unscaled22:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write23
+	FMOVS 144(R0), F8
+	MOVD R15, R17
+	FLDPQ 0(R17), (F9, F10)
+	FLDPQ 32(R17), (F11, F12)
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
+	WORD $0x4f881162 // fmla v2.4s, v11.4s, v8.s[0]
+	WORD $0x4f881183 // fmla v3.4s, v12.4s, v8.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F9, F10)
+	FLDPQ 32(R17), (F11, F12)
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
+	WORD $0x4f881166 // fmla v6.4s, v11.4s, v8.s[0]
+	WORD $0x4f881187 // fmla v7.4s, v12.4s, v8.s[0]
+	ADD R16, R17, R17
+write23:
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	FSTPQ (F6, F7), 32(R15)
+	ADD $2, R12, R12
+	B rows17
+fewer18:
+rows24:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer25
+
+	// 1 rows x 16 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	SUBS $2, R11, R11
+	BLT rest27
+steps28:
+	FMOVS 0(R1), F4
+	ADD R14, R1, R1
+	FLDPQ 0(R9), (F5, F6)
+	FLDPQ 32(R9), (F7, F8)
+	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
+	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
+	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
+	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
+	ADD R10, R9, R9
+	FMOVS 0(R1), F4
+	ADD R14, R1, R1
+	FLDPQ 0(R9), (F5, F6)
+	FLDPQ 32(R9), (F7, F8)
+	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
+	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
+	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
+	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
+	ADD R10, R9, R9
+	SUBS $2, R11, R11
+	BGE steps28
+rest27:
+	ADDS $2, R11, R11
+	BEQ store26
+step29:
+	FMOVS 0(R1), F4
+	ADD R14, R1, R1
+	FLDPQ 0(R9), (F5, F6)
+	FLDPQ 32(R9), (F7, F8)
+	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
+	WORD $0x4f44f0c1 // bfdot v1.4s, v6.8h, v4.2h[0]
+	WORD $0x4f44f0e2 // bfdot v2.4s, v7.8h, v4.2h[0]
+	WORD $0x4f44f103 // bfdot v3.4s, v8.8h, v4.2h[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step29
+store26:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled30
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	WORD $0x4f849042 // fmul v2.4s, v2.4s, v4.s[0]
+	WORD $0x4f849063 // fmul v3.4s, v3.4s, v4.s[0]
+unscaled30:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write31
+	FMOVS 144(R0), F4
+	MOVD R15, R17
+	FLDPQ 0(R17), (F5, F6)
+	FLDPQ 32(R17), (F7, F8)
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
+	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
+	ADD R16, R17, R17
+write31:
+	FSTPQ (F0, F1), 0(R15)
+	FSTPQ (F2, F3), 32(R15)
+	ADD $1, R12, R12
+	B rows24
+fewer25:
+	ADD $16, R13, R13
+	B panel1
+narrower2:
+panel32:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $8, R17
+	BLT narrower33
+	MOVD ZR, R12
+rows34:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $6, R17
+	BLT fewer35
+
+	// 6 rows x 8 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	SUBS $2, R11, R11
+	BLT rest36
+steps37:
+	ADD R14, R1, R2
+	FMOVQ 0(R1), F15
+	FMOVQ 0(R2), F16
+	VZIP1 V16.S4, V15.S4, V12.S4
+	VZIP2 V16.S4, V15.S4, V13.S4
+	FMOVD 16(R1), F15
+	FMOVD 16(R2), F16
+	VZIP1 V16.S4, V15.S4, V14.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F15
+	FMOVQ 0(R21), F16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed80 // bfmmla v0.4s, v12.8h, v17.8h
+	WORD $0x6e50ed82 // bfmmla v2.4s, v12.8h, v16.8h
+	WORD $0x6e51eda4 // bfmmla v4.4s, v13.8h, v17.8h
+	WORD $0x6e50eda6 // bfmmla v6.4s, v13.8h, v16.8h
+	WORD $0x6e51edc8 // bfmmla v8.4s, v14.8h, v17.8h
+	WORD $0x6e50edca // bfmmla v10.4s, v14.8h, v16.8h
+	FMOVQ 16(R9), F15
+	FMOVQ 16(R21), F16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed81 // bfmmla v1.4s, v12.8h, v17.8h
+	WORD $0x6e50ed83 // bfmmla v3.4s, v12.8h, v16.8h
+	WORD $0x6e51eda5 // bfmmla v5.4s, v13.8h, v17.8h
+	WORD $0x6e50eda7 // bfmmla v7.4s, v13.8h, v16.8h
+	WORD $0x6e51edc9 // bfmmla v9.4s, v14.8h, v17.8h
+	WORD $0x6e50edcb // bfmmla v11.4s, v14.8h, v16.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps37
+rest36:
+	ADDS $2, R11, R11
+	BEQ sums38
+	FMOVQ 0(R1), F15
+	VMOVI $0, V16.B16
+	VZIP1 V16.S4, V15.S4, V12.S4
+	VZIP2 V16.S4, V15.S4, V13.S4
+	FMOVD 16(R1), F15
+	VMOVI $0, V16.B16
+	VZIP1 V16.S4, V15.S4, V14.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F15
+	VMOVI $0, V16.B16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed80 // bfmmla v0.4s, v12.8h, v17.8h
+	WORD $0x6e50ed82 // bfmmla v2.4s, v12.8h, v16.8h
+	WORD $0x6e51eda4 // bfmmla v4.4s, v13.8h, v17.8h
+	WORD $0x6e50eda6 // bfmmla v6.4s, v13.8h, v16.8h
+	WORD $0x6e51edc8 // bfmmla v8.4s, v14.8h, v17.8h
+	WORD $0x6e50edca // bfmmla v10.4s, v14.8h, v16.8h
+	FMOVQ 16(R9), F15
+	VMOVI $0, V16.B16
+	VZIP1 V16.S4, V15.S4, V17.S4
+	VZIP2 V16.S4, V15.S4, V16.S4
+	WORD $0x6e51ed81 // bfmmla v1.4s, v12.8h, v17.8h
+	WORD $0x6e50ed83 // bfmmla v3.4s, v12.8h, v16.8h
+	WORD $0x6e51eda5 // bfmmla v5.4s, v13.8h, v17.8h
+	WORD $0x6e50eda7 // bfmmla v7.4s, v13.8h, v16.8h
+	WORD $0x6e51edc9 // bfmmla v9.4s, v14.8h, v17.8h
+	WORD $0x6e50edcb // bfmmla v11.4s, v14.8h, v16.8h
+	ADD R10<<1, R9, R9
+sums38:
+	VZIP1 V2.D2, V0.D2, V15.D2
+	VZIP2 V2.D2, V0.D2, V2.D2
+	VMOV V15.B16, V0.B16
+	VZIP1 V3.D2, V1.D2, V15.D2
+	VZIP2 V3.D2, V1.D2, V3.D2
+	VMOV V15.B16, V1.B16
+	VZIP1 V6.D2, V4.D2, V15.D2
+	VZIP2 V6.D2, V4.D2, V6.D2
+	VMOV V15.B16, V4.B16
+	VZIP1 V7.D2, V5.D2, V15.D2
+	VZIP2 V7.D2, V5.D2, V7.D2
+	VMOV V15.B16, V5.B16
+	VZIP1 V10.D2, V8.D2, V15.D2
+	VZIP2 V10.D2, V8.D2, V10.D2
+	VMOV V15.B16, V8.B16
+	VZIP1 V11.D2, V9.D2, V15.D2
+	VZIP2 V11.D2, V9.D2, V11.D2
+	VMOV V15.B16, V9.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled39
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F12
+	WORD $0x4f8c9000 // fmul v0.4s, v0.4s, v12.s[0]
+	WORD $0x4f8c9021 // fmul v1.4s, v1.4s, v12.s[0]
+	FMOVS.P 4(R20), F13
+	WORD $0x4f8d9042 // fmul v2.4s, v2.4s, v13.s[0]
+	WORD $0x4f8d9063 // fmul v3.4s, v3.4s, v13.s[0]
+	FMOVS.P 4(R20), F14
+	WORD $0x4f8e9084 // fmul v4.4s, v4.4s, v14.s[0]
+	WORD $0x4f8e90a5 // fmul v5.4s, v5.4s, v14.s[0]
+	FMOVS.P 4(R20), F15
+	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+	FMOVS.P 4(R20), F16
+	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
+	WORD $0x4f909129 // fmul v9.4s, v9.4s, v16.s[0]
+	FMOVS.P 4(R20), F17
+	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
+	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
+unscaled39:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write40
+	FMOVS 144(R0), F12
+	MOVD R15, R17
+	FLDPQ 0(R17), (F13, F14)
+	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
+	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F13, F14)
+	WORD $0x4f8c11a2 // fmla v2.4s, v13.4s, v12.s[0]
+	WORD $0x4f8c11c3 // fmla v3.4s, v14.4s, v12.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F13, F14)
+	WORD $0x4f8c11a4 // fmla v4.4s, v13.4s, v12.s[0]
+	WORD $0x4f8c11c5 // fmla v5.4s, v14.4s, v12.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F13, F14)
+	WORD $0x4f8c11a6 // fmla v6.4s, v13.4s, v12.s[0]
+	WORD $0x4f8c11c7 // fmla v7.4s, v14.4s, v12.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F13, F14)
+	WORD $0x4f8c11a8 // fmla v8.4s, v13.4s, v12.s[0]
+	WORD $0x4f8c11c9 // fmla v9.4s, v14.4s, v12.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F13, F14)
+	WORD $0x4f8c11aa // fmla v10.4s, v13.4s, v12.s[0]
+	WORD $0x4f8c11cb // fmla v11.4s, v14.4s, v12.s[0]
+	ADD R16, R17, R17
+write40:
+	FSTPQ (F0, F1), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F6, F7), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F8, F9), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F10, F11), 0(R15)
+	ADD $6, R12, R12
+	B rows34
+fewer35:
+rows41:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer42
+
+	// 4 rows x 8 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	SUBS $2, R11, R11
+	BLT rest43
+steps44:
+	ADD R14, R1, R2
+	FMOVQ 0(R1), F10
+	FMOVQ 0(R2), F11
+	VZIP1 V11.S4, V10.S4, V8.S4
+	VZIP2 V11.S4, V10.S4, V9.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F10
+	FMOVQ 0(R21), F11
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced00 // bfmmla v0.4s, v8.8h, v12.8h
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4ced24 // bfmmla v4.4s, v9.8h, v12.8h
+	WORD $0x6e4bed26 // bfmmla v6.4s, v9.8h, v11.8h
+	FMOVQ 16(R9), F10
+	FMOVQ 16(R21), F11
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced01 // bfmmla v1.4s, v8.8h, v12.8h
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4ced25 // bfmmla v5.4s, v9.8h, v12.8h
+	WORD $0x6e4bed27 // bfmmla v7.4s, v9.8h, v11.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps44
+rest43:
+	ADDS $2, R11, R11
+	BEQ sums45
+	FMOVQ 0(R1), F10
+	VMOVI $0, V11.B16
+	VZIP1 V11.S4, V10.S4, V8.S4
+	VZIP2 V11.S4, V10.S4, V9.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F10
+	VMOVI $0, V11.B16
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced00 // bfmmla v0.4s, v8.8h, v12.8h
+	WORD $0x6e4bed02 // bfmmla v2.4s, v8.8h, v11.8h
+	WORD $0x6e4ced24 // bfmmla v4.4s, v9.8h, v12.8h
+	WORD $0x6e4bed26 // bfmmla v6.4s, v9.8h, v11.8h
+	FMOVQ 16(R9), F10
+	VMOVI $0, V11.B16
+	VZIP1 V11.S4, V10.S4, V12.S4
+	VZIP2 V11.S4, V10.S4, V11.S4
+	WORD $0x6e4ced01 // bfmmla v1.4s, v8.8h, v12.8h
+	WORD $0x6e4bed03 // bfmmla v3.4s, v8.8h, v11.8h
+	WORD $0x6e4ced25 // bfmmla v5.4s, v9.8h, v12.8h
+	WORD $0x6e4bed27 // bfmmla v7.4s, v9.8h, v11.8h
+	ADD R10<<1, R9, R9
+sums45:
+	VZIP1 V2.D2, V0.D2, V10.D2
+	VZIP2 V2.D2, V0.D2, V2.D2
+	VMOV V10.B16, V0.B16
+	VZIP1 V3.D2, V1.D2, V10.D2
+	VZIP2 V3.D2, V1.D2, V3.D2
+	VMOV V10.B16, V1.B16
+	VZIP1 V6.D2, V4.D2, V10.D2
+	VZIP2 V6.D2, V4.D2, V6.D2
+	VMOV V10.B16, V4.B16
+	VZIP1 V7.D2, V5.D2, V10.D2
+	VZIP2 V7.D2, V5.D2, V7.D2
+	VMOV V10.B16, V5.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled46
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	FMOVS.P 4(R20), F9
+	WORD $0x4f899042 // fmul v2.4s, v2.4s, v9.s[0]
+	WORD $0x4f899063 // fmul v3.4s, v3.4s, v9.s[0]
+	FMOVS.P 4(R20), F10
+	WORD $0x4f8a9084 // fmul v4.4s, v4.4s, v10.s[0]
+	WORD $0x4f8a90a5 // fmul v5.4s, v5.4s, v10.s[0]
+	FMOVS.P 4(R20), F11
+	WORD $0x4f8b90c6 // fmul v6.4s, v6.4s, v11.s[0]
+	WORD $0x4f8b90e7 // fmul v7.4s, v7.4s, v11.s[0]
+unscaled46:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write47
+	FMOVS 144(R0), F8
+	MOVD R15, R17
+	FLDPQ 0(R17), (F9, F10)
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F9, F10)
+	WORD $0x4f881122 // fmla v2.4s, v9.4s, v8.s[0]
+	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F9, F10)
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F9, F10)
+	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
+	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
+	ADD R16, R17, R17
+write47:
+	FSTPQ (F0, F1), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F4, F5), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F6, F7), 0(R15)
+	ADD $4, R12, R12
+	B rows41
+fewer42:
+rows48:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $2, R17
+	BLT fewer49
+
+	// 2 rows x 8 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	SUBS $2, R11, R11
+	BLT rest50
+steps51:
+	ADD R14, R1, R2
+	FMOVD 0(R1), F5
+	FMOVD 0(R2), F6
+	VZIP1 V6.S4, V5.S4, V4.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F5
+	FMOVQ 0(R21), F6
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec80 // bfmmla v0.4s, v4.8h, v7.8h
+	WORD $0x6e46ec82 // bfmmla v2.4s, v4.8h, v6.8h
+	FMOVQ 16(R9), F5
+	FMOVQ 16(R21), F6
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e46ec83 // bfmmla v3.4s, v4.8h, v6.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps51
+rest50:
+	ADDS $2, R11, R11
+	BEQ sums52
+	FMOVD 0(R1), F5
+	VMOVI $0, V6.B16
+	VZIP1 V6.S4, V5.S4, V4.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F5
+	VMOVI $0, V6.B16
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec80 // bfmmla v0.4s, v4.8h, v7.8h
+	WORD $0x6e46ec82 // bfmmla v2.4s, v4.8h, v6.8h
+	FMOVQ 16(R9), F5
+	VMOVI $0, V6.B16
+	VZIP1 V6.S4, V5.S4, V7.S4
+	VZIP2 V6.S4, V5.S4, V6.S4
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e46ec83 // bfmmla v3.4s, v4.8h, v6.8h
+	ADD R10<<1, R9, R9
+sums52:
+	VZIP1 V2.D2, V0.D2, V5.D2
+	VZIP2 V2.D2, V0.D2, V2.D2
+	VMOV V5.B16, V0.B16
+	VZIP1 V3.D2, V1.D2, V5.D2
+	VZIP2 V3.D2, V1.D2, V3.D2
+	VMOV V5.B16, V1.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled53
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	WORD $0x4f849021 // fmul v1.4s, v1.4s, v4.s[0]
+	FMOVS.P 4(R20), F5
+	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
+	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
+unscaled53:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write54
+	FMOVS 144(R0), F4
+	MOVD R15, R17
+	FLDPQ 0(R17), (F5, F6)
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	ADD R16, R17, R17
+	FLDPQ 0(R17), (F5, F6)
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
+	ADD R16, R17, R17
+write54:
+	FSTPQ (F0, F1), 0(R15)
+	ADD R16, R15, R15
+	FSTPQ (F2, F3), 0(R15)
+	ADD $2, R12, R12
+	B rows48
+fewer49:
+rows55:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer56
+
+	// 1 rows x 8 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	CBZ R11, store57
+step58:
+	FMOVS 0(R1), F2
+	ADD R14, R1, R1
+	FLDPQ 0(R9), (F3, F4)
+	WORD $0x4f42f060 // bfdot v0.4s, v3.8h, v2.2h[0]
+	WORD $0x4f42f081 // bfdot v1.4s, v4.8h, v2.2h[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step58
+store57:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled59
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	WORD $0x4f829021 // fmul v1.4s, v1.4s, v2.s[0]
+unscaled59:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write60
+	FMOVS 144(R0), F2
+	MOVD R15, R17
+	FLDPQ 0(R17), (F3, F4)
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
+	ADD R16, R17, R17
+write60:
+	FSTPQ (F0, F1), 0(R15)
+	ADD $1, R12, R12
+	B rows55
+fewer56:
+	ADD $8, R13, R13
+	B panel32
+narrower33:
+panel61:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $4, R17
+	BLT narrower62
+	MOVD ZR, R12
+rows63:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $8, R17
+	BLT fewer64
+
+	// 8 rows x 4 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	SUBS $2, R11, R11
+	BLT rest65
+steps66:
+	ADD R14, R1, R2
+	FMOVQ 0(R1), F12
+	FMOVQ 0(R2), F13
+	VZIP1 V13.S4, V12.S4, V8.S4
+	VZIP2 V13.S4, V12.S4, V9.S4
+	FMOVQ 16(R1), F12
+	FMOVQ 16(R2), F13
+	VZIP1 V13.S4, V12.S4, V10.S4
+	VZIP2 V13.S4, V12.S4, V11.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F12
+	FMOVQ 0(R21), F13
+	VZIP1 V13.S4, V12.S4, V14.S4
+	VZIP2 V13.S4, V12.S4, V13.S4
+	WORD $0x6e4eed00 // bfmmla v0.4s, v8.8h, v14.8h
+	WORD $0x6e4ded01 // bfmmla v1.4s, v8.8h, v13.8h
+	WORD $0x6e4eed22 // bfmmla v2.4s, v9.8h, v14.8h
+	WORD $0x6e4ded23 // bfmmla v3.4s, v9.8h, v13.8h
+	WORD $0x6e4eed44 // bfmmla v4.4s, v10.8h, v14.8h
+	WORD $0x6e4ded45 // bfmmla v5.4s, v10.8h, v13.8h
+	WORD $0x6e4eed66 // bfmmla v6.4s, v11.8h, v14.8h
+	WORD $0x6e4ded67 // bfmmla v7.4s, v11.8h, v13.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps66
+rest65:
+	ADDS $2, R11, R11
+	BEQ sums67
+	FMOVQ 0(R1), F12
+	VMOVI $0, V13.B16
+	VZIP1 V13.S4, V12.S4, V8.S4
+	VZIP2 V13.S4, V12.S4, V9.S4
+	FMOVQ 16(R1), F12
+	VMOVI $0, V13.B16
+	VZIP1 V13.S4, V12.S4, V10.S4
+	VZIP2 V13.S4, V12.S4, V11.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F12
+	VMOVI $0, V13.B16
+	VZIP1 V13.S4, V12.S4, V14.S4
+	VZIP2 V13.S4, V12.S4, V13.S4
+	WORD $0x6e4eed00 // bfmmla v0.4s, v8.8h, v14.8h
+	WORD $0x6e4ded01 // bfmmla v1.4s, v8.8h, v13.8h
+	WORD $0x6e4eed22 // bfmmla v2.4s, v9.8h, v14.8h
+	WORD $0x6e4ded23 // bfmmla v3.4s, v9.8h, v13.8h
+	WORD $0x6e4eed44 // bfmmla v4.4s, v10.8h, v14.8h
+	WORD $0x6e4ded45 // bfmmla v5.4s, v10.8h, v13.8h
+	WORD $0x6e4eed66 // bfmmla v6.4s, v11.8h, v14.8h
+	WORD $0x6e4ded67 // bfmmla v7.4s, v11.8h, v13.8h
+	ADD R10<<1, R9, R9
+sums67:
+	VZIP1 V1.D2, V0.D2, V12.D2
+	VZIP2 V1.D2, V0.D2, V1.D2
+	VMOV V12.B16, V0.B16
+	VZIP1 V3.D2, V2.D2, V12.D2
+	VZIP2 V3.D2, V2.D2, V3.D2
+	VMOV V12.B16, V2.B16
+	VZIP1 V5.D2, V4.D2, V12.D2
+	VZIP2 V5.D2, V4.D2, V5.D2
+	VMOV V12.B16, V4.B16
+	VZIP1 V7.D2, V6.D2, V12.D2
+	VZIP2 V7.D2, V6.D2, V7.D2
+	VMOV V12.B16, V6.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled68
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	FMOVS.P 4(R20), F9
+	WORD $0x4f899021 // fmul v1.4s, v1.4s, v9.s[0]
+	FMOVS.P 4(R20), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+	FMOVS.P 4(R20), F11
+	WORD $0x4f8b9063 // fmul v3.4s, v3.4s, v11.s[0]
+	FMOVS.P 4(R20), F12
+	WORD $0x4f8c9084 // fmul v4.4s, v4.4s, v12.s[0]
+	FMOVS.P 4(R20), F13
+	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
+	FMOVS.P 4(R20), F14
+	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
+	FMOVS.P 4(R20), F15
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+unscaled68:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write69
+	FMOVS 144(R0), F8
+	MOVD R15, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881121 // fmla v1.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881122 // fmla v2.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881123 // fmla v3.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881125 // fmla v5.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F9
+	WORD $0x4f881127 // fmla v7.4s, v9.4s, v8.s[0]
+	ADD R16, R17, R17
+write69:
+	FMOVQ F0, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F1, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F2, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F3, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F4, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F5, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F6, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F7, 0(R15)
+	ADD $8, R12, R12
+	B rows63
+fewer64:
+rows70:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer71
+
+	// 4 rows x 4 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	SUBS $2, R11, R11
+	BLT rest72
+steps73:
+	ADD R14, R1, R2
+	FMOVQ 0(R1), F6
+	FMOVQ 0(R2), F7
+	VZIP1 V7.S4, V6.S4, V4.S4
+	VZIP2 V7.S4, V6.S4, V5.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F6
+	FMOVQ 0(R21), F7
+	VZIP1 V7.S4, V6.S4, V8.S4
+	VZIP2 V7.S4, V6.S4, V7.S4
+	WORD $0x6e48ec80 // bfmmla v0.4s, v4.8h, v8.8h
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e48eca2 // bfmmla v2.4s, v5.8h, v8.8h
+	WORD $0x6e47eca3 // bfmmla v3.4s, v5.8h, v7.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps73
+rest72:
+	ADDS $2, R11, R11
+	BEQ sums74
+	FMOVQ 0(R1), F6
+	VMOVI $0, V7.B16
+	VZIP1 V7.S4, V6.S4, V4.S4
+	VZIP2 V7.S4, V6.S4, V5.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F6
+	VMOVI $0, V7.B16
+	VZIP1 V7.S4, V6.S4, V8.S4
+	VZIP2 V7.S4, V6.S4, V7.S4
+	WORD $0x6e48ec80 // bfmmla v0.4s, v4.8h, v8.8h
+	WORD $0x6e47ec81 // bfmmla v1.4s, v4.8h, v7.8h
+	WORD $0x6e48eca2 // bfmmla v2.4s, v5.8h, v8.8h
+	WORD $0x6e47eca3 // bfmmla v3.4s, v5.8h, v7.8h
+	ADD R10<<1, R9, R9
+sums74:
+	VZIP1 V1.D2, V0.D2, V6.D2
+	VZIP2 V1.D2, V0.D2, V1.D2
+	VMOV V6.B16, V0.B16
+	VZIP1 V3.D2, V2.D2, V6.D2
+	VZIP2 V3.D2, V2.D2, V3.D2
+	VMOV V6.B16, V2.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled75
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	FMOVS.P 4(R20), F5
+	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
+	FMOVS.P 4(R20), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	FMOVS.P 4(R20), F7
+	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
+unscaled75:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write76
+	FMOVS 144(R0), F4
+	MOVD R15, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F5
+	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+write76:
+	FMOVQ F0, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F1, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F2, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F3, 0(R15)
+	ADD $4, R12, R12
+	B rows70
+fewer71:
+rows77:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $2, R17
+	BLT fewer78
+
+	// 2 rows x 4 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	SUBS $2, R11, R11
+	BLT rest79
+steps80:
+	ADD R14, R1, R2
+	FMOVD 0(R1), F3
+	FMOVD 0(R2), F4
+	VZIP1 V4.S4, V3.S4, V2.S4
+	ADD R14<<1, R1, R1
+	ADD R10, R9, R21
+	FMOVQ 0(R9), F3
+	FMOVQ 0(R21), F4
+	VZIP1 V4.S4, V3.S4, V5.S4
+	VZIP2 V4.S4, V3.S4, V4.S4
+	WORD $0x6e45ec40 // bfmmla v0.4s, v2.8h, v5.8h
+	WORD $0x6e44ec41 // bfmmla v1.4s, v2.8h, v4.8h
+	ADD R10<<1, R9, R9
+	SUBS $2, R11, R11
+	BGE steps80
+rest79:
+	ADDS $2, R11, R11
+	BEQ sums81
+	FMOVD 0(R1), F3
+	VMOVI $0, V4.B16
+	VZIP1 V4.S4, V3.S4, V2.S4
+	ADD R14<<1, R1, R1
+	FMOVQ 0(R9), F3
+	VMOVI $0, V4.B16
+	VZIP1 V4.S4, V3.S4, V5.S4
+	VZIP2 V4.S4, V3.S4, V4.S4
+	WORD $0x6e45ec40 // bfmmla v0.4s, v2.8h, v5.8h
+	WORD $0x6e44ec41 // bfmmla v1.4s, v2.8h, v4.8h
+	ADD R10<<1, R9, R9
+sums81:
+	VZIP1 V1.D2, V0.D2, V3.D2
+	VZIP2 V1.D2, V0.D2, V1.D2
+	VMOV V3.B16, V0.B16
+	MOVD 72(R0), R20
+	CBZ R20, unscaled82
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F2
+	WORD $0x4f829000 // fmul v0.4s, v0.4s, v2.s[0]
+	FMOVS.P 4(R20), F3
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+unscaled82:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write83
+	FMOVS 144(R0), F2
+	MOVD R15, R17
+	FMOVQ 0(R17), F3
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	ADD R16, R17, R17
+	FMOVQ 0(R17), F3
+	WORD $0x4f821061 // fmla v1.4s, v3.4s, v2.s[0]
+	ADD R16, R17, R17
+write83:
+	FMOVQ F0, 0(R15)
+	ADD R16, R15, R15
+	FMOVQ F1, 0(R15)
+	ADD $2, R12, R12
+	B rows77
+fewer78:
+rows84:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer85
+
+	// 1 rows x 4 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	CBZ R11, store86
+step87:
+	FMOVS 0(R1), F1
+	ADD R14, R1, R1
+	FMOVQ 0(R9), F2
+	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step87
+store86:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled88
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+unscaled88:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write89
+	FMOVS 144(R0), F1
+	MOVD R15, R17
+	FMOVQ 0(R17), F2
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	ADD R16, R17, R17
+write89:
+	FMOVQ F0, 0(R15)
+	ADD $1, R12, R12
+	B rows84
+fewer85:
+	ADD $4, R13, R13
+	B panel61
+narrower62:
+panel90:
+	MOVD 128(R0), R17
+	SUB R13, R17, R17
+	CMP $1, R17
+	BLT narrower91
+	MOVD ZR, R12
+rows92:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $4, R17
+	BLT fewer93
+
+	// 4 rows x 1 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	CBZ R11, store94
+step95:
+	FMOVQ 0(R1), F4
+	ADD R14, R1, R1
+	FMOVS 0(R9), F5
+	WORD $0x4f44f0a0 // bfdot v0.4s, v5.8h, v4.2h[0]
+	WORD $0x4f64f0a1 // bfdot v1.4s, v5.8h, v4.2h[1]
+	WORD $0x4f44f8a2 // bfdot v2.4s, v5.8h, v4.2h[2]
+	WORD $0x4f64f8a3 // bfdot v3.4s, v5.8h, v4.2h[3]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step95
+store94:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled96
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F4
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	FMOVS.P 4(R20), F5
+	WORD $0x4f859021 // fmul v1.4s, v1.4s, v5.s[0]
+	FMOVS.P 4(R20), F6
+	WORD $0x4f869042 // fmul v2.4s, v2.4s, v6.s[0]
+	FMOVS.P 4(R20), F7
+	WORD $0x4f879063 // fmul v3.4s, v3.4s, v7.s[0]
+unscaled96:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write97
+	FMOVS 144(R0), F4
+	MOVD R15, R17
+	FMOVS 0(R17), F5
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVS 0(R17), F5
+	WORD $0x4f8410a1 // fmla v1.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVS 0(R17), F5
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+	FMOVS 0(R17), F5
+	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
+	ADD R16, R17, R17
+write97:
+	FMOVS F0, 0(R15)
+	ADD R16, R15, R15
+	FMOVS F1, 0(R15)
+	ADD R16, R15, R15
+	FMOVS F2, 0(R15)
+	ADD R16, R15, R15
+	FMOVS F3, 0(R15)
+	ADD $4, R12, R12
+	B rows92
+fewer93:
+rows98:
+	MOVD 120(R0), R17
+	SUB R12, R17, R17
+	CMP $1, R17
+	BLT fewer99
+
+	// 1 rows x 1 columns
+	MOVD 136(R0), R11
+	MOVD 96(R0), R14
+	LSL $2, R14, R14
+	MOVD 0(R0), R1
+	ADD R12<<2, R1, R1
+	MOVD 104(R0), R10
+	LSL $2, R10, R10
+	MOVD 24(R0), R9
+	ADD R13<<2, R9, R9
+	VMOVI $0, V0.B16
+	CBZ R11, store100
+step101:
+	FMOVS 0(R1), F1
+	ADD R14, R1, R1
+	FMOVS 0(R9), F2
+	WORD $0x4f41f040 // bfdot v0.4s, v2.8h, v1.2h[0]
+	ADD R10, R9, R9
+	SUBS $1, R11, R11
+	BNE step101
+store100:
+	MOVD 72(R0), R20
+	CBZ R20, unscaled102
+	ADD R12<<2, R20, R20
+	FMOVS.P 4(R20), F1
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+unscaled102:
+	MOVD 112(R0), R16
+	LSL $2, R16, R16
+	MOVD 48(R0), R15
+	MADD R16, R15, R12, R15
+	ADD R13<<2, R15, R15
+	MOVWU 144(R0), R17
+	LSL $33, R17, R17
+	CBZ R17, write103
+	FMOVS 144(R0), F1
+	MOVD R15, R17
+	FMOVS 0(R17), F2
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	ADD R16, R17, R17
+write103:
+	FMOVS F0, 0(R15)
+	ADD $1, R12, R12
+	B rows98
+fewer99:
+	ADD $1, R13, R13
+	B panel90
+narrower91:
 done:
 	RET
 

@@ -97,6 +97,13 @@ func TestClaimsNEON(t *testing.T) {
 			t.Errorf("%s: %d floats loaded and %d stored in the loop, want %d", name, in, out, step)
 		}
 	}
+	matrices := count("dotBF16", "// bfmmla") // 4 sums of 4 products each
+	if matrices != 48 {
+		t.Errorf("%d BFMMLA in the loop, want 48", matrices)
+	}
+	if l, ok := For(tile.NEON); ok && l.DotBF16 != nil && l.DotFlops != 2*16*matrices {
+		t.Errorf("claims %d flops of bfloat16 products, the loop does %d", l.DotFlops, 2*16*matrices)
+	}
 	if l, ok := For(tile.NEON); ok && (l.FMAFlops != flops || l.Step != step || l.Rows != rows || l.Lanes != 4) {
 		t.Errorf("claims %d flops, steps of %d, %d rows, %d lanes", l.FMAFlops, l.Step, l.Rows, l.Lanes)
 	}

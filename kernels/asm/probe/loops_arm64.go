@@ -24,7 +24,7 @@ var neon = Loops{
 // neonDot are those with the products of bfloat16, an extension.
 var neonDot = func() Loops {
 	l := neon
-	l.DotBF16, l.DotFlops = dotBF16NEON, 2*l.FMAFlops
+	l.DotBF16, l.DotFlops = dotBF16NEON, 4*l.FMAFlops
 	return l
 }()
 

@@ -9,7 +9,7 @@ package probe
 //go:noescape
 func fmaNEON(iters int)
 
-// dotBF16NEON does 2 rounds of 24 independent BFDOT for each of iters iterations.
+// dotBF16NEON does 2 rounds of 24 independent BFMMLA for each of iters iterations.
 //
 //go:noescape
 func dotBF16NEON(iters int)

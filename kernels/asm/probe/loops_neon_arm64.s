@@ -89,7 +89,7 @@ loop:
 done:
 	RET
 
-// dotBF16NEON does 2 rounds of 24 independent BFDOT for each of iters iterations.
+// dotBF16NEON does 2 rounds of 24 independent BFMMLA for each of iters iterations.
 TEXT ·dotBF16NEON(SB), NOSPLIT, $0-8
 	MOVD iters+0(FP), R1
 	VMOVI $0, V0.B16
@@ -121,54 +121,54 @@ TEXT ·dotBF16NEON(SB), NOSPLIT, $0-8
 	CMP $0, R1
 	BLE done
 loop:
-	WORD $0x6e59ff00 // bfdot v0.4s, v24.8h, v25.8h
-	WORD $0x6e59ff01 // bfdot v1.4s, v24.8h, v25.8h
-	WORD $0x6e59ff02 // bfdot v2.4s, v24.8h, v25.8h
-	WORD $0x6e59ff03 // bfdot v3.4s, v24.8h, v25.8h
-	WORD $0x6e59ff04 // bfdot v4.4s, v24.8h, v25.8h
-	WORD $0x6e59ff05 // bfdot v5.4s, v24.8h, v25.8h
-	WORD $0x6e59ff06 // bfdot v6.4s, v24.8h, v25.8h
-	WORD $0x6e59ff07 // bfdot v7.4s, v24.8h, v25.8h
-	WORD $0x6e59ff08 // bfdot v8.4s, v24.8h, v25.8h
-	WORD $0x6e59ff09 // bfdot v9.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0a // bfdot v10.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0b // bfdot v11.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0c // bfdot v12.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0d // bfdot v13.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0e // bfdot v14.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0f // bfdot v15.4s, v24.8h, v25.8h
-	WORD $0x6e59ff10 // bfdot v16.4s, v24.8h, v25.8h
-	WORD $0x6e59ff11 // bfdot v17.4s, v24.8h, v25.8h
-	WORD $0x6e59ff12 // bfdot v18.4s, v24.8h, v25.8h
-	WORD $0x6e59ff13 // bfdot v19.4s, v24.8h, v25.8h
-	WORD $0x6e59ff14 // bfdot v20.4s, v24.8h, v25.8h
-	WORD $0x6e59ff15 // bfdot v21.4s, v24.8h, v25.8h
-	WORD $0x6e59ff16 // bfdot v22.4s, v24.8h, v25.8h
-	WORD $0x6e59ff17 // bfdot v23.4s, v24.8h, v25.8h
-	WORD $0x6e59ff00 // bfdot v0.4s, v24.8h, v25.8h
-	WORD $0x6e59ff01 // bfdot v1.4s, v24.8h, v25.8h
-	WORD $0x6e59ff02 // bfdot v2.4s, v24.8h, v25.8h
-	WORD $0x6e59ff03 // bfdot v3.4s, v24.8h, v25.8h
-	WORD $0x6e59ff04 // bfdot v4.4s, v24.8h, v25.8h
-	WORD $0x6e59ff05 // bfdot v5.4s, v24.8h, v25.8h
-	WORD $0x6e59ff06 // bfdot v6.4s, v24.8h, v25.8h
-	WORD $0x6e59ff07 // bfdot v7.4s, v24.8h, v25.8h
-	WORD $0x6e59ff08 // bfdot v8.4s, v24.8h, v25.8h
-	WORD $0x6e59ff09 // bfdot v9.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0a // bfdot v10.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0b // bfdot v11.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0c // bfdot v12.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0d // bfdot v13.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0e // bfdot v14.4s, v24.8h, v25.8h
-	WORD $0x6e59ff0f // bfdot v15.4s, v24.8h, v25.8h
-	WORD $0x6e59ff10 // bfdot v16.4s, v24.8h, v25.8h
-	WORD $0x6e59ff11 // bfdot v17.4s, v24.8h, v25.8h
-	WORD $0x6e59ff12 // bfdot v18.4s, v24.8h, v25.8h
-	WORD $0x6e59ff13 // bfdot v19.4s, v24.8h, v25.8h
-	WORD $0x6e59ff14 // bfdot v20.4s, v24.8h, v25.8h
-	WORD $0x6e59ff15 // bfdot v21.4s, v24.8h, v25.8h
-	WORD $0x6e59ff16 // bfdot v22.4s, v24.8h, v25.8h
-	WORD $0x6e59ff17 // bfdot v23.4s, v24.8h, v25.8h
+	WORD $0x6e59ef00 // bfmmla v0.4s, v24.8h, v25.8h
+	WORD $0x6e59ef01 // bfmmla v1.4s, v24.8h, v25.8h
+	WORD $0x6e59ef02 // bfmmla v2.4s, v24.8h, v25.8h
+	WORD $0x6e59ef03 // bfmmla v3.4s, v24.8h, v25.8h
+	WORD $0x6e59ef04 // bfmmla v4.4s, v24.8h, v25.8h
+	WORD $0x6e59ef05 // bfmmla v5.4s, v24.8h, v25.8h
+	WORD $0x6e59ef06 // bfmmla v6.4s, v24.8h, v25.8h
+	WORD $0x6e59ef07 // bfmmla v7.4s, v24.8h, v25.8h
+	WORD $0x6e59ef08 // bfmmla v8.4s, v24.8h, v25.8h
+	WORD $0x6e59ef09 // bfmmla v9.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0a // bfmmla v10.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0b // bfmmla v11.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0c // bfmmla v12.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0d // bfmmla v13.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0e // bfmmla v14.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0f // bfmmla v15.4s, v24.8h, v25.8h
+	WORD $0x6e59ef10 // bfmmla v16.4s, v24.8h, v25.8h
+	WORD $0x6e59ef11 // bfmmla v17.4s, v24.8h, v25.8h
+	WORD $0x6e59ef12 // bfmmla v18.4s, v24.8h, v25.8h
+	WORD $0x6e59ef13 // bfmmla v19.4s, v24.8h, v25.8h
+	WORD $0x6e59ef14 // bfmmla v20.4s, v24.8h, v25.8h
+	WORD $0x6e59ef15 // bfmmla v21.4s, v24.8h, v25.8h
+	WORD $0x6e59ef16 // bfmmla v22.4s, v24.8h, v25.8h
+	WORD $0x6e59ef17 // bfmmla v23.4s, v24.8h, v25.8h
+	WORD $0x6e59ef00 // bfmmla v0.4s, v24.8h, v25.8h
+	WORD $0x6e59ef01 // bfmmla v1.4s, v24.8h, v25.8h
+	WORD $0x6e59ef02 // bfmmla v2.4s, v24.8h, v25.8h
+	WORD $0x6e59ef03 // bfmmla v3.4s, v24.8h, v25.8h
+	WORD $0x6e59ef04 // bfmmla v4.4s, v24.8h, v25.8h
+	WORD $0x6e59ef05 // bfmmla v5.4s, v24.8h, v25.8h
+	WORD $0x6e59ef06 // bfmmla v6.4s, v24.8h, v25.8h
+	WORD $0x6e59ef07 // bfmmla v7.4s, v24.8h, v25.8h
+	WORD $0x6e59ef08 // bfmmla v8.4s, v24.8h, v25.8h
+	WORD $0x6e59ef09 // bfmmla v9.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0a // bfmmla v10.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0b // bfmmla v11.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0c // bfmmla v12.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0d // bfmmla v13.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0e // bfmmla v14.4s, v24.8h, v25.8h
+	WORD $0x6e59ef0f // bfmmla v15.4s, v24.8h, v25.8h
+	WORD $0x6e59ef10 // bfmmla v16.4s, v24.8h, v25.8h
+	WORD $0x6e59ef11 // bfmmla v17.4s, v24.8h, v25.8h
+	WORD $0x6e59ef12 // bfmmla v18.4s, v24.8h, v25.8h
+	WORD $0x6e59ef13 // bfmmla v19.4s, v24.8h, v25.8h
+	WORD $0x6e59ef14 // bfmmla v20.4s, v24.8h, v25.8h
+	WORD $0x6e59ef15 // bfmmla v21.4s, v24.8h, v25.8h
+	WORD $0x6e59ef16 // bfmmla v22.4s, v24.8h, v25.8h
+	WORD $0x6e59ef17 // bfmmla v23.4s, v24.8h, v25.8h
 	SUBS $1, R1, R1
 	BNE loop
 done:

@@ -36,6 +36,11 @@ func (v V) B16() string { return "V" + v.number() + ".B16" }
 // D2 is the register as two pairs of floats.
 func (v V) D2() string { return "V" + v.number() + ".D2" }
 
+// lane is one element of the register, of words (S) or double words (D).
+func (v V) lane(size string, index int) string {
+	return fmt.Sprintf("V%s.%s[%d]", v.number(), size, index)
+}
+
 func (v V) number() string { return fmt.Sprint(field(uint(v), 5)) }
 
 // field returns x if it fits into a field of that many bits.
@@ -126,9 +131,10 @@ func bfdotElement(d, n, m V, index uint) instruction {
 	return instruction{registers(0x4f40f000|i>>1<<11|i&1<<21, d, n, m), fmt.Sprintf("bfdot v%d.4s, v%d.8h, v%d.2h[%d]", d, n, m, index)}
 }
 
-// bfdot is that with four pairs of each.
-func bfdot(d, n, m V) instruction {
-	return instruction{registers(0x6e40fc00, d, n, m), fmt.Sprintf("bfdot v%d.4s, v%d.8h, v%d.8h", d, n, m)}
+// bfmmla adds, to a matrix of 2 x 2 floats, that of two rows of four bfloat16 times two columns of four: the even and the odd pair of a row and a column as BFDOT
+// would, one after the other. FEAT_BF16 has both.
+func bfmmla(d, n, m V) instruction {
+	return instruction{registers(0x6e40ec00, d, n, m), fmt.Sprintf("bfmmla v%d.4s, v%d.8h, v%d.8h", d, n, m)}
 }
 
 // sshr shifts signed words right by 1 to 32: "Advanced SIMD shift by immediate", where immh:immb is 64 less the shift.

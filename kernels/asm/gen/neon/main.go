@@ -26,9 +26,9 @@ func main() {
 	}
 	products.solve(registerTile{6, 16})
 	products.substitute(registerTile{6, 16})
-	for _, t := range []registerTile{{6, 16}, {4, 16}} {
-		products.pairProduct(formNN, t)
-		products.pairProduct(formTN, t)
+	for _, form := range []form{formNN, formTN} {
+		products.pairProduct(form, registerTile{6, 16}, true)
+		products.pairProduct(form, registerTile{4, 16}, false)
 	}
 	products.write(*dir, "product")
 
@@ -55,7 +55,7 @@ func main() {
 
 	loops := newFile("probe")
 	loops.multiplyAdds("fmaNEON", "vector multiply-adds", loops.fmla)
-	loops.multiplyAdds("dotBF16NEON", "BFDOT", func(sum, x, y V) { loops.word(bfdot(sum, x, y)) })
+	loops.multiplyAdds("dotBF16NEON", "BFMMLA", func(sum, x, y V) { loops.word(bfmmla(sum, x, y)) })
 	loops.read()
 	loops.copies()
 	loops.readRows()

@@ -75,11 +75,11 @@ const (
 func (f *file) product(form form, t registerTile) { f.multiply("product", "Product", form, t) }
 
 // pairProduct writes NN or TN of bfloat16 pairs on a register tile: a pair is as wide as a float, and an element of A as many bytes, so that
-// the walk is that of product with another instruction for each step.
-func (f *file) pairProduct(form form, t registerTile) {
-	f.at, f.pairs = pairFields, true
+// the walk is that of product with another instruction for each step: BFDOT, or with matrix BFMMLA for rows two by two.
+func (f *file) pairProduct(form form, t registerTile, matrix bool) {
+	f.at, f.pairs, f.matrix = pairFields, true, matrix
 	f.multiply("pair", "PairProduct", form, t)
-	f.at, f.pairs = floatFields, false
+	f.at, f.pairs, f.matrix = floatFields, false, false
 }
 
 // multiply writes a product of NN or TN with arguments of a type of package tile.
@@ -177,6 +177,7 @@ type block struct {
 	a, b    []V
 	aRows   []R
 	quarter bool // A is read four k at a time
+	matrix  bool // sums are matrices of 2 x 2
 }
 
 // block writes one register tile of C at (tileRow, tileCol).
@@ -185,7 +186,7 @@ type block struct {
 // vector of each row, one load serves four steps; else each step loads a float of each row. In TN a step's row of A
 // lies in one or two vectors.
 func (f *file) block(form form, mr int, w width, whole bool) {
-	t := block{form: form, rows: mr, width: w}
+	t := block{form: form, rows: mr, width: w, matrix: f.matrix && mr%2 == 0 && w.lanes == 4}
 	used := 0
 	take := func(n int) []V {
 		v := span(used, n)
@@ -197,6 +198,8 @@ func (f *file) block(form form, mr int, w width, whole bool) {
 	}
 	free := 32 - used
 	switch {
+	case t.matrix:
+		t.a = take(mr / 2)
 	case form == formTN:
 		t.a = take((mr + 3) / 4)
 	case whole && free >= mr+min(2, w.vectors):
@@ -205,7 +208,11 @@ func (f *file) block(form form, mr int, w width, whole bool) {
 	default: // one at a time
 		t.a = take(min(mr, free-w.vectors, 8))
 	}
-	t.b = take(min(w.vectors, 32-used))
+	if t.matrix {
+		t.b = take(3)
+	} else {
+		t.b = take(min(w.vectors, 32-used))
+	}
 	if t.quarter && len(t.b) < w.vectors && len(t.b)%2 == 1 {
 		t.b = t.b[:len(t.b)-1] // pairs
 	}
@@ -268,6 +275,11 @@ func (f *file) block(form form, mr int, w width, whole bool) {
 		}
 	}
 
+	if t.matrix {
+		f.matrixSum(t)
+		f.finish(t)
+		return
+	}
 	end := f.newLabel("store")
 	if whole {
 		unrolled := 2

@@ -22,6 +22,7 @@ type file struct {
 	data         map[string]bool
 	at           productFields // of the products that are written
 	pairs        bool          // which are of bfloat16 pairs
+	matrix       bool          // and by products of matrices
 }
 
 func newFile(pkg string) *file { return &file{pkg: pkg, data: map[string]bool{}, at: floatFields} }
