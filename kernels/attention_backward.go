@@ -54,11 +54,8 @@ func (o *LinearAttention) Backward(grads *Gradients, gout *OutputGradients, in *
 	if err != nil {
 		return err
 	}
-	if o.Precision != "" {
-		return refuse("Precision", "empty (float32) in a backward pass", "%q", o.Precision)
-	}
 	args, err := attentionOp{
-		op: tile.LinearAttention, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
+		op: tile.LinearAttention, precision: o.Precision, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale,
 		headDecay: o.HeadDecay, threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGated, backward: true, inverse: o.InverseGQA,
 		full: o.Full, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, normalize: o.Normalize, normEps: o.NormalizeEps,
 	}.checkBackward(grads, gout, in)
@@ -81,7 +78,7 @@ func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs
 		return err
 	}
 	args, err := attentionOp{
-		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
+		op: tile.DeltaRule, precision: o.Precision, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, backward: true, inverse: o.InverseGQA,
 		front: o.Front, betaScale: o.BetaScale, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, statistics: o.Statistics,
 	}.checkBackward(grads, gout, in)
@@ -93,6 +90,9 @@ func (o *DeltaRule) Backward(grads *Gradients, gout *OutputGradients, in *Inputs
 
 // checkBackward turns the arguments of a backward pass into views, or says which one is wrong.
 func (o attentionOp) checkBackward(grads *Gradients, gout *OutputGradients, in *Inputs) (a attentionArgs, err error) {
+	if o.precision != "" {
+		return a, refuse("Precision", "empty (float32) in a backward pass", "%q", o.precision)
+	}
 	if grads == nil {
 		return a, refuse("grads", "non-nil", "nil")
 	}

@@ -6,15 +6,16 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// pairAttention is a prepared call of linear-attention with bfloat16 products: the chunk form of attention, its
-// operands rounded to bfloat16 and its sums and states in float32. With c and D the decays of a chunk as there, a chunk of n tokens takes
+// pairAttention is a prepared call of linear-attention or delta-rule with bfloat16 products: the chunk form of attention, its
+// operands rounded to bfloat16 and its sums and states in float32. With c, D and L the decays and the triangle of a chunk as there, a chunk of n tokens takes
 //
+//	U = V, or beta V + [-beta c K, -L] [S; U]   delta rules, in blocks of tokens (delta_bf16.go)
 //	P = scale D (Q Kᵀ)                          rounded to bfloat16 after the factors
-//	O = [scale c Q, P] [S; V]                   one product
-//	S = c_n S + (d_n K)ᵀ V                      c_n S in float32
+//	O = [scale c Q, P] [S; U]                   one product
+//	S = c_n S + (d_n K)ᵀ U                      c_n S in float32
 //
-// where O reads S rounded. Operands are pairs along the summed dimension: those over keys lie side by side in a row of Q or K, those over tokens
-// are made of two rows. States are kept as panels of columns, and a chunk takes its steps on S panel by panel: one is rounded to pairs, with its columns of V
+// where O and U read S rounded. Operands are pairs along the summed dimension: those over keys lie side by side in a row of Q or K, those over tokens
+// are made of two rows. States are kept as panels of columns, and a chunk takes its steps on S panel by panel: one is rounded to pairs, with its columns of U
 // below, where the first-level cache holds them, and is still there when it is updated. A copy of S in pairs that stays for the next chunk costs as many bytes
 // of the second level, and room for half of S in it.
 //
@@ -26,6 +27,7 @@ type pairAttention struct {
 	chunk, panel  int
 	headOuter     bool
 	stream, ahead bool
+	isDelta       bool
 	group         int // query heads of a state head
 	keys          int // pairs of keys
 	ld            int // of the decays and of P
@@ -42,6 +44,8 @@ type pairAttention struct {
 type pairWork struct {
 	q, k, turned, across    []uint32 // chunk's queries and keys, keys turned, keys as pairs of tokens
 	left, right             []uint32 // factors of O: those of a group's query heads, and of a panel
+	delta                   pairDelta
+	solve                   tile.Solve
 	p, d, lower             []float32
 	g, c, rowO, scale, ones []float32
 	product                 tile.PairProduct
@@ -50,7 +54,7 @@ type pairWork struct {
 	copying                 tile.Pack
 	decay                   tile.Decay
 	exp                     tile.Exp
-	recur                   tile.Recur
+	tokens                  tile.Delta
 }
 
 // pairBlock is the side that tile.PairTurn's blocks have.
@@ -61,7 +65,7 @@ func newPairAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *p
 	nn, _ := tile.FindPair(prim.Pair.NN, cfg["mr"], cfg["nr"])
 	tn, _ := tile.FindPair(prim.Pair.TN, cfg["mr"], cfg["nr"])
 	a := &pairAttention{
-		prim: prim, nn: nn.Run, tn: tn.Run, headOuter: cfg["order"] == 1, stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1,
+		prim: prim, nn: nn.Run, tn: tn.Run, headOuter: cfg["order"] == 1, stream: cfg["stream"] == 1, ahead: cfg["ahead"] == 1, isDelta: p.Op == tile.DeltaRule,
 		group: max(1, s.Hq/s.Hkv), keys: (s.Dk + 1) / 2, chunk: max(1, min(cfg["chunk"], s.T)), factor: make([]float32, s.Hkv),
 	}
 	a.ld = roundUp(a.chunk, pairBlock)
@@ -79,6 +83,9 @@ func newPairAttention(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *p
 			across: alignedPairs(a.ld / 2 * s.Dk), left: alignedPairs(a.group * a.chunk * a.depth()), right: alignedPairs(a.depth() * a.panel),
 			p: aligned(a.chunk * a.ld), d: aligned(a.chunk * a.ld), lower: aligned(a.chunk * a.ld),
 			g: aligned(a.chunk), c: aligned(a.chunk), rowO: aligned(a.chunk), scale: aligned(max(a.chunk, a.group)), ones: aligned(a.chunk),
+		}
+		if a.isDelta {
+			w.delta = newPairDelta(a.chunk, a.depth(), a.panel)
 		}
 		for i := range a.chunk {
 			w.c[i], w.ones[i] = 1, 1 // recording tables leave c alone
@@ -117,7 +124,7 @@ func (a *pairAttention) set(args attentionArgs) {
 func (a *pairAttention) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
-		w.product, w.pack, w.copying, w.exp, w.recur = tile.PairProduct{}, tile.PairPack{}, tile.Pack{}, tile.Exp{}, tile.Recur{}
+		w.product, w.pack, w.copying, w.exp, w.tokens = tile.PairProduct{}, tile.PairPack{}, tile.Pack{}, tile.Exp{}, tile.Delta{}
 	}
 }
 
@@ -210,8 +217,15 @@ func (a *pairAttention) step(w *pairWork, i, t, n, first, last int) {
 	}
 	finite := a.gates(w, u, row, n) && a.factors(w, u, row, n)
 	for j := 0; j < u.width; j += a.panel {
-		if !finite || !a.sweep(w, u, row, n, j, &next) {
+		whole := finite && a.sweep(w, u, row, n, j, &next)
+		if !whole {
 			a.walkTokens(w, u, row, n, j)
+		}
+		if a.statistics != nil && u.j0+j == 0 {
+			a.statistics.Tokens.Add(int64(n))
+			if !whole {
+				a.statistics.Single.Add(int64(n))
+			}
 		}
 	}
 	if !finite {
@@ -237,6 +251,9 @@ func (a *pairAttention) factors(w *pairWork, u pairUnit, row, n int) bool {
 	}
 	w.turn = tile.PairTurn{Src: w.k, Dst: w.turned, LDS: deep, LDD: a.ld, M: roundUp(n, pairBlock), N: deep}
 	a.prim.Pair.Turn(&w.turn)
+	if a.isDelta && !a.couple(w, key, ldk, mask, n) {
+		return false
+	}
 	head, group := a.queryHeads(u.h)
 	for g := range group {
 		query, factor := a.query[row*ldq+(head+g)*s.Dk:], w.left[g*a.chunk*lda:]
@@ -250,12 +267,7 @@ func (a *pairAttention) factors(w *pairWork, u pairUnit, row, n int) bool {
 				return false
 			}
 		}
-		const rows = 32
-		for i := 0; i < n; i += rows {
-			m := min(rows, n-i)
-			w.product = tile.PairProduct{A: left[i*ldl:], B: w.turned, C: w.p[i*a.ld:], Row: scale, LDA: ldl, LDB: a.ld, LDC: a.ld, M: m, N: i + m, K: a.keys}
-			a.nn(&w.product)
-		}
+		a.products(w, left, ldl, scale, n)
 		w.pack = tile.PairPack{Src: w.p, Mask: mask, Dst: factor[a.keys:], LDS: a.ld, LDM: a.ld, LDD: lda, M: n, N: n}
 		a.prim.Pair.Pack(&w.pack)
 		if w.pack.NonFinite {
@@ -263,6 +275,16 @@ func (a *pairAttention) factors(w *pairWork, u pairUnit, row, n int) bool {
 		}
 	}
 	return true
+}
+
+// products are those of a chunk's n keys, turned, with rows of pairs, each times its factor (1 where row is nil), over the lower triangle of w.p.
+func (a *pairAttention) products(w *pairWork, left []uint32, ldl int, row []float32, n int) {
+	const rows = 32
+	for i := 0; i < n; i += rows {
+		m := min(rows, n-i)
+		w.product = tile.PairProduct{A: left[i*ldl:], B: w.turned, C: w.p[i*a.ld:], Row: row, LDA: ldl, LDB: a.ld, LDC: a.ld, M: m, N: i + m, K: a.keys}
+		a.nn(&w.product)
+	}
 }
 
 // sweep takes n tokens from a row of memory on the panel of a unit from column j. It returns false, with the state untouched, if the panel's state or
@@ -276,7 +298,15 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 	update := min(max(32, roundUp(n, 8)), max(32, maxCallFlops/(2*cols*tokens)))
 	calls := 1 + (s.Dk+update-1)/update
 	part, parts := j/a.panel*calls, (u.width+a.panel-1)/a.panel*calls
-	if !a.round(w, w.right, cols, state, cols, nil, s.Dk, cols, true) || !a.round(w, values, cols, a.value[row*ldv+u.h*s.Dv+u.j0+j:], ldv, nil, n, cols, true) {
+	value := a.value[row*ldv+u.h*s.Dv+u.j0+j:]
+	switch {
+	case !a.round(w, w.right, cols, state, cols, nil, s.Dk, cols, true):
+		return false
+	case a.isDelta:
+		if !a.updates(w, value, ldv, n, cols) {
+			return false
+		}
+	case !a.round(w, values, cols, value, ldv, nil, n, cols, true):
 		return false
 	}
 	_, group := a.queryHeads(u.h)
@@ -326,7 +356,7 @@ func (a *pairAttention) gates(w *pairWork, u pairUnit, row, n int) bool {
 	for i := range n {
 		w.rowO[i] = a.scale * c[i]
 	}
-	return sum == 0
+	return (!a.isDelta || a.betas(w, u, row, n, c)) && sum == 0
 }
 
 // walkTokens takes n tokens in float32 on the panel from column j.
@@ -337,7 +367,7 @@ func (a *pairAttention) walkTokens(w *pairWork, u pairUnit, row, n, j int) {
 	state, cols := a.at(u, j)
 	short := max(1, maxCallFlops/(2*(1+group)*s.Dk*cols))
 	for i := 0; i < n; i += short {
-		at, r := row+i, &w.recur
+		at, r := row+i, &w.tokens.Recur
 		*r = tile.Recur{
 			Q: a.query[at*ldq+head*s.Dk:], LDQ: ldq, HeadQ: s.Dk, K: a.key[at*ldk+a.keyHead(u.h)*s.Dk:], LDK: ldk,
 			V: a.value[at*ldv+u.h*s.Dv+u.j0+j:], LDV: ldv, O: a.output[at*ldo+u.h*group*s.Dv+u.j0+j:], LDO: ldo, HeadO: s.Dv,
@@ -349,7 +379,12 @@ func (a *pairAttention) walkTokens(w *pairWork, u pairUnit, row, n, j int) {
 		}
 		for x := range m { // one by one: a NaN of a later token must not reach an earlier one of its block
 			r.RowO = w.scale
-			a.prim.Recur[0].Run(r)
+			if a.isDelta {
+				w.tokens.Beta, r.RowV = w.delta.beta[i+x:], w.delta.beta[i+x:]
+				a.prim.Delta[0].Run(&w.tokens)
+			} else {
+				a.prim.Recur[0].Run(r)
+			}
 			if x+1 < m {
 				r.Q, r.K, r.V, r.O = r.Q[ldq:], r.K[ldk:], r.V[ldv:], r.O[ldo:]
 				if r.Decay != nil {
@@ -412,6 +447,7 @@ func (a *pairAttention) scratchBuffers() map[string][]float32 {
 	}
 	return map[string][]float32{
 		"q pairs": shown(w.q), "k pairs": shown(w.k), "k turned": shown(w.turned), "k across": shown(w.across), "left": shown(w.left), "right": shown(w.right), "p": w.p, "d": w.d,
+		"erase pairs": shown(w.delta.left), "l": w.delta.l, "u": w.delta.u, "beta chunk": w.delta.beta, "row erase": w.delta.erase, "row l": w.delta.rowL,
 		"lower": w.lower, "g": w.g, "c": w.c, "row o": w.rowO, "scale": w.scale, "ones": w.ones, "states": a.states,
 	}
 }

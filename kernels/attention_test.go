@@ -220,17 +220,22 @@ func TestAttentionParallelKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i := range c.attention.key {
-				c.attention.key[i] = float32(1/math.Sqrt(24)) * (1 + 1e-3*float32(r.NormFloat64()))
-			}
-			for i := range c.attention.beta {
-				c.attention.beta[i] = 2 - 1e-3*r.Float32()
-			}
+			makeParallel(c, r)
 			for range 6 {
 				compare(t, c, anyConfig(t, r, p, isa))
 			}
 		}
 	})
+}
+
+// makeParallel makes a case's keys of about unit length and nearly parallel, and betas close to 2.
+func makeParallel(c *Case, r *rand.Rand) {
+	for i := range c.attention.key {
+		c.attention.key[i] = float32(1/math.Sqrt(float64(c.Problem.Shape.Dk))) * (1 + 1e-3*float32(r.NormFloat64()))
+	}
+	for i := range c.attention.beta {
+		c.attention.beta[i] = 2 - 1e-3*r.Float32()
+	}
 }
 
 // A NaN or Inf goes through as in the sequential form: never to an earlier token, another head or another batch item.

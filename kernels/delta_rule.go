@@ -37,6 +37,8 @@ type DeltaRule struct {
 	// FeatureMap tile.MapL2 divides queries and keys by their L2 norm, after SiLU; "" does not. FeatureMapEps is added to the sum of squares.
 	FeatureMap    string
 	FeatureMapEps float32
+	// Precision is that of the products, as in LinearAttention: tile.BFloat16 has no decay per key, Front, FeatureMap and Inputs.Write.
+	Precision string
 	// Statistics, if not nil, counts how tokens were walked.
 	Statistics *Statistics
 	Threads    int // workers, 0 for all that this process may use
@@ -55,6 +57,7 @@ func (o *DeltaRule) Forward(out *Outputs, in *Inputs) error {
 		op: tile.DeltaRule, rule: rule, qHeads: o.QHeads, kvHeads: o.KVHeads, scale: o.Scale, headDecay: o.HeadDecay,
 		threads: o.Threads, candidate: o.Candidate, gated: rule == tile.RuleGatedDelta, hasBeta: true, inverse: o.InverseGQA,
 		front: o.Front, betaScale: o.BetaScale, featureMap: o.FeatureMap, mapEps: o.FeatureMapEps, statistics: o.Statistics,
+		precision: o.Precision,
 	}, out, in)
 }
 

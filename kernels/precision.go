@@ -21,14 +21,16 @@ func checkPrecision(p tile.Problem) error {
 		return nil
 	case p.Precision != tile.BFloat16:
 		return fmt.Errorf("precision %q must be empty (float32) or bfloat16", p.Precision)
-	case p.Op != tile.LinearAttention:
-		return fmt.Errorf("precision bfloat16 goes with %s, not %s", tile.LinearAttention, p.Op)
+	case p.Op != tile.LinearAttention && p.Op != tile.DeltaRule:
+		return fmt.Errorf("precision bfloat16 goes with %s and %s, not %s", tile.LinearAttention, tile.DeltaRule, p.Op)
 	case p.Dir != tile.Forward:
 		return fmt.Errorf("precision bfloat16 has no direction %q", p.Dir)
 	case p.Decay == tile.DecayKey:
 		return fmt.Errorf("precision bfloat16 has no decay per key")
 	case p.Full || p.Normalize || p.FeatureMap != tile.MapNone:
 		return fmt.Errorf("precision bfloat16 has no full, normalize or feature_map")
+	case p.Front != tile.FrontNone || p.Gates != "":
+		return fmt.Errorf("precision bfloat16 has no front and no separate gates")
 	}
 	return nil
 }
@@ -122,13 +124,24 @@ const pairEps = 1.0 / (1 << 8)
 // decay) and value on the way into the state, the state's copy and the query on the way out; within a chunk they are the query and key, then P,
 // and the value. The copy's rounding is relative to the state, which the sum of absolute values bounds. (1+pairEps)^4 - 1 < 4.05 pairEps. A term
 // of a state is rounded twice. The sums are float32's, whose bound is doubled for sums and factors of rounded
-// operands. What bfloat16 cannot hold, below 2^-126, is taken as 0: an error of 2^-126 times the other operands, which
+// operands.
+//
+// A delta rule's update is made of terms that are rounded four times too: the key with its gate and the state's copy, whose terms are rounded
+// updates, or both keys, their product with its gate, and the update before. It is then a value as those above, so that a term of an output has eight roundings,
+// (1+pairEps)^8 - 1 < 8.2 pairEps. An update that is off puts the state off, which I - beta k kᵀ carries on: it shrinks as long as
+// beta |k|² is from 0 to 2, while the scale of errors keeps all of what updates brought.
+//
+// What bfloat16 cannot hold, below 2^-126, is taken as 0: an error of 2^-126 times the other operands, which
 // is beside the sums of absolute values as long as these are far from the ends of float32.
 func pairBound(p tile.Problem) float64 {
 	s := p.Shape
 	unit, _, _ := roundoff(p.DType)
 	state, _, _ := roundoff(p.StateDType)
-	return 4.05*pairEps + 2*eps*float64(4*s.T+s.Dk+16) + max(unit, state)
+	roundings := 4.05
+	if p.Op == tile.DeltaRule {
+		roundings = 8.2
+	}
+	return roundings*pairEps + 2*eps*float64(4*s.T+s.Dk+16) + max(unit, state)
 }
 
 // countingPairs is counting for bfloat16 products.

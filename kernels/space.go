@@ -173,7 +173,9 @@ func sizes(ks []tile.ProductKernel, of func(tile.ProductKernel) int) []int {
 }
 
 // Values of the tunables that depend on a problem's size.
-func chunks(s tile.Shape) []int { return upTo(s.T, 16, 32, 64, 128) }
+func chunks(s tile.Shape) []int {
+	return slices.DeleteFunc(upTo(s.T, 16, 32, 64, 128), func(n int) bool { return n > maxChunk })
+}
 func panels(s tile.Shape) []int { return upTo(s.Dv, 32, 64, 128) }
 func cols(s tile.Shape) []int   { return upTo(s.H, 256, 512, 1024, 2048, 4096) }
 

@@ -77,14 +77,14 @@ func (a *attention) set(op *C.rooftune_attention, in *C.rooftune_attention_input
 		for _, x := range []struct {
 			name string
 			set  bool
-		}{{"full", op.full != 0}, {"normalize", op.normalize != 0}, {"bf16_products", op.bf16_products != 0}} {
+		}{{"full", op.full != 0}, {"normalize", op.normalize != 0}} {
 			if x.set {
 				return false, invalid(x.name, "set", "0 with a delta rule")
 			}
 		}
 		a.delta = kernels.DeltaRule{QHeads: int(op.q_heads), KVHeads: int(op.kv_heads), Rule: rule, Scale: float32(op.scale), HeadDecay: headDecay,
 			InverseGQA: op.inverse_gqa != 0, Front: front, BetaScale: float32(op.beta_scale), FeatureMap: featureMap,
-			FeatureMapEps: float32(op.feature_map_eps), Threads: int(op.threads)}
+			FeatureMapEps: float32(op.feature_map_eps), Precision: precision, Threads: int(op.threads)}
 	} else {
 		for _, x := range []struct {
 			name string

@@ -100,7 +100,7 @@ typedef struct rooftune_attention {
 	int32_t normalize;       /* LINEAR, GATED: divide by scale * q . (sum of keys) + normalize_eps */
 	float normalize_eps;
 	int32_t inverse_gqa;     /* allow q_heads < kv_heads */
-	int32_t bf16_products;   /* LINEAR, GATED, forward: products of operands rounded to bfloat16, where the CPU has them */
+	int32_t bf16_products;   /* forward: products of operands rounded to bfloat16, where the CPU has them */
 	int32_t front;           /* DELTA, GATED_DELTA: ROOFTUNE_FRONT_NONE, ... */
 	float beta_scale;        /* factor of beta with GATES, 0: 1; 2 allows negative eigenvalues */
 	int32_t threads;         /* 0: all that this process may use */

@@ -136,7 +136,7 @@ func (a *applyAttention) forward(given *tile.Candidate) ([]npz.Array, error) {
 		err = op.Forward(&out, &a.in)
 	} else {
 		op := kernels.DeltaRule{QHeads: f.qHeads, KVHeads: f.kvHeads, Rule: p.Rule, Scale: f.scale, HeadDecay: f.headDecay, InverseGQA: f.inverseGQA,
-			Front: f.front, BetaScale: f.betaScale, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Threads: f.threads, Candidate: given}
+			Front: f.front, BetaScale: f.betaScale, FeatureMap: f.featureMap, FeatureMapEps: f.featureMapEps, Precision: p.Precision, Threads: f.threads, Candidate: given}
 		err = op.Forward(&out, &a.in)
 	}
 	if err != nil {

@@ -30,7 +30,7 @@ func (f *problemFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.shape, "shape", "", "b,t,hq,hkv,dk,dv or n,d,h,tau or b,c,l,k, as in b=1,t=4096,hq=8,hkv=8,dk=128,dv=128")
 	fs.StringVar(&f.decay, "decay", "", "none, fixed (one a head), head (one a token and head) or key (one a token, head and key) (default head for the gated rules)")
 	fs.StringVar(&f.dir, "dir", tile.Forward, "fwd, or bwd for the gradients")
-	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), bf16 with sums in float32 (linear-attention forward), or int8 for weights of 8 bits (hash-layer with int8 tables)")
+	fs.StringVar(&f.precision, "precision", "", "of products: float32 (default), bf16 with sums in float32 (linear-attention and delta-rule forward), or int8 for weights of 8 bits (hash-layer with int8 tables)")
 	fs.StringVar(&f.dtype, "dtype", tile.Float32, "float32; attention ops: bfloat16 or float16 for all arrays but the states; hash-layer: bfloat16 or int8 tables")
 	fs.StringVar(&f.stateDType, "state-dtype", tile.Float32, "float32, bfloat16 or float16, attention ops")
 	fs.BoolVar(&f.full, "full", false, "not causal, linear-attention with rule linear")
