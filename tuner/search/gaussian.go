@@ -2,6 +2,7 @@ package search
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/blas/blas32"
 	"gonum.org/v1/gonum/floats"
@@ -40,14 +41,17 @@ const (
 )
 
 func newGaussian(s *space.Space, pool []int) *gaussian {
-	g := &gaussian{space: s, dims: dimensions(s), noise: noiseGuess, slot: map[int]int{}}
-	g.log = make([]float64, len(g.dims))
+	g := &gaussian{space: s, dims: dimensions(s), slot: map[int]int{}}
 	g.at = make([][]uint16, len(g.dims))
-	for k := range g.log {
-		g.log[k] = g.expected()
-	}
+	g.forget()
 	g.add(pool)
 	return g
+}
+
+// forget puts length scales and noise back to what is expected before anything is known.
+func (g *gaussian) forget() {
+	g.log = slices.Repeat([]float64{g.expected()}, len(g.dims))
+	g.noise = noiseGuess
 }
 
 // expected is the logarithm of the length scale to expect before anything is known: with more dimensions distances
@@ -72,10 +76,7 @@ func (g *gaussian) addDimension(ranked []int) {
 		d.at[i] = float64(i) / (rankSteps - 1)
 	}
 	g.dims, g.at = append(g.dims, d), append(g.at, nil)
-	g.log = append(g.log, 0)
-	for k := range g.log {
-		g.log[k] = g.expected()
-	}
+	g.forget()
 	g.add(pool)
 }
 
