@@ -106,79 +106,98 @@ func words32(v []int32) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(&v[0])), len(v))
 }
 
-func TestSlab(t *testing.T) {
-	eachISA(t, func(t *testing.T, p *tile.Primitives) {
-		edges(t, func(t *testing.T, end bool) {
-			r := rand.New(rand.NewPCG(15, 16))
-			const rows = 5
-			for _, g := range []int{0, 1, 2, 3, 4, 5, 8, 12, 16, 17} {
-				for tokens := range 5 {
-					for _, init := range []bool{false, true} {
-						what := fmt.Sprintf("G=%d T=%d init=%v", g, tokens, init)
-						run := func(name string, s *tile.Slab, portable, run func(*tile.Slab), scale float64) {
-							t.Helper()
-							width := len(s.Y) / max(tokens, 1)
-							if out := tokens > 0 && r.IntN(2) == 0; out {
-								s.LDO = width + 16*r.IntN(3)
-								s.Out = guarded(t, between(r, (tokens-1)*s.LDO+width, -1, 1), end)
-							}
-							want := *s
-							want.Y, want.Out = append([]float32(nil), s.Y...), append([]float32(nil), s.Out...)
-							portable(&want)
-							run(s)
-							near(t, name+" "+what, s.Y, want.Y, g, scale)
-							near(t, name+" out "+what, s.Out, want.Out, g, scale)
-						}
-						s := slabCase(t, r, tokens, g, tile.SlabFloats, 4, init, end)
-						s.Floats = guarded(t, between(r, g*rows*tile.SlabFloats, -1, 1), end)
-						run("floats", s, portable.SlabFloats, p.SlabFloats, float64(g+1))
-						s = slabCase(t, r, tokens, g, tile.SlabHalves, 2, init, end)
-						s.Halves = bfloats(t, r, g*rows*tile.SlabHalves, end)
-						run("halves", s, portable.SlabHalves, p.SlabHalves, float64(g+1))
-						for i, k := range p.SlabBytes {
-							if k.Bits > 0 && g%4 != 0 {
-								continue
-							}
-							s = slabCase(t, r, tokens, g, tile.SlabBytes, 1, init, end)
-							s.Bytes = bytes(t, r, g*rows*tile.SlabBytes, end)
-							if portable.SlabBytes[i].Bits != k.Bits {
-								t.Fatalf("kernel %d takes %d bits", i, k.Bits)
-							}
-							scale := 128 * float64(g+1)
-							if k.Bits == 16 {
-								scale = 128 * 65536 * 1e-4 * float64(g+1)
-							}
-							run(fmt.Sprintf("bytes of %d bits", k.Bits), s, portable.SlabBytes[i].Run, k.Run, scale)
-						}
-					}
-				}
-			}
-		})
-	})
-}
+func TestSlab(t *testing.T) { eachISA(t, checkSlab) }
 
-// The largest sums of integers still fit.
-func TestSlabExtremeIntegers(t *testing.T) {
-	eachISA(t, func(t *testing.T, p *tile.Primitives) {
-		for _, k := range p.SlabBytes {
-			if k.Bits == 0 {
-				continue
-			}
-			const g = 64
-			s := &tile.Slab{T: 1, G: g, Bytes: make([]int8, g*tile.SlabBytes), Offset: make([]uint32, g), Quant: make([]uint32, g/2), Scale: []float32{1}, Y: make([]float32, tile.SlabBytes)}
-			for i := range s.Bytes {
-				s.Bytes[i] = -128
-			}
-			for i := range s.Quant {
-				s.Quant[i] = math.MaxUint32
-			}
-			k.Run(s)
-			want := float32(-128 * g * (int(1)<<k.Bits - 1))
-			for i, y := range s.Y {
-				if y != want {
-					t.Fatalf("%d bits: Y[%d] = %g, want %g", k.Bits, i, y, want)
+func checkSlab(t *testing.T, p *tile.Primitives) {
+	edges(t, func(t *testing.T, end bool) {
+		r := rand.New(rand.NewPCG(15, 16))
+		const rows = 5
+		for _, g := range []int{0, 1, 2, 3, 4, 5, 8, 12, 16, 17} {
+			for tokens := range 5 {
+				for _, init := range []bool{false, true} {
+					what := fmt.Sprintf("G=%d T=%d init=%v", g, tokens, init)
+					run := func(name string, s *tile.Slab, portable, run func(*tile.Slab), scale float64) {
+						t.Helper()
+						width := len(s.Y) / max(tokens, 1)
+						if out := tokens > 0 && r.IntN(2) == 0; out {
+							s.LDO = width + 16*r.IntN(3)
+							s.Out = guarded(t, between(r, (tokens-1)*s.LDO+width, -1, 1), end)
+						}
+						want := *s
+						want.Y, want.Out = append([]float32(nil), s.Y...), append([]float32(nil), s.Out...)
+						portable(&want)
+						run(s)
+						near(t, name+" "+what, s.Y, want.Y, g, scale)
+						near(t, name+" out "+what, s.Out, want.Out, g, scale)
+					}
+					s := slabCase(t, r, tokens, g, tile.SlabFloats, 4, init, end)
+					s.Floats = guarded(t, between(r, g*rows*tile.SlabFloats, -1, 1), end)
+					run("floats", s, portable.SlabFloats, p.SlabFloats, float64(g+1))
+					s = slabCase(t, r, tokens, g, tile.SlabHalves, 2, init, end)
+					s.Halves = bfloats(t, r, g*rows*tile.SlabHalves, end)
+					run("halves", s, portable.SlabHalves, p.SlabHalves, float64(g+1))
+					for i, k := range p.SlabBytes {
+						if k.Bits > 0 && g%4 != 0 {
+							continue
+						}
+						s = slabCase(t, r, tokens, g, tile.SlabBytes, 1, init, end)
+						s.Bytes = bytes(t, r, g*rows*tile.SlabBytes, end)
+						if portable.SlabBytes[i].Bits != k.Bits {
+							t.Fatalf("kernel %d takes %d bits", i, k.Bits)
+						}
+						scale := 128 * float64(g+1)
+						if k.Bits == 16 {
+							scale = 128 * 65536 * 1e-4 * float64(g+1)
+						}
+						run(fmt.Sprintf("bytes of %d bits", k.Bits), s, portable.SlabBytes[i].Run, k.Run, scale)
+					}
 				}
 			}
 		}
 	})
+}
+
+// Sums of integer products are exact, the largest too.
+func TestSlabExactIntegers(t *testing.T) { eachISA(t, checkExactIntegers) }
+
+func checkExactIntegers(t *testing.T, p *tile.Primitives) {
+	r := rand.New(rand.NewPCG(17, 18))
+	const tokens, rows = 3, 2
+	for _, g := range []int{4, 8, 64} {
+		for i, k := range p.SlabBytes {
+			if k.Bits == 0 {
+				continue
+			}
+			for _, of := range []struct {
+				bytes  func() int8
+				weight func() uint32
+			}{
+				{func() int8 { return -128 }, func() uint32 { return math.MaxUint32 }},
+				{func() int8 { return 127 }, func() uint32 { return math.MaxUint32 }},
+				{func() int8 { return -128 }, func() uint32 { return 0x80808080 * r.Uint32N(2) }},
+				{func() int8 { return int8(r.IntN(256) - 128) }, r.Uint32},
+			} {
+				s := &tile.Slab{T: tokens, G: g, Bytes: make([]int8, g*rows*tile.SlabBytes), Offset: make([]uint32, tokens*g), Quant: make([]uint32, tokens*g/2)}
+				s.Scale, s.Y = []float32{1, 0.5, 2}, make([]float32, tokens*tile.SlabBytes)
+				for i := range s.Bytes {
+					s.Bytes[i] = of.bytes()
+				}
+				for i := range s.Offset {
+					s.Offset[i] = uint32((i%g*rows + r.IntN(rows)) * tile.SlabBytes)
+				}
+				for i := range s.Quant {
+					s.Quant[i] = of.weight()
+				}
+				want := *s
+				want.Y = make([]float32, len(s.Y))
+				portable.SlabBytes[i].Run(&want)
+				k.Run(s)
+				for i, y := range s.Y {
+					if y != want.Y[i] {
+						t.Fatalf("G=%d, %d bits: Y[%d] = %g, want %g", g, k.Bits, i, y, want.Y[i])
+					}
+				}
+			}
+		}
+	}
 }

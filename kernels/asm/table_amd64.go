@@ -15,6 +15,9 @@ var tables = detect()
 func detect() []*tile.Primitives {
 	var t []*tile.Primitives
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
+		if cpuid.CPU.Supports(cpuid.AVXVNNI) {
+			avx2.SlabBytes = byteDots
+		}
 		t = append(t, &avx2)
 	}
 	if len(t) == 1 && cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.BMI2) {
@@ -57,8 +60,14 @@ var avx2 = tile.Primitives{
 	Solve:  solveAVX2, Substitute: substituteAVX2, Pack: packAVX2, Turn: turnInAVX2, Dots: dotsAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Blend: blendAVX2, Trail: trailAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
 	GatherHalf: gatherHalfInAVX2, GatherBytes: gatherBytesInAVX2, SlabFloats: slabFloatsAVX2, SlabHalves: slabHalvesAVX2,
 	Spread: generic.Spread, Quantize: generic.Quantize, // in portable Go
-	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX2}},
+	SlabBytes: byteWords,
 }
+
+// byteWords and byteDots are AVX2's passes over slabs of int8, without AVX-VNNI and with it.
+var (
+	byteWords = []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX2}, {Bits: 16, Run: slabBytes16AVX2}, {Bits: 8, Run: slabBytes8AVX2}}
+	byteDots  = []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX2}, {Bits: 16, Run: slabDots16AVX2}, {Bits: 8, Run: slabDots8AVX2}}
+)
 
 // pairs are AVX-512's primitives of bfloat16 products, on a CPU with AVX512_BF16.
 var pairs = tile.PairPrimitives{

@@ -92,6 +92,26 @@ func slabHalvesAVX2(p *tile.Slab)
 //go:noescape
 func slabBytesAVX2(p *tile.Slab)
 
+// slabDots16AVX2 passes over a slab of int8 with weights of 16 bits as tile.Slab says with AVX-VNNI.
+//
+//go:noescape
+func slabDots16AVX2(p *tile.Slab)
+
+// slabBytes16AVX2 passes over a slab of int8 with weights of 16 bits as tile.Slab says.
+//
+//go:noescape
+func slabBytes16AVX2(p *tile.Slab)
+
+// slabDots8AVX2 passes over a slab of int8 with weights of 8 bits as tile.Slab says with AVX-VNNI.
+//
+//go:noescape
+func slabDots8AVX2(p *tile.Slab)
+
+// slabBytes8AVX2 passes over a slab of int8 with weights of 8 bits as tile.Slab says.
+//
+//go:noescape
+func slabBytes8AVX2(p *tile.Slab)
+
 // turnAVX2 transposes a block as tile.Turn says, of which M and N are multiples of a vector's floats.
 //
 //go:noescape

@@ -4937,6 +4937,1076 @@ done:
 	VZEROUPPER
 	RET
 
+// func slabDots16AVX2(p *tile.Slab)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·slabDots16AVX2(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JLE   done
+	MOVQ  48(AX), DX
+	MOVQ  72(AX), BX
+	MOVQ  120(AX), SI
+	MOVQ  168(AX), DI
+	MOVQ  144(AX), R9
+	MOVQ  DI, R10
+	MOVQ  $0x00000100, R11
+	CMPQ  200(AX), $0x00
+	JE    begin
+	MOVQ  192(AX), R10
+	XORQ  R11, R11
+
+begin:
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
+	SHRQ $0x02, R13
+	MOVQ R13, R15
+	SHRQ $0x06, R15
+	XORQ R14, R14
+
+token:
+	ADDQ 288(AX), R14
+
+fetch:
+	CMPQ       R14, $0x00000100
+	JL         fetched
+	SUBQ       $0x00000100, R14
+	TESTQ      R15, R15
+	JZ         fetched
+	DECQ       R15
+	LEAQ       (R12)(R13*2), R8
+	CMPB       296(AX), $0x00
+	JNE        far
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R8)
+	PREFETCHT0 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+fetched:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   272(AX), R8
+
+rows1:
+	SUBQ         $0x04, R8
+	JL           over2
+	MOVL         (BX), BP
+	VMOVUPS      (DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VMOVUPS      (DX)(BP*1), Y9
+	MOVL         8(BX), BP
+	VMOVUPS      (DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VMOVUPS      (DX)(BP*1), Y11
+	VPBROADCASTD (SI), Y14
+	VPBROADCASTD 4(SI), Y15
+	VPUNPCKLBW   Y9, Y8, Y12
+	VPUNPCKHBW   Y9, Y8, Y8
+	VPUNPCKLBW   Y11, Y10, Y13
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPUNPCKLWD   Y13, Y12, Y9
+	VPUNPCKHWD   Y13, Y12, Y12
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+
+	// VPDPBUSD Y9, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc1
+
+	// VPDPBUSD Y9, Y15, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xe1
+
+	// VPDPBUSD Y12, Y14, Y1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcc
+
+	// VPDPBUSD Y12, Y15, Y5
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xec
+
+	// VPDPBUSD Y11, Y14, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd3
+
+	// VPDPBUSD Y11, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf3
+
+	// VPDPBUSD Y8, Y14, Y3
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd8
+
+	// VPDPBUSD Y8, Y15, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf8
+	ADDQ                                                 $0x10, BX
+	ADDQ                                                 $0x08, SI
+	JMP                                                  rows1
+
+over2:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y14
+	VPSLLD       $0x08, Y0, Y0
+	VPADDD       Y4, Y0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (R10), Y14, Y0
+	VPSLLD       $0x08, Y1, Y1
+	VPADDD       Y5, Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  64(R10), Y14, Y1
+	VPSLLD       $0x08, Y2, Y2
+	VPADDD       Y6, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  128(R10), Y14, Y2
+	VPSLLD       $0x08, Y3, Y3
+	VPADDD       Y7, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  192(R10), Y14, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 64(DI)
+	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y3, 192(DI)
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 64(R8)
+	VMOVNTPS Y2, 128(R8)
+	VMOVNTPS Y3, 192(R8)
+
+stored4:
+	MOVQ   272(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   R8, BX
+	SHRQ   $0x01, R8
+	SUBQ   R8, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   272(AX), R8
+
+rows5:
+	SUBQ         $0x04, R8
+	JL           over6
+	MOVL         (BX), BP
+	VMOVUPS      32(DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VMOVUPS      32(DX)(BP*1), Y9
+	MOVL         8(BX), BP
+	VMOVUPS      32(DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VMOVUPS      32(DX)(BP*1), Y11
+	VPBROADCASTD (SI), Y14
+	VPBROADCASTD 4(SI), Y15
+	VPUNPCKLBW   Y9, Y8, Y12
+	VPUNPCKHBW   Y9, Y8, Y8
+	VPUNPCKLBW   Y11, Y10, Y13
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPUNPCKLWD   Y13, Y12, Y9
+	VPUNPCKHWD   Y13, Y12, Y12
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+
+	// VPDPBUSD Y9, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc1
+
+	// VPDPBUSD Y9, Y15, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xe1
+
+	// VPDPBUSD Y12, Y14, Y1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcc
+
+	// VPDPBUSD Y12, Y15, Y5
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xec
+
+	// VPDPBUSD Y11, Y14, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd3
+
+	// VPDPBUSD Y11, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf3
+
+	// VPDPBUSD Y8, Y14, Y3
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd8
+
+	// VPDPBUSD Y8, Y15, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf8
+	ADDQ                                                 $0x10, BX
+	ADDQ                                                 $0x08, SI
+	JMP                                                  rows5
+
+over6:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y14
+	ADDQ         $0x04, R9
+	VPSLLD       $0x08, Y0, Y0
+	VPADDD       Y4, Y0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  32(R10), Y14, Y0
+	VPSLLD       $0x08, Y1, Y1
+	VPADDD       Y5, Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  96(R10), Y14, Y1
+	VPSLLD       $0x08, Y2, Y2
+	VPADDD       Y6, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  160(R10), Y14, Y2
+	VPSLLD       $0x08, Y3, Y3
+	VPADDD       Y7, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  224(R10), Y14, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out7
+	VMOVUPS      Y0, 32(DI)
+	VMOVUPS      Y1, 96(DI)
+	VMOVUPS      Y2, 160(DI)
+	VMOVUPS      Y3, 224(DI)
+	JMP          stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, 32(R8)
+	VMOVNTPS Y1, 96(R8)
+	VMOVNTPS Y2, 160(R8)
+	VMOVNTPS Y3, 224(R8)
+
+stored8:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
+DATA slabBytes16Weights0<>+0(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+4(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+8(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+12(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+16(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+20(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+24(SB)/4, $0x02060004
+DATA slabBytes16Weights0<>+28(SB)/4, $0x02060004
+GLOBL slabBytes16Weights0<>(SB), RODATA|NOPTR, $32
+
+DATA slabBytes16Weights1<>+0(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+4(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+8(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+12(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+16(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+20(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+24(SB)/4, $0x03070105
+DATA slabBytes16Weights1<>+28(SB)/4, $0x03070105
+GLOBL slabBytes16Weights1<>(SB), RODATA|NOPTR, $32
+
+DATA slabHalfWeight<>+0(SB)/4, $0x80008000
+DATA slabHalfWeight<>+4(SB)/4, $0x80008000
+DATA slabHalfWeight<>+8(SB)/4, $0x80008000
+DATA slabHalfWeight<>+12(SB)/4, $0x80008000
+DATA slabHalfWeight<>+16(SB)/4, $0x80008000
+DATA slabHalfWeight<>+20(SB)/4, $0x80008000
+DATA slabHalfWeight<>+24(SB)/4, $0x80008000
+DATA slabHalfWeight<>+28(SB)/4, $0x80008000
+GLOBL slabHalfWeight<>(SB), RODATA|NOPTR, $32
+
+// func slabBytes16AVX2(p *tile.Slab)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·slabBytes16AVX2(SB), NOSPLIT, $8-8
+	MOVQ         p+0(FP), AX
+	MOVQ         264(AX), CX
+	TESTQ        CX, CX
+	JLE          done
+	MOVQ         48(AX), DX
+	MOVQ         72(AX), BX
+	MOVQ         120(AX), SI
+	MOVQ         168(AX), DI
+	MOVQ         144(AX), R9
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X15
+	VPBROADCASTD X15, Y15
+	MOVQ         DI, R10
+	MOVQ         $0x00000100, R11
+	CMPQ         200(AX), $0x00
+	JE           begin
+	MOVQ         192(AX), R10
+	XORQ         R11, R11
+
+begin:
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
+	SHRQ $0x02, R13
+	MOVQ R13, R15
+	SHRQ $0x06, R15
+	XORQ R14, R14
+
+token:
+	ADDQ 288(AX), R14
+
+fetch:
+	CMPQ       R14, $0x00000100
+	JL         fetched
+	SUBQ       $0x00000100, R14
+	TESTQ      R15, R15
+	JZ         fetched
+	DECQ       R15
+	LEAQ       (R12)(R13*2), R8
+	CMPB       296(AX), $0x00
+	JNE        far
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R8)
+	PREFETCHT0 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+fetched:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   272(AX), R8
+
+rows1:
+	SUBQ         $0x04, R8
+	JL           over2
+	VPBROADCASTQ (SI), Y13
+	VPSHUFB      slabBytes16Weights0<>+0(SB), Y13, Y14
+	VPSHUFB      slabBytes16Weights1<>+0(SB), Y13, Y13
+	VPXOR        slabHalfWeight<>+0(SB), Y14, Y14
+	VPXOR        slabHalfWeight<>+0(SB), Y13, Y13
+	MOVL         (BX), BP
+	VMOVDQU      (DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VPUNPCKLBW   (DX)(BP*1), Y8, Y9
+	VPUNPCKHBW   (DX)(BP*1), Y8, Y8
+	MOVL         8(BX), BP
+	VMOVDQU      (DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VPUNPCKLBW   (DX)(BP*1), Y10, Y11
+	VPUNPCKHBW   (DX)(BP*1), Y10, Y10
+	VPUNPCKLWD   Y11, Y9, Y12
+	VPUNPCKHWD   Y11, Y9, Y9
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+	VPMADDUBSW   Y12, Y15, Y10
+	VPSRAW       $0x08, Y12, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y4, Y4
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y12, Y12
+	VPADDD       Y10, Y0, Y0
+	VPADDD       Y12, Y0, Y0
+	VPMADDUBSW   Y9, Y15, Y10
+	VPSRAW       $0x08, Y9, Y9
+	VPADDW       Y10, Y5, Y5
+	VPADDW       Y9, Y5, Y5
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y9, Y9
+	VPADDD       Y10, Y1, Y1
+	VPADDD       Y9, Y1, Y1
+	VPMADDUBSW   Y11, Y15, Y10
+	VPSRAW       $0x08, Y11, Y11
+	VPADDW       Y10, Y6, Y6
+	VPADDW       Y11, Y6, Y6
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y11, Y11
+	VPADDD       Y10, Y2, Y2
+	VPADDD       Y11, Y2, Y2
+	VPMADDUBSW   Y8, Y15, Y10
+	VPSRAW       $0x08, Y8, Y8
+	VPADDW       Y10, Y7, Y7
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y8, Y8
+	VPADDD       Y10, Y3, Y3
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $0x10, BX
+	ADDQ         $0x08, SI
+	JMP          rows1
+
+over2:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y8
+	VPMADDWD     slabHalfWeight<>+0(SB), Y4, Y4
+	VPSUBD       Y4, Y0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (R10), Y8, Y0
+	VPMADDWD     slabHalfWeight<>+0(SB), Y5, Y5
+	VPSUBD       Y5, Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  64(R10), Y8, Y1
+	VPMADDWD     slabHalfWeight<>+0(SB), Y6, Y6
+	VPSUBD       Y6, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  128(R10), Y8, Y2
+	VPMADDWD     slabHalfWeight<>+0(SB), Y7, Y7
+	VPSUBD       Y7, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  192(R10), Y8, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 64(DI)
+	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y3, 192(DI)
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 64(R8)
+	VMOVNTPS Y2, 128(R8)
+	VMOVNTPS Y3, 192(R8)
+
+stored4:
+	MOVQ   272(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   R8, BX
+	SHRQ   $0x01, R8
+	SUBQ   R8, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   272(AX), R8
+
+rows5:
+	SUBQ         $0x04, R8
+	JL           over6
+	VPBROADCASTQ (SI), Y13
+	VPSHUFB      slabBytes16Weights0<>+0(SB), Y13, Y14
+	VPSHUFB      slabBytes16Weights1<>+0(SB), Y13, Y13
+	VPXOR        slabHalfWeight<>+0(SB), Y14, Y14
+	VPXOR        slabHalfWeight<>+0(SB), Y13, Y13
+	MOVL         (BX), BP
+	VMOVDQU      32(DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VPUNPCKLBW   32(DX)(BP*1), Y8, Y9
+	VPUNPCKHBW   32(DX)(BP*1), Y8, Y8
+	MOVL         8(BX), BP
+	VMOVDQU      32(DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VPUNPCKLBW   32(DX)(BP*1), Y10, Y11
+	VPUNPCKHBW   32(DX)(BP*1), Y10, Y10
+	VPUNPCKLWD   Y11, Y9, Y12
+	VPUNPCKHWD   Y11, Y9, Y9
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+	VPMADDUBSW   Y12, Y15, Y10
+	VPSRAW       $0x08, Y12, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y4, Y4
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y12, Y12
+	VPADDD       Y10, Y0, Y0
+	VPADDD       Y12, Y0, Y0
+	VPMADDUBSW   Y9, Y15, Y10
+	VPSRAW       $0x08, Y9, Y9
+	VPADDW       Y10, Y5, Y5
+	VPADDW       Y9, Y5, Y5
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y9, Y9
+	VPADDD       Y10, Y1, Y1
+	VPADDD       Y9, Y1, Y1
+	VPMADDUBSW   Y11, Y15, Y10
+	VPSRAW       $0x08, Y11, Y11
+	VPADDW       Y10, Y6, Y6
+	VPADDW       Y11, Y6, Y6
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y11, Y11
+	VPADDD       Y10, Y2, Y2
+	VPADDD       Y11, Y2, Y2
+	VPMADDUBSW   Y8, Y15, Y10
+	VPSRAW       $0x08, Y8, Y8
+	VPADDW       Y10, Y7, Y7
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y8, Y8
+	VPADDD       Y10, Y3, Y3
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $0x10, BX
+	ADDQ         $0x08, SI
+	JMP          rows5
+
+over6:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y8
+	ADDQ         $0x04, R9
+	VPMADDWD     slabHalfWeight<>+0(SB), Y4, Y4
+	VPSUBD       Y4, Y0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  32(R10), Y8, Y0
+	VPMADDWD     slabHalfWeight<>+0(SB), Y5, Y5
+	VPSUBD       Y5, Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  96(R10), Y8, Y1
+	VPMADDWD     slabHalfWeight<>+0(SB), Y6, Y6
+	VPSUBD       Y6, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  160(R10), Y8, Y2
+	VPMADDWD     slabHalfWeight<>+0(SB), Y7, Y7
+	VPSUBD       Y7, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  224(R10), Y8, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out7
+	VMOVUPS      Y0, 32(DI)
+	VMOVUPS      Y1, 96(DI)
+	VMOVUPS      Y2, 160(DI)
+	VMOVUPS      Y3, 224(DI)
+	JMP          stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, 32(R8)
+	VMOVNTPS Y1, 96(R8)
+	VMOVNTPS Y2, 160(R8)
+	VMOVNTPS Y3, 224(R8)
+
+stored8:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
+// func slabDots8AVX2(p *tile.Slab)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·slabDots8AVX2(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JLE   done
+	MOVQ  48(AX), DX
+	MOVQ  72(AX), BX
+	MOVQ  120(AX), SI
+	MOVQ  168(AX), DI
+	MOVQ  144(AX), R9
+	MOVQ  DI, R10
+	MOVQ  $0x00000100, R11
+	CMPQ  200(AX), $0x00
+	JE    begin
+	MOVQ  192(AX), R10
+	XORQ  R11, R11
+
+begin:
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
+	SHRQ $0x02, R13
+	MOVQ R13, R15
+	SHRQ $0x06, R15
+	XORQ R14, R14
+
+token:
+	ADDQ 288(AX), R14
+
+fetch:
+	CMPQ       R14, $0x00000100
+	JL         fetched
+	SUBQ       $0x00000100, R14
+	TESTQ      R15, R15
+	JZ         fetched
+	DECQ       R15
+	LEAQ       (R12)(R13*2), R8
+	CMPB       296(AX), $0x00
+	JNE        far
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R8)
+	PREFETCHT0 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+fetched:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   272(AX), R8
+
+rows1:
+	SUBQ         $0x04, R8
+	JL           over2
+	MOVL         (BX), BP
+	VMOVUPS      (DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VMOVUPS      (DX)(BP*1), Y9
+	MOVL         8(BX), BP
+	VMOVUPS      (DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VMOVUPS      (DX)(BP*1), Y11
+	VPBROADCASTD (SI), Y14
+	VPUNPCKLBW   Y9, Y8, Y12
+	VPUNPCKHBW   Y9, Y8, Y8
+	VPUNPCKLBW   Y11, Y10, Y13
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPUNPCKLWD   Y13, Y12, Y9
+	VPUNPCKHWD   Y13, Y12, Y12
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+
+	// VPDPBUSD Y9, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc1
+
+	// VPDPBUSD Y12, Y14, Y1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcc
+
+	// VPDPBUSD Y11, Y14, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd3
+
+	// VPDPBUSD Y8, Y14, Y3
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd8
+	ADDQ                                                 $0x10, BX
+	ADDQ                                                 $0x08, SI
+	JMP                                                  rows1
+
+over2:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y14
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (R10), Y14, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  64(R10), Y14, Y1
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  128(R10), Y14, Y2
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  192(R10), Y14, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 64(DI)
+	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y3, 192(DI)
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 64(R8)
+	VMOVNTPS Y2, 128(R8)
+	VMOVNTPS Y3, 192(R8)
+
+stored4:
+	MOVQ   272(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   R8, BX
+	SHRQ   $0x01, R8
+	SUBQ   R8, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   272(AX), R8
+
+rows5:
+	SUBQ         $0x04, R8
+	JL           over6
+	MOVL         (BX), BP
+	VMOVUPS      32(DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VMOVUPS      32(DX)(BP*1), Y9
+	MOVL         8(BX), BP
+	VMOVUPS      32(DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VMOVUPS      32(DX)(BP*1), Y11
+	VPBROADCASTD (SI), Y14
+	VPUNPCKLBW   Y9, Y8, Y12
+	VPUNPCKHBW   Y9, Y8, Y8
+	VPUNPCKLBW   Y11, Y10, Y13
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPUNPCKLWD   Y13, Y12, Y9
+	VPUNPCKHWD   Y13, Y12, Y12
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+
+	// VPDPBUSD Y9, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc1
+
+	// VPDPBUSD Y12, Y14, Y1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcc
+
+	// VPDPBUSD Y11, Y14, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd3
+
+	// VPDPBUSD Y8, Y14, Y3
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xd8
+	ADDQ                                                 $0x10, BX
+	ADDQ                                                 $0x08, SI
+	JMP                                                  rows5
+
+over6:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y14
+	ADDQ         $0x04, R9
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  32(R10), Y14, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  96(R10), Y14, Y1
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  160(R10), Y14, Y2
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  224(R10), Y14, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out7
+	VMOVUPS      Y0, 32(DI)
+	VMOVUPS      Y1, 96(DI)
+	VMOVUPS      Y2, 160(DI)
+	VMOVUPS      Y3, 224(DI)
+	JMP          stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, 32(R8)
+	VMOVNTPS Y1, 96(R8)
+	VMOVNTPS Y2, 160(R8)
+	VMOVNTPS Y3, 224(R8)
+
+stored8:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
+DATA slabBytes8Weights0<>+0(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+4(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+8(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+12(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+16(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+20(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+24(SB)/4, $0x80028000
+DATA slabBytes8Weights0<>+28(SB)/4, $0x80028000
+GLOBL slabBytes8Weights0<>(SB), RODATA|NOPTR, $32
+
+DATA slabBytes8Weights1<>+0(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+4(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+8(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+12(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+16(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+20(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+24(SB)/4, $0x80038001
+DATA slabBytes8Weights1<>+28(SB)/4, $0x80038001
+GLOBL slabBytes8Weights1<>(SB), RODATA|NOPTR, $32
+
+// func slabBytes8AVX2(p *tile.Slab)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·slabBytes8AVX2(SB), NOSPLIT, $8-8
+	MOVQ         p+0(FP), AX
+	MOVQ         264(AX), CX
+	TESTQ        CX, CX
+	JLE          done
+	MOVQ         48(AX), DX
+	MOVQ         72(AX), BX
+	MOVQ         120(AX), SI
+	MOVQ         168(AX), DI
+	MOVQ         144(AX), R9
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X15
+	VPBROADCASTD X15, Y15
+	MOVQ         DI, R10
+	MOVQ         $0x00000100, R11
+	CMPQ         200(AX), $0x00
+	JE           begin
+	MOVQ         192(AX), R10
+	XORQ         R11, R11
+
+begin:
+	MOVQ 240(AX), R12
+	MOVQ 248(AX), R13
+	SHRQ $0x02, R13
+	MOVQ R13, R15
+	SHRQ $0x06, R15
+	XORQ R14, R14
+
+token:
+	ADDQ 288(AX), R14
+
+fetch:
+	CMPQ       R14, $0x00000100
+	JL         fetched
+	SUBQ       $0x00000100, R14
+	TESTQ      R15, R15
+	JZ         fetched
+	DECQ       R15
+	LEAQ       (R12)(R13*2), R8
+	CMPB       296(AX), $0x00
+	JNE        far
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R8)
+	PREFETCHT0 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+far:
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R8)
+	PREFETCHT1 (R8)(R13*1)
+	ADDQ       $0x40, R12
+	JMP        fetch
+
+fetched:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   272(AX), R8
+
+rows1:
+	SUBQ         $0x04, R8
+	JL           over2
+	VPBROADCASTD (SI), Y13
+	VPSHUFB      slabBytes8Weights0<>+0(SB), Y13, Y14
+	VPSHUFB      slabBytes8Weights1<>+0(SB), Y13, Y13
+	MOVL         (BX), BP
+	VMOVDQU      (DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VPUNPCKLBW   (DX)(BP*1), Y8, Y9
+	VPUNPCKHBW   (DX)(BP*1), Y8, Y8
+	MOVL         8(BX), BP
+	VMOVDQU      (DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VPUNPCKLBW   (DX)(BP*1), Y10, Y11
+	VPUNPCKHBW   (DX)(BP*1), Y10, Y10
+	VPUNPCKLWD   Y11, Y9, Y12
+	VPUNPCKHWD   Y11, Y9, Y9
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+	VPMADDUBSW   Y12, Y15, Y10
+	VPSRAW       $0x08, Y12, Y12
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y12, Y12
+	VPADDD       Y10, Y0, Y0
+	VPADDD       Y12, Y0, Y0
+	VPMADDUBSW   Y9, Y15, Y10
+	VPSRAW       $0x08, Y9, Y9
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y9, Y9
+	VPADDD       Y10, Y1, Y1
+	VPADDD       Y9, Y1, Y1
+	VPMADDUBSW   Y11, Y15, Y10
+	VPSRAW       $0x08, Y11, Y11
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y11, Y11
+	VPADDD       Y10, Y2, Y2
+	VPADDD       Y11, Y2, Y2
+	VPMADDUBSW   Y8, Y15, Y10
+	VPSRAW       $0x08, Y8, Y8
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y8, Y8
+	VPADDD       Y10, Y3, Y3
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $0x10, BX
+	ADDQ         $0x08, SI
+	JMP          rows1
+
+over2:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y8
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (R10), Y8, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  64(R10), Y8, Y1
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  128(R10), Y8, Y2
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  192(R10), Y8, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out3
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 64(DI)
+	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y3, 192(DI)
+	JMP          stored4
+
+out3:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, (R8)
+	VMOVNTPS Y1, 64(R8)
+	VMOVNTPS Y2, 128(R8)
+	VMOVNTPS Y3, 192(R8)
+
+stored4:
+	MOVQ   272(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   R8, BX
+	SHRQ   $0x01, R8
+	SUBQ   R8, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   272(AX), R8
+
+rows5:
+	SUBQ         $0x04, R8
+	JL           over6
+	VPBROADCASTD (SI), Y13
+	VPSHUFB      slabBytes8Weights0<>+0(SB), Y13, Y14
+	VPSHUFB      slabBytes8Weights1<>+0(SB), Y13, Y13
+	MOVL         (BX), BP
+	VMOVDQU      32(DX)(BP*1), Y8
+	MOVL         4(BX), BP
+	VPUNPCKLBW   32(DX)(BP*1), Y8, Y9
+	VPUNPCKHBW   32(DX)(BP*1), Y8, Y8
+	MOVL         8(BX), BP
+	VMOVDQU      32(DX)(BP*1), Y10
+	MOVL         12(BX), BP
+	VPUNPCKLBW   32(DX)(BP*1), Y10, Y11
+	VPUNPCKHBW   32(DX)(BP*1), Y10, Y10
+	VPUNPCKLWD   Y11, Y9, Y12
+	VPUNPCKHWD   Y11, Y9, Y9
+	VPUNPCKLWD   Y10, Y8, Y11
+	VPUNPCKHWD   Y10, Y8, Y8
+	VPMADDUBSW   Y12, Y15, Y10
+	VPSRAW       $0x08, Y12, Y12
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y12, Y12
+	VPADDD       Y10, Y0, Y0
+	VPADDD       Y12, Y0, Y0
+	VPMADDUBSW   Y9, Y15, Y10
+	VPSRAW       $0x08, Y9, Y9
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y9, Y9
+	VPADDD       Y10, Y1, Y1
+	VPADDD       Y9, Y1, Y1
+	VPMADDUBSW   Y11, Y15, Y10
+	VPSRAW       $0x08, Y11, Y11
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y11, Y11
+	VPADDD       Y10, Y2, Y2
+	VPADDD       Y11, Y2, Y2
+	VPMADDUBSW   Y8, Y15, Y10
+	VPSRAW       $0x08, Y8, Y8
+	VPMADDWD     Y14, Y10, Y10
+	VPMADDWD     Y13, Y8, Y8
+	VPADDD       Y10, Y3, Y3
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $0x10, BX
+	ADDQ         $0x08, SI
+	JMP          rows5
+
+over6:
+	ADDQ         $0x04, R8
+	VBROADCASTSS (R9), Y8
+	ADDQ         $0x04, R9
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  32(R10), Y8, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  96(R10), Y8, Y1
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  160(R10), Y8, Y2
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  224(R10), Y8, Y3
+	CMPQ         224(AX), $0x00
+	JNE          out7
+	VMOVUPS      Y0, 32(DI)
+	VMOVUPS      Y1, 96(DI)
+	VMOVUPS      Y2, 160(DI)
+	VMOVUPS      Y3, 224(DI)
+	JMP          stored8
+
+out7:
+	MOVQ     264(AX), R8
+	SUBQ     CX, R8
+	IMULQ    280(AX), R8
+	SHLQ     $0x02, R8
+	ADDQ     216(AX), R8
+	VMOVNTPS Y0, 32(R8)
+	VMOVNTPS Y1, 96(R8)
+	VMOVNTPS Y2, 160(R8)
+	VMOVNTPS Y3, 224(R8)
+
+stored8:
+	ADDQ $0x00000100, DI
+	ADDQ R11, R10
+	DECQ CX
+	JNZ  token
+	SFENCE
+
+done:
+	VZEROUPPER
+	RET
+
 // func turnAVX2(p *tile.Turn)
 // Requires: AVX, AVX2
 TEXT ·turnAVX2(SB), NOSPLIT, $0-8

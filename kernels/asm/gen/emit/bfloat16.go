@@ -34,6 +34,11 @@ func evex(c *build.Context, mnemonic string, prefix, opcode byte, rm, v, dst reg
 		panic(fmt.Sprintf("emit: %s: %v", mnemonic, err))
 	}
 	c.Commentf("%s Z%d, Z%d, Z%d", mnemonic, number(rm), number(v), number(dst))
+	instruction(c, code)
+}
+
+// instruction writes one that Go's assembler lacks, byte by byte.
+func instruction(c *build.Context, code []byte) {
 	line := ""
 	for _, b := range code[:len(code)-1] {
 		line += fmt.Sprintf("BYTE $0x%02x; ", b)

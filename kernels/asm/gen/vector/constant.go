@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/operand"
@@ -44,4 +45,9 @@ func (g *generator) vectors(name string, values []float32) operand.Mem {
 		}
 	}
 	return g.table(name, words)
+}
+
+// repeated writes a read-only vector filled with a word.
+func (g *generator) repeated(name string, word uint32) operand.Mem {
+	return g.table(name, slices.Repeat([]uint32{word}, g.Lanes))
 }

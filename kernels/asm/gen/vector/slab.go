@@ -38,6 +38,7 @@ type slabPass struct {
 	row                   []reg.GPVirtual
 	y, from               reg.GPVirtual // where sums are stored, and where they begin
 	tokens                reg.GPVirtual // that are left
+	parts, part           int           // of a row's columns that a token takes one after the other, and the one at hand
 	field                 func(offset int) operand.Mem
 }
 
@@ -45,7 +46,7 @@ type slabPass struct {
 // offsets it must read.
 func (g *generator) slab(name, doc string, elements, weights, width int, set func(*slabPass), load, store func(*slabPass), rows func(s *slabPass, n int), blocks []int, weightBytes func(n int) uint64) {
 	p := g.TileFunction(name, "Slab", doc)
-	s := &slabPass{field: func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }}
+	s := &slabPass{parts: 1, field: func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }}
 	t := g.Quad(s.field(slabT))
 	g.TESTQ(t, t)
 	g.JLE(emit.Ref("done"))
@@ -98,21 +99,30 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	}
 	g.Label("fetched")
 
-	load(s)
-	g.MOVQ(s.field(slabG), s.left)
-	for _, n := range blocks {
-		loop, over := g.NewLabel("rows"), g.NewLabel("over")
-		g.Label(loop)
-		g.SUBQ(operand.U8(n), s.left)
-		g.JL(emit.Ref(over))
-		rows(s, n)
-		g.ADDQ(operand.U8(4*n), s.offset)
-		g.ADDQ(operand.U8(weightBytes(n)), s.weight)
-		g.JMP(emit.Ref(loop))
-		g.Label(over)
-		g.ADDQ(operand.U8(n), s.left)
+	for s.part = range s.parts {
+		if s.part > 0 { // the same rows once more
+			g.MOVQ(s.field(slabG), s.left)
+			g.SHLQ(operand.U8(2), s.left)
+			g.SUBQ(s.left, s.offset)
+			g.SHRQ(operand.U8(1), s.left) // integer weights
+			g.SUBQ(s.left, s.weight)
+		}
+		load(s)
+		g.MOVQ(s.field(slabG), s.left)
+		for _, n := range blocks {
+			loop, over := g.NewLabel("rows"), g.NewLabel("over")
+			g.Label(loop)
+			g.SUBQ(operand.U8(n), s.left)
+			g.JL(emit.Ref(over))
+			rows(s, n)
+			g.ADDQ(operand.U8(4*n), s.offset)
+			g.ADDQ(operand.U8(weightBytes(n)), s.weight)
+			g.JMP(emit.Ref(loop))
+			g.Label(over)
+			g.ADDQ(operand.U8(n), s.left)
+		}
+		store(s)
 	}
-	store(s)
 	g.ADDQ(operand.U32(4*width), s.y)
 	g.ADDQ(step, s.from)
 	g.DECQ(t)
@@ -131,18 +141,18 @@ func (g *generator) sumsOf(sums []reg.VecPhysical) (load, store func(*slabPass))
 		}
 	}
 	store = func(s *slabPass) {
-		g.storeSums(s, sums)
+		g.storeSums(s, sums, g.Lanes, 0)
 	}
 	return load, store
 }
 
-// storeSums stores a token's sums: in Y, or past the caches in its row of Out.
-func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical) {
+// storeSums stores a token's sums, which stand so many columns apart from a column on: in Y, or past the caches in its row of Out.
+func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical, apart, first int) {
 	far, stored := g.NewLabel("out"), g.NewLabel("stored")
 	g.CMPQ(s.field(slabOutLen), operand.U8(0))
 	g.JNE(emit.Ref(far))
 	for i, r := range sums {
-		g.VMOVUPS(r, operand.Mem{Base: s.y, Disp: 4 * g.Lanes * i})
+		g.VMOVUPS(r, operand.Mem{Base: s.y, Disp: 4 * (apart*i + first)})
 	}
 	g.JMP(emit.Ref(stored))
 	g.Label(far)
@@ -152,7 +162,7 @@ func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical) {
 	g.SHLQ(operand.U8(2), row)
 	g.ADDQ(s.field(slabOut), row)
 	for i, r := range sums {
-		g.VMOVNTPS(r, operand.Mem{Base: row, Disp: 4 * g.Lanes * i})
+		g.VMOVNTPS(r, operand.Mem{Base: row, Disp: 4 * (apart*i + first)})
 	}
 	g.Label(stored)
 }
@@ -238,63 +248,10 @@ func (g *generator) slabs() {
 			}
 		}
 	}, blocks, perRow)
-	if g.Wide() {
-		g.slabIntegers(16)
-		g.slabIntegers(8)
+	for _, bits := range []int{16, 8} {
+		g.slabIntegers(bits)
+		if !g.Wide() {
+			g.slabWords(bits)
+		}
 	}
-}
-
-// slabIntegers multiplies bytes of four tables, brought side by side by unpacking, with four integer weights at a time (VPDPBUSD).
-func (g *generator) slabIntegers(bits int) {
-	name, doc := "slabBytes16", "passes over a slab of int8 with weights of 16 bits as tile.Slab says."
-	if bits == 8 {
-		name, doc = "slabBytes8", "passes over a slab of int8 with weights of 8 bits as tile.Slab says."
-	}
-	high, low := g.Vec[0:4], g.Vec[4:8]
-	a, b, c, d, e, f := g.Vec[8], g.Vec[9], g.Vec[10], g.Vec[11], g.Vec[12], g.Vec[13]
-	wide, narrow := g.Vec[14], g.Vec[15]
-	at := func(base reg.Register, i int) operand.Mem { return operand.Mem{Base: base, Disp: 4 * g.Lanes * i} }
-	var scale reg.GPVirtual
-	g.slab(name, doc, slabBytes, slabQuant, tile.SlabBytes, func(s *slabPass) { scale = g.Quad(s.field(slabScale)) }, func(s *slabPass) {
-		for i := range high {
-			g.Zero(high[i])
-			if bits == 16 {
-				g.Zero(low[i])
-			}
-		}
-	}, func(s *slabPass) {
-		g.VBROADCASTSS(operand.Mem{Base: scale}, wide)
-		g.ADDQ(operand.U8(4), scale)
-		for i, sum := range high {
-			if bits == 16 {
-				g.VPSLLD(operand.U8(8), sum, sum)
-				g.VPADDD(low[i], sum, sum)
-			}
-			g.VCVTDQ2PS(sum, sum)
-			g.VFMADD213PS(at(s.from, i), wide, sum)
-		}
-		g.storeSums(s, high)
-	}, func(s *slabPass, n int) {
-		for i, r := range []reg.VecPhysical{a, b, c, d} {
-			g.VMOVUPS(operand.Mem{Base: s.table, Index: g.rowAt(s, i), Scale: 1}, r)
-		}
-		g.VPBROADCASTD(operand.Mem{Base: s.weight}, wide)
-		if bits == 16 {
-			g.VPBROADCASTD(operand.Mem{Base: s.weight, Disp: 4}, narrow)
-		}
-		g.VPUNPCKLBW(b, a, e)
-		g.VPUNPCKHBW(b, a, a)
-		g.VPUNPCKLBW(d, c, f)
-		g.VPUNPCKHBW(d, c, c)
-		g.VPUNPCKLWD(f, e, b)
-		g.VPUNPCKHWD(f, e, e)
-		g.VPUNPCKLWD(c, a, d)
-		g.VPUNPCKHWD(c, a, a)
-		for i, x := range []reg.VecPhysical{b, e, d, a} {
-			g.VPDPBUSD(x, wide, high[i])
-			if bits == 16 {
-				g.VPDPBUSD(x, narrow, low[i])
-			}
-		}
-	}, []int{4}, func(int) uint64 { return 8 })
 }
