@@ -12,6 +12,7 @@ package asm
 //go:generate go run -C gen ./product -isa avx512
 //go:generate go run -C gen ./recur -isa avx2
 //go:generate go run -C gen ./recur -isa avx512
+//go:generate go run -C gen ./spread -isa avx2
 //go:generate go run -C gen ./spread -isa avx512
 //go:generate go run -C gen ./vector -isa avx2
 //go:generate go run -C gen ./vector -isa avx512

@@ -25,29 +25,28 @@ GLOBL spreadLane<>(SB), RODATA|NOPTR, $64
 // func spreadAVX512(p *tile.Spread)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·spreadAVX512(SB), NOSPLIT, $0-8
-	MOVQ      p+0(FP), AX
-	MOVQ      (AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      48(AX), BX
-	MOVQ      216(AX), SI
-	VMOVQ     SI, X7
-	MOVQ      224(AX), SI
-	VMOVQ     SI, X8
-	LEAQ      spreadLane<>+0(SB), SI
-	VMOVDQU32 (SI), Z6
-	VPSLLD    X7, Z6, Z6
-	XORQ      R8, R8
+	MOVQ    p+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    48(AX), BX
+	MOVQ    216(AX), SI
+	VMOVQ   SI, X7
+	MOVQ    224(AX), SI
+	VMOVQ   SI, X8
+	VMOVUPS spreadLane<>+0(SB), Z6
+	VPSLLD  X7, Z6, Z6
+	XORQ    R8, R8
 
 token:
-	CMPQ      R8, 168(AX)
-	JGE       done
-	VMOVDQA32 Z6, Z2
-	MOVQ      72(AX), DI
-	VPXORD    Z0, Z0, Z0
-	CMPQ      152(AX), $0x00
-	JE        begun
-	MOVQ      144(AX), SI
-	VMOVSS    (SI)(R8*4), X0
+	CMPQ    R8, 168(AX)
+	JGE     done
+	VMOVAPS Z6, Z2
+	MOVQ    72(AX), DI
+	VPXORD  Z0, Z0, Z0
+	CMPQ    152(AX), $0x00
+	JE      begun
+	MOVQ    144(AX), SI
+	VMOVSS  (SI)(R8*4), X0
 
 begun:
 	VCMPPS $0x03, Z0, Z0, K2
@@ -76,10 +75,10 @@ chunk:
 	MOVL         $0x0000ffff, R13
 	BZHIL        R12, R13, R13
 	KMOVW        R13, K1
-	VMOVDQU32.Z  (CX), K1, Z1
+	VMOVUPS.Z    (CX), K1, Z1
 	VPSLLD       X8, Z1, Z3
 	VPADDD.Z     (DI), Z3, K1, Z3
-	VMOVDQU32    Z3, K1, (SI)
+	VMOVUPS      Z3, K1, (SI)
 	VMOVUPS.Z    (DX), K1, Z5
 	TESTQ        BX, BX
 	JZ           unscaled
@@ -87,10 +86,10 @@ chunk:
 	KMOVW        K1, K4
 	VPXORD       Z4, Z4, Z4
 	VGATHERDPS   (BX)(Z3*4), K4, Z4
+	VPBROADCASTD R12, Z9
+	VPSLLD       X7, Z9, Z9
 	VMULPS       Z4, Z5, Z5
-	VPBROADCASTD R12, Z3
-	VPSLLD       X7, Z3, Z3
-	VPADDD       Z3, Z2, Z2
+	VPADDD       Z9, Z2, Z2
 
 unscaled:
 	VMOVUPS Z5, K1, (R9)
@@ -198,18 +197,18 @@ GLOBL quantizeWords<>(SB), RODATA|NOPTR, $64
 TEXT ·quantizeAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z1
-	LEAQ         quantizeWords<>+0(SB), CX
-	VMOVDQU32    (CX), Z3
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	VMOVUPS      quantizeWords<>+0(SB), Z3
 	LEAQ         quantizeBytes<>+0(SB), CX
 	CMPQ         112(AX), $0x10
 	JE           wide
 	ADDQ         $0x40, CX
 
 wide:
-	VMOVDQU32 (CX), Z2
-	MOVQ      24(AX), DX
-	XORQ      DI, DI
+	VMOVUPS (CX), Z2
+	MOVQ    24(AX), DX
+	XORQ    DI, DI
 
 token:
 	CMPQ         DI, 72(AX)

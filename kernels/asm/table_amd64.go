@@ -5,7 +5,6 @@ package asm
 import (
 	"github.com/klauspost/cpuid/v2"
 
-	"github.com/rooftune/rooftune/kernels/generic"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -59,7 +58,7 @@ var avx2 = tile.Primitives{
 	Couple: coupleAVX2,
 	Solve:  solveAVX2, Substitute: substituteAVX2, Pack: packAVX2, Turn: turnInAVX2, Dots: dotsAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Blend: blendAVX2, Trail: trailAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
 	GatherHalf: gatherHalfInAVX2, GatherBytes: gatherBytesInAVX2, SlabFloats: slabFloatsAVX2, SlabHalves: slabHalvesAVX2,
-	Spread: generic.Spread, Quantize: generic.Quantize, // in portable Go
+	Spread: spreadInAVX2, Quantize: quantizeInAVX2,
 	SlabBytes: byteWords,
 }
 

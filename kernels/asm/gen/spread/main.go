@@ -1,5 +1,5 @@
 // Program spread writes the assembly of what comes between the hash of a hash layer and its passes over slabs, with its Go declarations, for
-// AVX-512. Run in kernels/asm/gen:
+// one instruction set. Run in kernels/asm/gen:
 //
 //	go run ./spread -isa avx512
 package main
@@ -8,6 +8,7 @@ import (
 	"flag"
 	"log"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"github.com/mmcloughlin/avo/attr"
@@ -51,13 +52,10 @@ const unordered = 3 // VCMPPS
 
 func main() {
 	log.SetFlags(0)
-	isa := flag.String("isa", "", "instruction set: avx512")
+	isa := flag.String("isa", "", "instruction set: avx2 or avx512")
 	dir := flag.String("dir", "..", "folder to write into")
 	flag.Parse()
 	f := emit.New("spread", "asm", *isa)
-	if !f.Wide() {
-		log.Fatal("spread is for avx512")
-	}
 	spread(f)
 	quantize(f)
 	f.Write(*dir, "spread")
@@ -81,8 +79,8 @@ type walked struct {
 	bytes  int // of an element
 }
 
-// walk goes through the tables of every token in the order of tile.Spread, at most sixteen of a slab at a time, whose number it
-// gives chunk and for which it sets the mask. Arrays are moved on after a chunk. begin and end are done for each token.
+// walk goes through the tables of every token in the order of tile.Spread, at most a vector of a slab at a time, whose number it
+// gives chunk and for which it sets the mask; with AVX2, vectors are whole and have no mask. Arrays are moved on after a chunk. begin and end are done for each token.
 func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields struct{ t, n, g int }, arrays []walked, begin func(token reg.GPVirtual), chunk func(count reg.GPVirtual), end func(token reg.GPVirtual)) {
 	token, left, slab, count, t := f.GP64(), f.GP64(), f.GP64(), f.GP64(), f.GP64()
 	f.XORQ(token, token)
@@ -105,15 +103,21 @@ func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields s
 	f.CMOVQLT(left, slab)
 	f.SUBQ(slab, left)
 	f.Label("chunk")
-	f.MOVL(operand.U32(16), count.As32())
-	f.CMPQ(slab, count)
-	f.CMOVQLT(slab, count)
-	lowest(f, count, mask)
+	if f.Wide() {
+		f.MOVL(operand.U32(16), count.As32())
+		f.CMPQ(slab, count)
+		f.CMOVQLT(slab, count)
+		lowest(f, count, mask)
+	}
 	chunk(count)
 	for _, a := range arrays {
-		f.LEAQ(operand.Mem{Base: a.at, Index: count, Scale: uint8(a.bytes)}, a.at)
+		advance(f, a.at, count, a.bytes)
 	}
-	f.SUBQ(count, slab)
+	if f.Wide() {
+		f.SUBQ(count, slab)
+	} else {
+		f.SUBQ(operand.U8(f.Lanes), slab)
+	}
 	f.JNZ(emit.Ref("chunk"))
 	for _, a := range arrays {
 		f.MOVQ(field(a.stride), t)
@@ -125,6 +129,28 @@ func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields s
 	end(token)
 	f.INCQ(token)
 	f.JMP(emit.Ref("token"))
+}
+
+// advance moves on by the elements of a chunk.
+func advance(f *emit.File, at, count reg.GPVirtual, bytes int) {
+	if f.Wide() {
+		f.LEAQ(operand.Mem{Base: at, Index: count, Scale: uint8(bytes)}, at)
+	} else {
+		f.ADDQ(operand.U8(f.Lanes*bytes), at)
+	}
+}
+
+// move loads or stores a chunk; what a load leaves out is zero.
+func move(f *emit.File, from, to operand.Op, mask reg.Register) {
+	_, load := from.(operand.Mem)
+	switch {
+	case !f.Wide():
+		f.VMOVUPS(from, to)
+	case load:
+		f.VMOVUPS_Z(from, mask, to)
+	default:
+		f.VMOVUPS(from, mask, to)
+	}
 }
 
 // lowest sets as many lanes of a mask, at most 16.
@@ -148,8 +174,12 @@ func spread(f *emit.File) {
 	p := f.TileFunction("spread", "Spread", "gives offsets and scaled weights as tile.Spread says.")
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
 	largest, code, row, index, scale, weight := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3], f.Vec[4], f.Vec[5]
-	rows, tau, size := f.Vec[6], f.Vec[7], f.Vec[8]
-	mask, bad, nan, taken := reg.K1, reg.K2, reg.K3, reg.K4
+	rows, tau, size, step := f.Vec[6], f.Vec[7], f.Vec[8], f.Vec[9]
+	mask := reg.K1
+	var bad, nan, taken reg.Register = reg.K2, reg.K3, reg.K4
+	if !f.Wide() {
+		bad, nan, taken = f.Vec[10], f.Vec[11], f.Vec[12]
+	}
 
 	codes, weights, scales := f.Quad(field(spreadCode)), f.Quad(field(spreadWeight)), f.Quad(field(spreadScales))
 	t := f.GP64()
@@ -157,14 +187,19 @@ func spread(f *emit.File) {
 	f.VMOVQ(t, tau.AsX())
 	f.MOVQ(field(spreadShift), t)
 	f.VMOVQ(t, size.AsX())
-	f.LEAQ(lane, t)
-	f.VMOVDQU32(operand.Mem{Base: t}, rows)
-	f.VPSLLD(tau.AsX(), rows, rows) // where the scales of sixteen tables begin
+	f.VMOVUPS(lane, rows)
+	f.VPSLLD(tau.AsX(), rows, rows) // where the scales of a vector of tables begin
+	if !f.Wide() {
+		f.MOVL(operand.U32(f.Lanes), t.As32())
+		f.VMOVD(t.As32(), step.AsX())
+		f.VPBROADCASTD(step.AsX(), step)
+		f.VPSLLD(tau.AsX(), step, step)
+	}
 	first := f.GP64()
 	offset := walked{f.GP64(), spreadOffset, spreadStride, 4}
 	scaled := walked{f.GP64(), spreadScaled, spreadScaledStride, 4}
 	walk(f, field, mask, struct{ t, n, g int }{spreadT, spreadN, spreadG}, []walked{offset, scaled}, func(token reg.GPVirtual) {
-		f.VMOVDQA32(rows, row)
+		f.VMOVAPS(rows, row)
 		f.MOVQ(field(spreadFirst), first)
 		f.Zero(largest)
 		f.CMPQ(field(spreadLargestLen), operand.U8(0))
@@ -174,28 +209,42 @@ func spread(f *emit.File) {
 		f.Label("begun")
 		f.VCMPPS(operand.U8(unordered), largest, largest, bad)
 	}, func(count reg.GPVirtual) {
-		f.VMOVDQU32_Z(operand.Mem{Base: codes}, mask, code)
+		move(f, operand.Mem{Base: codes}, code, mask)
 		f.VPSLLD(size.AsX(), code, index)
-		f.VPADDD_Z(operand.Mem{Base: first}, index, mask, index)
-		f.VMOVDQU32(index, mask, operand.Mem{Base: offset.at})
-		f.VMOVUPS_Z(operand.Mem{Base: weights}, mask, weight)
+		if f.Wide() {
+			f.VPADDD_Z(operand.Mem{Base: first}, index, mask, index)
+		} else {
+			f.VPADDD(operand.Mem{Base: first}, index, index)
+		}
+		move(f, index, operand.Mem{Base: offset.at}, mask)
+		move(f, operand.Mem{Base: weights}, weight, mask)
 		f.TESTQ(scales, scales)
 		f.JZ(emit.Ref("unscaled"))
 		f.VPADDD(code, row, index)
-		f.KMOVW(mask, taken)
-		f.Zero(scale)
-		f.VGATHERDPS(operand.Mem{Base: scales, Index: index, Scale: 4}, taken, scale)
+		at := operand.Mem{Base: scales, Index: index, Scale: 4}
+		if f.Wide() {
+			f.KMOVW(mask, taken)
+			f.Zero(scale)
+			f.VGATHERDPS(at, taken, scale)
+			f.VPBROADCASTD(count.As32(), step)
+			f.VPSLLD(tau.AsX(), step, step)
+		} else {
+			f.VPCMPEQD(taken, taken, taken)
+			f.VGATHERDPS(taken, at, scale)
+		}
 		f.VMULPS(scale, weight, weight)
-		f.VPBROADCASTD(count.As32(), index)
-		f.VPSLLD(tau.AsX(), index, index)
-		f.VPADDD(index, row, row)
+		f.VPADDD(step, row, row)
 		f.Label("unscaled")
-		f.VMOVUPS(weight, mask, operand.Mem{Base: scaled.at})
+		move(f, weight, operand.Mem{Base: scaled.at}, mask)
 		f.VMAXPS(weight, largest, largest)
 		f.VCMPPS(operand.U8(unordered), weight, weight, nan)
-		f.KORW(nan, bad, bad)
+		if f.Wide() {
+			f.KORW(nan, bad, bad)
+		} else {
+			f.VORPS(nan, bad, bad)
+		}
 		for _, r := range []reg.GPVirtual{codes, weights, first} {
-			f.LEAQ(operand.Mem{Base: r, Index: count, Scale: 4}, r)
+			advance(f, r, count, 4)
 		}
 	}, func(token reg.GPVirtual) {
 		f.MOVQ(field(spreadLD), t)
@@ -206,8 +255,10 @@ func spread(f *emit.File) {
 		f.CMPQ(field(spreadLargestLen), operand.U8(0))
 		f.JE(emit.Ref("next"))
 		half := code
-		f.VEXTRACTF64X4(operand.U8(1), largest, half.AsY())
-		f.VMAXPS(half.AsY(), largest.AsY(), largest.AsY())
+		if f.Wide() {
+			f.VEXTRACTF64X4(operand.U8(1), largest, half.AsY())
+			f.VMAXPS(half.AsY(), largest.AsY(), largest.AsY())
+		}
 		f.VEXTRACTF128(operand.U8(1), largest.AsY(), half.AsX())
 		f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
 		f.VPERMILPS(operand.U8(0x4e), largest.AsX(), half.AsX())
@@ -216,7 +267,11 @@ func spread(f *emit.File) {
 		f.VMAXPS(half.AsX(), largest.AsX(), largest.AsX())
 		f.MOVQ(field(spreadLargest), t)
 		f.VMOVSS(largest.AsX(), operand.Mem{Base: t, Index: token, Scale: 4})
-		f.KORTESTW(bad, bad)
+		if f.Wide() {
+			f.KORTESTW(bad, bad)
+		} else {
+			f.VTESTPS(bad, bad)
+		}
 		f.JZ(emit.Ref("next"))
 		f.MOVL(operand.U32(0x7fc00000), operand.Mem{Base: t, Index: token, Scale: 4})
 		f.Label("next")
@@ -225,33 +280,32 @@ func spread(f *emit.File) {
 	f.Done()
 }
 
-// quantize rounds up to sixteen weights at a time; a shuffle brings the bytes of each four together.
+// quantize rounds up to a vector of weights at a time; a shuffle brings the bytes of each four together.
 func quantize(f *emit.File) {
 	none := uint32(0x80808080)
 	wide, narrow := []uint32{0x0d090501, 0x0c080400, none, none}, []uint32{0x0c080400, none, none, none}
-	var both []uint32
-	for _, lane := range [][]uint32{wide, narrow} {
-		for range 4 {
-			both = append(both, lane...)
-		}
+	bytes := table(f, "quantizeBytes", append(slices.Repeat(wide, f.Lanes/4), slices.Repeat(narrow, f.Lanes/4)...))
+	var words operand.Mem
+	if f.Wide() {
+		words = table(f, "quantizeWords", []uint32{0, 0, 2, 0, 4, 0, 6, 0, 1, 0, 3, 0, 5, 0, 7, 0})
 	}
-	bytes := table(f, "quantizeBytes", both)
-	words := table(f, "quantizeWords", []uint32{0, 0, 2, 0, 4, 0, 6, 0, 1, 0, 3, 0, 5, 0, 7, 0})
 	p := f.TileFunction("quantize", "Quantize", "rounds weights to integers as tile.Quantize says.")
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
 	by, half, order, places, x := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3], f.Vec[4]
 	mask, stored := reg.K1, reg.K2
 	t := f.GP64()
 	f.MOVL(operand.U32(0x3f000000), t.As32()) // 0.5
-	f.VPBROADCASTD(t.As32(), half)
-	f.LEAQ(words, t)
-	f.VMOVDQU32(operand.Mem{Base: t}, places)
+	f.VMOVD(t.As32(), half.AsX())
+	f.VPBROADCASTD(half.AsX(), half)
+	if f.Wide() {
+		f.VMOVUPS(words, places)
+	}
 	f.LEAQ(bytes, t)
 	f.CMPQ(field(quantizeBits), operand.U8(16))
 	f.JE(emit.Ref("wide"))
-	f.ADDQ(operand.U8(64), t)
+	f.ADDQ(operand.U8(4*f.Lanes), t)
 	f.Label("wide")
-	f.VMOVDQU32(operand.Mem{Base: t}, order)
+	f.VMOVUPS(operand.Mem{Base: t}, order)
 	factors := f.Quad(field(quantizeBy))
 	weight := walked{f.GP64(), quantizeWeight, quantizeWeightStride, 4}
 	quant := walked{f.GP64(), quantizeQuant, quantizeStride, 2} // half a word each
@@ -259,6 +313,15 @@ func quantize(f *emit.File) {
 		f.VBROADCASTSS(operand.Mem{Base: factors}, by)
 		f.ADDQ(operand.U8(4), factors)
 	}, func(count reg.GPVirtual) {
+		if !f.Wide() {
+			f.VMULPS(operand.Mem{Base: weight.at}, by, x)
+			f.VADDPS(half, x, x)
+			f.VCVTTPS2DQ(x, x)
+			f.VPSHUFB(order, x, x)
+			f.VPERMQ(operand.U8(0x08), x, x) // the first of each half
+			f.VMOVUPS(x.AsX(), operand.Mem{Base: quant.at})
+			return
+		}
 		f.VMULPS_Z(operand.Mem{Base: weight.at}, by, mask, x)
 		f.VADDPS(half, x, x)
 		f.VCVTTPS2UDQ(x, x)
