@@ -28,7 +28,7 @@ type hashSlab struct {
 	hashing hashSlabFirst
 	first   []uint32 // where each table begins in its slab, in bytes
 
-	// Offsets and weights of all tokens, in the order of the passes: block of tokens, slab, token, table.
+	// Offsets and weights of all tokens, in the order of the passes: block of tokens, slab, token, table, slabs being a line further apart than they are long.
 	offset []uint32
 	weight []float32
 	quant  []uint32
@@ -80,7 +80,7 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 	for k := range a.first {
 		a.first[k] = uint32(k%a.tables) << s.Tau << a.shift
 	}
-	n := s.N * a.held
+	n := (s.N + a.tokens - 1) / a.tokens * a.passPlaces()
 	a.offset = alignedElements[uint32](n)
 	if a.bits > 0 {
 		a.quant, a.scale = alignedElements[uint32](n/2), aligned(s.N)
@@ -91,7 +91,7 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 	for range a.workers {
 		w := &slabWork{hasher: newHasher(p, prim, block*a.k), y: aligned(a.tokens * a.width), init: aligned(a.width)}
 		if a.bits > 0 {
-			w.scaled, w.largest, w.by = aligned(block*a.held), aligned(block), aligned(block)
+			w.scaled, w.largest, w.by = aligned(block*a.held+a.apart(a.held)), aligned(block), aligned(block)
 		}
 		a.work = append(a.work, w)
 	}
@@ -133,6 +133,18 @@ func (a *hashSlab) hash(w *slabWork, t, n int) {
 // maxSpread bounds the codes of a call that spreads them.
 const maxSpread = 1 << 14
 
+// apart is how many places lines between slabs take before table k0: without them, the places that a token's codes are spread to fall in the same
+// sets of a cache, since slabs of usual numbers of tokens are whole pages long.
+func (a *hashSlab) apart(k0 int) int { return k0 / a.tables * cacheLine / 4 }
+
+// passPlaces are the places of offsets and weights of a pass over all slabs.
+func (a *hashSlab) passPlaces() int { return a.tokens*a.held + a.apart(a.held) }
+
+// place is where offsets and weights begin, of a pass from token block on and a slab from table k0 on.
+func (a *hashSlab) place(block, k0 int) int {
+	return block/a.tokens*a.passPlaces() + min(a.tokens, a.problem.Shape.N-block)*k0 + a.apart(k0)
+}
+
 // heldBy is how many tables a slab that begins with table k0 holds, those that fill it up included.
 func (a *hashSlab) heldBy(k0 int) int {
 	n := min(a.tables, a.k-k0)
@@ -144,21 +156,21 @@ func (a *hashSlab) heldBy(k0 int) int {
 
 // spread puts offsets and weights of n tokens from token t on, all of one pass, in their places. They begin at a place of the work's.
 func (a *hashSlab) spread(w *slabWork, block, t, n, from int) {
-	tau, tokens := a.problem.Shape.Tau, min(a.tokens, a.problem.Shape.N-block)
+	tau, tokens, line := a.problem.Shape.Tau, min(a.tokens, a.problem.Shape.N-block), a.apart(a.tables)
 	clear(w.largest)
 	// The whole slabs, which are alike, then the last one, if it is not.
 	for k0, end := 0, a.k/a.tables*a.tables; k0 < a.k; k0, end = end, a.k {
 		held := a.heldBy(k0)
-		at := block*a.held + tokens*k0 + (t-block)*held
+		at := a.place(block, k0) + (t-block)*held
 		w.spread = tile.Spread{Code: w.hashed.code[from+k0:], Weight: w.hashed.weight[from+k0:], First: a.first[k0:], Offset: a.offset[at:],
-			T: n, N: end - k0, G: held, LD: a.k, Stride: tokens * held, Tau: tau, Shift: a.shift}
+			T: n, N: end - k0, G: held, LD: a.k, Stride: tokens*held + line, Tau: tau, Shift: a.shift}
 		if scales := a.prepared.scales; scales != nil {
 			w.spread.Scales = scales[k0<<tau:]
 		}
 		if a.bits > 0 {
-			w.spread.Scaled, w.spread.ScaledStride, w.spread.Largest = w.scaled[k0*n:], n*held, w.largest[:n]
+			w.spread.Scaled, w.spread.ScaledStride, w.spread.Largest = w.scaled[n*k0+a.apart(k0):], n*held+line, w.largest[:n]
 		} else {
-			w.spread.Scaled, w.spread.ScaledStride = a.weight[at:], tokens*held
+			w.spread.Scaled, w.spread.ScaledStride = a.weight[at:], tokens*held+line
 		}
 		a.prim.Spread(&w.spread)
 	}
@@ -171,14 +183,14 @@ func (a *hashSlab) spread(w *slabWork, block, t, n, from int) {
 			w.by[i] = float32(int(1)<<a.bits - 1)
 			for k0 := 0; k0 < a.k; k0 += a.tables {
 				held := a.heldBy(k0)
-				onlyInf(w.scaled[k0*n+i*held:][:held])
+				onlyInf(w.scaled[n*k0+a.apart(k0)+i*held:][:held])
 			}
 		}
 	}
 	for k0, end := 0, a.k/a.tables*a.tables; k0 < a.k; k0, end = end, a.k {
 		held := a.heldBy(k0)
-		at := block*a.held + tokens*k0 + (t-block)*held
-		w.round = tile.Quantize{Weight: w.scaled[k0*n:], By: w.by, Quant: a.quant[at/2:], T: n, N: end - k0, G: held, WeightStride: n * held, Stride: tokens * held, Bits: a.bits}
+		at := a.place(block, k0) + (t-block)*held
+		w.round = tile.Quantize{Weight: w.scaled[n*k0+a.apart(k0):], By: w.by, Quant: a.quant[at/2:], T: n, N: end - k0, G: held, WeightStride: n*held + line, Stride: tokens*held + line, Bits: a.bits}
 		a.prim.Quantize(&w.round)
 	}
 }
@@ -237,7 +249,7 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 	for g := range groups {
 		k0 := g * a.tables
 		tables := a.heldBy(k0)
-		at := t*a.held + n*k0
+		at := a.place(t, k0)
 		p := &w.slab
 		*p = tile.Slab{Offset: a.offset[at:][:n*tables], Y: w.y, T: n, G: tables}
 		if a.bits > 0 {
