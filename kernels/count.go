@@ -42,6 +42,17 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 			}
 		}})
 	}
+	var steps []tile.StepKernel
+	for _, k := range prim.Steps {
+		steps = append(steps, tile.StepKernel{NR: k.NR, Run: func(s *tile.Steps) {
+			s.Done = len(s.Units)
+			for _, u := range s.Units {
+				one := tile.Recur{Decay: s.Decay[u.Decay:], T: 1, Dk: s.Dk, N: s.N}
+				add(6 * s.Dk * s.N)
+				decayed(&one)
+			}
+		}})
+	}
 	return &tile.Primitives{
 		ISA: prim.ISA,
 		NN: products(prim.NN, func(p *tile.Product) {
@@ -74,6 +85,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Fold:  func(f *tile.Fold) { f.Unsafe = false },
 		Recur: recurs,
 		Delta: deltas,
+		Steps: steps,
 		Couple: func(d *tile.Delta) {
 			d.NonFinite = false
 			add(2 * d.T / d.Block * tile.Products(d.Block, d.Heads) * d.Dk)

@@ -28,7 +28,8 @@ type recurrence struct {
 	panels          int // of a state head
 	split           int // units that a state head's panels are cut into
 	units, workers  int
-	inPlace         bool // the states stay where the caller has them
+	inPlace         bool              // the states stay where the caller has them
+	steps           func(*tile.Steps) // of several states together, or nil
 	work            []*recurrenceWork
 	factor          []float32 // exp(headDecay)
 	states, scratch []float32 // panels; states of a caller who wants none
@@ -42,7 +43,7 @@ type recurrenceWork struct {
 	den, ones                  []float32 // of the normaliser
 	mapped                     []float32 // features of a chunk's queries, then keys
 	mapping                    mapping
-	heads                      []float32 // decay factors of the heads of a decode step
+	decode                     decodeWork
 	activation                 activation
 	room                       []float32 // of gates that are computed
 	wide, v, o                 []float32 // a chunk's 16-bit queries and keys as float32; its values and outputs
@@ -82,6 +83,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 	a.callTokens = max(1, maxCallFlops/(2*(1+reads)*s.Dk*a.cols)/a.block) * a.block
 	a.split, a.units, a.workers = planUnits(p, tokenFlops(s), a.panels)
 	a.factor = make([]float32, s.Hkv)
+	a.steps = a.stepKernel(s)
 	for range a.workers {
 		w := &recurrenceWork{
 			g: aligned(a.chunk), decay: aligned(a.chunk), rowV: aligned(a.chunk), rowO: aligned(a.chunk * a.group), scale: aligned(a.chunk * a.group),
@@ -97,7 +99,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		}
 		w.convert.prim = prim
 		if s.T == 1 {
-			w.heads = aligned(s.Hkv)
+			a.newDecodeWork(w, p)
 		}
 		if p.DType != tile.Float32 {
 			w.wide, w.v, w.o = aligned(a.chunk*(a.group+1)*s.Dk), aligned(a.chunk*s.Dv), aligned(a.chunk*a.group*s.Dv)
@@ -149,7 +151,7 @@ func (a *recurrence) set(args attentionArgs) {
 func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
-		w.call, w.pack, w.exp, w.fold = tile.Delta{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
+		w.call, w.decode.call, w.pack, w.exp, w.fold = tile.Delta{}, tile.Steps{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 		w.mapping, w.activation.conv = mapping{}, tile.Conv{}
 		w.convert.release()
 	}
@@ -492,7 +494,7 @@ func (a *recurrence) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	return map[string][]float32{
 		"q": w.q, "k": w.k, "g": w.g, "decays": w.decay, "row v": w.rowV, "row o": w.rowO, "scale": w.scale, "factors": w.factors, "d": w.d, "den": w.den, "ones": w.ones, "mapped": w.mapped, "wide": w.wide, "v": w.v, "o": w.o, "norms": a.norms, "map factor": w.mapping.factor[:], "panels": a.states,
-		"heads": w.heads, "factor": a.factor,
+		"decode factors": w.decode.factors, "decode room": w.decode.room, "factor": a.factor,
 		"activated": w.activation.value, "taps": w.activation.ones, "room": w.room,
 		"erase": w.delta.erase, "beta chunk": w.delta.beta, "couples": w.delta.c,
 	}

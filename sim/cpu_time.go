@@ -167,6 +167,9 @@ func (c core) clocks(op *Op) float64 {
 			t += float64(op.Singles)*(c.sweep(0, 1, v, op.K)+c.sweep(1, op.Group, v, op.K)) + c.decays(op, v)
 			j += cols
 		}
+	case "steps":
+		v := c.vectors(op.NR)
+		t += float64(op.N/op.NR) * (float64(op.M)*c.sweep(1, 2, v, op.K) + c.decays(op, v))
 	case "gather":
 		v := c.vectors(op.N)
 		for i := 0; i < op.K; i += op.Group {

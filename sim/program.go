@@ -58,7 +58,7 @@ type Loop struct {
 
 // Op is one step on tiles: a call of a primitive.
 type Op struct {
-	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "blend", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "trail", "turn", "widen"
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "blend", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "steps", "trail", "turn", "widen"
 	MR         int     `json:"mr,omitempty"` // register tile (CPU)
 	NR         int     `json:"nr,omitempty"`
 	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows
@@ -129,7 +129,7 @@ func loopFlops(loops []Loop) float64 {
 }
 
 // sweeps says whether an operation is a recurrence, which sweeps a state block by block.
-func (op *Op) sweeps() bool { return op.Name == "recur" || op.Name == "delta" }
+func (op *Op) sweeps() bool { return op.Name == "recur" || op.Name == "delta" || op.Name == "steps" }
 
 // streams says whether it writes past the caches.
 func (op *Op) streams() bool {

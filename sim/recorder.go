@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/rooftune/rooftune/kernels/generic"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -138,6 +139,14 @@ func (r *Recorder) Primitives() *tile.Primitives {
 	for _, k := range r.source.Delta {
 		deltas = append(deltas, tile.DeltaKernel{Tokens: k.Tokens, NR: k.NR, Shared: k.Shared, Run: func(p *tile.Delta) { r.delta(k, p) }})
 	}
+	var steps []tile.StepKernel
+	for _, k := range r.source.Steps {
+		if k.NR == 1 {
+			steps = append(steps, generic.StepsBy(deltas[0].Run))
+			continue
+		}
+		steps = append(steps, tile.StepKernel{NR: k.NR, Run: func(p *tile.Steps) { r.steps(k.NR, p) }})
+	}
 	var pair *tile.PairPrimitives
 	if r.source.Pair != nil {
 		pair = r.pairPrimitives()
@@ -150,6 +159,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		TN:         kernels(r.source.TN, r.tn),
 		Recur:      recurs,
 		Delta:      deltas,
+		Steps:      steps,
 		Couple:     r.couple,
 		Solve:      r.solve,
 		Substitute: r.substitute,

@@ -107,6 +107,38 @@ func (r *Recorder) delta(kernel tile.DeltaKernel, p *tile.Delta) {
 	r.done(op)
 }
 
+// steps records decode steps state by state: a panel is swept once to be read, and once more, beside the next panel's reading, to be updated.
+func (r *Recorder) steps(nr int, p *tile.Steps) {
+	op := Op{Name: "steps", MR: 1, NR: nr, M: len(p.Units), N: p.N, K: p.Dk, Group: 1}
+	factors := 1
+	if p.KeyDecay {
+		factors = p.Dk
+	}
+	rows := int64(p.Dk)
+	for _, u := range p.Units {
+		r.touch(&op, "Q", p.Q, block{0, u.Q, 1, p.Dk, 0}, Read)
+		r.touch(&op, "K", p.K, block{0, u.K, 1, p.Dk, 0}, Read)
+		r.touch(&op, "Decay", p.Decay, block{0, u.Decay, 1, factors, 0}, Read)
+		r.touch(&op, "Room", p.Room, block{0, 0, 1, 2 * p.Dk, 0}, Update)
+		r.touch(&op, "Beta", p.Beta, block{0, u.Beta, 1, 1, 0}, Read)
+		r.touch(&op, "Scale", p.Scale, block{0, 0, 1, 1, 0}, Read)
+		for j := 0; j < p.N; j += nr {
+			r.touch(&op, "V", p.V, block{0, u.V + j, 1, nr, 0}, Read)
+			r.touch(&op, "S", p.S[u.S:], block{0, j, p.Dk, nr, p.LDS}, Update)
+			r.touch(&op, "O", p.O, block{0, u.O + j, 1, nr, 0}, Write)
+			op.LoadBytes += 4 * rows * int64(2*nr+4)
+			op.StoreBytes += 4 * rows * int64(nr)
+		}
+		op.Flops += 6 * rows * int64(p.N)
+		if one := (tile.Recur{Decay: p.Decay[u.Decay:]}); decays(&one, 0) {
+			op.Flops += rows * int64(p.N)
+			op.Decays++
+		}
+	}
+	p.Done = len(p.Units)
+	r.done(op)
+}
+
 // couple records the products inside blocks.
 func (r *Recorder) couple(p *tile.Delta) {
 	blocks, products, record := p.T/p.Block, tile.Products(p.Block, p.Heads), tile.Record(p.Block, p.Heads)

@@ -25,3 +25,23 @@ func delta3x48AVX512(p *tile.Delta)
 //
 //go:noescape
 func coupleAVX512(p *tile.Delta)
+
+// steps64AVX512 takes decode steps as tile.Steps says, against panels of 64 state columns.
+//
+//go:noescape
+func steps64AVX512(p *tile.Steps)
+
+// steps48AVX512 takes decode steps as tile.Steps says, against panels of 48 state columns.
+//
+//go:noescape
+func steps48AVX512(p *tile.Steps)
+
+// steps80AVX512 takes decode steps as tile.Steps says, against panels of 80 state columns.
+//
+//go:noescape
+func steps80AVX512(p *tile.Steps)
+
+// steps32AVX512 takes decode steps as tile.Steps says, against panels of 32 state columns.
+//
+//go:noescape
+func steps32AVX512(p *tile.Steps)

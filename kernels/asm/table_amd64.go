@@ -5,6 +5,7 @@ package asm
 import (
 	"github.com/klauspost/cpuid/v2"
 
+	"github.com/rooftune/rooftune/kernels/generic"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -55,6 +56,7 @@ var avx2 = tile.Primitives{
 	Delta: []tile.DeltaKernel{
 		{Tokens: 3, NR: 16, Shared: []int{2}, Run: delta3x16AVX2},
 	},
+	Steps:  []tile.StepKernel{generic.StepsBy(delta3x16AVX2)},
 	Couple: coupleAVX2,
 	Solve:  solveAVX2, Substitute: substituteAVX2, Pack: packAVX2, Turn: turnInAVX2, Dots: dotsAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Blend: blendAVX2, Trail: trailAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
 	GatherHalf: gatherHalfInAVX2, GatherBytes: gatherBytesInAVX2, SlabFloats: slabFloatsAVX2, SlabHalves: slabHalvesAVX2,
@@ -110,6 +112,7 @@ var avx512 = tile.Primitives{
 		{Tokens: 2, NR: 64, Run: delta2x64AVX512},
 		{Tokens: 3, NR: 48, Shared: []int{2}, Run: delta3x48AVX512},
 	},
+	Steps:  []tile.StepKernel{{NR: 64, Run: steps64AVX512}, {NR: 48, Run: steps48AVX512}, {NR: 80, Run: steps80AVX512}, {NR: 32, Run: steps32AVX512}, generic.StepsBy(delta4x32AVX512)},
 	Couple: coupleAVX512,
 	Solve:  solveAVX512, Substitute: substituteAVX512, Pack: packAVX512, Turn: turnInAVX512, Dots: dotsAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Blend: blendAVX512, Trail: trailAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
 	GatherHalf: gatherHalfInAVX512, GatherBytes: gatherBytesInAVX512, SlabFloats: slabFloatsAVX512, SlabHalves: slabHalvesAVX512,

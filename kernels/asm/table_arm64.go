@@ -63,6 +63,7 @@ var neon = tile.Primitives{
 		{Tokens: 2, NR: 16, Run: recur2x16NEON},
 	},
 	Delta:  []tile.DeltaKernel{{Tokens: deltaTokens, NR: deltaColumns, Shared: deltaShared, Run: deltaNEON}},
+	Steps:  []tile.StepKernel{generic.StepsBy(deltaNEON)},
 	Couple: coupleNEON,
 	Solve:  solveNEON, Substitute: substituteNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Blend: blendNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   convNEON,

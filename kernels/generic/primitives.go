@@ -16,6 +16,7 @@ func Primitives() *tile.Primitives {
 		TN:         []tile.ProductKernel{tn(4, 2, tn4x2), tn(2, 4, tn2x4), tn(4, 4, tn4x4)},
 		Recur:      []tile.RecurKernel{{Tokens: 1, NR: 16, Run: recur}},
 		Delta:      []tile.DeltaKernel{{Tokens: 1, NR: 16, Run: delta}},
+		Steps:      []tile.StepKernel{StepsBy(delta)},
 		Couple:     couple,
 		Solve:      solve,
 		Substitute: substitute,

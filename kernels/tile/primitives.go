@@ -19,6 +19,7 @@ type Primitives struct {
 	// Recur is ordered by block, the default first. Each computes any number of tokens, heads, keys and columns.
 	Recur []RecurKernel
 	Delta []DeltaKernel // likewise, for the delta rules
+	Steps []StepKernel  // ordered by panel: the first whose columns divide a state's is best, and the last is for any
 
 	Couple     func(*Delta)
 	Solve      func(*Solve)

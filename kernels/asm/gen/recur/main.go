@@ -46,5 +46,10 @@ func main() {
 		g.deltaRecur(b)
 	}
 	g.couple(blocks)
+	if f.Wide() {
+		for _, vectors := range []int{4, 3, 5, 2} {
+			g.steps(vectors)
+		}
+	}
 	f.Write(*dir, "delta")
 }
