@@ -18,14 +18,10 @@ func plateaus(curve []machine.LatencyPoint, reported []machine.Cache) []machine.
 	if n == 0 {
 		return nil
 	}
-	// A larger buffer is never faster: where it was measured so, something disturbed the smaller one.
 	curve = slices.Clone(curve)
-	for i := n - 2; i >= 0; i-- {
-		curve[i].NsPerLoad = min(curve[i].NsPerLoad, curve[i+1].NsPerLoad)
-	}
-	logs := make([]float64, n)
-	for i, p := range curve {
-		logs[i] = math.Log(p.NsPerLoad)
+	logs := rising(curve)
+	for i := range curve {
+		curve[i].NsPerLoad = math.Exp(logs[i])
 	}
 	// best[j] is the least cost of the first j points, from[j] where its last run starts.
 	const penalty = 0.15
@@ -86,6 +82,29 @@ func plateaus(curve []machine.LatencyPoint, reported []machine.Cache) []machine.
 	}
 	name(out[:len(out)-1], reported)
 	return out
+}
+
+// rising are the logarithms of a curve's latencies, as near to them as numbers that never fall can be: a larger buffer is never faster, and where it was measured
+// so, something slowed the smaller one down or left the larger one more of a cache that guests share. Neighbours that fall are put at their mean until none does.
+func rising(curve []machine.LatencyPoint) []float64 {
+	type run struct {
+		sum   float64
+		count int
+	}
+	var runs []run
+	for _, p := range curve {
+		runs = append(runs, run{math.Log(p.NsPerLoad), 1})
+		for k := len(runs) - 1; k > 0 && runs[k].sum*float64(runs[k-1].count) < runs[k-1].sum*float64(runs[k].count); k-- {
+			runs[k-1].sum += runs[k].sum
+			runs[k-1].count += runs[k].count
+			runs = runs[:k]
+		}
+	}
+	var logs []float64
+	for _, r := range runs {
+		logs = append(logs, slices.Repeat([]float64{r.sum / float64(r.count)}, r.count)...)
+	}
+	return logs
 }
 
 // name gives caches the names that fit the reported sizes best, in ascending order. A level that is

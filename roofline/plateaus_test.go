@@ -44,19 +44,27 @@ func TestPlateaus(t *testing.T) {
 // guest is what the machine of the next curve reports.
 var guest = []machine.Cache{{Level: 1, Bytes: 32 << 10}, {Level: 2, Bytes: 1 << 20}, {Level: 3, Bytes: 32 << 20}}
 
-// A curve that was measured in a guest: transitions are soft and the L3 is shared with neighbours.
+// Curves that were measured in guests: transitions are soft, the L3 is shared with neighbours, and one size of the second was lucky.
 func TestPlateausSoft(t *testing.T) {
-	ns := []float64{1.47, 1.47, 1.46, 1.47, 1.47, 1.47, 2.24, 4.20, 4.21, 4.19, 4.20, 4.20, 4.30, 4.91, 6.55, 7.08, 9.25,
-		12.5, 14.2, 15.3, 16.0, 17.5, 17.9, 31.4, 109.8, 137.8, 139.8, 146.2, 147.8}
-	i := -1
-	got := plateaus(curveOf(64*mib, func(int) float64 { i++; return ns[i] }), guest)
-	want := map[string]int{"L1": 32 << 10, "L2": 768 << 10, "L3": 12 << 20, "DRAM": 64 << 20}
-	if len(got) != len(want) {
-		t.Fatalf("got %+v", got)
-	}
-	for _, p := range got {
-		if p.Bytes != want[p.Level] {
-			t.Errorf("%s: %d bytes, want %d", p.Level, p.Bytes, want[p.Level])
+	for _, c := range []struct {
+		l1 int
+		ns []float64
+	}{
+		{32 << 10, []float64{1.47, 1.47, 1.46, 1.47, 1.47, 1.47, 2.24, 4.20, 4.21, 4.19, 4.20, 4.20, 4.30, 4.91, 6.55, 7.08, 9.25,
+			12.5, 14.2, 15.3, 16.0, 17.5, 17.9, 31.4, 109.8, 137.8, 139.8, 146.2, 147.8}},
+		{48 << 10, []float64{1.25, 1.25, 1.24, 1.25, 1.25, 1.24, 1.24, 1.66, 3.54, 3.57, 3.58, 3.57, 3.57, 3.72, 4.07, 4.68, 6.67,
+			9.24, 10.02, 11.22, 11.8, 12.26, 12.6, 23.88, 82.49, 93.25, 38.49, 139.24, 146.23}},
+	} {
+		i := -1
+		got := plateaus(curveOf(64*mib, func(int) float64 { i++; return c.ns[i] }), guest)
+		want := map[string]int{"L1": c.l1, "L2": 768 << 10, "L3": 12 << 20, "DRAM": 64 << 20}
+		if len(got) != len(want) {
+			t.Fatalf("got %+v", got)
+		}
+		for _, p := range got {
+			if p.Bytes != want[p.Level] {
+				t.Errorf("%s: %d bytes, want %d", p.Level, p.Bytes, want[p.Level])
+			}
 		}
 	}
 }

@@ -23,10 +23,11 @@ type traffic struct {
 	footprint float64                 // bytes that a call touches
 }
 
-// waits counts the lines that a sweep of the state waits for, by the level where they are: nothing of them is read or stored ahead of the sweep.
+// waits counts the lines that are waited for, by the level where they are: nothing reads or stores them ahead.
 type waits struct {
-	read   float64
-	stored float64 // plainly, which the store buffer waits for
+	read   float64 // by a sweep of the state
+	stored float64 // by one, plainly, which the store buffer waits for
+	copied float64 // read by what is no sweep
 }
 
 // pageGrains is how many grains of a buffer are numbered at a time, so that a large table that is touched here and there
@@ -152,6 +153,7 @@ func (t *tripTraffic) add(o *tripTraffic, n float64) {
 		t.found[i] += n * o.found[i]
 		t.waits[i].read += n * o.waits[i].read
 		t.waits[i].stored += n * o.waits[i].stored
+		t.waits[i].copied += n * o.waits[i].copied
 	}
 	t.tables += n * o.tables
 	t.fresh += n * o.fresh
@@ -207,6 +209,8 @@ func (r *replay) trip(n int, ops []Op) {
 							t.waits[at].read += lines
 						case sweep:
 							t.waits[at].stored += lines
+						case kind == Input && !r.ahead && !table:
+							t.waits[at].copied += lines
 						}
 					}
 					switch {
@@ -339,6 +343,7 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 		}
 		out.waits[at].read += t.waits[level].read
 		out.waits[at].stored += t.waits[level].stored
+		out.waits[at].copied += t.waits[level].copied
 	}
 	out.tableRead = t.tables * line
 	out.levels[c.memory].written += t.stream * line
