@@ -52,9 +52,7 @@ func (a *recurrence) newDecodeWork(w *recurrenceWork, p tile.Problem) {
 	for i := range d.factors {
 		d.factors[i] = 1 // without decay
 	}
-	if a.steps != nil {
-		d.units, d.room = make([]tile.StepUnit, s.Hkv), aligned(tile.StepRoom(s.Dk))
-	}
+	d.units, d.room = make([]tile.StepUnit, s.Hkv), aligned(tile.StepRoom(s.Dk))
 }
 
 // setUnits says where a batch item's heads are. That is the same at every call with as many key heads and betas.
@@ -67,7 +65,10 @@ func (a *recurrence) setUnits(w *decodeWork, factors int) {
 	s := a.problem.Shape
 	for h := range w.units {
 		hq, _ := a.queryHeads(h)
-		w.units[h] = tile.StepUnit{Q: hq * s.Dk, K: a.keyHead(h) * s.Dk, V: h * s.Dv, O: h * s.Dv, S: h * s.Dk * s.Dv, Decay: h * factors, Beta: h % a.betaHeads}
+		w.units[h] = tile.StepUnit{Q: hq * s.Dk, K: a.keyHead(h) * s.Dk, V: h * s.Dv, O: h * a.group * s.Dv, S: h * s.Dk * s.Dv, Decay: h * factors}
+		if a.delta {
+			w.units[h].Beta = h % a.betaHeads
+		}
 	}
 }
 
@@ -76,11 +77,11 @@ func (a *recurrence) decode(w *recurrenceWork, first, last int) {
 	u := a.unit(first)
 	row, _ := a.span(u.b)
 	factor, perHead := a.decodeFactors(w, row, u.h, a.unit(last-1).h+1)
+	a.setUnits(&w.decode, perHead)
 	if a.steps == nil {
 		a.decodeApart(w, row, factor, first, last)
 		return
 	}
-	a.setUnits(&w.decode, perHead)
 	s, c := a.problem.Shape, &w.decode.call
 	*c = tile.Steps{
 		Q: a.query[row*s.Hq*s.Dk:], K: a.key[row*a.keyHeads*s.Dk:], V: a.value[row*s.Hkv*s.Dv:], O: a.output[row*a.outputHeads()*s.Dv:],
@@ -129,28 +130,28 @@ func (a *recurrence) decodeApart(w *recurrenceWork, row int, factor []float32, f
 	r := &w.call.Recur
 	r.LDQ, r.HeadQ, r.LDK, r.LDV, r.LDO, r.HeadO = s.Hq*s.Dk, s.Dk, ldk, ldv, a.outputHeads()*s.Dv, s.Dv
 	r.RowO, r.T, r.Heads, r.Dk, r.LDD = w.scale, 1, a.group, s.Dk, s.Dk
+	query, key, value, output := a.query[row*r.LDQ:], a.key[row*ldk:], a.value[row*ldv:], a.output[row*r.LDO:]
 	for ui := first; ui < last; ui++ {
 		u := a.unit(ui)
-		hq, _ := a.queryHeads(u.h)
-		r.Q, r.K = a.query[row*r.LDQ+hq*s.Dk:], a.key[row*ldk+a.keyHead(u.h)*s.Dk:]
+		at := w.decode.units[u.h]
+		r.Q, r.K = query[at.Q:], key[at.K:]
 		switch a.problem.Decay {
 		case tile.DecayNone:
 		case tile.DecayKey:
-			r.Decay, r.D = keyDecays, factor[u.h*s.Dk:]
+			r.Decay, r.D = keyDecays, factor[at.Decay:]
 		default:
-			r.Decay = factor[u.h:]
+			r.Decay = factor[at.Decay:]
 		}
 		if a.delta {
-			beta := a.beta[row*a.betaHeads+u.h%a.betaHeads:]
+			beta := a.beta[row*a.betaHeads+at.Beta:]
 			w.call.Beta, r.RowV = beta, beta
 		}
 		if a.statistics != nil && u.p0 == 0 {
 			a.statistics.Tokens.Add(1)
 		}
-		value, output := a.value[row*ldv+u.h*s.Dv:], a.output[row*r.LDO+u.h*a.group*s.Dv:]
 		for p := u.p0; p < u.p1; p++ {
 			state, ld, j, width := a.panel(u, p)
-			r.V, r.O, r.S, r.LDS, r.N = value[j:], output[j:], state, ld, width
+			r.V, r.O, r.S, r.LDS, r.N = value[at.V+j:], output[at.O+j:], state, ld, width
 			a.run(&w.call)
 		}
 	}

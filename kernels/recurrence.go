@@ -167,9 +167,11 @@ func (a *recurrence) part(i int) {
 
 func (a *recurrence) walk(w *recurrenceWork, first, last int) {
 	w.delta.rows = deltaRows{}
-	for u := first; u < last; u++ {
-		a.load(w, a.unit(u))
-		a.loadNorm(u)
+	if a.normalize || !a.inPlace || !same(a.past, a.state) {
+		for u := first; u < last; u++ {
+			a.load(w, a.unit(u))
+			a.loadNorm(u)
+		}
 	}
 	if a.decodes() {
 		a.decode(w, first, last)
@@ -196,8 +198,11 @@ type panelUnit struct {
 }
 
 func (a *recurrence) unit(u int) panelUnit {
-	head, part := u/a.split, u%a.split
 	hkv := a.problem.Shape.Hkv
+	if a.split == 1 { // with fewer divisions: there are many units to a decode step
+		return panelUnit{b: u / hkv, h: u % hkv, head: u, p1: a.panels}
+	}
+	head, part := u/a.split, u%a.split
 	return panelUnit{b: head / hkv, h: head % hkv, head: head, p0: part * a.panels / a.split, p1: (part + 1) * a.panels / a.split}
 }
 
