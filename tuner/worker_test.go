@@ -46,14 +46,14 @@ func serveTest() {
 	if kind == "" || os.Getenv(killDir) != "" {
 		return
 	}
-	verify := kernels.Verify
+	verify, verifyPacked := verifier(kernels.Verify), verifier(kernels.VerifyPacked)
 	if kind == "planted" {
-		verify = plantedVerify
+		verify, verifyPacked = plantedVerify, plantedPacked
 	}
 	if kind == "mute" {
 		os.Exit(3)
 	}
-	if err := serve(os.Stdin, os.Stdout, verify, verify); err != nil {
+	if err := serve(os.Stdin, os.Stdout, verify, verifyPacked); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -84,6 +84,10 @@ func plantedVerify(_ tile.Problem, c tile.Candidate, _ uint64) (float64, float64
 		return math.NaN(), 1e-5, nil
 	}
 	return 1e-7, 1e-5, nil
+}
+
+func plantedPacked(tile.Problem, tile.Candidate, uint64) (float64, float64, error) {
+	return 2e-7, 3e-5, nil
 }
 
 // Whatever a candidate does in the child, the next one is verified as if nothing had been.
@@ -121,6 +125,9 @@ func TestWorker(t *testing.T) {
 	}
 	if e, _, err := w.verify(problem(64), tile.Candidate{Config: tile.Config{"does": doesNaN}}, 1); err != nil || !math.IsNaN(e) {
 		t.Errorf("NaN came as %g, %v", e, err)
+	}
+	if e, bound, err := w.ask(request{Problem: problem(64), ISA: tile.AVX2, Packed: true}); e != 2e-7 || bound != 3e-5 || err != nil {
+		t.Errorf("packed: error %g, bound %g, %v", e, bound, err)
 	}
 }
 

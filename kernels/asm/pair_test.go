@@ -53,7 +53,7 @@ func TestPairProducts(t *testing.T) {
 			exact func(*tile.PairProduct)
 		}{{"NN", false, p.NN, reference.NN[0].Run}, {"TN", true, p.TN, reference.TN[0].Run}} {
 			for _, kernel := range form.ks {
-				kernel.Run(&tile.PairProduct{Stream: true}) // touches nothing
+				kernel.Run(&tile.PairProduct{Stream: true}) // a fence and nothing else
 				r := rand.New(rand.NewPCG(1, uint64(kernel.MR)))
 				for trial := range 400 {
 					m, n, k := 1+r.IntN(30), 1+r.IntN(80), r.IntN(40)
