@@ -184,12 +184,16 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		rows, panels := (k<<s.Tau)*s.H, roundUp(s.H, width)*k<<s.Tau
 		switch t := a.prepared; p.DType {
 		case tile.BFloat16:
-			t.rows.halves, t.panels.halves = make([]uint16, rows), make([]uint16, panels)
+			t.rows.halves, t.panels.halves, err = reserve[uint16](rows, panels)
 		case tile.Int8:
-			t.rows.bytes, t.panels.bytes, t.scales = make([]int8, rows), make([]int8, panels), make([]float32, k<<s.Tau)
+			t.scales = make([]float32, k<<s.Tau)
+			t.rows.bytes, t.panels.bytes, err = reserve[int8](rows, panels)
 		default:
-			t.rows.floats, t.panels.floats = blank(rows), blank(panels)
+			t.rows.floats, t.panels.floats, err = reserve[float32](rows, panels)
 			a.tables = t.rows.floats
+		}
+		if err != nil {
+			return nil, fmt.Errorf("kernels: no addresses for the tables of %s: %w", p, err)
 		}
 		if p.Dir == tile.Backward {
 			a.gradOutput = blank(s.N * s.H)

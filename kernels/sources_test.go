@@ -14,7 +14,7 @@ var undriven = []string{
 	"attention_args.go", "attention_backward.go", "backward_case.go", "backward_space.go", "call.go", "case.go", "conv_problem.go", "count.go", "delta_rule.go",
 	"dense.go", "doc.go", "hash_case.go", "hash_sets.go", "hash_space.go", "intel.go", "isas.go", "linear_attention.go", "memory_block.go", "pages_linux.go",
 	"pages_other.go", "placement.go", "pool.go", "precision.go", "predict.go", "primitive_times.go", "problems.go", "record.go", "record_backward.go",
-	"record_hash.go", "selection.go", "sources.go", "space.go", "statistics.go", "tensor.go", "verify_packed.go",
+	"record_hash.go", "reserve.go", "reserve_other.go", "reserve_unix.go", "selection.go", "sources.go", "space.go", "statistics.go", "tensor.go", "verify_packed.go",
 }
 
 // A new file either runs an op, so that an answer tuned before it changed is stale, or is named above.

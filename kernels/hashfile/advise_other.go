@@ -3,4 +3,4 @@
 package hashfile
 
 // advise has nothing to say here.
-func advise([]byte) {}
+func advise([]byte, bool) {}

@@ -70,15 +70,15 @@ func Open(path string, o Options) (_ *Tables, err error) {
 			_ = unmap(&mapping)
 		}
 	}()
-	advise(mapping)
+	advise(mapping, true)
 	tables, err := parse(mapping, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if !within(tables, mapping) { // all that is needed was copied
-		if err := unmap(&mapping); err != nil {
-			return nil, err
-		}
+	if within(tables, mapping) {
+		advise(mapping, false)
+	} else if err := unmap(&mapping); err != nil { // all that is needed was copied
+		return nil, err
 	}
 	return &Tables{HashTables: tables, mapping: mapping}, nil
 }
