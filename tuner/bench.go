@@ -102,7 +102,6 @@ type Form struct {
 	BoundBy  string           `json:"bound_by"`
 	Fraction float64          `json:"fraction"`       // RoofNs over the median time; Note is set where it is above 1
 	Bytes    map[string]int64 `json:"bytes"`          // that the form moves at each level, as simulated
-	LeastNs  float64          `json:"least_ns"`       // the op's own roof, whatever the form: Sample.RoofNs
 	Note     string           `json:"note,omitempty"` // why the estimate cannot be right
 }
 
@@ -474,7 +473,7 @@ func (b *bench) judge(s *Sample) error {
 	s.SimulatedNs = r.TimeNs
 	if p.Op == tile.HashLayer {
 		f := sim.FormRoof(d, r)
-		s.Form = &Form{RoofNs: f.RoofNs, BoundBy: f.BoundBy, Fraction: f.RoofNs / s.MedianNs, Bytes: f.Bytes, LeastNs: s.RoofNs}
+		s.Form = &Form{RoofNs: f.RoofNs, BoundBy: f.BoundBy, Fraction: f.RoofNs / s.MedianNs, Bytes: f.Bytes}
 		if s.Form.Fraction > 1 {
 			s.Form.Note = tooMuch
 		}

@@ -31,7 +31,7 @@ func TestFormIsNoRoof(t *testing.T) {
 		if err := b.judge(s); err != nil {
 			t.Fatal(err)
 		}
-		if s.Form == nil || s.Form.LeastNs != s.RoofNs || s.Form.Fraction != s.Form.RoofNs/ns {
+		if s.Form == nil || s.Form.Fraction != s.Form.RoofNs/ns {
 			t.Fatalf("%g ns: %+v of a roof of %g", ns, s.Form, s.RoofNs)
 		}
 	}
