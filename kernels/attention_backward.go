@@ -171,20 +171,8 @@ func (a *attentionArgs) checkGateGradients(grads *Gradients, in *Inputs) error {
 			return err
 		}
 	}
-	for _, x := range []struct {
-		name, layout string
-		t            Tensor
-		width        int
-	}{{"grad_decay_log", "(Hkv)", grads.DecayLog, a.problem.Shape.Hkv}, {"grad_decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", grads.DecayBias, decayWidth(a.problem)}} {
-		if !x.t.present() {
-			continue
-		}
-		if !a.hasGates() || a.decay == nil {
-			return refuse(x.name, "absent without a Front that has gates, and a decay", "given")
-		}
-		if err := checkTensor(x.name, x.layout, x.t, x.width); err != nil {
-			return err
-		}
+	if err := checkDecayParameters("grad_", grads.DecayLog, grads.DecayBias, a.problem); err != nil {
+		return err
 	}
 	a.gradWrite, a.gradDecayLog, a.gradDecayBias = grads.Write.Data, grads.DecayLog.Data, grads.DecayBias.Data
 	return nil

@@ -22,25 +22,32 @@ func (o attentionOp) checkFront(a *attentionArgs, p *tile.Problem, in *Inputs) e
 	if math.IsNaN(float64(o.betaScale)) || math.IsInf(float64(o.betaScale), 0) || !gates && o.betaScale != 0 {
 		return refuse("BetaScale", "finite, and 0 without a Front that has gates", "%v", o.betaScale)
 	}
-	s := p.Shape
-	for _, x := range []struct {
-		name, layout string
-		t            Tensor
-		width        int
-	}{{"decay_log", "(Hkv)", in.DecayLog, s.Hkv}, {"decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", in.DecayBias, decayWidth(*p)}} {
-		if !x.t.present() {
-			continue
-		}
-		if !gates || p.Decay == tile.DecayNone {
-			return refuse(x.name, "absent without a Front that has gates, and a decay", "given")
-		}
-		if err := checkTensor(x.name, x.layout, x.t, x.width); err != nil {
-			return err
-		}
+	if err := checkDecayParameters("", in.DecayLog, in.DecayBias, *p); err != nil {
+		return err
 	}
 	a.decayLog, a.decayBias = in.DecayLog.Data, in.DecayBias.Data
 	if a.betaScale = o.betaScale; a.betaScale == 0 {
 		a.betaScale = 1
+	}
+	return nil
+}
+
+// checkDecayParameters checks what a decay is computed from, or the gradients of that, whose names begin with prefix.
+func checkDecayParameters(prefix string, decayLog, decayBias Tensor, p tile.Problem) error {
+	for _, x := range []struct {
+		name, layout string
+		t            Tensor
+		width        int
+	}{{"decay_log", "(Hkv)", decayLog, p.Shape.Hkv}, {"decay_bias", "(Hkv), or (Hkv*dk) where decay is per key", decayBias, decayWidth(p)}} {
+		if !x.t.present() {
+			continue
+		}
+		if !tile.FrontHas(p.Front, tile.FrontGates) || p.Decay == tile.DecayNone {
+			return refuse(prefix+x.name, "absent without a Front that has gates, and a decay", "given")
+		}
+		if err := checkTensor(prefix+x.name, x.layout, x.t, x.width); err != nil {
+			return err
+		}
 	}
 	return nil
 }
