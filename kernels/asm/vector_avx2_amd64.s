@@ -2531,351 +2531,342 @@ done:
 	VZEROUPPER
 	RET
 
-DATA octetsReverse<>+0(SB)/4, $0x00000007
-DATA octetsReverse<>+4(SB)/4, $0x00000006
-DATA octetsReverse<>+8(SB)/4, $0x00000005
-DATA octetsReverse<>+12(SB)/4, $0x00000004
-DATA octetsReverse<>+16(SB)/4, $0x00000003
-DATA octetsReverse<>+20(SB)/4, $0x00000002
-DATA octetsReverse<>+24(SB)/4, $0x00000001
-DATA octetsReverse<>+28(SB)/4, $0x00000000
-GLOBL octetsReverse<>(SB), RODATA|NOPTR, $32
+DATA octetsFactor<>+0(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+4(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+8(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+12(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+16(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+20(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+24(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+28(SB)/4, $0x3d635f1a
+DATA octetsFactor<>+32(SB)/4, $0x3e760619
+DATA octetsFactor<>+36(SB)/4, $0x3e760619
+DATA octetsFactor<>+40(SB)/4, $0x3e760619
+DATA octetsFactor<>+44(SB)/4, $0x3e760619
+DATA octetsFactor<>+48(SB)/4, $0x3e760619
+DATA octetsFactor<>+52(SB)/4, $0x3e760619
+DATA octetsFactor<>+56(SB)/4, $0x3e760619
+DATA octetsFactor<>+60(SB)/4, $0x3e760619
+DATA octetsFactor<>+64(SB)/4, $0x3f317218
+DATA octetsFactor<>+68(SB)/4, $0x3f317218
+DATA octetsFactor<>+72(SB)/4, $0x3f317218
+DATA octetsFactor<>+76(SB)/4, $0x3f317218
+DATA octetsFactor<>+80(SB)/4, $0x3f317218
+DATA octetsFactor<>+84(SB)/4, $0x3f317218
+DATA octetsFactor<>+88(SB)/4, $0x3f317218
+DATA octetsFactor<>+92(SB)/4, $0x3f317218
+DATA octetsFactor<>+96(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+100(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+104(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+108(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+112(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+116(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+120(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+124(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+128(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+132(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+136(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+140(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+144(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+148(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+152(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+156(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+160(SB)/4, $0x49c00000
+DATA octetsFactor<>+164(SB)/4, $0x49c00000
+DATA octetsFactor<>+168(SB)/4, $0x49c00000
+DATA octetsFactor<>+172(SB)/4, $0x49c00000
+DATA octetsFactor<>+176(SB)/4, $0x49c00000
+DATA octetsFactor<>+180(SB)/4, $0x49c00000
+DATA octetsFactor<>+184(SB)/4, $0x49c00000
+DATA octetsFactor<>+188(SB)/4, $0x49c00000
+DATA octetsFactor<>+192(SB)/4, $0x3f800000
+DATA octetsFactor<>+196(SB)/4, $0x3f800000
+DATA octetsFactor<>+200(SB)/4, $0x3f800000
+DATA octetsFactor<>+204(SB)/4, $0x3f800000
+DATA octetsFactor<>+208(SB)/4, $0x3f800000
+DATA octetsFactor<>+212(SB)/4, $0x3f800000
+DATA octetsFactor<>+216(SB)/4, $0x3f800000
+DATA octetsFactor<>+220(SB)/4, $0x3f800000
+DATA octetsFactor<>+224(SB)/4, $0x80000000
+DATA octetsFactor<>+228(SB)/4, $0x80000000
+DATA octetsFactor<>+232(SB)/4, $0x80000000
+DATA octetsFactor<>+236(SB)/4, $0x80000000
+DATA octetsFactor<>+240(SB)/4, $0x80000000
+DATA octetsFactor<>+244(SB)/4, $0x80000000
+DATA octetsFactor<>+248(SB)/4, $0x80000000
+DATA octetsFactor<>+252(SB)/4, $0x80000000
+DATA octetsFactor<>+256(SB)/4, $0x3f800000
+DATA octetsFactor<>+260(SB)/4, $0x3f7b95c2
+DATA octetsFactor<>+264(SB)/4, $0x3f7837f0
+DATA octetsFactor<>+268(SB)/4, $0x3f75fed7
+DATA octetsFactor<>+272(SB)/4, $0x3f7504f3
+DATA octetsFactor<>+276(SB)/4, $0x3f75672a
+DATA octetsFactor<>+280(SB)/4, $0x3f7744fd
+DATA octetsFactor<>+284(SB)/4, $0x3f7ac0c7
+GLOBL octetsFactor<>(SB), RODATA|NOPTR, $288
+
+DATA octetsNibbles<>+0(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+4(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+8(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+12(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+16(SB)/4, $0xc0408000
+DATA octetsNibbles<>+20(SB)/4, $0xe060a020
+DATA octetsNibbles<>+24(SB)/4, $0xd0509010
+DATA octetsNibbles<>+28(SB)/4, $0xf070b030
+DATA octetsNibbles<>+32(SB)/4, $0x0c040800
+DATA octetsNibbles<>+36(SB)/4, $0x0e060a02
+DATA octetsNibbles<>+40(SB)/4, $0x0d050901
+DATA octetsNibbles<>+44(SB)/4, $0x0f070b03
+GLOBL octetsNibbles<>(SB), RODATA|NOPTR, $48
 
 // func octetsAVX2(p *tile.Octets)
 // Requires: AVX, AVX2, FMA3
 TEXT ·octetsAVX2(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         96(AX), CX
-	MOVQ         (AX), DX
-	MOVQ         24(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         72(AX), DI
-	SUBQ         $0x08, CX
-	JL           done
-	LEAQ         expConstants<>+0(SB), R8
-	VMOVUPS      (R8), Y4
-	VMOVUPS      32(R8), Y5
-	MOVL         $0x3f800000, R9
-	VMOVD        R9, X6
-	VPBROADCASTD X6, Y6
-	MOVL         $0x80000000, R9
-	VMOVD        R9, X7
-	VPBROADCASTD X7, Y7
-	LEAQ         octetsReverse<>+0(SB), R9
-	VMOVUPS      (R9), Y8
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), CX
+	MOVQ    (AX), DX
+	MOVQ    24(AX), BX
+	MOVQ    48(AX), SI
+	MOVQ    72(AX), DI
+	SUBQ    $0x08, CX
+	JL      done
+	LEAQ    octetsFactor<>+0(SB), R8
+	VMOVUPS 32(R8), Y8
+	VMOVUPS 64(R8), Y9
+	VMOVUPS 96(R8), Y10
+	VMOVUPS 128(R8), Y11
+	VMOVUPS 160(R8), Y12
+	VMOVUPS 192(R8), Y13
+	VMOVUPS 224(R8), Y14
+	VMOVUPS 256(R8), Y15
+	LEAQ    octetsNibbles<>+0(SB), R9
 
 group:
-	VPERMPS     (DX), Y8, Y0
+	VMULPS      (DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, (BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
-	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y9
-	VPERMPS     32(DX), Y8, Y0
+	VMOVMSKPS   Y2, R10
+	MOVQ        R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y4
+	VPSLLD      $0x14, Y1, Y1
+	VPADDD      Y4, Y1, Y1
+	VMOVUPS     (R8), Y4
+	VFMADD213PS Y8, Y2, Y4
+	VFMADD213PS Y9, Y2, Y4
+	VFMADD213PS Y13, Y2, Y4
+	VFMADD213PS Y13, Y1, Y4
+	VMULPS      32(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 4(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
-	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y10
-	VSHUFPS     $0x88, Y10, Y9, Y13
-	VSHUFPS     $0xdd, Y10, Y9, Y9
-	VMULPS      Y13, Y9, Y9
-	VPERMPS     64(DX), Y8, Y0
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x08, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y5
+	VPSLLD      $0x14, Y1, Y1
+	VPADDD      Y5, Y1, Y1
+	VMOVUPS     (R8), Y5
+	VFMADD213PS Y8, Y2, Y5
+	VFMADD213PS Y9, Y2, Y5
+	VFMADD213PS Y13, Y2, Y5
+	VFMADD213PS Y13, Y1, Y5
+	VSHUFPS     $0x88, Y5, Y4, Y3
+	VSHUFPS     $0xdd, Y5, Y4, Y4
+	VMULPS      Y3, Y4, Y4
+	VMULPS      64(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 8(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
-	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y10
-	VPERMPS     96(DX), Y8, Y0
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x10, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y5
+	VPSLLD      $0x14, Y1, Y1
+	VPADDD      Y5, Y1, Y1
+	VMOVUPS     (R8), Y5
+	VFMADD213PS Y8, Y2, Y5
+	VFMADD213PS Y9, Y2, Y5
+	VFMADD213PS Y13, Y2, Y5
+	VFMADD213PS Y13, Y1, Y5
+	VMULPS      96(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 12(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x18, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y6
+	VPSLLD      $0x14, Y1, Y1
 	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y11
-	VSHUFPS     $0x88, Y11, Y10, Y13
-	VSHUFPS     $0xdd, Y11, Y10, Y10
-	VMULPS      Y13, Y10, Y10
-	VSHUFPS     $0x88, Y10, Y9, Y13
-	VSHUFPS     $0xdd, Y10, Y9, Y9
-	VMULPS      Y13, Y9, Y9
-	VPERMPS     128(DX), Y8, Y0
+	VMOVUPS     (R8), Y6
+	VFMADD213PS Y8, Y2, Y6
+	VFMADD213PS Y9, Y2, Y6
+	VFMADD213PS Y13, Y2, Y6
+	VFMADD213PS Y13, Y1, Y6
+	VSHUFPS     $0x88, Y6, Y5, Y3
+	VSHUFPS     $0xdd, Y6, Y5, Y5
+	VMULPS      Y3, Y5, Y5
+	VSHUFPS     $0x88, Y5, Y4, Y3
+	VSHUFPS     $0xdd, Y5, Y4, Y4
+	VMULPS      Y3, Y4, Y4
+	VMULPS      128(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 16(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
-	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y10
-	VPERMPS     160(DX), Y8, Y0
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x20, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y5
+	VPSLLD      $0x14, Y1, Y1
+	VPADDD      Y5, Y1, Y1
+	VMOVUPS     (R8), Y5
+	VFMADD213PS Y8, Y2, Y5
+	VFMADD213PS Y9, Y2, Y5
+	VFMADD213PS Y13, Y2, Y5
+	VFMADD213PS Y13, Y1, Y5
+	VMULPS      160(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 20(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x28, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y6
+	VPSLLD      $0x14, Y1, Y1
 	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y11
-	VSHUFPS     $0x88, Y11, Y10, Y13
-	VSHUFPS     $0xdd, Y11, Y10, Y10
-	VMULPS      Y13, Y10, Y10
-	VPERMPS     192(DX), Y8, Y0
+	VMOVUPS     (R8), Y6
+	VFMADD213PS Y8, Y2, Y6
+	VFMADD213PS Y9, Y2, Y6
+	VFMADD213PS Y13, Y2, Y6
+	VFMADD213PS Y13, Y1, Y6
+	VSHUFPS     $0x88, Y6, Y5, Y3
+	VSHUFPS     $0xdd, Y6, Y5, Y5
+	VMULPS      Y3, Y5, Y5
+	VMULPS      192(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 24(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x30, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y6
+	VPSLLD      $0x14, Y1, Y1
 	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y11
-	VPERMPS     224(DX), Y8, Y0
+	VMOVUPS     (R8), Y6
+	VFMADD213PS Y8, Y2, Y6
+	VFMADD213PS Y9, Y2, Y6
+	VFMADD213PS Y13, Y2, Y6
+	VFMADD213PS Y13, Y1, Y6
+	VMULPS      224(DX), Y10, Y0
 	VXORPS      Y2, Y2, Y2
 	VCMPPS      $0x1d, Y2, Y0, Y2
-	VMOVMSKPS   Y2, R9
-	MOVL        R9, 28(BX)
-	VORPS       Y7, Y0, Y0
-	VADDPS      Y0, Y0, Y0
-	VMINPS      Y0, Y4, Y0
-	VMAXPS      Y0, Y5, Y0
-	VMULPS      64(R8), Y0, Y1
-	VROUNDPS    $0x00, Y1, Y1
-	VFMADD231PS 96(R8), Y1, Y0
-	VFMADD231PS 128(R8), Y1, Y0
-	VMOVUPS     160(R8), Y2
-	VFMADD213PS 192(R8), Y0, Y2
-	VFMADD213PS 224(R8), Y0, Y2
-	VFMADD213PS 256(R8), Y0, Y2
-	VFMADD213PS 288(R8), Y0, Y2
-	VFMADD213PS 320(R8), Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VCVTPS2DQ   Y1, Y1
-	VPSRAD      $0x01, Y1, Y3
-	VPSUBD      Y3, Y1, Y1
-	VPSLLD      $0x17, Y1, Y1
-	VPADDD      Y6, Y1, Y1
-	VMULPS      Y1, Y2, Y2
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y6, Y3, Y3
-	VMULPS      Y3, Y2, Y2
-	VADDPS      Y6, Y2, Y12
-	VSHUFPS     $0x88, Y12, Y11, Y13
-	VSHUFPS     $0xdd, Y12, Y11, Y11
-	VMULPS      Y13, Y11, Y11
-	VSHUFPS     $0x88, Y11, Y10, Y13
-	VSHUFPS     $0xdd, Y11, Y10, Y10
-	VMULPS      Y13, Y10, Y10
-	VPERM2F128  $0x20, Y10, Y9, Y13
-	VPERM2F128  $0x31, Y10, Y9, Y9
-	VMULPS      Y13, Y9, Y9
-	VDIVPS      Y9, Y6, Y9
-	VMOVUPS     Y9, (SI)
+	VMOVMSKPS   Y2, R10
+	SHLQ        $0x38, R10
+	ORQ         R10, R11
+	VORPS       Y14, Y0, Y0
+	VMAXPS      Y0, Y11, Y0
+	VADDPS      Y12, Y0, Y1
+	VSUBPS      Y12, Y1, Y2
+	VSUBPS      Y2, Y0, Y2
+	VPERMPS     Y15, Y1, Y7
+	VPSLLD      $0x14, Y1, Y1
+	VPADDD      Y7, Y1, Y1
+	VMOVUPS     (R8), Y7
+	VFMADD213PS Y8, Y2, Y7
+	VFMADD213PS Y9, Y2, Y7
+	VFMADD213PS Y13, Y2, Y7
+	VFMADD213PS Y13, Y1, Y7
+	VSHUFPS     $0x88, Y7, Y6, Y3
+	VSHUFPS     $0xdd, Y7, Y6, Y6
+	VMULPS      Y3, Y6, Y6
+	VSHUFPS     $0x88, Y6, Y5, Y3
+	VSHUFPS     $0xdd, Y6, Y5, Y5
+	VMULPS      Y3, Y5, Y5
+	VPERM2F128  $0x20, Y5, Y4, Y3
+	VPERM2F128  $0x31, Y5, Y4, Y4
+	VMULPS      Y3, Y4, Y4
+	VDIVPS      Y4, Y13, Y4
+	VMOVUPS     Y4, (SI)
+	VMOVQ       R11, X0
+	VPSRLW      $0x04, X0, X1
+	VPAND       (R9), X0, X0
+	VPAND       (R9), X1, X1
+	VMOVDQU     16(R9), X2
+	VPSHUFB     X0, X2, X0
+	VMOVDQU     32(R9), X2
+	VPSHUFB     X1, X2, X1
+	VPOR        X1, X0, X0
+	VPMOVZXBD   X0, Y0
+	VMOVUPS     Y0, (BX)
 	CMPQ        80(AX), $0x00
 	JE          nonorm1
-	VMOVUPS     (DX), Y9
-	VANDNPS     Y9, Y7, Y9
-	VMOVUPS     32(DX), Y10
-	VANDNPS     Y10, Y7, Y10
-	VSHUFPS     $0x88, Y10, Y9, Y13
-	VSHUFPS     $0xdd, Y10, Y9, Y9
-	VADDPS      Y13, Y9, Y9
-	VMOVUPS     64(DX), Y10
-	VANDNPS     Y10, Y7, Y10
-	VMOVUPS     96(DX), Y11
-	VANDNPS     Y11, Y7, Y11
-	VSHUFPS     $0x88, Y11, Y10, Y13
-	VSHUFPS     $0xdd, Y11, Y10, Y10
-	VADDPS      Y13, Y10, Y10
-	VSHUFPS     $0x88, Y10, Y9, Y13
-	VSHUFPS     $0xdd, Y10, Y9, Y9
-	VADDPS      Y13, Y9, Y9
-	VMOVUPS     128(DX), Y10
-	VANDNPS     Y10, Y7, Y10
-	VMOVUPS     160(DX), Y11
-	VANDNPS     Y11, Y7, Y11
-	VSHUFPS     $0x88, Y11, Y10, Y13
-	VSHUFPS     $0xdd, Y11, Y10, Y10
-	VADDPS      Y13, Y10, Y10
-	VMOVUPS     192(DX), Y11
-	VANDNPS     Y11, Y7, Y11
-	VMOVUPS     224(DX), Y12
-	VANDNPS     Y12, Y7, Y12
-	VSHUFPS     $0x88, Y12, Y11, Y13
-	VSHUFPS     $0xdd, Y12, Y11, Y11
-	VADDPS      Y13, Y11, Y11
-	VSHUFPS     $0x88, Y11, Y10, Y13
-	VSHUFPS     $0xdd, Y11, Y10, Y10
-	VADDPS      Y13, Y10, Y10
-	VPERM2F128  $0x20, Y10, Y9, Y13
-	VPERM2F128  $0x31, Y10, Y9, Y9
-	VADDPS      Y13, Y9, Y9
-	VMOVUPS     Y9, (DI)
+	VMOVUPS     (DX), Y4
+	VANDNPS     Y4, Y14, Y4
+	VMOVUPS     32(DX), Y5
+	VANDNPS     Y5, Y14, Y5
+	VSHUFPS     $0x88, Y5, Y4, Y3
+	VSHUFPS     $0xdd, Y5, Y4, Y4
+	VADDPS      Y3, Y4, Y4
+	VMOVUPS     64(DX), Y5
+	VANDNPS     Y5, Y14, Y5
+	VMOVUPS     96(DX), Y6
+	VANDNPS     Y6, Y14, Y6
+	VSHUFPS     $0x88, Y6, Y5, Y3
+	VSHUFPS     $0xdd, Y6, Y5, Y5
+	VADDPS      Y3, Y5, Y5
+	VSHUFPS     $0x88, Y5, Y4, Y3
+	VSHUFPS     $0xdd, Y5, Y4, Y4
+	VADDPS      Y3, Y4, Y4
+	VMOVUPS     128(DX), Y5
+	VANDNPS     Y5, Y14, Y5
+	VMOVUPS     160(DX), Y6
+	VANDNPS     Y6, Y14, Y6
+	VSHUFPS     $0x88, Y6, Y5, Y3
+	VSHUFPS     $0xdd, Y6, Y5, Y5
+	VADDPS      Y3, Y5, Y5
+	VMOVUPS     192(DX), Y6
+	VANDNPS     Y6, Y14, Y6
+	VMOVUPS     224(DX), Y7
+	VANDNPS     Y7, Y14, Y7
+	VSHUFPS     $0x88, Y7, Y6, Y3
+	VSHUFPS     $0xdd, Y7, Y6, Y6
+	VADDPS      Y3, Y6, Y6
+	VSHUFPS     $0x88, Y6, Y5, Y3
+	VSHUFPS     $0xdd, Y6, Y5, Y5
+	VADDPS      Y3, Y5, Y5
+	VPERM2F128  $0x20, Y5, Y4, Y3
+	VPERM2F128  $0x31, Y5, Y4, Y4
+	VADDPS      Y3, Y4, Y4
+	VMOVUPS     Y4, (DI)
 	ADDQ        $0x20, DI
 
 nonorm1:

@@ -2484,23 +2484,165 @@ done:
 	VZEROUPPER
 	RET
 
-DATA octetsReverse<>+0(SB)/4, $0x00000007
-DATA octetsReverse<>+4(SB)/4, $0x00000006
-DATA octetsReverse<>+8(SB)/4, $0x00000005
-DATA octetsReverse<>+12(SB)/4, $0x00000004
-DATA octetsReverse<>+16(SB)/4, $0x00000003
-DATA octetsReverse<>+20(SB)/4, $0x00000002
-DATA octetsReverse<>+24(SB)/4, $0x00000001
-DATA octetsReverse<>+28(SB)/4, $0x00000000
-DATA octetsReverse<>+32(SB)/4, $0x0000000f
-DATA octetsReverse<>+36(SB)/4, $0x0000000e
-DATA octetsReverse<>+40(SB)/4, $0x0000000d
-DATA octetsReverse<>+44(SB)/4, $0x0000000c
-DATA octetsReverse<>+48(SB)/4, $0x0000000b
-DATA octetsReverse<>+52(SB)/4, $0x0000000a
-DATA octetsReverse<>+56(SB)/4, $0x00000009
-DATA octetsReverse<>+60(SB)/4, $0x00000008
-GLOBL octetsReverse<>(SB), RODATA|NOPTR, $64
+DATA octetsFactor<>+0(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+4(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+8(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+12(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+16(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+20(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+24(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+28(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+32(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+36(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+40(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+44(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+48(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+52(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+56(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+60(SB)/4, $0x3d6359fc
+DATA octetsFactor<>+64(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+68(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+72(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+76(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+80(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+84(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+88(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+92(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+96(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+100(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+104(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+108(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+112(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+116(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+120(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+124(SB)/4, $0x3e75fffa
+DATA octetsFactor<>+128(SB)/4, $0x3f317218
+DATA octetsFactor<>+132(SB)/4, $0x3f317218
+DATA octetsFactor<>+136(SB)/4, $0x3f317218
+DATA octetsFactor<>+140(SB)/4, $0x3f317218
+DATA octetsFactor<>+144(SB)/4, $0x3f317218
+DATA octetsFactor<>+148(SB)/4, $0x3f317218
+DATA octetsFactor<>+152(SB)/4, $0x3f317218
+DATA octetsFactor<>+156(SB)/4, $0x3f317218
+DATA octetsFactor<>+160(SB)/4, $0x3f317218
+DATA octetsFactor<>+164(SB)/4, $0x3f317218
+DATA octetsFactor<>+168(SB)/4, $0x3f317218
+DATA octetsFactor<>+172(SB)/4, $0x3f317218
+DATA octetsFactor<>+176(SB)/4, $0x3f317218
+DATA octetsFactor<>+180(SB)/4, $0x3f317218
+DATA octetsFactor<>+184(SB)/4, $0x3f317218
+DATA octetsFactor<>+188(SB)/4, $0x3f317218
+DATA octetsFactor<>+192(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+196(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+200(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+204(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+208(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+212(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+216(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+220(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+224(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+228(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+232(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+236(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+240(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+244(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+248(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+252(SB)/4, $0x4038aa3b
+DATA octetsFactor<>+256(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+260(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+264(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+268(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+272(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+276(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+280(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+284(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+288(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+292(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+296(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+300(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+304(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+308(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+312(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+316(SB)/4, $0xc2fc0000
+DATA octetsFactor<>+320(SB)/4, $0x49400000
+DATA octetsFactor<>+324(SB)/4, $0x49400000
+DATA octetsFactor<>+328(SB)/4, $0x49400000
+DATA octetsFactor<>+332(SB)/4, $0x49400000
+DATA octetsFactor<>+336(SB)/4, $0x49400000
+DATA octetsFactor<>+340(SB)/4, $0x49400000
+DATA octetsFactor<>+344(SB)/4, $0x49400000
+DATA octetsFactor<>+348(SB)/4, $0x49400000
+DATA octetsFactor<>+352(SB)/4, $0x49400000
+DATA octetsFactor<>+356(SB)/4, $0x49400000
+DATA octetsFactor<>+360(SB)/4, $0x49400000
+DATA octetsFactor<>+364(SB)/4, $0x49400000
+DATA octetsFactor<>+368(SB)/4, $0x49400000
+DATA octetsFactor<>+372(SB)/4, $0x49400000
+DATA octetsFactor<>+376(SB)/4, $0x49400000
+DATA octetsFactor<>+380(SB)/4, $0x49400000
+DATA octetsFactor<>+384(SB)/4, $0x3f800000
+DATA octetsFactor<>+388(SB)/4, $0x3f800000
+DATA octetsFactor<>+392(SB)/4, $0x3f800000
+DATA octetsFactor<>+396(SB)/4, $0x3f800000
+DATA octetsFactor<>+400(SB)/4, $0x3f800000
+DATA octetsFactor<>+404(SB)/4, $0x3f800000
+DATA octetsFactor<>+408(SB)/4, $0x3f800000
+DATA octetsFactor<>+412(SB)/4, $0x3f800000
+DATA octetsFactor<>+416(SB)/4, $0x3f800000
+DATA octetsFactor<>+420(SB)/4, $0x3f800000
+DATA octetsFactor<>+424(SB)/4, $0x3f800000
+DATA octetsFactor<>+428(SB)/4, $0x3f800000
+DATA octetsFactor<>+432(SB)/4, $0x3f800000
+DATA octetsFactor<>+436(SB)/4, $0x3f800000
+DATA octetsFactor<>+440(SB)/4, $0x3f800000
+DATA octetsFactor<>+444(SB)/4, $0x3f800000
+DATA octetsFactor<>+448(SB)/4, $0x80000000
+DATA octetsFactor<>+452(SB)/4, $0x80000000
+DATA octetsFactor<>+456(SB)/4, $0x80000000
+DATA octetsFactor<>+460(SB)/4, $0x80000000
+DATA octetsFactor<>+464(SB)/4, $0x80000000
+DATA octetsFactor<>+468(SB)/4, $0x80000000
+DATA octetsFactor<>+472(SB)/4, $0x80000000
+DATA octetsFactor<>+476(SB)/4, $0x80000000
+DATA octetsFactor<>+480(SB)/4, $0x80000000
+DATA octetsFactor<>+484(SB)/4, $0x80000000
+DATA octetsFactor<>+488(SB)/4, $0x80000000
+DATA octetsFactor<>+492(SB)/4, $0x80000000
+DATA octetsFactor<>+496(SB)/4, $0x80000000
+DATA octetsFactor<>+500(SB)/4, $0x80000000
+DATA octetsFactor<>+504(SB)/4, $0x80000000
+DATA octetsFactor<>+508(SB)/4, $0x80000000
+DATA octetsFactor<>+512(SB)/4, $0x3f800000
+DATA octetsFactor<>+516(SB)/4, $0x3f85aac3
+DATA octetsFactor<>+520(SB)/4, $0x3f8b95c2
+DATA octetsFactor<>+524(SB)/4, $0x3f91c3d3
+DATA octetsFactor<>+528(SB)/4, $0x3f9837f0
+DATA octetsFactor<>+532(SB)/4, $0x3f9ef532
+DATA octetsFactor<>+536(SB)/4, $0x3fa5fed7
+DATA octetsFactor<>+540(SB)/4, $0x3fad583f
+DATA octetsFactor<>+544(SB)/4, $0x3fb504f3
+DATA octetsFactor<>+548(SB)/4, $0x3fbd08a4
+DATA octetsFactor<>+552(SB)/4, $0x3fc5672a
+DATA octetsFactor<>+556(SB)/4, $0x3fce248c
+DATA octetsFactor<>+560(SB)/4, $0x3fd744fd
+DATA octetsFactor<>+564(SB)/4, $0x3fe0ccdf
+DATA octetsFactor<>+568(SB)/4, $0x3feac0c7
+DATA octetsFactor<>+572(SB)/4, $0x3ff5257d
+GLOBL octetsFactor<>(SB), RODATA|NOPTR, $576
+
+DATA octetsNibbles<>+0(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+4(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+8(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+12(SB)/4, $0x0f0f0f0f
+DATA octetsNibbles<>+16(SB)/4, $0xc0408000
+DATA octetsNibbles<>+20(SB)/4, $0xe060a020
+DATA octetsNibbles<>+24(SB)/4, $0xd0509010
+DATA octetsNibbles<>+28(SB)/4, $0xf070b030
+DATA octetsNibbles<>+32(SB)/4, $0x0c040800
+DATA octetsNibbles<>+36(SB)/4, $0x0e060a02
+DATA octetsNibbles<>+40(SB)/4, $0x0d050901
+DATA octetsNibbles<>+44(SB)/4, $0x0f070b03
+GLOBL octetsNibbles<>(SB), RODATA|NOPTR, $48
 
 DATA octetsOrder<>+0(SB)/4, $0x00000000
 DATA octetsOrder<>+4(SB)/4, $0x00000004
@@ -2523,288 +2665,232 @@ GLOBL octetsOrder<>(SB), RODATA|NOPTR, $64
 // func octetsAVX512(p *tile.Octets)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·octetsAVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         96(AX), CX
-	MOVQ         (AX), DX
-	MOVQ         24(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         72(AX), DI
-	SUBQ         $0x10, CX
-	JL           done
-	LEAQ         expConstants<>+0(SB), R8
-	VMOVUPS      128(R8), Z18
-	VMOVUPS      192(R8), Z19
-	VMOVUPS      256(R8), Z20
-	VMOVUPS      320(R8), Z21
-	VMOVUPS      384(R8), Z22
-	VMOVUPS      448(R8), Z23
-	VMOVUPS      512(R8), Z24
-	VMOVUPS      576(R8), Z25
-	VMOVUPS      640(R8), Z26
-	VMOVUPS      (R8), Z4
-	VMOVUPS      64(R8), Z5
-	MOVL         $0x3f800000, R8
-	VPBROADCASTD R8, Z6
-	MOVL         $0x80000000, R8
-	VPBROADCASTD R8, Z7
-	LEAQ         octetsReverse<>+0(SB), R8
-	VMOVUPS      (R8), Z8
-	LEAQ         octetsOrder<>+0(SB), R8
-	VMOVUPS      (R8), Z14
-	VPXORD       Z15, Z15, Z15
+	MOVQ    p+0(FP), AX
+	MOVQ    96(AX), CX
+	MOVQ    (AX), DX
+	MOVQ    24(AX), BX
+	MOVQ    48(AX), SI
+	MOVQ    72(AX), DI
+	SUBQ    $0x10, CX
+	JL      done
+	LEAQ    octetsFactor<>+0(SB), R8
+	VMOVUPS 64(R8), Z8
+	VMOVUPS 128(R8), Z9
+	VMOVUPS 192(R8), Z10
+	VMOVUPS 256(R8), Z11
+	VMOVUPS 320(R8), Z12
+	VMOVUPS 384(R8), Z13
+	VMOVUPS 448(R8), Z14
+	VMOVUPS 512(R8), Z15
+	LEAQ    octetsOrder<>+0(SB), R9
+	VMOVUPS (R9), Z30
+	VPXORD  Z31, Z31, Z31
+	LEAQ    octetsNibbles<>+0(SB), R9
 
 group:
-	VPERMPS     (DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	MOVQ        R8, R9
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z9
-	VPERMPS     64(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	SHLQ        $0x10, R8
-	ORQ         R8, R9
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z10
-	VSHUFPS     $0x88, Z10, Z9, Z13
-	VSHUFPS     $0xdd, Z10, Z9, Z9
-	VMULPS      Z13, Z9, Z9
-	VPERMPS     128(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	SHLQ        $0x20, R8
-	ORQ         R8, R9
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z10
-	VPERMPS     192(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	SHLQ        $0x30, R8
-	ORQ         R8, R9
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z11
-	VSHUFPS     $0x88, Z11, Z10, Z13
-	VSHUFPS     $0xdd, Z11, Z10, Z10
-	VMULPS      Z13, Z10, Z10
-	VSHUFPS     $0x88, Z10, Z9, Z13
-	VSHUFPS     $0xdd, Z10, Z9, Z9
-	VMULPS      Z13, Z9, Z9
-	VPERMPS     256(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	MOVQ        R8, R10
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z10
-	VPERMPS     320(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	SHLQ        $0x10, R8
-	ORQ         R8, R10
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z11
-	VSHUFPS     $0x88, Z11, Z10, Z13
-	VSHUFPS     $0xdd, Z11, Z10, Z10
-	VMULPS      Z13, Z10, Z10
-	VPERMPS     384(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	SHLQ        $0x20, R8
-	ORQ         R8, R10
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z11
-	VPERMPS     448(DX), Z8, Z0
-	VCMPPS      $0x1d, Z15, Z0, K1
-	KMOVW       K1, R8
-	SHLQ        $0x30, R8
-	ORQ         R8, R10
-	VORPS       Z7, Z0, Z0
-	VADDPS      Z0, Z0, Z0
-	VMINPS      Z0, Z4, Z0
-	VMAXPS      Z0, Z5, Z0
-	VMULPS      Z18, Z0, Z1
-	VRNDSCALEPS $0x00, Z1, Z1
-	VFMADD231PS Z19, Z1, Z0
-	VFMADD231PS Z20, Z1, Z0
-	VMOVUPS     Z21, Z2
-	VFMADD213PS Z22, Z0, Z2
-	VFMADD213PS Z23, Z0, Z2
-	VFMADD213PS Z24, Z0, Z2
-	VFMADD213PS Z25, Z0, Z2
-	VFMADD213PS Z26, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VFMADD213PS Z6, Z0, Z2
-	VSCALEFPS   Z1, Z2, Z2
-	VADDPS      Z6, Z2, Z12
-	VSHUFPS     $0x88, Z12, Z11, Z13
-	VSHUFPS     $0xdd, Z12, Z11, Z11
-	VMULPS      Z13, Z11, Z11
-	VSHUFPS     $0x88, Z11, Z10, Z13
-	VSHUFPS     $0xdd, Z11, Z10, Z10
-	VMULPS      Z13, Z10, Z10
-	VSHUFF32X4  $0x88, Z10, Z9, Z13
-	VSHUFF32X4  $0xdd, Z10, Z9, Z9
-	VMULPS      Z13, Z9, Z9
-	VPERMPS     Z9, Z14, Z9
-	VDIVPS      Z9, Z6, Z9
-	VMOVUPS     Z9, (SI)
-	VMOVQ       R9, X0
-	VPINSRQ     $0x01, R10, X0, X0
+	VMULPS      (DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	MOVQ        R10, R11
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z4
+	VFMADD213PS Z8, Z2, Z4
+	VFMADD213PS Z9, Z2, Z4
+	VFMADD213PS Z13, Z2, Z4
+	VFMADD213PS Z13, Z1, Z4
+	VMULPS      64(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	SHLQ        $0x10, R10
+	ORQ         R10, R11
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z5
+	VFMADD213PS Z8, Z2, Z5
+	VFMADD213PS Z9, Z2, Z5
+	VFMADD213PS Z13, Z2, Z5
+	VFMADD213PS Z13, Z1, Z5
+	VSHUFPS     $0x88, Z5, Z4, Z3
+	VSHUFPS     $0xdd, Z5, Z4, Z4
+	VMULPS      Z3, Z4, Z4
+	VMULPS      128(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	SHLQ        $0x20, R10
+	ORQ         R10, R11
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z5
+	VFMADD213PS Z8, Z2, Z5
+	VFMADD213PS Z9, Z2, Z5
+	VFMADD213PS Z13, Z2, Z5
+	VFMADD213PS Z13, Z1, Z5
+	VMULPS      192(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	SHLQ        $0x30, R10
+	ORQ         R10, R11
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z6
+	VFMADD213PS Z8, Z2, Z6
+	VFMADD213PS Z9, Z2, Z6
+	VFMADD213PS Z13, Z2, Z6
+	VFMADD213PS Z13, Z1, Z6
+	VSHUFPS     $0x88, Z6, Z5, Z3
+	VSHUFPS     $0xdd, Z6, Z5, Z5
+	VMULPS      Z3, Z5, Z5
+	VSHUFPS     $0x88, Z5, Z4, Z3
+	VSHUFPS     $0xdd, Z5, Z4, Z4
+	VMULPS      Z3, Z4, Z4
+	VMULPS      256(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	MOVQ        R10, R12
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z5
+	VFMADD213PS Z8, Z2, Z5
+	VFMADD213PS Z9, Z2, Z5
+	VFMADD213PS Z13, Z2, Z5
+	VFMADD213PS Z13, Z1, Z5
+	VMULPS      320(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	SHLQ        $0x10, R10
+	ORQ         R10, R12
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z6
+	VFMADD213PS Z8, Z2, Z6
+	VFMADD213PS Z9, Z2, Z6
+	VFMADD213PS Z13, Z2, Z6
+	VFMADD213PS Z13, Z1, Z6
+	VSHUFPS     $0x88, Z6, Z5, Z3
+	VSHUFPS     $0xdd, Z6, Z5, Z5
+	VMULPS      Z3, Z5, Z5
+	VMULPS      384(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	SHLQ        $0x20, R10
+	ORQ         R10, R12
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z6
+	VFMADD213PS Z8, Z2, Z6
+	VFMADD213PS Z9, Z2, Z6
+	VFMADD213PS Z13, Z2, Z6
+	VFMADD213PS Z13, Z1, Z6
+	VMULPS      448(DX), Z10, Z0
+	VCMPPS      $0x1d, Z31, Z0, K1
+	KMOVW       K1, R10
+	SHLQ        $0x30, R10
+	ORQ         R10, R12
+	VORPS       Z14, Z0, Z0
+	VADDPS      Z12, Z0, Z1
+	VREDUCEPS   $0x48, Z0, Z2
+	VSUBPS      Z2, Z0, Z0
+	VPERMPS     Z15, Z1, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMOVUPS     (R8), Z7
+	VFMADD213PS Z8, Z2, Z7
+	VFMADD213PS Z9, Z2, Z7
+	VFMADD213PS Z13, Z2, Z7
+	VFMADD213PS Z13, Z1, Z7
+	VSHUFPS     $0x88, Z7, Z6, Z3
+	VSHUFPS     $0xdd, Z7, Z6, Z6
+	VMULPS      Z3, Z6, Z6
+	VSHUFPS     $0x88, Z6, Z5, Z3
+	VSHUFPS     $0xdd, Z6, Z5, Z5
+	VMULPS      Z3, Z5, Z5
+	VSHUFF32X4  $0x88, Z5, Z4, Z3
+	VSHUFF32X4  $0xdd, Z5, Z4, Z4
+	VMULPS      Z3, Z4, Z4
+	VPERMPS     Z4, Z30, Z4
+	VDIVPS      Z4, Z13, Z4
+	VMOVUPS     Z4, (SI)
+	VMOVQ       R11, X0
+	VPINSRQ     $0x01, R12, X0, X0
+	VPSRLW      $0x04, X0, X1
+	VPAND       (R9), X0, X0
+	VPAND       (R9), X1, X1
+	VMOVDQU     16(R9), X2
+	VPSHUFB     X0, X2, X0
+	VMOVDQU     32(R9), X2
+	VPSHUFB     X1, X2, X1
+	VPOR        X1, X0, X0
 	VPMOVZXBD   X0, Z0
 	VMOVUPS     Z0, (BX)
 	CMPQ        80(AX), $0x00
 	JE          nonorm1
-	VMOVUPS     (DX), Z9
-	VANDNPS     Z9, Z7, Z9
-	VMOVUPS     64(DX), Z10
-	VANDNPS     Z10, Z7, Z10
-	VSHUFPS     $0x88, Z10, Z9, Z13
-	VSHUFPS     $0xdd, Z10, Z9, Z9
-	VADDPS      Z13, Z9, Z9
-	VMOVUPS     128(DX), Z10
-	VANDNPS     Z10, Z7, Z10
-	VMOVUPS     192(DX), Z11
-	VANDNPS     Z11, Z7, Z11
-	VSHUFPS     $0x88, Z11, Z10, Z13
-	VSHUFPS     $0xdd, Z11, Z10, Z10
-	VADDPS      Z13, Z10, Z10
-	VSHUFPS     $0x88, Z10, Z9, Z13
-	VSHUFPS     $0xdd, Z10, Z9, Z9
-	VADDPS      Z13, Z9, Z9
-	VMOVUPS     256(DX), Z10
-	VANDNPS     Z10, Z7, Z10
-	VMOVUPS     320(DX), Z11
-	VANDNPS     Z11, Z7, Z11
-	VSHUFPS     $0x88, Z11, Z10, Z13
-	VSHUFPS     $0xdd, Z11, Z10, Z10
-	VADDPS      Z13, Z10, Z10
-	VMOVUPS     384(DX), Z11
-	VANDNPS     Z11, Z7, Z11
-	VMOVUPS     448(DX), Z12
-	VANDNPS     Z12, Z7, Z12
-	VSHUFPS     $0x88, Z12, Z11, Z13
-	VSHUFPS     $0xdd, Z12, Z11, Z11
-	VADDPS      Z13, Z11, Z11
-	VSHUFPS     $0x88, Z11, Z10, Z13
-	VSHUFPS     $0xdd, Z11, Z10, Z10
-	VADDPS      Z13, Z10, Z10
-	VSHUFF32X4  $0x88, Z10, Z9, Z13
-	VSHUFF32X4  $0xdd, Z10, Z9, Z9
-	VADDPS      Z13, Z9, Z9
-	VPERMPS     Z9, Z14, Z9
-	VMOVUPS     Z9, (DI)
+	VMOVUPS     (DX), Z4
+	VANDNPS     Z4, Z14, Z4
+	VMOVUPS     64(DX), Z5
+	VANDNPS     Z5, Z14, Z5
+	VSHUFPS     $0x88, Z5, Z4, Z3
+	VSHUFPS     $0xdd, Z5, Z4, Z4
+	VADDPS      Z3, Z4, Z4
+	VMOVUPS     128(DX), Z5
+	VANDNPS     Z5, Z14, Z5
+	VMOVUPS     192(DX), Z6
+	VANDNPS     Z6, Z14, Z6
+	VSHUFPS     $0x88, Z6, Z5, Z3
+	VSHUFPS     $0xdd, Z6, Z5, Z5
+	VADDPS      Z3, Z5, Z5
+	VSHUFPS     $0x88, Z5, Z4, Z3
+	VSHUFPS     $0xdd, Z5, Z4, Z4
+	VADDPS      Z3, Z4, Z4
+	VMOVUPS     256(DX), Z5
+	VANDNPS     Z5, Z14, Z5
+	VMOVUPS     320(DX), Z6
+	VANDNPS     Z6, Z14, Z6
+	VSHUFPS     $0x88, Z6, Z5, Z3
+	VSHUFPS     $0xdd, Z6, Z5, Z5
+	VADDPS      Z3, Z5, Z5
+	VMOVUPS     384(DX), Z6
+	VANDNPS     Z6, Z14, Z6
+	VMOVUPS     448(DX), Z7
+	VANDNPS     Z7, Z14, Z7
+	VSHUFPS     $0x88, Z7, Z6, Z3
+	VSHUFPS     $0xdd, Z7, Z6, Z6
+	VADDPS      Z3, Z6, Z6
+	VSHUFPS     $0x88, Z6, Z5, Z3
+	VSHUFPS     $0xdd, Z6, Z5, Z5
+	VADDPS      Z3, Z5, Z5
+	VSHUFF32X4  $0x88, Z5, Z4, Z3
+	VSHUFF32X4  $0xdd, Z5, Z4, Z4
+	VADDPS      Z3, Z4, Z4
+	VPERMPS     Z4, Z30, Z4
+	VMOVUPS     Z4, (DI)
 	ADDQ        $0x40, DI
 
 nonorm1:
