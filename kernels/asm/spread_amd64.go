@@ -10,6 +10,26 @@ import (
 // spreadLanes are the tables that AVX2's assembly takes at a time. Those left over, and slabs of other sizes, are left to portable Go.
 const spreadLanes = 8
 
+// halfVectors says whether slabs of G tables are walked by AVX2 although AVX-512 is there: of eight tables, and odd multiples of them, a vector of 16
+// would be half empty, and a gather takes as long for its empty lanes.
+func halfVectors(g int) bool { return g%(2*spreadLanes) == spreadLanes }
+
+func spreadInAVX512(p *tile.Spread) {
+	if halfVectors(p.G) {
+		spreadInAVX2(p)
+	} else {
+		spreadAVX512(p)
+	}
+}
+
+func quantizeInAVX512(p *tile.Quantize) {
+	if halfVectors(p.G) {
+		quantizeInAVX2(p)
+	} else {
+		quantizeAVX512(p)
+	}
+}
+
 func spreadInAVX2(p *tile.Spread) {
 	if p.G%spreadLanes != 0 || p.T == 0 {
 		generic.Spread(p)
