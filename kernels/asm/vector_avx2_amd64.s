@@ -4230,57 +4230,52 @@ end1:
 	RET
 
 // func slabFloatsAVX2(p *tile.Slab)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·slabFloatsAVX2(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  (AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  96(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  DI, R9
-	MOVQ  $0x00000080, R10
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R9
-	XORQ  R10, R10
-
-begin:
-	MOVQ 240(AX), R11
-	MOVQ 248(AX), R12
-	SHRQ $0x02, R12
-	MOVQ R12, R14
-	SHRQ $0x06, R14
-	XORQ R13, R13
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    (AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    96(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    192(AX), R9
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	MOVQ    240(AX), R10
+	MOVQ    248(AX), R11
+	SHRQ    $0x02, R11
+	MOVQ    R11, R13
+	SHRQ    $0x06, R13
+	XORQ    R12, R12
 
 token:
-	ADDQ 288(AX), R13
+	ADDQ 288(AX), R12
 
 fetch:
-	CMPQ       R13, $0x00000100
+	CMPQ       R12, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R13
-	TESTQ      R14, R14
+	SUBQ       $0x00000100, R12
+	TESTQ      R13, R13
 	JZ         fetched
-	DECQ       R14
-	LEAQ       (R11)(R12*2), R8
+	DECQ       R13
+	LEAQ       (R10)(R11*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R11)
-	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R11*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT0 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(R11*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT1 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 fetched:
@@ -4297,25 +4292,27 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Y8
-	VFMADD231PS  (DX)(R15*1), Y8, Y0
-	VFMADD231PS  32(DX)(R15*1), Y8, Y1
-	VFMADD231PS  64(DX)(R15*1), Y8, Y2
-	VFMADD231PS  96(DX)(R15*1), Y8, Y3
-	MOVL         4(BX), R15
+	VFMADD231PS  (DX)(R14*1), Y8, Y0
+	VFMADD231PS  32(DX)(R14*1), Y8, Y1
+	VFMADD231PS  64(DX)(R14*1), Y8, Y2
+	VFMADD231PS  96(DX)(R14*1), Y8, Y3
 	VBROADCASTSS 4(SI), Y8
 	VFMADD231PS  (DX)(R15*1), Y8, Y4
 	VFMADD231PS  32(DX)(R15*1), Y8, Y5
 	VFMADD231PS  64(DX)(R15*1), Y8, Y6
 	VFMADD231PS  96(DX)(R15*1), Y8, Y7
-	MOVL         8(BX), R15
+	MOVQ         8(BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS 8(SI), Y8
-	VFMADD231PS  (DX)(R15*1), Y8, Y0
-	VFMADD231PS  32(DX)(R15*1), Y8, Y1
-	VFMADD231PS  64(DX)(R15*1), Y8, Y2
-	VFMADD231PS  96(DX)(R15*1), Y8, Y3
-	MOVL         12(BX), R15
+	VFMADD231PS  (DX)(R14*1), Y8, Y0
+	VFMADD231PS  32(DX)(R14*1), Y8, Y1
+	VFMADD231PS  64(DX)(R14*1), Y8, Y2
+	VFMADD231PS  96(DX)(R14*1), Y8, Y3
 	VBROADCASTSS 12(SI), Y8
 	VFMADD231PS  (DX)(R15*1), Y8, Y4
 	VFMADD231PS  32(DX)(R15*1), Y8, Y5
@@ -4331,13 +4328,14 @@ over2:
 rows3:
 	SUBQ         $0x02, R8
 	JL           over4
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Y8
-	VFMADD231PS  (DX)(R15*1), Y8, Y0
-	VFMADD231PS  32(DX)(R15*1), Y8, Y1
-	VFMADD231PS  64(DX)(R15*1), Y8, Y2
-	VFMADD231PS  96(DX)(R15*1), Y8, Y3
-	MOVL         4(BX), R15
+	VFMADD231PS  (DX)(R14*1), Y8, Y0
+	VFMADD231PS  32(DX)(R14*1), Y8, Y1
+	VFMADD231PS  64(DX)(R14*1), Y8, Y2
+	VFMADD231PS  96(DX)(R14*1), Y8, Y3
 	VBROADCASTSS 4(SI), Y8
 	VFMADD231PS  (DX)(R15*1), Y8, Y4
 	VFMADD231PS  32(DX)(R15*1), Y8, Y5
@@ -4353,12 +4351,12 @@ over4:
 rows5:
 	SUBQ         $0x01, R8
 	JL           over6
-	MOVL         (BX), R15
+	MOVL         (BX), R14
 	VBROADCASTSS (SI), Y8
-	VFMADD231PS  (DX)(R15*1), Y8, Y0
-	VFMADD231PS  32(DX)(R15*1), Y8, Y1
-	VFMADD231PS  64(DX)(R15*1), Y8, Y2
-	VFMADD231PS  96(DX)(R15*1), Y8, Y3
+	VFMADD231PS  (DX)(R14*1), Y8, Y0
+	VFMADD231PS  32(DX)(R14*1), Y8, Y1
+	VFMADD231PS  64(DX)(R14*1), Y8, Y2
+	VFMADD231PS  96(DX)(R14*1), Y8, Y3
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	JMP          rows5
@@ -4389,10 +4387,11 @@ out7:
 	VMOVNTPS Y3, 96(R8)
 
 stored8:
-	ADDQ $0x00000080, DI
-	ADDQ R10, R9
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000080, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4400,7 +4399,7 @@ done:
 	RET
 
 // func slabHalvesAVX2(p *tile.Slab)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·slabHalvesAVX2(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         264(AX), CX
@@ -4413,47 +4412,42 @@ TEXT ·slabHalvesAVX2(SB), NOSPLIT, $0-8
 	MOVL         $0xffff0000, R8
 	VMOVD        R8, X11
 	VPBROADCASTD X11, Y11
-	MOVQ         DI, R9
-	MOVQ         $0x00000080, R10
-	CMPQ         200(AX), $0x00
-	JE           begin
 	MOVQ         192(AX), R9
-	XORQ         R10, R10
-
-begin:
-	MOVQ 240(AX), R11
-	MOVQ 248(AX), R12
-	SHRQ $0x02, R12
-	MOVQ R12, R14
-	SHRQ $0x06, R14
-	XORQ R13, R13
+	CMPQ         200(AX), $0x00
+	CMOVQEQ      DI, R9
+	MOVQ         240(AX), R10
+	MOVQ         248(AX), R11
+	SHRQ         $0x02, R11
+	MOVQ         R11, R13
+	SHRQ         $0x06, R13
+	XORQ         R12, R12
 
 token:
-	ADDQ 288(AX), R13
+	ADDQ 288(AX), R12
 
 fetch:
-	CMPQ       R13, $0x00000100
+	CMPQ       R12, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R13
-	TESTQ      R14, R14
+	SUBQ       $0x00000100, R12
+	TESTQ      R13, R13
 	JZ         fetched
-	DECQ       R14
-	LEAQ       (R11)(R12*2), R8
+	DECQ       R13
+	LEAQ       (R10)(R11*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R11)
-	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R11*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT0 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(R11*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT1 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 fetched:
@@ -4470,19 +4464,20 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Y8
-	VMOVUPS      (DX)(R15*1), Y9
+	VMOVUPS      (DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VFMADD231PS  Y10, Y8, Y2
-	VMOVUPS      32(DX)(R15*1), Y9
+	VMOVUPS      32(DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
 	VFMADD231PS  Y10, Y8, Y3
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Y8
 	VMOVUPS      (DX)(R15*1), Y9
 	VPAND        Y9, Y11, Y10
@@ -4494,19 +4489,20 @@ rows1:
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y5
 	VFMADD231PS  Y10, Y8, Y7
-	MOVL         8(BX), R15
+	MOVQ         8(BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS 8(SI), Y8
-	VMOVUPS      (DX)(R15*1), Y9
+	VMOVUPS      (DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VFMADD231PS  Y10, Y8, Y2
-	VMOVUPS      32(DX)(R15*1), Y9
+	VMOVUPS      32(DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
 	VFMADD231PS  Y10, Y8, Y3
-	MOVL         12(BX), R15
 	VBROADCASTSS 12(SI), Y8
 	VMOVUPS      (DX)(R15*1), Y9
 	VPAND        Y9, Y11, Y10
@@ -4528,19 +4524,20 @@ over2:
 rows3:
 	SUBQ         $0x02, R8
 	JL           over4
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Y8
-	VMOVUPS      (DX)(R15*1), Y9
+	VMOVUPS      (DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VFMADD231PS  Y10, Y8, Y2
-	VMOVUPS      32(DX)(R15*1), Y9
+	VMOVUPS      32(DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
 	VFMADD231PS  Y10, Y8, Y3
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Y8
 	VMOVUPS      (DX)(R15*1), Y9
 	VPAND        Y9, Y11, Y10
@@ -4562,14 +4559,14 @@ over4:
 rows5:
 	SUBQ         $0x01, R8
 	JL           over6
-	MOVL         (BX), R15
+	MOVL         (BX), R14
 	VBROADCASTSS (SI), Y8
-	VMOVUPS      (DX)(R15*1), Y9
+	VMOVUPS      (DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VFMADD231PS  Y10, Y8, Y2
-	VMOVUPS      32(DX)(R15*1), Y9
+	VMOVUPS      32(DX)(R14*1), Y9
 	VPAND        Y9, Y11, Y10
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
@@ -4604,10 +4601,11 @@ out7:
 	VMOVNTPS Y3, 96(R8)
 
 stored8:
-	ADDQ $0x00000080, DI
-	ADDQ R10, R9
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000080, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4615,57 +4613,52 @@ done:
 	RET
 
 // func slabBytesAVX2(p *tile.Slab)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·slabBytesAVX2(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  48(AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  96(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  DI, R9
-	MOVQ  $0x00000100, R10
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R9
-	XORQ  R10, R10
-
-begin:
-	MOVQ 240(AX), R11
-	MOVQ 248(AX), R12
-	SHRQ $0x02, R12
-	MOVQ R12, R14
-	SHRQ $0x06, R14
-	XORQ R13, R13
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    48(AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    96(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    192(AX), R9
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	MOVQ    240(AX), R10
+	MOVQ    248(AX), R11
+	SHRQ    $0x02, R11
+	MOVQ    R11, R13
+	SHRQ    $0x06, R13
+	XORQ    R12, R12
 
 token:
-	ADDQ 288(AX), R13
+	ADDQ 288(AX), R12
 
 fetch:
-	CMPQ       R13, $0x00000100
+	CMPQ       R12, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R13
-	TESTQ      R14, R14
+	SUBQ       $0x00000100, R12
+	TESTQ      R13, R13
 	JZ         fetched
-	DECQ       R14
-	LEAQ       (R11)(R12*2), R8
+	DECQ       R13
+	LEAQ       (R10)(R11*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R11)
-	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R11*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT0 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(R11*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT1 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 fetched:
@@ -4682,33 +4675,34 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Y8
-	VPMOVSXBD    (DX)(R15*1), Y9
+	VPMOVSXBD    (DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VPMOVSXBD    8(DX)(R15*1), Y9
+	VPMOVSXBD    8(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VPMOVSXBD    16(DX)(R15*1), Y9
+	VPMOVSXBD    16(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VPMOVSXBD    24(DX)(R15*1), Y9
+	VPMOVSXBD    24(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y3
-	VPMOVSXBD    32(DX)(R15*1), Y9
+	VPMOVSXBD    32(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VPMOVSXBD    40(DX)(R15*1), Y9
+	VPMOVSXBD    40(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y5
-	VPMOVSXBD    48(DX)(R15*1), Y9
+	VPMOVSXBD    48(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VPMOVSXBD    56(DX)(R15*1), Y9
+	VPMOVSXBD    56(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y7
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Y8
 	VPMOVSXBD    (DX)(R15*1), Y9
 	VCVTDQ2PS    Y9, Y9
@@ -4734,33 +4728,34 @@ rows1:
 	VPMOVSXBD    56(DX)(R15*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y7
-	MOVL         8(BX), R15
+	MOVQ         8(BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS 8(SI), Y8
-	VPMOVSXBD    (DX)(R15*1), Y9
+	VPMOVSXBD    (DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VPMOVSXBD    8(DX)(R15*1), Y9
+	VPMOVSXBD    8(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VPMOVSXBD    16(DX)(R15*1), Y9
+	VPMOVSXBD    16(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VPMOVSXBD    24(DX)(R15*1), Y9
+	VPMOVSXBD    24(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y3
-	VPMOVSXBD    32(DX)(R15*1), Y9
+	VPMOVSXBD    32(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VPMOVSXBD    40(DX)(R15*1), Y9
+	VPMOVSXBD    40(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y5
-	VPMOVSXBD    48(DX)(R15*1), Y9
+	VPMOVSXBD    48(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VPMOVSXBD    56(DX)(R15*1), Y9
+	VPMOVSXBD    56(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y7
-	MOVL         12(BX), R15
 	VBROADCASTSS 12(SI), Y8
 	VPMOVSXBD    (DX)(R15*1), Y9
 	VCVTDQ2PS    Y9, Y9
@@ -4796,33 +4791,34 @@ over2:
 rows3:
 	SUBQ         $0x02, R8
 	JL           over4
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Y8
-	VPMOVSXBD    (DX)(R15*1), Y9
+	VPMOVSXBD    (DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VPMOVSXBD    8(DX)(R15*1), Y9
+	VPMOVSXBD    8(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VPMOVSXBD    16(DX)(R15*1), Y9
+	VPMOVSXBD    16(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VPMOVSXBD    24(DX)(R15*1), Y9
+	VPMOVSXBD    24(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y3
-	VPMOVSXBD    32(DX)(R15*1), Y9
+	VPMOVSXBD    32(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VPMOVSXBD    40(DX)(R15*1), Y9
+	VPMOVSXBD    40(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y5
-	VPMOVSXBD    48(DX)(R15*1), Y9
+	VPMOVSXBD    48(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VPMOVSXBD    56(DX)(R15*1), Y9
+	VPMOVSXBD    56(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y7
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Y8
 	VPMOVSXBD    (DX)(R15*1), Y9
 	VCVTDQ2PS    Y9, Y9
@@ -4858,30 +4854,30 @@ over4:
 rows5:
 	SUBQ         $0x01, R8
 	JL           over6
-	MOVL         (BX), R15
+	MOVL         (BX), R14
 	VBROADCASTSS (SI), Y8
-	VPMOVSXBD    (DX)(R15*1), Y9
+	VPMOVSXBD    (DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VPMOVSXBD    8(DX)(R15*1), Y9
+	VPMOVSXBD    8(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VPMOVSXBD    16(DX)(R15*1), Y9
+	VPMOVSXBD    16(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VPMOVSXBD    24(DX)(R15*1), Y9
+	VPMOVSXBD    24(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y3
-	VPMOVSXBD    32(DX)(R15*1), Y9
+	VPMOVSXBD    32(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VPMOVSXBD    40(DX)(R15*1), Y9
+	VPMOVSXBD    40(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y5
-	VPMOVSXBD    48(DX)(R15*1), Y9
+	VPMOVSXBD    48(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VPMOVSXBD    56(DX)(R15*1), Y9
+	VPMOVSXBD    56(DX)(R14*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y9, Y8, Y7
 	ADDQ         $0x04, BX
@@ -4918,10 +4914,11 @@ out7:
 	VMOVNTPS Y7, 224(R8)
 
 stored8:
-	ADDQ $0x00000100, DI
-	ADDQ R10, R9
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4929,58 +4926,53 @@ done:
 	RET
 
 // func slabDots16AVX2(p *tile.Slab)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·slabDots16AVX2(SB), NOSPLIT, $8-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  48(AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  120(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  144(AX), R9
-	MOVQ  DI, R10
-	MOVQ  $0x00000100, R11
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R10
-	XORQ  R11, R11
-
-begin:
-	MOVQ 240(AX), R12
-	MOVQ 248(AX), R13
-	SHRQ $0x02, R13
-	MOVQ R13, R15
-	SHRQ $0x06, R15
-	XORQ R14, R14
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    48(AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    120(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    144(AX), R9
+	MOVQ    192(AX), R10
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	MOVQ    240(AX), R11
+	MOVQ    248(AX), R12
+	SHRQ    $0x02, R12
+	MOVQ    R12, R14
+	SHRQ    $0x06, R14
+	XORQ    R13, R13
 
 token:
-	ADDQ 288(AX), R14
+	ADDQ 288(AX), R13
 
 fetch:
-	CMPQ       R14, $0x00000100
+	CMPQ       R13, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R14
-	TESTQ      R15, R15
+	SUBQ       $0x00000100, R13
+	TESTQ      R14, R14
 	JZ         fetched
-	DECQ       R15
-	LEAQ       (R12)(R13*2), R8
+	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R12)
-	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R12*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R12)
-	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT1 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 fetched:
@@ -4997,13 +4989,15 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), BP
-	VMOVUPS      (DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Y8
 	VMOVUPS      (DX)(BP*1), Y9
-	MOVL         8(BX), BP
-	VMOVUPS      (DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Y10
 	VMOVUPS      (DX)(BP*1), Y11
 	VPBROADCASTD (SI), Y14
 	VPBROADCASTD 4(SI), Y15
@@ -5100,13 +5094,15 @@ stored4:
 rows5:
 	SUBQ         $0x04, R8
 	JL           over6
-	MOVL         (BX), BP
-	VMOVUPS      32(DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      32(DX)(R15*1), Y8
 	VMOVUPS      32(DX)(BP*1), Y9
-	MOVL         8(BX), BP
-	VMOVUPS      32(DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      32(DX)(R15*1), Y10
 	VMOVUPS      32(DX)(BP*1), Y11
 	VPBROADCASTD (SI), Y14
 	VPBROADCASTD 4(SI), Y15
@@ -5186,10 +5182,11 @@ out7:
 	VMOVNTPS Y3, 224(R8)
 
 stored8:
-	ADDQ $0x00000100, DI
-	ADDQ R11, R10
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -5227,7 +5224,7 @@ DATA slabHalfWeight<>+28(SB)/4, $0x80008000
 GLOBL slabHalfWeight<>(SB), RODATA|NOPTR, $32
 
 // func slabBytes16AVX2(p *tile.Slab)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·slabBytes16AVX2(SB), NOSPLIT, $8-8
 	MOVQ         p+0(FP), AX
 	MOVQ         264(AX), CX
@@ -5241,47 +5238,42 @@ TEXT ·slabBytes16AVX2(SB), NOSPLIT, $8-8
 	MOVL         $0x00010001, R8
 	VMOVD        R8, X15
 	VPBROADCASTD X15, Y15
-	MOVQ         DI, R10
-	MOVQ         $0x00000100, R11
-	CMPQ         200(AX), $0x00
-	JE           begin
 	MOVQ         192(AX), R10
-	XORQ         R11, R11
-
-begin:
-	MOVQ 240(AX), R12
-	MOVQ 248(AX), R13
-	SHRQ $0x02, R13
-	MOVQ R13, R15
-	SHRQ $0x06, R15
-	XORQ R14, R14
+	CMPQ         200(AX), $0x00
+	CMOVQEQ      DI, R10
+	MOVQ         240(AX), R11
+	MOVQ         248(AX), R12
+	SHRQ         $0x02, R12
+	MOVQ         R12, R14
+	SHRQ         $0x06, R14
+	XORQ         R13, R13
 
 token:
-	ADDQ 288(AX), R14
+	ADDQ 288(AX), R13
 
 fetch:
-	CMPQ       R14, $0x00000100
+	CMPQ       R13, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R14
-	TESTQ      R15, R15
+	SUBQ       $0x00000100, R13
+	TESTQ      R14, R14
 	JZ         fetched
-	DECQ       R15
-	LEAQ       (R12)(R13*2), R8
+	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R12)
-	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R12*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R12)
-	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT1 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 fetched:
@@ -5303,14 +5295,16 @@ rows1:
 	VPSHUFB      slabBytes16Weights1<>+0(SB), Y13, Y13
 	VPXOR        slabHalfWeight<>+0(SB), Y14, Y14
 	VPXOR        slabHalfWeight<>+0(SB), Y13, Y13
-	MOVL         (BX), BP
-	VMOVDQU      (DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      (DX)(R15*1), Y8
 	VPUNPCKLBW   (DX)(BP*1), Y8, Y9
 	VPUNPCKHBW   (DX)(BP*1), Y8, Y8
-	MOVL         8(BX), BP
-	VMOVDQU      (DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      (DX)(R15*1), Y10
 	VPUNPCKLBW   (DX)(BP*1), Y10, Y11
 	VPUNPCKHBW   (DX)(BP*1), Y10, Y10
 	VPUNPCKLWD   Y11, Y9, Y12
@@ -5415,14 +5409,16 @@ rows5:
 	VPSHUFB      slabBytes16Weights1<>+0(SB), Y13, Y13
 	VPXOR        slabHalfWeight<>+0(SB), Y14, Y14
 	VPXOR        slabHalfWeight<>+0(SB), Y13, Y13
-	MOVL         (BX), BP
-	VMOVDQU      32(DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      32(DX)(R15*1), Y8
 	VPUNPCKLBW   32(DX)(BP*1), Y8, Y9
 	VPUNPCKHBW   32(DX)(BP*1), Y8, Y8
-	MOVL         8(BX), BP
-	VMOVDQU      32(DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      32(DX)(R15*1), Y10
 	VPUNPCKLBW   32(DX)(BP*1), Y10, Y11
 	VPUNPCKHBW   32(DX)(BP*1), Y10, Y10
 	VPUNPCKLWD   Y11, Y9, Y12
@@ -5505,10 +5501,11 @@ out7:
 	VMOVNTPS Y3, 224(R8)
 
 stored8:
-	ADDQ $0x00000100, DI
-	ADDQ R11, R10
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -5516,58 +5513,53 @@ done:
 	RET
 
 // func slabDots8AVX2(p *tile.Slab)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·slabDots8AVX2(SB), NOSPLIT, $8-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  48(AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  120(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  144(AX), R9
-	MOVQ  DI, R10
-	MOVQ  $0x00000100, R11
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R10
-	XORQ  R11, R11
-
-begin:
-	MOVQ 240(AX), R12
-	MOVQ 248(AX), R13
-	SHRQ $0x02, R13
-	MOVQ R13, R15
-	SHRQ $0x06, R15
-	XORQ R14, R14
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    48(AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    120(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    144(AX), R9
+	MOVQ    192(AX), R10
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	MOVQ    240(AX), R11
+	MOVQ    248(AX), R12
+	SHRQ    $0x02, R12
+	MOVQ    R12, R14
+	SHRQ    $0x06, R14
+	XORQ    R13, R13
 
 token:
-	ADDQ 288(AX), R14
+	ADDQ 288(AX), R13
 
 fetch:
-	CMPQ       R14, $0x00000100
+	CMPQ       R13, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R14
-	TESTQ      R15, R15
+	SUBQ       $0x00000100, R13
+	TESTQ      R14, R14
 	JZ         fetched
-	DECQ       R15
-	LEAQ       (R12)(R13*2), R8
+	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R12)
-	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R12*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R12)
-	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT1 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 fetched:
@@ -5580,13 +5572,15 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), BP
-	VMOVUPS      (DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Y8
 	VMOVUPS      (DX)(BP*1), Y9
-	MOVL         8(BX), BP
-	VMOVUPS      (DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Y10
 	VMOVUPS      (DX)(BP*1), Y11
 	VPBROADCASTD (SI), Y14
 	VPUNPCKLBW   Y9, Y8, Y12
@@ -5658,13 +5652,15 @@ stored4:
 rows5:
 	SUBQ         $0x04, R8
 	JL           over6
-	MOVL         (BX), BP
-	VMOVUPS      32(DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      32(DX)(R15*1), Y8
 	VMOVUPS      32(DX)(BP*1), Y9
-	MOVL         8(BX), BP
-	VMOVUPS      32(DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      32(DX)(R15*1), Y10
 	VMOVUPS      32(DX)(BP*1), Y11
 	VPBROADCASTD (SI), Y14
 	VPUNPCKLBW   Y9, Y8, Y12
@@ -5723,10 +5719,11 @@ out7:
 	VMOVNTPS Y3, 224(R8)
 
 stored8:
-	ADDQ $0x00000100, DI
-	ADDQ R11, R10
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -5754,7 +5751,7 @@ DATA slabBytes8Weights1<>+28(SB)/4, $0x80038001
 GLOBL slabBytes8Weights1<>(SB), RODATA|NOPTR, $32
 
 // func slabBytes8AVX2(p *tile.Slab)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·slabBytes8AVX2(SB), NOSPLIT, $8-8
 	MOVQ         p+0(FP), AX
 	MOVQ         264(AX), CX
@@ -5768,47 +5765,42 @@ TEXT ·slabBytes8AVX2(SB), NOSPLIT, $8-8
 	MOVL         $0x00010001, R8
 	VMOVD        R8, X15
 	VPBROADCASTD X15, Y15
-	MOVQ         DI, R10
-	MOVQ         $0x00000100, R11
-	CMPQ         200(AX), $0x00
-	JE           begin
 	MOVQ         192(AX), R10
-	XORQ         R11, R11
-
-begin:
-	MOVQ 240(AX), R12
-	MOVQ 248(AX), R13
-	SHRQ $0x02, R13
-	MOVQ R13, R15
-	SHRQ $0x06, R15
-	XORQ R14, R14
+	CMPQ         200(AX), $0x00
+	CMOVQEQ      DI, R10
+	MOVQ         240(AX), R11
+	MOVQ         248(AX), R12
+	SHRQ         $0x02, R12
+	MOVQ         R12, R14
+	SHRQ         $0x06, R14
+	XORQ         R13, R13
 
 token:
-	ADDQ 288(AX), R14
+	ADDQ 288(AX), R13
 
 fetch:
-	CMPQ       R14, $0x00000100
+	CMPQ       R13, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R14
-	TESTQ      R15, R15
+	SUBQ       $0x00000100, R13
+	TESTQ      R14, R14
 	JZ         fetched
-	DECQ       R15
-	LEAQ       (R12)(R13*2), R8
+	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R12)
-	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R12*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R12)
-	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT1 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 fetched:
@@ -5824,14 +5816,16 @@ rows1:
 	VPBROADCASTD (SI), Y13
 	VPSHUFB      slabBytes8Weights0<>+0(SB), Y13, Y14
 	VPSHUFB      slabBytes8Weights1<>+0(SB), Y13, Y13
-	MOVL         (BX), BP
-	VMOVDQU      (DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      (DX)(R15*1), Y8
 	VPUNPCKLBW   (DX)(BP*1), Y8, Y9
 	VPUNPCKHBW   (DX)(BP*1), Y8, Y8
-	MOVL         8(BX), BP
-	VMOVDQU      (DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      (DX)(R15*1), Y10
 	VPUNPCKLBW   (DX)(BP*1), Y10, Y11
 	VPUNPCKHBW   (DX)(BP*1), Y10, Y10
 	VPUNPCKLWD   Y11, Y9, Y12
@@ -5914,14 +5908,16 @@ rows5:
 	VPBROADCASTD (SI), Y13
 	VPSHUFB      slabBytes8Weights0<>+0(SB), Y13, Y14
 	VPSHUFB      slabBytes8Weights1<>+0(SB), Y13, Y13
-	MOVL         (BX), BP
-	VMOVDQU      32(DX)(BP*1), Y8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      32(DX)(R15*1), Y8
 	VPUNPCKLBW   32(DX)(BP*1), Y8, Y9
 	VPUNPCKHBW   32(DX)(BP*1), Y8, Y8
-	MOVL         8(BX), BP
-	VMOVDQU      32(DX)(BP*1), Y10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVDQU      32(DX)(R15*1), Y10
 	VPUNPCKLBW   32(DX)(BP*1), Y10, Y11
 	VPUNPCKHBW   32(DX)(BP*1), Y10, Y10
 	VPUNPCKLWD   Y11, Y9, Y12
@@ -5988,10 +5984,11 @@ out7:
 	VMOVNTPS Y3, 224(R8)
 
 stored8:
-	ADDQ $0x00000100, DI
-	ADDQ R11, R10
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:

@@ -4266,57 +4266,52 @@ end1:
 	RET
 
 // func slabFloatsAVX512(p *tile.Slab)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·slabFloatsAVX512(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  (AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  96(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  DI, R9
-	MOVQ  $0x00000080, R10
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R9
-	XORQ  R10, R10
-
-begin:
-	MOVQ 240(AX), R11
-	MOVQ 248(AX), R12
-	SHRQ $0x02, R12
-	MOVQ R12, R14
-	SHRQ $0x06, R14
-	XORQ R13, R13
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    (AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    96(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    192(AX), R9
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	MOVQ    240(AX), R10
+	MOVQ    248(AX), R11
+	SHRQ    $0x02, R11
+	MOVQ    R11, R13
+	SHRQ    $0x06, R13
+	XORQ    R12, R12
 
 token:
-	ADDQ 288(AX), R13
+	ADDQ 288(AX), R12
 
 fetch:
-	CMPQ       R13, $0x00000100
+	CMPQ       R12, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R13
-	TESTQ      R14, R14
+	SUBQ       $0x00000100, R12
+	TESTQ      R13, R13
 	JZ         fetched
-	DECQ       R14
-	LEAQ       (R11)(R12*2), R8
+	DECQ       R13
+	LEAQ       (R10)(R11*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R11)
-	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R11*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT0 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(R11*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT1 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 fetched:
@@ -4329,19 +4324,21 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Z8
-	VFMADD231PS  (DX)(R15*1), Z8, Z0
-	VFMADD231PS  64(DX)(R15*1), Z8, Z1
-	MOVL         4(BX), R15
+	VFMADD231PS  (DX)(R14*1), Z8, Z0
+	VFMADD231PS  64(DX)(R14*1), Z8, Z1
 	VBROADCASTSS 4(SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z12
 	VFMADD231PS  64(DX)(R15*1), Z8, Z13
-	MOVL         8(BX), R15
+	MOVQ         8(BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS 8(SI), Z8
-	VFMADD231PS  (DX)(R15*1), Z8, Z0
-	VFMADD231PS  64(DX)(R15*1), Z8, Z1
-	MOVL         12(BX), R15
+	VFMADD231PS  (DX)(R14*1), Z8, Z0
+	VFMADD231PS  64(DX)(R14*1), Z8, Z1
 	VBROADCASTSS 12(SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z12
 	VFMADD231PS  64(DX)(R15*1), Z8, Z13
@@ -4355,11 +4352,12 @@ over2:
 rows3:
 	SUBQ         $0x02, R8
 	JL           over4
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Z8
-	VFMADD231PS  (DX)(R15*1), Z8, Z0
-	VFMADD231PS  64(DX)(R15*1), Z8, Z1
-	MOVL         4(BX), R15
+	VFMADD231PS  (DX)(R14*1), Z8, Z0
+	VFMADD231PS  64(DX)(R14*1), Z8, Z1
 	VBROADCASTSS 4(SI), Z8
 	VFMADD231PS  (DX)(R15*1), Z8, Z12
 	VFMADD231PS  64(DX)(R15*1), Z8, Z13
@@ -4373,10 +4371,10 @@ over4:
 rows5:
 	SUBQ         $0x01, R8
 	JL           over6
-	MOVL         (BX), R15
+	MOVL         (BX), R14
 	VBROADCASTSS (SI), Z8
-	VFMADD231PS  (DX)(R15*1), Z8, Z0
-	VFMADD231PS  64(DX)(R15*1), Z8, Z1
+	VFMADD231PS  (DX)(R14*1), Z8, Z0
+	VFMADD231PS  64(DX)(R14*1), Z8, Z1
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	JMP          rows5
@@ -4401,10 +4399,11 @@ out7:
 	VMOVNTPS Z1, 64(R8)
 
 stored8:
-	ADDQ $0x00000080, DI
-	ADDQ R10, R9
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000080, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4412,7 +4411,7 @@ done:
 	RET
 
 // func slabHalvesAVX512(p *tile.Slab)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·slabHalvesAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         264(AX), CX
@@ -4424,47 +4423,42 @@ TEXT ·slabHalvesAVX512(SB), NOSPLIT, $0-8
 	MOVQ         168(AX), DI
 	MOVL         $0xffff0000, R8
 	VPBROADCASTD R8, Z11
-	MOVQ         DI, R9
-	MOVQ         $0x00000080, R10
-	CMPQ         200(AX), $0x00
-	JE           begin
 	MOVQ         192(AX), R9
-	XORQ         R10, R10
-
-begin:
-	MOVQ 240(AX), R11
-	MOVQ 248(AX), R12
-	SHRQ $0x02, R12
-	MOVQ R12, R14
-	SHRQ $0x06, R14
-	XORQ R13, R13
+	CMPQ         200(AX), $0x00
+	CMOVQEQ      DI, R9
+	MOVQ         240(AX), R10
+	MOVQ         248(AX), R11
+	SHRQ         $0x02, R11
+	MOVQ         R11, R13
+	SHRQ         $0x06, R13
+	XORQ         R12, R12
 
 token:
-	ADDQ 288(AX), R13
+	ADDQ 288(AX), R12
 
 fetch:
-	CMPQ       R13, $0x00000100
+	CMPQ       R12, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R13
-	TESTQ      R14, R14
+	SUBQ       $0x00000100, R12
+	TESTQ      R13, R13
 	JZ         fetched
-	DECQ       R14
-	LEAQ       (R11)(R12*2), R8
+	DECQ       R13
+	LEAQ       (R10)(R11*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R11)
-	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R11*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT0 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(R11*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT1 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 fetched:
@@ -4477,28 +4471,30 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Z8
-	VMOVUPS      (DX)(R15*1), Z9
+	VMOVUPS      (DX)(R14*1), Z9
 	VPANDD       Z9, Z11, Z10
 	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
 	VMOVUPS      (DX)(R15*1), Z9
 	VPANDD       Z9, Z11, Z10
 	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z12
 	VFMADD231PS  Z10, Z8, Z13
-	MOVL         8(BX), R15
+	MOVQ         8(BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS 8(SI), Z8
-	VMOVUPS      (DX)(R15*1), Z9
+	VMOVUPS      (DX)(R14*1), Z9
 	VPANDD       Z9, Z11, Z10
 	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
-	MOVL         12(BX), R15
 	VBROADCASTSS 12(SI), Z8
 	VMOVUPS      (DX)(R15*1), Z9
 	VPANDD       Z9, Z11, Z10
@@ -4515,14 +4511,15 @@ over2:
 rows3:
 	SUBQ         $0x02, R8
 	JL           over4
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Z8
-	VMOVUPS      (DX)(R15*1), Z9
+	VMOVUPS      (DX)(R14*1), Z9
 	VPANDD       Z9, Z11, Z10
 	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
 	VFMADD231PS  Z10, Z8, Z1
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
 	VMOVUPS      (DX)(R15*1), Z9
 	VPANDD       Z9, Z11, Z10
@@ -4539,9 +4536,9 @@ over4:
 rows5:
 	SUBQ         $0x01, R8
 	JL           over6
-	MOVL         (BX), R15
+	MOVL         (BX), R14
 	VBROADCASTSS (SI), Z8
-	VMOVUPS      (DX)(R15*1), Z9
+	VMOVUPS      (DX)(R14*1), Z9
 	VPANDD       Z9, Z11, Z10
 	VPSLLD       $0x10, Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -4570,10 +4567,11 @@ out7:
 	VMOVNTPS Z1, 64(R8)
 
 stored8:
-	ADDQ $0x00000080, DI
-	ADDQ R10, R9
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000080, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4581,57 +4579,52 @@ done:
 	RET
 
 // func slabBytesAVX512(p *tile.Slab)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·slabBytesAVX512(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  48(AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  96(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  DI, R9
-	MOVQ  $0x00000100, R10
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R9
-	XORQ  R10, R10
-
-begin:
-	MOVQ 240(AX), R11
-	MOVQ 248(AX), R12
-	SHRQ $0x02, R12
-	MOVQ R12, R14
-	SHRQ $0x06, R14
-	XORQ R13, R13
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    48(AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    96(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    192(AX), R9
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	MOVQ    240(AX), R10
+	MOVQ    248(AX), R11
+	SHRQ    $0x02, R11
+	MOVQ    R11, R13
+	SHRQ    $0x06, R13
+	XORQ    R12, R12
 
 token:
-	ADDQ 288(AX), R13
+	ADDQ 288(AX), R12
 
 fetch:
-	CMPQ       R13, $0x00000100
+	CMPQ       R12, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R13
-	TESTQ      R14, R14
+	SUBQ       $0x00000100, R12
+	TESTQ      R13, R13
 	JZ         fetched
-	DECQ       R14
-	LEAQ       (R11)(R12*2), R8
+	DECQ       R13
+	LEAQ       (R10)(R11*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R11)
-	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R11*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT0 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R12*1)
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(R11*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R12*1)
-	ADDQ       $0x40, R11
+	PREFETCHT1 (R8)(R11*1)
+	ADDQ       $0x40, R10
 	JMP        fetch
 
 fetched:
@@ -4644,21 +4637,22 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Z8
-	VPMOVSXBD    (DX)(R15*1), Z9
+	VPMOVSXBD    (DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
-	VPMOVSXBD    16(DX)(R15*1), Z9
+	VPMOVSXBD    16(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z1
-	VPMOVSXBD    32(DX)(R15*1), Z9
+	VPMOVSXBD    32(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z2
-	VPMOVSXBD    48(DX)(R15*1), Z9
+	VPMOVSXBD    48(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z3
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
 	VCVTDQ2PS    Z9, Z9
@@ -4672,21 +4666,22 @@ rows1:
 	VPMOVSXBD    48(DX)(R15*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z3
-	MOVL         8(BX), R15
+	MOVQ         8(BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS 8(SI), Z8
-	VPMOVSXBD    (DX)(R15*1), Z9
+	VPMOVSXBD    (DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
-	VPMOVSXBD    16(DX)(R15*1), Z9
+	VPMOVSXBD    16(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z1
-	VPMOVSXBD    32(DX)(R15*1), Z9
+	VPMOVSXBD    32(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z2
-	VPMOVSXBD    48(DX)(R15*1), Z9
+	VPMOVSXBD    48(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z3
-	MOVL         12(BX), R15
 	VBROADCASTSS 12(SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
 	VCVTDQ2PS    Z9, Z9
@@ -4710,21 +4705,22 @@ over2:
 rows3:
 	SUBQ         $0x02, R8
 	JL           over4
-	MOVL         (BX), R15
+	MOVQ         (BX), R15
+	MOVL         R15, R14
+	SHRQ         $0x20, R15
 	VBROADCASTSS (SI), Z8
-	VPMOVSXBD    (DX)(R15*1), Z9
+	VPMOVSXBD    (DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
-	VPMOVSXBD    16(DX)(R15*1), Z9
+	VPMOVSXBD    16(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z1
-	VPMOVSXBD    32(DX)(R15*1), Z9
+	VPMOVSXBD    32(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z2
-	VPMOVSXBD    48(DX)(R15*1), Z9
+	VPMOVSXBD    48(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z3
-	MOVL         4(BX), R15
 	VBROADCASTSS 4(SI), Z8
 	VPMOVSXBD    (DX)(R15*1), Z9
 	VCVTDQ2PS    Z9, Z9
@@ -4748,18 +4744,18 @@ over4:
 rows5:
 	SUBQ         $0x01, R8
 	JL           over6
-	MOVL         (BX), R15
+	MOVL         (BX), R14
 	VBROADCASTSS (SI), Z8
-	VPMOVSXBD    (DX)(R15*1), Z9
+	VPMOVSXBD    (DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z0
-	VPMOVSXBD    16(DX)(R15*1), Z9
+	VPMOVSXBD    16(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z1
-	VPMOVSXBD    32(DX)(R15*1), Z9
+	VPMOVSXBD    32(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z2
-	VPMOVSXBD    48(DX)(R15*1), Z9
+	VPMOVSXBD    48(DX)(R14*1), Z9
 	VCVTDQ2PS    Z9, Z9
 	VFMADD231PS  Z9, Z8, Z3
 	ADDQ         $0x04, BX
@@ -4788,10 +4784,11 @@ out7:
 	VMOVNTPS Z3, 192(R8)
 
 stored8:
-	ADDQ $0x00000100, DI
-	ADDQ R10, R9
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R9
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4799,58 +4796,53 @@ done:
 	RET
 
 // func slabBytes16AVX512(p *tile.Slab)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·slabBytes16AVX512(SB), NOSPLIT, $8-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  48(AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  120(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  144(AX), R9
-	MOVQ  DI, R10
-	MOVQ  $0x00000100, R11
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R10
-	XORQ  R11, R11
-
-begin:
-	MOVQ 240(AX), R12
-	MOVQ 248(AX), R13
-	SHRQ $0x02, R13
-	MOVQ R13, R15
-	SHRQ $0x06, R15
-	XORQ R14, R14
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    48(AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    120(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    144(AX), R9
+	MOVQ    192(AX), R10
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	MOVQ    240(AX), R11
+	MOVQ    248(AX), R12
+	SHRQ    $0x02, R12
+	MOVQ    R12, R14
+	SHRQ    $0x06, R14
+	XORQ    R13, R13
 
 token:
-	ADDQ 288(AX), R14
+	ADDQ 288(AX), R13
 
 fetch:
-	CMPQ       R14, $0x00000100
+	CMPQ       R13, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R14
-	TESTQ      R15, R15
+	SUBQ       $0x00000100, R13
+	TESTQ      R14, R14
 	JZ         fetched
-	DECQ       R15
-	LEAQ       (R12)(R13*2), R8
+	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R12)
-	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R12*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R12)
-	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT1 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 fetched:
@@ -4867,13 +4859,15 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), BP
-	VMOVUPS      (DX)(BP*1), Z8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Z8
 	VMOVUPS      (DX)(BP*1), Z9
-	MOVL         8(BX), BP
-	VMOVUPS      (DX)(BP*1), Z10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Z10
 	VMOVUPS      (DX)(BP*1), Z11
 	VPBROADCASTD (SI), Z14
 	VPBROADCASTD 4(SI), Z15
@@ -4937,10 +4931,11 @@ out3:
 	VMOVNTPS Z3, 192(R8)
 
 stored4:
-	ADDQ $0x00000100, DI
-	ADDQ R11, R10
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:
@@ -4948,58 +4943,53 @@ done:
 	RET
 
 // func slabBytes8AVX512(p *tile.Slab)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·slabBytes8AVX512(SB), NOSPLIT, $8-8
-	MOVQ  p+0(FP), AX
-	MOVQ  264(AX), CX
-	TESTQ CX, CX
-	JLE   done
-	MOVQ  48(AX), DX
-	MOVQ  72(AX), BX
-	MOVQ  120(AX), SI
-	MOVQ  168(AX), DI
-	MOVQ  144(AX), R9
-	MOVQ  DI, R10
-	MOVQ  $0x00000100, R11
-	CMPQ  200(AX), $0x00
-	JE    begin
-	MOVQ  192(AX), R10
-	XORQ  R11, R11
-
-begin:
-	MOVQ 240(AX), R12
-	MOVQ 248(AX), R13
-	SHRQ $0x02, R13
-	MOVQ R13, R15
-	SHRQ $0x06, R15
-	XORQ R14, R14
+	MOVQ    p+0(FP), AX
+	MOVQ    264(AX), CX
+	TESTQ   CX, CX
+	JLE     done
+	MOVQ    48(AX), DX
+	MOVQ    72(AX), BX
+	MOVQ    120(AX), SI
+	MOVQ    168(AX), DI
+	MOVQ    144(AX), R9
+	MOVQ    192(AX), R10
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	MOVQ    240(AX), R11
+	MOVQ    248(AX), R12
+	SHRQ    $0x02, R12
+	MOVQ    R12, R14
+	SHRQ    $0x06, R14
+	XORQ    R13, R13
 
 token:
-	ADDQ 288(AX), R14
+	ADDQ 288(AX), R13
 
 fetch:
-	CMPQ       R14, $0x00000100
+	CMPQ       R13, $0x00000100
 	JL         fetched
-	SUBQ       $0x00000100, R14
-	TESTQ      R15, R15
+	SUBQ       $0x00000100, R13
+	TESTQ      R14, R14
 	JZ         fetched
-	DECQ       R15
-	LEAQ       (R12)(R13*2), R8
+	DECQ       R14
+	LEAQ       (R11)(R12*2), R8
 	CMPB       296(AX), $0x00
 	JNE        far
-	PREFETCHT0 (R12)
-	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R12*1)
 	PREFETCHT0 (R8)
-	PREFETCHT0 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT0 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 far:
-	PREFETCHT1 (R12)
-	PREFETCHT1 (R12)(R13*1)
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R12*1)
 	PREFETCHT1 (R8)
-	PREFETCHT1 (R8)(R13*1)
-	ADDQ       $0x40, R12
+	PREFETCHT1 (R8)(R12*1)
+	ADDQ       $0x40, R11
 	JMP        fetch
 
 fetched:
@@ -5012,13 +5002,15 @@ fetched:
 rows1:
 	SUBQ         $0x04, R8
 	JL           over2
-	MOVL         (BX), BP
-	VMOVUPS      (DX)(BP*1), Z8
-	MOVL         4(BX), BP
+	MOVQ         (BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Z8
 	VMOVUPS      (DX)(BP*1), Z9
-	MOVL         8(BX), BP
-	VMOVUPS      (DX)(BP*1), Z10
-	MOVL         12(BX), BP
+	MOVQ         8(BX), BP
+	MOVL         BP, R15
+	SHRQ         $0x20, BP
+	VMOVUPS      (DX)(R15*1), Z10
 	VMOVUPS      (DX)(BP*1), Z11
 	VPBROADCASTD (SI), Z14
 	VPUNPCKLBW   Z9, Z8, Z12
@@ -5069,10 +5061,11 @@ out3:
 	VMOVNTPS Z3, 192(R8)
 
 stored4:
-	ADDQ $0x00000100, DI
-	ADDQ R11, R10
-	DECQ CX
-	JNZ  token
+	ADDQ    $0x00000100, DI
+	CMPQ    200(AX), $0x00
+	CMOVQEQ DI, R10
+	DECQ    CX
+	JNZ     token
 	SFENCE
 
 done:

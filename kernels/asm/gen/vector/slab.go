@@ -20,6 +20,7 @@ const (
 	slabScale   = int(unsafe.Offsetof(tile.Slab{}.Scale))
 	slabY       = int(unsafe.Offsetof(tile.Slab{}.Y))
 	slabInit    = int(unsafe.Offsetof(tile.Slab{}.Init))
+	slabInitLen = slabInit + 8
 	slabOut     = int(unsafe.Offsetof(tile.Slab{}.Out))
 	slabOutLen  = slabOut + 8
 	slabLDO     = int(unsafe.Offsetof(tile.Slab{}.LDO))
@@ -55,15 +56,12 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 	s.left = g.GP64()
 	set(s)
 	// Sums begin at Init, which stays, or at Y, which goes on.
-	s.from = g.GP64()
-	step := g.GP64()
-	g.MOVQ(s.y, s.from)
-	g.MOVQ(operand.U32(4*width), step)
-	g.CMPQ(s.field(slabInit+8), operand.U8(0))
-	g.JE(emit.Ref("begin"))
-	g.MOVQ(s.field(slabInit), s.from)
-	g.XORQ(step, step)
-	g.Label("begin")
+	s.from = g.Quad(s.field(slabInit))
+	begin := func() {
+		g.CMPQ(s.field(slabInitLen), operand.U8(0))
+		g.CMOVQEQ(s.y, s.from)
+	}
+	begin()
 	// Lines to prefetch: of four streams, each a quarter of Next.
 	next, quarter, due, lines := g.Quad(s.field(slabNext)), g.Quad(s.field(slabNextLen)), g.GP64(), g.GP64()
 	g.SHRQ(operand.U8(2), quarter)
@@ -124,7 +122,7 @@ func (g *generator) slab(name, doc string, elements, weights, width int, set fun
 		store(s)
 	}
 	g.ADDQ(operand.U32(4*width), s.y)
-	g.ADDQ(step, s.from)
+	begin()
 	g.DECQ(t)
 	g.JNZ(emit.Ref("token"))
 	g.SFENCE()
@@ -167,12 +165,20 @@ func (g *generator) storeSums(s *slabPass, sums []reg.VecPhysical, apart, first 
 	g.Label(stored)
 }
 
-// rowAt is where the row at place i of a token's begins. Two registers take turns.
-func (g *generator) rowAt(s *slabPass, i int) reg.GPVirtual {
+// rowAt is where the row at place i of n begins. Rows are asked for in order, since one load takes two places: loads bound a pass.
+func (g *generator) rowAt(s *slabPass, i, n int) reg.GPVirtual {
 	if len(s.row) < 2 {
 		s.row = []reg.GPVirtual{g.GP64(), g.GP64()}
 	}
-	g.MOVL(operand.Mem{Base: s.offset, Disp: 4 * i}, s.row[i%2].As32())
+	place := operand.Mem{Base: s.offset, Disp: 4 * i}
+	switch {
+	case n == 1:
+		g.MOVL(place, s.row[0].As32())
+	case i%2 == 0:
+		g.MOVQ(place, s.row[1])
+		g.MOVL(s.row[1].As32(), s.row[0].As32())
+		g.SHRQ(operand.U8(32), s.row[1])
+	}
 	return s.row[i%2]
 }
 
@@ -207,7 +213,7 @@ func (g *generator) slabs() {
 	set := func(i int) []reg.VecPhysical { return [][]reg.VecPhysical{sums, others}[i%2] }
 	g.slab("slabFloats", "passes over a slab of float32 as tile.Slab says.", slabFloats, slabWeight, tile.SlabFloats, none, load, store, func(s *slabPass, n int) {
 		for i := range n {
-			row := g.rowAt(s, i)
+			row := g.rowAt(s, i, n)
 			weight(s, i, w)
 			for v, sum := range set(i) {
 				g.VFMADD231PS(operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}, w, sum)
@@ -219,7 +225,7 @@ func (g *generator) slabs() {
 	words := tile.SlabHalves / 2 / g.Lanes
 	g.slab("slabHalves", "passes over a slab of bfloat16 as tile.Slab says.", slabHalves, slabWeight, tile.SlabHalves, func(*slabPass) { g.broadcastBits(0xffff0000, mask) }, load, store, func(s *slabPass, n int) {
 		for i := range n {
-			row := g.rowAt(s, i)
+			row := g.rowAt(s, i, n)
 			weight(s, i, w)
 			for v := range words {
 				from := operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: 4 * g.Lanes * v}
@@ -240,7 +246,7 @@ func (g *generator) slabs() {
 	byteLoad, byteStore := g.sumsOf(byteSums)
 	g.slab("slabBytes", "passes over a slab of int8 with weights of float32 as tile.Slab says.", slabBytes, slabWeight, tile.SlabBytes, none, byteLoad, byteStore, func(s *slabPass, n int) {
 		for i := range n {
-			row := g.rowAt(s, i)
+			row := g.rowAt(s, i, n)
 			weight(s, i, w)
 			for v, sum := range byteSums {
 				g.widenBytes(operand.Mem{Base: s.table, Index: row, Scale: 1, Disp: g.Lanes * v}, x)

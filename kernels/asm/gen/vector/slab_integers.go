@@ -39,9 +39,9 @@ func (g *generator) integers(name, doc string, sums, others []reg.VecPhysical, f
 	}, func(s *slabPass, _ int) { rows(s) }, []int{4}, func(int) uint64 { return 8 })
 }
 
-// byteRow is the row at place i of a token's, or the half at hand.
+// byteRow is the row at place i of four, or the half at hand.
 func (g *generator) byteRow(s *slabPass, i int) operand.Mem {
-	return operand.Mem{Base: s.table, Index: g.rowAt(s, i), Scale: 1, Disp: 4 * g.Lanes * s.part}
+	return operand.Mem{Base: s.table, Index: g.rowAt(s, i, 4), Scale: 1, Disp: 4 * g.Lanes * s.part}
 }
 
 // slabIntegers brings bytes of four tables side by side by unpacking and multiplies them by VPDPBUSD: of AVX512_VNNI, or of AVX-VNNI.
