@@ -83,7 +83,7 @@ func weightBits(p tile.Problem, prim *tile.Primitives) (bits []int) {
 func slabTables(p tile.Problem) (v []int) {
 	s := p.Shape
 	table := panelColumns(p.DType) * elementSize(p.DType) << s.Tau
-	for _, n := range []int{1, 2, 4, 8, 16, 32, 64} {
+	for _, n := range []int{1, 2, 4, 8, 12, 16, 24, 32, 64} {
 		if bytes := n * table; (bytes >= 64<<10 || n == 64) && bytes <= 1<<20 && (p.DType != tile.Int8 || n%4 == 0) {
 			v = append(v, n)
 		}
@@ -141,16 +141,19 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 	}
 	c := tile.Config{"form": form, "slab": slabTables(p)[0], "tokens": slabTokens(s)[0], "fetch": defaultFetch}
 	// Smaller slabs have more sums to fetch and put back, larger ones and the next leave these less of the second-level cache and
-	// come in fits and starts; of many tokens the sums count.
+	// come in fits and starts; of many tokens the sums count, until two slabs are three quarters of the cache.
 	most := 128 << 10
 	if p.DType == tile.Float32 {
 		most *= 2
 	}
 	if s.N >= 2048 {
-		most *= 2
+		most += 128 << 10
+	}
+	if s.N >= 4096 {
+		most = 384 << 10
 	}
 	for _, n := range slabTables(p) {
-		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= min(most, secondLevel/2) {
+		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= min(most, secondLevel*3/8) {
 			c["slab"] = n
 		}
 	}
