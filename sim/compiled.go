@@ -20,6 +20,7 @@ type compiledLaunch struct {
 	trips        float64 // of that one, as recorded
 	tableLines   float64
 	rowBytes     int64 // of the longest table row
+	walked       bool  // each steady trip has rows of tables of its own
 	once, each   tally // what all other trips do together, what each steady one does
 }
 

@@ -585,29 +585,6 @@ func (r *Recorder) trail(p *tile.Trail) {
 	r.done(op)
 }
 
-func (r *Recorder) gather(p *tile.Gather) {
-	group := p.Group
-	if group != 1 && group != 2 && group != 8 {
-		group = 4
-	}
-	rows := len(p.Rows)
-	op := Op{Name: "gather", N: p.N, K: rows, Group: group, Flops: 2 * int64(rows) * int64(p.N)}
-	if rows > 0 {
-		r.indices(&op, p.Rows)
-		r.touch(&op, "Weight", p.Weight, block{0, 0, 1, rows, rows}, Read)
-	}
-	for i := 0; i < rows; i += group {
-		for _, row := range p.Rows[i:min(i+group, rows)] {
-			r.touch(&op, "Table", p.Table, block{int(row), 0, 1, p.N, p.LD}, Read)
-			op.LoadBytes += 4 * (int64(p.N) + 2)
-		}
-		r.touch(&op, "Out", p.Out, block{0, 0, 1, p.N, p.N}, Update)
-		op.LoadBytes += 4 * int64(p.N)
-		op.StoreBytes += 4 * int64(p.N)
-	}
-	r.done(op)
-}
-
 func (r *Recorder) indices(op *Op, rows []int32) {
 	first := uintptr(unsafe.Pointer(&rows[0]))
 	bytes := int64(len(rows)) * 4

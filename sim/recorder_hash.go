@@ -29,7 +29,7 @@ func (r *Recorder) octets(p *tile.Octets) {
 			p.Norm[i] = 1
 		}
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // spread gives the offsets, since they decide which rows are read, and leaves weights as they are.
@@ -44,7 +44,7 @@ func (r *Recorder) spread(p *tile.Spread) {
 	if len(p.Scales) > 0 {
 		op.LoadBytes += 4 * int64(n)
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) quantize(p *tile.Quantize) {
@@ -57,6 +57,14 @@ func (r *Recorder) Bytes(name string, data []int8, kind BufferKind) {
 	if len(data) > 0 {
 		r.add(recorded{Buffer: Buffer{name, kind, int64(len(data))}, start: uintptr(unsafe.Pointer(&data[0])), bytes: data})
 	}
+}
+
+func (r *Recorder) gather(p *tile.Gather) {
+	group := p.Group
+	if group != 1 && group != 2 && group != 8 {
+		group = 4
+	}
+	recordGather(r, p.Table, p.Rows, p.Weight, p.Out, p.LD, p.N, group, 4)
 }
 
 func (r *Recorder) gatherHalf(p *tile.GatherHalf) {
@@ -84,7 +92,7 @@ func recordGather[E float32 | uint16 | int8](r *Recorder, table []E, index []int
 		op.LoadBytes += 4 * int64(n)
 		op.StoreBytes += 4 * int64(n)
 	}
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 func (r *Recorder) slabFloats(p *tile.Slab) { recordSlab(r, p, p.Floats, tile.SlabFloats, 0) }
@@ -129,7 +137,7 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	}
 	op.LoadBytes += int64(n)*(int64(width)*size+8) + 4*int64(p.T*width)
 	op.StoreBytes += 4 * int64(p.T*width)
-	r.ops = append(r.ops, op)
+	r.done(op)
 }
 
 // Words names an array of 32-bit words, as Buffer does for float32.

@@ -62,8 +62,8 @@ func countTraffic(d *Device, p *Program, l *Launch, c *compiledLaunch) {
 		r.trip(i, l.Nest[i].Ops)
 	}
 	r.lines = r.stack.lines
-	r.buffers = nil
 	r.sum(l, c)
+	r.buffers = nil
 }
 
 // grains gives the bytes of each buffer's grains: the largest power of two that divides all that its touches begin with, take and step by.
@@ -104,9 +104,23 @@ type replay struct {
 	steady   int  // the trip that is repeated, -1 if none
 	ahead    bool // some operation prefetches
 	events   []writeBack
-	rowBytes int64 // of the longest table row
+	rowBytes int64  // of the longest table row
+	spans    []span // of each trip and buffer, where a table is touched
 	lines    []lruLine
 }
+
+// span is a range of grains, empty if it ends where it begins.
+type span struct{ begin, end int64 }
+
+// with is the range that holds a grain too.
+func (s span) with(grain int64) span {
+	if s.begin == s.end {
+		return span{grain, grain + 1}
+	}
+	return span{min(s.begin, grain), max(s.end, grain+1)}
+}
+
+func (s span) overlaps(o span) bool { return max(s.begin, o.begin) < min(s.end, o.end) }
 
 // replays keeps what simulations allocate for the next ones.
 var replays = sync.Pool{New: func() any { return new(replay) }}
@@ -115,7 +129,7 @@ func (r *replay) reset(p *Program, l *Launch, line int64, capacities []int64) {
 	*r = replay{
 		stack: newLRUStack(capacities), line: line, memory: len(capacities), buffers: p.Buffers,
 		grains: grains(l, len(p.Buffers), line, capacities), steady: -1,
-		pages: r.pages, trips: r.trips[:0], history: r.history[:0], events: r.events[:0], lines: r.lines[:0],
+		pages: r.pages, trips: r.trips[:0], history: r.history[:0], events: r.events[:0], lines: r.lines[:0], spans: r.spans[:0],
 	}
 	r.stack.lines = r.lines
 	for len(r.pages) < len(p.Buffers) {
@@ -172,6 +186,8 @@ type writeBack struct {
 
 func (r *replay) trip(n int, ops []Op) {
 	var t tripTraffic
+	r.spans = append(r.spans, make([]span, len(r.buffers))...)
+	spans := r.spans[n*len(r.buffers):]
 	evicted := func(id int32, level int) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
@@ -195,6 +211,9 @@ func (r *replay) trip(n int, ops []Op) {
 			for row := range int64(touch.Rows) {
 				start := touch.Offset + row*touch.Stride
 				for at, last := start>>shift, (start+touch.RowBytes-1)>>shift; at <= last; at++ {
+					if table {
+						spans[touch.Buffer] = spans[touch.Buffer].with(at)
+					}
 					id := r.number(touch.Buffer, at)
 					h := &r.history[id]
 					found := r.stack.touch(id, write, evicted)
@@ -305,6 +324,21 @@ func (r *replay) sum(l *Launch, c *compiledLaunch) {
 		}
 	}
 	c.rowBytes = r.rowBytes
+	c.walked = r.walks()
+}
+
+// walks says whether the steady trip touches tables where none before it does: then trips go through them part by part, and do not come back.
+func (r *replay) walks() bool {
+	if r.steady < 1 {
+		return false
+	}
+	n := len(r.buffers)
+	for i, s := range r.spans[:r.steady*n] {
+		if s.overlaps(r.spans[r.steady*n+i%n]) {
+			return false
+		}
+	}
+	return true
 }
 
 // traffic is that of a launch with so many steady trips.
@@ -318,7 +352,7 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 	out.needed.add(t.needed, line)
 	out.needed.read *= 1 / max(1, c.blocks) // workers may read the same inputs
 	distinct := 1.0                         // share of rows
-	if rows > 0 && repeated {
+	if rows > 0 && repeated && !c.walked {
 		distinct = -c.tableLines * math.Expm1(rows*math.Log1p(-1/max(2, c.tableLines))) / rows
 		distinct = min(1, distinct)
 	}

@@ -1,0 +1,74 @@
+package sim
+
+import (
+	"testing"
+
+	"github.com/rooftune/rooftune/kernels/tile"
+)
+
+// Each operation keeps its own touches, however few.
+func TestHashTouchesAreKept(t *testing.T) {
+	table, weight, out := make([]uint16, 64*16), make([]float32, 4), make([]float32, 16)
+	r := NewRecorder(testTable())
+	r.Halves("table", table, Table)
+	r.Buffer("weight", weight, Scratch)
+	r.Buffer("out", out, Output)
+	p := r.Primitives()
+	for i := range int32(8) {
+		rows := []int32{8 * i, 8*i + 3, 8*i + 5, 8*i + 7}
+		r.Indices("rows", rows, Scratch)
+		p.GatherHalf(&tile.GatherHalf{Table: table, Rows: rows, Weight: weight, Out: out, LD: 16, N: 16, Group: 4})
+	}
+	program, err := r.Program("gathers", nil, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	touched := map[int64]bool{}
+	for _, op := range program.Launches[0].Nest[0].Ops {
+		for _, touch := range op.Touches {
+			if touch.Buffer == 0 {
+				touched[touch.Offset] = true
+			}
+		}
+	}
+	if len(touched) != 8*4 {
+		t.Errorf("%d rows touched, want 32", len(touched))
+	}
+}
+
+// Two recorded trips over a table of 48 MiB say what recording all of them says, where each trip has rows of its own, as panels of slabs do.
+func TestSteadyTripsThroughTables(t *testing.T) {
+	const columns, each, trips = 256, 4096, 12
+	table, weight, out := make([]float32, trips*each*columns), make([]float32, each), make([]float32, columns)
+	walk := func(n int) *Result {
+		r := NewRecorder(testTable())
+		r.Buffer("table", table, Table)
+		r.Buffer("weight", weight, Scratch)
+		r.Buffer("out", out, Output)
+		p := r.Primitives()
+		rows := make([]int32, each)
+		r.Indices("rows", rows, Scratch)
+		for trip := range n {
+			for i := range rows {
+				rows[i] = int32(trip*each + i)
+			}
+			p.Gather(&tile.Gather{Table: table, Rows: rows, Weight: weight, Out: out, LD: columns, N: columns, Group: 8})
+			r.Trip()
+		}
+		program, err := r.Program("rows", nil, trips, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := Simulate(testCPU(t, 1), program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	want, got := walk(trips), walk(2)
+	for level, bytes := range want.Bytes {
+		if diff := got.Bytes[level] - bytes; max(diff, -diff) > bytes/100 {
+			t.Errorf("%s moves %d bytes, recorded in full %d", level, got.Bytes[level], bytes)
+		}
+	}
+}
