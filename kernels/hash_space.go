@@ -129,6 +129,12 @@ var secondLevel = func() int {
 // slabFrom is about how many tokens slabs win from.
 const slabFrom = 320
 
+// Of fewer than fewTokens tokens, rows that are prefetched are read in pieces of so many bytes, four side by side: 8 KiB are on their way then.
+const (
+	fewTokens = 16
+	fewPiece  = 2 << 10
+)
+
 // defaultHashForm is the default of a form.
 func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Config {
 	s := p.Shape
@@ -136,6 +142,9 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 		c := tile.Config{"form": form, "group": 8, "cols": slices.Max(cols(s)), "tables": slices.Max(tables(s))}
 		if p.DType != tile.Float32 {
 			c["ahead"] = 1
+			if piece := fewPiece / elementSize(p.DType); s.N < fewTokens && s.H > piece {
+				c["group"], c["cols"] = 4, piece
+			}
 		}
 		return c
 	}
