@@ -7,6 +7,7 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 
+	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -182,6 +183,19 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 			c["bits"] = 16
 		}
 	}
+	return c
+}
+
+// carriedOver is the config of a profile's answer as a problem takes it whose own answer is not known. How large slabs are follows from the tokens and
+// the threads, so where these are others than the answer's, the default of the form stands in.
+func carriedOver(p tile.Problem, e *profile.Entry) tile.Config {
+	q := e.Problem
+	prim, ok := primitives(e.ISA)
+	if !ok || p.Op != tile.HashLayer || p.Dir == tile.Backward || e.Config["form"] != formSlab || q.Shape.N == p.Shape.N && q.Threads == p.Threads {
+		return e.Config
+	}
+	c := defaultHashForm(p, prim, formSlab)
+	c["fetch"] = e.Config["fetch"]
 	return c
 }
 

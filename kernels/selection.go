@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -249,6 +250,7 @@ func (s *selection) choose(p tile.Problem) Choice {
 	type answer struct {
 		origin
 		entry    *profile.Entry
+		config   tile.Config
 		distance float64
 	}
 	// Portable Go never wins where an instruction set runs, however near its tuned problem is.
@@ -259,27 +261,30 @@ func (s *selection) choose(p tile.Problem) Choice {
 	var stale *answer
 	for _, o := range s.origins {
 		e, distance, old := o.profile.Lookup(p, isas, SourceHash)
-		if e == nil || CheckConfig(p, tile.Candidate{ISA: e.ISA, Config: e.Config}) != nil {
+		if e == nil {
 			continue
 		}
-		found := &answer{o, e, distance}
+		found := &answer{o, e, carriedOver(p, e), distance}
+		if CheckConfig(p, tile.Candidate{ISA: e.ISA, Config: found.config}) != nil {
+			continue
+		}
 		if old {
 			if stale == nil {
 				stale = found
 			}
 			continue
 		}
-		return c.from(found.source, found.path, found.entry, found.distance, false)
+		return c.from(found.source, found.path, found.entry, found.config, found.distance, false)
 	}
 	if stale != nil {
-		return c.from(stale.source, stale.path, stale.entry, stale.distance, true)
+		return c.from(stale.source, stale.path, stale.entry, stale.config, stale.distance, true)
 	}
 	return s.model(c)
 }
 
-func (c Choice) from(source, path string, e *profile.Entry, distance float64, stale bool) Choice {
+func (c Choice) from(source, path string, e *profile.Entry, config tile.Config, distance float64, stale bool) Choice {
 	c.Source, c.Path, c.Stale = source, path, stale
-	c.Candidate = tile.Candidate{ISA: e.ISA, Config: e.Config}
+	c.Candidate = tile.Candidate{ISA: e.ISA, Config: config}
 	why := []string{"tuned for this problem"}
 	if distance != 0 {
 		nearest := e.Problem
@@ -290,6 +295,9 @@ func (c Choice) from(source, path string, e *profile.Entry, distance float64, st
 			expect = fmt.Sprintf("expect %.0f %% slower than its own answer", 100*loss)
 		}
 		why[0] = fmt.Sprintf("tuned for the nearest problem, %s (distance %.2f: %s)", e.Problem, distance, expect)
+	}
+	if !maps.Equal(config, e.Config) {
+		why = append(why, "slabs of its own size")
 	}
 	if stale {
 		why = append(why, "stale: tuned with other kernel sources, no fresh answer is known")

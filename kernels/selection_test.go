@@ -3,6 +3,7 @@ package kernels
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -96,6 +97,30 @@ func TestSelectionTakesTheProfile(t *testing.T) {
 	other.Shape.T = 100
 	if c := explain(t, other); c.Nearest == nil || *c.Nearest != tuned || c.ExpectedLoss == 0 || c.Candidate.Config["chunk"] != 32 {
 		t.Errorf("an unknown shape: %+v", c)
+	}
+}
+
+// Slabs are as large as their tokens and threads ask for, so another problem's size is not taken, but its form and way to fetch are.
+func TestSelectionOfSlabs(t *testing.T) {
+	isolate(t)
+	isa := tested()[len(tested())-1]
+	layer := tile.Problem{Op: tile.HashLayer, DType: tile.Float32, Dir: tile.Forward, Threads: 2, Weighting: tile.WeightingPaper, Shape: tile.Shape{N: 1024, D: 1024, H: 1024, Tau: 8}}
+	path := writeProfile(t, testProfile(t, func(p *profile.Profile) {
+		e := &p.Entries[0]
+		e.Problem, e.SourceHash, e.Config = layer, SourceHash(layer.Op, isa), tile.Config{"form": formSlab, "slab": 2, "tokens": 1024, "fetch": 2}
+	}, isa))
+	t.Setenv(EnvProfile, path)
+	if c := explain(t, layer); c.Candidate.Config["slab"] != 2 {
+		t.Errorf("the tuned problem: %+v", c)
+	}
+	for _, change := range []func(p *tile.Problem){func(p *tile.Problem) { p.Threads = 1 }, func(p *tile.Problem) { p.Shape.N = 4096 }} {
+		other := layer
+		change(&other)
+		want := Default(other, isa)
+		want["fetch"] = 2
+		if c := explain(t, other); c.Nearest == nil || !maps.Equal(c.Candidate.Config, want) {
+			t.Errorf("%s: %+v, want %v", other, c, want)
+		}
 	}
 }
 
