@@ -7,26 +7,16 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// spreadLanes are the tables that AVX2's assembly takes at a time. Those left over, and slabs of other sizes, are left to portable Go.
-const spreadLanes = 8
+// spreadLanes are the tables of which AVX2's assembly takes whole multiples. Those left over, and slabs of other sizes, are left to portable Go.
+const spreadLanes = 4
 
-// halfVectors says whether slabs of G tables are walked by AVX2 although AVX-512 is there: of eight tables, and odd multiples of them, a vector of 16
-// would be half empty, and a gather takes as long for its empty lanes.
-func halfVectors(g int) bool { return g%(2*spreadLanes) == spreadLanes }
-
+// A slab's last vector of 16 is often part empty, and a gather takes as long for its empty lanes: AVX2 is faster wherever it can, and AVX-512 does
+// the slabs of other sizes.
 func spreadInAVX512(p *tile.Spread) {
-	if halfVectors(p.G) {
+	if p.G%spreadLanes == 0 {
 		spreadInAVX2(p)
 	} else {
 		spreadAVX512(p)
-	}
-}
-
-func quantizeInAVX512(p *tile.Quantize) {
-	if halfVectors(p.G) {
-		quantizeInAVX2(p)
-	} else {
-		quantizeAVX512(p)
 	}
 }
 

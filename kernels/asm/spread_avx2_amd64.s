@@ -65,20 +65,22 @@ slab:
 	SUBQ    R11, R10
 
 chunk:
+	CMPQ       R11, $0x08
+	JL         half
 	VMOVUPS    (CX), Y1
 	VPSLLD     X8, Y1, Y3
 	VPADDD     (DI), Y3, Y3
 	VMOVUPS    Y3, (SI)
 	VMOVUPS    (DX), Y5
 	TESTQ      BX, BX
-	JZ         unscaled
+	JZ         unscaled1
 	VPADDD     Y1, Y2, Y3
 	VPCMPEQD   Y12, Y12, Y12
 	VGATHERDPS Y12, (BX)(Y3*4), Y4
 	VMULPS     Y4, Y5, Y5
 	VPADDD     Y9, Y2, Y2
 
-unscaled:
+unscaled1:
 	VMOVUPS Y5, (R9)
 	VMAXPS  Y5, Y0, Y0
 	VCMPPS  $0x03, Y5, Y5, Y11
@@ -90,13 +92,42 @@ unscaled:
 	ADDQ    $0x20, R9
 	SUBQ    $0x08, R11
 	JNZ     chunk
-	MOVQ    200(AX), R11
-	SUBQ    184(AX), R11
-	LEAQ    (SI)(R11*4), SI
-	MOVQ    208(AX), R11
-	SUBQ    184(AX), R11
-	LEAQ    (R9)(R11*4), R9
-	JMP     slab
+	JMP     slabbed
+
+half:
+	VMOVUPS    (CX), X1
+	VPSLLD     X8, Y1, Y3
+	VPADDD     (DI), X3, X3
+	VMOVUPS    X3, (SI)
+	VMOVUPS    (DX), X5
+	TESTQ      BX, BX
+	JZ         unscaled2
+	VPADDD     Y1, Y2, Y3
+	VPCMPEQD   X12, X12, X12
+	VGATHERDPS Y12, (BX)(Y3*4), Y4
+	VPSRLD     $0x01, Y9, Y3
+	VMULPS     Y4, Y5, Y5
+	VPADDD     Y3, Y2, Y2
+
+unscaled2:
+	VMOVUPS X5, (R9)
+	VMAXPS  Y5, Y0, Y0
+	VCMPPS  $0x03, Y5, Y5, Y11
+	VORPS   Y11, Y10, Y10
+	ADDQ    $0x10, CX
+	ADDQ    $0x10, DX
+	ADDQ    $0x10, DI
+	ADDQ    $0x10, SI
+	ADDQ    $0x10, R9
+
+slabbed:
+	MOVQ 200(AX), R11
+	SUBQ 184(AX), R11
+	LEAQ (SI)(R11*4), SI
+	MOVQ 208(AX), R11
+	SUBQ 184(AX), R11
+	LEAQ (R9)(R11*4), R9
+	JMP  slab
 
 walked:
 	MOVQ         192(AX), SI
@@ -184,23 +215,37 @@ slab:
 	SUBQ    R8, DI
 
 chunk:
-	VMULPS     (DX), Y0, Y4
-	VADDPS     Y1, Y4, Y4
-	VCVTTPS2DQ Y4, Y4
-	VPSHUFB    Y2, Y4, Y4
-	VPERMQ     $0x08, Y4, Y4
-	VMOVUPS    X4, (BX)
+	CMPQ       R8, $0x08
+	JL         half
+	VMULPS     (DX), Y0, Y3
+	VADDPS     Y1, Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VPSHUFB    Y2, Y3, Y3
+	VPERMQ     $0x08, Y3, Y3
+	VMOVUPS    X3, (BX)
 	ADDQ       $0x20, DX
 	ADDQ       $0x10, BX
 	SUBQ       $0x08, R8
 	JNZ        chunk
-	MOVQ       96(AX), R8
-	SUBQ       88(AX), R8
-	LEAQ       (DX)(R8*4), DX
-	MOVQ       104(AX), R8
-	SUBQ       88(AX), R8
-	LEAQ       (BX)(R8*2), BX
-	JMP        slab
+	JMP        slabbed
+
+half:
+	VMULPS     (DX), X0, X3
+	VADDPS     Y1, Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VPSHUFB    Y2, Y3, Y3
+	VMOVQ      X3, (BX)
+	ADDQ       $0x10, DX
+	ADDQ       $0x08, BX
+
+slabbed:
+	MOVQ 96(AX), R8
+	SUBQ 88(AX), R8
+	LEAQ (DX)(R8*4), DX
+	MOVQ 104(AX), R8
+	SUBQ 88(AX), R8
+	LEAQ (BX)(R8*2), BX
+	JMP  slab
 
 walked:
 	INCQ SI

@@ -10,8 +10,3 @@ import "github.com/rooftune/rooftune/kernels/tile"
 //
 //go:noescape
 func spreadAVX512(p *tile.Spread)
-
-// quantizeAVX512 rounds weights to integers as tile.Quantize says.
-//
-//go:noescape
-func quantizeAVX512(p *tile.Quantize)

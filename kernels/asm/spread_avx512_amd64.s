@@ -81,7 +81,7 @@ chunk:
 	VMOVUPS      Z3, K1, (SI)
 	VMOVUPS.Z    (DX), K1, Z5
 	TESTQ        BX, BX
-	JZ           unscaled
+	JZ           unscaled1
 	VPADDD       Z1, Z2, Z3
 	KMOVW        K1, K4
 	VPXORD       Z4, Z4, Z4
@@ -91,7 +91,7 @@ chunk:
 	VMULPS       Z4, Z5, Z5
 	VPADDD       Z9, Z2, Z2
 
-unscaled:
+unscaled1:
 	VMOVUPS Z5, K1, (R9)
 	VMAXPS  Z5, Z0, Z0
 	VCMPPS  $0x03, Z5, Z5, K3
@@ -134,138 +134,6 @@ walked:
 
 next:
 	INCQ R8
-	JMP  token
-
-done:
-	VZEROUPPER
-	RET
-
-DATA quantizeBytes<>+0(SB)/4, $0x0d090501
-DATA quantizeBytes<>+4(SB)/4, $0x0c080400
-DATA quantizeBytes<>+8(SB)/4, $0x80808080
-DATA quantizeBytes<>+12(SB)/4, $0x80808080
-DATA quantizeBytes<>+16(SB)/4, $0x0d090501
-DATA quantizeBytes<>+20(SB)/4, $0x0c080400
-DATA quantizeBytes<>+24(SB)/4, $0x80808080
-DATA quantizeBytes<>+28(SB)/4, $0x80808080
-DATA quantizeBytes<>+32(SB)/4, $0x0d090501
-DATA quantizeBytes<>+36(SB)/4, $0x0c080400
-DATA quantizeBytes<>+40(SB)/4, $0x80808080
-DATA quantizeBytes<>+44(SB)/4, $0x80808080
-DATA quantizeBytes<>+48(SB)/4, $0x0d090501
-DATA quantizeBytes<>+52(SB)/4, $0x0c080400
-DATA quantizeBytes<>+56(SB)/4, $0x80808080
-DATA quantizeBytes<>+60(SB)/4, $0x80808080
-DATA quantizeBytes<>+64(SB)/4, $0x0c080400
-DATA quantizeBytes<>+68(SB)/4, $0x80808080
-DATA quantizeBytes<>+72(SB)/4, $0x80808080
-DATA quantizeBytes<>+76(SB)/4, $0x80808080
-DATA quantizeBytes<>+80(SB)/4, $0x0c080400
-DATA quantizeBytes<>+84(SB)/4, $0x80808080
-DATA quantizeBytes<>+88(SB)/4, $0x80808080
-DATA quantizeBytes<>+92(SB)/4, $0x80808080
-DATA quantizeBytes<>+96(SB)/4, $0x0c080400
-DATA quantizeBytes<>+100(SB)/4, $0x80808080
-DATA quantizeBytes<>+104(SB)/4, $0x80808080
-DATA quantizeBytes<>+108(SB)/4, $0x80808080
-DATA quantizeBytes<>+112(SB)/4, $0x0c080400
-DATA quantizeBytes<>+116(SB)/4, $0x80808080
-DATA quantizeBytes<>+120(SB)/4, $0x80808080
-DATA quantizeBytes<>+124(SB)/4, $0x80808080
-GLOBL quantizeBytes<>(SB), RODATA|NOPTR, $128
-
-DATA quantizeWords<>+0(SB)/4, $0x00000000
-DATA quantizeWords<>+4(SB)/4, $0x00000000
-DATA quantizeWords<>+8(SB)/4, $0x00000002
-DATA quantizeWords<>+12(SB)/4, $0x00000000
-DATA quantizeWords<>+16(SB)/4, $0x00000004
-DATA quantizeWords<>+20(SB)/4, $0x00000000
-DATA quantizeWords<>+24(SB)/4, $0x00000006
-DATA quantizeWords<>+28(SB)/4, $0x00000000
-DATA quantizeWords<>+32(SB)/4, $0x00000001
-DATA quantizeWords<>+36(SB)/4, $0x00000000
-DATA quantizeWords<>+40(SB)/4, $0x00000003
-DATA quantizeWords<>+44(SB)/4, $0x00000000
-DATA quantizeWords<>+48(SB)/4, $0x00000005
-DATA quantizeWords<>+52(SB)/4, $0x00000000
-DATA quantizeWords<>+56(SB)/4, $0x00000007
-DATA quantizeWords<>+60(SB)/4, $0x00000000
-GLOBL quantizeWords<>(SB), RODATA|NOPTR, $64
-
-// func quantizeAVX512(p *tile.Quantize)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
-TEXT ·quantizeAVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VMOVD        CX, X1
-	VPBROADCASTD X1, Z1
-	VMOVUPS      quantizeWords<>+0(SB), Z3
-	LEAQ         quantizeBytes<>+0(SB), CX
-	CMPQ         112(AX), $0x10
-	JE           wide
-	ADDQ         $0x40, CX
-
-wide:
-	VMOVUPS (CX), Z2
-	MOVQ    24(AX), DX
-	XORQ    DI, DI
-
-token:
-	CMPQ         DI, 72(AX)
-	JGE          done
-	VBROADCASTSS (DX), Z0
-	ADDQ         $0x04, DX
-	MOVQ         80(AX), R8
-	MOVQ         DI, BX
-	IMULQ        88(AX), BX
-	SHLQ         $0x02, BX
-	ADDQ         (AX), BX
-	MOVQ         DI, SI
-	IMULQ        88(AX), SI
-	SHLQ         $0x01, SI
-	ADDQ         48(AX), SI
-
-slab:
-	TESTQ   R8, R8
-	JLE     walked
-	MOVQ    88(AX), R9
-	CMPQ    R8, R9
-	CMOVQLT R8, R9
-	SUBQ    R9, R8
-
-chunk:
-	MOVL        $0x00000010, R10
-	CMPQ        R9, R10
-	CMOVQLT     R9, R10
-	MOVL        $0x0000ffff, CX
-	BZHIL       R10, CX, CX
-	KMOVW       CX, K1
-	VMULPS.Z    (BX), Z0, K1, Z4
-	VADDPS      Z1, Z4, Z4
-	VCVTTPS2UDQ Z4, Z4
-	VPSHUFB     Z2, Z4, Z4
-	VPERMQ      Z4, Z3, Z4
-	LEAQ        3(R10), CX
-	SHRQ        $0x02, CX
-	ADDQ        CX, CX
-	MOVL        $0x0000ffff, R11
-	BZHIL       CX, R11, R11
-	KMOVW       R11, K2
-	VMOVDQU32   Y4, K2, (SI)
-	LEAQ        (BX)(R10*4), BX
-	LEAQ        (SI)(R10*2), SI
-	SUBQ        R10, R9
-	JNZ         chunk
-	MOVQ        96(AX), CX
-	SUBQ        88(AX), CX
-	LEAQ        (BX)(CX*4), BX
-	MOVQ        104(AX), CX
-	SUBQ        88(AX), CX
-	LEAQ        (SI)(CX*2), SI
-	JMP         slab
-
-walked:
-	INCQ DI
 	JMP  token
 
 done:

@@ -57,7 +57,9 @@ func main() {
 	flag.Parse()
 	f := emit.New("spread", "asm", *isa)
 	spread(f)
-	quantize(f)
+	if !f.Wide() { // whose slabs are multiples of half a vector, which is as fast
+		quantize(f)
+	}
 	f.Write(*dir, "spread")
 }
 
@@ -79,9 +81,24 @@ type walked struct {
 	bytes  int // of an element
 }
 
-// walk goes through the tables of every token in the order of tile.Spread, at most a vector of a slab at a time, whose number it
-// gives chunk and for which it sets the mask; with AVX2, vectors are whole and have no mask. Arrays are moved on after a chunk. begin and end are done for each token.
-func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields struct{ t, n, g int }, arrays []walked, begin func(token reg.GPVirtual), chunk func(count reg.GPVirtual), end func(token reg.GPVirtual)) {
+// A piece is as much of a slab as is done at a time: with AVX-512 as many lanes as are left, by a count and a mask, with AVX2 a vector or half of one.
+type piece struct {
+	count reg.GPVirtual
+	mask  reg.Register
+	lanes int
+}
+
+// view is the part of a vector register that is loaded or stored.
+func (c piece) view(f *emit.File, r reg.VecPhysical) reg.Register {
+	if c.lanes < f.Lanes {
+		return r.AsX()
+	}
+	return r
+}
+
+// walk goes through the tables of every token in the order of tile.Spread, at most a vector of a slab at a time, for which it calls chunk. With AVX2,
+// slabs are multiples of half a vector. Arrays are moved on after a chunk. begin and end are done for each token.
+func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields struct{ t, n, g int }, arrays []walked, begin func(token reg.GPVirtual), chunk func(piece), end func(token reg.GPVirtual)) {
 	token, left, slab, count, t := f.GP64(), f.GP64(), f.GP64(), f.GP64(), f.GP64()
 	f.XORQ(token, token)
 	f.Label("token")
@@ -102,23 +119,33 @@ func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields s
 	f.CMPQ(left, slab)
 	f.CMOVQLT(left, slab)
 	f.SUBQ(slab, left)
+	take := func(c piece) {
+		chunk(c)
+		for _, a := range arrays {
+			advance(f, a.at, c, a.bytes)
+		}
+	}
 	f.Label("chunk")
 	if f.Wide() {
 		f.MOVL(operand.U32(16), count.As32())
 		f.CMPQ(slab, count)
 		f.CMOVQLT(slab, count)
 		lowest(f, count, mask)
-	}
-	chunk(count)
-	for _, a := range arrays {
-		advance(f, a.at, count, a.bytes)
-	}
-	if f.Wide() {
+		take(piece{count, mask, f.Lanes})
 		f.SUBQ(count, slab)
 	} else {
+		f.CMPQ(slab, operand.U8(f.Lanes))
+		f.JL(emit.Ref("half"))
+		take(piece{lanes: f.Lanes})
 		f.SUBQ(operand.U8(f.Lanes), slab)
 	}
 	f.JNZ(emit.Ref("chunk"))
+	if !f.Wide() {
+		f.JMP(emit.Ref("slabbed"))
+		f.Label("half")
+		take(piece{lanes: f.Lanes / 2})
+		f.Label("slabbed")
+	}
 	for _, a := range arrays {
 		f.MOVQ(field(a.stride), t)
 		f.SUBQ(field(fields.g), t)
@@ -132,24 +159,29 @@ func walk(f *emit.File, field func(int) operand.Mem, mask reg.Register, fields s
 }
 
 // advance moves on by the elements of a chunk.
-func advance(f *emit.File, at, count reg.GPVirtual, bytes int) {
+func advance(f *emit.File, at reg.GPVirtual, c piece, bytes int) {
 	if f.Wide() {
-		f.LEAQ(operand.Mem{Base: at, Index: count, Scale: uint8(bytes)}, at)
+		f.LEAQ(operand.Mem{Base: at, Index: c.count, Scale: uint8(bytes)}, at)
 	} else {
-		f.ADDQ(operand.U8(f.Lanes*bytes), at)
+		f.ADDQ(operand.U8(c.lanes*bytes), at)
 	}
 }
 
-// move loads or stores a chunk; what a load leaves out is zero.
-func move(f *emit.File, from, to operand.Op, mask reg.Register) {
-	_, load := from.(operand.Mem)
-	switch {
-	case !f.Wide():
-		f.VMOVUPS(from, to)
-	case load:
-		f.VMOVUPS_Z(from, mask, to)
-	default:
-		f.VMOVUPS(from, mask, to)
+// load fills a register with a piece; the rest of it is zero.
+func load(f *emit.File, from operand.Mem, to reg.VecPhysical, c piece) {
+	if f.Wide() {
+		f.VMOVUPS_Z(from, c.mask, to)
+	} else {
+		f.VMOVUPS(from, c.view(f, to))
+	}
+}
+
+// store puts a piece to memory.
+func store(f *emit.File, from reg.VecPhysical, to operand.Mem, c piece) {
+	if f.Wide() {
+		f.VMOVUPS(from, c.mask, to)
+	} else {
+		f.VMOVUPS(c.view(f, from), to)
 	}
 }
 
@@ -208,34 +240,41 @@ func spread(f *emit.File) {
 		f.VMOVSS(operand.Mem{Base: t, Index: token, Scale: 4}, largest.AsX())
 		f.Label("begun")
 		f.VCMPPS(operand.U8(unordered), largest, largest, bad)
-	}, func(count reg.GPVirtual) {
-		move(f, operand.Mem{Base: codes}, code, mask)
+	}, func(c piece) {
+		load(f, operand.Mem{Base: codes}, code, c)
 		f.VPSLLD(size.AsX(), code, index)
 		if f.Wide() {
-			f.VPADDD_Z(operand.Mem{Base: first}, index, mask, index)
+			f.VPADDD_Z(operand.Mem{Base: first}, index, c.mask, index)
 		} else {
-			f.VPADDD(operand.Mem{Base: first}, index, index)
+			f.VPADDD(operand.Mem{Base: first}, c.view(f, index), c.view(f, index))
 		}
-		move(f, index, operand.Mem{Base: offset.at}, mask)
-		move(f, operand.Mem{Base: weights}, weight, mask)
+		store(f, index, operand.Mem{Base: offset.at}, c)
+		load(f, operand.Mem{Base: weights}, weight, c)
+		unscaled := f.NewLabel("unscaled")
 		f.TESTQ(scales, scales)
-		f.JZ(emit.Ref("unscaled"))
+		f.JZ(emit.Ref(unscaled))
 		f.VPADDD(code, row, index)
 		at := operand.Mem{Base: scales, Index: index, Scale: 4}
+		moved := step
 		if f.Wide() {
-			f.KMOVW(mask, taken)
+			f.KMOVW(c.mask, taken)
 			f.Zero(scale)
 			f.VGATHERDPS(at, taken, scale)
-			f.VPBROADCASTD(count.As32(), step)
+			f.VPBROADCASTD(c.count.As32(), step)
 			f.VPSLLD(tau.AsX(), step, step)
 		} else {
-			f.VPCMPEQD(taken, taken, taken)
+			all := c.view(f, taken.(reg.VecPhysical))
+			f.VPCMPEQD(all, all, all) // and none beyond
 			f.VGATHERDPS(taken, at, scale)
+			if c.lanes < f.Lanes {
+				moved = index
+				f.VPSRLD(operand.U8(1), step, moved)
+			}
 		}
 		f.VMULPS(scale, weight, weight)
-		f.VPADDD(step, row, row)
-		f.Label("unscaled")
-		move(f, weight, operand.Mem{Base: scaled.at}, mask)
+		f.VPADDD(moved, row, row)
+		f.Label(unscaled)
+		store(f, weight, operand.Mem{Base: scaled.at}, c)
 		f.VMAXPS(weight, largest, largest)
 		f.VCMPPS(operand.U8(unordered), weight, weight, nan)
 		if f.Wide() {
@@ -244,7 +283,7 @@ func spread(f *emit.File) {
 			f.VORPS(nan, bad, bad)
 		}
 		for _, r := range []reg.GPVirtual{codes, weights, first} {
-			advance(f, r, count, 4)
+			advance(f, r, c, 4)
 		}
 	}, func(token reg.GPVirtual) {
 		f.MOVQ(field(spreadLD), t)
@@ -280,26 +319,18 @@ func spread(f *emit.File) {
 	f.Done()
 }
 
-// quantize rounds up to a vector of weights at a time; a shuffle brings the bytes of each four together.
+// quantize rounds a vector of weights at a time, or half of one; a shuffle brings the bytes of each four together.
 func quantize(f *emit.File) {
 	none := uint32(0x80808080)
 	wide, narrow := []uint32{0x0d090501, 0x0c080400, none, none}, []uint32{0x0c080400, none, none, none}
 	bytes := table(f, "quantizeBytes", append(slices.Repeat(wide, f.Lanes/4), slices.Repeat(narrow, f.Lanes/4)...))
-	var words operand.Mem
-	if f.Wide() {
-		words = table(f, "quantizeWords", []uint32{0, 0, 2, 0, 4, 0, 6, 0, 1, 0, 3, 0, 5, 0, 7, 0})
-	}
 	p := f.TileFunction("quantize", "Quantize", "rounds weights to integers as tile.Quantize says.")
 	field := func(offset int) operand.Mem { return operand.Mem{Base: p, Disp: offset} }
-	by, half, order, places, x := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3], f.Vec[4]
-	mask, stored := reg.K1, reg.K2
+	by, half, order, x := f.Vec[0], f.Vec[1], f.Vec[2], f.Vec[3]
 	t := f.GP64()
 	f.MOVL(operand.U32(0x3f000000), t.As32()) // 0.5
 	f.VMOVD(t.As32(), half.AsX())
 	f.VPBROADCASTD(half.AsX(), half)
-	if f.Wide() {
-		f.VMOVUPS(words, places)
-	}
 	f.LEAQ(bytes, t)
 	f.CMPQ(field(quantizeBits), operand.U8(16))
 	f.JE(emit.Ref("wide"))
@@ -309,29 +340,20 @@ func quantize(f *emit.File) {
 	factors := f.Quad(field(quantizeBy))
 	weight := walked{f.GP64(), quantizeWeight, quantizeWeightStride, 4}
 	quant := walked{f.GP64(), quantizeQuant, quantizeStride, 2} // half a word each
-	walk(f, field, mask, struct{ t, n, g int }{quantizeT, quantizeN, quantizeG}, []walked{weight, quant}, func(reg.GPVirtual) {
+	walk(f, field, nil, struct{ t, n, g int }{quantizeT, quantizeN, quantizeG}, []walked{weight, quant}, func(reg.GPVirtual) {
 		f.VBROADCASTSS(operand.Mem{Base: factors}, by)
 		f.ADDQ(operand.U8(4), factors)
-	}, func(count reg.GPVirtual) {
-		if !f.Wide() {
-			f.VMULPS(operand.Mem{Base: weight.at}, by, x)
-			f.VADDPS(half, x, x)
-			f.VCVTTPS2DQ(x, x)
-			f.VPSHUFB(order, x, x)
-			f.VPERMQ(operand.U8(0x08), x, x) // the first of each half
-			f.VMOVUPS(x.AsX(), operand.Mem{Base: quant.at})
+	}, func(c piece) {
+		f.VMULPS(operand.Mem{Base: weight.at}, c.view(f, by), c.view(f, x))
+		f.VADDPS(half, x, x)
+		f.VCVTTPS2DQ(x, x)
+		f.VPSHUFB(order, x, x)
+		if c.lanes < f.Lanes {
+			f.VMOVQ(x.AsX(), operand.Mem{Base: quant.at})
 			return
 		}
-		f.VMULPS_Z(operand.Mem{Base: weight.at}, by, mask, x)
-		f.VADDPS(half, x, x)
-		f.VCVTTPS2UDQ(x, x)
-		f.VPSHUFB(order, x, x)
-		f.VPERMQ(x, places, x)
-		f.LEAQ(operand.Mem{Base: count, Disp: 3}, t)
-		f.SHRQ(operand.U8(2), t)
-		f.ADDQ(t, t)
-		lowest(f, t, stored)
-		f.VMOVDQU32(x.AsY(), stored, operand.Mem{Base: quant.at})
+		f.VPERMQ(operand.U8(0x08), x, x) // the first of each half
+		f.VMOVUPS(x.AsX(), operand.Mem{Base: quant.at})
 	}, func(reg.GPVirtual) {})
 	f.Label("done")
 	f.Done()
