@@ -278,7 +278,10 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 			}
 			all := a.prepared.panelBytes()
 			p.Next = all[min(from, len(all)):min(from+held*tableBytes, len(all))]
-			p.Pace = (len(p.Next)/cacheLine/4*256 + n - 1) / n
+			p.Pace = (len(p.Next)/cacheLine/4*onePace + n - 1) / n
+			if a.problem.DType == tile.Float32 && p.Pace >= onePace*3/4 && p.Pace <= onePace+onePace/32 {
+				p.Pace = onePace
+			}
 		}
 		a.kernel(p)
 	}
@@ -289,6 +292,10 @@ func (a *hashSlab) pass(w *slabWork, panel, t int, more bool) {
 	w.pack = tile.Pack{Src: w.y, Dst: a.output[t*s.H+j:], LDS: a.width, LDD: s.H, M: n, N: cols}
 	a.prim.Pack(&w.pack)
 }
+
+// onePace is the pace of one line of each stream a token. About there float32 tables keep memory busy all the time, and a token now and then with two
+// lines of each stream, or none, holds up those behind it, so each has one: a few lines are left to be fetched when they are read, or come early.
+const onePace = 256
 
 // streamedBytes are of an output that no private cache holds until it is read.
 const streamedBytes = 1 << 20
