@@ -115,7 +115,7 @@ var avx512 = tile.Primitives{
 	Steps:  []tile.StepKernel{{NR: 64, Run: steps64AVX512}, {NR: 48, Run: steps48AVX512}, {NR: 80, Run: steps80AVX512}, {NR: 32, Run: steps32AVX512}, generic.StepsBy(delta4x32AVX512)},
 	Couple: coupleAVX512,
 	Solve:  solveAVX512, Substitute: substituteAVX512, Pack: packAVX512, Turn: turnInAVX512, Dots: dotsAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Blend: blendAVX512, Trail: trailAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
-	GatherHalf: gatherHalfInAVX512, GatherBytes: gatherBytesInAVX512, SlabFloats: slabFloatsAVX512, SlabHalves: slabHalvesAVX512,
+	GatherHalf: gatherHalfInAVX512, GatherBytes: gatherBytesInAVX512, SlabFloats: slabFloatsInAVX512, SlabHalves: slabHalvesAVX512,
 	Spread: spreadInAVX512, Quantize: quantizeInAVX2,
 	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX512}},
 }
