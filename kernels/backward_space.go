@@ -71,14 +71,39 @@ func checkBackwardConfig(p tile.Problem, c tile.Candidate, prim *tile.Primitives
 	return nil
 }
 
-// deltaBackwardParams are the tunables of a backward pass of the delta rules: those of the chunk form that it has.
+// deltaBackwardParams are the tunables of a backward pass of the delta rules: those of either form.
 func deltaBackwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
-	return slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "panel" || q.Name == "order" })
+	products := slices.DeleteFunc(chunkParams(p, prim), func(q tile.Param) bool { return q.Name == "panel" || q.Name == "order" })
+	if !hasFused(p, prim) {
+		return products
+	}
+	params := []tile.Param{{Name: "form", Values: []int{formChunk, formFused}, Doc: "0: chunks of products, 1: chunks of 16 tokens, a call for each step"}}
+	for _, q := range products {
+		q.When, q.WhenValue = "form", formChunk
+		params = append(params, q)
+	}
+	flag := []int{0, 1}
+	return append(params,
+		tile.Param{Name: "stream", Values: flag, Doc: "1: gradients are stored past the caches", When: "form", WhenValue: formFused},
+		tile.Param{Name: "ahead", Values: flag, Doc: "1: what the next chunk reads is prefetched", When: "form", WhenValue: formFused},
+	)
 }
 
 // defaultDeltaBackward is the config that its tuning begins with.
 func defaultDeltaBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
-	s := p.Shape
+	form := formFused
+	if prim.ISA == tile.Generic { // whose loops would go across the turned arrays
+		form = formChunk
+	}
+	return defaultDeltaForm(p, prim, form)
+}
+
+// defaultDeltaForm is the default of a form.
+func defaultDeltaForm(p tile.Problem, prim *tile.Primitives, form int) tile.Config {
+	s, fused := p.Shape, hasFused(p, prim)
+	if fused && form == formFused {
+		return tile.Config{"form": formFused, "stream": 1, "ahead": 1}
+	}
 	chunk := min(32, slices.Max(chunks(s)))
 	for chunk > 16 && chunk*chunk*max(s.Dk, s.Dv) > maxCallFlops {
 		chunk /= 2
@@ -87,7 +112,11 @@ func defaultDeltaBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
 	if wide, ok := tile.Find(prim.NN, 6, 64); ok && s.Dv >= wide.NR { // fewer loads for each multiplication: 72.8 ms in place of 82.7 at T2048 H8 d128 on Ice Lake
 		product = wide
 	}
-	return tile.Config{"chunk": chunk, "mr": product.MR, "nr": product.NR, "nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR}
+	cfg := tile.Config{"chunk": chunk, "mr": product.MR, "nr": product.NR, "nt_mr": prim.NT[0].MR, "nt_nr": prim.NT[0].NR}
+	if fused {
+		cfg["form"] = formChunk
+	}
+	return cfg
 }
 
 // fullBackwardParams are the tunables of a backward pass that is not causal: those of the forward pass but the order.

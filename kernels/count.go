@@ -86,6 +86,7 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		Recur: recurs,
 		Delta: deltas,
 		Steps: steps,
+		Chunk: countingChunks(prim.Chunk, add),
 		Couple: func(d *tile.Delta) {
 			d.NonFinite = false
 			add(2 * d.T / d.Block * tile.Products(d.Block, d.Heads) * d.Dk)
@@ -106,6 +107,21 @@ func counting(prim *tile.Primitives, flops *int64) *tile.Primitives {
 		SlabFloats:  func(s *tile.Slab) { add(2 * s.T * s.G * tile.SlabFloats) },
 		SlabHalves:  func(s *tile.Slab) { add(2 * s.T * s.G * tile.SlabHalves) },
 		SlabBytes:   countingBytes(prim.SlabBytes, add),
+	}
+}
+
+// countingChunks counts the steps of a chunk, whose triangles are computed as squares.
+func countingChunks(like *tile.ChunkKernels, add func(int)) *tile.ChunkKernels {
+	if like == nil {
+		return nil
+	}
+	const n, square, solve, decays = tile.ChunkTokens, 2 * tile.ChunkTokens * tile.ChunkTokens, tile.ChunkTokens * tile.ChunkTokens * (tile.ChunkTokens - 1), tile.ChunkTokens * tile.ChunkTokens / 2
+	state := func(p *tile.DeltaChunk) int { return 2 * n * p.Dk * p.Dv }
+	return &tile.ChunkKernels{
+		Forward: func(p *tile.DeltaChunk) { add(decays + 2*state(p) + square*(p.Dk+p.Dv) + solve) },
+		Begin:   func(p *tile.DeltaChunk) { add(decays + 2*state(p)) },
+		Query:   func(p *tile.DeltaChunk) { add(state(p) + square*(3*p.Dk+2*p.Dv) + 2*n*p.Dk) },
+		End:     func(p *tile.DeltaChunk) { add((2+p.Heads)*state(p) + square*(p.Dk+2*p.Dv) + solve + 2*n*(p.Dk+p.Dv)) },
 	}
 }
 

@@ -35,10 +35,15 @@ import (
 // and the rest. They differ where gates are apart (gates_apart_backward.go), and where a decay per key is folded into the keys and queries of a run of
 // tokens (delta_backward_key.go), which is then a chunk without decay.
 //
+// Chunks of 16 tokens can also be taken in one call a step (delta_backward_fused.go).
+//
 // A state head is one unit, whose chunks are walked forward and then back.
 type deltaBackward struct {
 	attentionArgs
 	prim       *tile.Primitives
+	fused      bool
+	stream     bool // gradients are stored past the caches
+	prefetch   bool // what comes next is prefetched
 	nn, nt, tn func(*tile.Product)
 	chunk, ld  int
 	triangle   int  // rows of a product with an upper triangle
@@ -73,11 +78,14 @@ type deltaBackwardWork struct {
 	gradE           []float32 // of the erase keys, where those are others
 	p               []float32 // P
 	g, beta         []float32 // of all tokens
+	betas, decays   []float32 // of the state heads from firstGate on
+	firstGate       int
 	c, d            []float32 // decays of a chunk
 	row, rowQ, rowK []float32
 	rowD            []float32
 	terms           []float64 // of the decay's gradient
 	key             deltaKeyWork
+	fused           fusedWork
 	product         tile.Product
 	substitute      tile.Substitute
 	pack            tile.Pack
@@ -89,25 +97,30 @@ type deltaBackwardWork struct {
 
 func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *deltaBackward {
 	s := p.Shape
-	a := &deltaBackward{prim: prim, chunk: max(1, min(cfg["chunk"], s.T)), group: max(1, s.Hq/s.Hkv), triangle: max(1, 16/cfg["mr"]) * cfg["mr"]}
+	a := &deltaBackward{prim: prim, group: max(1, s.Hq/s.Hkv)}
 	a.problem = p
+	if hasFused(p, prim) && cfg["form"] == formFused {
+		return a.fuse(cfg)
+	}
+	a.chunk, a.triangle = max(1, min(cfg["chunk"], s.T)), max(1, 16/cfg["mr"])*cfg["mr"]
 	a.sides, a.apart = a.group+1, p.Decay == tile.DecayKey || p.Gates == tile.GatesApart
 	if a.apart {
 		a.sides++
 	}
 	a.ld, a.lds = roundUp(a.chunk, cacheLine/4), roundUp(a.sides*a.chunk, cacheLine/4)
 	a.nn, a.nt, a.tn = productTiles(prim, cfg)
-	_, units, workers := planUnits(p, float64(4*max(s.Hq, s.Hkv)+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
-	a.workers, a.factor, a.beta = workers, make([]float32, s.Hkv), aligned(units*s.T)
+	a.plan()
 	a.scales, a.minus = aligned(a.chunk), slices.Repeat([]float32{-1}, a.chunk)
 	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
-	for range a.workers {
-		w := &deltaBackwardWork{
+	for _, w := range a.work {
+		gates := *w
+		*w = deltaBackwardWork{
+			g: gates.g, betas: gates.betas, decays: gates.decays,
 			states: aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), triangles: aligned(s.T * a.ld), r: aligned(size),
 			rows: aligned((a.group + 1) * n * s.Dk), outs: aligned((a.group + 1) * n * s.Dv), products: aligned((a.group + 1) * n * a.ld),
 			outsT: aligned(s.Dv * a.lds), uT: aligned(s.Dv * a.ld), gradT: aligned(s.Dk * a.lds),
 			u: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
-			p: aligned(n * a.ld), g: aligned(s.T), beta: aligned(s.T), c: aligned(n), d: aligned(n * a.ld),
+			p: aligned(n * a.ld), c: aligned(n), d: aligned(n * a.ld),
 			row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
 		}
 		if a.apart {
@@ -119,9 +132,22 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
 		}
-		a.work = append(a.work, w)
 	}
 	return a
+}
+
+// plan shares the state heads among workers, and makes what both forms have of them.
+func (a *deltaBackward) plan() {
+	s := a.problem.Shape
+	_, units, workers := planUnits(a.problem, float64(4*max(s.Hq, s.Hkv)+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
+	a.workers, a.factor, a.beta = workers, make([]float32, s.Hkv), aligned(units*s.T)
+	for range workers {
+		w := &deltaBackwardWork{g: aligned(a.gateRow()), betas: aligned(min(s.Hkv, (units+workers-1)/workers) * a.gateRow())}
+		if a.problem.Decay == tile.DecayHead {
+			w.decays = aligned(len(w.betas))
+		}
+		a.work = append(a.work, w)
+	}
 }
 
 // set points the call at checked arguments of its problem.
@@ -146,6 +172,7 @@ func (a *deltaBackward) release() {
 	a.shared.release()
 	for _, w := range a.work {
 		w.product, w.pack, w.turned, w.dots, w.exp, w.key.fold = tile.Product{}, tile.Pack{}, tile.Turn{}, tile.Dots{}, tile.Exp{}, tile.Fold{}
+		w.fused.call = tile.DeltaChunk{}
 	}
 }
 
@@ -155,6 +182,7 @@ func (a *deltaBackward) parts() int { return a.workers }
 func (a *deltaBackward) part(i int) {
 	w, s := a.work[i], a.problem.Shape
 	a.eachItem(i, a.workers, s.B, s.Hkv, func(first, last int) {
+		a.turnGates(w, first, last)
 		for u := first; u < last; u++ {
 			a.walk(w, u)
 		}
@@ -225,16 +253,52 @@ func (a *deltaBackward) rows(v []float32, u, t, heads, head, width int) ([]float
 	return v[((row+t)*heads+head)*width:], heads * width
 }
 
-// gates fills the betas of a state head's tokens, and their decay factors.
-func (a *deltaBackward) gates(w *deltaBackwardWork, u int) {
-	h := u % a.problem.Shape.Hkv
-	row, tokens := a.span(u / a.problem.Shape.Hkv)
-	for i := range tokens {
-		w.beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+h%a.betaHeads]
+// turnGates puts the betas and the decays of some state heads of a batch item side by side, head by head: heads that lie beside each other read the same
+// cache lines.
+func (a *deltaBackward) turnGates(w *deltaBackwardWork, first, last int) {
+	s := a.problem.Shape
+	row, tokens := a.span(first / s.Hkv)
+	ld := a.gateRow()
+	w.firstGate = first
+	w.betas = grown(w.betas, (last-first)*ld)
+	if a.betaHeads == s.Hkv {
+		transpose(a.prim, &w.turned, w.betas, ld, a.attentionArgs.beta[row*s.Hkv+first%s.Hkv:], s.Hkv, nil, tokens, last-first)
+	} else {
+		for u := first; u < last; u++ {
+			beta := w.betas[(u-first)*ld:]
+			for i := range tokens {
+				beta[i] = a.attentionArgs.beta[(row+i)*a.betaHeads+u%s.Hkv%a.betaHeads]
+			}
+		}
 	}
-	const call = 1 << 13 // short enough
-	for i := 0; i < tokens; i += call {
-		a.decayFactors(a.prim, &w.exp, w.g[i:], a.factor, row+i, h, min(call, tokens-i))
+	if a.problem.Decay == tile.DecayHead {
+		w.decays = grown(w.decays, (last-first)*ld)
+		transpose(a.prim, &w.turned, w.decays, ld, a.attentionArgs.decay[row*s.Hkv+first%s.Hkv:], s.Hkv, nil, tokens, last-first)
+	}
+}
+
+// gateRow is the distance of heads in what turnGates makes: whole chunks.
+func (a *deltaBackward) gateRow() int { return roundUp(a.problem.Shape.T, a.chunk) }
+
+// gates finds the betas of a state head's tokens, and their decay factors.
+func (a *deltaBackward) gates(w *deltaBackwardWork, u int) {
+	_, tokens := a.span(u / a.problem.Shape.Hkv)
+	at := (u - w.firstGate) * a.gateRow()
+	w.beta = w.betas[at:][:a.gateRow()]
+	switch a.problem.Decay {
+	case tile.DecayFixed:
+		for i := range tokens {
+			w.g[i] = a.factor[u%a.problem.Shape.Hkv]
+		}
+	case tile.DecayHead:
+		const call = 1 << 13 // short enough
+		for i := 0; i < tokens; i += call {
+			w.exp = tile.Exp{Src: w.decays[at+i:], Dst: w.g[i:], Stride: 1, N: min(call, tokens-i), Scale: 1}
+			a.prim.Exp(&w.exp)
+		}
+	}
+	if a.fused {
+		a.padGates(w, tokens)
 	}
 }
 
@@ -304,6 +368,10 @@ func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 		a.statistics.Tokens.Add(int64(n))
 	}
 	state, after := a.state(w, t), a.state(w, t+n)
+	if a.fused {
+		a.fusedForward(w, u, t, n)
+		return
+	}
 	if a.problem.Decay == tile.DecayKey {
 		for _, r := range a.runs(w, u, t, n) {
 			if a.statistics != nil && n > 1 && r.hi-r.lo == 1 {
@@ -374,6 +442,10 @@ func (a *deltaBackward) solve(w *deltaBackwardWork, p tile.Substitute) {
 func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 	_, tokens := a.span(u / a.problem.Shape.Hkv)
 	n := min(a.chunk, tokens-t)
+	if a.fused {
+		a.fusedReverse(w, u, t, n)
+		return
+	}
 	if a.problem.Decay == tile.DecayKey {
 		runs := a.runs(w, u, t, n)
 		a.runStates(w, u, t, runs)
@@ -553,6 +625,7 @@ func (a *deltaBackward) share() (units, perBatch, workers, chunk int, headOuter 
 // walkSteps takes a chunk forward and back in one trip, where a call takes all chunks forward first. Gates, which a head has made at once, are in
 // its first trip, so what stands for a longer sequence lacks the rest of them.
 func (a *deltaBackward) walkSteps(units int, trip func()) {
+	a.turnGates(a.work[0], 0, units)
 	for t := 0; t < a.problem.Shape.T; t += a.chunk {
 		for u := range units {
 			if t == 0 {
@@ -569,7 +642,7 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 	w := a.work[0]
 	buffers := map[string][]float32{
 		"states": w.states, "z": w.z, "triangles": w.triangles, "r": w.r, "q and k": w.rows, "do and y": w.outs, "dp and n": w.products, "do and y transposed": w.outsT, "u transposed": w.uT, "dq and dk transposed": w.gradT,
-		"u": w.u, "x": w.x, "y": w.y, "out": w.out, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "beta head": w.beta, "row": w.row, "row q": w.rowQ,
+		"u": w.u, "x": w.x, "y": w.y, "out": w.out, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "betas": w.betas, "decays": w.decays, "row": w.row, "row q": w.rowQ,
 		"row k": w.rowK, "row d": w.rowD, "beta gradient": a.beta, "dq": w.gradQ, "dk": w.gradK, "scales": a.scales, "minus": a.minus,
 		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
 		"ones": w.key.ones, "own query gradients": a.shared.ownQuery, "own key gradients": a.shared.ownKey,
@@ -577,5 +650,6 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 	if a.apart {
 		buffers["write keys"], buffers["de"] = w.write, w.gradE
 	}
+	w.fused.buffers(buffers)
 	return buffers
 }

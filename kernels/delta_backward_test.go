@@ -35,12 +35,20 @@ func shareBeta(a *attentionArgs) {
 	a.gradBeta = a.gradBeta[:s.B*s.T]
 }
 
+// anyWidth is any width, every other time one that the fused form takes.
+func anyWidth(r *rand.Rand, most int) int {
+	if r.IntN(2) == 0 {
+		return 32 * (1 + r.IntN(3))
+	}
+	return 1 + r.IntN(most)
+}
+
 func TestDeltaBackwardMatchesOracle(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa tile.ISA) {
 		r := rand.New(rand.NewPCG(31, 32))
 		for i := range rounds(60) {
 			group, hkv := 1+r.IntN(3), 1+r.IntN(3)
-			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(150), Hq: hkv * group, Hkv: hkv, Dk: 1 + r.IntN(70), Dv: 1 + r.IntN(70)}
+			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(150), Hq: hkv * group, Hkv: hkv, Dk: anyWidth(r, 70), Dv: anyWidth(r, 70)}
 			p := deltaBackwardProblem(i, 1+r.IntN(4), s)
 			c := backwardCase(t, p, uint64(i))
 			if r.IntN(4) == 0 {
@@ -84,19 +92,69 @@ func TestDeltaBackwardExtremeDecay(t *testing.T) {
 		for name, fill := range fills {
 			for rule := 1; rule < len(deltaBackwardRules); rule++ {
 				r := rand.New(rand.NewPCG(37, uint64(rule)))
-				p := deltaBackwardProblem(rule, 2, tile.Shape{B: 1, T: 133, Hq: 4, Hkv: 2, Dk: 24, Dv: 40})
-				c := backwardCase(t, p, 7)
-				for _, gates := range [][]float32{c.attention.decay, c.attention.headDecay} {
-					for i := range gates {
-						gates[i] = fill(r)
+				for _, s := range []tile.Shape{{B: 1, T: 133, Hq: 4, Hkv: 2, Dk: 24, Dv: 40}, {B: 1, T: 133, Hq: 4, Hkv: 2, Dk: 32, Dv: 64}} {
+					p := deltaBackwardProblem(rule, 2, s)
+					c := backwardCase(t, p, 7)
+					for _, gates := range [][]float32{c.attention.decay, c.attention.headDecay} {
+						for i := range gates {
+							gates[i] = fill(r)
+						}
 					}
+					t.Run(fmt.Sprintf("%s/%s/%s", name, p.Decay, s), func(t *testing.T) {
+						for range 4 {
+							compareBackward(t, c, anyConfig(t, r, p, isa))
+						}
+					})
 				}
-				t.Run(fmt.Sprintf("%s/%s", name, p.Decay), func(t *testing.T) {
-					for range 4 {
-						compareBackward(t, c, anyConfig(t, r, p, isa))
-					}
-				})
 			}
+		}
+	})
+}
+
+// Keys that are nearly one another, with beta near 2, make triangles badly conditioned.
+func TestDeltaBackwardParallelKeys(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(65, 66))
+		for i := range rounds(12) {
+			s := tile.Shape{B: 1, T: 20 + r.IntN(60), Hq: 2, Hkv: 2, Dk: anyWidth(r, 40), Dv: anyWidth(r, 40)}
+			p := deltaBackwardProblem(i, 1, s)
+			c := backwardCase(t, p, uint64(i))
+			a := &c.attention
+			for t := range s.T {
+				for h := range s.Hkv {
+					key, first := a.key[(t*s.Hkv+h)*s.Dk:][:s.Dk], a.key[h*s.Dk:][:s.Dk]
+					sum := 0.0
+					for k := range key {
+						key[k] = first[k] + 1e-3*key[k]
+						sum += float64(key[k]) * float64(key[k])
+					}
+					for k := range key {
+						key[k] /= float32(math.Sqrt(sum))
+					}
+					a.beta[t*s.Hkv+h] = 1.9 + 0.1*r.Float32()
+				}
+			}
+			for range 3 {
+				compareBackward(t, c, anyConfig(t, r, p, isa))
+			}
+		}
+	})
+}
+
+// Arrays of any alignment do: what is stored past the caches otherwise is not then.
+func TestDeltaBackwardUnaligned(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		r := rand.New(rand.NewPCG(67, 68))
+		p := deltaBackwardProblem(2, 1, tile.Shape{B: 1, T: 70, Hq: 2, Hkv: 1, Dk: 64, Dv: 32})
+		c := backwardCase(t, p, 3)
+		a := &c.attention
+		for _, v := range []*[]float32{&a.query, &a.key, &a.value, &a.gradOutput, &a.gradQuery, &a.gradKey, &a.gradValue} {
+			moved := aligned(len(*v) + 1)[1:]
+			copy(moved, *v)
+			*v = moved
+		}
+		for range 8 {
+			compareBackward(t, c, anyConfig(t, r, p, isa))
 		}
 	})
 }
@@ -243,7 +301,7 @@ func TestDeltaBackwardInverseGQA(t *testing.T) {
 		r := rand.New(rand.NewPCG(61, 62))
 		for i := range rounds(40) {
 			hq, shared := 1+r.IntN(3), 2+r.IntN(2)
-			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(90), Hq: hq, Hkv: hq * shared, Dk: 1 + r.IntN(50), Dv: 1 + r.IntN(50)}
+			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(90), Hq: hq, Hkv: hq * shared, Dk: anyWidth(r, 50), Dv: anyWidth(r, 50)}
 			p := deltaBackwardProblem(i, 1+r.IntN(4), s)
 			compareBackward(t, backwardCase(t, p, uint64(i)), anyConfig(t, r, p, isa))
 		}
@@ -293,7 +351,7 @@ func TestDeltaBackwardPacked(t *testing.T) {
 		r := rand.New(rand.NewPCG(63, 64))
 		for i := range rounds(50) {
 			few, group := 1+r.IntN(2), 1+r.IntN(2)
-			s := tile.Shape{B: 1, Hq: few * group, Hkv: few, Dk: 1 + r.IntN(40), Dv: 1 + r.IntN(50)}
+			s := tile.Shape{B: 1, Hq: few * group, Hkv: few, Dk: anyWidth(r, 40), Dv: anyWidth(r, 50)}
 			if r.IntN(3) == 0 {
 				s.Hq, s.Hkv = s.Hkv, s.Hq
 			}
@@ -334,7 +392,7 @@ func TestDeltaBackwardSharedKeys(t *testing.T) {
 		r := rand.New(rand.NewPCG(65, 66))
 		for i := range rounds(24) {
 			hq, shared := 1+r.IntN(2), 2+r.IntN(2)
-			s := tile.Shape{B: 1 + r.IntN(2), T: 1 + r.IntN(60), Hq: hq, Hkv: hq * shared, Dk: 1 + r.IntN(40), Dv: 1 + r.IntN(40)}
+			s := tile.Shape{B: 1 + r.IntN(2), T: 1 + r.IntN(60), Hq: hq, Hkv: hq * shared, Dk: anyWidth(r, 40), Dv: anyWidth(r, 40)}
 			p := deltaBackwardProblem(i, 1, s)
 			c := backwardCase(t, p, uint64(i))
 			a := &c.attention

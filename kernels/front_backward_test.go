@@ -59,7 +59,7 @@ func TestFrontBackwardMatchesOracle(t *testing.T) {
 		r := rand.New(rand.NewPCG(81, 82))
 		for i := range rounds(120) {
 			group, hkv := 1+r.IntN(3), 1+r.IntN(3)
-			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(110), Hq: hkv * group, Hkv: hkv, Dk: 1 + r.IntN(70), Dv: 1 + r.IntN(70)}
+			s := tile.Shape{B: 1 + r.IntN(2), T: r.IntN(110), Hq: hkv * group, Hkv: hkv, Dk: anyWidth(r, 70), Dv: anyWidth(r, 70)}
 			if r.IntN(4) == 0 {
 				s.Hq, s.Hkv = s.Hkv, s.Hq
 			}
@@ -121,7 +121,7 @@ func TestFrontBackwardPacked(t *testing.T) {
 		r := rand.New(rand.NewPCG(87, 88))
 		for i := range rounds(50) {
 			few, group := 1+r.IntN(2), 1+r.IntN(2)
-			s := tile.Shape{B: 1, Hq: few * group, Hkv: few, Dk: 1 + r.IntN(40), Dv: 1 + r.IntN(50)}
+			s := tile.Shape{B: 1, Hq: few * group, Hkv: few, Dk: anyWidth(r, 40), Dv: anyWidth(r, 50)}
 			if r.IntN(3) == 0 {
 				s.Hq, s.Hkv = s.Hkv, s.Hq
 			}

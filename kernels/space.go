@@ -56,6 +56,7 @@ func needsRecurrence(p tile.Problem) bool {
 const (
 	formChunk      = 0
 	formRecurrence = 1
+	formFused      = 1 // of a backward pass of the delta rules
 )
 
 // formParams are those of either form.
@@ -272,7 +273,7 @@ func names(p tile.Problem, prim *tile.Primitives, form int) []string {
 		return slices.Collect(maps.Keys(defaultFullBackward(p, prim)))
 	}
 	if p.Dir == tile.Backward {
-		return slices.Collect(maps.Keys(defaultDeltaBackward(p, prim)))
+		return slices.Collect(maps.Keys(defaultDeltaForm(p, prim, form)))
 	}
 	return slices.Collect(maps.Keys(defaultChunks(p, prim)))
 }
@@ -336,8 +337,13 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	case p.Dir == tile.Backward:
 		limits = limits[:1]
 	}
-	recurrence := hasForms(p) && c.Config["form"] == formRecurrence
-	if recurrence {
+	recurrence, fused := hasForms(p) && c.Config["form"] == formRecurrence, hasFused(p, prim)
+	if fused {
+		limits = append(limits, limit{"form", 0, 1})
+		if fused = c.Config["form"] == formFused; fused {
+			limits = []limit{{"stream", 0, 1}, {"ahead", 0, 1}}
+		}
+	} else if recurrence {
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, aheadRows}}
 	} else if needsRecurrence(p) {
 		return fmt.Errorf("kernels: form=%d cannot decay per key, map features, normalize or have a front", c.Config["form"])
@@ -348,6 +354,9 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 		if err := within(l.name, l.lo, l.hi); err != nil {
 			return err
 		}
+	}
+	if fused {
+		return nil
 	}
 	if recurrence {
 		if !slices.Contains(blocks(p, prim), [2]int{c.Config["block"], c.Config["cols"]}) {
@@ -380,7 +389,7 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 
 // ofForm says which form a message is about, where an op has several.
 func ofForm(p tile.Problem, c tile.Config) string {
-	if !hasForms(p) {
+	if _, given := c["form"]; !given && !hasForms(p) {
 		return ""
 	}
 	return fmt.Sprintf(" (form=%d)", c["form"])
@@ -399,6 +408,11 @@ func Complete(p tile.Problem, isa tile.ISA, cfg tile.Config) tile.Config {
 			full = defaultChunks(p, prim)
 		} else if ok && form == formRecurrence {
 			full = defaultRecurrence(p, prim)
+		}
+	}
+	if form, given := cfg["form"]; given && p.Dir == tile.Backward && form != full["form"] {
+		if prim, ok := primitives(isa); ok && hasFused(p, prim) {
+			full = defaultDeltaForm(p, prim, form)
 		}
 	}
 	maps.Copy(full, cfg)

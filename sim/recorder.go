@@ -160,6 +160,7 @@ func (r *Recorder) Primitives() *tile.Primitives {
 		Recur:      recurs,
 		Delta:      deltas,
 		Steps:      steps,
+		Chunk:      r.chunk(),
 		Couple:     r.couple,
 		Solve:      r.solve,
 		Substitute: r.substitute,

@@ -8,6 +8,8 @@
 // other architectures, there is no table here.
 package asm
 
+//go:generate go run -C gen ./chunk -isa avx2
+//go:generate go run -C gen ./chunk -isa avx512
 //go:generate go run -C gen ./product -isa avx2
 //go:generate go run -C gen ./product -isa avx512
 //go:generate go run -C gen ./recur -isa avx2

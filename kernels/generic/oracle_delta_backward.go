@@ -17,12 +17,14 @@ import "math"
 //
 //	dg_t = <S_T, R_T> + sum over s >= t of (q_s . dq_s - v_s . dv_s)
 //
+// and that of Past is the largest value that R had after any token, decayed since: what keys erase of R leaves the rounding of what was there.
+//
 // All this is of the arrays that the rule takes; oracle_front.go has those that a front makes them of.
 func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gradOutput, gradState []float32) AttentionGradients {
 	r := AttentionGradients{
 		Query: make([]float64, a.B*a.T*a.Hq*a.Dk), Key: make([]float64, a.B*a.T*a.Hkv*a.Dk), Value: make([]float64, a.B*a.T*a.Hkv*a.Dv),
 		Past: make([]float64, a.B*a.Hkv*a.Dk*a.Dv), Decay: make([]float64, len(decay)), Beta: make([]float64, len(beta)),
-		Write: make([]float64, len(a.Write)), DecayAbs: make([]float64, len(decay)),
+		Write: make([]float64, len(a.Write)), DecayAbs: make([]float64, len(decay)), PastAbs: make([]float64, a.B*a.Hkv*a.Dk*a.Dv),
 	}
 	queries, keys, values := a.features(query), a.features(key), a.activated(value)
 	for b := range a.B {
@@ -50,7 +52,7 @@ func (a Attention) OracleDeltaBackward(query, key, value, past, decay, beta, gra
 		return abs
 	}
 	r.QueryAbs, r.KeyAbs, r.ValueAbs = largest(r.Query, a.T, min(a.Hq, a.Hkv)), largest(r.Key, a.T, a.Hkv), largest(r.Value, a.T, a.Hkv)
-	r.PastAbs, r.WriteAbs = largest(r.Past, 1, a.Hkv), largest(r.Write, a.T, a.Hkv)
+	r.PastAbs, r.WriteAbs = largest(r.PastAbs, 1, a.Hkv), largest(r.Write, a.T, a.Hkv)
 	betaHeads := a.BetaHeads
 	if a.EraseKeys {
 		betaHeads = a.Hkv
@@ -135,6 +137,13 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 		telescoped += math.Abs(x[i] * y[i])
 	}
 	du := make([]float64, a.Dv)
+	most := make([]float64, size) // of R's absolute values, decayed
+	grown := func() {
+		for i, v := range y {
+			most[i] = max(most[i], math.Abs(v))
+		}
+	}
+	grown()
 	for t := a.T - 1; t >= 0; t-- {
 		row := b*a.T + t
 		k, v, gates := rowOf(key, t, a.Hkv, h, a.Dk), rowOf(value, t, a.Hkv, h, a.Dv), a.bothGates(row, h, beta)
@@ -150,6 +159,7 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 				telescoped += math.Abs(q[i] * dq[i])
 			}
 		}
+		grown()
 		dv := rowOf(r.Value, t, a.Hkv, h, a.Dv)
 		for j := range a.Dv {
 			du[j] = 0
@@ -182,8 +192,11 @@ func (a Attention) deltaBackwardHead(r *AttentionGradients, b, h int, query, key
 			}
 		}
 		scale(y, t)
+		scale(most, t)
 	}
+	grown()
 	copy(r.Past[at:], y)
+	copy(r.PastAbs[at:], most)
 }
 
 // bothGates are the gates of a token's key and value channels, which are beta where there is one gate.

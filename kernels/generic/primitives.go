@@ -17,6 +17,7 @@ func Primitives() *tile.Primitives {
 		Recur:      []tile.RecurKernel{{Tokens: 1, NR: 16, Run: recur}},
 		Delta:      []tile.DeltaKernel{{Tokens: 1, NR: 16, Run: delta}},
 		Steps:      []tile.StepKernel{StepsBy(delta)},
+		Chunk:      &Chunk,
 		Couple:     couple,
 		Solve:      solve,
 		Substitute: substitute,

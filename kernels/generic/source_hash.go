@@ -8,7 +8,7 @@ import (
 	"github.com/rooftune/rooftune/internal/digest"
 )
 
-//go:embed blend.go conv.go decay.go delta.go dots.go exp.go fold.go gather.go half.go map.go octets.go pack.go pair.go primitives.go product.go recur.go slab.go solve.go spread.go steps.go substitute.go tiles_nn.go tiles_nt.go tiles_tn.go trail.go turn.go
+//go:embed blend.go chunk.go conv.go decay.go delta.go dots.go exp.go fold.go gather.go half.go map.go octets.go pack.go pair.go primitives.go product.go recur.go slab.go solve.go spread.go steps.go substitute.go tiles_nn.go tiles_nt.go tiles_tn.go trail.go turn.go
 var sources embed.FS
 
 // SourceHash returns the digest of the sources of the primitives: what was

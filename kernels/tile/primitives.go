@@ -20,6 +20,7 @@ type Primitives struct {
 	Recur []RecurKernel
 	Delta []DeltaKernel // likewise, for the delta rules
 	Steps []StepKernel  // ordered by panel: the first whose columns divide a state's is best, and the last is for any
+	Chunk *ChunkKernels // nil where the instruction set lacks them
 
 	Couple     func(*Delta)
 	Solve      func(*Solve)

@@ -58,7 +58,7 @@ func (g *generator) squares(m reg.GPVirtual, n operand.Mem, src, dst, lds, ldd r
 		g.ADDQ(lds, at)
 	}
 	change(r, t)
-	for _, x := range g.transposed(r, t) {
+	for _, x := range g.Transposed(r, t) {
 		g.VMOVUPS(x, operand.Mem{Base: to})
 		g.ADDQ(ldd, to)
 	}
@@ -74,40 +74,4 @@ func (g *generator) squares(m reg.GPVirtual, n operand.Mem, src, dst, lds, ldd r
 	g.JMP(emit.Ref("rows"))
 	g.Label("done")
 	g.Done()
-}
-
-// transposed turns a square block of 32-bit elements, a row in each register of r, and says which registers have its columns then. It needs as many more.
-func (g *generator) transposed(r, t []reg.VecPhysical) (columns []reg.VecPhysical) {
-	for i := 0; i < len(r); i += 2 {
-		g.VPUNPCKLDQ(r[i+1], r[i], t[i])
-		g.VPUNPCKHDQ(r[i+1], r[i], t[i+1])
-	}
-	for i := 0; i < len(r); i += 4 { // r[i+c]: in lane l, column 4l+c of rows i to i+3
-		g.VPUNPCKLQDQ(t[i+2], t[i], r[i])
-		g.VPUNPCKHQDQ(t[i+2], t[i], r[i+1])
-		g.VPUNPCKLQDQ(t[i+3], t[i+1], r[i+2])
-		g.VPUNPCKHQDQ(t[i+3], t[i+1], r[i+3])
-	}
-	if !g.Wide() {
-		const low, high = 0x20, 0x31 // lanes of both operands
-		for c := range 4 {
-			g.VPERM2I128(operand.U8(low), r[4+c], r[c], t[c])
-			g.VPERM2I128(operand.U8(high), r[4+c], r[c], t[4+c])
-		}
-		return t[:len(r)]
-	}
-	const even, odd = 0x88, 0xdd // lanes of both operands
-	for c := range 4 {
-		g.VSHUFI32X4(operand.U8(even), r[4+c], r[c], t[c])
-		g.VSHUFI32X4(operand.U8(odd), r[4+c], r[c], t[4+c])
-		g.VSHUFI32X4(operand.U8(even), r[12+c], r[8+c], t[8+c])
-		g.VSHUFI32X4(operand.U8(odd), r[12+c], r[8+c], t[12+c])
-	}
-	for c := range 4 {
-		g.VSHUFI32X4(operand.U8(even), t[8+c], t[c], r[c])
-		g.VSHUFI32X4(operand.U8(odd), t[8+c], t[c], r[8+c])
-		g.VSHUFI32X4(operand.U8(even), t[12+c], t[4+c], r[4+c])
-		g.VSHUFI32X4(operand.U8(odd), t[12+c], t[4+c], r[12+c])
-	}
-	return r
 }
