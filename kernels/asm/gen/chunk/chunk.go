@@ -43,7 +43,7 @@ const (
 // Squares of tokens by tokens in the room, by what they hold. Vectors of tokens follow them.
 const (
 	squareD        place = iota // decays from token to token
-	squareA                     // the solved triangle, or P, or N
+	squareA                     // the solved triangle, or P, or what the decay's terms have of N
 	squareDP                    // DP or N
 	squareT                     // its transpose
 	laneC                       // c
@@ -110,12 +110,12 @@ func (g *generator) forward() {
 	g.inverse(false)
 	g.rows(rowProduct{a: atKT, b: atS, ldb: atDv, depth: atDk}, func(t rowTile) {
 		t.scale(t.room(laneMinusC))
-		t.add(atV, atLDV)
-		t.store(atX, atDv)
+		t.add(t.at(atV, atLDV))
+		t.store(t.at(atX, atDv))
 	})
 	g.rows(rowProduct{square: squareA, shape: lower, b: atX, ldb: atDv}, func(t rowTile) {
-		t.store(atX, atDv)
-		t.storeScaled(atRows, laneBD)
+		t.store(t.at(atX, atDv))
+		t.storeTimes(atRows, laneBD)
 	})
 	g.turnIn(turning{src: atX, ld: atDv, dst: atZ, width: atDv})
 	g.update(atS, atAfter, atKT, 0, 2)
@@ -128,10 +128,10 @@ func (g *generator) begin() {
 	g.startWalk()
 	g.decays()
 	g.turnIn(turning{src: atK, ld: atLDK, dst: atKT, width: atDk})
-	g.channels(atDk, []strip{{a: atR, lda: atDv, b: atZ, depth: atDv, after: laneBD}}, func(t channelTile) { t.store(atGradKT) })
+	g.channels(atDk, []strip{{a: atR, lda: atDv, b: atZ, depth: atDv, after: laneBD}}, func(t channelTile) { t.store(t.at(atGradKT)) })
 	g.rows(rowProduct{a: atKT, b: atR, ldb: atDv, depth: atDk}, func(t rowTile) {
 		t.scale(t.room(laneD))
-		t.store(atX, atDv)
+		t.store(t.at(atX, atDv))
 	})
 	g.clear(atTerms)
 	g.Done()
@@ -153,17 +153,17 @@ func (g *generator) query() {
 	g.turnIn(turning{src: atO, ld: atLDO, dst: atOT, width: atDv, rows: atQRows, lane: laneScaleC})
 	g.triangle(strip{a: atQT, across: true, b: atKT, depth: atDk}, triangleOf{diagonal: true, factors: laneScale}, triangleTo{atRoom, squareD, atRoom, squareA})
 	g.rows(rowProduct{square: squareA, shape: upper, b: atO, ldb: atLDO}, func(t rowTile) {
-		t.add(atX, atDv)
-		t.store(atX, atDv)
+		t.add(t.at(atX, atDv))
+		t.store(t.at(atX, atDv))
 	})
 	g.triangle(strip{a: atOT, across: true, b: atZ, depth: atDv}, triangleOf{diagonal: true, factors: laneScaledBeta}, triangleTo{atRoom, squareD, atRoom, squareDP})
 	g.turnSquare(squareDP)
 	g.channels(atDk, []strip{{a: atS, lda: atDv, b: atOT, depth: atDv, after: laneScaleC}, {a: atKT, square: squareT, shape: upper, dot: atQT}}, func(t channelTile) {
-		t.store(atGradQT)
+		t.store(t.at(atGradQT))
 	})
 	g.channels(atDk, []strip{{a: atQT, square: squareDP, shape: lower}}, func(t channelTile) {
-		t.add(atGradKT)
-		t.store(atGradKT)
+		t.add(t.at(atGradKT))
+		t.store(t.at(atGradKT))
 	})
 	g.turnOut(turning{src: atGradQT, dst: atGradQ, ld: atLDGradQ, width: atDk})
 	g.Done()
@@ -174,9 +174,9 @@ func (g *generator) end() {
 	g.function("chunkEnd", "is tile.DeltaChunk's End.")
 	g.inverse(true)
 	g.rows(rowProduct{square: squareA, shape: upper, b: atX, ldb: atDv}, func(t rowTile) {
-		t.store(atX, atDv)
+		t.store(t.at(atX, atDv))
 		t.scale(t.Quad(t.field(atBeta)))
-		t.storeScaled(atYRows, laneMinusC)
+		t.storeTimes(atYRows, laneMinusC)
 		t.storeGradient(atGradV, atLDGradV)
 	})
 	g.turnIn(turning{src: atX, ld: atDv, dst: atXT, width: atDv})
@@ -189,8 +189,8 @@ func (g *generator) end() {
 	g.turnSquare(squareDP)
 	g.symmetric()
 	g.channels(atDk, []strip{{a: atS, lda: atDv, b: atXT, depth: atDv, after: laneMinusBC, dot: atKT}, {a: atKT, square: squareT}}, func(t channelTile) {
-		t.add(atGradKT)
-		t.store(atGradKT)
+		t.add(t.at(atGradKT))
+		t.store(t.at(atGradKT))
 	})
 	g.turnOut(turning{src: atGradKT, dst: atGradK, ld: atLDGradK, width: atDk})
 	g.update(atR, atR, atKeys, atHeads, 4)

@@ -19,86 +19,54 @@ type rowProduct struct {
 	depth  int // a field; 0: tokens
 }
 
-// A rowTile is a register tile of tokens by two vectors of values.
+// A rowTile is a register tile of two vectors of values, from a column on: rows of tokens from first on, or of a state from row on.
 type rowTile struct {
-	*generator
-	mr, first int
-	col       reg.Register
+	sums
+	first    int
+	row, col reg.Register // row nil: none
 }
 
 const acrossVectors = 2
 
-func (t rowTile) acc(i, w int) reg.VecPhysical { return t.Vec[i*acrossVectors+w] }
-
-func (t rowTile) free() []reg.VecPhysical { return t.Vec[t.mr*acrossVectors:] }
-
-func (t rowTile) each(do func(i, w int)) {
-	for i := range t.mr {
-		for w := range acrossVectors {
-			do(i, w)
-		}
-	}
-}
-
 // at returns where the tile's rows are in an array with the leading dimension of a field.
-func (t rowTile) at(array, ld int) func(i, w int) operand.Mem {
+func (t rowTile) at(array, ld int) vectorAt {
 	p, step := t.Quad(t.field(array)), t.Bytes(t.field(ld))
 	t.LEAQ(operand.Mem{Base: p, Index: t.col, Scale: 4}, p)
-	if t.first > 0 {
-		rows := t.GP64()
+	rows := t.GP64()
+	switch {
+	case t.row != nil:
+		t.MOVQ(t.row, rows)
+		t.IMULQ(step, rows)
+		t.ADDQ(rows, p)
+	case t.first > 0:
 		t.IMUL3Q(operand.I32(int32(t.first)), step, rows)
 		t.ADDQ(rows, p)
 	}
-	pointers := t.everyThird(p, step, t.mr)
-	return func(i, w int) operand.Mem { return third(pointers, step, i, w*t.vectorBytes()) }
+	at := emit.NewRows(t.Context, p, step, t.mr)
+	return func(i, w int) operand.Mem { return at.At(i, w*t.vectorBytes()) }
 }
 
-func (t rowTile) add(array, ld int) {
-	at := t.at(array, ld)
-	t.each(func(i, w int) { t.VADDPS(at(i, w), t.acc(i, w), t.acc(i, w)) })
-}
+// scale multiplies rows by factors of their tokens.
+func (t rowTile) scale(factors reg.GPVirtual) { t.scaleRows(factors, t.first) }
 
-func (t rowTile) store(array, ld int) {
-	at := t.at(array, ld)
-	t.each(func(i, w int) { t.VMOVUPS(t.acc(i, w), at(i, w)) })
+// storeTimes stores rows times factors of their tokens, and leaves them as they are.
+func (t rowTile) storeTimes(array int, factors place) {
+	t.storeScaled(t.at(array, atDv), t.room(factors), t.first)
 }
 
 // storeGradient stores past the caches if the arguments say so.
 func (t rowTile) storeGradient(array, ld int) {
 	at := t.at(array, ld)
-	cached, written := t.NewLabel("cached"), t.NewLabel("written")
-	t.CMPB(t.field(atStream), operand.U8(0))
-	t.JEQ(emit.Ref(cached))
-	t.each(func(i, w int) { t.VMOVNTPS(t.acc(i, w), at(i, w)) })
-	t.JMP(emit.Ref(written))
-	t.Label(cached)
-	t.each(func(i, w int) { t.VMOVUPS(t.acc(i, w), at(i, w)) })
-	t.Label(written)
+	t.gradient(func(store func(r reg.VecPhysical, m operand.Mem)) {
+		t.each(func(i, w int) { store(t.acc(i, w), at(i, w)) })
+	})
 }
 
-// scale multiplies rows by factors of their tokens.
-func (t rowTile) scale(factors reg.GPVirtual) {
-	for i := range t.mr {
-		f := t.free()[i%2]
-		t.VBROADCASTSS(operand.Mem{Base: factors, Disp: 4 * (t.first + i)}, f)
-		for w := range acrossVectors {
-			t.VMULPS(f, t.acc(i, w), t.acc(i, w))
-		}
-	}
-}
-
-// storeScaled stores rows times factors of their tokens, and leaves them as they are.
-func (t rowTile) storeScaled(array int, factors place) {
-	at, p := t.at(array, atDv), t.room(factors)
-	for i := range t.mr {
-		f := t.free()[0]
-		t.VBROADCASTSS(operand.Mem{Base: p, Disp: 4 * (t.first + i)}, f)
-		for w := range acrossVectors {
-			r := t.free()[1+w]
-			t.VMULPS(f, t.acc(i, w), r)
-			t.VMOVUPS(r, at(i, w))
-		}
-	}
+// step adds the outer product of a's values, stride bytes apart from disp on, and the row of B that b points to, and takes b to the next row.
+func (t rowTile) step(a reg.GPVirtual, stride, disp int, b, ldb reg.GPVirtual) {
+	t.outer(func(i int) operand.Mem { return operand.Mem{Base: a, Disp: stride*i + disp} },
+		func(w int) operand.Mem { return operand.Mem{Base: b, Disp: w * t.vectorBytes()} }, 0, t.vectors)
+	t.ADDQ(ldb, b)
 }
 
 // rows walks panels of two vectors of values: a product, and what is done with it. Where a square is upper, what a tile leaves may take the place of the
@@ -107,7 +75,7 @@ func (g *generator) rows(s rowProduct, finish func(t rowTile)) {
 	var tiles []rowTile
 	col := g.GP64()
 	for first := 0; first < tokens; first += g.wide[0] {
-		tiles = append(tiles, rowTile{g, min(g.wide[0], tokens-first), first, col})
+		tiles = append(tiles, rowTile{sums{g, min(g.wide[0], tokens-first), acrossVectors}, first, nil, col})
 	}
 	if s.shape == lower {
 		slices.Reverse(tiles)
@@ -125,7 +93,7 @@ func (g *generator) rows(s rowProduct, finish func(t rowTile)) {
 }
 
 func (t rowTile) multiply(s rowProduct) {
-	t.each(func(i, w int) { t.Zero(t.acc(i, w)) })
+	t.clear()
 	var a reg.GPVirtual
 	if s.a != 0 {
 		a = t.Quad(t.field(s.a))
@@ -134,20 +102,7 @@ func (t rowTile) multiply(s rowProduct) {
 	}
 	b, ldb := t.Quad(t.field(s.b)), t.Bytes(t.field(s.ldb))
 	t.LEAQ(operand.Mem{Base: b, Index: t.col, Scale: 4}, b)
-	bs, value := t.free()[:acrossVectors], t.free()[acrossVectors:]
-	step := func(k int) { // k after a's place
-		for w, r := range bs {
-			t.VMOVUPS(operand.Mem{Base: b, Disp: w * t.vectorBytes()}, r)
-		}
-		t.ADDQ(ldb, b)
-		for i := range t.mr {
-			v := value[i%len(value)]
-			t.VBROADCASTSS(operand.Mem{Base: a, Disp: k*rowBytes + 4*(t.first+i)}, v)
-			for w, r := range bs {
-				t.VFMADD231PS(r, v, t.acc(i, w))
-			}
-		}
-	}
+	step := func(k int) { t.step(a, 4, k*rowBytes+4*t.first, b, ldb) } // k after a's place
 	if s.depth == 0 {
 		from, to := 0, tokens
 		switch s.shape {
@@ -177,4 +132,49 @@ func (t rowTile) multiply(s rowProduct) {
 	t.ADDQ(operand.I32(unroll*rowBytes), a)
 	t.DECQ(left)
 	t.JNE(emit.Ref(again))
+}
+
+// update sets a state to c[15] times another and the products of keys and rows, for a state head, or for its query heads too where heads is their field. The
+// walk goes on every few steps.
+func (g *generator) update(from, to, keys, heads, steps int) {
+	row, col, ld := g.GP64(), g.GP64(), g.Bytes(g.field(atDv))
+	g.XORQ(col, col)
+	columns := g.NewLabel("columns")
+	g.Label(columns)
+	g.tiles(row, atDk, g.wide, func(mr int) {
+		t := rowTile{sums{g, mr, acrossVectors}, 0, row, col}
+		decay := t.free()[acrossVectors]
+		g.VBROADCASTSS(operand.Mem{Base: g.room(laneC), Disp: 4 * (tokens - 1)}, decay)
+		old := t.at(from, atDv)
+		t.each(func(i, w int) { t.VMULPS(old(i, w), decay, t.acc(i, w)) })
+		a, b, segments := g.Quad(g.field(keys)), g.Quad(g.field(atRows)), g.GP64()
+		offset := g.GP64()
+		g.MOVQ(row, offset)
+		g.channelBytes(offset)
+		g.ADDQ(offset, a)
+		g.LEAQ(operand.Mem{Base: b, Index: col, Scale: 4}, b)
+		if heads != 0 {
+			g.MOVQ(g.field(heads), segments)
+			g.INCQ(segments)
+		} else {
+			g.MOVQ(operand.U32(1), segments)
+		}
+		segment := g.NewLabel("segment")
+		g.Label(segment)
+		for k := range tokens {
+			if k%steps == 0 {
+				g.walk()
+			}
+			t.step(a, rowBytes, 4*k, b, ld)
+		}
+		next := g.Quad(g.field(atDk))
+		g.channelBytes(next)
+		g.ADDQ(next, a)
+		g.DECQ(segments)
+		g.JNE(emit.Ref(segment))
+		t.store(t.at(to, atDv))
+	})
+	g.ADDQ(operand.I32(int32(acrossVectors*g.Lanes)), col)
+	g.CMPQ(col, g.field(atDv))
+	g.JLT(emit.Ref(columns))
 }

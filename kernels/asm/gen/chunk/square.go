@@ -16,7 +16,6 @@ func (g *generator) decays() {
 	for _, r := range row {
 		g.Zero(r)
 	}
-	bit := g.GP32()
 	for i := range tokens {
 		factor := operand.Mem{Base: factors, Disp: 4 * i}
 		g.VMULSS(factor, product, product)
@@ -24,19 +23,11 @@ func (g *generator) decays() {
 		g.VBROADCASTSS(factor, value)
 		for w, r := range row {
 			lane := i - w*g.Lanes
-			if lane < 0 {
-				g.VMOVUPS(r, operand.Mem{Base: square, Disp: i*rowBytes + w*g.vectorBytes()})
-				continue
+			if lane >= 0 { // else there are only zeros so far
+				g.VMULPS(value, r, r)
 			}
-			g.VMULPS(value, r, r)
-			switch {
-			case lane >= g.Lanes:
-			case g.Wide():
-				g.MOVL(operand.U32(1<<lane), bit)
-				g.KMOVW(bit, reg.K1)
-				g.VMOVAPS(ones, reg.K1, r)
-			default:
-				g.VBLENDPS(operand.U8(1<<lane), ones, r, r)
+			if lane >= 0 && lane < g.Lanes {
+				g.setLane(lane, ones, r)
 			}
 			g.VMOVUPS(r, operand.Mem{Base: square, Disp: i*rowBytes + w*g.vectorBytes()})
 		}
@@ -77,7 +68,6 @@ func (g *generator) inverse(reversed bool) {
 	acc := func(s int) reg.VecPhysical { return g.Vec[s%block] }
 	value, solved := g.Vec[block], g.Vec[block+1]
 	g.LEAQ(g.ones, one)
-	bit := g.GP32()
 	coefficient := func(s, r int) operand.Mem { // of row r in row s
 		if reversed {
 			s, r = r, s
@@ -130,13 +120,7 @@ func (g *generator) inverse(reversed bool) {
 						g.VMULPS(value, acc(s), acc(s))
 					}
 					if lane := s - w*g.Lanes; lane >= 0 && lane < g.Lanes {
-						if g.Wide() {
-							g.MOVL(operand.U32(1<<lane), bit)
-							g.KMOVW(bit, reg.K1)
-							g.VMOVUPS(operand.Mem{Base: one}, reg.K1, acc(s))
-						} else {
-							g.VBLENDPS(operand.U8(1<<lane), operand.Mem{Base: one}, acc(s), acc(s))
-						}
+						g.setLane(lane, operand.Mem{Base: one}, acc(s))
 					}
 					for _, later := range rows[i+1:] {
 						subtract(later, s, acc(s))

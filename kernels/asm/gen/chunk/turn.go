@@ -11,11 +11,11 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// A turning transposes the rows of a chunk's tokens. ld is the field of the rows' leading dimension; 0 is the width.
+// A turning transposes the rows of a chunk's tokens, whose leading dimension is the field ld.
 type turning struct {
 	src, dst, ld, width int
-	lane                place // tokens' factors, of what leaves, or else of rows
-	rows                int   // where the rows are copied to as well, scaled by lane
+	rows                int   // inwards: where the rows are copied to as well,
+	lane                place // scaled by these factors of the tokens
 }
 
 // turnIn turns rows, square block by square block.
@@ -33,9 +33,9 @@ func (g *generator) turnIn(t turning) {
 		g.MOVQ(copies, copied)
 	}
 	for half := range g.vectors {
-		rows := g.everyThird(from, lds, g.Lanes)
+		rows := emit.NewRows(g.Context, from, lds, g.Lanes)
 		for j := 0; j < g.Lanes; j += emit.Quarter {
-			x := g.quarter(func(i int) operand.Mem { return third(rows, lds, i, 4*j) }, j)
+			x := g.quarter(func(i int) operand.Mem { return rows.At(i, 4*j) }, j)
 			for n, r := range x {
 				g.VMOVUPS(r, operand.Mem{Base: dst, Disp: (j+n)*rowBytes + half*g.vectorBytes()})
 			}
@@ -43,7 +43,7 @@ func (g *generator) turnIn(t turning) {
 		for i := 0; i < g.Lanes && t.rows != 0; i++ {
 			f := g.Vec[i%8]
 			g.VBROADCASTSS(operand.Mem{Base: factors, Disp: 4 * (half*g.Lanes + i)}, f)
-			g.VMULPS(third(rows, lds, i, 0), f, f)
+			g.VMULPS(rows.At(i, 0), f, f)
 			g.VMOVUPS(f, operand.Mem{Base: copied})
 			g.ADDQ(ldc, copied)
 		}
@@ -68,70 +68,30 @@ func (g *generator) quarter(at func(i int) operand.Mem, set int) []reg.VecPhysic
 	return x
 }
 
-// turnOut turns channels back to rows: gradients, past the caches if the arguments say so, or rows of a state's update, scaled, or both. What goes past the
-// caches is written a whole line of a token at a time.
+// turnOut turns the channels of a gradient back to rows. What goes past the caches is written a whole line of a token at a time.
 func (g *generator) turnOut(t turning) {
-	src, left, ldc := g.Quad(g.field(t.src)), g.Quad(g.field(t.width)), g.Bytes(g.field(t.width))
-	var dst, ldd, copies, factors reg.GPVirtual
-	if t.dst != 0 {
-		dst, ldd = g.Quad(g.field(t.dst)), g.Bytes(g.field(t.ld))
-	}
-	if t.rows != 0 {
-		copies, factors = g.Quad(g.field(t.rows)), g.room(t.lane)
-	}
+	src, dst, left, ldd := g.Quad(g.field(t.src)), g.Quad(g.field(t.dst)), g.Quad(g.field(t.width)), g.Bytes(g.field(t.ld))
 	again := g.NewLabel("turn")
 	g.Label(again)
-	to, copied := g.GP64(), g.GP64()
-	if t.dst != 0 {
-		g.MOVQ(dst, to)
-	}
-	if t.rows != 0 {
-		g.MOVQ(copies, copied)
-	}
+	to := g.GP64()
+	g.MOVQ(dst, to)
 	const channels = 16 // of a line
 	for token := 0; token < tokens; token += emit.Quarter {
 		var line [][]reg.VecPhysical // vectors of a line, each of the tokens
 		for v := range channels / g.Lanes {
 			line = append(line, g.quarter(func(i int) operand.Mem { return operand.Mem{Base: src, Disp: (v*g.Lanes+i)*rowBytes + 4*token} }, v*emit.Quarter))
 		}
-		write := func(p, ld reg.GPVirtual, store func(n, v int, m operand.Mem)) {
+		g.gradient(func(store func(r reg.VecPhysical, m operand.Mem)) {
 			for n := range emit.Quarter {
 				for v := range line {
-					store(n, v, operand.Mem{Base: p, Disp: v * g.vectorBytes()})
+					store(line[v][n], operand.Mem{Base: to, Disp: v * g.vectorBytes()})
 				}
-				g.ADDQ(ld, p)
+				g.ADDQ(ldd, to)
 			}
-		}
-		if t.dst != 0 {
-			cached, written := g.NewLabel("cached"), g.NewLabel("written")
-			g.CMPB(g.field(atStream), operand.U8(0))
-			g.JEQ(emit.Ref(cached))
-			write(to, ldd, func(n, v int, m operand.Mem) { g.VMOVNTPS(line[v][n], m) })
-			g.JMP(emit.Ref(written))
-			g.Label(cached)
-			write(to, ldd, func(n, v int, m operand.Mem) { g.VMOVUPS(line[v][n], m) })
-			g.Label(written)
-		}
-		if t.rows != 0 {
-			f := g.Vec[2*emit.Quarter:]
-			write(copied, ldc, func(n, v int, m operand.Mem) {
-				if v == 0 {
-					g.VBROADCASTSS(operand.Mem{Base: factors, Disp: 4 * (token + n)}, f[0])
-				}
-				g.VMULPS(f[0], line[v][n], f[1])
-				g.VMOVUPS(f[1], m)
-			})
-		}
+		})
 	}
 	g.ADDQ(operand.I32(channels*rowBytes), src)
-	for _, p := range []struct {
-		given int
-		at    reg.GPVirtual
-	}{{t.dst, dst}, {t.rows, copies}} {
-		if p.given != 0 {
-			g.ADDQ(operand.I32(4*channels), p.at)
-		}
-	}
+	g.ADDQ(operand.I32(4*channels), dst)
 	g.SUBQ(operand.U8(channels), left)
 	g.JNE(emit.Ref(again))
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
 )
 
 // dots writes NT for each register tile: each element of the tile has a vector
@@ -124,9 +126,9 @@ func (g *generator) zeros(mr int, row, col reg.Register) {
 		c.CMPQ(left, operand.U8(floats))
 		c.JLT(ref(done))
 		for i := range mr {
-			write(out.at(i, 0))
+			write(out.At(i, 0))
 		}
-		g.advance(out, 4*floats)
+		out.Advance(4 * floats)
 		c.SUBQ(operand.U8(floats), left)
 		c.JMP(ref(again))
 		c.Label(done)
@@ -138,7 +140,7 @@ func (g *generator) zeros(mr int, row, col reg.Register) {
 	} else {
 		g.setTail(left)
 		for i := range mr {
-			g.store(zero, out.at(i, 0), true)
+			g.store(zero, out.At(i, 0), true)
 		}
 	}
 	c.Label(end)
@@ -174,21 +176,21 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual, s skipped) {
 		if masked && g.isa == avx2 {
 			// The mask takes a register, so the shorter side is not held.
 			for i := range hold {
-				g.load(outer.at(i, 4*lanes*u), free[0], true)
+				g.load(outer.At(i, 4*lanes*u), free[0], true)
 				for j := range n {
-					g.load(inner.at(j, 4*lanes*u), free[1], true)
+					g.load(inner.At(j, 4*lanes*u), free[1], true)
 					c.VFMADD231PS(free[0], free[1], sum(i, j))
 				}
 			}
 			return
 		}
 		for i := range hold {
-			g.load(outer.at(i, 4*lanes*u), free[i], masked)
+			g.load(outer.At(i, 4*lanes*u), free[i], masked)
 		}
 		stream := free[hold:min(len(free), hold+4)]
 		for j := range n {
 			t := stream[j%len(stream)]
-			g.load(inner.at(j, 4*lanes*u), t, masked)
+			g.load(inner.At(j, 4*lanes*u), t, masked)
 			for i := range hold {
 				c.VFMADD231PS(free[i], t, sum(i, j))
 			}
@@ -202,8 +204,8 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual, s skipped) {
 		for u := range unroll {
 			step(u, false)
 		}
-		g.advance(a, 4*lanes*unroll)
-		g.advance(b, 4*lanes*unroll)
+		a.Advance(4 * lanes * unroll)
+		b.Advance(4 * lanes * unroll)
 		c.SUBQ(operand.I32(unroll*lanes), k)
 		c.JGE(ref(again))
 		c.Label(done)
@@ -228,7 +230,7 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual, s skipped) {
 	mask := g.rows(g.element(offMask, ldm, row, col), ldm, mr)
 	t := vec[13].AsX()
 	for i, r := range results {
-		c.VMULPS(g.few(mask.at(i, 0), nr, t), r, r)
+		c.VMULPS(g.few(mask.At(i, 0), nr, t), r, r)
 	}
 	c.Label(plain)
 
@@ -266,12 +268,12 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual, s skipped) {
 	for i, r := range results {
 		switch nr {
 		case 1:
-			c.VMOVSS(r, out.at(i, 0))
+			c.VMOVSS(r, out.At(i, 0))
 		case 3:
-			c.VMOVLPS(r, out.at(i, 0))
-			c.VEXTRACTPS(operand.U8(2), r, out.at(i, 8))
+			c.VMOVLPS(r, out.At(i, 0))
+			c.VEXTRACTPS(operand.U8(2), r, out.At(i, 8))
 		default:
-			c.VMOVUPS(r, out.at(i, 0))
+			c.VMOVUPS(r, out.At(i, 0))
 		}
 	}
 	c.Label(end)
@@ -279,7 +281,7 @@ func (g *generator) dot(mr, nr int, row, col reg.GPVirtual, s skipped) {
 
 // accumulate adds Beta C to a tile's results. A whole tile then goes to the label whole, to be
 // stored; of any other, the elements that are new and not above the diagonal are stored here.
-func (g *generator) accumulate(mr, nr int, row, col reg.GPVirtual, s skipped, results []reg.Register, out rows, whole string) {
+func (g *generator) accumulate(mr, nr int, row, col reg.GPVirtual, s skipped, results []reg.Register, out emit.Rows, whole string) {
 	c := g.ctx
 	beta, old := narrowed(g.isa.vec[13], nr), narrowed(g.isa.vec[14], nr)
 	mask, done := narrowed(g.isa.vec[15], nr), narrowed(g.isa.vec[12], nr)
@@ -302,7 +304,7 @@ func (g *generator) accumulate(mr, nr int, row, col reg.GPVirtual, s skipped, re
 		c.JNE(ref(part))
 	}
 	for i, r := range results {
-		c.VFMADD231PS(g.few(out.at(i, 0), nr, old), beta, r)
+		c.VFMADD231PS(g.few(out.At(i, 0), nr, old), beta, r)
 	}
 	c.JMP(ref(whole))
 
@@ -326,9 +328,9 @@ func (g *generator) accumulate(mr, nr int, row, col reg.GPVirtual, s skipped, re
 		} else {
 			c.VMOVUPS(ones(i), mask)
 		}
-		c.VMASKMOVPS(out.at(i, 0), mask, old)
+		c.VMASKMOVPS(out.At(i, 0), mask, old)
 		c.VFMADD231PS(old, beta, r)
-		c.VMASKMOVPS(r, mask, out.at(i, 0))
+		c.VMASKMOVPS(r, mask, out.At(i, 0))
 		c.Label(next)
 	}
 }

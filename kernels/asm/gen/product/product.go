@@ -160,7 +160,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		g.prefetchAhead(mr, row, col)
 	}
 	// The addresses of A's rows (NN: along k; TN: one row of A a step) and of B's.
-	var a rows
+	var a emit.Rows
 	var lda, k reg.GPVirtual
 	switch f {
 	case formNN:
@@ -184,7 +184,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		c.Label(all)
 	case formTN:
 		lda = g.leadingDimension(g.at.lda)
-		a = rows{[]reg.GPVirtual{g.element(g.at.a, nil, nil, row)}, lda}
+		a = g.rows(g.element(g.at.a, nil, nil, row), lda, 1)
 		k = g.loadField(g.at.k)
 	case formSolve:
 		lda = g.leadingDimension(offSolveLDL)
@@ -203,7 +203,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		x := g.rows(g.element(offSolveX, ldb, row, col), ldb, mr)
 		for i := range mr {
 			for j := range v {
-				g.load(x.at(i, j*bytes), acc(i, j), masked)
+				g.load(x.At(i, j*bytes), acc(i, j), masked)
 			}
 		}
 	} else {
@@ -222,9 +222,9 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		for i := range mr {
 			value := operand.Mem{}
 			if f == formTN {
-				value = operand.Mem{Base: a.pointers[0], Disp: 4 * i}
+				value = a.At(0, 4*i)
 			} else {
-				value = a.at(i, 4*u)
+				value = a.At(i, 4*u)
 			}
 			g.multiply(value, v, func(j int) reg.VecPhysical { return b(j) }, func(j int) reg.VecPhysical { return acc(i, j) },
 				free[i%min(len(free), 4)], f == formSolve)
@@ -239,11 +239,11 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		for i := range u {
 			step(i)
 			if f == formTN {
-				c.ADDQ(lda, a.pointers[0])
+				a.Down()
 			}
 		}
 		if f != formTN {
-			g.advance(a, 4*u)
+			a.Advance(4 * u)
 		}
 	}
 	end := g.label("store")
@@ -273,7 +273,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		// The block's own triangle: row r is final once the rows above it are subtracted.
 		for r := range mr {
 			for i := r + 1; i < mr; i++ {
-				g.multiply(a.at(i, 4*r), v, func(j int) reg.VecPhysical { return acc(r, j) }, func(j int) reg.VecPhysical { return acc(i, j) },
+				g.multiply(a.At(i, 4*r), v, func(j int) reg.VecPhysical { return acc(r, j) }, func(j int) reg.VecPhysical { return acc(i, j) },
 					free[i%min(len(free), 4)], true)
 			}
 		}
@@ -281,7 +281,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		x := g.rows(g.element(offSolveX, ldx, row, col), ldx, mr)
 		for i := range mr {
 			for j := range v {
-				g.store(acc(i, j), x.at(i, j*bytes), masked)
+				g.store(acc(i, j), x.At(i, j*bytes), masked)
 			}
 		}
 		return
@@ -319,7 +319,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 	read := g.rows(from, ldc, mr)
 	for i := range mr {
 		for j := range v {
-			at := read.at(i, j*bytes)
+			at := read.At(i, j*bytes)
 			switch {
 			case !masked:
 				c.VFMADD231PS(at, s, acc(i, j))
@@ -339,7 +339,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 		c.JEQ(ref(plain))
 		for i := range mr {
 			for j := range v {
-				c.VMOVNTPS(acc(i, j), out.at(i, j*bytes))
+				c.VMOVNTPS(acc(i, j), out.At(i, j*bytes))
 			}
 		}
 		c.JMP(ref(done))
@@ -347,7 +347,7 @@ func (g *generator) block(f form, mr, v int, whole, main, masked bool, row, col 
 	}
 	for i := range mr {
 		for j := range v {
-			g.store(acc(i, j), out.at(i, j*bytes), masked)
+			g.store(acc(i, j), out.At(i, j*bytes), masked)
 		}
 	}
 	if g.pairs && !masked {

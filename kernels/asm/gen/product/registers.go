@@ -11,6 +11,7 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -135,39 +136,9 @@ func (g *generator) leadingDimension(offset int) reg.GPVirtual {
 	return r
 }
 
-// rows are the addresses of a few consecutive rows of a matrix: every third row has a
-// pointer, and scaled leading dimensions reach the two after it.
-type rows struct {
-	pointers []reg.GPVirtual
-	ld       reg.GPVirtual
-}
-
-// at is the address of row i, disp bytes in.
-func (r rows) at(i, disp int) operand.Mem {
-	m := operand.Mem{Base: r.pointers[i/3], Disp: disp}
-	if i%3 != 0 {
-		m.Index, m.Scale = r.ld, uint8(i%3)
-	}
-	return m
-}
-
 // rows returns the rows from pointer on, which becomes theirs.
-func (g *generator) rows(pointer, ld reg.GPVirtual, n int) rows {
-	r := rows{[]reg.GPVirtual{pointer}, ld}
-	for i := 3; i < n; i += 3 {
-		next := g.ctx.GP64()
-		g.ctx.LEAQ(operand.Mem{Base: r.pointers[i/3-1], Index: ld, Scale: 2}, next)
-		g.ctx.ADDQ(ld, next)
-		r.pointers = append(r.pointers, next)
-	}
-	return r
-}
-
-// advance moves all the rows by a number of bytes.
-func (g *generator) advance(r rows, bytes int) {
-	for _, p := range r.pointers {
-		g.ctx.ADDQ(operand.I32(bytes), p)
-	}
+func (g *generator) rows(pointer, ld reg.GPVirtual, n int) emit.Rows {
+	return emit.NewRows(g.ctx, pointer, ld, n)
 }
 
 // element returns a new register with the address of element (row, col) of a

@@ -7,6 +7,8 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"github.com/rooftune/rooftune/kernels/asm/gen/emit"
+
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
@@ -61,7 +63,7 @@ func (g *generator) substituteBlock(f form, mr, v int, masked bool, row, col reg
 	x := g.rows(g.element(offSubstituteX, ldx, row, col), ldx, mr)
 	for i := range mr {
 		for j := range v {
-			g.load(x.at(i, j*bytes), acc(i, j), masked)
+			g.load(x.At(i, j*bytes), acc(i, j), masked)
 		}
 	}
 
@@ -69,7 +71,7 @@ func (g *generator) substituteBlock(f form, mr, v int, masked bool, row, col reg
 	ldl, ldy := g.leadingDimension(offSubstituteLDL), g.leadingDimension(offSubstituteLDY)
 	l := g.element(offSubstituteL, ldl, row, nil)
 	var k, y reg.GPVirtual
-	var a rows
+	var a emit.Rows
 	if f == formSubstitute {
 		a, k = g.rows(l, ldl, mr), c.GP64()
 		c.MOVQ(row, k)
@@ -79,7 +81,7 @@ func (g *generator) substituteBlock(f form, mr, v int, masked bool, row, col reg
 		c.LEAQ(operand.Mem{Base: row, Disp: mr}, first)
 		k = g.loadField(offSubstituteN)
 		c.SUBQ(first, k)
-		a = rows{[]reg.GPVirtual{g.element(offSubstituteL, ldl, first, row)}, ldl}
+		a = g.rows(g.element(offSubstituteL, ldl, first, row), ldl, 1)
 		y = g.element(offSubstituteY, ldy, first, col)
 	}
 	again, own := g.label("step"), g.label("own")
@@ -91,15 +93,15 @@ func (g *generator) substituteBlock(f form, mr, v int, masked bool, row, col reg
 	}
 	for i := range mr {
 		if f == formSubstitute {
-			subtract(a.at(i, 0), i)
+			subtract(a.At(i, 0), i)
 		} else {
-			subtract(operand.Mem{Base: a.pointers[0], Disp: 4 * i}, i)
+			subtract(a.At(0, 4*i), i)
 		}
 	}
 	if f == formSubstitute {
-		g.advance(a, 4)
+		a.Advance(4)
 	} else {
-		c.ADDQ(ldl, a.pointers[0])
+		a.Down()
 	}
 	c.ADDQ(ldy, y)
 	c.DECQ(k)
@@ -121,7 +123,7 @@ func (g *generator) substituteBlock(f form, mr, v int, masked bool, row, col reg
 			scale(r)
 			c.ADDQ(ldy, y)
 			for i := r + 1; i < mr; i++ {
-				subtract(a.at(i, 4*r), i)
+				subtract(a.At(i, 4*r), i)
 			}
 		}
 	} else {
@@ -142,7 +144,7 @@ func (g *generator) substituteBlock(f form, mr, v int, masked bool, row, col reg
 	x = g.rows(g.element(offSubstituteX, ldx, row, col), ldx, mr)
 	for i := range mr {
 		for j := range v {
-			g.store(acc(i, j), x.at(i, j*bytes), masked)
+			g.store(acc(i, j), x.At(i, j*bytes), masked)
 		}
 	}
 }
