@@ -447,11 +447,14 @@ func (r *Recorder) pack(p *tile.Pack) {
 	r.done(op)
 }
 
-func (r *Recorder) turn(p *tile.Turn) {
+func (r *Recorder) turn(p *tile.Turn) { r.turnTo(p, Write) }
+
+// turnTo records a transposition that leaves its result in a way of its own.
+func (r *Recorder) turnTo(p *tile.Turn, mode Mode) {
 	op := Op{Name: "turn", M: p.M, N: p.N, Elements: int64(p.M) * int64(p.N)}
 	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
 	r.touch(&op, "Src", p.Src, block{0, 0, p.M, p.N, p.LDS}, Read)
-	r.touch(&op, "Dst", p.Dst, block{0, 0, p.N, p.M, p.LDD}, Write)
+	r.touch(&op, "Dst", p.Dst, block{0, 0, p.N, p.M, p.LDD}, mode)
 	r.row(&op, p.Row, p.M, 1)
 	r.done(op)
 }

@@ -46,11 +46,7 @@ func (r chunkRecorder) turnTokens(src []float32, lds int, dst []float32, width i
 }
 
 func (r chunkRecorder) turnChannels(src, dst []float32, ldd, width int, stream bool) {
-	op := Op{Name: "turn", M: width, N: chunkTokens, Elements: int64(width) * chunkTokens}
-	op.LoadBytes, op.StoreBytes = 4*op.Elements, 4*op.Elements
-	r.touch(&op, "Src", src, block{0, 0, width, chunkTokens, chunkTokens}, Read)
-	r.touch(&op, "Dst", dst, block{0, 0, chunkTokens, width, ldd}, stored(stream))
-	r.done(op)
+	r.turnTo(&tile.Turn{Src: src, Dst: dst, LDS: chunkTokens, LDD: ldd, M: width, N: chunkTokens}, stored(stream))
 }
 
 // square is one of the room.
@@ -82,23 +78,21 @@ func (r chunkRecorder) forward(p *tile.DeltaChunk) {
 	r.across(p.KT, chunkTokens, chunkTokens, p.Dk, p.KT, p.M, 0)
 	r.solve(&tile.Solve{L: p.M, X: r.square(p, 1), LDL: chunkTokens, LDX: chunkTokens, N: chunkTokens, W: chunkTokens})
 	r.rows(p.KT, p.S, p.Dv, p.Dk, p.X, p.Dv, 0)
-	r.read("V", p.V, p.LDV, p.Dv)
+	r.pass("V", p.V, p.LDV, p.Dv, Read)
 	r.rows(r.square(p, 1), p.X, p.Dv, chunkTokens, p.Rows, p.Dv, 0)
 	r.turnTokens(p.X, p.Dv, p.Z, p.Dv)
 	r.update(p, p.S, p.After, p.KT, 1)
 }
 
-// read records rows that a product adds on its way.
-func (r chunkRecorder) read(what string, v []float32, ld, width int) {
-	op := Op{Name: "pack", M: chunkTokens, N: width, Elements: int64(width) * chunkTokens, LoadBytes: 4 * int64(width) * chunkTokens}
-	r.touch(&op, what, v, block{0, 0, chunkTokens, width, ld}, Read)
-	r.done(op)
-}
-
-// write records rows of a gradient that a product leaves on its way.
-func (r chunkRecorder) write(what string, v []float32, ld, width int, stream bool) {
-	op := Op{Name: "pack", M: chunkTokens, N: width, Elements: int64(width) * chunkTokens, StoreBytes: 4 * int64(width) * chunkTokens}
-	r.touch(&op, what, v, block{0, 0, chunkTokens, width, ld}, stored(stream))
+// pass records rows that a product adds on its way, or leaves.
+func (r chunkRecorder) pass(what string, v []float32, ld, width int, mode Mode) {
+	op := Op{Name: "pack", M: chunkTokens, N: width, Elements: int64(width) * chunkTokens}
+	if mode == Read {
+		op.LoadBytes = 4 * op.Elements
+	} else {
+		op.StoreBytes = 4 * op.Elements
+	}
+	r.touch(&op, what, v, block{0, 0, chunkTokens, width, ld}, mode)
 	r.done(op)
 }
 
@@ -112,7 +106,7 @@ func (r chunkRecorder) begin(p *tile.DeltaChunk) {
 func (r chunkRecorder) query(p *tile.DeltaChunk) {
 	r.turnTokens(p.Q, p.LDQ, p.QT, p.Dk)
 	r.turnTokens(p.O, p.LDO, p.OT, p.Dv)
-	r.write("QRows", p.QRows, p.Dv, p.Dv, false)
+	r.pass("QRows", p.QRows, p.Dv, p.Dv, Write)
 	r.across(p.QT, chunkTokens, chunkTokens, p.Dk, p.KT, r.square(p, 1), 0)
 	r.rows(r.square(p, 1), p.O, p.LDO, chunkTokens, p.X, p.Dv, 1)
 	r.across(p.OT, chunkTokens, chunkTokens, p.Dv, p.Z, r.square(p, 2), 0)
@@ -126,7 +120,7 @@ func (r chunkRecorder) query(p *tile.DeltaChunk) {
 func (r chunkRecorder) end(p *tile.DeltaChunk) {
 	r.solve(&tile.Solve{L: p.M, X: r.square(p, 1), LDL: chunkTokens, LDX: chunkTokens, N: chunkTokens, W: chunkTokens})
 	r.rows(r.square(p, 1), p.X, p.Dv, chunkTokens, p.YRows, p.Dv, 0)
-	r.write("GradV", p.GradV, p.LDGradV, p.Dv, p.Stream)
+	r.pass("GradV", p.GradV, p.LDGradV, p.Dv, stored(p.Stream))
 	r.turnTokens(p.X, p.Dv, p.XT, p.Dv)
 	r.across(p.XT, chunkTokens, chunkTokens, p.Dv, p.Z, r.square(p, 2), 0)
 	r.turnTokens(r.square(p, 2), chunkTokens, r.square(p, 3), chunkTokens)
