@@ -312,7 +312,7 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 	_, group := a.queryHeads(u.h)
 	for g := range group {
 		output := a.output[row*ldo+(u.h*group+g)*s.Dv+u.j0+j:]
-		stream := a.stream && ldo%(cacheLine/4) == 0 && uintptr(unsafe.Pointer(&output[0]))%cacheLine == 0
+		stream := a.stream && alignedRows(output, ldo)
 		short := max(32, maxCallFlops/(2*cols*lda)&^1)
 		for i := 0; i < n; i += short {
 			w.product = tile.PairProduct{

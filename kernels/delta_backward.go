@@ -61,6 +61,7 @@ type deltaBackward struct {
 
 // deltaBackwardWork is one worker's scratch, kept between calls.
 type deltaBackwardWork struct {
+	headGates
 	states          []float32 // before each chunk, and after the last
 	z               []float32 // of all tokens
 	triangles       []float32 // M of all chunks
@@ -77,9 +78,6 @@ type deltaBackwardWork struct {
 	gradQ, gradK    []float32 // of a chunk
 	gradE           []float32 // of the erase keys, where those are others
 	p               []float32 // P
-	g, beta         []float32 // of all tokens
-	betas, decays   []float32 // of the state heads from firstGate on
-	firstGate       int
 	c, d            []float32 // decays of a chunk
 	row, rowQ, rowK []float32
 	rowD            []float32
@@ -93,6 +91,14 @@ type deltaBackwardWork struct {
 	dots            tile.Dots
 	decay           tile.Decay
 	exp             tile.Exp
+}
+
+// headGates are the gates of a worker's state heads: of the one at hand the decay factors and betas of all tokens, and of the heads from firstGate on
+// what they are made of, a row each.
+type headGates struct {
+	g, beta       []float32
+	betas, decays []float32
+	firstGate     int
 }
 
 func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *deltaBackward {
@@ -112,11 +118,10 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 	a.plan()
 	a.scales, a.minus = aligned(a.chunk), slices.Repeat([]float32{-1}, a.chunk)
 	n, chunks, size := a.chunk, (s.T+a.chunk-1)/a.chunk, s.Dk*s.Dv
-	for _, w := range a.work {
-		gates := *w
-		*w = deltaBackwardWork{
-			g: gates.g, betas: gates.betas, decays: gates.decays,
-			states: aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), triangles: aligned(s.T * a.ld), r: aligned(size),
+	for range a.workers {
+		w := &deltaBackwardWork{
+			headGates: a.newHeadGates(),
+			states:    aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), triangles: aligned(s.T * a.ld), r: aligned(size),
 			rows: aligned((a.group + 1) * n * s.Dk), outs: aligned((a.group + 1) * n * s.Dv), products: aligned((a.group + 1) * n * a.ld),
 			outsT: aligned(s.Dv * a.lds), uT: aligned(s.Dv * a.ld), gradT: aligned(s.Dk * a.lds),
 			u: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
@@ -132,22 +137,26 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
 		}
+		a.work = append(a.work, w)
 	}
 	return a
 }
 
-// plan shares the state heads among workers, and makes what both forms have of them.
+// plan shares the state heads among workers, and makes what these share.
 func (a *deltaBackward) plan() {
 	s := a.problem.Shape
 	_, units, workers := planUnits(a.problem, float64(4*max(s.Hq, s.Hkv)+12*s.Hkv)*float64(s.Dk)*float64(s.Dv), 1)
 	a.workers, a.factor, a.beta = workers, make([]float32, s.Hkv), aligned(units*s.T)
-	for range workers {
-		w := &deltaBackwardWork{g: aligned(a.gateRow()), betas: aligned(min(s.Hkv, (units+workers-1)/workers) * a.gateRow())}
-		if a.problem.Decay == tile.DecayHead {
-			w.decays = aligned(len(w.betas))
-		}
-		a.work = append(a.work, w)
+}
+
+// newHeadGates makes room for the gates of a worker's share, if the heads' sequences are alike.
+func (a *deltaBackward) newHeadGates() headGates {
+	units, perItem, _, _, _ := a.share()
+	gates := headGates{g: aligned(a.gateRow()), betas: aligned(min(perItem, units) * a.gateRow())}
+	if a.problem.Decay == tile.DecayHead {
+		gates.decays = aligned(len(gates.betas))
 	}
+	return gates
 }
 
 // set points the call at checked arguments of its problem.
@@ -282,20 +291,17 @@ func (a *deltaBackward) gateRow() int { return roundUp(a.problem.Shape.T, a.chun
 
 // gates finds the betas of a state head's tokens, and their decay factors.
 func (a *deltaBackward) gates(w *deltaBackwardWork, u int) {
-	_, tokens := a.span(u / a.problem.Shape.Hkv)
+	row, tokens := a.span(u / a.problem.Shape.Hkv)
 	at := (u - w.firstGate) * a.gateRow()
 	w.beta = w.betas[at:][:a.gateRow()]
-	switch a.problem.Decay {
-	case tile.DecayFixed:
-		for i := range tokens {
-			w.g[i] = a.factor[u%a.problem.Shape.Hkv]
-		}
-	case tile.DecayHead:
+	if a.problem.Decay == tile.DecayHead {
 		const call = 1 << 13 // short enough
 		for i := 0; i < tokens; i += call {
 			w.exp = tile.Exp{Src: w.decays[at+i:], Dst: w.g[i:], Stride: 1, N: min(call, tokens-i), Scale: 1}
 			a.prim.Exp(&w.exp)
 		}
+	} else {
+		a.decayFactors(a.prim, &w.exp, w.g, a.factor, row, u%a.problem.Shape.Hkv, tokens)
 	}
 	if a.fused {
 		a.padGates(w, tokens)

@@ -1,7 +1,7 @@
 package kernels
 
 import (
-	"unsafe"
+	"maps"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -42,18 +42,21 @@ func (a *deltaBackward) fuse(cfg tile.Config) *deltaBackward {
 	a.stream, a.prefetch = cfg["stream"] == 1, cfg["ahead"] == 1
 	a.plan()
 	chunks, size := (s.T+n-1)/n, s.Dk*s.Dv
-	for _, w := range a.work {
-		w.states, w.z, w.triangles, w.r = aligned((chunks+1)*size), aligned(chunks*n*s.Dv), aligned(chunks*n*n), aligned(size)
-		w.terms = make([]float64, s.T)
-		w.fused = fusedWork{
-			keys: aligned((a.group + 1) * n * s.Dk), rows: aligned((a.group + 1) * n * s.Dv), x: aligned(n * s.Dv), turnedO: aligned(n * s.Dv), turnedX: aligned(n * s.Dv),
-			gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk), terms: aligned(n), beta: aligned(n), room: aligned(tile.ChunkRoom), ones: aligned(n),
-			q: aligned(n * s.Dk), k: aligned(n * s.Dk), v: aligned(n * s.Dv), o: aligned(n * s.Dv),
-			gradQRows: aligned(n * s.Dk), gradKRows: aligned(n * s.Dk), gradVRows: aligned(n * s.Dv),
+	for range a.workers {
+		w := &deltaBackwardWork{
+			headGates: a.newHeadGates(),
+			states:    aligned((chunks + 1) * size), z: aligned(chunks * n * s.Dv), triangles: aligned(chunks * n * n), r: aligned(size), terms: make([]float64, s.T),
+			fused: fusedWork{
+				keys: aligned((a.group + 1) * n * s.Dk), rows: aligned((a.group + 1) * n * s.Dv), x: aligned(n * s.Dv), turnedO: aligned(n * s.Dv), turnedX: aligned(n * s.Dv),
+				gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk), terms: aligned(n), beta: aligned(n), room: aligned(tile.ChunkRoom), ones: aligned(n),
+				q: aligned(n * s.Dk), k: aligned(n * s.Dk), v: aligned(n * s.Dv), o: aligned(n * s.Dv),
+				gradQRows: aligned(n * s.Dk), gradKRows: aligned(n * s.Dk), gradVRows: aligned(n * s.Dv),
+			},
 		}
 		for i := range w.fused.ones {
 			w.fused.ones[i] = 1
 		}
+		a.work = append(a.work, w)
 	}
 	return a
 }
@@ -108,11 +111,6 @@ func (a *deltaBackward) keep(w *deltaBackwardWork, room, v []float32, u, t, n, h
 		rows, ld := a.rows(v, u, t, heads, head, width)
 		a.copyRows(w, rows, ld, room, width, nil, n, width)
 	}
-}
-
-// alignedRows says whether rows begin with a cache line.
-func alignedRows(rows []float32, ld int) bool {
-	return uintptr(unsafe.Pointer(unsafe.SliceData(rows)))%cacheLine == 0 && ld%(cacheLine/4) == 0
 }
 
 // fusedAhead collects what a call may prefetch.
@@ -209,13 +207,9 @@ func (a *deltaBackward) fusedReverse(w *deltaBackwardWork, u, t, n int) {
 
 // buffers names the arrays for a recording.
 func (f *fusedWork) buffers(to map[string][]float32) {
-	for name, v := range map[string][]float32{
-		"turned keys": f.keys, "update rows": f.rows, "x": f.x, "turned do": f.turnedO, "turned x": f.turnedX, "turned dq": f.gradQ, "turned dk": f.gradK,
+	maps.Copy(to, map[string][]float32{
+		"turned keys": f.keys, "update rows": f.rows, "x rows": f.x, "turned do": f.turnedO, "turned x": f.turnedX, "turned dq": f.gradQ, "turned dk": f.gradK,
 		"terms": f.terms, "beta gradients": f.beta, "room": f.room, "no decay": f.ones,
 		"padded q": f.q, "padded k": f.k, "padded v": f.v, "padded do": f.o, "padded dq": f.gradQRows, "padded dk": f.gradKRows, "padded dv": f.gradVRows,
-	} {
-		if v != nil {
-			to[name] = v
-		}
-	}
+	})
 }

@@ -304,7 +304,7 @@ const streamedBytes = 1 << 20
 // stand in its order.
 func (a *hashSlab) streams() bool {
 	s := a.problem.Shape
-	return 4*s.N*s.H >= streamedBytes && 4*s.H%cacheLine == 0 && uintptr(unsafe.Pointer(&a.output[0]))%cacheLine == 0 &&
+	return 4*s.N*s.H >= streamedBytes && alignedRows(a.output, s.H) &&
 		(a.problem.DType != tile.Int8 || a.bits > 0)
 }
 

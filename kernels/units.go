@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -79,6 +80,11 @@ func stateOr(state []float32, scratch *[]float32, s tile.Shape) []float32 {
 // finite.
 func copyRows(prim *tile.Primitives, pack *tile.Pack, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) bool {
 	return packRows(prim, pack, tile.Pack{Src: src, Dst: dst, Row: row, LDS: lds, LDD: ldd, M: n, N: width})
+}
+
+// alignedRows says whether rows begin with a cache line, as what is stored past the caches must.
+func alignedRows(rows []float32, ld int) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(rows)))%cacheLine == 0 && ld%(cacheLine/4) == 0
 }
 
 // streamRows copies n rows of a result that is not read again soon, past the caches.
