@@ -337,17 +337,16 @@ func CheckConfig(p tile.Problem, c tile.Candidate) error {
 	case p.Dir == tile.Backward:
 		limits = limits[:1]
 	}
-	recurrence, fused := hasForms(p) && c.Config["form"] == formRecurrence, hasFused(p, prim)
-	if fused {
-		limits = append(limits, limit{"form", 0, 1})
-		if fused = c.Config["form"] == formFused; fused {
-			limits = []limit{{"stream", 0, 1}, {"ahead", 0, 1}}
-		}
-	} else if recurrence {
+	recurrence, forms := hasForms(p) && c.Config["form"] == formRecurrence, hasForms(p) || hasFused(p, prim)
+	fused := hasFused(p, prim) && c.Config["form"] == formFused
+	switch {
+	case fused:
+		limits = []limit{{"stream", 0, 1}, {"ahead", 0, 1}}
+	case recurrence:
 		limits = []limit{{"chunk", 1, maxChunk}, {"order", 0, 1}, {"copy", 0, 2}, {"stream", 0, 1}, {"ahead", 0, aheadRows}}
-	} else if needsRecurrence(p) {
+	case needsRecurrence(p):
 		return fmt.Errorf("kernels: form=%d cannot decay per key, map features, normalize or have a front", c.Config["form"])
-	} else if hasForms(p) {
+	case forms:
 		limits = append(limits, limit{"form", 0, 1})
 	}
 	for _, l := range limits {
