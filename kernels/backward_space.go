@@ -16,7 +16,10 @@ func backwardParams(p tile.Problem, prim *tile.Primitives) []tile.Param {
 		order = []int{0}
 	}
 	if s.T <= 1 {
-		flag, copies, ahead = []int{0}, []int{0}, []int{0}
+		flag, ahead = []int{0}, []int{0}
+	}
+	if s.T <= 1 || besideEachOther(s) {
+		copies = []int{0}
 	}
 	return []tile.Param{
 		{Name: "chunk", Values: chunks(s), Doc: "tokens of a chunk"},
@@ -36,7 +39,10 @@ func defaultBackward(p tile.Problem, prim *tile.Primitives) tile.Config {
 		block, chunk, copies, ahead = intelBlock(p, prim), 32, 0, aheadRows
 	}
 	if p.Shape.T <= 1 {
-		copies, ahead, flag = 0, 0, 0
+		ahead, flag = 0, 0
+	}
+	if p.Shape.T <= 1 || besideEachOther(p.Shape) {
+		copies = 0
 	}
 	return tile.Config{
 		"chunk": min(chunk, slices.Max(chunks(p.Shape))), "order": 0,

@@ -186,12 +186,12 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 	return c
 }
 
-// carriedOver is the config of a profile's answer as a problem takes it whose own answer is not known. How large slabs are follows from the tokens and
+// carrySlabs is the config of an answer with slabs as a problem takes it whose own answer is not known. How large slabs are follows from the tokens and
 // the threads, so where these are others than the answer's, the default of the form stands in.
-func carriedOver(p tile.Problem, e *profile.Entry) tile.Config {
+func carrySlabs(p tile.Problem, e *profile.Entry) tile.Config {
 	q := e.Problem
 	prim, ok := primitives(e.ISA)
-	if !ok || p.Op != tile.HashLayer || p.Dir == tile.Backward || e.Config["form"] != formSlab || q.Shape.N == p.Shape.N && q.Threads == p.Threads {
+	if !ok || p.Dir == tile.Backward || e.Config["form"] != formSlab || q.Shape.N == p.Shape.N && q.Threads == p.Threads {
 		return e.Config
 	}
 	c := defaultHashForm(p, prim, formSlab)

@@ -72,10 +72,9 @@ func workPlaced(tasks chan task, cpus []int) {
 	if unpin, err := machine.PinTo(cpus); err == nil {
 		defer unpin()
 	}
-	for t := range tasks {
+	eachTask(tasks, true, func(t task) {
 		t.work.part(t.part)
 		t.shared.left.Add(-1)
 		t.shared.done.Done()
-		linger(func() bool { return len(tasks) == 0 })
-	}
+	})
 }

@@ -37,15 +37,40 @@ var pool struct {
 	queues       []chan task // of each placed worker
 }
 
-// Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, more in a virtual machine. So a worker
-// that has nothing to do looks for more for a while before it parks, and so does a call whose last parts run elsewhere; both give way to
-// other goroutines each time they look.
-const patience = 50 * time.Microsecond
+// Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, and 100 to 170 in a virtual machine. So a worker
+// looks for more work for a while before it parks: for as long as it last worked, between briefly and long, and for long if it then got work
+// within that time. A call whose last parts run elsewhere looks for long, as their end is near.
+const (
+	briefly = 50 * time.Microsecond
+	long    = time.Millisecond
+)
 
-// linger returns when there is nothing more to wait for, or patience ends.
-func linger(waiting func() bool) {
+// linger returns when there is nothing more to wait for, or patience ends. It gives way to other goroutines each time it looks, but where its own may be
+// locked to a thread, as those of calls from C are: that thread would go to sleep each time.
+func linger(patience time.Duration, locked bool, waiting func() bool) {
 	for since := time.Now(); waiting() && time.Since(since) < patience; {
-		runtime.Gosched()
+		if !locked {
+			runtime.Gosched()
+		}
+	}
+}
+
+// eachTask does what comes, on any thread or locked to one.
+func eachTask(tasks chan task, locked bool, do func(t task)) {
+	for patience, idle := briefly, time.Now(); ; {
+		linger(patience, locked, func() bool { return len(tasks) == 0 })
+		t, ok := <-tasks
+		if !ok {
+			return
+		}
+		began := time.Now()
+		waited := began.Sub(idle)
+		do(t)
+		idle = time.Now()
+		patience = min(max(briefly, idle.Sub(began)), long)
+		if waited < long {
+			patience = long
+		}
 	}
 }
 
@@ -114,7 +139,7 @@ func (s *shared) help(p parallel, call uint64, worker bool) {
 
 // wait returns when all parts have ended.
 func (s *shared) wait() {
-	linger(func() bool { return s.left.Load() > 0 })
+	linger(long, true, func() bool { return s.left.Load() > 0 })
 	s.done.Wait()
 }
 
@@ -155,10 +180,7 @@ func grow(n int) {
 }
 
 func work(tasks chan task) {
-	for t := range tasks {
-		t.shared.help(t.work, t.call, true)
-		linger(func() bool { return len(tasks) == 0 })
-	}
+	eachTask(tasks, false, func(t task) { t.shared.help(t.work, t.call, true) })
 }
 
 // Close ends the workers that calls of several threads have started, after the calls that still run. They cost

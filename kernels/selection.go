@@ -282,6 +282,26 @@ func (s *selection) choose(p tile.Problem) Choice {
 	return s.model(c)
 }
 
+// carriedOver is the config of a profile's answer as a problem takes it whose own answer is not known.
+func carriedOver(p tile.Problem, e *profile.Entry) tile.Config {
+	if p.Op == tile.HashLayer {
+		return carrySlabs(p, e)
+	}
+	c := e.Config
+	if c["copy"] > 0 && besideEachOther(p.Shape) { // rows that need no copies
+		c = maps.Clone(c)
+		c["copy"] = 0
+	}
+	if prim, ok := primitives(e.ISA); ok && c["cols"] > 0 {
+		// Fewer heads than threads are cut in panels of columns, of which an answer for more heads may have too few.
+		if first := blocks(p, prim)[0]; first[1] < c["cols"] && p.Shape.B*p.Shape.Hkv*(p.Shape.Dv/c["cols"]) < p.Threads {
+			c = maps.Clone(c)
+			c["block"], c["cols"] = first[0], first[1]
+		}
+	}
+	return c
+}
+
 func (c Choice) from(source, path string, e *profile.Entry, config tile.Config, distance float64, stale bool) Choice {
 	c.Source, c.Path, c.Stale = source, path, stale
 	c.Candidate = tile.Candidate{ISA: e.ISA, Config: config}

@@ -124,6 +124,41 @@ func TestSelectionOfSlabs(t *testing.T) {
 	}
 }
 
+// What suits many heads is carried over to one but for copies of rows that lie side by side, and panels that are too few for the threads.
+func TestSelectionOfOneHead(t *testing.T) {
+	isolate(t)
+	isa := tested()[len(tested())-1]
+	prim, _ := primitives(isa)
+	many := attentionProblem(gatedDelta, 1, tile.Shape{B: 1, T: 4096, Hq: 16, Hkv: 16, Dk: 64, Dv: 64})
+	first, wide := blocks(many, prim)[0], [2]int{}
+	for _, b := range blocks(many, prim) {
+		if b[1] > first[1] {
+			wide = b
+		}
+	}
+	if wide[1] == 0 {
+		t.Skipf("%s has no wider panels", isa)
+	}
+	cfg := Default(many, isa)
+	cfg["copy"], cfg["ahead"], cfg["block"], cfg["cols"] = 1, 0, wide[0], wide[1]
+	path := writeProfile(t, testProfile(t, func(p *profile.Profile) {
+		e := &p.Entries[0]
+		e.Problem, e.SourceHash, e.Config = many, SourceHash(many.Op, isa), cfg
+	}, isa))
+	t.Setenv(EnvProfile, path)
+	one := many
+	one.Shape.Hq, one.Shape.Hkv = 1, 1
+	for threads, block := range map[int][2]int{1: wide, 2: first} {
+		one.Threads = threads
+		c := explain(t, one)
+		want := maps.Clone(cfg)
+		want["copy"], want["block"], want["cols"] = 0, block[0], block[1]
+		if c.Source != SourceEnvironment || !maps.Equal(c.Candidate.Config, want) {
+			t.Errorf("%d threads: %v, want %v", threads, c, want)
+		}
+	}
+}
+
 func TestSelectionUserProfile(t *testing.T) {
 	isolate(t)
 	p := testProfile(t, nil, tested()...)

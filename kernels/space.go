@@ -104,7 +104,7 @@ func aheads(p tile.Problem) []int {
 	return []int{0, aheadNext, aheadRows}
 }
 
-// besideEachOther says whether a head's rows of keys and queries lie side by side as they are.
+// besideEachOther says whether a head's rows lie side by side as they are.
 func besideEachOther(s tile.Shape) bool { return s.Hkv == 1 }
 
 // blocks lists the tokens and columns of the kernels of a problem's recurrence, the default first.
