@@ -293,8 +293,10 @@ func carriedOver(p tile.Problem, e *profile.Entry) tile.Config {
 		c["copy"] = 0
 	}
 	if prim, ok := primitives(e.ISA); ok && c["cols"] > 0 {
-		// Fewer heads than threads are cut in panels of columns, of which an answer for more heads may have too few.
-		if first := blocks(p, prim)[0]; first[1] < c["cols"] && p.Shape.B*p.Shape.Hkv*(p.Shape.Dv/c["cols"]) < p.Threads {
+		// Heads of which threads would not get equal numbers are cut in panels of columns: an answer for many heads may have too few of them.
+		s, first := p.Shape, blocks(p, prim)[0]
+		cut := func(cols int) int { return evenSplit(s.B*s.Hkv, p.Threads, s.Dv/cols) }
+		if first[1] < c["cols"] && cut(first[1]) > cut(c["cols"]) {
 			c = maps.Clone(c)
 			c["block"], c["cols"] = first[0], first[1]
 		}

@@ -13,18 +13,31 @@ func tokenFlops(s tile.Shape) float64 {
 	return 2 * float64(max(s.Hq, s.Hkv)+s.Hkv) * float64(s.Dk) * float64(s.Dv)
 }
 
-// planUnits cuts an attention problem into units: a state head each, or where heads are fewer than the workers that the work is
-// worth, one of split parts of a head, at most some number.
+// planUnits cuts an attention problem into units: a state head each, or one of split parts of a head, at most some number, where whole heads would
+// leave some of the workers that the work is worth without as much to do as others.
 func planUnits(p tile.Problem, flopsPerToken float64, most int) (split, units, workers int) {
 	s := p.Shape
 	heads := s.B * s.Hkv
 	threads := worthwhile(p.Threads, float64(s.B)*float64(s.T)*flopsPerToken/minWorkerFlops)
 	split = 1
-	if heads > 0 && heads < threads {
-		split = min((threads+heads-1)/heads, most)
+	if heads < threads || s.T > decodeTokens { // a few tokens walk the states of many heads together
+		split = evenSplit(heads, threads, most)
 	}
 	units = heads * split
 	return split, units, max(1, min(threads, units))
+}
+
+// evenSplit is into how many parts heads are cut for threads: into the fewest that no more parts beat by a tenth, since both parts of a head read its
+// queries and keys.
+func evenSplit(heads, threads, most int) int {
+	busiest := func(split int) float64 { return float64((heads*split+threads-1)/threads) / float64(split) } // in heads
+	best := 1
+	for split := 2; split <= most; split++ {
+		if busiest(split) < 0.9*busiest(best) {
+			best = split
+		}
+	}
+	return best
 }
 
 // columnUnit gives the state head and the range of value columns of unit u, each head's columns being cut in split units. They are cut at whole
