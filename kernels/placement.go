@@ -72,9 +72,10 @@ func workPlaced(tasks chan task, cpus []int) {
 	if unpin, err := machine.PinTo(cpus); err == nil {
 		defer unpin()
 	}
-	eachTask(tasks, true, func(t task) {
+	eachTask(tasks, true, func(t task) bool {
 		t.work.part(t.part)
 		t.shared.left.Add(-1)
 		t.shared.done.Done()
+		return true
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rooftune/rooftune/internal/machine"
 )
 
 // parallel is work cut into parts that may run side by side.
@@ -38,25 +40,26 @@ var pool struct {
 }
 
 // Waking a parked worker takes tens of microseconds where the processor sleeps meanwhile, and 100 to 170 in a virtual machine. So a worker
-// looks for more work for a while before it parks: for as long as it last worked, between briefly and long, and for long if it then got work
-// within that time. A call whose last parts run elsewhere looks for long, as their end is near.
+// looks for more work for a while before it parks: for as long as it last worked, between briefly and long, and for long if it got that work
+// within that time, or came too late for it. A call whose last parts run elsewhere looks for long, as their end is near.
 const (
 	briefly = 50 * time.Microsecond
 	long    = time.Millisecond
 )
 
-// linger returns when there is nothing more to wait for, or patience ends. It gives way to other goroutines each time it looks, but where its own may be
-// locked to a thread, as those of calls from C are: that thread would go to sleep each time.
+// linger returns when there is nothing more to wait for, or patience ends. It gives way each time it looks: to other threads, and to other goroutines but where
+// its own may be locked to a thread, as those of calls from C are, for that thread would go to sleep each time.
 func linger(patience time.Duration, locked bool, waiting func() bool) {
 	for since := time.Now(); waiting() && time.Since(since) < patience; {
 		if !locked {
 			runtime.Gosched()
 		}
+		machine.GiveWay()
 	}
 }
 
-// eachTask does what comes, on any thread or locked to one.
-func eachTask(tasks chan task, locked bool, do func(t task)) {
+// eachTask does what comes, on any thread or locked to one. do says whether there was anything left to do.
+func eachTask(tasks chan task, locked bool, do func(t task) bool) {
 	for patience, idle := briefly, time.Now(); ; {
 		linger(patience, locked, func() bool { return len(tasks) == 0 })
 		t, ok := <-tasks
@@ -65,11 +68,14 @@ func eachTask(tasks chan task, locked bool, do func(t task)) {
 		}
 		began := time.Now()
 		waited := began.Sub(idle)
-		do(t)
+		if !locked && waited > patience {
+			machine.Leave(t.cpu)
+		}
+		worked := do(t)
 		idle = time.Now()
-		patience = min(max(briefly, idle.Sub(began)), long)
-		if waited < long {
-			patience = long
+		patience = long
+		if worked && waited >= long {
+			patience = min(max(briefly, idle.Sub(began)), long)
 		}
 	}
 }
@@ -82,6 +88,7 @@ type task struct {
 	work   parallel
 	shared *shared
 	call   uint64
+	cpu    int // of the caller
 	part   int // of a placed worker
 }
 
@@ -124,23 +131,26 @@ func (s *shared) take(call uint64, worker bool) (part int, ok bool) {
 	}
 }
 
-// help does parts of a call while there are any.
-func (s *shared) help(p parallel, call uint64, worker bool) {
+// help does parts of a call while there are any, and says whether there were.
+func (s *shared) help(p parallel, call uint64, worker bool) (helped bool) {
 	for {
 		part, ok := s.take(call, worker)
 		if !ok {
-			return
+			return helped
 		}
+		helped = true
 		p.part(part)
 		s.left.Add(-1)
 		s.done.Done()
 	}
 }
 
-// wait returns when all parts have ended.
+// wait returns when all parts have ended. The last part's count may come down before it is done: then there is nothing to sleep for.
 func (s *shared) wait() {
-	linger(long, true, func() bool { return s.left.Load() > 0 })
-	s.done.Wait()
+	open := func() bool { return s.left.Load() > 0 }
+	if linger(long, true, open); open() {
+		s.done.Wait()
+	}
 }
 
 // run does all parts of p. It allocates nothing once the pool has p.parts()-1 workers.
@@ -157,13 +167,14 @@ func run(p parallel, s *shared) {
 		return
 	}
 	grow(n - 1)
-	call := s.begin(n)
+	call, cpu := s.begin(n), machine.CurrentCPU()
 	for range n - 1 {
 		select {
-		case pool.tasks <- task{work: p, shared: s, call: call}:
+		case pool.tasks <- task{work: p, shared: s, call: call, cpu: cpu}:
 		default: // enough is waiting already
 		}
 	}
+	machine.GiveWay() // to a worker's thread that waits for this very CPU, as Leave says: it would come too late
 	s.help(p, call, false)
 	s.wait()
 }
@@ -180,7 +191,7 @@ func grow(n int) {
 }
 
 func work(tasks chan task) {
-	eachTask(tasks, false, func(t task) { t.shared.help(t.work, t.call, true) })
+	eachTask(tasks, false, func(t task) bool { return t.shared.help(t.work, t.call, true) })
 }
 
 // Close ends the workers that calls of several threads have started, after the calls that still run. They cost

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,3 +61,24 @@ func PinTo(cpus []int) (unpin func(), err error) {
 		}
 	}, nil
 }
+
+// Leave moves the calling goroutine's thread off a CPU, if it runs there and may run elsewhere. The system puts a thread that it wakes on the waker's own
+// CPU where it takes idle ones for busy, as Linux does in virtual machines whose idle CPUs the host has taken away, and moves it milliseconds later.
+func Leave(cpu int) {
+	if cpu < 0 || CurrentCPU() != cpu {
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all unix.CPUSet
+	if unix.SchedGetaffinity(0, &all) != nil {
+		return
+	}
+	others := all
+	if others.Clear(cpu); others.Count() > 0 && unix.SchedSetaffinity(0, &others) == nil {
+		_ = unix.SchedSetaffinity(0, &all) // a thread that may not go back does as well elsewhere
+	}
+}
+
+// GiveWay lets a thread run that waits for the calling thread's CPU, if there is one.
+func GiveWay() { syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
