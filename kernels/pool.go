@@ -68,7 +68,7 @@ func eachTask(tasks chan task, locked bool, do func(t task) bool) {
 		}
 		began := time.Now()
 		waited := began.Sub(idle)
-		if !locked && waited > patience {
+		if !locked {
 			machine.Leave(t.cpu)
 		}
 		worked := do(t)
