@@ -320,7 +320,7 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 				Lower: true, Lead: a.keys + i/2, Stream: stream,
 			}
 			if g == 0 {
-				w.product.Ahead = next.slice(part, parts, i)
+				w.product.Ahead = next.slice(columnShare{part, part + 1, parts}, i)
 			}
 			a.nn(&w.product)
 		}
@@ -333,7 +333,7 @@ func (a *pairAttention) sweep(w *pairWork, u pairUnit, row, n, j int, next *upco
 		part++
 		w.product = tile.PairProduct{
 			A: w.across[i:], B: values, C: state[i*cols:], LDA: s.Dk, LDB: cols, LDC: cols, M: min(update, s.Dk-i), N: cols, K: tokens, Beta: decay,
-			Ahead: next.slice(part, parts, 0),
+			Ahead: next.slice(columnShare{part, part + 1, parts}, 0),
 		}
 		a.tn(&w.product)
 	}

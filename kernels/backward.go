@@ -240,6 +240,11 @@ func (a *backward) keys(u backwardPart) (j0, j1 int) {
 	return u.k0 * a.cols, min(u.k1*a.cols, a.problem.Shape.Dk)
 }
 
+// values is the range of a unit's value columns.
+func (a *backward) values(u backwardPart) (j0, j1 int) {
+	return u.v0 * a.cols, min(u.v1*a.cols, a.problem.Shape.Dv)
+}
+
 // keyPanel gives the panel p of Sᵀ or Rᵀ of query head g of a group, with its first column and number of columns.
 func (a *backward) keyPanel(u backwardPart, g, p int) (state []float32, j, width int) {
 	s := a.problem.Shape
@@ -379,6 +384,7 @@ func (a *backward) forwardStep(w *backwardWork, ui, t, first, last int) {
 func (a *backward) queries(w *backwardWork, u backwardPart, n int, out, value, key, grad operand, next upcoming) {
 	s := a.problem.Shape
 	step := a.callTokens(a.group, s.Dv)
+	j0, j1 := a.keys(u)
 	for p := u.k0; p < u.k1; p++ {
 		state, j, width := a.keyPanel(u, 0, p)
 		for i := 0; i < n; i += step {
@@ -391,7 +397,7 @@ func (a *backward) queries(w *backwardWork, u backwardPart, n int, out, value, k
 			if a.scalarDecay() {
 				r.Decay, r.RowV, r.RowO = w.decay[i:], w.rowV[i:], w.rowO[i*a.group:]
 			}
-			r.Prefetch = next.share(p-u.k0, u.k1-u.k0, i)
+			r.Prefetch = next.share(columnShare{j - j0, j + width - j0, j1 - j0}, i)
 			a.run(r)
 		}
 	}
@@ -472,14 +478,17 @@ type reverseChunk struct {
 // keys that read it given apart.
 func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk, lo, hi int, query, key operand) {
 	s := a.problem.Shape
+	k0, k1 := a.keys(u)
+	v0, v1 := a.values(u)
 	for g := range a.group {
+		keys, values := g*(k1-k0)-k0, g*(v1-v0)-v0
 		for p := u.k0; p < u.k1; p++ {
 			state, j, width := a.keyPanel(u, g, p)
 			a.reverse(w, tile.Recur{
 				Q: c.value.rows, LDQ: c.value.ld, K: c.out.rows[g*s.Dv:], LDK: c.out.ld, V: query.rows[g*s.Dk+j:], LDV: query.ld,
 				O: c.gradKey.rows[j:], LDO: c.gradKey.ld, S: state, LDS: width, Dk: s.Dv, N: width,
 				Accumulate: g > 0, Stream: a.stream && !a.ownKeys(),
-			}, lo, hi, c.next.first, g*(u.k1-u.k0)+p-u.k0, a.group*(u.k1-u.k0))
+			}, lo, hi, c.next.first, columnShare{keys + j, keys + j + width, a.group * (k1 - k0)})
 		}
 		for p := u.v0; p < u.v1; p++ {
 			state, j, width := a.valPanel(u, g, p)
@@ -487,13 +496,13 @@ func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk
 				Q: key.rows, LDQ: key.ld, K: query.rows[g*s.Dk:], LDK: query.ld, V: c.out.rows[g*s.Dv+j:], LDV: c.out.ld,
 				O: c.gradValue.rows[j:], LDO: c.gradValue.ld, S: state, LDS: width, Dk: s.Dk, N: width,
 				Accumulate: g > 0, Stream: a.stream && !a.ownValues(),
-			}, lo, hi, c.next.second, g*(u.v1-u.v0)+p-u.v0, a.group*(u.v1-u.v0))
+			}, lo, hi, c.next.second, columnShare{values + j, values + j + width, a.group * (v1 - v0)})
 		}
 	}
 }
 
-// reverse runs one of those recurrences over the tokens from lo to hi of a chunk; panel of panels is its share of the prefetching.
-func (a *backward) reverse(w *backwardWork, r tile.Recur, lo, hi int, next upcoming, panel, panels int) {
+// reverse runs one of those recurrences over the tokens from lo to hi of a chunk, with its share of the prefetching.
+func (a *backward) reverse(w *backwardWork, r tile.Recur, lo, hi int, next upcoming, share columnShare) {
 	step := a.callTokens(1, r.Dk)
 	for done := 0; done < hi-lo; done += step {
 		m := min(step, hi-lo-done)
@@ -505,7 +514,7 @@ func (a *backward) reverse(w *backwardWork, r tile.Recur, lo, hi int, next upcom
 		if a.scalarDecay() {
 			x.Decay, x.RowV, x.RowO = w.decay[done:], w.rowV[done:], w.rowO[done:]
 		}
-		x.Prefetch = next.share(panel, panels, i)
+		x.Prefetch = next.share(share, i)
 		a.run(x)
 	}
 }
@@ -533,7 +542,7 @@ func (a *backward) nextForward(ui, t, first, last int) (n upcoming) {
 		n.whole(1, a.value, row, s.Hkv*s.Dv)
 		n.whole(2, a.key, row, a.keyHeads*s.Dk)
 		u = a.unit(ui)
-		n.calls, n.before, n.tokens = s.Hkv*a.keyPanels, u.h*a.keyPanels+u.k0, a.chunk
+		n.columns, n.before, n.tokens = s.Hkv*s.Dk, u.h*s.Dk+u.k0*a.cols, a.chunk
 	default:
 		n.add(0, a.gradOutput, row, heads, u.h*a.group, a.group, s.Dv)
 		n.add(1, a.value, row, s.Hkv, u.h, 1, s.Dv)
@@ -565,8 +574,8 @@ func (a *backward) nextReverse(ui, t, first, last int) (n upcomingPair) {
 			n.second.whole(2, a.gradQuery, row, heads*s.Dk)
 		}
 		u = a.unit(ui)
-		n.first.calls, n.first.before, n.first.tokens = heads*a.keyPanels, (u.h*a.keyPanels+u.k0)*a.group, a.chunk
-		n.second.calls, n.second.before, n.second.tokens = heads*a.valPanels, (u.h*a.valPanels+u.v0)*a.group, a.chunk
+		n.first.columns, n.first.before, n.first.tokens = heads*s.Dk, (u.h*s.Dk+u.k0*a.cols)*a.group, a.chunk
+		n.second.columns, n.second.before, n.second.tokens = heads*s.Dv, (u.h*s.Dv+u.v0*a.cols)*a.group, a.chunk
 	default:
 		hq, _ := a.queryHeads(u.h)
 		n.first.add(0, a.query, row, s.Hq, hq, a.group, s.Dk)

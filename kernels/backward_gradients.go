@@ -94,8 +94,8 @@ func (a *backward) writeKeysAndValues(w *backwardWork, u backwardPart, c reverse
 	if j0, j1 := a.keys(u); a.ownKeys() {
 		a.write(w, a.callersKeys(u, c.row), c.gradKey, j0, j1-j0, c.n)
 	}
-	if j0 := u.v0 * a.cols; a.ownValues() {
-		a.write(w, a.callersValues(u, c.row), c.gradValue, j0, min(u.v1*a.cols, a.problem.Shape.Dv)-j0, c.n)
+	if j0, j1 := a.values(u); a.ownValues() {
+		a.write(w, a.callersValues(u, c.row), c.gradValue, j0, j1-j0, c.n)
 	}
 }
 

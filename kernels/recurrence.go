@@ -359,6 +359,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 	if a.normalize {
 		a.divide(w, &gates, a.norms[ui*s.Dk*normColumns:(ui+1)*s.Dk*normColumns], query, lq, key, lk, n)
 	}
+	j0, columns := a.columns(u)
 	for p := u.p0; p < u.p1; p++ {
 		state, ld, j, width := a.panel(u, p)
 		for i := 0; i < n; i += a.callTokens {
@@ -370,7 +371,7 @@ func (a *recurrence) step(w *recurrenceWork, ui, t, n, first, last int) {
 			setGates(r, &gates, i, a.group)
 			r.T, r.Heads, r.Dk, r.N, r.Stream = min(a.callTokens, n-i), a.group, s.Dk, width, a.stream && !a.halves()
 			if a.ahead > 0 {
-				r.Prefetch = next.share(p-u.p0, u.p1-u.p0, i)
+				r.Prefetch = next.share(columnShare{j - j0, j + width - j0, columns}, i)
 			}
 			if a.delta {
 				a.setDelta(w, i)

@@ -293,15 +293,34 @@ func carriedOver(p tile.Problem, e *profile.Entry) tile.Config {
 		c["copy"] = 0
 	}
 	if prim, ok := primitives(e.ISA); ok && c["cols"] > 0 {
-		// Heads of which threads would not get equal numbers are cut in panels of columns: an answer for many heads may have too few of them.
-		s, first := p.Shape, blocks(p, prim)[0]
-		cut := func(cols int) int { return evenSplit(s.B*s.Hkv, p.Threads, s.Dv/cols) }
-		if first[1] < c["cols"] && cut(first[1]) > cut(c["cols"]) {
+		if block := carryBlock(p, e, blocks(p, prim)); block[1] != c["cols"] {
 			c = maps.Clone(c)
-			c["block"], c["cols"] = first[0], first[1]
+			c["block"], c["cols"] = block[0], block[1]
 		}
 	}
 	return c
+}
+
+// carryBlock is the block of an answer, of tokens by columns, or another that suits a problem's columns or threads better.
+func carryBlock(p tile.Problem, e *profile.Entry, of [][2]int) [2]int {
+	s, block := p.Shape, [2]int{e.Config["block"], e.Config["cols"]}
+	swept := func(cols int) int { // a panel that is not whole takes as long as a whole one, and some more
+		if s.Dv%cols == 0 {
+			return s.Dv
+		}
+		return roundUp(s.Dv, cols) + cols/4
+	}
+	for _, b := range of {
+		if s.Dv != e.Problem.Shape.Dv && swept(b[1]) < swept(block[1]) {
+			block = b
+		}
+	}
+	// Heads of which threads would not get equal numbers are cut in panels of columns: an answer for many heads may have too few of them.
+	cut := func(cols int) int { return evenSplit(s.B*s.Hkv, p.Threads, (s.Dv+cols-1)/cols) }
+	if first := of[0]; first[1] < block[1] && cut(first[1]) > cut(block[1]) {
+		block = first
+	}
+	return block
 }
 
 func (c Choice) from(source, path string, e *profile.Entry, config tile.Config, distance float64, stale bool) Choice {
@@ -319,7 +338,7 @@ func (c Choice) from(source, path string, e *profile.Entry, config tile.Config, 
 		why[0] = fmt.Sprintf("tuned for the nearest problem, %s (distance %.2f: %s)", e.Problem, distance, expect)
 	}
 	if !maps.Equal(config, e.Config) {
-		why = append(why, "slabs of its own size")
+		why = append(why, "fitted to this problem")
 	}
 	if stale {
 		why = append(why, "stale: tuned with other kernel sources, no fresh answer is known")

@@ -124,7 +124,7 @@ func TestSelectionOfSlabs(t *testing.T) {
 	}
 }
 
-// What suits many heads is carried over to one but for copies of rows that lie side by side, and panels that are too few for the threads.
+// What suits many heads is carried over to one but for copies of rows that lie side by side, and panels that are too few for the threads, or too wide for the columns.
 func TestSelectionOfOneHead(t *testing.T) {
 	isolate(t)
 	isa := tested()[len(tested())-1]
@@ -148,13 +148,16 @@ func TestSelectionOfOneHead(t *testing.T) {
 	t.Setenv(EnvProfile, path)
 	one := many
 	one.Shape.Hq, one.Shape.Hkv = 1, 1
-	for threads, block := range map[int][2]int{1: wide, 2: first} {
-		one.Threads = threads
+	for _, x := range []struct {
+		threads, dv int
+		block       [2]int
+	}{{1, wide[1], wide}, {2, wide[1], first}, {1, 2 * wide[1], wide}, {1, first[1], first}, {1, wide[1] + first[1], first}} {
+		one.Threads, one.Shape.Dv = x.threads, x.dv
 		c := explain(t, one)
 		want := maps.Clone(cfg)
-		want["copy"], want["block"], want["cols"] = 0, block[0], block[1]
+		want["copy"], want["block"], want["cols"] = 0, x.block[0], x.block[1]
 		if c.Source != SourceEnvironment || !maps.Equal(c.Candidate.Config, want) {
-			t.Errorf("%d threads: %v, want %v", threads, c, want)
+			t.Errorf("%d columns, %d threads: %v, want %v", x.dv, x.threads, c, want)
 		}
 	}
 }

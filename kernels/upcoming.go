@@ -14,9 +14,18 @@ type upcoming struct {
 	ld    [4]int
 	lines [4]int // of a row; 0 where there are none
 
-	calls  int // panels of all heads that share the next chunk's whole rows; 0 where rows are those of one head
-	before int // of them, in this chunk
-	tokens int // of this chunk
+	columns int // of all heads that share the next chunk's whole rows; 0 where rows are those of one head
+	before  int // of them, in this chunk
+	tokens  int // of this chunk
+}
+
+// columnShare is what a panel sweeps of all the columns that share some prefetching: those from one to another.
+type columnShare struct{ from, to, of int }
+
+// part is a panel's part of a number of lines, the parts of all panels put end to end.
+func (c columnShare) part(lines int) (first, count int) {
+	first = c.from * lines / c.of
+	return first, c.to*lines/c.of - first
 }
 
 // next says what comes after the chunk of some tokens from t of a unit.
@@ -79,7 +88,7 @@ func (a *recurrence) nextRows(n *upcoming, ui, t, tokens int) {
 	}
 	row += t
 	n.ld = [4]int{s.Hq * s.Dk, a.keyHeads * s.Dk, s.Hkv * s.Dv}
-	n.calls, n.before, n.tokens = s.Hkv*a.panels, u.h*a.panels+u.p0, tokens
+	n.columns, n.before, n.tokens = s.Hkv*s.Dv, u.h*s.Dv+u.p0*a.cols, tokens
 	if !a.halves() {
 		n.whole(0, a.query, row, n.ld[0])
 		n.whole(1, a.key, row, n.ld[1])
@@ -102,32 +111,34 @@ func (n *upcoming) whole(i int, array []float32, row, ld int) {
 	n.ld[i], n.rows[i] = ld, array[row*ld:]
 }
 
-// share is what one of some panels prefetches while it walks the tokens from i on: its columns of each row, or, of more arrays than a
-// call prefetches, its part of all columns put end to end.
-func (n upcoming) share(panel, panels, i int) (p [3]tile.Prefetch) {
-	if n.calls > 0 {
+// share is what a panel prefetches while it walks the tokens from i on: some lines of each row, as many as it has of the columns, or, of more arrays than a
+// call prefetches, its part of all lines put end to end.
+func (n upcoming) share(c columnShare, i int) (p [3]tile.Prefetch) {
+	const per = cacheLine / 4
+	if n.columns > 0 {
+		width := c.to - c.from
 		for x := range p {
-			per := roundUp((n.ld[x]+n.calls-1)/n.calls, cacheLine/4)
-			if at := ((n.before+panel)*n.tokens + i) * per; at < len(n.rows[x]) {
-				p[x] = tile.Prefetch{Rows: n.rows[x][at:], LD: per, Lines: per / (cacheLine / 4)}
+			ld := roundUp((n.ld[x]*width+n.columns-1)/n.columns, per)
+			if at := ((n.before+c.from)*n.tokens + i*width) * n.ld[x] / n.columns; at < len(n.rows[x]) {
+				p[x] = tile.Prefetch{Rows: n.rows[x][at:], LD: ld, Lines: ld / per}
 			}
 		}
 		return p
 	}
 	if n.lines[3] > 0 {
-		return n.slice(panel, panels, i)
+		return n.slice(c, i)
 	}
 	for x := range p {
-		lines := (n.lines[x] + panels - 1) / panels
-		p[x] = n.fetch(x, panel*lines, lines, i)
+		first, lines := c.part(n.lines[x])
+		p[x] = n.fetch(x, first, lines, i)
 	}
 	return p
 }
 
-// slice is one of some equal slices of all arrays' lines of a row put end to end, from token i on.
-func (n upcoming) slice(part, parts, i int) (p [3]tile.Prefetch) {
-	all := n.lines[0] + n.lines[1] + n.lines[2] + n.lines[3]
-	from, to := part*all/parts, (part+1)*all/parts
+// slice is a panel's part of all arrays' lines of a row put end to end, from token i on.
+func (n upcoming) slice(c columnShare, i int) (p [3]tile.Prefetch) {
+	from, lines := c.part(n.lines[0] + n.lines[1] + n.lines[2] + n.lines[3])
+	to := from + lines
 	for x, slot, at := 0, 0, 0; x < len(n.lines) && slot < len(p); x++ {
 		if first, last := max(from, at), min(to, at+n.lines[x]); first < last {
 			p[slot] = n.fetch(x, first-at, last-first, i)
