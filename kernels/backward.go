@@ -96,7 +96,7 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	for range a.workers {
 		a.work = append(a.work, a.newWork())
 	}
-	a.states = aligned(heads * 2 * a.group * s.Dk * s.Dv)
+	a.states = aligned(heads * a.group * (a.keyStates() + a.valStates()))
 	a.heads = make([]backwardHead, heads)
 	a.perUnit = make([]backwardUnit, a.units)
 	if p.Normalize {
@@ -245,22 +245,37 @@ func (a *backward) values(u backwardPart) (j0, j1 int) {
 	return u.v0 * a.cols, min(u.v1*a.cols, a.problem.Shape.Dv)
 }
 
-// keyPanel gives the panel p of Sᵀ or Rᵀ of query head g of a group, with its first column and number of columns.
-func (a *backward) keyPanel(u backwardPart, g, p int) (state []float32, j, width int) {
+// keyStates and valStates are the lengths of a query head's panels of both kinds.
+func (a *backward) keyStates() int {
 	s := a.problem.Shape
-	j = p * a.cols
-	width = min(a.cols, s.Dk-j)
-	at := (u.head*2*a.group+g)*s.Dk*s.Dv + j*s.Dv
-	return a.states[at : at+width*s.Dv], j, width
+	return s.Dv * paddedColumns(s.Dk, a.cols)
+}
+
+func (a *backward) valStates() int {
+	s := a.problem.Shape
+	return s.Dk * paddedColumns(s.Dv, a.cols)
+}
+
+// keyPanel gives the panel p of Sᵀ or Rᵀ of query head g of a group, with its first column and number of columns.
+func (a *backward) keyPanel(u backwardPart, g, p int) (state operand, j, width int) {
+	s := a.problem.Shape
+	at := u.head*a.group*(a.keyStates()+a.valStates()) + g*a.keyStates()
+	return a.panel(a.states[at:], p, s.Dv, s.Dk)
 }
 
 // valPanel gives the panel p of R likewise.
-func (a *backward) valPanel(u backwardPart, g, p int) (state []float32, j, width int) {
+func (a *backward) valPanel(u backwardPart, g, p int) (state operand, j, width int) {
 	s := a.problem.Shape
+	at := u.head*a.group*(a.keyStates()+a.valStates()) + a.group*a.keyStates() + g*a.valStates()
+	return a.panel(a.states[at:], p, s.Dk, s.Dv)
+}
+
+// panel gives a panel of a state of some rows and columns.
+func (a *backward) panel(states []float32, p, rows, columns int) (state operand, j, width int) {
 	j = p * a.cols
-	width = min(a.cols, s.Dv-j)
-	at := (u.head*2*a.group+a.group+g)*s.Dk*s.Dv + j*s.Dk
-	return a.states[at : at+width*s.Dk], j, width
+	width = min(a.cols, columns-j)
+	ld := paddedColumns(width, a.cols)
+	return operand{states[j*rows : (j+ld)*rows], ld}, j, width
 }
 
 // begin sets Sᵀ to the past state.
@@ -275,12 +290,12 @@ func (a *backward) loadKeys(u backwardPart, g int, from []float32) {
 	for p := u.k0; p < u.k1; p++ {
 		state, j, width := a.keyPanel(u, g, p)
 		if from == nil {
-			clear(state)
+			clear(state.rows)
 			continue
 		}
 		for c := range width {
 			for i, x := range from[(u.head*s.Dk+j+c)*s.Dv:][:s.Dv] {
-				state[i*width+c] = x
+				state.rows[i*state.ld+c] = x
 			}
 		}
 	}
@@ -298,10 +313,10 @@ func (a *backward) turn(w *backwardWork, u backwardPart) {
 		for p := u.v0; p < u.v1; p++ {
 			state, j, width := a.valPanel(u, g, p)
 			if from == nil {
-				clear(state)
+				clear(state.rows)
 				continue
 			}
-			a.copyRows(w, state, width, from[u.head*s.Dk*s.Dv+j:], s.Dv, nil, s.Dk, width)
+			a.copyRows(w, state.rows, state.ld, from[u.head*s.Dk*s.Dv+j:], s.Dv, nil, s.Dk, width)
 		}
 		from = nil
 	}
@@ -391,7 +406,7 @@ func (a *backward) queries(w *backwardWork, u backwardPart, n int, out, value, k
 			r := &w.recur
 			*r = tile.Recur{
 				Q: out.from(i), LDQ: out.ld, HeadQ: s.Dv, K: value.from(i), LDK: value.ld, V: key.from(i)[j:], LDV: key.ld,
-				O: grad.from(i)[j:], LDO: grad.ld, HeadO: s.Dk, S: state, LDS: width,
+				O: grad.from(i)[j:], LDO: grad.ld, HeadO: s.Dk, S: state.rows, LDS: state.ld,
 				T: min(step, n-i), Heads: a.group, Dk: s.Dv, N: width, Stream: a.stream && !a.ownQueries(), RowO: w.scale,
 			}
 			if a.scalarDecay() {
@@ -486,7 +501,7 @@ func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk
 			state, j, width := a.keyPanel(u, g, p)
 			a.reverse(w, tile.Recur{
 				Q: c.value.rows, LDQ: c.value.ld, K: c.out.rows[g*s.Dv:], LDK: c.out.ld, V: query.rows[g*s.Dk+j:], LDV: query.ld,
-				O: c.gradKey.rows[j:], LDO: c.gradKey.ld, S: state, LDS: width, Dk: s.Dv, N: width,
+				O: c.gradKey.rows[j:], LDO: c.gradKey.ld, S: state.rows, LDS: state.ld, Dk: s.Dv, N: width,
 				Accumulate: g > 0, Stream: a.stream && !a.ownKeys(),
 			}, lo, hi, c.next.first, columnShare{keys + j, keys + j + width, a.group * (k1 - k0)})
 		}
@@ -494,7 +509,7 @@ func (a *backward) keysAndValues(w *backwardWork, u backwardPart, c reverseChunk
 			state, j, width := a.valPanel(u, g, p)
 			a.reverse(w, tile.Recur{
 				Q: key.rows, LDQ: key.ld, K: query.rows[g*s.Dk:], LDK: query.ld, V: c.out.rows[g*s.Dv+j:], LDV: c.out.ld,
-				O: c.gradValue.rows[j:], LDO: c.gradValue.ld, S: state, LDS: width, Dk: s.Dk, N: width,
+				O: c.gradValue.rows[j:], LDO: c.gradValue.ld, S: state.rows, LDS: state.ld, Dk: s.Dk, N: width,
 				Accumulate: g > 0, Stream: a.stream && !a.ownValues(),
 			}, lo, hi, c.next.second, columnShare{values + j, values + j + width, a.group * (v1 - v0)})
 		}
@@ -614,10 +629,10 @@ func (a *backward) storePast(w *backwardWork, u backwardPart) {
 			state, j, width := a.valPanel(u, g, p)
 			to := a.gradPast[u.head*s.Dk*s.Dv+j:]
 			if g == 0 {
-				a.copyRows(w, to, s.Dv, state, width, row, s.Dk, width)
+				a.copyRows(w, to, s.Dv, state.rows, state.ld, row, s.Dk, width)
 				continue
 			}
-			w.rows.add(a.prim, operand{to, s.Dv}, nil, operand{state, width}, row, s.Dk, width)
+			w.rows.add(a.prim, operand{to, s.Dv}, nil, state, row, s.Dk, width)
 		}
 	}
 }

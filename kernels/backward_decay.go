@@ -24,7 +24,7 @@ func (a *backward) endTerm(u backwardPart) {
 		for c := range width {
 			sum := 0.0
 			for i, x := range a.gradState[(u.head*s.Dk+j+c)*s.Dv:][:s.Dv] {
-				sum += float64(state[i*width+c]) * float64(x)
+				sum += float64(state.rows[i*state.ld+c]) * float64(x)
 			}
 			a.addEnd(unit, j+c, sum)
 		}

@@ -47,7 +47,7 @@ func (a *backward) keyFactors(w *backwardWork, u backwardPart, t, n int, g []flo
 func (a *backward) scaleColumns(w *backwardWork, u backwardPart, g int, c []float32) {
 	for p := u.k0; p < u.k1; p++ {
 		state, j, width := a.keyPanel(u, g, p)
-		w.rows.apply(a.prim, tile.MapTimes, operand{state, width}, operand{c[j:], 0}, a.problem.Shape.Dv, width)
+		w.rows.apply(a.prim, tile.MapTimes, state, operand{c[j:], 0}, a.problem.Shape.Dv, width)
 	}
 }
 
@@ -175,7 +175,7 @@ func (a *backward) reverseRun(w *backwardWork, u backwardPart, c *reverseChunk, 
 		a.scaleColumns(w, u, h, w.row)
 		for p := u.v0; p < u.v1; p++ {
 			state, _, width := a.valPanel(u, h, p)
-			a.copyRows(w, state, width, state, width, w.row, s.Dk, width)
+			a.copyRows(w, state.rows, state.ld, state.rows, state.ld, w.row, s.Dk, width)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // else (delta.go has what the delta rules have besides). Tokens go chunk by chunk: the chunk's queries and keys are copied side by side, since rows of
 // memory that lie a power of two apart share few sets of the first level, then each panel walks the chunk.
 //
-// The states are kept as panels [column/cols][dk][cols] while a call walks many tokens.
+// The states are kept as panels [column/cols][dk][cols] while a call walks many tokens, the last of as many columns as are left.
 type recurrence struct {
 	attentionArgs
 	prim            *tile.Primitives
@@ -128,7 +128,7 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		a.norms = aligned(a.units * s.Dk * normColumns)
 	}
 	if !a.inPlace {
-		a.states = aligned(s.B * s.Hkv * s.Dk * s.Dv)
+		a.states = aligned(s.B * s.Hkv * s.Dk * paddedColumns(s.Dv, a.cols))
 	}
 	return a
 }
@@ -211,11 +211,19 @@ func (a *recurrence) panel(u panelUnit, p int) (state []float32, ld, j, width in
 	s := a.problem.Shape
 	j = p * a.cols
 	width = min(a.cols, s.Dv-j)
-	at := u.head * s.Dk * s.Dv
 	if a.inPlace {
+		at := u.head * s.Dk * s.Dv
 		return a.state[at+j : at+s.Dk*s.Dv], s.Dv, j, width
 	}
-	return a.states[at+j*s.Dk : at+(j+width)*s.Dk], width, j, width
+	ld = paddedColumns(width, a.cols)
+	at := u.head*s.Dk*paddedColumns(s.Dv, a.cols) + j*s.Dk
+	return a.states[at : at+ld*s.Dk], ld, j, width
+}
+
+// paddedColumns is how many columns panels of some number of columns have room for. Rows of one that is not whole end with a line, since a load of a
+// vector that overlaps a masked store of the row before waits for it: d=40 took six times as long.
+func paddedColumns(columns, cols int) int {
+	return roundUp(columns, min(cols, cacheLine/4))
 }
 
 // columns gives a unit's first column and their number.
