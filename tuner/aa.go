@@ -189,7 +189,7 @@ func compareWithSelf(ctx context.Context, m *meter, c Case, threads int, candida
 			return pair, err
 		}
 		defer x.close()
-		if x.call.runs, x.ns, err = m.calibrate(x.call.Call); err != nil {
+		if x.call.runs, x.ns, err = m.calibrate(x.call.Call, threads); err != nil {
 			return pair, err
 		}
 		x.call.ns = x.ns

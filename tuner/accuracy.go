@@ -184,7 +184,7 @@ func (l *library) accuracy(ctx context.Context, p tile.Problem, isa tile.ISA, o 
 func (g *AccuracyOf) measure(ctx context.Context, meter *meter, calls []batched, primitives *primitiveMedians, o AccuracyOptions) error {
 	restore := meter.clock.Quiet(g.Problem.Threads)
 	defer restore()
-	runs, _, err := meter.calibrate(calls[0].Call)
+	runs, _, err := meter.calibrate(calls[0].Call, g.Problem.Threads)
 	if err != nil {
 		return err
 	}

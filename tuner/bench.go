@@ -312,13 +312,13 @@ func (b *bench) measure(ctx context.Context, o BenchOptions) error {
 	defer restore()
 	call := batched{Call: b.call}
 	var err error
-	if call.runs, _, err = b.meter.calibrate(b.call); err != nil {
+	if call.runs, _, err = b.meter.calibrate(b.call, b.choice.Problem.Threads); err != nil {
 		return err
 	}
 	b.blocks, b.denseNs = nil, nil
 	if b.alone != nil {
 		b.alone.ns = nil
-		if b.alone.runs, _, err = b.alone.meter.calibrate(b.alone.Call); err != nil {
+		if b.alone.runs, _, err = b.alone.meter.calibrate(b.alone.Call, 1); err != nil {
 			b.alone = nil
 		}
 	}

@@ -93,7 +93,7 @@ func (r *race) compareWithDense(ctx context.Context, e *profile.Entry) error {
 	quiet := r.clock.Quiet(r.problem.Threads)
 	defer quiet()
 	d := batched{Call: dense}
-	if d.runs, d.ns, err = r.meter.calibrate(dense); err != nil {
+	if d.runs, d.ns, err = r.meter.calibrate(dense, r.problem.Threads); err != nil {
 		return err
 	}
 	ratios, _, err := turns(ctx, &r.meter, []batched{winner.call, d}, denseBlocks, r.last)
@@ -264,7 +264,7 @@ func (t *tuning) crossoverPoint(ctx context.Context, s hashSubject, c Case, u un
 			return err
 		}
 		b := batched{Call: call}
-		if b.runs, b.ns, err = t.meter.calibrate(call); err == nil {
+		if b.runs, b.ns, err = t.meter.calibrate(call, u.problem.Threads); err == nil {
 			calls = append(calls, b)
 		}
 		return err

@@ -185,7 +185,7 @@ func (r *race) prepare(x *contender) (err error) {
 		x.call.Call = nil
 		return err
 	}
-	x.call.runs, x.ns, err = r.meter.calibrate(x.call.Call)
+	x.call.runs, x.ns, err = r.meter.calibrate(x.call.Call, r.problem.Threads)
 	x.call.ns, x.call.wall = x.ns, x.ns
 	if _, ok := x.call.Call.(fresher); ok && err == nil {
 		start := r.clock.Now()

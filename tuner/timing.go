@@ -21,6 +21,8 @@ const (
 	batches    = 3                      // of each call in a block, the fastest of which counts
 	coldLimit  = 250e6                  // ns: a first run that takes less is not taken for the time of the next
 	blockLimit = 12e6                   // ns: a block that would take longer has fewer of them
+	awake      = 4                      // runs at least in a batch of a call with workers
+	awakeLimit = 1e6                    // ns, or as many as take this: the first may have to wake them, which takes up to 0.2 ms
 )
 
 var errNoTime = errors.New("measured no time or less: refused")
@@ -101,9 +103,9 @@ func (m *meter) runFresh(c Call, f fresher, n int) (float64, error) {
 	return float64(t) / float64(n), nil
 }
 
-// calibrate warms a call up and returns how many runs make a batch, with the
+// calibrate warms a call of some threads up and returns how many runs make a batch, with the
 // time of the last trial in nanoseconds a run.
-func (m *meter) calibrate(c Call) (runs int, ns float64, err error) {
+func (m *meter) calibrate(c Call, threads int) (runs int, ns float64, err error) {
 	cold := true // the first run touches buffers and code first: it says little, unless it is long
 	for n := 1; n <= maxRuns; {
 		ns, err = m.run(c, n)
@@ -115,6 +117,9 @@ func (m *meter) calibrate(c Call) (runs int, ns float64, err error) {
 			return 0, 0, err
 		}
 		if total := ns * float64(n); total >= float64(minBatch) && !(cold && total < coldLimit) {
+			if threads > 1 {
+				n = max(n, min(awake, int(math.Ceil(awakeLimit/ns))))
+			}
 			return n, ns, nil
 		}
 		if !cold {
