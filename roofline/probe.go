@@ -14,7 +14,7 @@ import (
 type Spec struct {
 	Kind     string   // machine.KindFlops, KindRead, KindCopy or KindGather
 	ISA      tile.ISA // whose loop
-	Level    string   // "L1", "L2", "L3" or "DRAM"; empty for flops, "DRAM" for gathers
+	Level    string   // "L1", "L2", "L3" or "DRAM"; empty for flops
 	RowBytes int      // of a gather, a multiple of 64; 0 otherwise
 	Threads  int      // that run at once, at least 1
 }
@@ -173,10 +173,7 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 		if s.RowBytes < 64 || s.RowBytes%64 != 0 || s.RowBytes*sideBySide > each {
 			return nil, fmt.Errorf("roofline: rows of %d bytes: want a multiple of 64 of which %d fit in %d", s.RowBytes, sideBySide, each)
 		}
-		if s.Level != levelDRAM {
-			return nil, fmt.Errorf("roofline: gathers are measured in DRAM, not in %s", s.Level)
-		}
-		p.variants = []variant{gathers(l, parts, s.RowBytes)}
+		p.variants = []variant{gathers(l, parts, s.RowBytes, s.Level)}
 	default:
 		return nil, fmt.Errorf("roofline: unknown kind of ceiling %q", s.Kind)
 	}
@@ -258,7 +255,7 @@ func copies(loop func(dst, src []float32), parts [][]float32, level string) vari
 }
 
 // gathers reads whole rows in a random order without repetition.
-func gathers(l *loops, parts [][]float32, rowBytes int) variant {
+func gathers(l *loops, parts [][]float32, rowBytes int, level string) variant {
 	width := rowBytes / 4
 	count := len(parts[0]) / width
 	rng := rand.New(rand.NewPCG(3, uint64(rowBytes)))
@@ -284,7 +281,10 @@ func gathers(l *loops, parts [][]float32, rowBytes int) variant {
 		}
 		return float64(looks*batch) * float64(rowBytes)
 	}
-	return variant{warm: func(member int) { step(member) }, work: step}
+	if level == levelDRAM {
+		return variant{warm: func(member int) { step(member) }, work: step}
+	}
+	return variant{warm: warmUp(step, len(parts[0]), level), work: step}
 }
 
 // warmUp walks over a cache's buffer twice, or over a little of memory.

@@ -74,7 +74,8 @@ func Compile(d *Device, p *Program) (*Compiled, error) {
 	if err := checkProgram(d, p); err != nil {
 		return nil, err
 	}
-	c := &Compiled{device: d, cold: p.Cold, tableRow: p.tableRowBytes(), launches: make([]compiledLaunch, len(p.Launches))}
+	row, _ := p.tableRowBytes()
+	c := &Compiled{device: d, cold: p.Cold, tableRow: row, launches: make([]compiledLaunch, len(p.Launches))}
 	core := d.core()
 	line := int64(d.Levels[0].LineBytes)
 	for i := range p.Launches {

@@ -98,12 +98,13 @@ func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads i
 		}
 		scale := float64(threads) * typicalHz
 		setBandwidth(&l, measured, isa, threads, threads, bytesAClock[n-1]*scale)
+		l.Gathers = gathers(measured, l.Name, isa, threads)
 		d.Levels = append(d.Levels, l)
 	}
 	dram := Level{Name: "DRAM", LineBytes: d.Levels[0].LineBytes, LatencyNs: latency(measured, "DRAM")}
 	setBandwidth(&dram, measured, isa, threads, dramCores, typicalDRAM*float64(min(threads, dramCores)))
-	d.Gathers = gathers(measured, isa, threads)
-	for _, g := range d.Gathers {
+	dram.Gathers = gathers(measured, dram.Name, isa, threads)
+	for _, g := range dram.Gathers {
 		dram.PeakBps = max(dram.PeakBps, g.Bps)
 	}
 	if c := ceilings(measured, machine.KindGather, "DRAM", threads, threads, ""); c.peak > dram.PeakBps {
@@ -271,10 +272,10 @@ func ceilings(m *machine.Measured, kind, level string, threads, scaling int, isa
 	return ceiling{}
 }
 
-func gathers(m *machine.Measured, isa tile.ISA, threads int) []GatherRate {
+func gathers(m *machine.Measured, level string, isa tile.ISA, threads int) []GatherRate {
 	best := map[int]float64{}
 	for _, c := range m.Ceilings {
-		if c.Kind == machine.KindGather && c.ISA == isa && c.Threads == threads && c.Median > 0 {
+		if c.Kind == machine.KindGather && c.Level == level && c.ISA == isa && c.Threads == threads && c.Median > 0 {
 			best[c.RowBytes] = max(best[c.RowBytes], c.Median)
 		}
 	}

@@ -243,7 +243,7 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read-table, written)
 			}
 			if table > 0 {
-				parts[j] += table / d.gatherBps(tableRow) * 1e9
+				parts[j] += table / level.gatherBps(tableRow) * 1e9
 			}
 		} else {
 			parts[j] = level.ns(read, written)
@@ -304,17 +304,16 @@ func (l *Level) ns(read, written float64) float64 {
 	return ((read-paired)/l.ReadBps + (paired+written)/l.CopyBps) * 1e9
 }
 
-// gatherBps is the rate of reading table rows from the last level, by their length.
-func (d *Device) gatherBps(row int64) float64 {
-	last := d.Levels[len(d.Levels)-1]
-	if len(d.Gathers) == 0 {
-		return last.ReadBps
+// gatherBps is the rate of reading table rows from a level, by their length: that of reading all in a row where gathers were not measured.
+func (l *Level) gatherBps(row int64) float64 {
+	if len(l.Gathers) == 0 {
+		return l.ReadBps
 	}
-	best := d.Gathers[0].Bps
-	for i, g := range d.Gathers {
+	best := l.Gathers[0].Bps
+	for i, g := range l.Gathers {
 		if int64(g.RowBytes) > row {
 			if i > 0 { // between two measured lengths, by their logarithms
-				a := d.Gathers[i-1]
+				a := l.Gathers[i-1]
 				f := math.Log(float64(row)/float64(a.RowBytes)) / math.Log(float64(g.RowBytes)/float64(a.RowBytes))
 				return a.Bps + f*(g.Bps-a.Bps)
 			}
@@ -322,7 +321,7 @@ func (d *Device) gatherBps(row int64) float64 {
 		}
 		best = g.Bps
 	}
-	return min(best, last.PeakBps)
+	return min(best, l.PeakBps)
 }
 
 // held is the share of what does not fit the last cache that is found there nonetheless: between what can be counted on (others use the
@@ -360,24 +359,25 @@ func (d *Device) latency(level int, footprint float64) float64 {
 
 // runCost is how much longer reading runs of some bytes takes than reading all in a row, as rows of that length do.
 func (d *Device) runCost(run float64) float64 {
-	if len(d.Gathers) == 0 || run <= 0 {
+	last := &d.Levels[len(d.Levels)-1]
+	if len(last.Gathers) == 0 || run <= 0 {
 		return 1
 	}
-	return max(1, d.gatherBps(math.MaxInt64)/d.gatherBps(int64(run)))
+	return max(1, last.gatherBps(math.MaxInt64)/last.gatherBps(int64(run)))
 }
 
-// tableRowBytes is the length of the first table row that the program reads.
-func (p *Program) tableRowBytes() int64 {
+// tableRowBytes is the length of the first table row that the program reads, if it does.
+func (p *Program) tableRowBytes() (bytes int64, ok bool) {
 	for i := range p.Launches {
 		for _, loop := range p.Launches[i].Nest {
 			for j := range loop.Ops {
 				for _, t := range loop.Ops[j].Touches {
 					if p.Buffers[t.Buffer].Kind == Table {
-						return max(1, t.RowBytes)
+						return max(1, t.RowBytes), true
 					}
 				}
 			}
 		}
 	}
-	return 1
+	return 1, false
 }

@@ -24,9 +24,11 @@ type Level struct {
 	LatencyNs float64 `json:"latency_ns"`
 	PerUnit   bool    `json:"per_unit"`       // private to a core
 	Ways      int     `json:"ways,omitempty"` // of a cache's sets, 0 if unknown: for replays
+
+	Gathers []GatherRate `json:"gathers,omitempty"` // ascending rows; where they were measured
 }
 
-// GatherRate is the bandwidth of reading whole rows at random places of the last level.
+// GatherRate is the bandwidth of reading whole rows at random places of a level.
 type GatherRate struct {
 	RowBytes int     `json:"row_bytes"`
 	Bps      float64 `json:"bps"`
@@ -50,7 +52,6 @@ type Device struct {
 
 	ISA       tile.ISA     `json:"isa,omitempty"`
 	Core      Core         `json:"core"`
-	Gathers   []GatherRate `json:"gathers,omitempty"`   // ascending rows
 	Latencies []LatencyAt  `json:"latencies,omitempty"` // of loads that wait for each other, ascending bytes
 	// Primitives are measured beside modelled; those that are not here are taken as modelled.
 	Primitives []PrimitiveRatio `json:"primitives,omitempty"`

@@ -244,7 +244,13 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
 	}
 	if p.Op == tile.HashLayer {
-		specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: "DRAM", RowBytes: gatherRow(p)})
+		levels := []string{"L2", "L3", "DRAM"}
+		if c.Config["slab"] > 0 { // whose rows are a line or two: looking them up takes longer than reading them
+			levels = levels[2:]
+		}
+		for _, level := range levels {
+			specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: level, RowBytes: gatherRow(p, c.Config)})
+		}
 	}
 	for _, s := range specs {
 		s.ISA, s.Threads = c.ISA, p.Threads
@@ -288,16 +294,12 @@ func oneThread(choice kernels.Choice) *alone {
 	return &alone{batched: batched{Call: call}, candidate: c, meter: meter{clock: wallClock{}, single: true}}
 }
 
-// gatherRow is the measured row size nearest to a table's, which are read eight side by side.
-func gatherRow(p tile.Problem) int {
-	size := map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType]
-	best := roofline.RowBytes[0]
-	for _, n := range roofline.RowBytes {
-		if n <= cmp.Or(size, 4)*p.Shape.H {
-			best = n
-		}
-	}
-	return best
+// gatherRow is how many bytes of a table's row a candidate's passes read at once, in lines; of slabs, a whole row's.
+func gatherRow(p tile.Problem, c tile.Config) int {
+	size := cmp.Or(map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType], 4)
+	columns := min(cmp.Or(c["cols"], p.Shape.H), p.Shape.H)
+	const line = 64
+	return max(line, columns*size/line*line)
 }
 
 func (b *bench) close() {
@@ -447,7 +449,7 @@ func (b *bench) judge(s *Sample) error {
 		}
 	}
 	if p.Op == tile.HashLayer && s.BytesLevel == "DRAM" {
-		for _, g := range d.Gathers {
+		for _, g := range d.Levels[len(d.Levels)-1].Gathers {
 			s.CeilingBytesPerS = g.Bps
 		}
 	}
@@ -472,7 +474,7 @@ func (b *bench) judge(s *Sample) error {
 	}
 	s.SimulatedNs = r.TimeNs
 	if p.Op == tile.HashLayer {
-		f := sim.FormRoof(d, r)
+		f := sim.FormRoof(d, program, r)
 		s.Form = &Form{RoofNs: f.RoofNs, BoundBy: f.BoundBy, Fraction: f.RoofNs / s.MedianNs, Bytes: f.Bytes}
 		if s.Form.Fraction > 1 {
 			s.Form.Note = tooMuch

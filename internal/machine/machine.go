@@ -40,7 +40,7 @@ const (
 	KindDotBF16 = "flops_bf16" // FLOP/s: products of bfloat16 pairs summed in float32, four flops each
 	KindRead    = "read"       // B/s loaded
 	KindCopy    = "copy"       // B/s loaded plus stored
-	KindGather  = "gather"     // B/s of table rows at random places in DRAM
+	KindGather  = "gather"     // B/s of table rows at random places
 )
 
 // Ceiling is a peak that this machine was measured to reach.
