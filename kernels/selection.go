@@ -199,6 +199,21 @@ func UserProfilePath(fingerprint string) (string, error) {
 	return filepath.Join(dir, "rooftune", fingerprint+".json"), nil
 }
 
+// Measured is what the first of the profiles in use that is of this very machine, by its fingerprint, says was measured of it; nil if there is none. It is
+// not to be changed.
+func Measured() *machine.Measured {
+	s, err := selected()
+	if err != nil {
+		return nil
+	}
+	for _, o := range s.origins {
+		if o.profile.Machine.Fingerprint == s.machine.Fingerprint {
+			return &o.profile.Measured
+		}
+	}
+	return nil
+}
+
 // Explain says which candidate runs a problem, from where and why. Threads 0 means all that this
 // process may use.
 func Explain(p tile.Problem) (Choice, error) {

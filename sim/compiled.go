@@ -67,6 +67,8 @@ type Estimate struct {
 	CallsNs      float64
 	DispatchNs   float64
 	LatencyNs    float64
+
+	footprint float64 // bytes that the launch with most of them touches
 }
 
 // Compile counts a program's traffic on a device. The error says what is wrong with either.

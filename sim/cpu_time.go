@@ -197,7 +197,7 @@ func simulateCPU(d *Device, p *Program) (*Result, error) {
 	res := &Result{
 		Device: d.Name, Program: p.Name, Config: p.Config,
 		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{},
-		Flops: e.Flops, TimeNs: e.TimeNs, BoundBy: e.BoundBy, LowerBoundNs: e.LowerBoundNs, Occupancy: e.Occupancy,
+		Flops: e.Flops, TimeNs: e.TimeNs, BoundBy: e.BoundBy, LowerBoundNs: e.LowerBoundNs, Occupancy: e.Occupancy, footprint: e.footprint,
 	}
 	for i, l := range d.Levels {
 		res.Bytes[l.Name], res.BytesLowerBound[l.Name], res.Parts[l.Name] = e.Bytes[i], e.Needed[i], e.Parts[i]
@@ -225,6 +225,7 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	share := min(1, workers/float64(d.Units))  // of the rates of the private parts
 	rounds := max(1, workers/float64(d.Units)) // more workers than cores take turns
 	t := c.traffic(trips)
+	e.footprint = max(e.footprint, workers*t.footprint)
 	needed.add(t.needed, workers)
 	sum := c.each.times(trips, &c.once)
 	t.levels[0].read += sum.loaded

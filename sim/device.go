@@ -50,9 +50,9 @@ type Device struct {
 	Rates  map[string]float64 `json:"rates"` // FLOP/s of the whole device by path: "fma.float32", "dot.bfloat16"
 	Peaks  map[string]float64 `json:"peaks"` // the most ever seen, for lower bounds
 
-	ISA       tile.ISA     `json:"isa,omitempty"`
-	Core      Core         `json:"core"`
-	Latencies []LatencyAt  `json:"latencies,omitempty"` // of loads that wait for each other, ascending bytes
+	ISA       tile.ISA    `json:"isa,omitempty"`
+	Core      Core        `json:"core"`
+	Latencies []LatencyAt `json:"latencies,omitempty"` // of loads that wait for each other, ascending bytes
 	// Primitives are measured beside modelled; those that are not here are taken as modelled.
 	Primitives []PrimitiveRatio `json:"primitives,omitempty"`
 

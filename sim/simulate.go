@@ -21,6 +21,8 @@ type Result struct {
 	Parts           map[string]float64 `json:"parts"`          // ns that each resource alone would take
 	LowerBoundNs    float64            `json:"lower_bound_ns"` // see LowerBound
 	Flops           int64              `json:"flops"`          // executed
+
+	footprint float64 // see Estimate
 }
 
 // Names of parts that are no memory level.

@@ -208,10 +208,8 @@ type alone struct {
 func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, error) {
 	b := &bench{machine: m, choice: choice, meter: meter{clock: wallClock{}, single: true}}
 	p, c := choice.Problem, choice.Candidate
-	if choice.Path != "" {
-		if old, err := profile.Read(choice.Path); err == nil {
-			b.known = machine.Measured{Latency: old.Measured.Latency, Plateaus: old.Measured.Plateaus, StealPct: -1}
-		}
+	if old := kernels.Measured(); old != nil {
+		b.known = machine.Measured{Latency: old.Latency, Plateaus: old.Plateaus, StealPct: -1}
 	}
 	var x Case
 	var err error

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/rooftune/rooftune/internal/machine"
-	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/kernels/tile"
 	"github.com/rooftune/rooftune/sim"
@@ -218,16 +217,10 @@ func (f *simFlags) cpuPrograms() (*sim.Device, []*sim.Program, error) {
 		}
 	}
 	var d *sim.Device
-	var measured *machine.Measured
-	if path, err := kernels.UserProfilePath(m.Fingerprint); err == nil {
-		if own, err := profile.Read(path); err == nil {
-			measured = &own.Measured
-		}
-	}
 	if published != nil {
 		d, err = published.Device(p.Threads)
 	} else {
-		d, err = sim.CPU(m, measured, choice.Candidate.ISA, p.Threads)
+		d, err = sim.CPU(m, kernels.Measured(), choice.Candidate.ISA, p.Threads)
 	}
 	if err != nil {
 		return nil, nil, err
