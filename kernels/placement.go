@@ -64,7 +64,7 @@ func runPlaced(p parallel, s *shared, n int) {
 	for i, q := range queues[:n] {
 		q <- task{work: p, shared: s, part: i}
 	}
-	s.wait()
+	s.wait(0) // the workers may need this CPU
 }
 
 // workPlaced does what comes, on some CPUs. If the system refuses these now, it does so elsewhere.
@@ -72,10 +72,9 @@ func workPlaced(tasks chan task, cpus []int) {
 	if unpin, err := machine.PinTo(cpus); err == nil {
 		defer unpin()
 	}
-	eachTask(tasks, true, func(t task) bool {
+	for t := range tasks { // without waiting awake: these may be as many as the threads that run Go, of which the caller is one
 		t.work.part(t.part)
 		t.shared.left.Add(-1)
 		t.shared.done.Done()
-		return true
-	})
+	}
 }

@@ -58,19 +58,17 @@ func linger(patience time.Duration, locked bool, waiting func() bool) {
 	}
 }
 
-// eachTask does what comes, on any thread or locked to one. do says whether there was anything left to do.
-func eachTask(tasks chan task, locked bool, do func(t task) bool) {
+// eachTask does what comes. do says whether there was anything left to do.
+func eachTask(tasks chan task, do func(t task) bool) {
 	for patience, idle := briefly, time.Now(); ; {
-		linger(patience, locked, func() bool { return len(tasks) == 0 })
+		linger(patience, false, func() bool { return len(tasks) == 0 })
 		t, ok := <-tasks
 		if !ok {
 			return
 		}
 		began := time.Now()
 		waited := began.Sub(idle)
-		if !locked {
-			machine.Leave(t.cpu)
-		}
+		machine.Leave(t.cpu)
 		worked := do(t)
 		idle = time.Now()
 		patience = long
@@ -145,10 +143,11 @@ func (s *shared) help(p parallel, call uint64, worker bool) (helped bool) {
 	}
 }
 
-// wait returns when all parts have ended. The last part's count may come down before it is done: then there is nothing to sleep for.
-func (s *shared) wait() {
+// wait returns when all parts have ended, and sleeps if they take longer than its patience. The last part's count may come down before it is done: then
+// there is nothing to sleep for.
+func (s *shared) wait(patience time.Duration) {
 	open := func() bool { return s.left.Load() > 0 }
-	if linger(long, true, open); open() {
+	if linger(patience, true, open); open() {
 		s.done.Wait()
 	}
 }
@@ -176,7 +175,7 @@ func run(p parallel, s *shared) {
 	}
 	machine.GiveWay() // to a worker's thread that waits for this very CPU, as Leave says: it would come too late
 	s.help(p, call, false)
-	s.wait()
+	s.wait(long)
 }
 
 func grow(n int) {
@@ -191,7 +190,7 @@ func grow(n int) {
 }
 
 func work(tasks chan task) {
-	eachTask(tasks, false, func(t task) bool { return t.shared.help(t.work, t.call, true) })
+	eachTask(tasks, func(t task) bool { return t.shared.help(t.work, t.call, true) })
 }
 
 // Close ends the workers that calls of several threads have started, after the calls that still run. They cost
