@@ -11,6 +11,7 @@ import (
 
 const (
 	minBatch   = 100 * time.Microsecond // a timed batch is at least this long
+	onlyBatch  = time.Millisecond       // and one whose time is reported this, of which the first runs after others' are a small part
 	maxRuns    = 1 << 24                // of a batch
 	driftLimit = 1.2                    // the arithmetic canary off its usual time by this factor voids the block
 	flowLimit  = 1.6                    // and the memory canary by this one, which neighbours disturb more
@@ -106,6 +107,10 @@ func (m *meter) runFresh(c Call, f fresher, n int) (float64, error) {
 // calibrate warms a call of some threads up and returns how many runs make a batch, with the
 // time of the last trial in nanoseconds a run.
 func (m *meter) calibrate(c Call, threads int) (runs int, ns float64, err error) {
+	least := minBatch
+	if m.single {
+		least = onlyBatch
+	}
 	cold := true // the first run touches buffers and code first: it says little, unless it is long
 	for n := 1; n <= maxRuns; {
 		ns, err = m.run(c, n)
@@ -116,14 +121,14 @@ func (m *meter) calibrate(c Call, threads int) (runs int, ns float64, err error)
 		case err != nil:
 			return 0, 0, err
 		}
-		if total := ns * float64(n); total >= float64(minBatch) && !(cold && total < coldLimit) {
+		if total := ns * float64(n); total >= float64(least) && !(cold && total < coldLimit) {
 			if threads > 1 {
 				n = max(n, min(awake, int(math.Ceil(awakeLimit/ns))))
 			}
 			return n, ns, nil
 		}
 		if !cold {
-			n = max(2*n, int(math.Ceil(1.1*float64(minBatch)/ns)))
+			n = max(2*n, int(math.Ceil(1.1*float64(least)/ns)))
 		}
 		cold = false
 	}
