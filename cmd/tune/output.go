@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/pkg/twwarp"
 	"github.com/olekukonko/tablewriter/tw"
 	"golang.org/x/term"
 )
@@ -79,6 +80,13 @@ func (o *output) indented(doc []byte) error {
 }
 
 func (o *output) printf(format string, a ...any) { fmt.Fprintf(o.w, format, a...) }
+
+// sentence prints a line of text, in as many lines of a terminal as it takes.
+func (o *output) sentence(format string, a ...any) {
+	const columns, indent = 80, "  "
+	lines, _ := twwarp.WrapString(fmt.Sprintf(format, a...), columns-len(indent))
+	o.printf("%s\n", strings.Join(lines, "\n"+indent))
+}
 
 // verdict colours a word: green where all is well, red where not.
 func (o *output) verdict(ok bool, word string) string {

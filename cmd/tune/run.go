@@ -236,19 +236,19 @@ func (f *runFlags) print(out *output, report *tuner.Report, before *profile.Prof
 			return err
 		}
 		for _, s := range report.Skipped {
-			out.printf("skipped: %s %s: %s\n", s.Problem, s.ISA, s.Reason)
+			out.sentence("skipped: %s %s: %s", s.Problem, s.ISA, s.Reason)
 		}
 		for _, p := range report.Problems {
 			if x := p.Change; x != nil && !x.Done { // the table below has what was done
-				out.printf("kept: %s %s: %s measured %.1f %% faster than %s, not proven to be above 2 %%\n", p.Problem, p.ISA, x.To, 100*x.Gain, x.From)
+				out.sentence("kept: %s %s: %s measured %.1f %% faster than %s, not proven to be above 2 %%", p.Problem, p.ISA, x.To, 100*x.Gain, x.From)
 			}
 		}
 		if a := report.AA; a != nil {
-			out.printf("A/A: %d comparisons of a kernel with itself, %d reported a difference (level %g); detectable effect %.2f %%\n", a.Comparisons, a.Differences, a.Level, 100*a.Detectable)
+			out.sentence("A/A: %d comparisons of a kernel with itself, %d reported a difference (level %g); detectable effect %.2f %%", a.Comparisons, a.Differences, a.Level, 100*a.Detectable)
 		}
 		out.printf("blocks: %d timed, %d void\n", report.Blocks, report.Voided)
 		for _, n := range report.Notes {
-			out.printf("note: %s\n", n)
+			out.sentence("note: %s", n)
 		}
 		if before != nil {
 			verb := "changed"
