@@ -37,10 +37,7 @@ func largeRows(prim *tile.Primitives, pack *tile.Pack, factor, scrap []float32, 
 func (a *backward) keyFactors(w *backwardWork, u backwardPart, t, n int, g []float32) {
 	s := a.problem.Shape
 	row, _ := a.span(u.b)
-	for i := range n {
-		w.exp = tile.Exp{Src: a.decay[((row+t+i)*s.Hkv+u.h)*s.Dk:], Dst: g[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
-		a.prim.Exp(&w.exp)
-	}
+	expRows(a.prim, &w.exp, &w.pack, g, a.decay[((row+t)*s.Hkv+u.h)*s.Dk:], s.Hkv*s.Dk, n, s.Dk)
 }
 
 // scaleColumns multiplies the columns of a unit's key panels of a query head by c.

@@ -43,11 +43,8 @@ func newDeltaKeyWork(n int, s tile.Shape) deltaKeyWork {
 func (a *deltaBackward) runs(w *deltaBackwardWork, u, t, n int) []keyRun {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	k := &w.key
-	for i := range n {
-		decay, _ := a.rows(a.decay, u, t+i, s.Hkv, h, s.Dk)
-		w.exp = tile.Exp{Src: decay, Dst: k.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
-		a.prim.Exp(&w.exp)
-	}
+	decay, ld := a.rows(a.decay, u, t, s.Hkv, h, s.Dk)
+	expRows(a.prim, &w.exp, &w.pack, k.factors, decay, ld, n, s.Dk)
 	key, ldk := a.eraseRows(u, t)
 	first, _ := a.queryHeads(h)
 	query, ldq := a.rows(a.query, u, t, s.Hq, first, s.Dk)

@@ -1,5 +1,7 @@
 package kernels
 
+import "github.com/rooftune/rooftune/kernels/tile"
+
 // minFolded bounds the decay that is folded into a run of tokens: the state is smaller by as much until the run
 // ends, so that numbers near 2^-126 would lose digits.
 const minFolded = 0x1p-32
@@ -54,5 +56,22 @@ func perHead(row []float32, n, group int) {
 		for h := range group {
 			row[i*group+h] = row[i]
 		}
+	}
+}
+
+// expRows sets dst to the exponentials of n rows of some width, side by side.
+func expRows(prim *tile.Primitives, exp *tile.Exp, pack *tile.Pack, dst, src []float32, ld, n, width int) {
+	copyRows(prim, pack, dst, width, src, ld, nil, n, width)
+	exponentials(prim, exp, dst[:n*width])
+}
+
+// exponentials takes numbers to their exponentials. A call for each row of a chunk took as long as the folding of decays and more.
+func exponentials(prim *tile.Primitives, exp *tile.Exp, x []float32) {
+	const most = 1 << 14 // of a call
+	for len(x) > 0 {
+		n := min(most, len(x))
+		*exp = tile.Exp{Src: x, Dst: x, Stride: 1, N: n, Scale: 1}
+		prim.Exp(exp)
+		x = x[n:]
 	}
 }

@@ -11,22 +11,17 @@ const foldedBlocks = 8
 func (a *recurrence) foldKeys(w *recurrenceWork, u panelUnit, row, n int, query []float32, ldq int, key []float32, ldk int) {
 	s := a.problem.Shape
 	wide, ld := a.group*s.Dk, s.Hkv*s.Dk
-	for i := range n {
-		w.exp = tile.Exp{Src: part(a.decay, (row+i)*ld+u.h*s.Dk), Dst: w.factors[i*s.Dk:], Stride: 1, N: s.Dk, Scale: 1}
-		switch {
-		case a.bits.decay != nil:
-			w.convert.toFloat32(a.problem.DType, w.factors[i*s.Dk:], s.Dk, a.bits.decay[(row+i)*ld+u.h*s.Dk:], ld, 1, s.Dk)
-			w.exp.Src = w.factors[i*s.Dk:]
-		case a.hasGates():
-			copy(w.factors[i*s.Dk:][:s.Dk], w.exp.Src)
-		}
-		if a.hasGates() {
-			g := w.factors[i*s.Dk:][:s.Dk]
-			a.keyGates(a.prim, &w.exp, w.room, g, u.h)
-			w.exp = tile.Exp{Src: g, Dst: g, Stride: 1, N: s.Dk, Scale: 1}
-		}
-		a.prim.Exp(&w.exp)
+	if from := row*ld + u.h*s.Dk; a.bits.decay != nil {
+		w.convert.toFloat32(a.problem.DType, w.factors, s.Dk, a.bits.decay[from:], ld, n, s.Dk)
+	} else {
+		a.copyRows(w, w.factors, s.Dk, a.decay[from:], ld, n, s.Dk)
 	}
+	if a.hasGates() {
+		for i := range n {
+			a.keyGates(a.prim, &w.exp, w.room, w.factors[i*s.Dk:][:s.Dk], u.h)
+		}
+	}
+	exponentials(a.prim, &w.exp, w.factors[:n*s.Dk])
 	// A factor of the state other than 1: those of w.d are taken.
 	const decays = 0
 	long := foldedBlocks * a.block
