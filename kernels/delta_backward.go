@@ -554,7 +554,7 @@ func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
 	a.copyRows(w, w.out, s.Dv, out, ldo, nil, n, s.Dv)
 	a.copyRows(w, w.outs[g*n*s.Dv:], s.Dv, w.out, s.Dv, w.rowQ, n, s.Dv)
 	if a.problem.Decay == tile.DecayKey {
-		multiply(q, w.key.inverse)
+		a.times(w, q, w.key.inverse)
 	}
 	a.masked(w, operand{w.p, a.ld}, operand{q, s.Dk}, operand{w.write, s.Dk}, a.scales, n, s.Dk, 0)
 	w.multiply(operand{w.x, s.Dv}, operand{w.p, a.ld}, operand{w.out, s.Dv}, n, s.Dv, n).Beta = 1

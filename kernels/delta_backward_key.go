@@ -28,6 +28,7 @@ type deltaKeyWork struct {
 	ones         []float32
 	large, scrap []float32 // see large
 	fold         tile.Fold
+	elements     tile.Map
 }
 
 func newDeltaKeyWork(n int, s tile.Shape) deltaKeyWork {
@@ -84,8 +85,15 @@ func (a *deltaBackward) foldRun(w *deltaBackwardWork, r keyRun) bool {
 func (a *deltaBackward) foldKeys(w *deltaBackwardWork, n int) {
 	k, size := &w.key, n*a.problem.Shape.Dk
 	a.foldRun(w, keyRun{k.from, k.from + n})
-	multiply(w.write[:size], k.w)
-	multiply(w.k[:size], k.inverse)
+	a.times(w, w.write[:size], k.w)
+	a.times(w, w.k[:size], k.inverse)
+}
+
+// times multiplies x by y, number by number.
+func (a *deltaBackward) times(w *deltaBackwardWork, x, y []float32) {
+	n := len(x)
+	w.key.elements = tile.Map{Src: y, Dst: x, LDS: n, LDD: n, M: 1, N: n, Kind: tile.MapTimes}
+	a.prim.Map(&w.key.elements)
 }
 
 // scaleKeys sets a state to another, which may be the same, after a run's decay.
@@ -140,7 +148,7 @@ func (a *deltaBackward) unfoldQueries(w *deltaBackwardWork, g, n int) {
 	for i, x := range w.gradQ[:size] {
 		terms[i] += q[i] * x
 	}
-	multiply(w.gradQ[:size], w.key.inverse)
+	a.times(w, w.gradQ[:size], w.key.inverse)
 }
 
 // unfoldKeys takes the decay's gradient of a run of n tokens from token t, and makes the gradients of its write and erase keys of those of the folded ones.
@@ -160,6 +168,6 @@ func (a *deltaBackward) unfoldKeys(w *deltaBackwardWork, u, t, n int) {
 		}
 	}
 	size := n * s.Dk
-	multiply(w.gradK[:size], k.w)
-	multiply(w.gradE[:size], k.inverse)
+	a.times(w, w.gradK[:size], k.w)
+	a.times(w, w.gradE[:size], k.inverse)
 }
