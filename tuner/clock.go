@@ -101,7 +101,7 @@ func (wallClock) Pressure() (p pressure) {
 }
 
 // Quiet pins one thread to the CPU that it runs on, the system's own choice of an idle one. A call with workers is left to the scheduler,
-// as in the programs that use the library: a goroutine on a locked thread hands over to another thread whenever it waits for its workers,
+// as in the programs that use the library: a goroutine on a locked thread hands over to another thread whenever it sleeps until its workers are done,
 // and the three then share two CPUs (20 % of the time of blocks was lost so, 6 % without).
 func (wallClock) Quiet(threads int) func() {
 	release := func() {}
