@@ -66,3 +66,8 @@ func turnNEON(p *tile.Turn)
 //
 //go:noescape
 func dotsNEON(p *tile.Dots)
+
+// trailNEON adds up rows from the last to the first as tile.Trail says.
+//
+//go:noescape
+func trailNEON(p *tile.Trail)

@@ -2667,3 +2667,217 @@ end6:
 	BNE row
 done:
 	RET
+
+// trailNEON adds up rows from the last to the first as tile.Trail says.
+TEXT ·trailNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 200(R0), R16
+	MOVD 208(R0), R2
+	CMP $0, R16
+	BLE done
+	CMP $0, R2
+	BLE done
+	SUB $1, R16, R16
+	MOVD 216(R0), R19
+	MOVBU 224(R0), R23
+	MOVD 144(R0), R9
+	LSL $2, R9, R9
+	MOVD 160(R0), R10
+	LSL $2, R10, R10
+	MOVD 176(R0), R11
+	LSL $2, R11, R11
+	MOVD 184(R0), R12
+	LSL $2, R12, R12
+	MOVD 192(R0), R13
+	LSL $2, R13, R13
+	MOVD 152(R0), R14
+	LSL $2, R14, R14
+	MOVD 168(R0), R15
+	LSL $2, R15, R15
+	MOVD ZR, R1
+columns1:
+	CMP $8, R2
+	BLT narrower2
+	MOVD 0(R0), R3
+	ADD R1, R3, R3
+	MADD R16, R3, R9, R3
+	MOVD 24(R0), R4
+	ADD R1, R4, R4
+	MADD R16, R4, R10, R4
+	MOVD 48(R0), R5
+	ADD R1, R5, R5
+	MADD R16, R5, R11, R5
+	MOVD 72(R0), R6
+	ADD R1, R6, R6
+	MADD R16, R6, R12, R6
+	MOVD 96(R0), R7
+	ADD R1, R7, R7
+	MADD R16, R7, R13, R7
+	MOVD 120(R0), R8
+	ADD R1<<1, R8, R8
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	ADD $1, R16, R17
+row3:
+	FLDPQ 0(R5), (F2, F3)
+	FLDPQ 0(R6), (F4, F5)
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VFMLS V4.S4, V2.S4, V0.S4
+	VFMLS V5.S4, V3.S4, V1.S4
+	MOVD R3, R20
+	MOVD R4, R21
+	MOVD R19, R22
+heads4:
+	FLDPQ 0(R20), (F2, F3)
+	FLDPQ 0(R21), (F4, F5)
+	VFMLA V4.S4, V2.S4, V0.S4
+	VFMLA V5.S4, V3.S4, V1.S4
+	ADD R14, R20, R20
+	ADD R15, R21, R21
+	SUBS $1, R22, R22
+	BNE heads4
+	WORD $0x0e617814 // fcvtl v20.2d, v0.2s
+	WORD $0x4e617815 // fcvtl2 v21.2d, v0.4s
+	WORD $0x0e617836 // fcvtl v22.2d, v1.2s
+	WORD $0x4e617837 // fcvtl2 v23.2d, v1.4s
+	WORD $0x4e74d610 // fadd v16.2d, v16.2d, v20.2d
+	WORD $0x4e75d631 // fadd v17.2d, v17.2d, v21.2d
+	WORD $0x4e76d652 // fadd v18.2d, v18.2d, v22.2d
+	WORD $0x4e77d673 // fadd v19.2d, v19.2d, v23.2d
+	WORD $0x0e616a02 // fcvtn v2.2s, v16.2d
+	WORD $0x4e616a22 // fcvtn2 v2.4s, v17.2d
+	WORD $0x0e616a43 // fcvtn v3.2s, v18.2d
+	WORD $0x4e616a63 // fcvtn2 v3.4s, v19.2d
+	CBZ R23, plain5
+	WORD $0xac000ce2 // stnp q2, q3, [x7]
+	B stored6
+plain5:
+	FSTPQ (F2, F3), 0(R7)
+stored6:
+	SUB R9, R3, R3
+	SUB R10, R4, R4
+	SUB R11, R5, R5
+	SUB R12, R6, R6
+	SUB R13, R7, R7
+	SUBS $1, R17, R17
+	BNE row3
+	FSTPQ (F16, F17), 0(R8)
+	FSTPQ (F18, F19), 32(R8)
+	ADD $32, R1, R1
+	SUB $8, R2, R2
+	B columns1
+narrower2:
+columns7:
+	CMP $4, R2
+	BLT narrower8
+	MOVD 0(R0), R3
+	ADD R1, R3, R3
+	MADD R16, R3, R9, R3
+	MOVD 24(R0), R4
+	ADD R1, R4, R4
+	MADD R16, R4, R10, R4
+	MOVD 48(R0), R5
+	ADD R1, R5, R5
+	MADD R16, R5, R11, R5
+	MOVD 72(R0), R6
+	ADD R1, R6, R6
+	MADD R16, R6, R12, R6
+	MOVD 96(R0), R7
+	ADD R1, R7, R7
+	MADD R16, R7, R13, R7
+	MOVD 120(R0), R8
+	ADD R1<<1, R8, R8
+	FLDPQ 0(R8), (F16, F17)
+	ADD $1, R16, R17
+row9:
+	FMOVQ 0(R5), F2
+	FMOVQ 0(R6), F4
+	VMOVI $0, V0.B16
+	VFMLS V4.S4, V2.S4, V0.S4
+	MOVD R3, R20
+	MOVD R4, R21
+	MOVD R19, R22
+heads10:
+	FMOVQ 0(R20), F2
+	FMOVQ 0(R21), F4
+	VFMLA V4.S4, V2.S4, V0.S4
+	ADD R14, R20, R20
+	ADD R15, R21, R21
+	SUBS $1, R22, R22
+	BNE heads10
+	WORD $0x0e617814 // fcvtl v20.2d, v0.2s
+	WORD $0x4e617815 // fcvtl2 v21.2d, v0.4s
+	WORD $0x4e74d610 // fadd v16.2d, v16.2d, v20.2d
+	WORD $0x4e75d631 // fadd v17.2d, v17.2d, v21.2d
+	WORD $0x0e616a02 // fcvtn v2.2s, v16.2d
+	WORD $0x4e616a22 // fcvtn2 v2.4s, v17.2d
+	FMOVQ F2, 0(R7)
+	SUB R9, R3, R3
+	SUB R10, R4, R4
+	SUB R11, R5, R5
+	SUB R12, R6, R6
+	SUB R13, R7, R7
+	SUBS $1, R17, R17
+	BNE row9
+	FSTPQ (F16, F17), 0(R8)
+	ADD $16, R1, R1
+	SUB $4, R2, R2
+	B columns7
+narrower8:
+columns13:
+	CMP $1, R2
+	BLT narrower14
+	MOVD 0(R0), R3
+	ADD R1, R3, R3
+	MADD R16, R3, R9, R3
+	MOVD 24(R0), R4
+	ADD R1, R4, R4
+	MADD R16, R4, R10, R4
+	MOVD 48(R0), R5
+	ADD R1, R5, R5
+	MADD R16, R5, R11, R5
+	MOVD 72(R0), R6
+	ADD R1, R6, R6
+	MADD R16, R6, R12, R6
+	MOVD 96(R0), R7
+	ADD R1, R7, R7
+	MADD R16, R7, R13, R7
+	MOVD 120(R0), R8
+	ADD R1<<1, R8, R8
+	FMOVD 0(R8), F16
+	ADD $1, R16, R17
+row15:
+	FMOVS 0(R5), F2
+	FMOVS 0(R6), F4
+	VMOVI $0, V0.B16
+	VFMLS V4.S4, V2.S4, V0.S4
+	MOVD R3, R20
+	MOVD R4, R21
+	MOVD R19, R22
+heads16:
+	FMOVS 0(R20), F2
+	FMOVS 0(R21), F4
+	VFMLA V4.S4, V2.S4, V0.S4
+	ADD R14, R20, R20
+	ADD R15, R21, R21
+	SUBS $1, R22, R22
+	BNE heads16
+	WORD $0x0e617814 // fcvtl v20.2d, v0.2s
+	WORD $0x4e74d610 // fadd v16.2d, v16.2d, v20.2d
+	WORD $0x0e616a02 // fcvtn v2.2s, v16.2d
+	FMOVS F2, 0(R7)
+	SUB R9, R3, R3
+	SUB R10, R4, R4
+	SUB R11, R5, R5
+	SUB R12, R6, R6
+	SUB R13, R7, R7
+	SUBS $1, R17, R17
+	BNE row15
+	FMOVD F16, 0(R8)
+	ADD $4, R1, R1
+	SUB $1, R2, R2
+	B columns13
+narrower14:
+done:
+	RET

@@ -109,6 +109,19 @@ var (
 	xtn   = half("xtn", 0x0e612800, "4h", "4s", "") // the lower halves
 )
 
+// Conversions between four floats and two pairs of float64, the lower and, with a 2 in their name, the upper two floats.
+var (
+	fcvtlDouble  = half("fcvtl", 0x0e617800, "2d", "2s", "")
+	fcvtl2Double = half("fcvtl2", 0x4e617800, "2d", "4s", "")
+	fcvtnDouble  = half("fcvtn", 0x0e616800, "2s", "2d", "") // clears the upper two
+	fcvtn2Double = half("fcvtn2", 0x4e616800, "4s", "2d", "")
+)
+
+// faddDouble adds pairs of float64.
+func faddDouble(d, n, m V) instruction {
+	return instruction{registers(0x4e60d400, d, n, m), fmt.Sprintf("fadd v%d.2d, v%d.2d, v%d.2d", d, n, m)}
+}
+
 // element is an instruction of two vectors and one element of a third: "Advanced SIMD vector x indexed
 // element". The index of a float is in bits H (11) and L (21).
 func element(name string, word uint32) func(d, n, m V, index uint) instruction {

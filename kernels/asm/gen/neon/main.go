@@ -51,6 +51,7 @@ func main() {
 	vectors.conv()
 	vectors.turn()
 	vectors.rowDots()
+	vectors.trail()
 	vectors.write(*dir, "vector")
 
 	loops := newFile("probe")
