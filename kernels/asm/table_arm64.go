@@ -67,11 +67,11 @@ var neon = tile.Primitives{
 	Couple: coupleNEON,
 	Solve:  solveNEON, Substitute: substituteNEON, Pack: packNEON, Decay: decayNEON, Exp: expNEON, Fold: foldNEON, Map: mapNEON, Blend: blendNEON, Widen: widenNEON, Narrow: narrowNEON,
 	Conv:   convNEON,
-	Gather: gatherNEON,
-	Turn:   turnNEON, Dots: dotsNEON, Trail: trailNEON,
+	Gather: gatherNEON, GatherHalf: gatherHalfNEON, GatherBytes: gatherBytesNEON,
+	Turn: turnNEON, Dots: dotsNEON, Trail: trailNEON,
 	// In portable Go:
 	Octets: generic.Primitives().Octets,
 	Spread: generic.Spread, Quantize: generic.Quantize,
-	GatherHalf: generic.GatherHalf, GatherBytes: generic.GatherBytes, SlabFloats: generic.Primitives().SlabFloats,
+	SlabFloats: generic.Primitives().SlabFloats,
 	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }

@@ -52,6 +52,16 @@ func narrowNEON(p *tile.Narrow)
 //go:noescape
 func gatherNEON(p *tile.Gather)
 
+// gatherHalfNEON adds weighted table rows to Out as tile.GatherHalf says, Group rows side by side.
+//
+//go:noescape
+func gatherHalfNEON(p *tile.GatherHalf)
+
+// gatherBytesNEON adds weighted table rows to Out as tile.GatherBytes says, Group rows side by side.
+//
+//go:noescape
+func gatherBytesNEON(p *tile.GatherBytes)
+
 // convNEON is the causal convolution of tile.Conv.
 //
 //go:noescape

@@ -2114,6 +2114,1380 @@ fewer1:
 done:
 	RET
 
+// gatherHalfNEON adds weighted table rows to Out as tile.GatherHalf says, Group rows side by side.
+TEXT ·gatherHalfNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 104(R0), R8
+	CMP $0, R8
+	BLE done
+	MOVD 24(R0), R1
+	MOVD 48(R0), R2
+	MOVD 32(R0), R3
+	MOVD 0(R0), R5
+	MOVD 96(R0), R6
+	LSL $1, R6, R6
+	MOVD 112(R0), R4
+	CMP $8, R4
+	BEQ group8
+	CMP $2, R4
+	BEQ group2
+	CMP $1, R4
+	BEQ group1
+	B group4
+group8:
+	CMP $8, R3
+	BLT fewer8
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	MOVW.P 4(R1), R11
+	MADD R6, R5, R11, R11
+	MOVW.P 4(R1), R12
+	MADD R6, R5, R12, R12
+	MOVW.P 4(R1), R13
+	MADD R6, R5, R13, R13
+	MOVW.P 4(R1), R14
+	MADD R6, R5, R14, R14
+	MOVW.P 4(R1), R15
+	MADD R6, R5, R15, R15
+	MOVW.P 4(R1), R16
+	MADD R6, R5, R16, R16
+	MOVW.P 4(R1), R19
+	MADD R6, R5, R19, R19
+	FMOVQ.P 16(R2), F4
+	FMOVQ.P 16(R2), F5
+	MOVD 120(R0), R20
+	CBZ R20, fetched1
+	ADD $8, R20, R9
+	CMP R9, R3
+	SUB $8, R20, R20
+	ADD R20<<2, R1, R20
+	BLT fetched1
+	MOVW 0(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 4(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 8(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 12(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 16(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 20(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 24(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 28(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+fetched1:
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over3
+columns2:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R10), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R10), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R10), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FMOVD 0(R11), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R11), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R11), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R11), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	WORD $0x4fa411a1 // fmla v1.4s, v13.4s, v4.s[1]
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	WORD $0x4fa411e3 // fmla v3.4s, v15.4s, v4.s[1]
+	FMOVD 0(R12), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R12), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R12), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R12), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	WORD $0x4f841921 // fmla v1.4s, v9.4s, v4.s[2]
+	WORD $0x4f841942 // fmla v2.4s, v10.4s, v4.s[2]
+	WORD $0x4f841963 // fmla v3.4s, v11.4s, v4.s[2]
+	FMOVD 0(R13), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R13), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R13), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R13), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	WORD $0x4fa419a1 // fmla v1.4s, v13.4s, v4.s[3]
+	WORD $0x4fa419c2 // fmla v2.4s, v14.4s, v4.s[3]
+	WORD $0x4fa419e3 // fmla v3.4s, v15.4s, v4.s[3]
+	FMOVD 0(R14), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R14), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R14), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R14), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R14, R14
+	WORD $0x4f851100 // fmla v0.4s, v8.4s, v5.s[0]
+	WORD $0x4f851121 // fmla v1.4s, v9.4s, v5.s[0]
+	WORD $0x4f851142 // fmla v2.4s, v10.4s, v5.s[0]
+	WORD $0x4f851163 // fmla v3.4s, v11.4s, v5.s[0]
+	FMOVD 0(R15), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R15), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R15), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R15), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R15, R15
+	WORD $0x4fa51180 // fmla v0.4s, v12.4s, v5.s[1]
+	WORD $0x4fa511a1 // fmla v1.4s, v13.4s, v5.s[1]
+	WORD $0x4fa511c2 // fmla v2.4s, v14.4s, v5.s[1]
+	WORD $0x4fa511e3 // fmla v3.4s, v15.4s, v5.s[1]
+	FMOVD 0(R16), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R16), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R16), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R16), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R16, R16
+	WORD $0x4f851900 // fmla v0.4s, v8.4s, v5.s[2]
+	WORD $0x4f851921 // fmla v1.4s, v9.4s, v5.s[2]
+	WORD $0x4f851942 // fmla v2.4s, v10.4s, v5.s[2]
+	WORD $0x4f851963 // fmla v3.4s, v11.4s, v5.s[2]
+	FMOVD 0(R19), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R19), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R19), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R19), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R19, R19
+	WORD $0x4fa51980 // fmla v0.4s, v12.4s, v5.s[3]
+	WORD $0x4fa519a1 // fmla v1.4s, v13.4s, v5.s[3]
+	WORD $0x4fa519c2 // fmla v2.4s, v14.4s, v5.s[3]
+	WORD $0x4fa519e3 // fmla v3.4s, v15.4s, v5.s[3]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns2
+over3:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over5
+columns4:
+	FMOVQ 0(R7), F0
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVD 0(R11), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVD 0(R12), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	FMOVD 0(R13), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	FMOVD 0(R14), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R14, R14
+	WORD $0x4f851100 // fmla v0.4s, v8.4s, v5.s[0]
+	FMOVD 0(R15), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R15, R15
+	WORD $0x4fa51180 // fmla v0.4s, v12.4s, v5.s[1]
+	FMOVD 0(R16), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R16, R16
+	WORD $0x4f851900 // fmla v0.4s, v8.4s, v5.s[2]
+	FMOVD 0(R19), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R19, R19
+	WORD $0x4fa51980 // fmla v0.4s, v12.4s, v5.s[3]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns4
+over5:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over7
+columns6:
+	FMOVS 0(R7), F0
+	MOVHU (R10), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	MOVHU (R11), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	MOVHU (R12), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	MOVHU (R13), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	MOVHU (R14), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R14, R14
+	WORD $0x4f851100 // fmla v0.4s, v8.4s, v5.s[0]
+	MOVHU (R15), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R15, R15
+	WORD $0x4fa51180 // fmla v0.4s, v12.4s, v5.s[1]
+	MOVHU (R16), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R16, R16
+	WORD $0x4f851900 // fmla v0.4s, v8.4s, v5.s[2]
+	MOVHU (R19), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R19, R19
+	WORD $0x4fa51980 // fmla v0.4s, v12.4s, v5.s[3]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns6
+over7:
+	ADD $1, R8, R8
+	SUB $8, R3, R3
+	B group8
+fewer8:
+group4:
+	CMP $4, R3
+	BLT fewer4
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	MOVW.P 4(R1), R11
+	MADD R6, R5, R11, R11
+	MOVW.P 4(R1), R12
+	MADD R6, R5, R12, R12
+	MOVW.P 4(R1), R13
+	MADD R6, R5, R13, R13
+	FMOVQ.P 16(R2), F4
+	MOVD 120(R0), R20
+	CBZ R20, fetched8
+	ADD $4, R20, R9
+	CMP R9, R3
+	SUB $4, R20, R20
+	ADD R20<<2, R1, R20
+	BLT fetched8
+	MOVW 0(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 4(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 8(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 12(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+fetched8:
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over10
+columns9:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R10), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R10), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R10), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FMOVD 0(R11), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R11), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R11), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R11), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	WORD $0x4fa411a1 // fmla v1.4s, v13.4s, v4.s[1]
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	WORD $0x4fa411e3 // fmla v3.4s, v15.4s, v4.s[1]
+	FMOVD 0(R12), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R12), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R12), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R12), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	WORD $0x4f841921 // fmla v1.4s, v9.4s, v4.s[2]
+	WORD $0x4f841942 // fmla v2.4s, v10.4s, v4.s[2]
+	WORD $0x4f841963 // fmla v3.4s, v11.4s, v4.s[2]
+	FMOVD 0(R13), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R13), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R13), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R13), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	WORD $0x4fa419a1 // fmla v1.4s, v13.4s, v4.s[3]
+	WORD $0x4fa419c2 // fmla v2.4s, v14.4s, v4.s[3]
+	WORD $0x4fa419e3 // fmla v3.4s, v15.4s, v4.s[3]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns9
+over10:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over12
+columns11:
+	FMOVQ 0(R7), F0
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVD 0(R11), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVD 0(R12), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	FMOVD 0(R13), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns11
+over12:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over14
+columns13:
+	FMOVS 0(R7), F0
+	MOVHU (R10), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	MOVHU (R11), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	MOVHU (R12), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	MOVHU (R13), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns13
+over14:
+	ADD $1, R8, R8
+	SUB $4, R3, R3
+	B group4
+fewer4:
+group2:
+	CMP $2, R3
+	BLT fewer2
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	MOVW.P 4(R1), R11
+	MADD R6, R5, R11, R11
+	FMOVD.P 8(R2), F4
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over16
+columns15:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R10), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R10), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R10), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FMOVD 0(R11), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	FMOVD 8(R11), F13
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	FMOVD 16(R11), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	FMOVD 24(R11), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	ADD $32, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	WORD $0x4fa411a1 // fmla v1.4s, v13.4s, v4.s[1]
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	WORD $0x4fa411e3 // fmla v3.4s, v15.4s, v4.s[1]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns15
+over16:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over18
+columns17:
+	FMOVQ 0(R7), F0
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVD 0(R11), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $8, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns17
+over18:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over20
+columns19:
+	FMOVS 0(R7), F0
+	MOVHU (R10), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	MOVHU (R11), R9
+	FMOVS R9, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	ADD $2, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns19
+over20:
+	ADD $1, R8, R8
+	SUB $2, R3, R3
+	B group2
+fewer2:
+group1:
+	CMP $1, R3
+	BLT fewer1
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	FMOVS.P 4(R2), F4
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over22
+columns21:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	FMOVD 8(R10), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	FMOVD 16(R10), F10
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	FMOVD 24(R10), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	ADD $32, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns21
+over22:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over24
+columns23:
+	FMOVQ 0(R7), F0
+	FMOVD 0(R10), F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $8, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns23
+over24:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over26
+columns25:
+	FMOVS 0(R7), F0
+	MOVHU (R10), R9
+	FMOVS R9, F8
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	ADD $2, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns25
+over26:
+	ADD $1, R8, R8
+	SUB $1, R3, R3
+	B group1
+fewer1:
+done:
+	RET
+
+// gatherBytesNEON adds weighted table rows to Out as tile.GatherBytes says, Group rows side by side.
+TEXT ·gatherBytesNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 104(R0), R8
+	CMP $0, R8
+	BLE done
+	MOVD 24(R0), R1
+	MOVD 48(R0), R2
+	MOVD 32(R0), R3
+	MOVD 0(R0), R5
+	MOVD 96(R0), R6
+	LSL $0, R6, R6
+	MOVD 112(R0), R4
+	CMP $8, R4
+	BEQ group8
+	CMP $2, R4
+	BEQ group2
+	CMP $1, R4
+	BEQ group1
+	B group4
+group8:
+	CMP $8, R3
+	BLT fewer8
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	MOVW.P 4(R1), R11
+	MADD R6, R5, R11, R11
+	MOVW.P 4(R1), R12
+	MADD R6, R5, R12, R12
+	MOVW.P 4(R1), R13
+	MADD R6, R5, R13, R13
+	MOVW.P 4(R1), R14
+	MADD R6, R5, R14, R14
+	MOVW.P 4(R1), R15
+	MADD R6, R5, R15, R15
+	MOVW.P 4(R1), R16
+	MADD R6, R5, R16, R16
+	MOVW.P 4(R1), R19
+	MADD R6, R5, R19, R19
+	FMOVQ.P 16(R2), F4
+	FMOVQ.P 16(R2), F5
+	MOVD 120(R0), R20
+	CBZ R20, fetched1
+	ADD $8, R20, R9
+	CMP R9, R3
+	SUB $8, R20, R20
+	ADD R20<<2, R1, R20
+	BLT fetched1
+	MOVW 0(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 4(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 8(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 12(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 16(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 20(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 24(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 28(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+fetched1:
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over3
+columns2:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R10), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R10), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R10), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FMOVS 0(R11), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R11), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R11), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R11), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	WORD $0x4fa411a1 // fmla v1.4s, v13.4s, v4.s[1]
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	WORD $0x4fa411e3 // fmla v3.4s, v15.4s, v4.s[1]
+	FMOVS 0(R12), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R12), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R12), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R12), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	WORD $0x4f841921 // fmla v1.4s, v9.4s, v4.s[2]
+	WORD $0x4f841942 // fmla v2.4s, v10.4s, v4.s[2]
+	WORD $0x4f841963 // fmla v3.4s, v11.4s, v4.s[2]
+	FMOVS 0(R13), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R13), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R13), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R13), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	WORD $0x4fa419a1 // fmla v1.4s, v13.4s, v4.s[3]
+	WORD $0x4fa419c2 // fmla v2.4s, v14.4s, v4.s[3]
+	WORD $0x4fa419e3 // fmla v3.4s, v15.4s, v4.s[3]
+	FMOVS 0(R14), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R14), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R14), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R14), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R14, R14
+	WORD $0x4f851100 // fmla v0.4s, v8.4s, v5.s[0]
+	WORD $0x4f851121 // fmla v1.4s, v9.4s, v5.s[0]
+	WORD $0x4f851142 // fmla v2.4s, v10.4s, v5.s[0]
+	WORD $0x4f851163 // fmla v3.4s, v11.4s, v5.s[0]
+	FMOVS 0(R15), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R15), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R15), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R15), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R15, R15
+	WORD $0x4fa51180 // fmla v0.4s, v12.4s, v5.s[1]
+	WORD $0x4fa511a1 // fmla v1.4s, v13.4s, v5.s[1]
+	WORD $0x4fa511c2 // fmla v2.4s, v14.4s, v5.s[1]
+	WORD $0x4fa511e3 // fmla v3.4s, v15.4s, v5.s[1]
+	FMOVS 0(R16), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R16), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R16), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R16), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R16, R16
+	WORD $0x4f851900 // fmla v0.4s, v8.4s, v5.s[2]
+	WORD $0x4f851921 // fmla v1.4s, v9.4s, v5.s[2]
+	WORD $0x4f851942 // fmla v2.4s, v10.4s, v5.s[2]
+	WORD $0x4f851963 // fmla v3.4s, v11.4s, v5.s[2]
+	FMOVS 0(R19), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R19), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R19), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R19), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R19, R19
+	WORD $0x4fa51980 // fmla v0.4s, v12.4s, v5.s[3]
+	WORD $0x4fa519a1 // fmla v1.4s, v13.4s, v5.s[3]
+	WORD $0x4fa519c2 // fmla v2.4s, v14.4s, v5.s[3]
+	WORD $0x4fa519e3 // fmla v3.4s, v15.4s, v5.s[3]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns2
+over3:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over5
+columns4:
+	FMOVQ 0(R7), F0
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVS 0(R11), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVS 0(R12), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	FMOVS 0(R13), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	FMOVS 0(R14), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R14, R14
+	WORD $0x4f851100 // fmla v0.4s, v8.4s, v5.s[0]
+	FMOVS 0(R15), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R15, R15
+	WORD $0x4fa51180 // fmla v0.4s, v12.4s, v5.s[1]
+	FMOVS 0(R16), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R16, R16
+	WORD $0x4f851900 // fmla v0.4s, v8.4s, v5.s[2]
+	FMOVS 0(R19), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R19, R19
+	WORD $0x4fa51980 // fmla v0.4s, v12.4s, v5.s[3]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns4
+over5:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over7
+columns6:
+	FMOVS 0(R7), F0
+	MOVB (R10), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	MOVB (R11), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	MOVB (R12), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	MOVB (R13), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	MOVB (R14), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R14, R14
+	WORD $0x4f851100 // fmla v0.4s, v8.4s, v5.s[0]
+	MOVB (R15), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R15, R15
+	WORD $0x4fa51180 // fmla v0.4s, v12.4s, v5.s[1]
+	MOVB (R16), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R16, R16
+	WORD $0x4f851900 // fmla v0.4s, v8.4s, v5.s[2]
+	MOVB (R19), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R19, R19
+	WORD $0x4fa51980 // fmla v0.4s, v12.4s, v5.s[3]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns6
+over7:
+	ADD $1, R8, R8
+	SUB $8, R3, R3
+	B group8
+fewer8:
+group4:
+	CMP $4, R3
+	BLT fewer4
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	MOVW.P 4(R1), R11
+	MADD R6, R5, R11, R11
+	MOVW.P 4(R1), R12
+	MADD R6, R5, R12, R12
+	MOVW.P 4(R1), R13
+	MADD R6, R5, R13, R13
+	FMOVQ.P 16(R2), F4
+	MOVD 120(R0), R20
+	CBZ R20, fetched8
+	ADD $4, R20, R9
+	CMP R9, R3
+	SUB $4, R20, R20
+	ADD R20<<2, R1, R20
+	BLT fetched8
+	MOVW 0(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 4(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 8(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	MOVW 12(R20), R9
+	MADD R6, R5, R9, R9
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+fetched8:
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over10
+columns9:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R10), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R10), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R10), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FMOVS 0(R11), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R11), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R11), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R11), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	WORD $0x4fa411a1 // fmla v1.4s, v13.4s, v4.s[1]
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	WORD $0x4fa411e3 // fmla v3.4s, v15.4s, v4.s[1]
+	FMOVS 0(R12), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R12), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R12), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R12), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	WORD $0x4f841921 // fmla v1.4s, v9.4s, v4.s[2]
+	WORD $0x4f841942 // fmla v2.4s, v10.4s, v4.s[2]
+	WORD $0x4f841963 // fmla v3.4s, v11.4s, v4.s[2]
+	FMOVS 0(R13), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R13), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R13), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R13), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	WORD $0x4fa419a1 // fmla v1.4s, v13.4s, v4.s[3]
+	WORD $0x4fa419c2 // fmla v2.4s, v14.4s, v4.s[3]
+	WORD $0x4fa419e3 // fmla v3.4s, v15.4s, v4.s[3]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns9
+over10:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over12
+columns11:
+	FMOVQ 0(R7), F0
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVS 0(R11), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVS 0(R12), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	FMOVS 0(R13), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns11
+over12:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over14
+columns13:
+	FMOVS 0(R7), F0
+	MOVB (R10), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	MOVB (R11), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	MOVB (R12), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R12, R12
+	WORD $0x4f841900 // fmla v0.4s, v8.4s, v4.s[2]
+	MOVB (R13), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R13, R13
+	WORD $0x4fa41980 // fmla v0.4s, v12.4s, v4.s[3]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns13
+over14:
+	ADD $1, R8, R8
+	SUB $4, R3, R3
+	B group4
+fewer4:
+group2:
+	CMP $2, R3
+	BLT fewer2
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	MOVW.P 4(R1), R11
+	MADD R6, R5, R11, R11
+	FMOVD.P 8(R2), F4
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over16
+columns15:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R10), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R10), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R10), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FMOVS 0(R11), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVS 4(R11), F13
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVS 8(R11), F14
+	WORD $0x0f08a5ce // sxtl v14.8h, v14.8b
+	WORD $0x0f10a5ce // sxtl v14.4s, v14.4h
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVS 12(R11), F15
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	ADD $16, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	WORD $0x4fa411a1 // fmla v1.4s, v13.4s, v4.s[1]
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	WORD $0x4fa411e3 // fmla v3.4s, v15.4s, v4.s[1]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns15
+over16:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over18
+columns17:
+	FMOVQ 0(R7), F0
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVS 0(R11), F12
+	WORD $0x0f08a58c // sxtl v12.8h, v12.8b
+	WORD $0x0f10a58c // sxtl v12.4s, v12.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $4, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns17
+over18:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over20
+columns19:
+	FMOVS 0(R7), F0
+	MOVB (R10), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	MOVB (R11), R9
+	FMOVS R9, F12
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	ADD $1, R11, R11
+	WORD $0x4fa41180 // fmla v0.4s, v12.4s, v4.s[1]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns19
+over20:
+	ADD $1, R8, R8
+	SUB $2, R3, R3
+	B group2
+fewer2:
+group1:
+	CMP $1, R3
+	BLT fewer1
+	MOVW.P 4(R1), R10
+	MADD R6, R5, R10, R10
+	FMOVS.P 4(R2), F4
+	MOVD 72(R0), R7
+	MOVD 104(R0), R8
+	SUBS $16, R8, R8
+	BLT over22
+columns21:
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVS 4(R10), F9
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVS 8(R10), F10
+	WORD $0x0f08a54a // sxtl v10.8h, v10.8b
+	WORD $0x0f10a54a // sxtl v10.4s, v10.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVS 12(R10), F11
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	ADD $16, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	WORD $0x4f841121 // fmla v1.4s, v9.4s, v4.s[0]
+	WORD $0x4f841142 // fmla v2.4s, v10.4s, v4.s[0]
+	WORD $0x4f841163 // fmla v3.4s, v11.4s, v4.s[0]
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	ADD $64, R7, R7
+	SUBS $16, R8, R8
+	BGE columns21
+over22:
+	ADD $16, R8, R8
+	SUBS $4, R8, R8
+	BLT over24
+columns23:
+	FMOVQ 0(R7), F0
+	FMOVS 0(R10), F8
+	WORD $0x0f08a508 // sxtl v8.8h, v8.8b
+	WORD $0x0f10a508 // sxtl v8.4s, v8.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $4, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVQ F0, 0(R7)
+	ADD $16, R7, R7
+	SUBS $4, R8, R8
+	BGE columns23
+over24:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT over26
+columns25:
+	FMOVS 0(R7), F0
+	MOVB (R10), R9
+	FMOVS R9, F8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	ADD $1, R10, R10
+	WORD $0x4f841100 // fmla v0.4s, v8.4s, v4.s[0]
+	FMOVS F0, 0(R7)
+	ADD $4, R7, R7
+	SUBS $1, R8, R8
+	BGE columns25
+over26:
+	ADD $1, R8, R8
+	SUB $1, R3, R3
+	B group1
+fewer1:
+done:
+	RET
+
 // convNEON is the causal convolution of tile.Conv.
 TEXT ·convNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

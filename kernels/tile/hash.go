@@ -78,7 +78,7 @@ type GatherHalf struct {
 	LD     int
 	N      int
 	Group  int // rows side by side: 4 or 8
-	Ahead  int // the row so many places further is prefetched, column by column; 0 for none
+	Ahead  int // the row so many places further is prefetched, its first lines at least; 0 for none
 }
 
 // GatherBytes is Gather over rows of int8.

@@ -93,6 +93,7 @@ func two(name string, word uint32) func(d, n V) instruction {
 var (
 	frintn = two("frintn", 0x4e218800) // to an integer, ties to even
 	fcvtns = two("fcvtns", 0x4e21a800) // the same, as a signed word
+	scvtf  = two("scvtf", 0x4e21d800)  // from a signed word
 )
 
 // half is one between a vector of four and the four 16-bit numbers in the lower half of another.
@@ -107,6 +108,12 @@ var (
 	fcvtn = half("fcvtn", 0x0e216800, "4h", "4s", "") // float32 to float16, ties to even
 	shll  = half("shll", 0x2e613800, "4s", "4h", ", #16")
 	xtn   = half("xtn", 0x0e612800, "4h", "4s", "") // the lower halves
+)
+
+// Signed integers twice as wide, those in the lower half: SSHLL by 0.
+var (
+	sxtlBytes  = half("sxtl", 0x0f08a400, "8h", "8b", "")
+	sxtlHalves = half("sxtl", 0x0f10a400, "4s", "4h", "")
 )
 
 // Conversions between four floats and two pairs of float64, the lower and, with a 2 in their name, the upper two floats.

@@ -16,16 +16,46 @@ const (
 	gatherLD      = int(unsafe.Offsetof(tile.Gather{}.LD))
 	gatherN       = int(unsafe.Offsetof(tile.Gather{}.N))
 	gatherGroup   = int(unsafe.Offsetof(tile.Gather{}.Group))
+	narrowAhead   = int(unsafe.Offsetof(tile.GatherHalf{}.Ahead)) // GatherHalf and GatherBytes have the fields of Gather before it
 )
 
 // gather reads a group of rows side by side, so that as many misses are
 // under way, and adds them to a few vectors of Out at a time; Out itself
 // stays in the first-level cache. Rows that are left go in smaller groups.
 func (f *file) gather() {
-	f.tileFunction("gatherNEON", "Gather", "adds weighted table rows to Out as tile.Gather says, Group rows side by side.")
+	f.gatherRows("gatherNEON", "Gather", 4, func(w width, v []V, row, _ R) { f.load(w, v, row, 0) })
+	f.gatherRows("gatherHalfNEON", "GatherHalf", 2, func(w width, v []V, row, single R) {
+		for i, v := range v {
+			if w.lanes == 1 {
+				f.ins("MOVHU (%v), %v", row, single)
+				f.ins("FMOVS %v, %s", single, v.F())
+			} else {
+				f.ins("FMOVD %d(%v), %s", 8*i, row, v.F())
+			}
+			f.word(shll(v, v))
+		}
+	})
+	f.gatherRows("gatherBytesNEON", "GatherBytes", 1, func(w width, v []V, row, single R) {
+		for i, v := range v {
+			if w.lanes == 1 {
+				f.ins("MOVB (%v), %v", row, single)
+				f.ins("FMOVS %v, %s", single, v.F())
+			} else {
+				f.ins("FMOVS %d(%v), %s", 4*i, row, v.F())
+				f.word(sxtlBytes(v, v))
+				f.word(sxtlHalves(v, v))
+			}
+			f.word(scvtf(v, v))
+		}
+	})
+}
+
+// gatherRows is gather over rows of elements of so many bytes, which widen loads as float32.
+func (f *file) gatherRows(name, argument string, size int, widen func(w width, v []V, row, single R)) {
+	f.tileFunction(name, argument, "adds weighted table rows to Out as tile."+argument+" says, Group rows side by side.")
 	const (
 		rows, weight, left, group, table, ld, out, column, next R = 1, 2, 3, 4, 5, 6, 7, 8, 9
-		row0                                                    R = 10 // to 17
+		row0, further                                           R = 10, 20 // rows to 19
 	)
 	// The last of eight pointers is 19, as 18 is not for use.
 	row := []R{row0, 11, 12, 13, 14, 15, 16, 19}
@@ -38,7 +68,8 @@ func (f *file) gather() {
 	f.get(gatherWeight, weight)
 	f.get(gatherRowsLen, left)
 	f.get(gatherTable, table)
-	f.getBytes(gatherLD, ld)
+	f.get(gatherLD, ld)
+	f.ins("LSL $%d, %v, %v", size/2, ld, ld)
 	f.get(gatherGroup, group)
 	for _, n := range []int{8, 2, 1} {
 		f.ins("CMP $%d, %v", n, group)
@@ -59,12 +90,22 @@ func (f *file) gather() {
 			f.loadNext(min(n, 4), weights[i/4], weight)
 		}
 		if n >= 4 {
-			// No hardware prefetcher foresees where the next rows start.
-			fetched := f.newLabel("fetched")
-			f.ins("CMP $%d, %v", 2*n, left)
+			// No hardware prefetcher foresees where further rows start: the next ones, or those Ahead, of which the lines after two are left to it.
+			fetched, from := f.newLabel("fetched"), rows
+			if size == 4 {
+				f.ins("CMP $%d, %v", 2*n, left)
+			} else {
+				from = further
+				f.get(narrowAhead, from)
+				f.ins("CBZ %v, %s", from, fetched)
+				f.ins("ADD $%d, %v, %v", n, from, next)
+				f.ins("CMP %v, %v", next, left)
+				f.ins("SUB $%d, %v, %v", n, from, from)
+				f.ins("ADD %v<<2, %v, %v", from, rows, from)
+			}
 			f.ins("BLT %s", fetched)
 			for i := range n {
-				f.ins("MOVW %d(%v), %v", 4*i, rows, next)
+				f.ins("MOVW %d(%v), %v", 4*i, from, next)
 				f.ins("MADD %v, %v, %v, %v", ld, table, next, next)
 				f.ins("PRFM (%v), PLDL1KEEP", next)
 				f.ins("PRFM 64(%v), PLDL1KEEP", next)
@@ -82,8 +123,8 @@ func (f *file) gather() {
 			f.load(w, s, out, 0)
 			for i, r := range row[:n] {
 				t := loaded[i%2*4:][:w.vectors]
-				f.load(w, t, r, 0)
-				f.ins("ADD $%d, %v, %v", w.bytes(), r, r)
+				widen(w, t, r, next)
+				f.ins("ADD $%d, %v, %v", size*w.columns(), r, r)
 				for j := range s {
 					f.word(fmlaElement(s[j], t[j], weights[i/4], uint(i%4)))
 				}
