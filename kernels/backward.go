@@ -33,6 +33,7 @@ type backward struct {
 	work                  []*backwardWork
 	factor                []float32 // exp(headDecay)
 	states                []float32 // of each state head: group of Sᵀ or Rᵀ, group of R
+	keySize, valSize      int       // of one of each
 	perUnit               []backwardUnit
 	norms                 []float32 // of each unit
 	heads                 []backwardHead
@@ -96,7 +97,8 @@ func newBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *backwa
 	for range a.workers {
 		a.work = append(a.work, a.newWork())
 	}
-	a.states = aligned(heads * a.group * (a.keyStates() + a.valStates()))
+	a.keySize, a.valSize = s.Dv*paddedColumns(s.Dk, a.cols), s.Dk*paddedColumns(s.Dv, a.cols)
+	a.states = aligned(heads * a.group * (a.keySize + a.valSize))
 	a.heads = make([]backwardHead, heads)
 	a.perUnit = make([]backwardUnit, a.units)
 	if p.Normalize {
@@ -245,37 +247,18 @@ func (a *backward) values(u backwardPart) (j0, j1 int) {
 	return u.v0 * a.cols, min(u.v1*a.cols, a.problem.Shape.Dv)
 }
 
-// keyStates and valStates are the lengths of a query head's panels of both kinds.
-func (a *backward) keyStates() int {
-	s := a.problem.Shape
-	return s.Dv * paddedColumns(s.Dk, a.cols)
-}
-
-func (a *backward) valStates() int {
-	s := a.problem.Shape
-	return s.Dk * paddedColumns(s.Dv, a.cols)
-}
-
 // keyPanel gives the panel p of Sᵀ or Rᵀ of query head g of a group, with its first column and number of columns.
 func (a *backward) keyPanel(u backwardPart, g, p int) (state operand, j, width int) {
 	s := a.problem.Shape
-	at := u.head*a.group*(a.keyStates()+a.valStates()) + g*a.keyStates()
-	return a.panel(a.states[at:], p, s.Dv, s.Dk)
+	at := u.head*a.group*(a.keySize+a.valSize) + g*a.keySize
+	return statePanel(a.states[at:], p, a.cols, s.Dv, s.Dk)
 }
 
 // valPanel gives the panel p of R likewise.
 func (a *backward) valPanel(u backwardPart, g, p int) (state operand, j, width int) {
 	s := a.problem.Shape
-	at := u.head*a.group*(a.keyStates()+a.valStates()) + a.group*a.keyStates() + g*a.valStates()
-	return a.panel(a.states[at:], p, s.Dk, s.Dv)
-}
-
-// panel gives a panel of a state of some rows and columns.
-func (a *backward) panel(states []float32, p, rows, columns int) (state operand, j, width int) {
-	j = p * a.cols
-	width = min(a.cols, columns-j)
-	ld := paddedColumns(width, a.cols)
-	return operand{states[j*rows : (j+ld)*rows], ld}, j, width
+	at := u.head*a.group*(a.keySize+a.valSize) + a.group*a.keySize + g*a.valSize
+	return statePanel(a.states[at:], p, a.cols, s.Dk, s.Dv)
 }
 
 // begin sets Sᵀ to the past state.

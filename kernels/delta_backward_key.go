@@ -28,7 +28,7 @@ type deltaKeyWork struct {
 	ones         []float32
 	large, scrap []float32 // see large
 	fold         tile.Fold
-	elements     tile.Map
+	scaling      rowWork
 }
 
 func newDeltaKeyWork(n int, s tile.Shape) deltaKeyWork {
@@ -91,9 +91,7 @@ func (a *deltaBackward) foldKeys(w *deltaBackwardWork, n int) {
 
 // times multiplies x by y, number by number.
 func (a *deltaBackward) times(w *deltaBackwardWork, x, y []float32) {
-	n := len(x)
-	w.key.elements = tile.Map{Src: y, Dst: x, LDS: n, LDD: n, M: 1, N: n, Kind: tile.MapTimes}
-	a.prim.Map(&w.key.elements)
+	w.key.scaling.apply(a.prim, tile.MapTimes, operand{x, len(x)}, operand{y, len(x)}, 1, len(x))
 }
 
 // scaleKeys sets a state to another, which may be the same, after a run's decay.

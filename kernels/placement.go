@@ -73,8 +73,6 @@ func workPlaced(tasks chan task, cpus []int) {
 		defer unpin()
 	}
 	for t := range tasks { // without waiting awake: these may be as many as the threads that run Go, of which the caller is one
-		t.work.part(t.part)
-		t.shared.left.Add(-1)
-		t.shared.done.Done()
+		t.shared.do(t.work, t.part)
 	}
 }

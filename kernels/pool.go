@@ -58,26 +58,6 @@ func linger(patience time.Duration, locked bool, waiting func() bool) {
 	}
 }
 
-// eachTask does what comes. do says whether there was anything left to do.
-func eachTask(tasks chan task, do func(t task) bool) {
-	for patience, idle := briefly, time.Now(); ; {
-		linger(patience, false, func() bool { return len(tasks) == 0 })
-		t, ok := <-tasks
-		if !ok {
-			return
-		}
-		began := time.Now()
-		waited := began.Sub(idle)
-		machine.Leave(t.cpu)
-		worked := do(t)
-		idle = time.Now()
-		patience = long
-		if worked && waited >= long {
-			patience = min(max(briefly, idle.Sub(began)), long)
-		}
-	}
-}
-
 // waitingTasks is how many tasks may wait for workers.
 const waitingTasks = 64
 
@@ -137,10 +117,15 @@ func (s *shared) help(p parallel, call uint64, worker bool) (helped bool) {
 			return helped
 		}
 		helped = true
-		p.part(part)
-		s.left.Add(-1)
-		s.done.Done()
+		s.do(p, part)
 	}
+}
+
+// do does a part of a call.
+func (s *shared) do(p parallel, part int) {
+	p.part(part)
+	s.left.Add(-1)
+	s.done.Done()
 }
 
 // wait returns when all parts have ended, and sleeps if they take longer than its patience. The last part's count may come down before it is done: then
@@ -189,12 +174,28 @@ func grow(n int) {
 	}
 }
 
+// work helps with what comes.
 func work(tasks chan task) {
-	eachTask(tasks, func(t task) bool { return t.shared.help(t.work, t.call, true) })
+	for patience, idle := briefly, time.Now(); ; {
+		linger(patience, false, func() bool { return len(tasks) == 0 })
+		t, ok := <-tasks
+		if !ok {
+			return
+		}
+		began := time.Now()
+		waited := began.Sub(idle)
+		machine.Leave(t.cpu)
+		worked := t.shared.help(t.work, t.call, true)
+		idle = time.Now()
+		patience = long
+		if worked && waited >= long {
+			patience = min(max(briefly, idle.Sub(began)), long)
+		}
+	}
 }
 
 // Close ends the workers that calls of several threads have started, after the calls that still run. They cost
-// nothing while they wait, and a later call starts new ones: Close is for programs that must leave no goroutine behind.
+// nothing from a millisecond after their last call on, and a later call starts new ones: Close is for programs that must leave no goroutine behind.
 func Close() {
 	pool.Lock()
 	defer pool.Unlock()

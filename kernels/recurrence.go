@@ -33,6 +33,7 @@ type recurrence struct {
 	work            []*recurrenceWork
 	factor          []float32 // exp(headDecay)
 	states, scratch []float32 // panels; states of a caller who wants none
+	stateSize       int       // of a state head's panels
 	norms           []float32 // sums of keys of each unit
 }
 
@@ -128,7 +129,8 @@ func newRecurrence(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *recu
 		a.norms = aligned(a.units * s.Dk * normColumns)
 	}
 	if !a.inPlace {
-		a.states = aligned(s.B * s.Hkv * s.Dk * paddedColumns(s.Dv, a.cols))
+		a.stateSize = s.Dk * paddedColumns(s.Dv, a.cols)
+		a.states = aligned(s.B * s.Hkv * a.stateSize)
 	}
 	return a
 }
@@ -209,15 +211,20 @@ func (a *recurrence) unit(u int) panelUnit {
 // panel gives the state of a panel, its leading dimension, and its first column and number of columns.
 func (a *recurrence) panel(u panelUnit, p int) (state []float32, ld, j, width int) {
 	s := a.problem.Shape
-	j = p * a.cols
-	width = min(a.cols, s.Dv-j)
 	if a.inPlace {
-		at := u.head * s.Dk * s.Dv
-		return a.state[at+j : at+s.Dk*s.Dv], s.Dv, j, width
+		j, at := p*a.cols, u.head*s.Dk*s.Dv
+		return a.state[at+j : at+s.Dk*s.Dv], s.Dv, j, min(a.cols, s.Dv-j)
 	}
-	ld = paddedColumns(width, a.cols)
-	at := u.head*s.Dk*paddedColumns(s.Dv, a.cols) + j*s.Dk
-	return a.states[at : at+ld*s.Dk], ld, j, width
+	panel, j, width := statePanel(a.states[u.head*a.stateSize:], p, a.cols, s.Dk, s.Dv)
+	return panel.rows, panel.ld, j, width
+}
+
+// statePanel gives the panel p of a state of some rows and columns, with its first column and number of columns.
+func statePanel(states []float32, p, cols, rows, columns int) (panel operand, j, width int) {
+	j = p * cols
+	width = min(cols, columns-j)
+	ld := paddedColumns(width, cols)
+	return operand{states[j*rows : (j+ld)*rows], ld}, j, width
 }
 
 // paddedColumns is how many columns panels of some number of columns have room for. Rows of one that is not whole end with a line, since a load of a

@@ -325,9 +325,11 @@ func carryBlock(p tile.Problem, e *profile.Entry, of [][2]int) [2]int {
 		}
 		return roundUp(s.Dv, cols) + cols/4
 	}
-	for _, b := range of {
-		if s.Dv != e.Problem.Shape.Dv && swept(b[1]) < swept(block[1]) {
-			block = b
+	if s.Dv != e.Problem.Shape.Dv {
+		for _, b := range of {
+			if swept(b[1]) < swept(block[1]) {
+				block = b
+			}
 		}
 	}
 	// Heads of which threads would not get equal numbers are cut in panels of columns: an answer for many heads may have too few of them.
