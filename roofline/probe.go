@@ -281,9 +281,6 @@ func gathers(l *loops, parts [][]float32, rowBytes int, level string) variant {
 		}
 		return float64(looks*batch) * float64(rowBytes)
 	}
-	if level == levelDRAM {
-		return variant{warm: func(member int) { step(member) }, work: step}
-	}
 	return variant{warm: warmUp(step, len(parts[0]), level), work: step}
 }
 

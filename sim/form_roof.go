@@ -8,19 +8,17 @@ func FormRoof(d *Device, p *Program, r *Result) Bound {
 	times := map[string]float64{PartCompute: float64(r.Flops) / d.Rates[pathFMA] * 1e9}
 	row, tables := p.tableRowBytes()
 	for i, l := range d.Levels {
-		rate := max(l.ReadBps, l.CopyBps)
-		switch last := i == len(d.Levels)-1; {
-		case last:
+		bytes, rate := float64(r.Bytes[l.Name]), max(l.ReadBps, l.CopyBps)
+		switch last := len(d.Levels) - 1; {
+		case i == last:
+			bytes *= 1 - d.held(r.footprint)
 			for _, g := range l.Gathers {
 				rate = max(rate, g.Bps)
 			}
 		case tables && len(l.Gathers) > 0:
 			rate = l.gatherBps(row)
 		}
-		times[l.Name] = float64(r.Bytes[l.Name]) / rate * 1e9
-		if i > 0 && i == len(d.Levels)-1 {
-			times[l.Name] *= 1 - d.held(r.footprint)
-		}
+		times[l.Name] = bytes / rate * 1e9
 	}
 	b := Bound{BoundBy: largest(times), Flops: r.Flops, Bytes: r.Bytes}
 	b.RoofNs = times[b.BoundBy]

@@ -22,8 +22,7 @@ const (
 	batches    = 3                      // of each call in a block, the fastest of which counts
 	coldLimit  = 250e6                  // ns: a first run that takes less is not taken for the time of the next
 	blockLimit = 12e6                   // ns: a block that would take longer has fewer of them
-	awake      = 4                      // runs at least in a batch of a call with workers
-	awakeLimit = 1e6                    // ns, or as many as take this: the first may have to wake them, which takes up to 0.2 ms
+	awake      = 4                      // runs at least in a batch of a call with workers, or as many as take onlyBatch: the first may have to wake them
 )
 
 var errNoTime = errors.New("measured no time or less: refused")
@@ -123,7 +122,7 @@ func (m *meter) calibrate(c Call, threads int) (runs int, ns float64, err error)
 		}
 		if total := ns * float64(n); total >= float64(least) && !(cold && total < coldLimit) {
 			if threads > 1 {
-				n = max(n, min(awake, int(math.Ceil(awakeLimit/ns))))
+				n = max(n, min(awake, int(math.Ceil(float64(onlyBatch)/ns))))
 			}
 			return n, ns, nil
 		}
@@ -132,7 +131,7 @@ func (m *meter) calibrate(c Call, threads int) (runs int, ns float64, err error)
 		}
 		cold = false
 	}
-	return 0, 0, fmt.Errorf("%d runs in less than %v: %w", maxRuns, minBatch, errNoTime)
+	return 0, 0, fmt.Errorf("%d runs in less than %v: %w", maxRuns, least, errNoTime)
 }
 
 // batched is a call with the number of its runs in a batch.

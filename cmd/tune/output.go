@@ -83,7 +83,7 @@ func (o *output) printf(format string, a ...any) { fmt.Fprintf(o.w, format, a...
 
 // sentence prints a line of text, in as many lines of a terminal as it takes.
 func (o *output) sentence(format string, a ...any) {
-	const columns, indent = 80, "  "
+	const indent = "  "
 	lines, _ := twwarp.WrapString(fmt.Sprintf(format, a...), columns-len(indent))
 	o.printf("%s\n", strings.Join(lines, "\n"+indent))
 }
@@ -99,7 +99,7 @@ func (o *output) verdict(ok bool, word string) string {
 	return "\x1b[31m" + word + "\x1b[0m"
 }
 
-// columns is the width that tables keep to where their words allow it.
+// columns is the width that tables and sentences keep to where their words allow it.
 const columns = 80
 
 // table prints rows under a header, in 80 columns: long cells are broken after commas and blanks. Columns whose header starts with ">" are

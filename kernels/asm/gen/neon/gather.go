@@ -24,28 +24,27 @@ const (
 // stays in the first-level cache. Rows that are left go in smaller groups.
 func (f *file) gather() {
 	f.gatherRows("gatherNEON", "Gather", 4, func(w width, v []V, row, _ R) { f.load(w, v, row, 0) })
-	f.gatherRows("gatherHalfNEON", "GatherHalf", 2, func(w width, v []V, row, single R) {
-		for i, v := range v {
-			if w.lanes == 1 {
-				f.ins("MOVHU (%v), %v", row, single)
-				f.ins("FMOVS %v, %s", single, v.F())
-			} else {
-				f.ins("FMOVD %d(%v), %s", 8*i, row, v.F())
-			}
-			f.word(shll(v, v))
+	f.gatherNarrow("gatherHalfNEON", "GatherHalf", 2, "MOVHU", "FMOVD", func(v V, _ bool) { f.word(shll(v, v)) })
+	f.gatherNarrow("gatherBytesNEON", "GatherBytes", 1, "MOVB", "FMOVS", func(v V, single bool) {
+		if !single { // which MOVB has made a word
+			f.word(sxtlBytes(v, v))
+			f.word(sxtlHalves(v, v))
 		}
+		f.word(scvtf(v, v))
 	})
-	f.gatherRows("gatherBytesNEON", "GatherBytes", 1, func(w width, v []V, row, single R) {
+}
+
+// gatherNarrow is gather over rows of elements of so many bytes: one and four are what loads that many, and widen makes floats of them.
+func (f *file) gatherNarrow(name, argument string, size int, one, four string, widen func(v V, single bool)) {
+	f.gatherRows(name, argument, size, func(w width, v []V, row, single R) {
 		for i, v := range v {
 			if w.lanes == 1 {
-				f.ins("MOVB (%v), %v", row, single)
+				f.ins("%s (%v), %v", one, row, single)
 				f.ins("FMOVS %v, %s", single, v.F())
 			} else {
-				f.ins("FMOVS %d(%v), %s", 4*i, row, v.F())
-				f.word(sxtlBytes(v, v))
-				f.word(sxtlHalves(v, v))
+				f.ins("%s %d(%v), %s", four, 4*size*i, row, v.F())
 			}
-			f.word(scvtf(v, v))
+			widen(v, w.lanes == 1)
 		}
 	})
 }
