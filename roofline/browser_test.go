@@ -256,7 +256,14 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 
-	// No width makes the page scroll sideways.
+	// No width makes the page scroll sideways, be it that the tip of a mark far right is open.
+	do(t, ctx, chromedp.Focus(chromedp.CSS("#chart")))
+	for range 50 {
+		do(t, ctx, chromedp.KeyEvent(kb.ArrowRight))
+	}
+	if eval[bool](t, ctx, `document.getElementById("tip").hidden`) {
+		t.Error("no tip by keyboard")
+	}
 	for _, width := range []int64{400, 1280, 3840} {
 		for _, scheme := range []string{"light", "dark"} {
 			colourScheme(t, ctx, scheme)

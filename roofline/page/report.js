@@ -396,13 +396,16 @@
         ["least bytes", levels.map((l, k) => l + " " + moved(p.least[k])).join(", ")],
         ["traffic", p.moved ? levels.map((l, k) => l + " " + moved(p.moved[k])).join(", ") : unknown],
       ));
-      const box = byId("chart"), area = chart.over, left = area.offsetLeft + area.parentElement.offsetLeft, top = area.offsetTop + area.parentElement.offsetTop;
-      const x = left + chart.valToPos(m.x, "x"), y = top + chart.valToPos(m.y, "y");
-      const w = tip.offsetWidth, h = tip.offsetHeight;
-      tip.style.left = Math.max(2, Math.min(box.clientWidth - w - 2, x + 14 + w > box.clientWidth ? x - w - 14 : x + 14)) + "px";
-      tip.style.top = (y + 16 + h > box.clientHeight && y - h - 12 > -40 ? y - h - 12 : y + 16) + "px";
+      place(m);
     }
     chart.redraw(false, false);
+  }
+  function place(m) { // the tip beside a mark, within the chart
+    const box = byId("chart"), area = chart.over, left = area.offsetLeft + area.parentElement.offsetLeft, top = area.offsetTop + area.parentElement.offsetTop;
+    const x = left + chart.valToPos(m.x, "x"), y = top + chart.valToPos(m.y, "y");
+    const w = tip.offsetWidth, h = tip.offsetHeight;
+    tip.style.left = Math.max(2, Math.min(box.clientWidth - w - 2, x + 14 + w > box.clientWidth ? x - w - 14 : x + 14)) + "px";
+    tip.style.top = (y + 16 + h > box.clientHeight && y - h - 12 > -40 ? y - h - 12 : y + 16) + "px";
   }
 
   function legend() {
@@ -708,10 +711,11 @@
         drawnFor = style;
         makeChart();
         if (state.selected >= 0) detail(points[state.selected], state.selected);
-        return;
+      } else {
+        chart.setSize(chartSize());
+        if (sweepChart) sweepChart.setSize({ width: byId("sweep").clientWidth, height: sweepChart.height });
       }
-      chart.setSize(chartSize());
-      if (sweepChart) sweepChart.setSize({ width: byId("sweep").clientWidth, height: sweepChart.height });
+      if (state.hover) place(state.hover);
     }).observe(byId("chart"));
     const repaint = () => { chart.redraw(false, true); if (sweepChart) sweepChart.redraw(false, true); };
     dark.addEventListener("change", repaint);
