@@ -37,6 +37,9 @@ func newAttentionDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) 
 	case p.Precision == tile.BFloat16:
 		return newPairAttention(p, prim, cfg)
 	}
+	if n := segmentCount(p, cfg); n > 1 {
+		return newSegmented(p, prim, cfg, n)
+	}
 	if hasForms(p) && cfg["form"] == formRecurrence {
 		return newRecurrence(p, prim, cfg)
 	}
@@ -55,8 +58,8 @@ func newHalfDriver(p tile.Problem, prim *tile.Primitives, cfg tile.Config) atten
 // finisher is a driver with something to do after all parts.
 type finisher interface{ finish() }
 
-// foregoer is a driver with something to do, by all workers, before its parts.
-type foregoer interface{ before() parallel }
+// foregoer is a driver with something to do, by all workers, before its parts: one thing after the other.
+type foregoer interface{ before() []parallel }
 
 // follower is a driver with something to do, by all workers, after its parts.
 type follower interface{ after() parallel }
@@ -100,7 +103,9 @@ func newCall(p tile.Problem, c tile.Candidate, prim *tile.Primitives) (*Call, er
 
 func (x *Call) run() {
 	if f, ok := x.driver.(foregoer); ok {
-		run(f.before(), &x.shared)
+		for _, p := range f.before() {
+			run(p, &x.shared)
+		}
 	}
 	run(x.driver, &x.shared)
 	if f, ok := x.driver.(follower); ok {

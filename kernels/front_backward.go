@@ -26,6 +26,7 @@ type frontBackward struct {
 	rates                       []float32 // -exp(decay_log) of each state head
 	rowWork                     []*frontWork
 	making, turning, parameters phase
+	earlier                     []parallel // making
 	phases                      shared
 }
 
@@ -63,6 +64,7 @@ func newFrontBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *f
 	numbers := float64(s.B) * float64(s.T) * float64(s.Hq*s.Dk+s.Hkv*(s.Dk+s.Dv))
 	n := worthwhile(p.Threads, flops*numbers/minWorkerFlops)
 	f.making, f.turning = phase{n, f.makePart}, phase{n, f.turnPart}
+	f.earlier = []parallel{&f.making}
 	f.parameters = phase{min(n, s.Hkv), f.parameterPart}
 	for range n {
 		w := &frontWork{rows: newRowWork(frontRows * max(s.Hq, s.Hkv))}
@@ -135,7 +137,7 @@ func (f *frontBackward) release() {
 }
 
 // before makes the rule's arrays.
-func (f *frontBackward) before() parallel { return &f.making }
+func (f *frontBackward) before() []parallel { return f.earlier }
 
 // finish turns the rule's gradients into the caller's.
 func (f *frontBackward) finish() {

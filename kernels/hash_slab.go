@@ -26,7 +26,8 @@ type hashSlab struct {
 	workers int
 	work    []*slabWork
 	hashing hashSlabFirst
-	first   []uint32 // where each table begins in its slab, in bytes
+	earlier []parallel // hashing
+	first   []uint32   // where each table begins in its slab, in bytes
 
 	// Offsets and weights of all tokens, in the order of the passes: block of tokens, slab, token, table, slabs being a line further apart than they are long.
 	offset []uint32
@@ -96,11 +97,12 @@ func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSl
 		a.work = append(a.work, w)
 	}
 	a.hashing = hashSlabFirst{a}
+	a.earlier = []parallel{&a.hashing}
 	return a
 }
 
 // before is done first, by all workers.
-func (a *hashSlab) before() parallel { return &a.hashing }
+func (a *hashSlab) before() []parallel { return a.earlier }
 
 func (a *hashSlabFirst) parts() int { return a.workers }
 

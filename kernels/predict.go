@@ -79,7 +79,7 @@ func (x *Predictor) Predict(p tile.Problem, c tile.Candidate) (sim.Estimate, err
 // recordedTokens is the number of tokens of an attention op whose recording does for any number from there on: a few trips of its outer loop, and
 // enough work to wake all threads. It does not depend on the problem's own. Other ops have none.
 func recordedTokens(p tile.Problem, cfg tile.Config) (tokens int, ok bool) {
-	if p.Op != tile.LinearAttention && p.Op != tile.DeltaRule {
+	if p.Op != tile.LinearAttention && p.Op != tile.DeltaRule || segmentCount(p, cfg) > 1 {
 		return 0, false
 	}
 	tokens = recordedTrips * max(cfg["chunk"], cfg["block"], 1)

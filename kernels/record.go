@@ -64,8 +64,11 @@ type walker interface {
 func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program, error) {
 	// The driver is the whole problem's, with its workers and shares, and walks a shorter problem's arrays.
 	a := newHalfDriver(p, r.Primitives(), c.Config).(walker)
+	full, more := p.Shape, 1.0
+	if s, ok := a.(*segmented); ok { // its walk, with what comes before as so much more of it
+		a, full, more = s.walker, s.inner, 1+s.moreWork()
+	}
 	units, perBatch, workers, chunk, headOuter := a.share()
-	full := p.Shape
 	short := p
 	short.Shape.B = min(full.B, 1)
 	short.Shape.T = min(full.T, recordedTrips*chunk)
@@ -103,7 +106,7 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 		r.Buffer(name, data, sim.Scratch)
 	}
 	here := min(units, perBatch)
-	trips := float64(full.T) / float64(min(chunk, max(1, full.T)))
+	trips := more * float64(full.T) / float64(min(chunk, max(1, full.T)))
 	if headOuter {
 		trips *= float64(units) // one trip is one chunk of one head
 		here = min(here, 1)

@@ -13,7 +13,7 @@ import (
 // The drivers' own sources, so that an answer tuned with other code is known as stale.
 //
 //go:embed attention.go attention_bf16.go backward.go backward_decay.go backward_gradients.go backward_key.go backward_options.go decode.go delta.go delta_backward.go delta_backward_fused.go delta_backward_key.go delta_backward_product.go delta_bf16.go
-//go:embed feature_map.go fold.go fold_keys.go front.go front_backward.go full.go full_backward.go gates_apart.go gates_apart_backward.go half.go recurrence.go sequences.go shared_gradients.go units.go upcoming.go
+//go:embed feature_map.go fold.go fold_keys.go front.go front_backward.go full.go full_backward.go gates_apart.go gates_apart_backward.go half.go recurrence.go segments.go sequences.go shared_gradients.go units.go upcoming.go
 var attentionSource embed.FS
 
 //go:embed hash_backward.go hash_codes.go hash_layer.go hash_rows.go hash_slab.go hash_tables.go
@@ -61,5 +61,5 @@ func driverSources(op string) (embed.FS, []string) {
 	if op == tile.DeltaRule {
 		return attentionSource, append(both, "delta_backward.go", "delta_backward_fused.go", "delta_backward_key.go", "delta_backward_product.go", "delta_bf16.go", "front.go", "front_backward.go", "gates_apart.go", "gates_apart_backward.go")
 	}
-	return attentionSource, append(both, "backward.go", "backward_decay.go", "backward_gradients.go", "backward_key.go", "full.go", "full_backward.go")
+	return attentionSource, append(both, "backward.go", "backward_decay.go", "backward_gradients.go", "backward_key.go", "full.go", "full_backward.go", "segments.go")
 }
