@@ -75,7 +75,7 @@ type deltaBackwardWork struct {
 	gradT           []float32 // of a chunk, transposed: dQ of each head, then the erase and the write keys'
 	u, x, y         []float32 // x is dU before it is solved
 	out             []float32
-	gradQ, gradK    []float32 // of a chunk
+	gradQ, gradK    []float32 // of a chunk; with decay per key of each query head, then the erase keys
 	gradE           []float32 // of the erase keys, where those are others
 	p               []float32 // P
 	c, d            []float32 // decays of a chunk
@@ -132,7 +132,7 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 			w.write, w.gradE = aligned(n*s.Dk), aligned(n*s.Dk)
 		}
 		if p.Decay == tile.DecayKey {
-			w.key = newDeltaKeyWork(n, s)
+			w.key, w.gradQ = newDeltaKeyWork(n, s), aligned((a.group+1)*n*s.Dk)
 		}
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
@@ -180,7 +180,7 @@ func (a *deltaBackward) release() {
 	a.attentionArgs = attentionArgs{problem: a.problem}
 	a.shared.release()
 	for _, w := range a.work {
-		w.product, w.pack, w.turned, w.dots, w.exp, w.key.fold = tile.Product{}, tile.Pack{}, tile.Turn{}, tile.Dots{}, tile.Exp{}, tile.Fold{}
+		w.product, w.pack, w.turned, w.dots, w.exp, w.key.fold, w.key.trail = tile.Product{}, tile.Pack{}, tile.Turn{}, tile.Dots{}, tile.Exp{}, tile.Fold{}, tile.Trail{}
 		w.fused.call = tile.DeltaChunk{}
 	}
 }
@@ -379,7 +379,7 @@ func (a *deltaBackward) forwardStep(w *deltaBackwardWork, u, t int) {
 		return
 	}
 	if a.problem.Decay == tile.DecayKey {
-		for _, r := range a.runs(w, u, t, n) {
+		for _, r := range a.runs(w, u, t, n, true) {
 			if a.statistics != nil && n > 1 && r.hi-r.lo == 1 {
 				a.statistics.Single.Add(1)
 			}
@@ -453,7 +453,7 @@ func (a *deltaBackward) reverseStep(w *deltaBackwardWork, u, t int) {
 		return
 	}
 	if a.problem.Decay == tile.DecayKey {
-		runs := a.runs(w, u, t, n)
+		runs := a.runs(w, u, t, n, false)
 		a.runStates(w, u, t, runs)
 		for i := len(runs) - 1; i >= 0; i-- {
 			w.key.from = runs[i].lo
@@ -472,7 +472,7 @@ func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []fl
 	if perKey {
 		a.scaleKeys(w, w.key.state, state)
 		state = w.key.state
-		clear(w.key.terms[:n*s.Dk])
+		w.gradE = w.gradQ[a.group*n*s.Dk:][:n*s.Dk]
 	}
 	z, before := w.z[t*s.Dv:], t-a.chunk
 	a.copyRows(w, w.u, s.Dv, z, s.Dv, w.beta[t:], n, s.Dv)
@@ -527,7 +527,7 @@ func (a *deltaBackward) reverseRun(w *deltaBackwardWork, u, t, n int, state []fl
 	aheadRow(&p.Ahead[1], w.triangles, before, a.ld)
 	a.nn(p)
 	if perKey {
-		a.unfoldKeys(w, u, t, n)
+		a.unfold(w, u, t, n)
 		a.scaleKeys(w, w.r, w.r)
 	}
 	switch {
@@ -566,21 +566,32 @@ func (a *deltaBackward) reverseQuery(w *deltaBackwardWork, u, t, n, g int) {
 func (a *deltaBackward) gradientOfQuery(w *deltaBackwardWork, u, t, n, g int) {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	first, _ := a.queryHeads(h)
-	a.transpose(w, w.gradQ, s.Dk, w.gradT[g*n:], a.lds, nil, s.Dk, n)
-	p := a.addLower(w, operand{w.gradQ, s.Dk}, operand{w.products[g*n*a.ld:], a.ld}, operand{w.write, s.Dk}, n, s.Dk)
+	perKey, to := a.problem.Decay == tile.DecayKey, w.gradQ
+	if perKey {
+		to = w.gradQ[g*n*s.Dk:]
+	}
+	a.transpose(w, to, s.Dk, w.gradT[g*n:], a.lds, nil, s.Dk, n)
+	p := a.addLower(w, operand{to, s.Dk}, operand{w.products[g*n*a.ld:], a.ld}, operand{w.write, s.Dk}, n, s.Dk)
 	a.ahead(&p.Ahead[0], a.query, u, t-a.chunk, s.Hq, first+g, 1, s.Dk)
 	a.ahead(&p.Ahead[1], a.gradOutput, u, t-a.chunk, a.outputHeads(), h*a.group+g, 1, s.Dv)
 	a.nn(p)
-	if a.problem.Decay == tile.DecayKey {
-		a.unfoldQueries(w, g, n)
-	} else if a.gradDecay != nil {
+	if perKey {
+		return // until the decay's gradient has been taken
+	}
+	if a.gradDecay != nil {
 		a.rowDots(w, w.row, operand{w.rows[g*n*s.Dk:], s.Dk}, operand{w.gradQ, s.Dk}, n, s.Dk)
 		for i, x := range w.row[:n] {
 			w.terms[t+i] += float64(x)
 		}
 	}
-	grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), h*a.group+g, s.Dk)
-	streamRows(a.prim, &w.pack, grad, ldq, w.gradQ, s.Dk, n, s.Dk)
+	a.storeQuery(w, u, t, n, g, to)
+}
+
+// storeQuery hands the gradient of query head g of a state head to the caller.
+func (a *deltaBackward) storeQuery(w *deltaBackwardWork, u, t, n, g int, from []float32) {
+	s := a.problem.Shape
+	grad, ldq := a.rows(a.gradQuery, u, t, a.outputHeads(), u%s.Hkv*a.group+g, s.Dk)
+	streamRows(a.prim, &w.pack, grad, ldq, from, s.Dk, n, s.Dk)
 }
 
 // sums takes the dot products of a chunk's value rows: the gradient of beta, and those terms of the decay's.
@@ -650,11 +661,14 @@ func (a *deltaBackward) scratchBuffers() map[string][]float32 {
 		"states": w.states, "z": w.z, "triangles": w.triangles, "r": w.r, "q and k": w.rows, "do and y": w.outs, "dp and n": w.products, "do and y transposed": w.outsT, "u transposed": w.uT, "dq and dk transposed": w.gradT,
 		"u": w.u, "x": w.x, "y": w.y, "out": w.out, "p": w.p, "g": w.g, "c": w.c, "d": w.d, "betas": w.betas, "decays": w.decays, "row": w.row, "row q": w.rowQ,
 		"row k": w.rowK, "row d": w.rowD, "beta gradient": a.beta, "dq": w.gradQ, "dk": w.gradK, "scales": a.scales, "minus": a.minus,
-		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "decay terms": w.key.terms, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
+		"factors": w.key.factors, "w": w.key.w, "1/w": w.key.inverse, "run decay": w.key.decay, "decayed state": w.key.state, "large": w.key.large, "scrap": w.key.scrap,
 		"ones": w.key.ones, "own query gradients": a.shared.ownQuery, "own key gradients": a.shared.ownKey,
 	}
 	if a.apart {
-		buffers["write keys"], buffers["de"] = w.write, w.gradE
+		buffers["write keys"] = w.write
+	}
+	if a.apart && a.problem.Decay != tile.DecayKey {
+		buffers["de"] = w.gradE
 	}
 	w.fused.buffers(buffers)
 	return buffers

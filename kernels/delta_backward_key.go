@@ -12,7 +12,7 @@ import (
 //	write keys w k,  erase keys k/w,  queries q/w
 //
 // whose gradients dq', dk' and de' give dq = dq'/w and dk = w dk' + de'/w. R takes the run's decay before it. The decay's gradient is, for each key, the
-// running sum from the last token of q dq' - (w k) dk' + (k/w) de', that begins with the key's row of <S, R>.
+// running sum from the last token of q dq' + (k/w) de' - (w k) dk', that begins with the key's row of <S, R>.
 
 // deltaKeyWork is what a worker needs besides for decay per key.
 type deltaKeyWork struct {
@@ -20,42 +20,53 @@ type deltaKeyWork struct {
 	from         int       // the chunk's token that a run begins with
 	w, inverse   []float32 // of a run: w and 1/w
 	decay        []float32 // of a run, each key's
-	terms        []float32 // q dq' of a run, summed over query heads
 	sum          []float64 // of the decay's gradient
 	state        []float32 // before a run, decayed
 	inner        []float32 // states before the runs of a chunk after the first
 	runs         []keyRun
+	single       []bool // of each chunk, whether the forward sweep took its tokens one at a time
 	ones         []float32
 	large, scrap []float32 // see large
 	fold         tile.Fold
+	trail        tile.Trail
 	scaling      rowWork
 }
 
 func newDeltaKeyWork(n int, s tile.Shape) deltaKeyWork {
 	return deltaKeyWork{
-		factors: aligned(n * s.Dk), w: aligned(n * s.Dk), inverse: aligned(n * s.Dk), decay: aligned(s.Dk), terms: aligned(n * s.Dk),
-		sum: make([]float64, s.Dk), state: aligned(s.Dk * s.Dv), inner: make([]float32, 0, n*s.Dk*s.Dv), runs: make([]keyRun, 0, n),
+		factors: aligned(n * s.Dk), w: aligned(n * s.Dk), inverse: aligned(n * s.Dk), decay: aligned(s.Dk),
+		sum: make([]float64, roundUp(s.Dk, tile.TrailLanes)), state: aligned(s.Dk * s.Dv), inner: make([]float32, 0, n*s.Dk*s.Dv), runs: make([]keyRun, 0, n), single: make([]bool, (s.T+n-1)/n),
 		ones: slices.Repeat([]float32{1}, s.Dk), large: slices.Repeat([]float32{largeFactor}, n), scrap: aligned(s.Dk),
 	}
 }
 
 // runs cuts a chunk of n tokens from token t into runs, and keeps its factors. Keys and queries that may overflow when they are divided
-// by w go one token at a time, where w is 1.
-func (a *deltaBackward) runs(w *deltaBackwardWork, u, t, n int) []keyRun {
+// by w go one token at a time, where w is 1, which the forward sweep finds out.
+func (a *deltaBackward) runs(w *deltaBackwardWork, u, t, n int, forward bool) []keyRun {
 	s, h := a.problem.Shape, u%a.problem.Shape.Hkv
 	k := &w.key
 	decay, ld := a.rows(a.decay, u, t, s.Hkv, h, s.Dk)
 	expRows(a.prim, &w.exp, &w.pack, k.factors, decay, ld, n, s.Dk)
+	single := &k.single[t/a.chunk]
+	if forward {
+		*single = a.largeKeys(w, u, t, n)
+	}
+	k.runs = k.runs[:0]
+	a.cutRuns(w, keyRun{0, n}, *single)
+	return k.runs
+}
+
+// largeKeys says whether n tokens from token t have keys that erase, or queries, that may overflow when they are divided by w.
+func (a *deltaBackward) largeKeys(w *deltaBackwardWork, u, t, n int) bool {
+	s, k, h := a.problem.Shape, &w.key, u%a.problem.Shape.Hkv
 	key, ldk := a.eraseRows(u, t)
 	first, _ := a.queryHeads(h)
 	query, ldq := a.rows(a.query, u, t, s.Hq, first, s.Dk)
-	single := largeRows(a.prim, &w.pack, k.large, k.scrap, operand{key, ldk}, n, s.Dk)
+	large := largeRows(a.prim, &w.pack, k.large, k.scrap, operand{key, ldk}, n, s.Dk)
 	for g := range a.group {
-		single = single || largeRows(a.prim, &w.pack, k.large, k.scrap, operand{query[g*s.Dk:], ldq}, n, s.Dk)
+		large = large || largeRows(a.prim, &w.pack, k.large, k.scrap, operand{query[g*s.Dk:], ldq}, n, s.Dk)
 	}
-	k.runs = k.runs[:0]
-	a.cutRuns(w, keyRun{0, n}, single)
-	return k.runs
+	return large
 }
 
 // cutRuns adds a run, in halves if its decay cannot be folded.
@@ -130,42 +141,33 @@ func (a *deltaBackward) runState(w *deltaBackwardWork, t, i int) []float32 {
 func (a *deltaBackward) endKeys(w *deltaBackwardWork, u int) {
 	s := a.problem.Shape
 	_, tokens := a.span(u / s.Hkv)
-	if a.gradDecay == nil || tokens == 0 {
+	if a.gradDecay == nil || tokens == 0 || a.problem.Decay != tile.DecayKey {
 		return
 	}
 	last := a.state(w, tokens)
-	for k := range w.key.sum {
+	for k := range s.Dk {
 		w.key.sum[k] = dot(last[k*s.Dv:][:s.Dv], w.r[k*s.Dv:])
 	}
 }
 
-// unfoldQueries takes a query head's part of the decay's gradient, and its gradient from that of the folded queries.
-func (a *deltaBackward) unfoldQueries(w *deltaBackwardWork, g, n int) {
-	size := n * a.problem.Shape.Dk
-	terms, q := w.key.terms[:size], w.rows[g*size:][:size]
-	for i, x := range w.gradQ[:size] {
-		terms[i] += q[i] * x
-	}
-	a.times(w, w.gradQ[:size], w.key.inverse)
-}
-
-// unfoldKeys takes the decay's gradient of a run of n tokens from token t, and makes the gradients of its write and erase keys of those of the folded ones.
-func (a *deltaBackward) unfoldKeys(w *deltaBackwardWork, u, t, n int) {
-	s, k := a.problem.Shape, &w.key
-	if a.gradDecay != nil {
-		for i := n - 1; i >= 0; i-- {
-			to, _ := a.rows(a.gradDecay, u, t+i, s.Hkv, u%s.Hkv, s.Dk)
-			to = to[:s.Dk]
-			row := func(v []float32) []float32 { return v[i*s.Dk:][:s.Dk] }
-			terms, write, gradWrite, erase, gradErase := row(k.terms), row(w.write), row(w.gradK), row(w.k), row(w.gradE)
-			for j, sum := range k.sum {
-				sum += float64(terms[j]) - float64(write[j]*gradWrite[j]) + float64(erase[j]*gradErase[j])
-				k.sum[j] = sum
-				to[j] = float32(sum)
-			}
-		}
-	}
+// unfold takes the decay's gradient of a run of n tokens from token t, makes the gradients of its queries and keys of those of the folded ones, and hands those
+// of the queries to the caller.
+func (a *deltaBackward) unfold(w *deltaBackwardWork, u, t, n int) {
+	s, k, h := a.problem.Shape, &w.key, u%a.problem.Shape.Hkv
 	size := n * s.Dk
+	if a.gradDecay != nil {
+		to, ld := a.rows(a.gradDecay, u, t, s.Hkv, h, s.Dk)
+		k.trail = tile.Trail{ // the keys that erase, which lie after the queries, count as another head of these
+			X: w.rows, LDX: s.Dk, HeadX: size, DX: w.gradQ, LDDX: s.Dk, HeadDX: size, Y: w.write, LDY: s.Dk, DY: w.gradK, LDDY: s.Dk,
+			Dst: to, LDD: ld, Sum: k.sum, M: n, N: s.Dk, Heads: a.group + 1, Stream: true,
+		}
+		a.prim.Trail(&k.trail)
+	}
 	a.times(w, w.gradK[:size], k.w)
-	a.times(w, w.gradE[:size], k.inverse)
+	for g := range a.group + 1 {
+		a.times(w, w.gradQ[g*size:][:size], k.inverse)
+	}
+	for g := range a.group {
+		a.storeQuery(w, u, t, n, g, w.gradQ[g*size:])
+	}
 }
