@@ -16,6 +16,8 @@ const (
 	timedDepth  = 64
 	timedWidth  = 64
 	timedTokens = 24  // a whole number of blocks of 2, 3, 4, 6 and 8
+	timedHeads  = 4   // that may share a state, of
+	timedShared = 12  // tokens: a whole number of the smaller blocks that they are taken in
 	timedDk     = 128 // rows of a state panel
 )
 
@@ -54,34 +56,42 @@ func MeasurePrimitives(isa tile.ISA, window time.Duration) ([]machine.Primitive,
 	product("nn", prim.NN, timedRows, timedWidth, timedDepth, tile.Product{A: a, LDA: timedDepth, B: b, LDB: timedWidth, LDC: timedWidth})
 	product("nt", prim.NT, timedRows, timedRows, timedDepth, tile.Product{A: a, LDA: timedDepth, B: b, LDB: timedDepth, LDC: timedRows})
 	product("tn", prim.TN, timedDepth, timedWidth, timedRows, tile.Product{A: a, LDA: timedDepth, B: b, LDB: timedWidth, LDC: timedWidth})
-	recur := tile.Recur{
-		Q: a, LDQ: timedDk, HeadQ: timedDk, K: a[timedTokens*timedDk:], LDK: timedDk, V: b, O: b[1<<13:], S: c, T: timedTokens, Heads: 1, Dk: timedDk,
-		RowV: a[1<<13:], RowO: a[1<<13+timedTokens:],
-	}
 	// A state that decays once, as it does where all tokens' factors fold into those of their values and outputs.
 	decays := slices.Clone(ones[:timedTokens])
 	decays[0] = 1 - 1.0/64
-	for _, kernel := range prim.Recur {
-		r := recur
-		r.Decay = decays
-		r.N, r.LDV, r.LDO, r.LDS = kernel.NR, kernel.NR, kernel.NR, kernel.NR
-		add(machine.Primitive{Op: "recur", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1, Decays: 1}, func() {
-			kernel.Run(&r)
-		})
-	}
-	for _, kernel := range prim.Delta {
-		d := tile.Delta{Recur: recur, Beta: ones[:timedTokens], Block: kernel.Tokens}
-		d.Decay = decays
-		d.N, d.LDV, d.LDO, d.LDS = kernel.NR, kernel.NR, kernel.NR, kernel.NR
-		if kernel.Tokens > 1 {
-			d.C = make([]float32, timedTokens/kernel.Tokens*tile.Record(kernel.Tokens, 1))
-			products := tile.Products(kernel.Tokens, 1)
-			add(machine.Primitive{Op: "couple", MR: kernel.Tokens, M: timedTokens, N: products, K: timedDk, Group: 1,
-				Elements: int64(timedTokens / kernel.Tokens * products * timedDk)}, func() { prim.Couple(&d) })
+	for heads := range timedHeads + 1 {
+		if heads == 0 {
+			continue
 		}
-		add(machine.Primitive{Op: "delta", MR: kernel.Tokens, NR: kernel.NR, M: timedTokens, N: kernel.NR, K: timedDk, Group: 1, Decays: 1}, func() {
-			kernel.Run(&d)
-		})
+		tokens := timedTokens
+		if heads > 1 {
+			tokens = timedShared
+		}
+		recur := func(nr int) tile.Recur {
+			return tile.Recur{
+				Q: a, LDQ: heads * timedDk, HeadQ: timedDk, K: a[timedTokens/2*timedHeads*timedDk:], LDK: timedDk, V: b, LDV: nr, O: b[1<<13:], LDO: heads * nr, HeadO: nr,
+				S: c, LDS: nr, T: tokens, Heads: heads, Dk: timedDk, N: nr, RowV: a[1<<14-timedTokens:], RowO: b[1<<13-timedTokens*timedHeads:], Decay: decays,
+			}
+		}
+		for _, kernel := range prim.Recur {
+			r := recur(kernel.NR)
+			add(machine.Primitive{Op: "recur", MR: kernel.Block(heads), NR: kernel.NR, M: tokens, N: kernel.NR, K: timedDk, Group: heads, Decays: 1}, func() {
+				kernel.Run(&r)
+			})
+		}
+		for _, kernel := range prim.Delta {
+			block := kernel.Block(heads)
+			d := tile.Delta{Recur: recur(kernel.NR), Beta: ones[:timedTokens], Block: block}
+			if block > 1 {
+				d.C = make([]float32, tokens/block*tile.Record(block, heads))
+				products := tile.Products(block, heads)
+				add(machine.Primitive{Op: "couple", MR: block, M: tokens, N: products, K: timedDk, Group: heads,
+					Elements: int64(tokens / block * products * timedDk)}, func() { prim.Couple(&d) })
+			}
+			add(machine.Primitive{Op: "delta", MR: block, NR: kernel.NR, M: tokens, N: kernel.NR, K: timedDk, Group: heads, Decays: 1}, func() {
+				kernel.Run(&d)
+			})
+		}
 	}
 	solve := tile.Solve{L: make([]float32, timedRows*timedRows), X: b, LDL: timedRows, LDX: timedWidth, N: timedRows, W: timedWidth}
 	add(machine.Primitive{Op: "solve", MR: prim.NN[0].MR, NR: prim.NN[0].NR, M: timedRows, N: timedWidth, K: timedRows}, func() { prim.Solve(&solve) })

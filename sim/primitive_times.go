@@ -2,7 +2,6 @@ package sim
 
 import (
 	"math"
-	"slices"
 
 	"github.com/rooftune/rooftune/internal/machine"
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -13,6 +12,7 @@ type PrimitiveRatio struct {
 	Op    string  `json:"op"`
 	MR    int     `json:"mr,omitempty"`
 	NR    int     `json:"nr,omitempty"`
+	Group int     `json:"group,omitempty"` // heads that share a state
 	Ratio float64 `json:"ratio"`
 }
 
@@ -31,8 +31,11 @@ func ratios(d *Device, measured []machine.Primitive, isa tile.ISA) []PrimitiveRa
 			continue
 		}
 		op := Op{Name: p.Op, MR: p.MR, NR: p.NR, M: p.M, N: p.N, K: p.K, Group: p.Group, Decays: p.Decays, Elements: p.Elements}
+		if p.MR == 1 {
+			op.Singles = p.M
+		}
 		ns := c.clocks(&op)*clock + callNs
-		r := PrimitiveRatio{p.Op, p.MR, p.NR, (p.Ns - callNs) / (ns - callNs)}
+		r := PrimitiveRatio{p.Op, p.MR, p.NR, p.Group, (p.Ns - callNs) / (ns - callNs)}
 		if r.Ratio > 0.2 && r.Ratio < 20 && !math.IsInf(r.Ratio, 0) {
 			out = append(out, r)
 		}
@@ -40,13 +43,21 @@ func ratios(d *Device, measured []machine.Primitive, isa tile.ISA) []PrimitiveRa
 	return out
 }
 
-// ratio is that of an operation, 1 where it was not measured.
+// ratio is that of an operation, 1 where it was not measured. Of numbers of heads that share a state the nearest that was measured counts, the smaller of two.
 func (d *Device) ratio(op *Op) float64 {
-	i := slices.IndexFunc(d.Primitives, func(r PrimitiveRatio) bool {
-		return r.Op == op.Name && (r.MR == 0 || r.MR == op.MR && r.NR == op.NR)
-	})
-	if i < 0 {
-		return 1
+	best, nearest := 1.0, math.MaxInt
+	for i := range d.Primitives {
+		r := &d.Primitives[i]
+		if r.Op != op.Name || r.MR != 0 && (r.MR != op.MR || r.NR != op.NR) {
+			continue
+		}
+		away := max(r.Group-op.Group, op.Group-r.Group)
+		if r.MR == 0 {
+			away = 0
+		}
+		if away < nearest {
+			best, nearest = r.Ratio, away
+		}
 	}
-	return d.Primitives[i].Ratio
+	return best
 }
