@@ -69,9 +69,9 @@ var neon = tile.Primitives{
 	Conv:   convNEON,
 	Gather: gatherNEON, GatherHalf: gatherHalfNEON, GatherBytes: gatherBytesNEON,
 	Turn: turnNEON, Dots: dotsNEON, Trail: trailNEON,
+	SlabFloats: slabFloatsNEON, SlabHalves: slabHalvesNEON,
+	SlabBytes: []tile.ByteKernel{{Run: slabBytesNEON}, {Bits: 16, Run: slabBytes16NEON}, {Bits: 8, Run: slabBytes8NEON}},
 	// In portable Go:
 	Octets: generic.Primitives().Octets,
 	Spread: generic.Spread, Quantize: generic.Quantize,
-	SlabFloats: generic.Primitives().SlabFloats,
-	SlabHalves: generic.Primitives().SlabHalves, SlabBytes: generic.Primitives().SlabBytes[:1],
 }

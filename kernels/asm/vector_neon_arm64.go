@@ -62,6 +62,31 @@ func gatherHalfNEON(p *tile.GatherHalf)
 //go:noescape
 func gatherBytesNEON(p *tile.GatherBytes)
 
+// slabFloatsNEON passes over a slab of float32 as tile.Slab says.
+//
+//go:noescape
+func slabFloatsNEON(p *tile.Slab)
+
+// slabHalvesNEON passes over a slab of bfloat16 as tile.Slab says.
+//
+//go:noescape
+func slabHalvesNEON(p *tile.Slab)
+
+// slabBytesNEON passes over a slab of int8 with weights of float32 as tile.Slab says.
+//
+//go:noescape
+func slabBytesNEON(p *tile.Slab)
+
+// slabBytes16NEON passes over a slab of int8 with weights of 16 bits as tile.Slab says.
+//
+//go:noescape
+func slabBytes16NEON(p *tile.Slab)
+
+// slabBytes8NEON passes over a slab of int8 with weights of 8 bits as tile.Slab says.
+//
+//go:noescape
+func slabBytes8NEON(p *tile.Slab)
+
 // convNEON is the causal convolution of tile.Conv.
 //
 //go:noescape

@@ -3488,6 +3488,1525 @@ fewer1:
 done:
 	RET
 
+// slabFloatsNEON passes over a slab of float32 as tile.Slab says.
+TEXT ·slabFloatsNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 264(R0), R1
+	CMP $0, R1
+	BLE done
+	MOVD 0(R0), R2
+	MOVD 72(R0), R3
+	MOVD 96(R0), R4
+	MOVD 144(R0), R20
+	MOVD 168(R0), R5
+	MOVD $0, R12
+	MOVD 240(R0), R14
+	MOVD 248(R0), R15
+	LSR $2, R15, R15
+	LSR $6, R15, R13
+	MOVD $0, R19
+	MOVD 224(R0), R17
+	CBZ R17, token
+	MOVD 216(R0), R19
+token:
+	// Lines of the next slab, in four streams.
+	MOVD 288(R0), R16
+	ADD R16, R12, R12
+fetch:
+	CMP $256, R12
+	BLT fetched
+	SUB $256, R12, R12
+	CBZ R13, fetched
+	SUB $1, R13, R13
+	MOVBU 296(R0), R16
+	CBNZ R16, far
+	PRFM (R14), PLDL1KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD $64, R14, R14
+	B fetch
+far:
+	PRFM (R14), PLDL2KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD $64, R14, R14
+	B fetch
+fetched:
+	// Sums begin at Init, which stays, or at Y, which goes on, and go to Out or Y.
+	MOVD R5, R6
+	MOVD 200(R0), R16
+	CBZ R16, begun
+	MOVD 192(R0), R6
+begun:
+	FLDPQ 0(R6), (F0, F1)
+	FLDPQ 32(R6), (F2, F3)
+	FLDPQ 64(R6), (F4, F5)
+	FLDPQ 96(R6), (F6, F7)
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD 272(R0), R7
+rows1:
+	SUBS $4, R7, R7
+	BLT over2
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	MOVWU.P 4(R3), R9
+	ADD R2, R9, R9
+	MOVWU.P 4(R3), R10
+	ADD R2, R10, R10
+	MOVWU.P 4(R3), R11
+	ADD R2, R11, R11
+	FMOVQ.P 16(R4), F24
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	FLDPQ 64(R8), (F20, F21)
+	FLDPQ 96(R8), (F22, F23)
+	WORD $0x4f981200 // fmla v0.4s, v16.4s, v24.s[0]
+	WORD $0x4f981221 // fmla v1.4s, v17.4s, v24.s[0]
+	WORD $0x4f981242 // fmla v2.4s, v18.4s, v24.s[0]
+	WORD $0x4f981263 // fmla v3.4s, v19.4s, v24.s[0]
+	WORD $0x4f981284 // fmla v4.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812a5 // fmla v5.4s, v21.4s, v24.s[0]
+	WORD $0x4f9812c6 // fmla v6.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812e7 // fmla v7.4s, v23.4s, v24.s[0]
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 32(R9), (F18, F19)
+	FLDPQ 64(R9), (F20, F21)
+	FLDPQ 96(R9), (F22, F23)
+	WORD $0x4fb81208 // fmla v8.4s, v16.4s, v24.s[1]
+	WORD $0x4fb81229 // fmla v9.4s, v17.4s, v24.s[1]
+	WORD $0x4fb8124a // fmla v10.4s, v18.4s, v24.s[1]
+	WORD $0x4fb8126b // fmla v11.4s, v19.4s, v24.s[1]
+	WORD $0x4fb8128c // fmla v12.4s, v20.4s, v24.s[1]
+	WORD $0x4fb812ad // fmla v13.4s, v21.4s, v24.s[1]
+	WORD $0x4fb812ce // fmla v14.4s, v22.4s, v24.s[1]
+	WORD $0x4fb812ef // fmla v15.4s, v23.4s, v24.s[1]
+	FLDPQ 0(R10), (F16, F17)
+	FLDPQ 32(R10), (F18, F19)
+	FLDPQ 64(R10), (F20, F21)
+	FLDPQ 96(R10), (F22, F23)
+	WORD $0x4f981a00 // fmla v0.4s, v16.4s, v24.s[2]
+	WORD $0x4f981a21 // fmla v1.4s, v17.4s, v24.s[2]
+	WORD $0x4f981a42 // fmla v2.4s, v18.4s, v24.s[2]
+	WORD $0x4f981a63 // fmla v3.4s, v19.4s, v24.s[2]
+	WORD $0x4f981a84 // fmla v4.4s, v20.4s, v24.s[2]
+	WORD $0x4f981aa5 // fmla v5.4s, v21.4s, v24.s[2]
+	WORD $0x4f981ac6 // fmla v6.4s, v22.4s, v24.s[2]
+	WORD $0x4f981ae7 // fmla v7.4s, v23.4s, v24.s[2]
+	FLDPQ 0(R11), (F16, F17)
+	FLDPQ 32(R11), (F18, F19)
+	FLDPQ 64(R11), (F20, F21)
+	FLDPQ 96(R11), (F22, F23)
+	WORD $0x4fb81a08 // fmla v8.4s, v16.4s, v24.s[3]
+	WORD $0x4fb81a29 // fmla v9.4s, v17.4s, v24.s[3]
+	WORD $0x4fb81a4a // fmla v10.4s, v18.4s, v24.s[3]
+	WORD $0x4fb81a6b // fmla v11.4s, v19.4s, v24.s[3]
+	WORD $0x4fb81a8c // fmla v12.4s, v20.4s, v24.s[3]
+	WORD $0x4fb81aad // fmla v13.4s, v21.4s, v24.s[3]
+	WORD $0x4fb81ace // fmla v14.4s, v22.4s, v24.s[3]
+	WORD $0x4fb81aef // fmla v15.4s, v23.4s, v24.s[3]
+	B rows1
+over2:
+	ADD $4, R7, R7
+rows3:
+	SUBS $1, R7, R7
+	BLT over4
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	FMOVS.P 4(R4), F24
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	FLDPQ 64(R8), (F20, F21)
+	FLDPQ 96(R8), (F22, F23)
+	WORD $0x4f981200 // fmla v0.4s, v16.4s, v24.s[0]
+	WORD $0x4f981221 // fmla v1.4s, v17.4s, v24.s[0]
+	WORD $0x4f981242 // fmla v2.4s, v18.4s, v24.s[0]
+	WORD $0x4f981263 // fmla v3.4s, v19.4s, v24.s[0]
+	WORD $0x4f981284 // fmla v4.4s, v20.4s, v24.s[0]
+	WORD $0x4f9812a5 // fmla v5.4s, v21.4s, v24.s[0]
+	WORD $0x4f9812c6 // fmla v6.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812e7 // fmla v7.4s, v23.4s, v24.s[0]
+	B rows3
+over4:
+	ADD $1, R7, R7
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	WORD $0x4e2ad442 // fadd v2.4s, v2.4s, v10.4s
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
+	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
+	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
+	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+	CBNZ R19, out5
+	FMOVQ F0, 0(R5)
+	FMOVQ F1, 16(R5)
+	FMOVQ F2, 32(R5)
+	FMOVQ F3, 48(R5)
+	FMOVQ F4, 64(R5)
+	FMOVQ F5, 80(R5)
+	FMOVQ F6, 96(R5)
+	FMOVQ F7, 112(R5)
+	B stored6
+out5:
+	WORD $0xac000660 // stnp q0, q1, [x19]
+	WORD $0xac010e62 // stnp q2, q3, [x19, #32]
+	WORD $0xac021664 // stnp q4, q5, [x19, #64]
+	WORD $0xac031e66 // stnp q6, q7, [x19, #96]
+	MOVD 280(R0), R16
+	ADD R16<<2, R19, R19
+stored6:
+	ADD $128, R5, R5
+	SUBS $1, R1, R1
+	BNE token
+done:
+	RET
+
+// slabHalvesNEON passes over a slab of bfloat16 as tile.Slab says.
+TEXT ·slabHalvesNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 264(R0), R1
+	CMP $0, R1
+	BLE done
+	MOVD 24(R0), R2
+	MOVD 72(R0), R3
+	MOVD 96(R0), R4
+	MOVD 144(R0), R20
+	MOVD 168(R0), R5
+	MOVD $0, R12
+	MOVD 240(R0), R14
+	MOVD 248(R0), R15
+	LSR $2, R15, R15
+	LSR $6, R15, R13
+	MOVD $0, R19
+	MOVD 224(R0), R17
+	CBZ R17, token
+	MOVD 216(R0), R19
+token:
+	// Lines of the next slab, in four streams.
+	MOVD 288(R0), R16
+	ADD R16, R12, R12
+fetch:
+	CMP $256, R12
+	BLT fetched
+	SUB $256, R12, R12
+	CBZ R13, fetched
+	SUB $1, R13, R13
+	MOVBU 296(R0), R16
+	CBNZ R16, far
+	PRFM (R14), PLDL1KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD $64, R14, R14
+	B fetch
+far:
+	PRFM (R14), PLDL2KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD $64, R14, R14
+	B fetch
+fetched:
+	// Sums begin at Init, which stays, or at Y, which goes on, and go to Out or Y.
+	MOVD R5, R6
+	MOVD 200(R0), R16
+	CBZ R16, begun
+	MOVD 192(R0), R6
+begun:
+	FLDPQ 0(R6), (F0, F1)
+	FLDPQ 32(R6), (F2, F3)
+	FLDPQ 64(R6), (F4, F5)
+	FLDPQ 96(R6), (F6, F7)
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD $0xffff0000, R16
+	VDUP R16, V25.S4
+	MOVD 272(R0), R7
+rows1:
+	SUBS $4, R7, R7
+	BLT over2
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	MOVWU.P 4(R3), R9
+	ADD R2, R9, R9
+	MOVWU.P 4(R3), R10
+	ADD R2, R10, R10
+	MOVWU.P 4(R3), R11
+	ADD R2, R11, R11
+	FMOVQ.P 16(R4), F24
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	VAND V16.B16, V25.B16, V20.B16
+	VSHL $16, V16.S4, V16.S4
+	WORD $0x4f981200 // fmla v0.4s, v16.4s, v24.s[0]
+	WORD $0x4f981284 // fmla v4.4s, v20.4s, v24.s[0]
+	VAND V17.B16, V25.B16, V21.B16
+	VSHL $16, V17.S4, V17.S4
+	WORD $0x4f981221 // fmla v1.4s, v17.4s, v24.s[0]
+	WORD $0x4f9812a5 // fmla v5.4s, v21.4s, v24.s[0]
+	VAND V18.B16, V25.B16, V22.B16
+	VSHL $16, V18.S4, V18.S4
+	WORD $0x4f981242 // fmla v2.4s, v18.4s, v24.s[0]
+	WORD $0x4f9812c6 // fmla v6.4s, v22.4s, v24.s[0]
+	VAND V19.B16, V25.B16, V23.B16
+	VSHL $16, V19.S4, V19.S4
+	WORD $0x4f981263 // fmla v3.4s, v19.4s, v24.s[0]
+	WORD $0x4f9812e7 // fmla v7.4s, v23.4s, v24.s[0]
+	FLDPQ 0(R9), (F16, F17)
+	FLDPQ 32(R9), (F18, F19)
+	VAND V16.B16, V25.B16, V20.B16
+	VSHL $16, V16.S4, V16.S4
+	WORD $0x4fb81208 // fmla v8.4s, v16.4s, v24.s[1]
+	WORD $0x4fb8128c // fmla v12.4s, v20.4s, v24.s[1]
+	VAND V17.B16, V25.B16, V21.B16
+	VSHL $16, V17.S4, V17.S4
+	WORD $0x4fb81229 // fmla v9.4s, v17.4s, v24.s[1]
+	WORD $0x4fb812ad // fmla v13.4s, v21.4s, v24.s[1]
+	VAND V18.B16, V25.B16, V22.B16
+	VSHL $16, V18.S4, V18.S4
+	WORD $0x4fb8124a // fmla v10.4s, v18.4s, v24.s[1]
+	WORD $0x4fb812ce // fmla v14.4s, v22.4s, v24.s[1]
+	VAND V19.B16, V25.B16, V23.B16
+	VSHL $16, V19.S4, V19.S4
+	WORD $0x4fb8126b // fmla v11.4s, v19.4s, v24.s[1]
+	WORD $0x4fb812ef // fmla v15.4s, v23.4s, v24.s[1]
+	FLDPQ 0(R10), (F16, F17)
+	FLDPQ 32(R10), (F18, F19)
+	VAND V16.B16, V25.B16, V20.B16
+	VSHL $16, V16.S4, V16.S4
+	WORD $0x4f981a00 // fmla v0.4s, v16.4s, v24.s[2]
+	WORD $0x4f981a84 // fmla v4.4s, v20.4s, v24.s[2]
+	VAND V17.B16, V25.B16, V21.B16
+	VSHL $16, V17.S4, V17.S4
+	WORD $0x4f981a21 // fmla v1.4s, v17.4s, v24.s[2]
+	WORD $0x4f981aa5 // fmla v5.4s, v21.4s, v24.s[2]
+	VAND V18.B16, V25.B16, V22.B16
+	VSHL $16, V18.S4, V18.S4
+	WORD $0x4f981a42 // fmla v2.4s, v18.4s, v24.s[2]
+	WORD $0x4f981ac6 // fmla v6.4s, v22.4s, v24.s[2]
+	VAND V19.B16, V25.B16, V23.B16
+	VSHL $16, V19.S4, V19.S4
+	WORD $0x4f981a63 // fmla v3.4s, v19.4s, v24.s[2]
+	WORD $0x4f981ae7 // fmla v7.4s, v23.4s, v24.s[2]
+	FLDPQ 0(R11), (F16, F17)
+	FLDPQ 32(R11), (F18, F19)
+	VAND V16.B16, V25.B16, V20.B16
+	VSHL $16, V16.S4, V16.S4
+	WORD $0x4fb81a08 // fmla v8.4s, v16.4s, v24.s[3]
+	WORD $0x4fb81a8c // fmla v12.4s, v20.4s, v24.s[3]
+	VAND V17.B16, V25.B16, V21.B16
+	VSHL $16, V17.S4, V17.S4
+	WORD $0x4fb81a29 // fmla v9.4s, v17.4s, v24.s[3]
+	WORD $0x4fb81aad // fmla v13.4s, v21.4s, v24.s[3]
+	VAND V18.B16, V25.B16, V22.B16
+	VSHL $16, V18.S4, V18.S4
+	WORD $0x4fb81a4a // fmla v10.4s, v18.4s, v24.s[3]
+	WORD $0x4fb81ace // fmla v14.4s, v22.4s, v24.s[3]
+	VAND V19.B16, V25.B16, V23.B16
+	VSHL $16, V19.S4, V19.S4
+	WORD $0x4fb81a6b // fmla v11.4s, v19.4s, v24.s[3]
+	WORD $0x4fb81aef // fmla v15.4s, v23.4s, v24.s[3]
+	B rows1
+over2:
+	ADD $4, R7, R7
+rows3:
+	SUBS $1, R7, R7
+	BLT over4
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	FMOVS.P 4(R4), F24
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	VAND V16.B16, V25.B16, V20.B16
+	VSHL $16, V16.S4, V16.S4
+	WORD $0x4f981200 // fmla v0.4s, v16.4s, v24.s[0]
+	WORD $0x4f981284 // fmla v4.4s, v20.4s, v24.s[0]
+	VAND V17.B16, V25.B16, V21.B16
+	VSHL $16, V17.S4, V17.S4
+	WORD $0x4f981221 // fmla v1.4s, v17.4s, v24.s[0]
+	WORD $0x4f9812a5 // fmla v5.4s, v21.4s, v24.s[0]
+	VAND V18.B16, V25.B16, V22.B16
+	VSHL $16, V18.S4, V18.S4
+	WORD $0x4f981242 // fmla v2.4s, v18.4s, v24.s[0]
+	WORD $0x4f9812c6 // fmla v6.4s, v22.4s, v24.s[0]
+	VAND V19.B16, V25.B16, V23.B16
+	VSHL $16, V19.S4, V19.S4
+	WORD $0x4f981263 // fmla v3.4s, v19.4s, v24.s[0]
+	WORD $0x4f9812e7 // fmla v7.4s, v23.4s, v24.s[0]
+	B rows3
+over4:
+	ADD $1, R7, R7
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	WORD $0x4e2ad442 // fadd v2.4s, v2.4s, v10.4s
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
+	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
+	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
+	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+	CBNZ R19, out5
+	FMOVQ F0, 0(R5)
+	FMOVQ F1, 16(R5)
+	FMOVQ F2, 32(R5)
+	FMOVQ F3, 48(R5)
+	FMOVQ F4, 64(R5)
+	FMOVQ F5, 80(R5)
+	FMOVQ F6, 96(R5)
+	FMOVQ F7, 112(R5)
+	B stored6
+out5:
+	WORD $0xac000660 // stnp q0, q1, [x19]
+	WORD $0xac010e62 // stnp q2, q3, [x19, #32]
+	WORD $0xac021664 // stnp q4, q5, [x19, #64]
+	WORD $0xac031e66 // stnp q6, q7, [x19, #96]
+	MOVD 280(R0), R16
+	ADD R16<<2, R19, R19
+stored6:
+	ADD $128, R5, R5
+	SUBS $1, R1, R1
+	BNE token
+done:
+	RET
+
+// slabBytesNEON passes over a slab of int8 with weights of float32 as tile.Slab says.
+TEXT ·slabBytesNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 264(R0), R1
+	CMP $0, R1
+	BLE done
+	MOVD 48(R0), R2
+	MOVD 72(R0), R3
+	MOVD 96(R0), R4
+	MOVD 144(R0), R20
+	MOVD 168(R0), R5
+	MOVD $0, R12
+	MOVD 240(R0), R14
+	MOVD 248(R0), R15
+	LSR $2, R15, R15
+	LSR $6, R15, R13
+	MOVD $0, R19
+	MOVD 224(R0), R17
+	CBZ R17, token
+	MOVD 216(R0), R19
+token:
+	// Lines of the next slab, in four streams.
+	MOVD 288(R0), R16
+	ADD R16, R12, R12
+fetch:
+	CMP $256, R12
+	BLT fetched
+	SUB $256, R12, R12
+	CBZ R13, fetched
+	SUB $1, R13, R13
+	MOVBU 296(R0), R16
+	CBNZ R16, far
+	PRFM (R14), PLDL1KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD $64, R14, R14
+	B fetch
+far:
+	PRFM (R14), PLDL2KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD $64, R14, R14
+	B fetch
+fetched:
+	// Sums begin at Init, which stays, or at Y, which goes on, and go to Out or Y.
+	MOVD R5, R6
+	MOVD 200(R0), R16
+	CBZ R16, begun
+	MOVD 192(R0), R6
+begun:
+	FLDPQ 0(R6), (F0, F1)
+	FLDPQ 32(R6), (F2, F3)
+	FLDPQ 64(R6), (F4, F5)
+	FLDPQ 96(R6), (F6, F7)
+	FLDPQ 128(R6), (F8, F9)
+	FLDPQ 160(R6), (F10, F11)
+	FLDPQ 192(R6), (F12, F13)
+	FLDPQ 224(R6), (F14, F15)
+	MOVD 272(R0), R7
+rows1:
+	SUBS $4, R7, R7
+	BLT over2
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	MOVWU.P 4(R3), R9
+	ADD R2, R9, R9
+	MOVWU.P 4(R3), R10
+	ADD R2, R10, R10
+	MOVWU.P 4(R3), R11
+	ADD R2, R11, R11
+	FMOVQ.P 16(R4), F24
+	FMOVQ 0(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981260 // fmla v0.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981281 // fmla v1.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812a2 // fmla v2.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812c3 // fmla v3.4s, v22.4s, v24.s[0]
+	FMOVQ 16(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981264 // fmla v4.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981285 // fmla v5.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812a6 // fmla v6.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812c7 // fmla v7.4s, v22.4s, v24.s[0]
+	FMOVQ 32(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981268 // fmla v8.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981289 // fmla v9.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812aa // fmla v10.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812cb // fmla v11.4s, v22.4s, v24.s[0]
+	FMOVQ 48(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f98126c // fmla v12.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f98128d // fmla v13.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812ae // fmla v14.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812cf // fmla v15.4s, v22.4s, v24.s[0]
+	FMOVQ 0(R9), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81260 // fmla v0.4s, v19.4s, v24.s[1]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81281 // fmla v1.4s, v20.4s, v24.s[1]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb812a2 // fmla v2.4s, v21.4s, v24.s[1]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb812c3 // fmla v3.4s, v22.4s, v24.s[1]
+	FMOVQ 16(R9), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81264 // fmla v4.4s, v19.4s, v24.s[1]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81285 // fmla v5.4s, v20.4s, v24.s[1]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb812a6 // fmla v6.4s, v21.4s, v24.s[1]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb812c7 // fmla v7.4s, v22.4s, v24.s[1]
+	FMOVQ 32(R9), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81268 // fmla v8.4s, v19.4s, v24.s[1]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81289 // fmla v9.4s, v20.4s, v24.s[1]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb812aa // fmla v10.4s, v21.4s, v24.s[1]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb812cb // fmla v11.4s, v22.4s, v24.s[1]
+	FMOVQ 48(R9), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb8126c // fmla v12.4s, v19.4s, v24.s[1]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb8128d // fmla v13.4s, v20.4s, v24.s[1]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb812ae // fmla v14.4s, v21.4s, v24.s[1]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb812cf // fmla v15.4s, v22.4s, v24.s[1]
+	FMOVQ 0(R10), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981a60 // fmla v0.4s, v19.4s, v24.s[2]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981a81 // fmla v1.4s, v20.4s, v24.s[2]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f981aa2 // fmla v2.4s, v21.4s, v24.s[2]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f981ac3 // fmla v3.4s, v22.4s, v24.s[2]
+	FMOVQ 16(R10), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981a64 // fmla v4.4s, v19.4s, v24.s[2]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981a85 // fmla v5.4s, v20.4s, v24.s[2]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f981aa6 // fmla v6.4s, v21.4s, v24.s[2]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f981ac7 // fmla v7.4s, v22.4s, v24.s[2]
+	FMOVQ 32(R10), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981a68 // fmla v8.4s, v19.4s, v24.s[2]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981a89 // fmla v9.4s, v20.4s, v24.s[2]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f981aaa // fmla v10.4s, v21.4s, v24.s[2]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f981acb // fmla v11.4s, v22.4s, v24.s[2]
+	FMOVQ 48(R10), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981a6c // fmla v12.4s, v19.4s, v24.s[2]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981a8d // fmla v13.4s, v20.4s, v24.s[2]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f981aae // fmla v14.4s, v21.4s, v24.s[2]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f981acf // fmla v15.4s, v22.4s, v24.s[2]
+	FMOVQ 0(R11), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81a60 // fmla v0.4s, v19.4s, v24.s[3]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81a81 // fmla v1.4s, v20.4s, v24.s[3]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb81aa2 // fmla v2.4s, v21.4s, v24.s[3]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb81ac3 // fmla v3.4s, v22.4s, v24.s[3]
+	FMOVQ 16(R11), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81a64 // fmla v4.4s, v19.4s, v24.s[3]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81a85 // fmla v5.4s, v20.4s, v24.s[3]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb81aa6 // fmla v6.4s, v21.4s, v24.s[3]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb81ac7 // fmla v7.4s, v22.4s, v24.s[3]
+	FMOVQ 32(R11), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81a68 // fmla v8.4s, v19.4s, v24.s[3]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81a89 // fmla v9.4s, v20.4s, v24.s[3]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb81aaa // fmla v10.4s, v21.4s, v24.s[3]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb81acb // fmla v11.4s, v22.4s, v24.s[3]
+	FMOVQ 48(R11), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4fb81a6c // fmla v12.4s, v19.4s, v24.s[3]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4fb81a8d // fmla v13.4s, v20.4s, v24.s[3]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4fb81aae // fmla v14.4s, v21.4s, v24.s[3]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4fb81acf // fmla v15.4s, v22.4s, v24.s[3]
+	B rows1
+over2:
+	ADD $4, R7, R7
+rows3:
+	SUBS $1, R7, R7
+	BLT over4
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	FMOVS.P 4(R4), F24
+	FMOVQ 0(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981260 // fmla v0.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981281 // fmla v1.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812a2 // fmla v2.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812c3 // fmla v3.4s, v22.4s, v24.s[0]
+	FMOVQ 16(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981264 // fmla v4.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981285 // fmla v5.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812a6 // fmla v6.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812c7 // fmla v7.4s, v22.4s, v24.s[0]
+	FMOVQ 32(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f981268 // fmla v8.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f981289 // fmla v9.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812aa // fmla v10.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812cb // fmla v11.4s, v22.4s, v24.s[0]
+	FMOVQ 48(R8), F16
+	WORD $0x0f08a611 // sxtl v17.8h, v16.8b
+	WORD $0x4f08a612 // sxtl2 v18.8h, v16.16b
+	WORD $0x0f10a633 // sxtl v19.4s, v17.4h
+	WORD $0x4f10a634 // sxtl2 v20.4s, v17.8h
+	WORD $0x0f10a655 // sxtl v21.4s, v18.4h
+	WORD $0x4f10a656 // sxtl2 v22.4s, v18.8h
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f98126c // fmla v12.4s, v19.4s, v24.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f98128d // fmla v13.4s, v20.4s, v24.s[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9812ae // fmla v14.4s, v21.4s, v24.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9812cf // fmla v15.4s, v22.4s, v24.s[0]
+	B rows3
+over4:
+	ADD $1, R7, R7
+	CBNZ R19, out5
+	FMOVQ F0, 0(R5)
+	FMOVQ F1, 16(R5)
+	FMOVQ F2, 32(R5)
+	FMOVQ F3, 48(R5)
+	FMOVQ F4, 64(R5)
+	FMOVQ F5, 80(R5)
+	FMOVQ F6, 96(R5)
+	FMOVQ F7, 112(R5)
+	FMOVQ F8, 128(R5)
+	FMOVQ F9, 144(R5)
+	FMOVQ F10, 160(R5)
+	FMOVQ F11, 176(R5)
+	FMOVQ F12, 192(R5)
+	FMOVQ F13, 208(R5)
+	FMOVQ F14, 224(R5)
+	FMOVQ F15, 240(R5)
+	B stored6
+out5:
+	WORD $0xac000660 // stnp q0, q1, [x19]
+	WORD $0xac010e62 // stnp q2, q3, [x19, #32]
+	WORD $0xac021664 // stnp q4, q5, [x19, #64]
+	WORD $0xac031e66 // stnp q6, q7, [x19, #96]
+	WORD $0xac042668 // stnp q8, q9, [x19, #128]
+	WORD $0xac052e6a // stnp q10, q11, [x19, #160]
+	WORD $0xac06366c // stnp q12, q13, [x19, #192]
+	WORD $0xac073e6e // stnp q14, q15, [x19, #224]
+	MOVD 280(R0), R16
+	ADD R16<<2, R19, R19
+stored6:
+	ADD $256, R5, R5
+	SUBS $1, R1, R1
+	BNE token
+done:
+	RET
+
+// slabBytes16NEON passes over a slab of int8 with weights of 16 bits as tile.Slab says.
+TEXT ·slabBytes16NEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 264(R0), R1
+	CMP $0, R1
+	BLE done
+	MOVD 48(R0), R2
+	MOVD 72(R0), R3
+	MOVD 120(R0), R4
+	MOVD 144(R0), R20
+	MOVD 168(R0), R5
+	MOVD $0, R12
+	MOVD 240(R0), R14
+	MOVD 248(R0), R15
+	LSR $2, R15, R15
+	LSR $6, R15, R13
+	MOVD $0, R19
+	MOVD 224(R0), R17
+	CBZ R17, token
+	MOVD 216(R0), R19
+token:
+	// Lines of the next slab, in four streams.
+	MOVD 288(R0), R16
+	ADD R16, R12, R12
+fetch:
+	CMP $256, R12
+	BLT fetched
+	SUB $256, R12, R12
+	CBZ R13, fetched
+	SUB $1, R13, R13
+	MOVBU 296(R0), R16
+	CBNZ R16, far
+	PRFM (R14), PLDL1KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD $64, R14, R14
+	B fetch
+far:
+	PRFM (R14), PLDL2KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD $64, R14, R14
+	B fetch
+fetched:
+	// Sums begin at Init, which stays, or at Y, which goes on, and go to Out or Y.
+	MOVD R5, R6
+	MOVD 200(R0), R16
+	CBZ R16, begun
+	MOVD 192(R0), R6
+begun:
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	VMOVI $0, V24.B16
+	VMOVI $0, V25.B16
+	VMOVI $0, V26.B16
+	VMOVI $0, V27.B16
+	VMOVI $0, V28.B16
+	VMOVI $0, V29.B16
+	VMOVI $0, V30.B16
+	VMOVI $0, V31.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	MOVD $0x8000, R16
+	VDUP R16, V6.H8
+	MOVD 272(R0), R7
+rows1:
+	SUBS $4, R7, R7
+	BLT over2
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	MOVWU.P 4(R3), R9
+	ADD R2, R9, R9
+	MOVWU.P 4(R3), R10
+	ADD R2, R10, R10
+	MOVWU.P 4(R3), R11
+	ADD R2, R11, R11
+	FMOVS (R4), F1
+	FMOVS 4(R4), F2
+	VZIP1 V1.B16, V2.B16, V0.B16
+	VEOR V6.B16, V0.B16, V0.B16
+	ADD $8, R4, R4
+	FMOVQ 0(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f402090 // smlal v16.4s, v4.4h, v0.h[0]
+	WORD $0x4f402091 // smlal2 v17.4s, v4.8h, v0.h[0]
+	VADD V4.H8, V8.H8, V8.H8
+	WORD $0x0f4020b2 // smlal v18.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020b3 // smlal2 v19.4s, v5.8h, v0.h[0]
+	VADD V5.H8, V9.H8, V9.H8
+	FMOVQ 16(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f402094 // smlal v20.4s, v4.4h, v0.h[0]
+	WORD $0x4f402095 // smlal2 v21.4s, v4.8h, v0.h[0]
+	VADD V4.H8, V10.H8, V10.H8
+	WORD $0x0f4020b6 // smlal v22.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020b7 // smlal2 v23.4s, v5.8h, v0.h[0]
+	VADD V5.H8, V11.H8, V11.H8
+	FMOVQ 32(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f402098 // smlal v24.4s, v4.4h, v0.h[0]
+	WORD $0x4f402099 // smlal2 v25.4s, v4.8h, v0.h[0]
+	VADD V4.H8, V12.H8, V12.H8
+	WORD $0x0f4020ba // smlal v26.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020bb // smlal2 v27.4s, v5.8h, v0.h[0]
+	VADD V5.H8, V13.H8, V13.H8
+	FMOVQ 48(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f40209c // smlal v28.4s, v4.4h, v0.h[0]
+	WORD $0x4f40209d // smlal2 v29.4s, v4.8h, v0.h[0]
+	VADD V4.H8, V14.H8, V14.H8
+	WORD $0x0f4020be // smlal v30.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020bf // smlal2 v31.4s, v5.8h, v0.h[0]
+	VADD V5.H8, V15.H8, V15.H8
+	FMOVQ 0(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f502090 // smlal v16.4s, v4.4h, v0.h[1]
+	WORD $0x4f502091 // smlal2 v17.4s, v4.8h, v0.h[1]
+	VADD V4.H8, V8.H8, V8.H8
+	WORD $0x0f5020b2 // smlal v18.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020b3 // smlal2 v19.4s, v5.8h, v0.h[1]
+	VADD V5.H8, V9.H8, V9.H8
+	FMOVQ 16(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f502094 // smlal v20.4s, v4.4h, v0.h[1]
+	WORD $0x4f502095 // smlal2 v21.4s, v4.8h, v0.h[1]
+	VADD V4.H8, V10.H8, V10.H8
+	WORD $0x0f5020b6 // smlal v22.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020b7 // smlal2 v23.4s, v5.8h, v0.h[1]
+	VADD V5.H8, V11.H8, V11.H8
+	FMOVQ 32(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f502098 // smlal v24.4s, v4.4h, v0.h[1]
+	WORD $0x4f502099 // smlal2 v25.4s, v4.8h, v0.h[1]
+	VADD V4.H8, V12.H8, V12.H8
+	WORD $0x0f5020ba // smlal v26.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020bb // smlal2 v27.4s, v5.8h, v0.h[1]
+	VADD V5.H8, V13.H8, V13.H8
+	FMOVQ 48(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f50209c // smlal v28.4s, v4.4h, v0.h[1]
+	WORD $0x4f50209d // smlal2 v29.4s, v4.8h, v0.h[1]
+	VADD V4.H8, V14.H8, V14.H8
+	WORD $0x0f5020be // smlal v30.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020bf // smlal2 v31.4s, v5.8h, v0.h[1]
+	VADD V5.H8, V15.H8, V15.H8
+	FMOVQ 0(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f602090 // smlal v16.4s, v4.4h, v0.h[2]
+	WORD $0x4f602091 // smlal2 v17.4s, v4.8h, v0.h[2]
+	VADD V4.H8, V8.H8, V8.H8
+	WORD $0x0f6020b2 // smlal v18.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020b3 // smlal2 v19.4s, v5.8h, v0.h[2]
+	VADD V5.H8, V9.H8, V9.H8
+	FMOVQ 16(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f602094 // smlal v20.4s, v4.4h, v0.h[2]
+	WORD $0x4f602095 // smlal2 v21.4s, v4.8h, v0.h[2]
+	VADD V4.H8, V10.H8, V10.H8
+	WORD $0x0f6020b6 // smlal v22.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020b7 // smlal2 v23.4s, v5.8h, v0.h[2]
+	VADD V5.H8, V11.H8, V11.H8
+	FMOVQ 32(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f602098 // smlal v24.4s, v4.4h, v0.h[2]
+	WORD $0x4f602099 // smlal2 v25.4s, v4.8h, v0.h[2]
+	VADD V4.H8, V12.H8, V12.H8
+	WORD $0x0f6020ba // smlal v26.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020bb // smlal2 v27.4s, v5.8h, v0.h[2]
+	VADD V5.H8, V13.H8, V13.H8
+	FMOVQ 48(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f60209c // smlal v28.4s, v4.4h, v0.h[2]
+	WORD $0x4f60209d // smlal2 v29.4s, v4.8h, v0.h[2]
+	VADD V4.H8, V14.H8, V14.H8
+	WORD $0x0f6020be // smlal v30.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020bf // smlal2 v31.4s, v5.8h, v0.h[2]
+	VADD V5.H8, V15.H8, V15.H8
+	FMOVQ 0(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f702090 // smlal v16.4s, v4.4h, v0.h[3]
+	WORD $0x4f702091 // smlal2 v17.4s, v4.8h, v0.h[3]
+	VADD V4.H8, V8.H8, V8.H8
+	WORD $0x0f7020b2 // smlal v18.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020b3 // smlal2 v19.4s, v5.8h, v0.h[3]
+	VADD V5.H8, V9.H8, V9.H8
+	FMOVQ 16(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f702094 // smlal v20.4s, v4.4h, v0.h[3]
+	WORD $0x4f702095 // smlal2 v21.4s, v4.8h, v0.h[3]
+	VADD V4.H8, V10.H8, V10.H8
+	WORD $0x0f7020b6 // smlal v22.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020b7 // smlal2 v23.4s, v5.8h, v0.h[3]
+	VADD V5.H8, V11.H8, V11.H8
+	FMOVQ 32(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f702098 // smlal v24.4s, v4.4h, v0.h[3]
+	WORD $0x4f702099 // smlal2 v25.4s, v4.8h, v0.h[3]
+	VADD V4.H8, V12.H8, V12.H8
+	WORD $0x0f7020ba // smlal v26.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020bb // smlal2 v27.4s, v5.8h, v0.h[3]
+	VADD V5.H8, V13.H8, V13.H8
+	FMOVQ 48(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f70209c // smlal v28.4s, v4.4h, v0.h[3]
+	WORD $0x4f70209d // smlal2 v29.4s, v4.8h, v0.h[3]
+	VADD V4.H8, V14.H8, V14.H8
+	WORD $0x0f7020be // smlal v30.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020bf // smlal2 v31.4s, v5.8h, v0.h[3]
+	VADD V5.H8, V15.H8, V15.H8
+	B rows1
+over2:
+	ADD $4, R7, R7
+	WORD $0x0f1fa502 // sshll v2.4s, v8.4h, #15
+	WORD $0x4f1fa501 // sshll2 v1.4s, v8.8h, #15
+	VADD V2.S4, V16.S4, V16.S4
+	VADD V1.S4, V17.S4, V17.S4
+	WORD $0x0f1fa522 // sshll v2.4s, v9.4h, #15
+	WORD $0x4f1fa521 // sshll2 v1.4s, v9.8h, #15
+	VADD V2.S4, V18.S4, V18.S4
+	VADD V1.S4, V19.S4, V19.S4
+	WORD $0x0f1fa542 // sshll v2.4s, v10.4h, #15
+	WORD $0x4f1fa541 // sshll2 v1.4s, v10.8h, #15
+	VADD V2.S4, V20.S4, V20.S4
+	VADD V1.S4, V21.S4, V21.S4
+	WORD $0x0f1fa562 // sshll v2.4s, v11.4h, #15
+	WORD $0x4f1fa561 // sshll2 v1.4s, v11.8h, #15
+	VADD V2.S4, V22.S4, V22.S4
+	VADD V1.S4, V23.S4, V23.S4
+	WORD $0x0f1fa582 // sshll v2.4s, v12.4h, #15
+	WORD $0x4f1fa581 // sshll2 v1.4s, v12.8h, #15
+	VADD V2.S4, V24.S4, V24.S4
+	VADD V1.S4, V25.S4, V25.S4
+	WORD $0x0f1fa5a2 // sshll v2.4s, v13.4h, #15
+	WORD $0x4f1fa5a1 // sshll2 v1.4s, v13.8h, #15
+	VADD V2.S4, V26.S4, V26.S4
+	VADD V1.S4, V27.S4, V27.S4
+	WORD $0x0f1fa5c2 // sshll v2.4s, v14.4h, #15
+	WORD $0x4f1fa5c1 // sshll2 v1.4s, v14.8h, #15
+	VADD V2.S4, V28.S4, V28.S4
+	VADD V1.S4, V29.S4, V29.S4
+	WORD $0x0f1fa5e2 // sshll v2.4s, v15.4h, #15
+	WORD $0x4f1fa5e1 // sshll2 v1.4s, v15.8h, #15
+	VADD V2.S4, V30.S4, V30.S4
+	VADD V1.S4, V31.S4, V31.S4
+	FMOVS.P 4(R20), F0
+	FMOVQ 0(R6), F1
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f801201 // fmla v1.4s, v16.4s, v0.s[0]
+	VMOV V1.B16, V16.B16
+	FMOVQ 64(R6), F2
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f801222 // fmla v2.4s, v17.4s, v0.s[0]
+	VMOV V2.B16, V17.B16
+	FMOVQ 128(R6), F3
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f801243 // fmla v3.4s, v18.4s, v0.s[0]
+	VMOV V3.B16, V18.B16
+	FMOVQ 192(R6), F4
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f801264 // fmla v4.4s, v19.4s, v0.s[0]
+	VMOV V4.B16, V19.B16
+	FMOVQ 16(R6), F5
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f801285 // fmla v5.4s, v20.4s, v0.s[0]
+	VMOV V5.B16, V20.B16
+	FMOVQ 80(R6), F6
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f8012a6 // fmla v6.4s, v21.4s, v0.s[0]
+	VMOV V6.B16, V21.B16
+	FMOVQ 144(R6), F7
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f8012c7 // fmla v7.4s, v22.4s, v0.s[0]
+	VMOV V7.B16, V22.B16
+	FMOVQ 208(R6), F8
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f8012e8 // fmla v8.4s, v23.4s, v0.s[0]
+	VMOV V8.B16, V23.B16
+	FMOVQ 32(R6), F1
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f801301 // fmla v1.4s, v24.4s, v0.s[0]
+	VMOV V1.B16, V24.B16
+	FMOVQ 96(R6), F2
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f801322 // fmla v2.4s, v25.4s, v0.s[0]
+	VMOV V2.B16, V25.B16
+	FMOVQ 160(R6), F3
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f801343 // fmla v3.4s, v26.4s, v0.s[0]
+	VMOV V3.B16, V26.B16
+	FMOVQ 224(R6), F4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4f801364 // fmla v4.4s, v27.4s, v0.s[0]
+	VMOV V4.B16, V27.B16
+	FMOVQ 48(R6), F5
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f801385 // fmla v5.4s, v28.4s, v0.s[0]
+	VMOV V5.B16, V28.B16
+	FMOVQ 112(R6), F6
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4f8013a6 // fmla v6.4s, v29.4s, v0.s[0]
+	VMOV V6.B16, V29.B16
+	FMOVQ 176(R6), F7
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x4f8013c7 // fmla v7.4s, v30.4s, v0.s[0]
+	VMOV V7.B16, V30.B16
+	FMOVQ 240(R6), F8
+	WORD $0x4e21dbff // scvtf v31.4s, v31.4s
+	WORD $0x4f8013e8 // fmla v8.4s, v31.4s, v0.s[0]
+	VMOV V8.B16, V31.B16
+	CBNZ R19, out3
+	FMOVQ F16, 0(R5)
+	FMOVQ F17, 64(R5)
+	FMOVQ F18, 128(R5)
+	FMOVQ F19, 192(R5)
+	FMOVQ F20, 16(R5)
+	FMOVQ F21, 80(R5)
+	FMOVQ F22, 144(R5)
+	FMOVQ F23, 208(R5)
+	FMOVQ F24, 32(R5)
+	FMOVQ F25, 96(R5)
+	FMOVQ F26, 160(R5)
+	FMOVQ F27, 224(R5)
+	FMOVQ F28, 48(R5)
+	FMOVQ F29, 112(R5)
+	FMOVQ F30, 176(R5)
+	FMOVQ F31, 240(R5)
+	B stored4
+out3:
+	WORD $0xac005270 // stnp q16, q20, [x19]
+	WORD $0xac017278 // stnp q24, q28, [x19, #32]
+	WORD $0xac025671 // stnp q17, q21, [x19, #64]
+	WORD $0xac037679 // stnp q25, q29, [x19, #96]
+	WORD $0xac045a72 // stnp q18, q22, [x19, #128]
+	WORD $0xac057a7a // stnp q26, q30, [x19, #160]
+	WORD $0xac065e73 // stnp q19, q23, [x19, #192]
+	WORD $0xac077e7b // stnp q27, q31, [x19, #224]
+	MOVD 280(R0), R16
+	ADD R16<<2, R19, R19
+stored4:
+	ADD $256, R5, R5
+	SUBS $1, R1, R1
+	BNE token
+done:
+	RET
+
+// slabBytes8NEON passes over a slab of int8 with weights of 8 bits as tile.Slab says.
+TEXT ·slabBytes8NEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 264(R0), R1
+	CMP $0, R1
+	BLE done
+	MOVD 48(R0), R2
+	MOVD 72(R0), R3
+	MOVD 120(R0), R4
+	MOVD 144(R0), R20
+	MOVD 168(R0), R5
+	MOVD $0, R12
+	MOVD 240(R0), R14
+	MOVD 248(R0), R15
+	LSR $2, R15, R15
+	LSR $6, R15, R13
+	MOVD $0, R19
+	MOVD 224(R0), R17
+	CBZ R17, token
+	MOVD 216(R0), R19
+token:
+	// Lines of the next slab, in four streams.
+	MOVD 288(R0), R16
+	ADD R16, R12, R12
+fetch:
+	CMP $256, R12
+	BLT fetched
+	SUB $256, R12, R12
+	CBZ R13, fetched
+	SUB $1, R13, R13
+	MOVBU 296(R0), R16
+	CBNZ R16, far
+	PRFM (R14), PLDL1KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL1KEEP
+	ADD $64, R14, R14
+	B fetch
+far:
+	PRFM (R14), PLDL2KEEP
+	ADD R15, R14, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD R15, R16, R16
+	PRFM (R16), PLDL2KEEP
+	ADD $64, R14, R14
+	B fetch
+fetched:
+	// Sums begin at Init, which stays, or at Y, which goes on, and go to Out or Y.
+	MOVD R5, R6
+	MOVD 200(R0), R16
+	CBZ R16, begun
+	MOVD 192(R0), R6
+begun:
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	VMOVI $0, V24.B16
+	VMOVI $0, V25.B16
+	VMOVI $0, V26.B16
+	VMOVI $0, V27.B16
+	VMOVI $0, V28.B16
+	VMOVI $0, V29.B16
+	VMOVI $0, V30.B16
+	VMOVI $0, V31.B16
+	MOVD 272(R0), R7
+rows1:
+	SUBS $4, R7, R7
+	BLT over2
+	MOVWU.P 4(R3), R8
+	ADD R2, R8, R8
+	MOVWU.P 4(R3), R9
+	ADD R2, R9, R9
+	MOVWU.P 4(R3), R10
+	ADD R2, R10, R10
+	MOVWU.P 4(R3), R11
+	ADD R2, R11, R11
+	FMOVS (R4), F1
+	VUXTL V1.B8, V0.H8
+	ADD $8, R4, R4
+	FMOVQ 0(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f402090 // smlal v16.4s, v4.4h, v0.h[0]
+	WORD $0x4f402091 // smlal2 v17.4s, v4.8h, v0.h[0]
+	WORD $0x0f4020b2 // smlal v18.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020b3 // smlal2 v19.4s, v5.8h, v0.h[0]
+	FMOVQ 16(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f402094 // smlal v20.4s, v4.4h, v0.h[0]
+	WORD $0x4f402095 // smlal2 v21.4s, v4.8h, v0.h[0]
+	WORD $0x0f4020b6 // smlal v22.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020b7 // smlal2 v23.4s, v5.8h, v0.h[0]
+	FMOVQ 32(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f402098 // smlal v24.4s, v4.4h, v0.h[0]
+	WORD $0x4f402099 // smlal2 v25.4s, v4.8h, v0.h[0]
+	WORD $0x0f4020ba // smlal v26.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020bb // smlal2 v27.4s, v5.8h, v0.h[0]
+	FMOVQ 48(R8), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f40209c // smlal v28.4s, v4.4h, v0.h[0]
+	WORD $0x4f40209d // smlal2 v29.4s, v4.8h, v0.h[0]
+	WORD $0x0f4020be // smlal v30.4s, v5.4h, v0.h[0]
+	WORD $0x4f4020bf // smlal2 v31.4s, v5.8h, v0.h[0]
+	FMOVQ 0(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f502090 // smlal v16.4s, v4.4h, v0.h[1]
+	WORD $0x4f502091 // smlal2 v17.4s, v4.8h, v0.h[1]
+	WORD $0x0f5020b2 // smlal v18.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020b3 // smlal2 v19.4s, v5.8h, v0.h[1]
+	FMOVQ 16(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f502094 // smlal v20.4s, v4.4h, v0.h[1]
+	WORD $0x4f502095 // smlal2 v21.4s, v4.8h, v0.h[1]
+	WORD $0x0f5020b6 // smlal v22.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020b7 // smlal2 v23.4s, v5.8h, v0.h[1]
+	FMOVQ 32(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f502098 // smlal v24.4s, v4.4h, v0.h[1]
+	WORD $0x4f502099 // smlal2 v25.4s, v4.8h, v0.h[1]
+	WORD $0x0f5020ba // smlal v26.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020bb // smlal2 v27.4s, v5.8h, v0.h[1]
+	FMOVQ 48(R9), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f50209c // smlal v28.4s, v4.4h, v0.h[1]
+	WORD $0x4f50209d // smlal2 v29.4s, v4.8h, v0.h[1]
+	WORD $0x0f5020be // smlal v30.4s, v5.4h, v0.h[1]
+	WORD $0x4f5020bf // smlal2 v31.4s, v5.8h, v0.h[1]
+	FMOVQ 0(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f602090 // smlal v16.4s, v4.4h, v0.h[2]
+	WORD $0x4f602091 // smlal2 v17.4s, v4.8h, v0.h[2]
+	WORD $0x0f6020b2 // smlal v18.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020b3 // smlal2 v19.4s, v5.8h, v0.h[2]
+	FMOVQ 16(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f602094 // smlal v20.4s, v4.4h, v0.h[2]
+	WORD $0x4f602095 // smlal2 v21.4s, v4.8h, v0.h[2]
+	WORD $0x0f6020b6 // smlal v22.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020b7 // smlal2 v23.4s, v5.8h, v0.h[2]
+	FMOVQ 32(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f602098 // smlal v24.4s, v4.4h, v0.h[2]
+	WORD $0x4f602099 // smlal2 v25.4s, v4.8h, v0.h[2]
+	WORD $0x0f6020ba // smlal v26.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020bb // smlal2 v27.4s, v5.8h, v0.h[2]
+	FMOVQ 48(R10), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f60209c // smlal v28.4s, v4.4h, v0.h[2]
+	WORD $0x4f60209d // smlal2 v29.4s, v4.8h, v0.h[2]
+	WORD $0x0f6020be // smlal v30.4s, v5.4h, v0.h[2]
+	WORD $0x4f6020bf // smlal2 v31.4s, v5.8h, v0.h[2]
+	FMOVQ 0(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f702090 // smlal v16.4s, v4.4h, v0.h[3]
+	WORD $0x4f702091 // smlal2 v17.4s, v4.8h, v0.h[3]
+	WORD $0x0f7020b2 // smlal v18.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020b3 // smlal2 v19.4s, v5.8h, v0.h[3]
+	FMOVQ 16(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f702094 // smlal v20.4s, v4.4h, v0.h[3]
+	WORD $0x4f702095 // smlal2 v21.4s, v4.8h, v0.h[3]
+	WORD $0x0f7020b6 // smlal v22.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020b7 // smlal2 v23.4s, v5.8h, v0.h[3]
+	FMOVQ 32(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f702098 // smlal v24.4s, v4.4h, v0.h[3]
+	WORD $0x4f702099 // smlal2 v25.4s, v4.8h, v0.h[3]
+	WORD $0x0f7020ba // smlal v26.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020bb // smlal2 v27.4s, v5.8h, v0.h[3]
+	FMOVQ 48(R11), F3
+	WORD $0x0f08a464 // sxtl v4.8h, v3.8b
+	WORD $0x4f08a465 // sxtl2 v5.8h, v3.16b
+	WORD $0x0f70209c // smlal v28.4s, v4.4h, v0.h[3]
+	WORD $0x4f70209d // smlal2 v29.4s, v4.8h, v0.h[3]
+	WORD $0x0f7020be // smlal v30.4s, v5.4h, v0.h[3]
+	WORD $0x4f7020bf // smlal2 v31.4s, v5.8h, v0.h[3]
+	B rows1
+over2:
+	ADD $4, R7, R7
+	FMOVS.P 4(R20), F0
+	FMOVQ 0(R6), F1
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f801201 // fmla v1.4s, v16.4s, v0.s[0]
+	VMOV V1.B16, V16.B16
+	FMOVQ 64(R6), F2
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f801222 // fmla v2.4s, v17.4s, v0.s[0]
+	VMOV V2.B16, V17.B16
+	FMOVQ 128(R6), F3
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f801243 // fmla v3.4s, v18.4s, v0.s[0]
+	VMOV V3.B16, V18.B16
+	FMOVQ 192(R6), F4
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f801264 // fmla v4.4s, v19.4s, v0.s[0]
+	VMOV V4.B16, V19.B16
+	FMOVQ 16(R6), F5
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f801285 // fmla v5.4s, v20.4s, v0.s[0]
+	VMOV V5.B16, V20.B16
+	FMOVQ 80(R6), F6
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f8012a6 // fmla v6.4s, v21.4s, v0.s[0]
+	VMOV V6.B16, V21.B16
+	FMOVQ 144(R6), F7
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f8012c7 // fmla v7.4s, v22.4s, v0.s[0]
+	VMOV V7.B16, V22.B16
+	FMOVQ 208(R6), F8
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f8012e8 // fmla v8.4s, v23.4s, v0.s[0]
+	VMOV V8.B16, V23.B16
+	FMOVQ 32(R6), F1
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f801301 // fmla v1.4s, v24.4s, v0.s[0]
+	VMOV V1.B16, V24.B16
+	FMOVQ 96(R6), F2
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f801322 // fmla v2.4s, v25.4s, v0.s[0]
+	VMOV V2.B16, V25.B16
+	FMOVQ 160(R6), F3
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f801343 // fmla v3.4s, v26.4s, v0.s[0]
+	VMOV V3.B16, V26.B16
+	FMOVQ 224(R6), F4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4f801364 // fmla v4.4s, v27.4s, v0.s[0]
+	VMOV V4.B16, V27.B16
+	FMOVQ 48(R6), F5
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f801385 // fmla v5.4s, v28.4s, v0.s[0]
+	VMOV V5.B16, V28.B16
+	FMOVQ 112(R6), F6
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4f8013a6 // fmla v6.4s, v29.4s, v0.s[0]
+	VMOV V6.B16, V29.B16
+	FMOVQ 176(R6), F7
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x4f8013c7 // fmla v7.4s, v30.4s, v0.s[0]
+	VMOV V7.B16, V30.B16
+	FMOVQ 240(R6), F8
+	WORD $0x4e21dbff // scvtf v31.4s, v31.4s
+	WORD $0x4f8013e8 // fmla v8.4s, v31.4s, v0.s[0]
+	VMOV V8.B16, V31.B16
+	CBNZ R19, out3
+	FMOVQ F16, 0(R5)
+	FMOVQ F17, 64(R5)
+	FMOVQ F18, 128(R5)
+	FMOVQ F19, 192(R5)
+	FMOVQ F20, 16(R5)
+	FMOVQ F21, 80(R5)
+	FMOVQ F22, 144(R5)
+	FMOVQ F23, 208(R5)
+	FMOVQ F24, 32(R5)
+	FMOVQ F25, 96(R5)
+	FMOVQ F26, 160(R5)
+	FMOVQ F27, 224(R5)
+	FMOVQ F28, 48(R5)
+	FMOVQ F29, 112(R5)
+	FMOVQ F30, 176(R5)
+	FMOVQ F31, 240(R5)
+	B stored4
+out3:
+	WORD $0xac005270 // stnp q16, q20, [x19]
+	WORD $0xac017278 // stnp q24, q28, [x19, #32]
+	WORD $0xac025671 // stnp q17, q21, [x19, #64]
+	WORD $0xac037679 // stnp q25, q29, [x19, #96]
+	WORD $0xac045a72 // stnp q18, q22, [x19, #128]
+	WORD $0xac057a7a // stnp q26, q30, [x19, #160]
+	WORD $0xac065e73 // stnp q19, q23, [x19, #192]
+	WORD $0xac077e7b // stnp q27, q31, [x19, #224]
+	MOVD 280(R0), R16
+	ADD R16<<2, R19, R19
+stored4:
+	ADD $256, R5, R5
+	SUBS $1, R1, R1
+	BNE token
+done:
+	RET
+
 // convNEON is the causal convolution of tile.Conv.
 TEXT ·convNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

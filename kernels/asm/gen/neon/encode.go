@@ -30,6 +30,10 @@ func (v V) F() string { return "F" + v.number() }
 // S4 is the register as four floats or words, B16 as bytes.
 func (v V) S4() string { return "V" + v.number() + ".S4" }
 
+// H8 is the register as 16-bit numbers, B8 its lower half as bytes.
+func (v V) H8() string { return "V" + v.number() + ".H8" }
+func (v V) B8() string { return "V" + v.number() + ".B8" }
+
 // B16 is the register as bytes.
 func (v V) B16() string { return "V" + v.number() + ".B16" }
 
@@ -114,6 +118,39 @@ var (
 var (
 	sxtlBytes  = half("sxtl", 0x0f08a400, "8h", "8b", "")
 	sxtlHalves = half("sxtl", 0x0f10a400, "4s", "4h", "")
+)
+
+// The same of those in the upper half.
+var (
+	sxtl2Bytes  = half("sxtl2", 0x4f08a400, "8h", "16b", "")
+	sxtl2Halves = half("sxtl2", 0x4f10a400, "4s", "8h", "")
+)
+
+// longShift makes signed words of four 16-bit numbers, shifted left by up to 15: those in the lower half, or in the upper one.
+func longShift(name string, word uint32, from string) func(d, n V, shift uint) instruction {
+	return func(d, n V, shift uint) instruction {
+		return instruction{registers(word|field(shift, 4)<<16, d, n, 0), fmt.Sprintf("%s v%d.4s, v%d.%s, #%d", name, d, n, from, shift)}
+	}
+}
+
+var (
+	sshllHalves  = longShift("sshll", 0x0f10a400, "4h")
+	sshll2Halves = longShift("sshll2", 0x4f10a400, "8h")
+)
+
+// halfElement is an instruction of four 16-bit numbers of one half of a vector and one of another, whose register has four bits. The index is H:L:M (11, 21, 20).
+func halfElement(name string, word uint32, from string) func(d, n, m V, index uint) instruction {
+	return func(d, n, m V, index uint) instruction {
+		i := field(index, 3)
+		_ = field(uint(m), 4)
+		return instruction{registers(word|i>>2<<11|i>>1&1<<21|i&1<<20, d, n, m), fmt.Sprintf("%s v%d.4s, v%d.%s, v%d.h[%d]", name, d, n, from, m, index)}
+	}
+}
+
+// Products of signed 16-bit numbers that are added to words: of those in the lower half of n, or in the upper one.
+var (
+	smlalElement  = halfElement("smlal", 0x0f402000, "4h")
+	smlal2Element = halfElement("smlal2", 0x4f402000, "8h")
 )
 
 // Conversions between four floats and two pairs of float64, the lower and, with a 2 in their name, the upper two floats.

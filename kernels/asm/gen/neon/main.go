@@ -48,6 +48,7 @@ func main() {
 	vectors.widen()
 	vectors.narrow()
 	vectors.gather()
+	vectors.slabs()
 	vectors.conv()
 	vectors.turn()
 	vectors.rowDots()
