@@ -87,6 +87,11 @@ func slabBytes16NEON(p *tile.Slab)
 //go:noescape
 func slabBytes8NEON(p *tile.Slab)
 
+// octetsNEON takes whole groups of four runs as tile.Octets says.
+//
+//go:noescape
+func octetsNEON(p *tile.Octets)
+
 // convNEON is the causal convolution of tile.Conv.
 //
 //go:noescape

@@ -5007,6 +5007,386 @@ stored4:
 done:
 	RET
 
+DATA octetBits<>+0(SB)/4, $0x00000080
+DATA octetBits<>+4(SB)/4, $0x00000040
+DATA octetBits<>+8(SB)/4, $0x00000020
+DATA octetBits<>+12(SB)/4, $0x00000010
+DATA octetBits<>+16(SB)/4, $0x00000008
+DATA octetBits<>+20(SB)/4, $0x00000004
+DATA octetBits<>+24(SB)/4, $0x00000002
+DATA octetBits<>+28(SB)/4, $0x00000001
+GLOBL octetBits<>(SB), RODATA|NOPTR, $32
+
+// octetsNEON takes whole groups of four runs as tile.Octets says.
+TEXT ·octetsNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 96(R0), R5
+	CMP $4, R5
+	BLT done
+	MOVD 0(R0), R1
+	MOVD 24(R0), R2
+	MOVD 48(R0), R3
+	MOVD $0, R4
+	MOVD 80(R0), R6
+	CBZ R6, start
+	MOVD 72(R0), R4
+start:
+	MOVD $expConstants<>(SB), R6
+	FLDPQ 0(R6), (F16, F17)
+	FLDPQ 32(R6), (F18, F19)
+	FLDPQ 64(R6), (F20, F21)
+	FLDPQ 96(R6), (F22, F23)
+	FLDPQ 128(R6), (F24, F25)
+	FLDPQ 160(R6), (F26, F27)
+	MOVW $0xc0000000, R6
+	VDUP R6, V28.S4
+	MOVW $0x7fffffff, R6
+	VDUP R6, V29.S4
+runs:
+	// Bits of the signs and sums of the distances from 0.
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 64(R1), (F4, F5)
+	FLDPQ 96(R1), (F6, F7)
+	MOVD $octetBits<>(SB), R6
+	FLDPQ 0(R6), (F8, F9)
+	VMOVI $0, V10.B16
+	WORD $0x6e2ae40b // fcmge v11.4s, v0.4s, v10.4s
+	WORD $0x6e2ae42f // fcmge v15.4s, v1.4s, v10.4s
+	VAND V8.B16, V11.B16, V11.B16
+	VAND V9.B16, V15.B16, V15.B16
+	VADD V15.S4, V11.S4, V11.S4
+	WORD $0x6e2ae44c // fcmge v12.4s, v2.4s, v10.4s
+	WORD $0x6e2ae46f // fcmge v15.4s, v3.4s, v10.4s
+	VAND V8.B16, V12.B16, V12.B16
+	VAND V9.B16, V15.B16, V15.B16
+	VADD V15.S4, V12.S4, V12.S4
+	WORD $0x6e2ae48d // fcmge v13.4s, v4.4s, v10.4s
+	WORD $0x6e2ae4af // fcmge v15.4s, v5.4s, v10.4s
+	VAND V8.B16, V13.B16, V13.B16
+	VAND V9.B16, V15.B16, V15.B16
+	VADD V15.S4, V13.S4, V13.S4
+	WORD $0x6e2ae4ce // fcmge v14.4s, v6.4s, v10.4s
+	WORD $0x6e2ae4ef // fcmge v15.4s, v7.4s, v10.4s
+	VAND V8.B16, V14.B16, V14.B16
+	VAND V9.B16, V15.B16, V15.B16
+	VADD V15.S4, V14.S4, V14.S4
+	VADDP V12.S4, V11.S4, V11.S4
+	VADDP V14.S4, V13.S4, V13.S4
+	VADDP V13.S4, V11.S4, V11.S4
+	FMOVQ.P F11, 16(R2)
+	CBZ R4, products
+	VAND V29.B16, V0.B16, V0.B16
+	VAND V29.B16, V1.B16, V1.B16
+	WORD $0x4e21d40b // fadd v11.4s, v0.4s, v1.4s
+	VAND V29.B16, V2.B16, V2.B16
+	VAND V29.B16, V3.B16, V3.B16
+	WORD $0x4e23d44c // fadd v12.4s, v2.4s, v3.4s
+	VAND V29.B16, V4.B16, V4.B16
+	VAND V29.B16, V5.B16, V5.B16
+	WORD $0x4e25d48d // fadd v13.4s, v4.4s, v5.4s
+	VAND V29.B16, V6.B16, V6.B16
+	VAND V29.B16, V7.B16, V7.B16
+	WORD $0x4e27d4ce // fadd v14.4s, v6.4s, v7.4s
+	WORD $0x6e2cd56b // faddp v11.4s, v11.4s, v12.4s
+	WORD $0x6e2ed5ad // faddp v13.4s, v13.4s, v14.4s
+	WORD $0x6e2dd56b // faddp v11.4s, v11.4s, v13.4s
+	FMOVQ.P F11, 16(R4)
+products:
+	// Products, of two runs and then of the other two.
+	FMOVQ.P 16(R1), F0
+	VAND V29.B16, V0.B16, V0.B16
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	FMOVQ.P 16(R1), F4
+	VAND V29.B16, V4.B16, V4.B16
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	FMOVQ.P 16(R1), F8
+	VAND V29.B16, V8.B16, V8.B16
+	WORD $0x6e3cdd08 // fmul v8.4s, v8.4s, v28.4s
+	FMOVQ.P 16(R1), F12
+	VAND V29.B16, V12.B16, V12.B16
+	WORD $0x6e3cdd8c // fmul v12.4s, v12.4s, v28.4s
+	WORD $0x4eb0f400 // fmin v0.4s, v0.4s, v16.4s
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x4eb0f508 // fmin v8.4s, v8.4s, v16.4s
+	WORD $0x4eb0f58c // fmin v12.4s, v12.4s, v16.4s
+	WORD $0x4e31f400 // fmax v0.4s, v0.4s, v17.4s
+	WORD $0x4e31f484 // fmax v4.4s, v4.4s, v17.4s
+	WORD $0x4e31f508 // fmax v8.4s, v8.4s, v17.4s
+	WORD $0x4e31f58c // fmax v12.4s, v12.4s, v17.4s
+	WORD $0x6e32dc01 // fmul v1.4s, v0.4s, v18.4s
+	WORD $0x6e32dc85 // fmul v5.4s, v4.4s, v18.4s
+	WORD $0x6e32dd09 // fmul v9.4s, v8.4s, v18.4s
+	WORD $0x6e32dd8d // fmul v13.4s, v12.4s, v18.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	WORD $0x4e2188a5 // frintn v5.4s, v5.4s
+	WORD $0x4e218929 // frintn v9.4s, v9.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	VFMLS V19.S4, V1.S4, V0.S4
+	VFMLS V19.S4, V5.S4, V4.S4
+	VFMLS V19.S4, V9.S4, V8.S4
+	VFMLS V19.S4, V13.S4, V12.S4
+	VFMLS V20.S4, V1.S4, V0.S4
+	VFMLS V20.S4, V5.S4, V4.S4
+	VFMLS V20.S4, V9.S4, V8.S4
+	VFMLS V20.S4, V13.S4, V12.S4
+	VMOV V21.B16, V2.B16
+	VMOV V21.B16, V6.B16
+	VMOV V21.B16, V10.B16
+	VMOV V21.B16, V14.B16
+	VMOV V22.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V22.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V22.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V22.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V23.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V23.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V23.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V23.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V24.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V24.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V24.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V24.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V25.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V25.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V25.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V25.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V26.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V26.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V26.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V26.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V27.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V27.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V27.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V27.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V27.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V27.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V27.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V27.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4e21a8a5 // fcvtns v5.4s, v5.4s
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4e21a9ad // fcvtns v13.4s, v13.4s
+	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
+	WORD $0x4f3f04a6 // sshr v6.4s, v5.4s, #1
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	WORD $0x4f3f05ae // sshr v14.4s, v13.4s, #1
+	VSUB V2.S4, V1.S4, V1.S4
+	VSUB V6.S4, V5.S4, V5.S4
+	VSUB V10.S4, V9.S4, V9.S4
+	VSUB V14.S4, V13.S4, V13.S4
+	VSHL $23, V1.S4, V1.S4
+	VADD V27.S4, V1.S4, V1.S4
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	VSHL $23, V5.S4, V5.S4
+	VADD V27.S4, V5.S4, V5.S4
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	VSHL $23, V9.S4, V9.S4
+	VADD V27.S4, V9.S4, V9.S4
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	VSHL $23, V13.S4, V13.S4
+	VADD V27.S4, V13.S4, V13.S4
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VSHL $23, V2.S4, V2.S4
+	VADD V27.S4, V2.S4, V2.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	VSHL $23, V6.S4, V6.S4
+	VADD V27.S4, V6.S4, V6.S4
+	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	VSHL $23, V10.S4, V10.S4
+	VADD V27.S4, V10.S4, V10.S4
+	WORD $0x6e2add6b // fmul v11.4s, v11.4s, v10.4s
+	VSHL $23, V14.S4, V14.S4
+	VADD V27.S4, V14.S4, V14.S4
+	WORD $0x6e2eddef // fmul v15.4s, v15.4s, v14.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3bd4e7 // fadd v7.4s, v7.4s, v27.4s
+	WORD $0x4e3bd56b // fadd v11.4s, v11.4s, v27.4s
+	WORD $0x4e3bd5ef // fadd v15.4s, v15.4s, v27.4s
+	WORD $0x6e27dc63 // fmul v3.4s, v3.4s, v7.4s
+	WORD $0x6e2fdd6b // fmul v11.4s, v11.4s, v15.4s
+	VUZP1 V11.S4, V3.S4, V0.S4
+	VUZP2 V11.S4, V3.S4, V1.S4
+	WORD $0x6e21dc1e // fmul v30.4s, v0.4s, v1.4s
+	FMOVQ.P 16(R1), F0
+	VAND V29.B16, V0.B16, V0.B16
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	FMOVQ.P 16(R1), F4
+	VAND V29.B16, V4.B16, V4.B16
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	FMOVQ.P 16(R1), F8
+	VAND V29.B16, V8.B16, V8.B16
+	WORD $0x6e3cdd08 // fmul v8.4s, v8.4s, v28.4s
+	FMOVQ.P 16(R1), F12
+	VAND V29.B16, V12.B16, V12.B16
+	WORD $0x6e3cdd8c // fmul v12.4s, v12.4s, v28.4s
+	WORD $0x4eb0f400 // fmin v0.4s, v0.4s, v16.4s
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x4eb0f508 // fmin v8.4s, v8.4s, v16.4s
+	WORD $0x4eb0f58c // fmin v12.4s, v12.4s, v16.4s
+	WORD $0x4e31f400 // fmax v0.4s, v0.4s, v17.4s
+	WORD $0x4e31f484 // fmax v4.4s, v4.4s, v17.4s
+	WORD $0x4e31f508 // fmax v8.4s, v8.4s, v17.4s
+	WORD $0x4e31f58c // fmax v12.4s, v12.4s, v17.4s
+	WORD $0x6e32dc01 // fmul v1.4s, v0.4s, v18.4s
+	WORD $0x6e32dc85 // fmul v5.4s, v4.4s, v18.4s
+	WORD $0x6e32dd09 // fmul v9.4s, v8.4s, v18.4s
+	WORD $0x6e32dd8d // fmul v13.4s, v12.4s, v18.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	WORD $0x4e2188a5 // frintn v5.4s, v5.4s
+	WORD $0x4e218929 // frintn v9.4s, v9.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	VFMLS V19.S4, V1.S4, V0.S4
+	VFMLS V19.S4, V5.S4, V4.S4
+	VFMLS V19.S4, V9.S4, V8.S4
+	VFMLS V19.S4, V13.S4, V12.S4
+	VFMLS V20.S4, V1.S4, V0.S4
+	VFMLS V20.S4, V5.S4, V4.S4
+	VFMLS V20.S4, V9.S4, V8.S4
+	VFMLS V20.S4, V13.S4, V12.S4
+	VMOV V21.B16, V2.B16
+	VMOV V21.B16, V6.B16
+	VMOV V21.B16, V10.B16
+	VMOV V21.B16, V14.B16
+	VMOV V22.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V22.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V22.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V22.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V23.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V23.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V23.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V23.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V24.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V24.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V24.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V24.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V25.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V25.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V25.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V25.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V26.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V26.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V26.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V26.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	VMOV V27.B16, V2.B16
+	VFMLA V0.S4, V3.S4, V2.S4
+	VMOV V27.B16, V6.B16
+	VFMLA V4.S4, V7.S4, V6.S4
+	VMOV V27.B16, V10.B16
+	VFMLA V8.S4, V11.S4, V10.S4
+	VMOV V27.B16, V14.B16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VMOV V27.B16, V3.B16
+	VFMLA V0.S4, V2.S4, V3.S4
+	VMOV V27.B16, V7.B16
+	VFMLA V4.S4, V6.S4, V7.S4
+	VMOV V27.B16, V11.B16
+	VFMLA V8.S4, V10.S4, V11.S4
+	VMOV V27.B16, V15.B16
+	VFMLA V12.S4, V14.S4, V15.S4
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4e21a8a5 // fcvtns v5.4s, v5.4s
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4e21a9ad // fcvtns v13.4s, v13.4s
+	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
+	WORD $0x4f3f04a6 // sshr v6.4s, v5.4s, #1
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	WORD $0x4f3f05ae // sshr v14.4s, v13.4s, #1
+	VSUB V2.S4, V1.S4, V1.S4
+	VSUB V6.S4, V5.S4, V5.S4
+	VSUB V10.S4, V9.S4, V9.S4
+	VSUB V14.S4, V13.S4, V13.S4
+	VSHL $23, V1.S4, V1.S4
+	VADD V27.S4, V1.S4, V1.S4
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	VSHL $23, V5.S4, V5.S4
+	VADD V27.S4, V5.S4, V5.S4
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	VSHL $23, V9.S4, V9.S4
+	VADD V27.S4, V9.S4, V9.S4
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	VSHL $23, V13.S4, V13.S4
+	VADD V27.S4, V13.S4, V13.S4
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VSHL $23, V2.S4, V2.S4
+	VADD V27.S4, V2.S4, V2.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	VSHL $23, V6.S4, V6.S4
+	VADD V27.S4, V6.S4, V6.S4
+	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	VSHL $23, V10.S4, V10.S4
+	VADD V27.S4, V10.S4, V10.S4
+	WORD $0x6e2add6b // fmul v11.4s, v11.4s, v10.4s
+	VSHL $23, V14.S4, V14.S4
+	VADD V27.S4, V14.S4, V14.S4
+	WORD $0x6e2eddef // fmul v15.4s, v15.4s, v14.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3bd4e7 // fadd v7.4s, v7.4s, v27.4s
+	WORD $0x4e3bd56b // fadd v11.4s, v11.4s, v27.4s
+	WORD $0x4e3bd5ef // fadd v15.4s, v15.4s, v27.4s
+	WORD $0x6e27dc63 // fmul v3.4s, v3.4s, v7.4s
+	WORD $0x6e2fdd6b // fmul v11.4s, v11.4s, v15.4s
+	VUZP1 V11.S4, V3.S4, V0.S4
+	VUZP2 V11.S4, V3.S4, V1.S4
+	WORD $0x6e21dc1f // fmul v31.4s, v0.4s, v1.4s
+	VUZP1 V31.S4, V30.S4, V0.S4
+	VUZP2 V31.S4, V30.S4, V1.S4
+	WORD $0x6e21dc02 // fmul v2.4s, v0.4s, v1.4s
+	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
+	FMOVQ.P F2, 16(R3)
+	SUB $4, R5, R5
+	CMP $4, R5
+	BGE runs
+done:
+	RET
+
 // convNEON is the causal convolution of tile.Conv.
 TEXT ·convNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

@@ -49,6 +49,7 @@ func main() {
 	vectors.narrow()
 	vectors.gather()
 	vectors.slabs()
+	vectors.octets()
 	vectors.conv()
 	vectors.turn()
 	vectors.rowDots()
