@@ -102,6 +102,11 @@ func convNEON(p *tile.Conv)
 //go:noescape
 func turnNEON(p *tile.Turn)
 
+// pairTurnNEON is the transposition of tile.PairTurn.
+//
+//go:noescape
+func pairTurnNEON(p *tile.PairTurn)
+
 // dotsNEON takes dot products of rows as tile.Dots says.
 //
 //go:noescape

@@ -5740,11 +5740,11 @@ TEXT ·turnNEON(SB), NOSPLIT, $0-8
 	BLE done
 	MOVD 0(R0), R3
 	MOVD 24(R0), R4
-	MOVD 48(R0), R5
 	MOVD 72(R0), R6
 	LSL $2, R6, R6
 	MOVD 80(R0), R7
 	LSL $2, R7, R7
+	MOVD 48(R0), R5
 	FMOVS $1.0, F16
 	VDUP V16.S[0], V16.S4
 	SUBS $4, R1, R1
@@ -5850,6 +5850,121 @@ end12:
 columns13:
 	FMOVS.P 4(R10), F0
 	WORD $0x4f909000 // fmul v0.4s, v0.4s, v16.s[0]
+	FMOVS F0, (R8)
+	ADD R7, R8, R8
+	SUBS $1, R9, R9
+	BGE columns13
+end14:
+	ADD $1, R9, R9
+	ADD R6, R3, R3
+	ADD $4, R4, R4
+	SUBS $1, R1, R1
+	BGE rows8
+fewer9:
+	ADD $1, R1, R1
+done:
+	RET
+
+// pairTurnNEON is the transposition of tile.PairTurn.
+TEXT ·pairTurnNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 64(R0), R1
+	MOVD 72(R0), R2
+	CMP $0, R2
+	BLE done
+	MOVD 0(R0), R3
+	MOVD 24(R0), R4
+	MOVD 48(R0), R6
+	LSL $2, R6, R6
+	MOVD 56(R0), R7
+	LSL $2, R7, R7
+	SUBS $4, R1, R1
+	BLT fewer2
+rows1:
+	MOVD R3, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	ADD R6, R12, R13
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $4, R9, R9
+	BLT end5
+columns4:
+	FMOVQ.P 16(R10), F0
+	FMOVQ.P 16(R11), F1
+	FMOVQ.P 16(R12), F2
+	FMOVQ.P 16(R13), F3
+	VTRN1 V1.S4, V0.S4, V4.S4
+	VTRN2 V1.S4, V0.S4, V5.S4
+	VTRN1 V3.S4, V2.S4, V6.S4
+	VTRN2 V3.S4, V2.S4, V7.S4
+	VTRN1 V6.D2, V4.D2, V0.D2
+	VTRN2 V6.D2, V4.D2, V2.D2
+	VTRN1 V7.D2, V5.D2, V1.D2
+	VTRN2 V7.D2, V5.D2, V3.D2
+	FMOVQ F0, (R8)
+	ADD R7, R8, R8
+	FMOVQ F1, (R8)
+	ADD R7, R8, R8
+	FMOVQ F2, (R8)
+	ADD R7, R8, R8
+	FMOVQ F3, (R8)
+	ADD R7, R8, R8
+	SUBS $4, R9, R9
+	BGE columns4
+end5:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end7
+columns6:
+	FMOVS.P 4(R10), F0
+	FMOVS.P 4(R11), F1
+	FMOVS.P 4(R12), F2
+	FMOVS.P 4(R13), F3
+	FMOVS F0, 0(R8)
+	FMOVS F1, 4(R8)
+	FMOVS F2, 8(R8)
+	FMOVS F3, 12(R8)
+	ADD R7, R8, R8
+	SUBS $1, R9, R9
+	BGE columns6
+end7:
+	ADD $1, R9, R9
+	ADD R6<<2, R3, R3
+	ADD $16, R4, R4
+	SUBS $4, R1, R1
+	BGE rows1
+fewer2:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT fewer9
+rows8:
+	MOVD R3, R10
+	MOVD R4, R8
+	MOVD R2, R9
+	SUBS $4, R9, R9
+	BLT end12
+columns11:
+	FMOVQ.P 16(R10), F0
+	FMOVS F0, (R8)
+	ADD R7, R8, R8
+	WORD $0x5e0c0405 // mov s5, v0.s[1]
+	FMOVS F5, (R8)
+	ADD R7, R8, R8
+	WORD $0x5e140406 // mov s6, v0.s[2]
+	FMOVS F6, (R8)
+	ADD R7, R8, R8
+	WORD $0x5e1c0407 // mov s7, v0.s[3]
+	FMOVS F7, (R8)
+	ADD R7, R8, R8
+	SUBS $4, R9, R9
+	BGE columns11
+end12:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT end14
+columns13:
+	FMOVS.P 4(R10), F0
 	FMOVS F0, (R8)
 	ADD R7, R8, R8
 	SUBS $1, R9, R9

@@ -51,7 +51,7 @@ func main() {
 	vectors.slabs()
 	vectors.octets()
 	vectors.conv()
-	vectors.turn()
+	vectors.turns()
 	vectors.rowDots()
 	vectors.trail()
 	vectors.write(*dir, "vector")

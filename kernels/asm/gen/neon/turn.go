@@ -16,34 +16,50 @@ const (
 	turnN   = int(unsafe.Offsetof(tile.Turn{}.N))
 )
 
+// turnFields are where a transposition's arguments have what it needs.
+type turnFields struct{ src, dst, lds, ldd, m, n int }
+
+// turns writes the transpositions, that of pairs with their bits as they are.
+func (f *file) turns() {
+	f.turn("turnNEON", "Turn", "is the scaled transposition of tile.Turn.", turnFields{turnSrc, turnDst, turnLDS, turnLDD, turnM, turnN}, true)
+	f.turn("pairTurnNEON", "PairTurn", "is the transposition of tile.PairTurn.", turnFields{
+		int(unsafe.Offsetof(tile.PairTurn{}.Src)), int(unsafe.Offsetof(tile.PairTurn{}.Dst)), int(unsafe.Offsetof(tile.PairTurn{}.LDS)),
+		int(unsafe.Offsetof(tile.PairTurn{}.LDD)), int(unsafe.Offsetof(tile.PairTurn{}.M)), int(unsafe.Offsetof(tile.PairTurn{}.N)),
+	}, false)
+}
+
 // turn takes four rows at a time, then one, and of those four columns at a time, then one. Four by four numbers are turned in registers.
-func (f *file) turn() {
-	f.tileFunction("turnNEON", "Turn", "is the scaled transposition of tile.Turn.")
+func (f *file) turn(name, argument, doc string, at turnFields, scaling bool) {
+	f.tileFunction(name, argument, doc)
 	const (
 		rows, cols, src, dst, row, lds, ldd, to, left R = 1, 2, 3, 4, 5, 6, 7, 8, 9
 		scale                                         V = 16
 	)
 	from := []R{10, 11, 12, 13}
 	x, y := span(0, 4), span(4, 4)
-	f.get(turnM, rows)
-	f.get(turnN, cols)
+	f.get(at.m, rows)
+	f.get(at.n, cols)
 	f.ins("CMP $0, %v", cols)
 	f.ins("BLE done")
-	f.get(turnSrc, src)
-	f.get(turnDst, dst)
-	f.get(turnRow, row)
-	f.getBytes(turnLDS, lds)
-	f.getBytes(turnLDD, ldd)
-	f.ins("FMOVS $1.0, %s", scale.F())
-	f.ins("VDUP V%s.S[0], %s", scale.number(), scale.S4())
+	f.get(at.src, src)
+	f.get(at.dst, dst)
+	f.getBytes(at.lds, lds)
+	f.getBytes(at.ldd, ldd)
+	if scaling {
+		f.get(turnRow, row)
+		f.ins("FMOVS $1.0, %s", scale.F())
+		f.ins("VDUP V%s.S[0], %s", scale.number(), scale.S4())
+	}
 	for _, mr := range []int{4, 1} {
 		block, fewer, scaled := f.newLabel("rows"), f.newLabel("fewer"), f.newLabel("scaled")
 		f.ins("SUBS $%d, %v, %v", mr, rows, rows)
 		f.ins("BLT %s", fewer)
 		f.label(block)
-		f.ins("CBZ %v, %s", row, scaled)
-		f.loadNext(mr, scale, row)
-		f.label(scaled)
+		if scaling {
+			f.ins("CBZ %v, %s", row, scaled)
+			f.loadNext(mr, scale, row)
+			f.label(scaled)
+		}
 		f.ins("MOVD %v, %v", src, from[0])
 		f.pointers(from[:mr], lds)
 		f.ins("MOVD %v, %v", dst, to)
@@ -55,7 +71,9 @@ func (f *file) turn() {
 			f.label(again)
 			for i := range mr {
 				f.loadNext(nr, x[i], from[i])
-				f.word(fmulElement(x[i], x[i], scale, uint(i)))
+				if scaling {
+					f.word(fmulElement(x[i], x[i], scale, uint(i)))
+				}
 			}
 			f.turned(x, y, mr, nr, to, ldd)
 			f.ins("SUBS $%d, %v, %v", nr, left, left)
