@@ -2,58 +2,18 @@
 
 package asm
 
-import (
-	"github.com/rooftune/rooftune/kernels/generic"
-	"github.com/rooftune/rooftune/kernels/tile"
-)
-
-// spreadLanes are the tables of which AVX2's assembly takes whole multiples. Those left over, and slabs of other sizes, are left to portable Go.
-const spreadLanes = 4
+import "github.com/rooftune/rooftune/kernels/tile"
 
 // A slab's last vector of 16 is often part empty, and a gather takes as long for its empty lanes: AVX2 is faster wherever it can, and AVX-512 does
 // the slabs of other sizes.
 func spreadInAVX512(p *tile.Spread) {
 	if p.G%spreadLanes == 0 {
-		spreadInAVX2(p)
+		spreadInFours(p)
 	} else {
 		spreadAVX512(p)
 	}
 }
 
-func spreadInAVX2(p *tile.Spread) {
-	if p.G%spreadLanes != 0 || p.T == 0 {
-		generic.Spread(p)
-		return
-	}
-	whole := *p
-	whole.N &^= spreadLanes - 1
-	spreadAVX2(&whole)
-	if done := whole.N; done < p.N {
-		slab, place := done/p.G, done%p.G
-		rest := *p
-		rest.N -= done
-		rest.Code, rest.Weight, rest.First = p.Code[done:], p.Weight[done:], p.First[done:]
-		rest.Offset, rest.Scaled = p.Offset[slab*p.Stride+place:], p.Scaled[slab*p.ScaledStride+place:]
-		if len(p.Scales) > 0 {
-			rest.Scales = p.Scales[done<<p.Tau:]
-		}
-		generic.Spread(&rest)
-	}
-}
-
-func quantizeInAVX2(p *tile.Quantize) {
-	if p.G%spreadLanes != 0 || p.T == 0 {
-		generic.Quantize(p)
-		return
-	}
-	whole := *p
-	whole.N &^= spreadLanes - 1
-	quantizeAVX2(&whole)
-	if done := whole.N; done < p.N {
-		slab, place := done/p.G, done%p.G
-		rest := *p
-		rest.N -= done
-		rest.Weight, rest.Quant = p.Weight[slab*p.WeightStride+place:], p.Quant[(slab*p.Stride+place)/2:]
-		generic.Quantize(&rest)
-	}
-}
+// Calls by name, so that arguments stay on the stack.
+func wholeSpread(p *tile.Spread)     { spreadAVX2(p) }
+func wholeQuantize(p *tile.Quantize) { quantizeAVX2(p) }

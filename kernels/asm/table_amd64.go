@@ -61,7 +61,7 @@ var avx2 = tile.Primitives{
 	Couple: coupleAVX2,
 	Solve:  solveAVX2, Substitute: substituteAVX2, Pack: packAVX2, Turn: turnInAVX2, Dots: dotsAVX2, Decay: decayAVX2, Exp: expAVX2, Fold: foldAVX2, Map: mapAVX2, Blend: blendAVX2, Trail: trailAVX2, Widen: widenAVX2, Narrow: narrowAVX2, Conv: convAVX2, Gather: gatherAVX2, Octets: octetsInAVX2,
 	GatherHalf: gatherHalfInAVX2, GatherBytes: gatherBytesInAVX2, SlabFloats: slabFloatsAVX2, SlabHalves: slabHalvesAVX2,
-	Spread: spreadInAVX2, Quantize: quantizeInAVX2,
+	Spread: spreadInFours, Quantize: quantizeInFours,
 	SlabBytes: byteWords,
 }
 
@@ -118,6 +118,6 @@ var avx512 = tile.Primitives{
 	Couple: coupleAVX512,
 	Solve:  solveAVX512, Substitute: substituteAVX512, Pack: packAVX512, Turn: turnInAVX512, Dots: dotsAVX512, Decay: decayAVX512, Exp: expAVX512, Fold: foldAVX512, Map: mapAVX512, Blend: blendAVX512, Trail: trailAVX512, Widen: widenAVX512, Narrow: narrowAVX512, Conv: convAVX512, Gather: gatherAVX512, Octets: octetsInAVX512,
 	GatherHalf: gatherHalfInAVX512, GatherBytes: gatherBytesInAVX512, SlabFloats: slabFloatsInAVX512, SlabHalves: slabHalvesAVX512,
-	Spread: spreadInAVX512, Quantize: quantizeInAVX2,
+	Spread: spreadInAVX512, Quantize: quantizeInFours,
 	SlabBytes: []tile.ByteKernel{{Bits: 0, Run: slabBytesAVX512}},
 }

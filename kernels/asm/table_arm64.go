@@ -69,9 +69,8 @@ var neon = tile.Primitives{
 	Conv:   convNEON,
 	Gather: gatherNEON, GatherHalf: gatherHalfNEON, GatherBytes: gatherBytesNEON,
 	Turn: turnNEON, Dots: dotsNEON, Trail: trailNEON,
-	Octets:     octetsInNEON,
+	Octets: octetsInNEON,
+	Spread: spreadInFours, Quantize: quantizeInFours,
 	SlabFloats: slabFloatsNEON, SlabHalves: slabHalvesNEON,
 	SlabBytes: []tile.ByteKernel{{Run: slabBytesNEON}, {Bits: 16, Run: slabBytes16NEON}, {Bits: 8, Run: slabBytes8NEON}},
-	// In portable Go:
-	Spread: generic.Spread, Quantize: generic.Quantize,
 }

@@ -92,6 +92,16 @@ func slabBytes8NEON(p *tile.Slab)
 //go:noescape
 func octetsNEON(p *tile.Octets)
 
+// spreadNEON finds rows' places and weights as tile.Spread says, four tables at a time.
+//
+//go:noescape
+func spreadNEON(p *tile.Spread)
+
+// quantizeNEON rounds weights to integers as tile.Quantize says, four tables at a time.
+//
+//go:noescape
+func quantizeNEON(p *tile.Quantize)
+
 // convNEON is the causal convolution of tile.Conv.
 //
 //go:noescape

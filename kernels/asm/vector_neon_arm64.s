@@ -5387,6 +5387,153 @@ products:
 done:
 	RET
 
+// spreadNEON finds rows' places and weights as tile.Spread says, four tables at a time.
+TEXT ·spreadNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 176(R0), R13
+	CMP $0, R13
+	BLE done
+	MOVD 184(R0), R14
+	MOVD 0(R0), R1
+	MOVD 24(R0), R2
+	MOVD 72(R0), R3
+	MOVD 96(R0), R4
+	MOVD 120(R0), R5
+	MOVD 48(R0), R6
+	MOVD 224(R0), R21
+	VDUP R21, V5.S4
+	MOVD 216(R0), R21
+	MOVD $4, R19
+	LSL R21, R19, R19
+slab:
+	MOVD 168(R0), R16
+	MOVD 144(R0), R17
+	MOVD $0, R20
+token:
+	MOVD 192(R0), R21
+	LSL $2, R21, R21
+	MUL R20, R21, R21
+	ADD R21, R1, R7
+	ADD R21, R2, R8
+	MUL R20, R14, R21
+	ADD R21<<2, R4, R10
+	ADD R21<<2, R5, R11
+	MOVD R3, R9
+	MOVD R6, R12
+	CMP R13, R14
+	CSEL LT, R14, R13, R15
+	MOVD 152(R0), R22
+	CBZ R22, tables
+	FMOVS (R17), F4
+	VDUP V4.S[0], V4.S4
+tables:
+	FMOVQ (R7), F0
+	WORD $0x6ea54400 // ushl v0.4s, v0.4s, v5.4s
+	FMOVQ.P 16(R9), F1
+	VADD V0.S4, V1.S4, V1.S4
+	FMOVQ.P F1, 16(R10)
+	FMOVQ.P 16(R8), F2
+	MOVD 56(R0), R21
+	CBZ R21, scaled
+	MOVW 0(R7), R21
+	ADD R21<<2, R12, R21
+	WORD $0x0dd382a3 // ld1 {v3.s}[0], [x21], x19
+	ADD R19, R12, R12
+	MOVW 4(R7), R21
+	ADD R21<<2, R12, R21
+	WORD $0x0dd392a3 // ld1 {v3.s}[1], [x21], x19
+	ADD R19, R12, R12
+	MOVW 8(R7), R21
+	ADD R21<<2, R12, R21
+	WORD $0x4dd382a3 // ld1 {v3.s}[2], [x21], x19
+	ADD R19, R12, R12
+	MOVW 12(R7), R21
+	ADD R21<<2, R12, R21
+	WORD $0x4dd392a3 // ld1 {v3.s}[3], [x21], x19
+	ADD R19, R12, R12
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+scaled:
+	ADD $16, R7, R7
+	WORD $0x4e22f484 // fmax v4.4s, v4.4s, v2.4s
+	FMOVQ.P F2, 16(R11)
+	SUBS $4, R15, R15
+	BNE tables
+	CBZ R22, next
+	WORD $0x6e30f884 // fmaxv s4, v4.4s
+	FMOVS.P F4, 4(R17)
+next:
+	ADD $1, R20, R20
+	SUBS $1, R16, R16
+	BNE token
+	ADD R14<<2, R1, R1
+	ADD R14<<2, R2, R2
+	ADD R14<<2, R3, R3
+	MUL R19, R14, R21
+	ADD R21, R6, R6
+	MOVD 200(R0), R21
+	ADD R21<<2, R4, R4
+	MOVD 208(R0), R21
+	ADD R21<<2, R5, R5
+	SUB R14, R13, R13
+	CMP $0, R13
+	BGT slab
+done:
+	RET
+
+// quantizeNEON rounds weights to integers as tile.Quantize says, four tables at a time.
+TEXT ·quantizeNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD 80(R0), R6
+	CMP $0, R6
+	BLE done
+	MOVD 88(R0), R7
+	MOVD 0(R0), R1
+	MOVD 48(R0), R2
+	MOVD 112(R0), R11
+	FMOVS $0.5, F2
+	VDUP V2.S[0], V2.S4
+slab:
+	MOVD 72(R0), R9
+	MOVD 24(R0), R3
+	MOVD R1, R4
+	MOVD R2, R5
+token:
+	FMOVS.P 4(R3), F1
+	CMP R6, R7
+	CSEL LT, R7, R6, R8
+	SUB R8, R7, R10
+tables:
+	FMOVQ.P 16(R4), F0
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6ea1b800 // fcvtzu v0.4s, v0.4s
+	WORD $0x0e612800 // xtn v0.4h, v0.4s
+	VUZP1 V0.B16, V0.B16, V4.B16
+	VUZP2 V0.B16, V0.B16, V3.B16
+	CMP $16, R11
+	BEQ wide
+	VMOV V4.B16, V3.B16
+	VMOVI $0, V4.B16
+wide:
+	FMOVS F3, (R5)
+	FMOVS F4, 4(R5)
+	ADD $8, R5, R5
+	SUBS $4, R8, R8
+	BNE tables
+	ADD R10<<2, R4, R4
+	ADD R10<<1, R5, R5
+	SUBS $1, R9, R9
+	BNE token
+	MOVD 96(R0), R10
+	ADD R10<<2, R1, R1
+	MOVD 104(R0), R10
+	ADD R10<<1, R2, R2
+	SUB R7, R6, R6
+	CMP $0, R6
+	BGT slab
+done:
+	RET
+
 // convNEON is the causal convolution of tile.Conv.
 TEXT ·convNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

@@ -85,6 +85,7 @@ var (
 	fcmge = three("fcmge", 0x6e20e400) // all ones where n >= m, which is not so of NaN
 	fcmgt = three("fcmgt", 0x6ea0e400)
 	faddp = three("faddp", 0x6e20d400) // the sums of pairs, those of n first
+	ushl  = three("ushl", 0x6ea04400)  // words shifted left, each by the number in the other's place
 )
 
 // two is an instruction of two vectors of four: "Advanced SIMD two-register miscellaneous".
@@ -98,7 +99,13 @@ var (
 	frintn = two("frintn", 0x4e218800) // to an integer, ties to even
 	fcvtns = two("fcvtns", 0x4e21a800) // the same, as a signed word
 	scvtf  = two("scvtf", 0x4e21d800)  // from a signed word
+	fcvtzu = two("fcvtzu", 0x6ea1b800) // to an unsigned word, towards 0
 )
+
+// fmaxv is the largest of four floats, NaN if one is.
+func fmaxv(d, n V) instruction {
+	return instruction{registers(0x6e30f800, d, n, 0), fmt.Sprintf("fmaxv s%d, v%d.4s", d, n)}
+}
 
 // half is one between a vector of four and the four 16-bit numbers in the lower half of another.
 func half(name string, word uint32, to, from, more string) func(d, n V) instruction {

@@ -50,6 +50,7 @@ func main() {
 	vectors.gather()
 	vectors.slabs()
 	vectors.octets()
+	vectors.spreads()
 	vectors.conv()
 	vectors.turns()
 	vectors.rowDots()
