@@ -19,8 +19,7 @@ var tables = func() []*tile.Primitives {
 
 // pairs are the primitives of bfloat16 products, on a CPU with FEAT_BF16: 6x16 by BFMMLA, which does twice the work of BFDOT and wants operands zipped, 4x16 by
 // BFDOT. Both take denormal operands as 0 and flush sums, as tile.PairPrimitives says, and round each of their two additions for a pair to odd: twice the error of
-// rounding to nearest, which ErrorBound allows for. Their speed could not be measured: a step of two pairs is 24 BFMMLA and 11 instructions that zip for 48 BFDOT;
-// packing is portable Go, and costs a share of what the products gain.
+// rounding to nearest, which ErrorBound allows for. Their speed could not be measured: a step of two pairs is 24 BFMMLA and 11 instructions that zip for 48 BFDOT.
 var pairs = tile.PairPrimitives{
 	NN: []tile.PairKernel{
 		{MR: 6, NR: 16, Run: pairNN6x16NEON},
@@ -30,8 +29,7 @@ var pairs = tile.PairPrimitives{
 		{MR: 6, NR: 16, Run: pairTN6x16NEON},
 		{MR: 4, NR: 16, Run: pairTN4x16NEON},
 	},
-	Pack: generic.Primitives().Pair.Pack,
-	Turn: pairTurnNEON,
+	Pack: pairPackInNEON, Turn: pairTurnNEON,
 }
 
 // The first tiles keep 24 vectors of sums in registers and load least for a multiply-add: 6x16 loads a vector for 4.4

@@ -117,6 +117,11 @@ func turnNEON(p *tile.Turn)
 //go:noescape
 func pairTurnNEON(p *tile.PairTurn)
 
+// pairPackNEON rounds whole groups of four columns to pairs as tile.PairPack says.
+//
+//go:noescape
+func pairPackNEON(p *tile.PairPack)
+
 // dotsNEON takes dot products of rows as tile.Dots says.
 //
 //go:noescape

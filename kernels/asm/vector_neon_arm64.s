@@ -6127,6 +6127,162 @@ fewer9:
 done:
 	RET
 
+// pairPackNEON rounds whole groups of four columns to pairs as tile.PairPack says.
+TEXT ·pairPackNEON(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	MOVD $0x7fff, R15
+	VDUP R15, V16.S4
+	MOVD $0x1, R15
+	VDUP R15, V17.S4
+	MOVD $0x40, R15
+	VDUP R15, V18.S4
+	MOVD $0x8000, R15
+	VDUP R15, V19.S4
+	MOVD $0x7f800000, R15
+	VDUP R15, V20.S4
+	MOVD $0x7f80, R15
+	VDUP R15, V21.S4
+	VMOVI $0, V22.B16
+	VMOVI $0, V23.B16
+	FMOVS $1.0, F28
+	FMOVS $1.0, F29
+	MOVD 120(R0), R1
+	MOVD 128(R0), R2
+	CMP $0, R1
+	BLE done
+	CMP $0, R2
+	BLE done
+	MOVD 0(R0), R3
+	MOVD 72(R0), R4
+	MOVD 24(R0), R5
+	MOVD 48(R0), R6
+	MOVD 96(R0), R7
+	LSL $2, R7, R7
+	MOVD 104(R0), R8
+	LSL $2, R8, R8
+	MOVD 112(R0), R9
+	LSL $2, R9, R9
+	MOVBU 136(R0), R15
+	CBNZ R15, across
+row:
+	CBZ R5, scaled
+	FMOVS.P 4(R5), F28
+scaled:
+	MOVD R3, R10
+	MOVD R6, R12
+	MOVD R4, R13
+	MOVD R2, R14
+columns:
+	FMOVQ.P 16(R10), F0
+	WORD $0x4f9c9000 // fmul v0.4s, v0.4s, v28.s[0]
+	CBZ R6, unmasked
+	FMOVQ.P 16(R12), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+unmasked:
+	VUSHR $16, V0.S4, V3.S4
+	VAND V17.B16, V3.B16, V1.B16
+	VADD V16.S4, V1.S4, V1.S4
+	VADD V0.S4, V1.S4, V1.S4
+	VUSHR $16, V1.S4, V1.S4
+	WORD $0x4e20e402 // fcmeq v2.4s, v0.4s, v0.4s
+	VORR V18.B16, V3.B16, V3.B16
+	VBIT V2.B16, V1.B16, V3.B16
+
+	// Of what is denormal the sign is left.
+	VAND V20.B16, V0.B16, V2.B16
+	VCMEQ V22.S4, V2.S4, V2.S4
+	VUSHR $16, V0.S4, V1.S4
+	VAND V19.B16, V1.B16, V1.B16
+	VBIT V2.B16, V1.B16, V3.B16
+	VAND V21.B16, V3.B16, V1.B16
+	VCMEQ V21.S4, V1.S4, V1.S4
+	VORR V1.B16, V23.B16, V23.B16
+	WORD $0x0e612863 // xtn v3.4h, v3.4s
+	FMOVD.P F3, 8(R13)
+	SUBS $4, R14, R14
+	BNE columns
+	ADD R7, R3, R3
+	ADD R8, R6, R15
+	CMP $0, R6
+	CSEL EQ, R6, R15, R6
+	ADD R9, R4, R4
+	SUBS $1, R1, R1
+	BNE row
+	B done
+across:
+	CBZ R5, both
+	FMOVS.P 4(R5), F28
+	CMP $1, R1
+	BEQ both
+	FMOVS.P 4(R5), F29
+both:
+	MOVD R3, R10
+	ADD R7, R3, R11
+	MOVD R4, R13
+	MOVD R2, R14
+pairs:
+	FMOVQ.P 16(R10), F0
+	WORD $0x4f9c9000 // fmul v0.4s, v0.4s, v28.s[0]
+	VMOVI $0, V4.B16
+	CMP $1, R1
+	BEQ alone
+	FMOVQ.P 16(R11), F4
+	WORD $0x4f9d9084 // fmul v4.4s, v4.4s, v29.s[0]
+alone:
+	VUSHR $16, V0.S4, V3.S4
+	VAND V17.B16, V3.B16, V1.B16
+	VADD V16.S4, V1.S4, V1.S4
+	VADD V0.S4, V1.S4, V1.S4
+	VUSHR $16, V1.S4, V1.S4
+	WORD $0x4e20e402 // fcmeq v2.4s, v0.4s, v0.4s
+	VORR V18.B16, V3.B16, V3.B16
+	VBIT V2.B16, V1.B16, V3.B16
+
+	// Of what is denormal the sign is left.
+	VAND V20.B16, V0.B16, V2.B16
+	VCMEQ V22.S4, V2.S4, V2.S4
+	VUSHR $16, V0.S4, V1.S4
+	VAND V19.B16, V1.B16, V1.B16
+	VBIT V2.B16, V1.B16, V3.B16
+	VAND V21.B16, V3.B16, V1.B16
+	VCMEQ V21.S4, V1.S4, V1.S4
+	VORR V1.B16, V23.B16, V23.B16
+	VUSHR $16, V4.S4, V7.S4
+	VAND V17.B16, V7.B16, V5.B16
+	VADD V16.S4, V5.S4, V5.S4
+	VADD V4.S4, V5.S4, V5.S4
+	VUSHR $16, V5.S4, V5.S4
+	WORD $0x4e24e486 // fcmeq v6.4s, v4.4s, v4.4s
+	VORR V18.B16, V7.B16, V7.B16
+	VBIT V6.B16, V5.B16, V7.B16
+
+	// Of what is denormal the sign is left.
+	VAND V20.B16, V4.B16, V6.B16
+	VCMEQ V22.S4, V6.S4, V6.S4
+	VUSHR $16, V4.S4, V5.S4
+	VAND V19.B16, V5.B16, V5.B16
+	VBIT V6.B16, V5.B16, V7.B16
+	VAND V21.B16, V7.B16, V5.B16
+	VCMEQ V21.S4, V5.S4, V5.S4
+	VORR V5.B16, V23.B16, V23.B16
+	VSHL $16, V7.S4, V7.S4
+	VORR V7.B16, V3.B16, V3.B16
+	FMOVQ.P F3, 16(R13)
+	SUBS $4, R14, R14
+	BNE pairs
+	ADD R7<<1, R3, R3
+	ADD R9, R4, R4
+	SUB $2, R1, R1
+	CMP $0, R1
+	BGT across
+done:
+	VADDP V23.S4, V23.S4, V23.S4
+	VMOV V23.D[0], R15
+	CMP $0, R15
+	CSET NE, R15
+	MOVB R15, 137(R0)
+	RET
+
 // dotsNEON takes dot products of rows as tile.Dots says.
 TEXT ·dotsNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

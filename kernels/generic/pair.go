@@ -10,7 +10,7 @@ import (
 var pairs = tile.PairPrimitives{
 	NN:   []tile.PairKernel{{MR: 8, NR: 32, Run: pairNN}},
 	TN:   []tile.PairKernel{{MR: 8, NR: 32, Run: pairTN}},
-	Pack: pairPack,
+	Pack: PairPack,
 	Turn: pairTurn,
 }
 
@@ -57,7 +57,8 @@ func halfOf(pair uint32) float32 {
 	return fromBFloat16(uint16(pair))
 }
 
-func pairPack(p *tile.PairPack) {
+// PairPack is tile.PairPack, exported for assembly, which leaves to it the columns that fill no vector.
+func PairPack(p *tile.PairPack) {
 	bad := false
 	at := func(i, j int) uint32 {
 		if i >= p.M || j >= p.N {

@@ -53,6 +53,7 @@ func main() {
 	vectors.spreads()
 	vectors.conv()
 	vectors.turns()
+	vectors.pairPack()
 	vectors.rowDots()
 	vectors.trail()
 	vectors.write(*dir, "vector")
