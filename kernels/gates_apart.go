@@ -47,9 +47,7 @@ func (a *recurrence) gatesApart(w *recurrenceWork, u panelUnit, row, n int, key 
 			*key, *lk = w.k, s.Dk
 			copy(w.delta.erase[:n*s.Dk], w.k)
 		}
-		for i := range n {
-			multiply(w.delta.erase[i*s.Dk:][:s.Dk], a.beta[((row+i)*s.Hkv+u.h)*s.Dk:])
-		}
+		a.times(w, operand{w.delta.erase, s.Dk}, operand{a.beta[(row*s.Hkv+u.h)*s.Dk:], s.Hkv * s.Dk}, n, s.Dk)
 	}
 	if a.writeWidth > 1 {
 		j, width := a.columns(u)
@@ -57,28 +55,12 @@ func (a *recurrence) gatesApart(w *recurrenceWork, u panelUnit, row, n int, key 
 			a.copyRows(w, w.v[j:], s.Dv, (*value)[j:], *lv, n, width)
 			*value, *lv = w.v, s.Dv
 		}
-		for i := range n {
-			multiply(w.v[i*s.Dv+j:][:width], a.write[((row+i)*s.Hkv+u.h)*s.Dv+j:])
-		}
+		a.times(w, operand{w.v[j:], s.Dv}, operand{a.write[(row*s.Hkv+u.h)*s.Dv+j:], s.Hkv * s.Dv}, n, width)
 	}
 }
 
-// multiply scales x by y, number by number.
-func multiply(x, y []float32) {
-	y = y[:len(x)]
-	for len(x) >= 8 && len(y) >= 8 {
-		x8, y8 := (*[8]float32)(x), (*[8]float32)(y)
-		x8[0] *= y8[0]
-		x8[1] *= y8[1]
-		x8[2] *= y8[2]
-		x8[3] *= y8[3]
-		x8[4] *= y8[4]
-		x8[5] *= y8[5]
-		x8[6] *= y8[6]
-		x8[7] *= y8[7]
-		x, y = x[8:], y[8:]
-	}
-	for i := range x {
-		x[i] *= y[i]
-	}
+// times multiplies n rows of some width by others, number by number.
+func (a *recurrence) times(w *recurrenceWork, x, y operand, n, width int) {
+	w.elements = tile.Map{Src: y.rows, LDS: y.ld, Dst: x.rows, LDD: x.ld, M: n, N: width, Kind: tile.MapTimes}
+	a.prim.Map(&w.elements)
 }

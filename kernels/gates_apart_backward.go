@@ -88,3 +88,23 @@ func gateGradient(gate, grad, x []float32) {
 	copy(gate, grad)
 	multiply(gate, x)
 }
+
+// multiply scales x by y, number by number.
+func multiply(x, y []float32) {
+	y = y[:len(x)]
+	for len(x) >= 8 && len(y) >= 8 {
+		x8, y8 := (*[8]float32)(x), (*[8]float32)(y)
+		x8[0] *= y8[0]
+		x8[1] *= y8[1]
+		x8[2] *= y8[2]
+		x8[3] *= y8[3]
+		x8[4] *= y8[4]
+		x8[5] *= y8[5]
+		x8[6] *= y8[6]
+		x8[7] *= y8[7]
+		x, y = x[8:], y[8:]
+	}
+	for i := range x {
+		x[i] *= y[i]
+	}
+}

@@ -86,7 +86,7 @@ func recordAttention(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Pr
 		data []float32
 		kind sim.BufferKind
 	}{
-		{"query", in.query, sim.Input}, {"key", in.key, sim.Input}, {"value", in.value, sim.Input}, {"decay", in.decay, sim.Input}, {"beta", in.beta, sim.Input},
+		{"query", in.query, sim.Input}, {"key", in.key, sim.Input}, {"value", in.value, sim.Input}, {"decay", in.decay, sim.Input}, {"beta", in.beta, sim.Input}, {"write", in.write, sim.Input},
 		{"output", in.output, sim.Output}, {"state", in.state, sim.State},
 		{"grad output", in.gradOutput, sim.Input}, {"grad query", in.gradQuery, sim.Output}, {"grad key", in.gradKey, sim.Output},
 		{"grad value", in.gradValue, sim.Output}, {"grad decay", in.gradDecay, sim.Output},
