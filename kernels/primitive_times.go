@@ -59,10 +59,7 @@ func MeasurePrimitives(isa tile.ISA, window time.Duration) ([]machine.Primitive,
 	// A state that decays once, as it does where all tokens' factors fold into those of their values and outputs.
 	decays := slices.Clone(ones[:timedTokens])
 	decays[0] = 1 - 1.0/64
-	for heads := range timedHeads + 1 {
-		if heads == 0 {
-			continue
-		}
+	for heads := 1; heads <= timedHeads; heads++ {
 		tokens := timedTokens
 		if heads > 1 {
 			tokens = timedShared

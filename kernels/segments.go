@@ -13,7 +13,7 @@ import (
 //	sum = sum over t of w_t k_t v_tᵀ,  decay = product of all decays
 //
 // of ranges of tokens that are shared out evenly, and then, range by range, state = decay state + sum. The pass costs the update of the state once more,
-// which is half the work where each state has one query: four workers take a head of one panel 2.7 times as fast as one. The delta rules have
+// which is half the work where each state has one query: four workers do a head of one panel 2.9 times as fast as one by count. The delta rules have
 // none, since what a range does to a state of theirs is a matrix.
 type segmented struct {
 	walker
