@@ -7,8 +7,17 @@ import (
 	"github.com/rooftune/rooftune/kernels/tile"
 )
 
-// Queries, keys and values of one input are what three layers give.
+// Queries, keys and values of one input are what three layers give, bit for bit where all run on one ISA.
 func TestHashForwardSets(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa tile.ISA) {
+		isolate(t)
+		t.Setenv(EnvISA, string(isa))
+		checkForwardSets(t)
+	})
+}
+
+func checkForwardSets(t *testing.T) {
+	t.Helper()
 	input := generatorOf(1).normal(9*20, 1)
 	var ins []HashInputs
 	var outs []HashOutputs
