@@ -48,6 +48,15 @@ func (f *file) smaller(dst, a, b R) {
 	f.ins("CSEL LT, %v, %v, %v", a, b, dst)
 }
 
+// nextSlab goes on with the tables that are left after a slab's, or returns.
+func (f *file) nextSlab(tables, group R) {
+	f.ins("SUB %v, %v, %v", group, tables, tables)
+	f.ins("CMP $0, %v", tables)
+	f.ins("BGT slab")
+	f.label("done")
+	f.ins("RET")
+}
+
 func (f *file) spread() {
 	f.tileFunction("spreadNEON", "Spread", "finds rows' places and weights as tile.Spread says, four tables at a time.")
 	const (
@@ -131,11 +140,7 @@ func (f *file) spread() {
 	f.ins("ADD %v<<2, %v, %v", tmp, offsetSlab, offsetSlab)
 	f.get(spreadScaledStride, tmp)
 	f.ins("ADD %v<<2, %v, %v", tmp, scaledSlab, scaledSlab)
-	f.ins("SUB %v, %v, %v", group, tables, tables)
-	f.ins("CMP $0, %v", tables)
-	f.ins("BGT slab")
-	f.label("done")
-	f.ins("RET")
+	f.nextSlab(tables, group)
 }
 
 func (f *file) quantize() {
@@ -191,9 +196,5 @@ func (f *file) quantize() {
 	f.ins("ADD %v<<2, %v, %v", tmp, weightSlab, weightSlab)
 	f.get(quantizeStride, tmp)
 	f.ins("ADD %v<<1, %v, %v", tmp, quantSlab, quantSlab)
-	f.ins("SUB %v, %v, %v", group, tables, tables)
-	f.ins("CMP $0, %v", tables)
-	f.ins("BGT slab")
-	f.label("done")
-	f.ins("RET")
+	f.nextSlab(tables, group)
 }
