@@ -47,7 +47,7 @@ func (a *recurrence) gatesApart(w *recurrenceWork, u panelUnit, row, n int, key 
 			*key, *lk = w.k, s.Dk
 			copy(w.delta.erase[:n*s.Dk], w.k)
 		}
-		a.times(w, operand{w.delta.erase, s.Dk}, operand{a.beta[(row*s.Hkv+u.h)*s.Dk:], s.Hkv * s.Dk}, n, s.Dk)
+		w.rows.apply(a.prim, tile.MapTimes, operand{w.delta.erase, s.Dk}, operand{a.beta[(row*s.Hkv+u.h)*s.Dk:], s.Hkv * s.Dk}, n, s.Dk)
 	}
 	if a.writeWidth > 1 {
 		j, width := a.columns(u)
@@ -55,12 +55,6 @@ func (a *recurrence) gatesApart(w *recurrenceWork, u panelUnit, row, n int, key 
 			a.copyRows(w, w.v[j:], s.Dv, (*value)[j:], *lv, n, width)
 			*value, *lv = w.v, s.Dv
 		}
-		a.times(w, operand{w.v[j:], s.Dv}, operand{a.write[(row*s.Hkv+u.h)*s.Dv+j:], s.Hkv * s.Dv}, n, width)
+		w.rows.apply(a.prim, tile.MapTimes, operand{w.v[j:], s.Dv}, operand{a.write[(row*s.Hkv+u.h)*s.Dv+j:], s.Hkv * s.Dv}, n, width)
 	}
-}
-
-// times multiplies n rows of some width by others, number by number.
-func (a *recurrence) times(w *recurrenceWork, x, y operand, n, width int) {
-	w.elements = tile.Map{Src: y.rows, LDS: y.ld, Dst: x.rows, LDD: x.ld, M: n, N: width, Kind: tile.MapTimes}
-	a.prim.Map(&w.elements)
 }

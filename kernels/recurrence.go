@@ -54,7 +54,7 @@ type recurrenceWork struct {
 	delta                      deltaWork
 	call                       tile.Delta
 	pack                       tile.Pack
-	elements                   tile.Map
+	rows                       rowWork
 	exp                        tile.Exp
 }
 
@@ -154,8 +154,9 @@ func (a *recurrence) set(args attentionArgs) {
 func (a *recurrence) release() {
 	a.attentionArgs = attentionArgs{}
 	for _, w := range a.work {
-		w.call, w.decode.call, w.pack, w.elements, w.exp, w.fold = tile.Delta{}, tile.Steps{}, tile.Pack{}, tile.Map{}, tile.Exp{}, tile.Fold{}
+		w.call, w.decode.call, w.pack, w.exp, w.fold = tile.Delta{}, tile.Steps{}, tile.Pack{}, tile.Exp{}, tile.Fold{}
 		w.mapping, w.activation.conv = mapping{}, tile.Conv{}
+		w.rows.release()
 		w.convert.release()
 	}
 }
