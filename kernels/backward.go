@@ -401,10 +401,6 @@ func (a *backward) queries(w *backwardWork, u backwardPart, n int, out, value, k
 	}
 }
 
-func (a *backward) scalarDecay() bool {
-	return a.problem.Decay == tile.DecayFixed || a.problem.Decay == tile.DecayHead
-}
-
 // factors fills g with the decay factors of n tokens from token t, and 1 for those after the last.
 func (a *backward) factors(w *backwardWork, u backwardPart, t, n int) {
 	for i := range n {

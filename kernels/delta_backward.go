@@ -124,15 +124,20 @@ func newDeltaBackward(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *d
 			states:    aligned((chunks + 1) * size), z: aligned(s.T * s.Dv), triangles: aligned(s.T * a.ld), r: aligned(size),
 			rows: aligned((a.group + 1) * n * s.Dk), outs: aligned((a.group + 1) * n * s.Dv), products: aligned((a.group + 1) * n * a.ld),
 			outsT: aligned(s.Dv * a.lds), uT: aligned(s.Dv * a.ld), gradT: aligned(s.Dk * a.lds),
-			u: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), out: aligned(n * s.Dv), gradQ: aligned(n * s.Dk), gradK: aligned(n * s.Dk),
+			u: aligned(n * s.Dv), x: aligned(n * s.Dv), y: aligned(n * s.Dv), out: aligned(n * s.Dv), gradK: aligned(n * s.Dk),
 			p: aligned(n * a.ld), c: aligned(n), d: aligned(n * a.ld),
 			row: aligned(n), rowQ: aligned(n), rowK: aligned(n), rowD: aligned(n), terms: make([]float64, s.T),
 		}
 		if a.apart {
-			w.write, w.gradE = aligned(n*s.Dk), aligned(n*s.Dk)
+			w.write = aligned(n * s.Dk)
 		}
 		if p.Decay == tile.DecayKey {
 			w.key, w.gradQ = newDeltaKeyWork(n, s), aligned((a.group+1)*n*s.Dk)
+		} else {
+			w.gradQ = aligned(n * s.Dk)
+			if a.apart {
+				w.gradE = aligned(n * s.Dk)
+			}
 		}
 		for i := range w.c { // a table that only counts or records leaves them as they are
 			w.c[i] = 1
@@ -343,10 +348,6 @@ func (a *deltaBackward) eraseRows(u, t int) ([]float32, int) {
 		return a.rows(a.erase, u, t, s.Hkv, h, s.Dk)
 	}
 	return a.rows(a.key, u, t, a.keyHeads, a.keyHead(h), s.Dk)
-}
-
-func (a *deltaBackward) scalarDecay() bool {
-	return a.problem.Decay == tile.DecayFixed || a.problem.Decay == tile.DecayHead
 }
 
 func (a *deltaBackward) copyRows(w *deltaBackwardWork, dst []float32, ldd int, src []float32, lds int, row []float32, n, width int) {

@@ -23,11 +23,10 @@ type segmented struct {
 	inner             tile.Shape // that the form walks: a batch of segments
 	segments, ranges  int        // ranges of a segment
 	length            int        // of a range in tokens
-	workers           int
-	factor            []float32 // exp(headDecay)
-	offsets           []int     // of the segments
-	states            []float32 // before each segment, then after it
-	sums, decays      []float32 // of each range and head: dk x dv, dk
+	factor            []float32  // exp(headDecay)
+	offsets           []int      // of the segments
+	states            []float32  // before each segment, then after it
+	sums, decays      []float32  // of each range and head: dk x dv, dk
 	work              []*segmentWork
 	summing, scanning phase
 	earlier           []parallel // these
@@ -37,7 +36,6 @@ type segmented struct {
 type segmentWork struct {
 	k, v, folded []float32 // of a chunk
 	g, weights   []float32
-	ones         []float32
 	d            []float32 // decay per key of a run
 	rows         rowWork
 	mapping      mapping
@@ -78,18 +76,15 @@ func newSegmented(p tile.Problem, prim *tile.Primitives, cfg tile.Config, segmen
 	}
 	a.problem, a.inner = p, inner.Shape
 	heads := (segments - 1) * s.Hkv
-	a.workers = worthwhile(p.Threads, float64(s.T)*tokenFlops(s)/2/minWorkerFlops)
-	a.ranges = evenSplit(heads, a.workers, mostRanges)
+	workers := worthwhile(p.Threads, float64(s.T)*tokenFlops(s)/2/minWorkerFlops)
+	a.ranges = evenSplit(heads, workers, mostRanges)
 	a.sums, a.decays = aligned(heads*a.ranges*s.Dk*s.Dv), aligned(heads*a.ranges*s.Dk)
-	for range min(a.workers, heads*a.ranges) {
+	for range min(workers, heads*a.ranges) {
 		w := &segmentWork{
-			k: aligned(segmentChunk * s.Dk), v: aligned(segmentChunk * s.Dv), g: aligned(segmentChunk), weights: aligned(segmentChunk), ones: aligned(s.Dk),
+			k: aligned(segmentChunk * s.Dk), v: aligned(segmentChunk * s.Dv), g: aligned(segmentChunk), weights: aligned(segmentChunk),
 		}
 		if p.Decay == tile.DecayKey {
 			w.g, w.folded, w.d = aligned(segmentChunk*s.Dk), aligned(segmentChunk*s.Dk), aligned(s.Dk)
-		}
-		for i := range w.ones {
-			w.ones[i] = 1
 		}
 		a.work = append(a.work, w)
 	}
@@ -169,27 +164,28 @@ func (a *segmented) sum(w *segmentWork, u, h, f int) {
 	lo, hi := min(tokens, f*a.length), min(tokens, (f+1)*a.length)
 	sum, decay := a.sums[u*s.Dk*s.Dv:][:s.Dk*s.Dv], a.decays[u*s.Dk:][:s.Dk]
 	clear(sum)
-	copy(decay, w.ones)
-	switch a.problem.Decay {
-	case tile.DecayKey:
-		for t := lo; t < hi; t += segmentChunk {
-			n := min(segmentChunk, hi-t)
-			a.fold(w, a.chunk(w, h, first+t, n), keyRun{0, n}, sum, decay)
-		}
-	case tile.DecayNone:
-		for t := lo; t < hi; t += segmentChunk {
-			n := min(segmentChunk, hi-t)
-			a.add(w, sum, a.chunk(w, h, first+t, n), operand{w.v, s.Dv}, n)
-		}
-	default:
+	for k := range decay {
+		decay[k] = 1
+	}
+	if a.scalarDecay() {
 		a.sumDecayed(w, h, first+lo, first+hi, sum, decay)
+		return
+	}
+	for t := lo; t < hi; t += segmentChunk {
+		n := min(segmentChunk, hi-t)
+		key := a.chunk(w, h, first+t, n, nil)
+		if a.problem.Decay == tile.DecayKey {
+			a.fold(w, key, keyRun{0, n}, sum, decay)
+		} else {
+			a.add(w, sum, key, operand{w.v, s.Dv}, n)
+		}
 	}
 }
 
-// chunk copies the values of a chunk of tokens from a row on, and gives its keys, or their features.
-func (a *segmented) chunk(w *segmentWork, h, row, n int) operand {
+// chunk copies the values of a chunk of tokens from a row on, scaled by weights if there are any, and gives its keys, or their features.
+func (a *segmented) chunk(w *segmentWork, h, row, n int, weights []float32) operand {
 	s := a.problem.Shape
-	copyRows(a.prim, &w.pack, w.v, s.Dv, a.value[(row*s.Hkv+h)*s.Dv:], s.Hkv*s.Dv, nil, n, s.Dv)
+	copyRows(a.prim, &w.pack, w.v, s.Dv, a.value[(row*s.Hkv+h)*s.Dv:], s.Hkv*s.Dv, weights, n, s.Dv)
 	if a.problem.Decay == tile.DecayKey {
 		expRows(a.prim, &w.exp, &w.pack, w.g, a.decay[(row*s.Hkv+h)*s.Dk:], s.Hkv*s.Dk, n, s.Dk)
 	}
@@ -229,9 +225,7 @@ func (a *segmented) sumDecayed(w *segmentWork, h, lo, hi int, sum, decay []float
 			finite = finite && w.weights[i] < math.MaxFloat32
 			after = decayed(after, w.g[i])
 		}
-		key := a.chunk(w, h, t, n)
-		copyRows(a.prim, &w.pack, w.v, s.Dv, w.v, s.Dv, w.weights, n, s.Dv)
-		a.add(w, sum, key, operand{w.v, s.Dv}, n)
+		a.add(w, sum, a.chunk(w, h, t, n, w.weights), operand{w.v, s.Dv}, n)
 	}
 	if !finite {
 		after = a.walkTokens(w, h, lo, hi, sum)
@@ -269,7 +263,7 @@ func (a *segmented) walkTokens(w *segmentWork, h, lo, hi int, sum []float32) flo
 	product := 1.0
 	for t := lo; t < hi; t++ {
 		a.decayFactors(a.prim, &w.exp, w.g, a.factor, t, h, 1)
-		key := a.chunk(w, h, t, 1)
+		key := a.chunk(w, h, t, 1, nil)
 		for i := range sum {
 			sum[i] *= w.g[0]
 		}

@@ -134,6 +134,11 @@ func (a *attentionArgs) fixedFactors(factor []float32) {
 	}
 }
 
+// scalarDecay says whether each token has one decay a state head.
+func (a *attentionArgs) scalarDecay() bool {
+	return a.problem.Decay == tile.DecayFixed || a.problem.Decay == tile.DecayHead
+}
+
 // decayFactors sets g to the decay factors of state head h over n tokens from a row of the decays on, where there is one decay a head; factor
 // are the fixed ones.
 func (a *attentionArgs) decayFactors(prim *tile.Primitives, exp *tile.Exp, g, factor []float32, row, h, n int) {
