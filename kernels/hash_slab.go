@@ -55,7 +55,7 @@ type hashSlabFirst struct{ *hashSlab }
 
 func newHashSlab(p tile.Problem, prim *tile.Primitives, cfg tile.Config) *hashSlab {
 	s := p.Shape
-	a := &hashSlab{prim: prim, k: (s.D-1)/s.Tau + 1, fetch: cfg["fetch"], width: panelColumns(p.DType), bits: cfg["bits"]}
+	a := &hashSlab{prim: prim, k: (s.D-1)/s.Tau + 1, fetch: cfg["fetch"], width: tile.SlabColumns(p.DType), bits: cfg["bits"]}
 	a.tables, a.tokens = min(cfg["slab"], a.k), max(1, min(cfg["tokens"], s.N))
 	switch p.DType {
 	case tile.BFloat16:
@@ -337,7 +337,7 @@ func (a *hashSlab) permuteAll(y []float32) {
 
 // slab gives a pass the rows of a slab that begins at a table, and says where its bytes begin among all panels'.
 func (t *HashTables) slab(p *tile.Slab, panel, k0 int) int {
-	width := panelColumns(t.dtype)
+	width := tile.SlabColumns(t.dtype)
 	at := (panel*t.k + k0) << t.tau * width
 	end := (panel*t.k + t.k) << t.tau * width
 	switch t.dtype {

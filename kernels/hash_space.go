@@ -83,7 +83,7 @@ func weightBits(p tile.Problem, prim *tile.Primitives) (bits []int) {
 // slabTables are numbers of tables whose slab takes 64 KiB to 1 MiB, multiples of 4 where weights may be integers.
 func slabTables(p tile.Problem) (v []int) {
 	s := p.Shape
-	table := panelColumns(p.DType) * elementSize(p.DType) << s.Tau
+	table := tile.SlabColumns(p.DType) * elementSize(p.DType) << s.Tau
 	for _, n := range []int{1, 2, 4, 8, 12, 16, 24, 32, 64} {
 		if bytes := n * table; (bytes >= 64<<10 || n == 64) && bytes <= 1<<20 && (p.DType != tile.Int8 || n%4 == 0) {
 			v = append(v, n)
@@ -163,13 +163,13 @@ func defaultHashForm(p tile.Problem, prim *tile.Primitives, form int) tile.Confi
 		most = 384 << 10
 	}
 	for _, n := range slabTables(p) {
-		if n*panelColumns(p.DType)*elementSize(p.DType)<<s.Tau <= min(most, secondLevel*3/8) {
+		if n*tile.SlabColumns(p.DType)*elementSize(p.DType)<<s.Tau <= min(most, secondLevel*3/8) {
 			c["slab"] = n
 		}
 	}
 	// Tables come once for all tokens of a pass, whose sums take room beside the slabs.
 	for _, n := range slabTokens(s) {
-		if n <= 4096 && n*panelColumns(p.DType)*4 <= secondLevel {
+		if n <= 4096 && n*tile.SlabColumns(p.DType)*4 <= secondLevel {
 			c["tokens"] = n
 		}
 	}

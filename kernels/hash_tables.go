@@ -150,17 +150,6 @@ func (t *HashTables) RowData() unsafe.Pointer {
 
 func (e tableElements) present() bool { return e.floats != nil || e.halves != nil || e.bytes != nil }
 
-// columns is the width of a panel.
-func panelColumns(dtype string) int {
-	switch dtype {
-	case tile.BFloat16:
-		return tile.SlabHalves
-	case tile.Int8:
-		return tile.SlabBytes
-	}
-	return tile.SlabFloats
-}
-
 // alignedElements is aligned for other types.
 func alignedElements[E uint16 | int8 | uint32](n int) []E {
 	var e E
@@ -232,7 +221,7 @@ func (t *HashTables) AddPanels() {
 	if t.panels.present() {
 		return
 	}
-	width := panelColumns(t.dtype)
+	width := tile.SlabColumns(t.dtype)
 	panels, rows := (t.h+width-1)/width, t.k<<t.tau
 	switch t.dtype {
 	case tile.BFloat16:

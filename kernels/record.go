@@ -183,7 +183,7 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		}
 		k := (s.D + s.Tau - 1) / s.Tau
 		a := hashArgs{problem: p, input: input.hash.input, prepared: &HashTables{dtype: p.DType, k: k, tau: s.Tau, h: s.H}}
-		width := panelColumns(p.DType)
+		width := tile.SlabColumns(p.DType)
 		rows, panels := (k<<s.Tau)*s.H, roundUp(s.H, width)*k<<s.Tau
 		switch t := a.prepared; p.DType {
 		case tile.BFloat16:

@@ -190,6 +190,11 @@ func specs(isas []tile.ISA, threads []int) []Spec {
 					list = append(list, Spec{Kind: machine.KindCopy, ISA: isa, Level: level, Threads: n})
 				}
 			}
+			for _, bytes := range ShortRowBytes {
+				if isa != tile.Generic {
+					list = append(list, Spec{Kind: machine.KindGather, ISA: isa, Level: levelL2, RowBytes: bytes, Threads: n})
+				}
+			}
 			for _, bytes := range RowBytes {
 				if isa != tile.Generic || bytes == 4<<10 {
 					list = append(list, Spec{Kind: machine.KindGather, ISA: isa, Level: levelDRAM, RowBytes: bytes, Threads: n})

@@ -31,8 +31,11 @@ func (s Spec) String() string {
 	return fmt.Sprintf("%s %s x%d", text, s.ISA, s.Threads)
 }
 
-// RowBytes are the row sizes at which gathers are measured.
-var RowBytes = []int{256, 1 << 10, 4 << 10, 16 << 10}
+// RowBytes are the row sizes at which gathers from memory are measured, ShortRowBytes those of slabs of tables, from the private cache behind the first.
+var (
+	RowBytes      = []int{256, 1 << 10, 4 << 10, 16 << 10}
+	ShortRowBytes = []int{64, 128}
+)
 
 // sideBySide is how many rows a gather reads at once.
 const sideBySide = 8
@@ -174,6 +177,9 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 			return nil, fmt.Errorf("roofline: rows of %d bytes: want a multiple of 64 of which %d fit in %d", s.RowBytes, sideBySide, each)
 		}
 		p.variants = []variant{gathers(l, parts, s.RowBytes, s.Level)}
+		if s.RowBytes <= 2*cpuLine {
+			p.variants = append(p.variants, places(l, parts, s.RowBytes, s.Level))
+		}
 	default:
 		return nil, fmt.Errorf("roofline: unknown kind of ceiling %q", s.Kind)
 	}
@@ -277,6 +283,33 @@ func gathers(l *loops, parts [][]float32, rowBytes int, level string) variant {
 				c.at = 0
 			}
 			l.ReadRows(parts[member], order[c.at:c.at+batch], width, width)
+			c.at += batch
+		}
+		return float64(looks*batch) * float64(rowBytes)
+	}
+	return variant{warm: warmUp(step, len(parts[0]), level), work: step}
+}
+
+// cpuLine is what a row's bytes are a multiple of.
+const cpuLine = 64
+
+// places reads rows of a line or two in a random order without repetition, their places prepared.
+func places(l *loops, parts [][]float32, rowBytes int, level string) variant {
+	count := 4 * len(parts[0]) / rowBytes
+	order := make([]uint32, count)
+	for i, row := range rand.New(rand.NewPCG(3, uint64(rowBytes))).Perm(count) {
+		order[i] = uint32(row * rowBytes)
+	}
+	cursors := make([]cursor, len(parts))
+	batch := min(count, 4*piece/rowBytes) / sideBySide * sideBySide
+	const looks = 16
+	step := func(member int) float64 {
+		c := &cursors[member]
+		for range looks {
+			if c.at+batch > count {
+				c.at = 0
+			}
+			l.ReadPlaces(parts[member], order[c.at:c.at+batch], rowBytes/cpuLine)
 			c.at += batch
 		}
 		return float64(looks*batch) * float64(rowBytes)

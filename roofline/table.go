@@ -333,7 +333,11 @@ func rowName(s Spec) string {
 	case machine.KindDotBF16:
 		return "products bfloat16, GFLOP/s"
 	case machine.KindGather:
-		return "rows of " + bytesText(float64(s.RowBytes))
+		name := "rows of " + bytesText(float64(s.RowBytes))
+		if s.Level != levelDRAM {
+			return s.Level + " " + name
+		}
+		return name
 	}
 	return s.Kind + " " + s.Level
 }

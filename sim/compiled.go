@@ -68,7 +68,8 @@ type Estimate struct {
 	DispatchNs   float64
 	LatencyNs    float64
 
-	footprint float64 // bytes that the launch with most of them touches
+	footprint float64            // bytes that the launch with most of them touches
+	tables    [MaxLevels]float64 // of Bytes, those of rows of tables
 }
 
 // Compile counts a program's traffic on a device. The error says what is wrong with either.

@@ -197,7 +197,7 @@ func simulateCPU(d *Device, p *Program) (*Result, error) {
 	res := &Result{
 		Device: d.Name, Program: p.Name, Config: p.Config,
 		Bytes: map[string]int64{}, BytesLowerBound: map[string]int64{}, Parts: map[string]float64{},
-		Flops: e.Flops, TimeNs: e.TimeNs, BoundBy: e.BoundBy, LowerBoundNs: e.LowerBoundNs, Occupancy: e.Occupancy, footprint: e.footprint,
+		Flops: e.Flops, TimeNs: e.TimeNs, BoundBy: e.BoundBy, LowerBoundNs: e.LowerBoundNs, Occupancy: e.Occupancy, footprint: e.footprint, tables: e.tables,
 	}
 	for i, l := range d.Levels {
 		res.Bytes[l.Name], res.BytesLowerBound[l.Name], res.Parts[l.Name] = e.Bytes[i], e.Needed[i], e.Parts[i]
@@ -236,18 +236,18 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 		level := &d.Levels[j]
 		read, written := workers*t.levels[j].read, workers*t.levels[j].written
 		e.Bytes[j] += round(read + written)
+		tables := workers * t.levels[j].tables
+		e.tables[j] += tables
+		parts[j] = level.ns(read-tables, written)
 		if j == len(d.Levels)-1 {
-			table := workers * t.tableRead
-			parts[j] = level.ns(read-table, written) * d.runCost(t.run)
+			parts[j] *= d.runCost(t.run)
 			if j > 0 { // what the last cache holds of it now and then
 				held := d.held(workers * t.footprint)
-				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read-table, written)
+				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read-tables, written)
 			}
-			if table > 0 {
-				parts[j] += table / level.gatherBps(tableRow) * 1e9
-			}
-		} else {
-			parts[j] = level.ns(read, written)
+		}
+		if tables > 0 {
+			parts[j] += tables / level.gatherBps(tableRow) * 1e9
 		}
 		if level.PerUnit {
 			parts[j] /= share

@@ -72,3 +72,50 @@ func TestSteadyTripsThroughTables(t *testing.T) {
 		}
 	}
 }
+
+// Rows of tables that the second level holds are read from it at the rate of such rows, all else of its traffic at that of streams.
+func TestTablesFromSecondLevel(t *testing.T) {
+	const columns, rows, calls = 16, 4096, 50 // a table of 256 KiB
+	table, weight, out := make([]float32, rows*columns), make([]float32, rows), make([]float32, columns)
+	r := NewRecorder(testTable())
+	r.Buffer("table", table, Table)
+	r.Buffer("weight", weight, Scratch)
+	r.Buffer("out", out, Output)
+	p := r.Primitives()
+	index := make([]int32, rows)
+	r.Indices("rows", index, Scratch)
+	for i := range index {
+		index[i] = int32(i)
+	}
+	for range calls {
+		p.Gather(&tile.Gather{Table: table, Rows: index, Weight: weight, Out: out, LD: columns, N: columns, Group: 8})
+		r.Trip()
+	}
+	program, err := r.Program("rows", nil, calls, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := testCPU(t, 1)
+	time := func() (l2, roof float64) {
+		result, err := Simulate(d, program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.tables[1] != calls*4*rows*columns {
+			t.Fatalf("%g bytes of tables from the second level, want %d", result.tables[1], calls*4*rows*columns)
+		}
+		return result.Parts["L2"], FormRoof(d, program, result).RoofNs
+	}
+	level := &d.Levels[1]
+	level.PeakBps = level.ReadBps
+	before, _ := time()
+	level.Gathers = []GatherRate{{64, level.ReadBps / 4}, {128, level.ReadBps / 2}}
+	after, roof := time()
+	bytes := float64(calls * 4 * rows * columns)
+	if want := before + 3*bytes/level.ReadBps*1e9; after < 0.999*want || after > 1.001*want {
+		t.Errorf("the second level takes %g ns, want %g: a quarter of the rate for %g bytes", after, want, bytes)
+	}
+	if least := 4 * bytes / level.ReadBps * 1e9; roof < least || roof > after*1.001 {
+		t.Errorf("roof of the form %g ns, want from %g to %g", roof, least, after)
+	}
+}

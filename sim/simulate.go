@@ -22,7 +22,8 @@ type Result struct {
 	LowerBoundNs    float64            `json:"lower_bound_ns"` // see LowerBound
 	Flops           int64              `json:"flops"`          // executed
 
-	footprint float64 // see Estimate
+	footprint float64            // see Estimate
+	tables    [MaxLevels]float64 // likewise
 }
 
 // Names of parts that are no memory level.

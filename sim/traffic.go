@@ -11,12 +11,14 @@ import (
 const MaxLevels = 8
 
 // levelTraffic is what a level exchanges with the next nearer one.
-type levelTraffic struct{ read, written float64 } // bytes
+type levelTraffic struct {
+	read, written float64 // bytes
+	tables        float64 // of those read, rows of tables
+}
 
 // traffic is what one worker's share of a launch moves.
 type traffic struct {
 	levels    [MaxLevels]levelTraffic // per level of the device
-	tableRead float64                 // bytes of the last level's reads that are table rows
 	needed    neededBytes             // distinct bytes touched
 	run       float64                 // bytes that lie side by side of what is read from beyond the private caches in a trip
 	waits     [MaxLevels]waits        // per level of the device
@@ -151,7 +153,7 @@ type lineHistory struct {
 // tripTraffic counts lines in one recorded trip.
 type tripTraffic struct {
 	found  [MaxLevels]float64 // by the level where a line was found
-	tables float64            // lines of tables found in the last level
+	tables [MaxLevels]float64 // of these, lines of tables
 	fresh  float64            // first touches but those of tables
 	needed neededBytes        // the same in lines, by use
 	rows   float64            // first touches of tables
@@ -165,11 +167,11 @@ type tripTraffic struct {
 func (t *tripTraffic) add(o *tripTraffic, n float64) {
 	for i := range t.found {
 		t.found[i] += n * o.found[i]
+		t.tables[i] += n * o.tables[i]
 		t.waits[i].read += n * o.waits[i].read
 		t.waits[i].stored += n * o.waits[i].stored
 		t.waits[i].copied += n * o.waits[i].copied
 	}
-	t.tables += n * o.tables
 	t.fresh += n * o.fresh
 	t.rows += n * o.rows
 	t.stream += n * o.stream
@@ -235,8 +237,8 @@ func (r *replay) trip(n int, ops []Op) {
 					switch {
 					case found != unseen:
 						t.found[found] += lines * times
-						if found == r.memory && table {
-							t.tables += lines * times
+						if table {
+							t.tables[found] += lines * times
 						}
 					case table:
 						r.rowBytes = max(r.rowBytes, touch.RowBytes)
@@ -370,7 +372,7 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 	}
 
 	for level, lines := range t.found[:c.memory+1] {
-		out.read(level, lines*line)
+		out.read(level, lines*line, t.tables[level]*line)
 		at := level
 		if level == c.memory {
 			at = max(home, 1)
@@ -379,20 +381,14 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 		out.waits[at].stored += t.waits[level].stored
 		out.waits[at].copied += t.waits[level].copied
 	}
-	out.tableRead = t.tables * line
 	out.levels[c.memory].written += t.stream * line
-	out.read(home, (t.fresh+rows*distinct)*line)
-	if home == c.memory {
-		out.tableRead += rows * distinct * line
-	}
+	out.read(home, (t.fresh+rows*distinct)*line, rows*distinct*line)
 	// A row met again at random is found in a cache as often as the cache holds of the tables.
 	if again := rows * (1 - distinct); again > 0 {
 		for level := 1; level <= c.memory; level++ {
 			missed := again * (1 - min(1, float64(c.capacities[level-1])/c.tableLines))
 			out.levels[level].read += missed * line
-			if level == c.memory {
-				out.tableRead += missed * line
-			}
+			out.levels[level].tables += missed * line
 		}
 	}
 
@@ -414,9 +410,10 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 	return out
 }
 
-// read counts bytes that come from a level and so pass all nearer ones.
-func (t *traffic) read(level int, bytes float64) {
+// read counts bytes, some of tables, that come from a level and so pass all nearer ones.
+func (t *traffic) read(level int, bytes, tables float64) {
 	for i := 1; i <= level; i++ {
 		t.levels[i].read += bytes
+		t.levels[i].tables += tables
 	}
 }

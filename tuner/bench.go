@@ -242,13 +242,7 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
 	}
 	if p.Op == tile.HashLayer {
-		levels := []string{"L2", "L3", "DRAM"}
-		if c.Config["slab"] > 0 { // whose rows are a line or two: looking them up takes longer than reading them
-			levels = levels[2:]
-		}
-		for _, level := range levels {
-			specs = append(specs, roofline.Spec{Kind: machine.KindGather, Level: level, RowBytes: gatherRow(p, c.Config)})
-		}
+		specs = append(specs, gatherRows(p, c.Config)...)
 	}
 	for _, s := range specs {
 		s.ISA, s.Threads = c.ISA, p.Threads
@@ -292,12 +286,24 @@ func oneThread(choice kernels.Choice) *alone {
 	return &alone{batched: batched{Call: call}, candidate: c, meter: meter{clock: wallClock{}, single: true}}
 }
 
-// gatherRow is how many bytes of a table's row a candidate's passes read at once, in lines; of slabs, a whole row's.
-func gatherRow(p tile.Problem, c tile.Config) int {
-	size := cmp.Or(map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType], 4)
-	columns := min(cmp.Or(c["cols"], p.Shape.H), p.Shape.H)
+// gatherRows are the reads of rows at random places that bound a candidate of a hash layer: of as much of a table's row as its passes read at once, in
+// lines. A slab's rows are read from the private cache, to which its lines come in a row, so that from memory whole rows are the measure.
+func gatherRows(p tile.Problem, c tile.Config) (specs []roofline.Spec) {
 	const line = 64
-	return max(line, columns*size/line*line)
+	size := cmp.Or(map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType], 4)
+	row := max(line, min(cmp.Or(c["cols"], p.Shape.H), p.Shape.H)*size/line*line)
+	for _, level := range []string{"L2", "L3", "DRAM"} {
+		s := roofline.Spec{Kind: machine.KindGather, Level: level, RowBytes: row}
+		switch {
+		case c["slab"] == 0 || level == "DRAM":
+		case level == "L2":
+			s.RowBytes = tile.SlabColumns(p.DType) * size
+		default:
+			continue
+		}
+		specs = append(specs, s)
+	}
+	return specs
 }
 
 func (b *bench) close() {

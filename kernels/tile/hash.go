@@ -100,6 +100,17 @@ const (
 	SlabBytes  = 64 // of int8: one
 )
 
+// SlabColumns are those of tables of some dtype.
+func SlabColumns(dtype string) int {
+	switch dtype {
+	case BFloat16:
+		return SlabHalves
+	case Int8:
+		return SlabBytes
+	}
+	return SlabFloats
+}
+
 // Slab holds the arguments of a pass of T tokens over a slab: the same columns of G tables, side by side so that they fit a cache. With P
 // columns, Offset saying where in the slab a row starts, in bytes,
 //

@@ -12,6 +12,12 @@ import (
 // body returns the lines of the innermost loop of a generated function, from its label to the jump back.
 func body(t *testing.T, isa tile.ISA, function string) []string {
 	t.Helper()
+	return loopOf(source(t, isa, function), "loop")
+}
+
+// source is the file of a generated function from its beginning on.
+func source(t *testing.T, isa tile.ISA, function string) string {
+	t.Helper()
 	arch := "amd64"
 	if isa == tile.NEON {
 		arch = "arm64"
@@ -24,9 +30,21 @@ func body(t *testing.T, isa tile.ISA, function string) []string {
 	if !found {
 		t.Fatalf("no function %s", function)
 	}
-	_, after, _ = strings.Cut(after, "\nloop:\n")
-	loop, _, _ := strings.Cut(after, " loop\n")
+	return after
+}
+
+// loopOf is the text from a label to the jump back to it.
+func loopOf(text, label string) []string {
+	_, text, _ = strings.Cut(text, "\n"+label+":\n")
+	loop, _, _ := strings.Cut(text, " "+label+"\n")
 	return strings.Split(loop, "\n")
+}
+
+// places are the lines of readPlaces' loops over places of one line and of two.
+func places(t *testing.T, isa tile.ISA, suffix string) (one, two []string) {
+	t.Helper()
+	text := source(t, isa, "readPlaces"+suffix)
+	return loopOf(text, "one"), loopOf(text, "two")
 }
 
 // count is how many of the lines are the instruction, and how many move a vector of memory in that direction.
@@ -58,6 +76,12 @@ func TestClaims(t *testing.T) {
 		rows := count(body(t, c.isa, "readRows"+c.suffix), "VADDPS", true)
 		if fma != c.flops || loads != c.step || rows != c.rows {
 			t.Errorf("%s: %d flops, %d floats and %d rows in the loops, want %d, %d and %d", c.isa, fma, loads, rows, c.flops, c.step, c.rows)
+		}
+		one, two := places(t, c.isa, c.suffix)
+		for n, lines := range [][]string{one, two} {
+			if floats := c.lanes * count(lines, "VADDPS", true); floats != 8*16*(n+1) {
+				t.Errorf("%s: %d floats of places of %d lines in the loop, want %d", c.isa, floats, n+1, 8*16*(n+1))
+			}
 		}
 		for name, lines := range map[string][]string{"copy": copyBody, "copyNT": ntBody} {
 			store := map[string]string{"copy": "VMOVUPS", "copyNT": "VMOVNTPS"}[name]
@@ -95,6 +119,12 @@ func TestClaimsNEON(t *testing.T) {
 	for name, store := range map[string]string{"copy": "FSTPQ", "copyNT": "// stnp"} {
 		if in, out := 4*2*count(name, "FLDPQ"), 4*2*count(name, store); in != step || out != step {
 			t.Errorf("%s: %d floats loaded and %d stored in the loop, want %d", name, in, out, step)
+		}
+	}
+	one, two := places(t, tile.NEON, "NEON")
+	for n, lines := range [][]string{one, two} {
+		if floats := 4 * 2 * strings.Count(strings.Join(lines, "\n"), "FLDPQ "); floats != 8*16*(n+1) {
+			t.Errorf("%d floats of places of %d lines in the loop, want %d", floats, n+1, 8*16*(n+1))
 		}
 	}
 	matrices := count("dotBF16", "// bfmmla") // 4 sums of 4 products each

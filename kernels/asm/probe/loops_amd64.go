@@ -21,12 +21,12 @@ const (
 
 var avx2 = Loops{
 	ISA: tile.AVX2, FMA: fmaAVX2, FMAFlops: 2 * 8 * accumulators * rounds, Read: readAVX2, Copy: copyAVX2, CopyNT: copyNTAVX2,
-	Step: 8 * unrolled, ReadRows: readRowsAVX2, Rows: sideBySide, Lanes: 8,
+	Step: 8 * unrolled, ReadRows: readRowsAVX2, Rows: sideBySide, Lanes: 8, ReadPlaces: readPlacesAVX2,
 }
 
 var avx512 = Loops{
 	ISA: tile.AVX512, FMA: fmaAVX512, FMAFlops: 2 * 16 * accumulators * rounds, Read: readAVX512, Copy: copyAVX512, CopyNT: copyNTAVX512,
-	Step: 16 * unrolled, ReadRows: readRowsAVX512, Rows: sideBySide, Lanes: 16,
+	Step: 16 * unrolled, ReadRows: readRowsAVX512, Rows: sideBySide, Lanes: 16, ReadPlaces: readPlacesAVX512,
 }
 
 // For returns the loops of an instruction set, or false if this CPU or build cannot run them.

@@ -18,7 +18,7 @@ const (
 
 var neon = Loops{
 	ISA: tile.NEON, FMA: fmaNEON, FMAFlops: 2 * 4 * accumulators * rounds, Read: readNEON, Copy: copyNEON, CopyNT: copyNTNEON,
-	Step: 4 * streamed, ReadRows: readRowsNEON, Rows: sideBySide, Lanes: 4,
+	Step: 4 * streamed, ReadRows: readRowsNEON, Rows: sideBySide, Lanes: 4, ReadPlaces: readPlacesNEON,
 }
 
 // neonDot are those with the products of bfloat16, an extension.

@@ -29,3 +29,8 @@ func copyNTAVX2(dst, src []float32)
 //
 //go:noescape
 func readRowsAVX2(table []float32, rows []int32, ld, n int)
+
+// readPlacesAVX2 adds up one line, or two, from each byte of table that places names: whole groups of 8 places. Nothing is prefetched.
+//
+//go:noescape
+func readPlacesAVX2(table []float32, places []uint32, lines int)

@@ -468,3 +468,78 @@ next:
 done:
 	VZEROUPPER
 	RET
+
+// func readPlacesAVX512(table []float32, places []uint32, lines int)
+// Requires: AVX, AVX512F
+TEXT ·readPlacesAVX512(SB), NOSPLIT, $0-56
+	MOVQ   table_base+0(FP), AX
+	MOVQ   places_base+24(FP), CX
+	MOVQ   places_len+32(FP), DX
+	MOVQ   lines+48(FP), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	SHRQ   $0x03, DX
+	JZ     done
+	CMPQ   BX, $0x01
+	JNE    two
+
+one:
+	MOVL   (CX), BX
+	MOVL   4(CX), SI
+	MOVL   8(CX), DI
+	MOVL   12(CX), R8
+	MOVL   16(CX), R9
+	MOVL   20(CX), R10
+	MOVL   24(CX), R11
+	MOVL   28(CX), R12
+	VADDPS (AX)(BX*1), Z0, Z0
+	VADDPS (AX)(SI*1), Z1, Z1
+	VADDPS (AX)(DI*1), Z2, Z2
+	VADDPS (AX)(R8*1), Z3, Z3
+	VADDPS (AX)(R9*1), Z4, Z4
+	VADDPS (AX)(R10*1), Z5, Z5
+	VADDPS (AX)(R11*1), Z6, Z6
+	VADDPS (AX)(R12*1), Z7, Z7
+	ADDQ   $0x20, CX
+	DECQ   DX
+	JNZ    one
+	JMP    done
+
+two:
+	MOVL   (CX), BX
+	MOVL   4(CX), SI
+	MOVL   8(CX), DI
+	MOVL   12(CX), R8
+	MOVL   16(CX), R9
+	MOVL   20(CX), R10
+	MOVL   24(CX), R11
+	MOVL   28(CX), R12
+	VADDPS (AX)(BX*1), Z0, Z0
+	VADDPS 64(AX)(BX*1), Z1, Z1
+	VADDPS (AX)(SI*1), Z1, Z1
+	VADDPS 64(AX)(SI*1), Z2, Z2
+	VADDPS (AX)(DI*1), Z2, Z2
+	VADDPS 64(AX)(DI*1), Z3, Z3
+	VADDPS (AX)(R8*1), Z3, Z3
+	VADDPS 64(AX)(R8*1), Z4, Z4
+	VADDPS (AX)(R9*1), Z4, Z4
+	VADDPS 64(AX)(R9*1), Z5, Z5
+	VADDPS (AX)(R10*1), Z5, Z5
+	VADDPS 64(AX)(R10*1), Z6, Z6
+	VADDPS (AX)(R11*1), Z6, Z6
+	VADDPS 64(AX)(R11*1), Z7, Z7
+	VADDPS (AX)(R12*1), Z7, Z7
+	VADDPS 64(AX)(R12*1), Z0, Z0
+	ADDQ   $0x20, CX
+	DECQ   DX
+	JNZ    two
+
+done:
+	VZEROUPPER
+	RET

@@ -34,3 +34,8 @@ func copyNTNEON(dst, src []float32)
 //
 //go:noescape
 func readRowsNEON(table []float32, rows []int32, ld, n int)
+
+// readPlacesNEON adds up one line, or two, from each byte of table that places names: whole groups of 8 places. Nothing is prefetched.
+//
+//go:noescape
+func readPlacesNEON(table []float32, places []uint32, lines int)

@@ -24,6 +24,8 @@ type Loops struct {
 	// and whole vectors of Lanes floats, a rest is left alone.
 	ReadRows    func(table []float32, rows []int32, ld, n int)
 	Rows, Lanes int
+	// ReadPlaces reads one line, or two, from each byte of table that places names, multiples of 64: whole groups of Rows places, a rest is left alone.
+	ReadPlaces func(table []float32, places []uint32, lines int)
 }
 
 // Chase follows next from index at for a number of dependent loads and
@@ -38,7 +40,7 @@ func Chase(next []uint32, at uint32, steps int) uint32 {
 // portable are the loops in Go. They measure what portable Go reaches, not what the core could.
 var portable = Loops{
 	ISA: tile.Generic, FMA: multiplyAdd, FMAFlops: 2 * chains, Read: sum, Copy: move, CopyNT: move, Step: 8,
-	ReadRows: sumRows, Rows: 1, Lanes: 8,
+	ReadRows: sumRows, Rows: 1, Lanes: 8, ReadPlaces: sumPlaces,
 }
 
 // chains is the number of independent multiply-adds of multiplyAdd.
@@ -86,5 +88,11 @@ func move(dst, src []float32) { copy(dst, src) }
 func sumRows(table []float32, rows []int32, ld, n int) {
 	for _, r := range rows {
 		sum(table[int(r)*ld:][:n])
+	}
+}
+
+func sumPlaces(table []float32, places []uint32, lines int) {
+	for _, p := range places {
+		sum(table[p/4:][:16*lines])
 	}
 }

@@ -54,6 +54,16 @@ func TestLoopsStayInside(t *testing.T) {
 			}
 			l.ReadRows(table, index, ld, n)
 		}
+		for lines := 1; lines <= 2; lines++ {
+			for n := range 18 {
+				places := make([]uint32, n)
+				for i := range places {
+					places[i] = uint32(rows*ld*4 - 64*(lines+i))
+				}
+				l.ReadPlaces(table, places, lines)
+			}
+			l.ReadPlaces(nil, nil, lines)
+		}
 		for iters := range 3 {
 			l.FMA(iters)
 		}

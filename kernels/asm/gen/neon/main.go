@@ -64,5 +64,6 @@ func main() {
 	loops.read()
 	loops.copies()
 	loops.readRows()
+	loops.readPlaces()
 	loops.write(*probes, "loops")
 }

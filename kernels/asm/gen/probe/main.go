@@ -39,6 +39,7 @@ func main() {
 	g.copy("copy", "loads src and stores it to dst, whole steps of 8 vectors.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVUPS(from, to) }, func() {})
 	g.copy("copyNT", "is copy with stores that go past the caches; dst starts at a cache line.", func(from reg.VecPhysical, to operand.Mem) { g.VMOVNTPS(from, to) }, g.SFENCE)
 	g.readRows()
+	g.readPlaces()
 	g.Write(*dir, "loops")
 }
 
@@ -186,6 +187,48 @@ func (g generator) readRows() {
 	g.Label("next")
 	g.DECQ(groups)
 	g.JNZ(emit.Ref("group"))
+	g.Label("done")
+	g.Done()
+}
+
+// readPlaces has hardly an instruction beside the loads: the places are prepared, as those of short rows in slabs of tables are.
+func (g generator) readPlaces() {
+	g.Function("readPlaces", "(table []float32, places []uint32, lines int)",
+		"adds up one line, or two, from each byte of table that places names: whole groups of 8 places. Nothing is prefetched.")
+	table, places, groups, lines := g.GP64(), g.GP64(), g.GP64(), g.GP64()
+	g.Load(g.Param("table").Base(), table)
+	g.Load(g.Param("places").Base(), places)
+	g.Load(g.Param("places").Len(), groups)
+	g.Load(g.Param("lines"), lines)
+	for i := range sideBySide {
+		g.Zero(g.Vec[i])
+	}
+	g.SHRQ(operand.U8(3), groups)
+	g.JZ(emit.Ref("done"))
+	g.CMPQ(lines, operand.U8(1))
+	g.JNE(emit.Ref("two"))
+	at := make([]reg.GPVirtual, sideBySide)
+	for i := range at {
+		at[i] = g.GP64()
+	}
+	for n, label := range []string{"one", "two"} {
+		g.Label(label)
+		for i, place := range at {
+			g.MOVL(operand.Mem{Base: places, Disp: 4 * i}, place.As32())
+		}
+		for i, place := range at {
+			for j := range (n + 1) * 16 / g.Lanes {
+				sum := g.Vec[(i+j)%sideBySide]
+				g.VADDPS(operand.Mem{Base: table, Index: place, Scale: 1, Disp: 4 * g.Lanes * j}, sum, sum)
+			}
+		}
+		g.ADDQ(operand.U8(4*sideBySide), places)
+		g.DECQ(groups)
+		g.JNZ(emit.Ref(label))
+		if n == 0 {
+			g.JMP(emit.Ref("done"))
+		}
+	}
 	g.Label("done")
 	g.Done()
 }
