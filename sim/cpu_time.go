@@ -19,6 +19,7 @@ const (
 	// Of traffic, what is not hidden.
 	overlapShare = 0.32 // of the time of a private level behind the first
 	farShare     = 0.56 // of that of shared levels and memory
+	aheadShare   = 0.15 // of that, what is fetched in a row in paces (results/zen5-2026-11-27-hash.md)
 	fenceShare   = 0.55 // of memory's latency, after what is written past the caches
 
 	// Of what is read and written beyond the private caches and not fetched ahead, in times that a line takes where lines are read in a row. Latency says less of
@@ -105,6 +106,22 @@ func (c core) couple(op *Op) float64 {
 	return blocks * (float64(c.vectors(op.K))*c.step(op.N, rows) + tileClocks + reductionClocks*float64(op.N))
 }
 
+// slab is the time of a token's pass over a slab of K tables: of each a row, its place and its weight are loaded, rows of bfloat16 are widened, bytes of four
+// tables interleaved for integer products. Then the sums are fetched and put back.
+func (c core) slab(op *Op) float64 {
+	v := float64(c.vectors(op.N))
+	works, loads := v, v+2 // of each table
+	switch {
+	case op.RowBytes == 2*op.N:
+		works, loads = 2*v, v/2+2
+	case op.RowBytes == op.N && op.Bits > 0:
+		works, loads = v/4*(2+float64(op.Bits)/8), v/4+1+float64(op.Bits)/32
+	case op.RowBytes == op.N:
+		works, loads = 3*v, v/4+2
+	}
+	return float64(op.K)*max(works/c.FMAs, loads/c.Loads) + v/c.Loads + v/c.Stores
+}
+
 // clocks is the time of one operation with all its data in the first level.
 func (c core) clocks(op *Op) float64 {
 	var t float64
@@ -172,6 +189,8 @@ func (c core) clocks(op *Op) float64 {
 	case "steps":
 		v := c.vectors(op.NR)
 		t += float64(op.N/op.NR) * (float64(op.M)*c.sweep(1, 2, v, op.K) + c.decays(op, v))
+	case "slab":
+		t = float64(op.M) * c.slab(op)
 	case "gather":
 		v := c.vectors(op.N)
 		for i := 0; i < op.K; i += op.Group {
@@ -231,23 +250,30 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	t.levels[0].read += sum.loaded
 	t.levels[0].written += sum.stored
 	compute := rounds * sum.clocks / d.Core.ClockHz * 1e9
-	var parts [MaxLevels]float64
+	var parts, ahead [MaxLevels]float64 // ahead of shared levels: of parts, what is fetched meanwhile
 	for j := range d.Levels {
 		level := &d.Levels[j]
 		read, written := workers*t.levels[j].read, workers*t.levels[j].written
 		e.Bytes[j] += round(read + written)
-		tables := workers * t.levels[j].tables
+		tables, fetched := workers*t.levels[j].tables, workers*t.levels[j].fetched
 		e.tables[j] += tables
-		parts[j] = level.ns(read-tables, written)
+		read -= tables + fetched
+		parts[j] = level.ns(read, written)
 		if j == len(d.Levels)-1 {
 			parts[j] *= d.runCost(t.run)
 			if j > 0 { // what the last cache holds of it now and then
 				held := d.held(workers * t.footprint)
-				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read-tables, written)
+				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read, written)
 			}
 		}
 		if tables > 0 {
-			parts[j] += tables / level.gatherBps(tableRow) * 1e9
+			parts[j] += tables / d.tableBps(j, tableRow) * 1e9
+		}
+		if fetched > 0 && j > 0 && !level.PerUnit {
+			ahead[j] = fetched / max(level.ReadBps, level.gatherBps(math.MaxInt64)) * 1e9
+			parts[j] += ahead[j]
+		} else if fetched > 0 {
+			parts[j] += level.ns(fetched, 0)
 		}
 		if level.PerUnit {
 			parts[j] /= share
@@ -272,7 +298,7 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 		case d.Levels[j].PerUnit:
 			rest += overlapShare * parts[j]
 		default:
-			rest += farShare * parts[j]
+			rest += farShare*(parts[j]-ahead[j]) + aheadShare*ahead[j]
 		}
 	}
 	calls := rounds * (sum.calls*callNs + sum.sweeps*sweepNs + sum.fences*fenceShare*d.latency(len(d.Levels)-1, workers*t.footprint))
@@ -305,24 +331,35 @@ func (l *Level) ns(read, written float64) float64 {
 	return ((read-paired)/l.ReadBps + (paired+written)/l.CopyBps) * 1e9
 }
 
-// gatherBps is the rate of reading table rows from a level, by their length: that of reading all in a row where gathers were not measured.
+// tableBps is the rate of reading rows of tables from a level. From a shared cache it was not measured: there it is as much less than that of reading all in a
+// row as from memory.
+func (d *Device) tableBps(level int, row int64) float64 {
+	l, last := &d.Levels[level], &d.Levels[len(d.Levels)-1]
+	if len(l.Gathers) == 0 && !l.PerUnit && len(last.Gathers) > 0 {
+		return l.ReadBps * min(1, last.gatherBps(row)/last.gatherBps(math.MaxInt64))
+	}
+	return l.gatherBps(row)
+}
+
+// gatherBps is the rate of reading table rows from a level, by their length: that of reading all in a row where gathers were not measured. Between two lengths
+// and below the shortest it goes by their logarithms.
 func (l *Level) gatherBps(row int64) float64 {
 	if len(l.Gathers) == 0 {
 		return l.ReadBps
 	}
-	best := l.Gathers[0].Bps
-	for i, g := range l.Gathers {
-		if int64(g.RowBytes) > row {
-			if i > 0 { // between two measured lengths, by their logarithms
-				a := l.Gathers[i-1]
-				f := math.Log(float64(row)/float64(a.RowBytes)) / math.Log(float64(g.RowBytes)/float64(a.RowBytes))
-				return a.Bps + f*(g.Bps-a.Bps)
-			}
-			break
-		}
-		best = g.Bps
+	at := 0 // the first of the two lengths that the rate lies on
+	for at+2 < len(l.Gathers) && int64(l.Gathers[at+1].RowBytes) < row {
+		at++
 	}
-	return min(best, l.PeakBps)
+	rate := l.Gathers[at].Bps
+	if last := l.Gathers[len(l.Gathers)-1]; row >= int64(last.RowBytes) {
+		rate = last.Bps
+	} else if at+1 < len(l.Gathers) {
+		b := l.Gathers[at+1]
+		f := math.Log(float64(row)/float64(l.Gathers[at].RowBytes)) / math.Log(float64(b.RowBytes)/float64(l.Gathers[at].RowBytes))
+		rate = max(rate+f*(b.Bps-rate), rate/4)
+	}
+	return min(rate, l.PeakBps)
 }
 
 // held is the share of what does not fit the last cache that is found there nonetheless: between what can be counted on (others use the

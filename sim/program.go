@@ -58,7 +58,7 @@ type Loop struct {
 
 // Op is one step on tiles: a call of a primitive.
 type Op struct {
-	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "blend", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "steps", "trail", "turn", "widen"
+	Name       string  `json:"name"`         // "nn", "nt", "tn", "solve", "blend", "pack", "decay", "delta", "couple", "conv", "dots", "exp", "fold", "gather", "map", "narrow", "pair nn", "pair pack", "pair tn", "pair turn", "recur", "slab", "steps", "trail", "turn", "widen"
 	MR         int     `json:"mr,omitempty"` // register tile (CPU)
 	NR         int     `json:"nr,omitempty"`
 	M          int     `json:"m,omitempty"` // rows, columns and depth; a gather has N columns and K rows
@@ -71,6 +71,8 @@ type Op struct {
 	Decays     int     `json:"decays,omitempty"`     // blocks of a recurrence before which the state decays
 	Accumulate bool    `json:"accumulate,omitempty"` // the product is added to what is there
 	Flops      int64   `json:"flops,omitempty"`      // executed: two for each multiply-add of a real row and column, with the waste beside a diagonal
+	RowBytes   int     `json:"row_bytes,omitempty"`  // of a slab's rows of N columns
+	Bits       int     `json:"bits,omitempty"`       // of a slab's integer weights
 	Elements   int64   `json:"elements,omitempty"`
 	Exps       int64   `json:"exps,omitempty"`
 	Ahead      int     `json:"ahead,omitempty"`      // lines prefetched for later steps
@@ -88,6 +90,7 @@ const (
 	Write  Mode = "write"
 	Update Mode = "update" // read, then written
 	Stream Mode = "stream" // written past the caches, each line once
+	Fetch  Mode = "fetch"  // read in a row ahead of its use, while the operation works
 )
 
 // Touch is one pass over a block of an array: Rows runs of RowBytes, Stride bytes apart.

@@ -105,13 +105,12 @@ func (r *Recorder) slabBytes() (ks []tile.ByteKernel) {
 	return ks
 }
 
-// recordSlab records a pass over a slab: every token's rows and sums. The slab that is prefetched meanwhile is left to the
-// next pass, which reads it.
+// recordSlab records a pass over a slab: every token's rows and sums, and the slab that is prefetched meanwhile.
 func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, width, bits int) {
 	var e E
 	size := int64(unsafe.Sizeof(e))
 	n := p.T * p.G
-	op := Op{Name: "slab", M: p.T, N: width, K: p.G, Group: p.G, Flops: 2 * int64(n) * int64(width)}
+	op := Op{Name: "slab", M: p.T, N: width, K: p.G, Group: p.G, RowBytes: width * int(size), Bits: bits, Flops: 2 * int64(n) * int64(width)}
 	if bits > 0 { // an integer product takes 4 bytes of each lane where a multiply-add takes one float, once for each 8 bits of a weight
 		op.Flops = op.Flops * int64(bits) / 32
 		touchElements(r, &op, "Quant", p.Quant, block{0, 0, 1, n / 2, n / 2}, Read)
@@ -135,9 +134,25 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	} else {
 		r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, mode)
 	}
+	r.fetch(&op, p.Next)
 	op.LoadBytes += int64(n)*(int64(width)*size+8) + 4*int64(p.T*width)
 	op.StoreBytes += 4 * int64(p.T*width)
 	r.done(op)
+}
+
+// fetch adds bytes that are prefetched from a named buffer.
+func (r *Recorder) fetch(op *Op, bytes []byte) {
+	if len(bytes) == 0 {
+		return
+	}
+	first := uintptr(unsafe.Pointer(&bytes[0]))
+	for i := range r.buffers {
+		if o := &r.buffers[i]; first >= o.start && first+uintptr(len(bytes)) <= o.start+uintptr(o.Bytes) {
+			r.addTouch(op, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: int64(len(bytes)), Stride: int64(len(bytes)), Mode: Fetch})
+			return
+		}
+	}
+	r.fail("%s: what it prefetches is in no named buffer", op.Name)
 }
 
 // Words names an array of 32-bit words, as Buffer does for float32.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"testing"
+	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
 )
@@ -117,5 +118,52 @@ func TestTablesFromSecondLevel(t *testing.T) {
 	}
 	if least := 4 * bytes / level.ReadBps * 1e9; roof < least || roof > after*1.001 {
 		t.Errorf("roof of the form %g ns, want from %g to %g", roof, least, after)
+	}
+}
+
+// What is fetched in a row ahead comes from memory once and is found nearer when its rows are read; only rows that are read count as needed.
+func TestSlabsFetchedAhead(t *testing.T) {
+	const slabs, tables, rows, tokens = 4, 2, 256, 64
+	table, y := make([]float32, slabs*tables*rows*tile.SlabFloats), make([]float32, tokens*tile.SlabFloats)
+	weight, offset := make([]float32, tokens*tables), make([]uint32, tokens*tables)
+	for i := range offset { // each token another row, so that a quarter of each table is read
+		offset[i] = uint32((i%tables*rows + i/tables) * tile.SlabFloats * 4)
+	}
+	walk := func(ahead bool) *Result {
+		r := NewRecorder(testTable())
+		r.Buffer("table", table, Table)
+		r.Buffer("sums", y, Scratch)
+		r.Buffer("weight", weight, Scratch)
+		r.Words("offset", offset, Scratch)
+		p := r.Primitives()
+		for i := range slabs {
+			slab := tile.Slab{Floats: table[i*len(table)/slabs:], Offset: offset, Weight: weight, Y: y, T: tokens, G: tables}
+			if next := (i + 1) * len(table) / slabs; ahead && next < len(table) {
+				slab.Next = unsafe.Slice((*byte)(unsafe.Pointer(&table[next])), 4*len(table)/slabs)
+			}
+			p.SlabFloats(&slab)
+		}
+		r.Trip()
+		program, err := r.Program("slabs", nil, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program.Cold = true
+		result, err := Simulate(testCPU(t, 1), program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	plain, fetched := walk(false), walk(true)
+	rowBytes := int64(tokens * tables * tile.SlabFloats * 4)
+	if more := fetched.Bytes["DRAM"] - plain.Bytes["DRAM"]; more != (slabs-1)*(int64(4*len(table)/slabs)-rowBytes) {
+		t.Errorf("fetching moves %d bytes more from memory, want three slabs without the rows that are read", more)
+	}
+	if fetched.tables[3] != float64(rowBytes) || plain.tables[3] != float64(slabs*rowBytes) {
+		t.Errorf("rows found in memory: %g bytes fetched ahead, %g plainly, want %d and %d", fetched.tables[3], plain.tables[3], rowBytes, slabs*rowBytes)
+	}
+	if fetched.BytesLowerBound["DRAM"] != plain.BytesLowerBound["DRAM"] {
+		t.Errorf("needed from memory: %d bytes with slabs fetched ahead, %d without", fetched.BytesLowerBound["DRAM"], plain.BytesLowerBound["DRAM"])
 	}
 }

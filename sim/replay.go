@@ -104,7 +104,7 @@ func replayTouches(h *cache.Hierarchy, l *Launch, bases []uint64) {
 					for row := range t.Rows {
 						addr, size := bases[t.Buffer]+uint64(t.Offset)+uint64(row)*uint64(t.Stride), int(t.RowBytes)
 						switch t.Mode {
-						case Read:
+						case Read, Fetch:
 							h.Load(addr, size)
 						case Write:
 							h.Store(addr, size)

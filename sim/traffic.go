@@ -14,6 +14,7 @@ const MaxLevels = 8
 type levelTraffic struct {
 	read, written float64 // bytes
 	tables        float64 // of those read, rows of tables
+	fetched       float64 // likewise, in a row ahead of their use
 }
 
 // traffic is what one worker's share of a launch moves.
@@ -147,16 +148,19 @@ func (r *replay) reset(p *Program, l *Launch, line int64, capacities []int64) {
 type lineHistory struct {
 	first, last int32 // trips of the first and the last touch
 	far         int32 // the last trip that found it beyond the private caches, plus 1
-	table       bool
+	table       bool  // touched as part of a row of a table
 }
 
 // tripTraffic counts lines in one recorded trip.
 type tripTraffic struct {
 	found  [MaxLevels]float64 // by the level where a line was found
 	tables [MaxLevels]float64 // of these, lines of tables
+	ahead  [MaxLevels]float64 // of these, fetched ones
+	first  float64            // of fresh, fetched ones
 	fresh  float64            // first touches but those of tables
 	needed neededBytes        // the same in lines, by use
-	rows   float64            // first touches of tables
+	rows   float64            // first touches of tables, but those that are fetched in a row
+	seen   float64            // lines of rows of tables that were not read before, fetched or not
 	stream float64            // lines written past the caches
 	waits  [MaxLevels]waits   // by the level where lines were found, first touches in the last
 	far    float64            // lines of inputs found beyond the private caches
@@ -168,12 +172,15 @@ func (t *tripTraffic) add(o *tripTraffic, n float64) {
 	for i := range t.found {
 		t.found[i] += n * o.found[i]
 		t.tables[i] += n * o.tables[i]
+		t.ahead[i] += n * o.ahead[i]
 		t.waits[i].read += n * o.waits[i].read
 		t.waits[i].stored += n * o.waits[i].stored
 		t.waits[i].copied += n * o.waits[i].copied
 	}
 	t.fresh += n * o.fresh
+	t.first += n * o.first
 	t.rows += n * o.rows
+	t.seen += n * o.seen
 	t.stream += n * o.stream
 	t.far += n * o.far
 	t.ends += n * o.ends
@@ -195,7 +202,7 @@ func (r *replay) trip(n int, ops []Op) {
 	}
 	for i := range ops {
 		for _, touch := range ops[i].Touches {
-			table := r.buffers[touch.Buffer].Kind == Table
+			table := r.buffers[touch.Buffer].Kind == Table && touch.Mode != Fetch
 			if touch.Mode == Stream {
 				lines := float64(touch.Bytes()) / float64(r.line)
 				t.stream += lines
@@ -204,7 +211,7 @@ func (r *replay) trip(n int, ops []Op) {
 				}
 				continue
 			}
-			write := touch.Mode != Read
+			write := touch.Mode == Write || touch.Mode == Update
 			shift := bits.TrailingZeros64(uint64(r.grains[touch.Buffer]))
 			lines := float64(r.grains[touch.Buffer] / r.line)
 			times := float64(1 + touch.Again)
@@ -219,6 +226,10 @@ func (r *replay) trip(n int, ops []Op) {
 					id := r.number(touch.Buffer, at)
 					h := &r.history[id]
 					found := r.stack.touch(id, write, evicted)
+					if table && !h.table {
+						t.seen += lines
+						r.rowBytes = max(r.rowBytes, touch.RowBytes)
+					}
 					if found > 1 || found == unseen {
 						at := found
 						if found == unseen {
@@ -237,16 +248,21 @@ func (r *replay) trip(n int, ops []Op) {
 					switch {
 					case found != unseen:
 						t.found[found] += lines * times
-						if table {
+						switch {
+						case table:
 							t.tables[found] += lines * times
+						case touch.Mode == Fetch:
+							t.ahead[found] += lines * times
 						}
 					case table:
-						r.rowBytes = max(r.rowBytes, touch.RowBytes)
-						*h = lineHistory{first: int32(n), far: h.far, table: true}
+						*h = lineHistory{first: int32(n), far: h.far}
 						t.rows += lines
 					default:
 						*h = lineHistory{first: int32(n), far: h.far}
 						t.fresh += lines
+						if touch.Mode == Fetch {
+							t.first += lines
+						}
 						switch r.buffers[touch.Buffer].Kind {
 						case Input:
 							t.needed.read += lines
@@ -256,7 +272,7 @@ func (r *replay) trip(n int, ops []Op) {
 							t.needed.updated += lines
 						}
 					}
-					h.last = int32(n)
+					h.last, h.table = int32(n), h.table || table
 				}
 			}
 		}
@@ -352,18 +368,20 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 	// How many lines a call touches, and how many first touches of tables are revisits of rows that the record is too short to see.
 	rows := t.rows
 	out.needed.add(t.needed, line)
-	out.needed.read *= 1 / max(1, c.blocks) // workers may read the same inputs
-	distinct := 1.0                         // share of rows
-	if rows > 0 && repeated && !c.walked {
-		distinct = -c.tableLines * math.Expm1(rows*math.Log1p(-1/max(2, c.tableLines))) / rows
-		distinct = min(1, distinct)
+	out.needed.read *= 1 / max(1, c.blocks)    // workers may read the same inputs
+	distinctOf := func(rows float64) float64 { // as a share
+		if rows == 0 || !repeated || c.walked {
+			return 1
+		}
+		return min(1, -c.tableLines*math.Expm1(rows*math.Log1p(-1/max(2, c.tableLines)))/rows)
 	}
+	distinct := distinctOf(rows)
 	footprint := t.fresh + rows*distinct
 	if !repeated {
-		out.needed.shared = rows * line
-	} else if rows > 0 { // six standard deviations below the expected rows
-		lines := math.Ceil(float64(c.rowBytes) / line)
-		out.needed.shared = max(0, rows*distinct-6*math.Sqrt(rows*distinct/lines)*lines) * line
+		out.needed.shared = t.seen * line
+	} else if t.seen > 0 { // six standard deviations below the expected rows
+		lines, seen := math.Ceil(float64(c.rowBytes)/line), t.seen*distinctOf(t.seen)
+		out.needed.shared = max(0, seen-6*math.Sqrt(seen/lines)*lines) * line
 	}
 	out.footprint = footprint * line
 	home := c.memory // the level that holds all that a call touches
@@ -372,7 +390,7 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 	}
 
 	for level, lines := range t.found[:c.memory+1] {
-		out.read(level, lines*line, t.tables[level]*line)
+		out.read(level, levelTraffic{read: lines * line, tables: t.tables[level] * line, fetched: t.ahead[level] * line})
 		at := level
 		if level == c.memory {
 			at = max(home, 1)
@@ -382,7 +400,7 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 		out.waits[at].copied += t.waits[level].copied
 	}
 	out.levels[c.memory].written += t.stream * line
-	out.read(home, (t.fresh+rows*distinct)*line, rows*distinct*line)
+	out.read(home, levelTraffic{read: (t.fresh + rows*distinct) * line, tables: rows * distinct * line, fetched: t.first * line})
 	// A row met again at random is found in a cache as often as the cache holds of the tables.
 	if again := rows * (1 - distinct); again > 0 {
 		for level := 1; level <= c.memory; level++ {
@@ -410,10 +428,12 @@ func (c *compiledLaunch) traffic(trips float64) (out traffic) {
 	return out
 }
 
-// read counts bytes, some of tables, that come from a level and so pass all nearer ones.
-func (t *traffic) read(level int, bytes, tables float64) {
+// read counts bytes that come from a level and so pass all nearer ones.
+func (t *traffic) read(level int, bytes levelTraffic) {
 	for i := 1; i <= level; i++ {
-		t.levels[i].read += bytes
-		t.levels[i].tables += tables
+		l := &t.levels[i]
+		l.read += bytes.read
+		l.tables += bytes.tables
+		l.fetched += bytes.fetched
 	}
 }

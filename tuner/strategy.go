@@ -17,12 +17,12 @@ const exhaustive = "exhaustive"
 // candidate was measured or the time is used.
 func Strategies() []string { return search.Names() }
 
-// search.Default measures a tenth of a space. Of a small space, where that would be a handful, it measures all: hash layers and decode steps
-// have 19 to 69 configs, whose times the simulator does not order well, and which together take no longer than the tenth of a large one.
+// search.Default measures a tenth of a space. Of a small space, where that would be a handful, it measures all: decode steps and hash layers of few tokens
+// have 19 to 57 configs, which together take no longer than the tenth of a large one.
 const (
 	searchShare = 0.1
 	plainPart   = 0.1 // of that, for what lies between the best and the incumbent: see plainer
-	smallSpace  = 100
+	smallSpace  = 60
 )
 
 func knownStrategy(name string) error {
