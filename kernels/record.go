@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/rooftune/rooftune/internal/machine"
@@ -157,6 +158,20 @@ func recordHash(p tile.Problem, c tile.Candidate, r *sim.Recorder) (*sim.Program
 // maxRecordedWords bounds the address space that a recording takes, 8 GiB: Explain may be asked about a problem that no memory holds.
 const maxRecordedWords = 2 << 30
 
+// randomSigns are numbers of magnitude 1: a code is made of signs.
+func randomSigns(n int) []float32 {
+	v, source := aligned(n), rand.NewPCG(1, 2)
+	var bits uint64
+	for i := range v {
+		if i%64 == 0 {
+			bits = source.Uint64()
+		}
+		v[i] = math.Float32frombits(math.Float32bits(1) | uint32(bits&1)<<31)
+		bits >>= 1
+	}
+	return v
+}
+
 // newShapedCase makes a case whose large arrays are zero and so never touched; only a hash layer's input has values, since its
 // codes decide which rows are read.
 func newShapedCase(p tile.Problem) (*Case, error) {
@@ -176,15 +191,11 @@ func newShapedCase(p tile.Problem) (*Case, error) {
 		return nil, fmt.Errorf("kernels: %s is too large to record", p)
 	}
 	if p.Op == tile.HashLayer {
-		input, err := NewCase(tile.Problem{Op: p.Op, DType: tile.Float32, Dir: tile.Forward, Threads: 1, Weighting: p.Weighting,
-			Shape: tile.Shape{N: s.N, D: s.D, H: 1, Tau: 1}}, 1)
-		if err != nil {
-			return nil, err
-		}
 		k := (s.D + s.Tau - 1) / s.Tau
-		a := hashArgs{problem: p, input: input.hash.input, prepared: &HashTables{dtype: p.DType, k: k, tau: s.Tau, h: s.H}}
+		a := hashArgs{problem: p, input: randomSigns(s.N * s.D), prepared: &HashTables{dtype: p.DType, k: k, tau: s.Tau, h: s.H}}
 		width := tile.SlabColumns(p.DType)
 		rows, panels := (k<<s.Tau)*s.H, roundUp(s.H, width)*k<<s.Tau
+		var err error
 		switch t := a.prepared; p.DType {
 		case tile.BFloat16:
 			t.rows.halves, t.panels.halves, err = reserve[uint16](rows, panels)

@@ -79,6 +79,8 @@ type Op struct {
 	LoadBytes  int64   `json:"load_bytes,omitempty"` // between registers and the first level
 	StoreBytes int64   `json:"store_bytes,omitempty"`
 	Touches    []Touch `json:"touches,omitempty"`
+	// Places are where the rows of its listed touches begin, as many as these have rows.
+	Places []uint32 `json:"places,omitempty"`
 }
 
 // Mode says what a touch does with a block.
@@ -103,6 +105,16 @@ type Touch struct {
 	Mode     Mode  `json:"mode"`
 	// Again is how many more passes this one stands for, each of which finds the block where this one did.
 	Again int `json:"again,omitempty"`
+	// Listed says that the rows begin at the places that the operation lists, in bytes from Offset, and not Stride apart.
+	Listed bool `json:"listed,omitempty"`
+}
+
+// end is where the last of a touch's bytes ends, in its buffer.
+func (op *Op) end(t *Touch) int64 {
+	if t.Listed {
+		return t.Offset + int64(slices.Max(op.Places)) + t.RowBytes
+	}
+	return t.Offset + int64(t.Rows-1)*t.Stride + t.RowBytes
 }
 
 // Bytes is what one pass moves.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/rooftune/rooftune/kernels/tile"
@@ -123,9 +124,7 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	if len(p.Init) > 0 {
 		mode = Write
 	}
-	for _, offset := range p.Offset[:min(n, len(p.Offset))] {
-		touchElements(r, &op, "rows", rows, block{0, int(int64(offset) / size), 1, width, width}, Read)
-	}
+	touchPlaces(r, &op, rows, p.Offset[:min(n, len(p.Offset))], int64(width)*size)
 	if len(p.Out) > 0 {
 		if mode == Update {
 			r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, Read)
@@ -138,6 +137,32 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	op.LoadBytes += int64(n)*(int64(width)*size+8) + 4*int64(p.T*width)
 	op.StoreBytes += 4 * int64(p.T*width)
 	r.done(op)
+}
+
+// touchPlaces adds rows of so many bytes that begin at each of some places of a slab, in bytes.
+func touchPlaces[E float32 | uint16 | int8](r *Recorder, op *Op, slab []E, places []uint32, rowBytes int64) {
+	if len(places) == 0 {
+		return
+	}
+	op.Places = slices.Clone(places)
+	t := Touch{Rows: len(places), RowBytes: rowBytes, Mode: Read, Listed: true}
+	end := op.end(&t)
+	if size := int64(unsafe.Sizeof(slab[0])); end > int64(len(slab))*size {
+		r.fail("%s: a row ends at byte %d of a slab of %d", op.Name, end, int64(len(slab))*size)
+		return
+	}
+	first := uintptr(unsafe.Pointer(&slab[0]))
+	for i := range r.buffers {
+		if o := &r.buffers[i]; first >= o.start && first < o.start+uintptr(o.Bytes) {
+			t.Buffer, t.Offset = i, int64(first-o.start)
+			if t.Offset+end > o.Bytes {
+				break
+			}
+			r.addTouch(op, t)
+			return
+		}
+	}
+	r.fail("%s: rows are in no named buffer", op.Name)
 }
 
 // fetch adds bytes that are prefetched from a named buffer.

@@ -99,10 +99,14 @@ func caches(d *Device, l *Launch, ways int) cache.Config {
 func replayTouches(h *cache.Hierarchy, l *Launch, bases []uint64) {
 	for i := range l.Nest {
 		for j := range l.Nest[i].Ops {
-			for _, t := range l.Nest[i].Ops[j].Touches {
+			op := &l.Nest[i].Ops[j]
+			for _, t := range op.Touches {
 				for range 1 + t.Again {
 					for row := range t.Rows {
 						addr, size := bases[t.Buffer]+uint64(t.Offset)+uint64(row)*uint64(t.Stride), int(t.RowBytes)
+						if t.Listed {
+							addr = bases[t.Buffer] + uint64(t.Offset) + uint64(op.Places[row])
+						}
 						switch t.Mode {
 						case Read, Fetch:
 							h.Load(addr, size)

@@ -77,11 +77,12 @@ func checkLoops(p *Program, loops []Loop) error {
 			return fmt.Errorf("a loop has %g trips", l.Trips)
 		}
 		for j := range l.Ops {
-			for _, t := range l.Ops[j].Touches {
-				if t.Buffer < 0 || t.Buffer >= len(p.Buffers) || t.Offset < 0 || t.Rows < 0 || t.RowBytes <= 0 || t.Stride < 0 {
-					return fmt.Errorf("%s touches nothing sensible: %+v", l.Ops[j].Name, t)
+			for k := range l.Ops[j].Touches {
+				t := &l.Ops[j].Touches[k]
+				if t.Buffer < 0 || t.Buffer >= len(p.Buffers) || t.Offset < 0 || t.Rows < 0 || t.RowBytes <= 0 || t.Stride < 0 || t.Listed && t.Rows != len(l.Ops[j].Places) {
+					return fmt.Errorf("%s touches nothing sensible: %+v", l.Ops[j].Name, *t)
 				}
-				if p.Kind == KindCPU && t.Rows > 0 && t.Offset+int64(t.Rows-1)*t.Stride+t.RowBytes > p.Buffers[t.Buffer].Bytes {
+				if p.Kind == KindCPU && t.Rows > 0 && l.Ops[j].end(t) > p.Buffers[t.Buffer].Bytes {
 					return fmt.Errorf("%s runs over the end of buffer %q", l.Ops[j].Name, p.Buffers[t.Buffer].Name)
 				}
 			}

@@ -78,9 +78,15 @@ func grains(l *Launch, buffers int, line int64, capacities []int64) []int64 {
 	together := make([]int64, buffers)
 	for i := range l.Nest {
 		for j := range l.Nest[i].Ops {
-			for _, t := range l.Nest[i].Ops[j].Touches {
+			op := &l.Nest[i].Ops[j]
+			for _, t := range op.Touches {
 				together[t.Buffer] |= t.Offset | t.RowBytes
-				if t.Rows > 1 {
+				switch {
+				case t.Listed:
+					for _, at := range op.Places {
+						together[t.Buffer] |= int64(at)
+					}
+				case t.Rows > 1:
 					together[t.Buffer] |= t.Stride
 				}
 			}
@@ -219,6 +225,9 @@ func (r *replay) trip(n int, ops []Op) {
 			sweep := ops[i].sweeps() && (kind == Output || kind == Input && !r.ahead)
 			for row := range int64(touch.Rows) {
 				start := touch.Offset + row*touch.Stride
+				if touch.Listed {
+					start = touch.Offset + int64(ops[i].Places[row])
+				}
 				for at, last := start>>shift, (start+touch.RowBytes-1)>>shift; at <= last; at++ {
 					if table {
 						spans[touch.Buffer] = spans[touch.Buffer].with(at)
