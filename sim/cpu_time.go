@@ -24,10 +24,10 @@ const (
 
 	// Of what is read and written beyond the private caches and not fetched ahead, in times that a line takes where lines are read in a row. Latency says less of
 	// it: that of memory, measured, was 53 to 146 ns within an hour, and these waits were the same.
-	readWait  = 5   // of a sweep of the state, for a line of inputs
-	storeWait = 15  // of one, for a line of outputs
-	copyWait  = 1.5 // of what is no sweep and does nothing meanwhile, for a line of inputs
-	hiding    = 4   // see hide
+	readWait  = 3 // of a sweep of the state, for a line of inputs
+	storeWait = 9 // of one, for a line of outputs
+	copyWait  = 1 // of what is no sweep and does nothing meanwhile, for a line of inputs
+	hiding    = 4 // see hide
 )
 
 // hide is the time of work and of waiting that go on side by side: little more than the longer's, unless they are near each other. Sweeps that
@@ -252,30 +252,11 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	compute := rounds * sum.clocks / d.Core.ClockHz * 1e9
 	var parts, ahead [MaxLevels]float64 // ahead of shared levels: of parts, what is fetched meanwhile
 	for j := range d.Levels {
-		level := &d.Levels[j]
-		read, written := workers*t.levels[j].read, workers*t.levels[j].written
-		e.Bytes[j] += round(read + written)
-		tables, fetched := workers*t.levels[j].tables, workers*t.levels[j].fetched
-		e.tables[j] += tables
-		read -= tables + fetched
-		parts[j] = level.ns(read, written)
-		if j == len(d.Levels)-1 {
-			parts[j] *= d.runCost(t.run)
-			if j > 0 { // what the last cache holds of it now and then
-				held := d.held(workers * t.footprint)
-				parts[j] = (1-held)*parts[j] + held*d.Levels[j-1].ns(read, written)
-			}
-		}
-		if tables > 0 {
-			parts[j] += tables / d.tableBps(j, tableRow) * 1e9
-		}
-		if fetched > 0 && j > 0 && !level.PerUnit {
-			ahead[j] = fetched / max(level.ReadBps, level.gatherBps(math.MaxInt64)) * 1e9
-			parts[j] += ahead[j]
-		} else if fetched > 0 {
-			parts[j] += level.ns(fetched, 0)
-		}
-		if level.PerUnit {
+		l := &t.levels[j]
+		e.Bytes[j] += round(workers * (l.read + l.written))
+		e.tables[j] += workers * l.tables
+		parts[j], ahead[j] = d.levelNs(j, &t, workers, tableRow)
+		if d.Levels[j].PerUnit {
 			parts[j] /= share
 		}
 	}
@@ -312,6 +293,32 @@ func (c *compiledLaunch) addTo(e *Estimate, d *Device, longer float64, tableRow 
 	}
 	e.Occupancy = max(e.Occupancy, share)
 	return workers * sum.flops
+}
+
+// levelNs is the time of so many workers' traffic of a level, and of it that of what a shared level is asked for ahead.
+func (d *Device) levelNs(j int, t *traffic, workers float64, tableRow int64) (ns, ahead float64) {
+	level, of := &d.Levels[j], &t.levels[j]
+	tables, fetched, written := workers*of.tables, workers*of.fetched, workers*of.written
+	read := workers*of.read - tables - fetched
+	ns = level.ns(read, written)
+	if j == len(d.Levels)-1 {
+		ns *= d.runCost(t.run)
+		if j > 0 { // what the last cache holds of it now and then
+			held := d.held(workers * t.footprint)
+			ns = (1-held)*ns + held*d.Levels[j-1].ns(read, written)
+		}
+	}
+	if tables > 0 {
+		ns += tables / d.tableBps(j, tableRow) * 1e9
+	}
+	if fetched == 0 {
+		return ns, 0
+	}
+	if j == 0 || level.PerUnit {
+		return ns + level.ns(fetched, 0), 0
+	}
+	ahead = fetched / max(level.ReadBps, level.gatherBps(math.MaxInt64)) * 1e9
+	return ns + ahead, ahead
 }
 
 // lineNs is the time of a line that a core reads with others in a row from a level, of a program that touches so many bytes.
