@@ -82,7 +82,11 @@ func recordedTokens(p tile.Problem, cfg tile.Config) (tokens int, ok bool) {
 	if p.Op != tile.LinearAttention && p.Op != tile.DeltaRule || segmentCount(p, cfg) > 1 {
 		return 0, false
 	}
-	tokens = recordedTrips * max(cfg["chunk"], cfg["block"], 1)
+	step := max(cfg["chunk"], cfg["block"], 1)
+	if p.Op == tile.DeltaRule && p.Dir == tile.Backward && cfg["form"] == formFused {
+		step = tile.ChunkTokens
+	}
+	tokens = recordedTrips * step
 	wakes := float64(p.Threads) * minWorkerFlops / (float64(p.Shape.B) * tokenFlops(p.Shape))
 	if !(wakes < math.MaxInt32) { // or no work at all
 		return 0, false
