@@ -12,7 +12,7 @@ import (
 
 // Spec names one ceiling.
 type Spec struct {
-	Kind     string   // machine.KindFlops, KindRead, KindCopy or KindGather
+	Kind     string   // machine.KindFlops, KindRead, KindCopy, KindUpdate or KindGather
 	ISA      tile.ISA // whose loop
 	Level    string   // "L1", "L2", "L3" or "DRAM"; empty for flops
 	RowBytes int      // of a gather, a multiple of 64; 0 otherwise
@@ -172,6 +172,8 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 		if s.Level == levelDRAM {
 			p.variants = append(p.variants, copies(l.CopyNT, parts, s.Level))
 		}
+	case machine.KindUpdate:
+		p.variants = []variant{updates(l, parts, s.Level)}
 	case machine.KindGather:
 		if s.RowBytes < 64 || s.RowBytes%64 != 0 || s.RowBytes*sideBySide > each {
 			return nil, fmt.Errorf("roofline: rows of %d bytes: want a multiple of 64 of which %d fit in %d", s.RowBytes, sideBySide, each)
@@ -258,6 +260,14 @@ func copies(loop func(dst, src []float32), parts [][]float32, level string) vari
 		return 8 * float64(total) // loaded and stored
 	}
 	return variant{warm: warmUp(step, len(parts[0]), level), work: step}
+}
+
+// updates loads and stores each part in place, as a decode step does with a state.
+func updates(l *loops, parts [][]float32, level string) variant {
+	v := reads(&loops{Read: func(p []float32) { l.Copy(p, p) }}, parts, level)
+	once := v.work
+	v.work = func(member int) float64 { return 2 * once(member) }
+	return v
 }
 
 // gathers reads whole rows in a random order without repetition.

@@ -322,7 +322,7 @@ func wrap(text string, separator byte, width int) string {
 }
 
 func rowOrder(s Spec) int {
-	kind := slices.Index([]string{machine.KindFlops, machine.KindDotBF16, machine.KindRead, machine.KindCopy, machine.KindGather}, s.Kind)
+	kind := slices.Index([]string{machine.KindFlops, machine.KindDotBF16, machine.KindRead, machine.KindCopy, machine.KindUpdate, machine.KindGather}, s.Kind)
 	return kind<<40 + slices.Index(levels, s.Level)<<32 + s.RowBytes
 }
 

@@ -50,7 +50,7 @@ var typicalLatency = map[string]float64{"L1": 1.3, "L2": 4.5, "L3": 18, "DRAM": 
 // CPU builds the device of a CPU from its reported caches and measured ceilings, for one ISA and thread count.
 // A shared cache counts with the smaller of what is reported and a quarter more than its measured plateau (see between), a private one with the
 // geometric mean of that and what is reported; for lower bounds with the larger. A cache that is neither reported nor measured is left out, and lower bounds assume a huge one in its place; a missing L1
-// is taken as 32 KiB. Rates are medians, peaks the largest sample plus its distance from the median, of any ISA for bytes. Where measured
+// is taken as 32 KiB. Rates are medians, peaks the largest sample plus its distance from the median, for bytes of any ISA and of reading, copying or updating in place. Where measured
 // is nil or lacks a figure, typical rates per core and clock stand in, so that a fresh machine can be
 // ranked before it is measured; figures of another thread count are scaled by cores, those of DRAM up to four.
 func CPU(m *machine.Machine, measured *machine.Measured, isa tile.ISA, threads int) (*Device, error) {
@@ -220,9 +220,12 @@ func setBandwidth(l *Level, measured *machine.Measured, isa tile.ISA, threads, s
 	case l.CopyBps == 0:
 		l.CopyBps = l.ReadBps
 	}
-	l.PeakBps = max(read.peak, copied.peak,
-		ceilings(measured, machine.KindRead, l.Name, threads, scaling, "").peak,
-		ceilings(measured, machine.KindCopy, l.Name, threads, scaling, "").peak)
+	peak := func(kind string) float64 { return ceilings(measured, kind, l.Name, threads, scaling, "").peak }
+	l.PeakBps = max(peak(machine.KindRead), peak(machine.KindCopy), peak(machine.KindUpdate))
+	if peak(machine.KindUpdate) == 0 {
+		// A copy also reads what it overwrites: in place, twice its rate was seen.
+		l.PeakBps = max(l.PeakBps, 2*peak(machine.KindCopy))
+	}
 	if l.PeakBps == 0 {
 		l.PeakBps = typical * generousFactor
 		if l.Name == "L1" {

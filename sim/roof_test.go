@@ -138,6 +138,21 @@ func TestCPUFromCeilings(t *testing.T) {
 	if l3.Bytes != 10<<20 || l3.MaxBytes != 32<<20 || l3.LatencyNs != 20 || l3.PerUnit {
 		t.Errorf("L3 %+v", l3)
 	}
+	// What is updated in place may move twice what a copy moves, and no more than was measured where it was.
+	for _, add := range []struct {
+		kind string
+		rate float64
+		want float64
+	}{{machine.KindCopy, 50e9, 100e9}, {machine.KindUpdate, 80e9, 80e9}} {
+		measured.Ceilings = append(measured.Ceilings, machine.Ceiling{Kind: add.kind, ISA: tile.AVX512, Level: "L2", Threads: 1, Median: add.rate, Min: add.rate, Max: add.rate})
+		d, err := CPU(m, measured, tile.AVX512, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l2 := d.Levels[1]; l2.PeakBps != add.want || l2.CopyBps != 50e9 {
+			t.Errorf("with %s: L2 peak %g and copied %g, want %g and 50e9", add.kind, l2.PeakBps, l2.CopyBps, add.want)
+		}
+	}
 	two, err := CPU(m, measured, tile.AVX512, 2)
 	if err != nil {
 		t.Fatal(err)

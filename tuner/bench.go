@@ -239,7 +239,7 @@ func newBench(m *machine.Machine, choice kernels.Choice, cold bool) (*bench, err
 		specs = append([]roofline.Spec{{Kind: machine.KindDotBF16}}, specs...)
 	}
 	for _, level := range []string{"L1", "L2", "L3", "DRAM"} {
-		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level})
+		specs = append(specs, roofline.Spec{Kind: machine.KindRead, Level: level}, roofline.Spec{Kind: machine.KindCopy, Level: level}, roofline.Spec{Kind: machine.KindUpdate, Level: level})
 	}
 	if p.Op == tile.HashLayer {
 		specs = append(specs, gatherRows(p, c.Config)...)

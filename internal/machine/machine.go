@@ -40,6 +40,7 @@ const (
 	KindDotBF16 = "flops_bf16" // FLOP/s: products of bfloat16 pairs summed in float32, four flops each
 	KindRead    = "read"       // B/s loaded
 	KindCopy    = "copy"       // B/s loaded plus stored
+	KindUpdate  = "update"     // the same of what is loaded and stored in place, where no line is read only to be overwritten
 	KindGather  = "gather"     // B/s of table rows at random places
 )
 
