@@ -182,3 +182,20 @@ func aboveRoof(t *testing.T, d *sim.Device, p tile.Problem, c tile.Candidate, pr
 		t.Errorf("%s on %s: simulated %.0f ns, faster than its roof %.0f ns", p, c, r.TimeNs, roof.RoofNs)
 	}
 }
+
+// TestRecordOneToken records decode steps of every decay, heads and instruction set.
+func TestRecordOneToken(t *testing.T) {
+	for _, p := range []tile.Problem{{Op: tile.LinearAttention, Rule: tile.RuleGated}, {Op: tile.DeltaRule, Rule: tile.RuleGatedDelta}} {
+		p.DType, p.Dir, p.Threads = tile.Float32, tile.Forward, 1
+		for _, p.Decay = range []string{tile.DecayHead, tile.DecayKey, tile.DecayFixed} {
+			for _, heads := range [][2]int{{8, 8}, {8, 2}, {4, 8}} {
+				p.Shape = tile.Shape{B: 1, T: 1, Hq: heads[0], Hkv: heads[1], Dk: 64, Dv: 64}
+				for _, isa := range ISAs() {
+					if _, err := Record(p, tile.Candidate{ISA: isa, Config: Default(p, isa)}); err != nil {
+						t.Errorf("%s on %s: %v", p, isa, err)
+					}
+				}
+			}
+		}
+	}
+}

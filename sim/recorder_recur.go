@@ -166,14 +166,14 @@ func prefetched(p *tile.Recur) (lines int) {
 	return lines
 }
 
-// rowFactors records the factors of the tokens.
+// rowFactors records the factors of the tokens. Where each row of the state has its own (D), those only say for which tokens, and may be a constant.
 func (r *Recorder) rowFactors(op *Op, p *tile.Recur) {
 	for _, f := range []struct {
 		name   string
 		values []float32
 		n      int
 	}{{"Decay", p.Decay, p.T}, {"RowV", p.RowV, p.T}, {"RowO", p.RowO, p.T * p.Heads}} {
-		if f.values != nil {
+		if f.values != nil && (f.name != "Decay" || p.D == nil) {
 			r.touch(op, f.name, f.values, block{0, 0, 1, f.n, f.n}, Read)
 		}
 	}
