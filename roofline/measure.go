@@ -187,7 +187,10 @@ func specs(isas []tile.ISA, threads []int) []Spec {
 			for _, level := range levels {
 				list = append(list, Spec{Kind: machine.KindRead, ISA: isa, Level: level, Threads: n})
 				if isa != tile.Generic || level == levelL1 || level == levelDRAM {
-					list = append(list, Spec{Kind: machine.KindCopy, ISA: isa, Level: level, Threads: n}, Spec{Kind: machine.KindUpdate, ISA: isa, Level: level, Threads: n})
+					list = append(list, Spec{Kind: machine.KindCopy, ISA: isa, Level: level, Threads: n})
+				}
+				if isa != tile.Generic {
+					list = append(list, Spec{Kind: machine.KindUpdate, ISA: isa, Level: level, Threads: n})
 				}
 			}
 			for _, bytes := range ShortRowBytes {

@@ -131,6 +131,7 @@ func TestMeasureOne(t *testing.T) {
 		"no threads":     {Kind: machine.KindRead, ISA: tile.Generic, Level: levelL1},
 		"odd rows":       {Kind: machine.KindGather, ISA: tile.Generic, Level: levelDRAM, RowBytes: 100, Threads: 1},
 		"ISA elsewhere":  {Kind: machine.KindRead, ISA: "sparkle", Level: levelL1, Threads: 1},
+		"no such loop":   {Kind: machine.KindUpdate, ISA: tile.Generic, Level: levelL1, Threads: 1},
 		"rows too large": {Kind: machine.KindGather, ISA: tile.Generic, Level: levelDRAM, RowBytes: 1 << 30, Threads: 1},
 	} {
 		if _, err := MeasureBandwidth(m, nil, s, time.Millisecond); err == nil {

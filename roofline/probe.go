@@ -173,6 +173,9 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 			p.variants = append(p.variants, copies(l.CopyNT, parts, s.Level))
 		}
 	case machine.KindUpdate:
+		if s.ISA == tile.Generic { // whose copy of an array to itself does nothing
+			return nil, fmt.Errorf("roofline: %s has no loop that updates in place", s.ISA)
+		}
 		p.variants = []variant{updates(l, parts, s.Level)}
 	case machine.KindGather:
 		if s.RowBytes < 64 || s.RowBytes%64 != 0 || s.RowBytes*sideBySide > each {
