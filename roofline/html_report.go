@@ -67,12 +67,12 @@ type reportData struct {
 	Journal  bool          `json:"journal"` // whether a run's journal was there
 }
 
-// dataCeiling is a peak: of FLOP/s, or of a level's bytes per second read.
+// dataCeiling is a peak: of FLOP/s, or of a level's bytes per second, of what is fastest.
 type dataCeiling struct {
 	ISA     tile.ISA `json:"isa"`
 	Threads int      `json:"threads"`
 	Level   string   `json:"level,omitempty"` // "" for flops
-	Kind    string   `json:"kind"`
+	Kind    string   `json:"kind"`            // "flops" or "bytes"
 	Median  float64  `json:"median"`
 	Max     float64  `json:"max"`
 }
@@ -134,9 +134,12 @@ func newReport(p *profile.Profile, evidence *Evidence) *report {
 	r.Ceilings = ceilingBlocks(&p.Measured)
 	r.Levels = levelRows(&p.Machine, &p.Measured)
 	for _, c := range p.Measured.Ceilings {
-		if (c.Kind == machine.KindFlops || c.Kind == machine.KindRead) && c.Median > 0 && !math.IsInf(c.Median, 0) {
+		if c.Kind == machine.KindFlops && c.Median > 0 && !math.IsInf(c.Median, 0) {
 			r.Data.Ceilings = append(r.Data.Ceilings, dataCeiling{c.ISA, c.Threads, c.Level, c.Kind, c.Median, c.Max})
 		}
+	}
+	for _, c := range bandwidths(&p.Measured) {
+		r.Data.Ceilings = append(r.Data.Ceilings, dataCeiling{c.ISA, c.Threads, c.Level, "bytes", c.Median, c.Max})
 	}
 	points := placeAll(p)
 	results := simulateAll(points)

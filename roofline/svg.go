@@ -34,8 +34,8 @@ const (
 // SVG draws a profile's roofline: one panel per thread count, both axes logarithmic, a
 // diagonal per memory level and a horizontal per ISA at the measured medians, and for every problem the tuned answer
 // of its fastest ISA, numbered, with a key beside it. A point's intensity is that of the level that
-// binds it (Point.Level), so it is to be read against that level's diagonal. Diagonals are the read bandwidths of
-// the fastest measured ISA.
+// binds it (Point.Level), so it is to be read against that level's diagonal. Diagonals are the highest bandwidths, of
+// reading, copying or updating in place, of the fastest measured ISA.
 func SVG(w io.Writer, p *profile.Profile) error {
 	height, err := drawingHeight(p)
 	if err != nil {
@@ -173,20 +173,16 @@ func panelsOf(p *profile.Profile) []*panel {
 		all = append(all, a)
 		return a
 	}
-	best := map[string]machine.Ceiling{} // the fastest ISA's read bandwidth by level and threads
 	for _, c := range p.Measured.Ceilings {
-		if !(c.Median > 0) || math.IsInf(c.Median, 0) {
-			continue
-		}
-		switch c.Kind {
-		case machine.KindFlops:
+		if c.Kind == machine.KindFlops && c.Median > 0 && !math.IsInf(c.Median, 0) {
 			a := panelFor(c.Threads)
 			a.isas = append(a.isas, c)
-		case machine.KindRead:
-			key := fmt.Sprint(c.Level, c.Threads)
-			if c.Median > best[key].Median {
-				best[key] = c
-			}
+		}
+	}
+	best := map[string]machine.Ceiling{} // the fastest ISA's by level and threads
+	for _, c := range bandwidths(&p.Measured) {
+		if key := fmt.Sprint(c.Level, c.Threads); c.Median > best[key].Median {
+			best[key] = c
 		}
 	}
 	points := Points(p)
@@ -215,6 +211,23 @@ func panelsOf(p *profile.Profile) []*panel {
 	}
 	all = slices.DeleteFunc(all, func(a *panel) bool { return any && len(a.points) == 0 })
 	slices.SortFunc(all, func(a, b *panel) int { return a.threads - b.threads })
+	return all
+}
+
+// bandwidths are the fastest of reading, copying and updating in place, of each ISA, number of threads and level.
+func bandwidths(m *machine.Measured) (all []machine.Ceiling) {
+	for _, c := range m.Ceilings {
+		if c.Kind != machine.KindRead && c.Kind != machine.KindCopy && c.Kind != machine.KindUpdate || !(c.Median > 0) || math.IsInf(c.Median, 0) {
+			continue
+		}
+		i := slices.IndexFunc(all, func(x machine.Ceiling) bool { return x.ISA == c.ISA && x.Threads == c.Threads && x.Level == c.Level })
+		switch {
+		case i < 0:
+			all = append(all, c)
+		case c.Median > all[i].Median:
+			all[i] = c
+		}
+	}
 	return all
 }
 

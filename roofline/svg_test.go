@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,5 +106,25 @@ func TestWriteErrors(t *testing.T) {
 	}
 	if err := Table(failing{}, p); err == nil {
 		t.Error("Table hides a write error")
+	}
+}
+
+// Each level's diagonal is the fastest of reading, copying and updating.
+func TestBandwidths(t *testing.T) {
+	m := &machine.Measured{Ceilings: []machine.Ceiling{
+		{Kind: machine.KindRead, ISA: "avx2", Level: "L2", Threads: 1, Median: 2e11},
+		{Kind: machine.KindUpdate, ISA: "avx2", Level: "L2", Threads: 1, Median: 3e11},
+		{Kind: machine.KindCopy, ISA: "avx2", Level: "L2", Threads: 1, Median: 1e11},
+		{Kind: machine.KindGather, ISA: "avx2", Level: "L2", Threads: 1, RowBytes: 64, Median: 9e11},
+		{Kind: machine.KindCopy, ISA: "avx2", Level: "DRAM", Threads: 2, Median: 1e10},
+		{Kind: machine.KindRead, ISA: "avx512", Level: "L2", Threads: 1, Median: 4e11},
+		{Kind: machine.KindFlops, ISA: "avx2", Threads: 1, Median: 1e11},
+	}}
+	var got []float64
+	for _, c := range bandwidths(m) {
+		got = append(got, c.Median)
+	}
+	if want := []float64{3e11, 1e10, 4e11}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

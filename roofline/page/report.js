@@ -120,7 +120,7 @@
     const flops = here.filter(c => c.kind === "flops").sort((a, b) => b.median - a.median);
     const isa = state.isa && state.isa !== "*" ? state.isa : flops.length ? flops[0].isa : "";
     const level = levels.map(l => {
-      let of = here.filter(c => c.kind === "read" && c.level === l);
+      let of = here.filter(c => c.kind === "bytes" && c.level === l);
       if (state.isa && state.isa !== "*") of = of.filter(c => c.isa === isa);
       return of.sort((a, b) => b.median - a.median)[0];
     }).filter(Boolean);
@@ -516,8 +516,8 @@
       ["kernel sources", p.stale ? "changed since: this answer is stale" : "the same as this program's"],
     ));
 
-    box.append(el("h3", {}, "Traffic"), table(["level", ">least", ">simulated", ">FLOP / least byte", ">read ceiling"], levels.map((l, k) => {
-      const c = ceilings.find(c => c.kind === "read" && c.level === l && c.threads === p.threads && c.isa === p.isa);
+    box.append(el("h3", {}, "Traffic"), table(["level", ">least", ">simulated", ">FLOP / least byte", ">ceiling"], levels.map((l, k) => {
+      const c = ceilings.find(c => c.kind === "bytes" && c.level === l && c.threads === p.threads && c.isa === p.isa);
       return [l, moved(p.least[k]), p.moved ? moved(p.moved[k]) : unknown,
         p.least[k] > 0 ? number(p.flops / p.least[k]) : "no bound", c ? rate(c.median, "B/s") : unknown];
     })));
