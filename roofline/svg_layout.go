@@ -67,7 +67,7 @@ func (l *layout) right(c draw.Canvas, st text.Style, at vg.Point, label string) 
 	l.box(textBox(st, best, label))
 }
 
-// along writes a label on a rising line, above it, as near to its lower end as the ground is free.
+// along writes a label on a rising line, above it or else below, as near to its lower end as the ground is free and not past its upper one.
 func (l *layout) along(c draw.Canvas, st text.Style, from, to vg.Point, label string) {
 	d := vg.Point{X: to.X - from.X, Y: to.Y - from.Y}
 	st.Rotation = math.Atan2(float64(d.Y), float64(d.X))
@@ -86,14 +86,17 @@ func (l *layout) along(c draw.Canvas, st text.Style, from, to vg.Point, label st
 	}
 	var best vg.Point
 	least := math.Inf(1)
+	length := vg.Length(math.Hypot(float64(d.X), float64(d.Y)))
 	for share := vg.Length(0.04); share < 0.9; share += 0.03 {
-		at := vg.Point{X: from.X + share*d.X - 4*sin, Y: from.Y + share*d.Y + 4*cos}
-		cost := float64(share)
-		for _, b := range boxes(at) {
-			cost += l.overlap(b)
-		}
-		if cost < least {
-			best, least = at, cost
+		for below, side := range []vg.Length{4, -height - 4} {
+			at := vg.Point{X: from.X + share*d.X - side*sin, Y: from.Y + share*d.Y + side*cos}
+			cost := float64(share) + float64(below) + 10*float64(max(0, share*length+width-length))
+			for _, b := range boxes(at) {
+				cost += l.overlap(b)
+			}
+			if cost < least {
+				best, least = at, cost
+			}
 		}
 	}
 	if math.IsInf(least, 1) { // a line too short for its label
