@@ -2,6 +2,7 @@ package roofline
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -182,7 +183,7 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 			return nil, fmt.Errorf("roofline: rows of %d bytes: want a multiple of 64 of which %d fit in %d", s.RowBytes, sideBySide, each)
 		}
 		p.variants = []variant{gathers(l, parts, s.RowBytes, s.Level)}
-		if s.RowBytes <= 2*cpuLine {
+		if s.RowBytes <= 2*cpuLine && each <= math.MaxInt32 { // places are of 32 bits
 			p.variants = append(p.variants, places(l, parts, s.RowBytes, s.Level))
 		}
 	default:
