@@ -166,7 +166,7 @@ func randomSigns(n int) []float32 {
 		if i%64 == 0 {
 			bits = source.Uint64()
 		}
-		v[i] = math.Float32frombits(math.Float32bits(1) | uint32(bits&1)<<31)
+		v[i] = 1 - 2*float32(int32(bits&1))
 		bits >>= 1
 	}
 	return v

@@ -314,7 +314,7 @@ func (d *Device) levelNs(j int, t *traffic, workers float64, tableRow int64) (ns
 	if fetched == 0 {
 		return ns, 0
 	}
-	if j == 0 || level.PerUnit {
+	if level.PerUnit {
 		return ns + level.ns(fetched, 0), 0
 	}
 	ahead = fetched / max(level.ReadBps, level.gatherBps(math.MaxInt64)) * 1e9

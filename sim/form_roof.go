@@ -8,16 +8,17 @@ func FormRoof(d *Device, p *Program, r *Result) Bound {
 	times := map[string]float64{PartCompute: float64(r.Flops) / d.Rates[pathFMA] * 1e9}
 	row, _ := p.tableRowBytes()
 	for i, l := range d.Levels {
-		bytes, rate := float64(r.Bytes[l.Name]), max(l.ReadBps, l.CopyBps)
+		bytes, rate, rows := float64(r.Bytes[l.Name]), max(l.ReadBps, l.CopyBps), 0.0 // rows: seconds for those of tables
 		if i == len(d.Levels)-1 {
 			bytes *= 1 - d.held(r.footprint)
 			for _, g := range l.Gathers {
 				rate = max(rate, g.Bps)
 			}
-		} else if tables := r.tables[i]; tables > 0 && len(l.Gathers) > 0 {
-			bytes -= tables * (1 - rate/l.gatherBps(row))
+		} else if len(l.Gathers) > 0 {
+			bytes -= r.tables[i]
+			rows = r.tables[i] / l.gatherBps(row)
 		}
-		times[l.Name] = bytes / rate * 1e9
+		times[l.Name] = (bytes/rate + rows) * 1e9
 	}
 	b := Bound{BoundBy: largest(times), Flops: r.Flops, Bytes: r.Bytes}
 	b.RoofNs = times[b.BoundBy]

@@ -109,12 +109,20 @@ type Touch struct {
 	Listed bool `json:"listed,omitempty"`
 }
 
+// start is where a touch's row begins, in its buffer.
+func (op *Op) start(t *Touch, row int) int64 {
+	if t.Listed {
+		return t.Offset + int64(op.Places[row])
+	}
+	return t.Offset + int64(row)*t.Stride
+}
+
 // end is where the last of a touch's bytes ends, in its buffer.
 func (op *Op) end(t *Touch) int64 {
 	if t.Listed {
 		return t.Offset + int64(slices.Max(op.Places)) + t.RowBytes
 	}
-	return t.Offset + int64(t.Rows-1)*t.Stride + t.RowBytes
+	return op.start(t, t.Rows-1) + t.RowBytes
 }
 
 // Bytes is what one pass moves.

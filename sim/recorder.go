@@ -226,7 +226,7 @@ func (r *Recorder) touch(op *Op, what string, s []float32, b block, mode Mode) {
 }
 
 // touchElements is touch for elements of any width.
-func touchElements[E float32 | uint16 | uint32 | int8](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
+func touchElements[E float32 | uint16 | uint32 | int8 | byte](r *Recorder, op *Op, what string, s []E, b block, mode Mode) {
 	if b.rows <= 0 || b.cols <= 0 {
 		return
 	}
@@ -250,10 +250,15 @@ func touchElements[E float32 | uint16 | uint32 | int8](r *Recorder, op *Op, what
 	if t.Stride == t.RowBytes { // one run
 		t.Rows, t.RowBytes, t.Stride = 1, t.Bytes(), t.Bytes()
 	}
+	r.addNamed(op, what, t, first)
+}
+
+// addNamed adds a touch that begins at an address of a named buffer.
+func (r *Recorder) addNamed(op *Op, what string, t Touch, first uintptr) {
 	for i := range r.buffers {
 		if o := &r.buffers[i]; first >= o.start && first < o.start+uintptr(o.Bytes) {
 			t.Buffer, t.Offset = i, int64(first-o.start)
-			if end := t.Offset + int64(t.Rows-1)*t.Stride + t.RowBytes; end > o.Bytes {
+			if op.end(&t) > o.Bytes {
 				r.fail("%s: %s runs over the end of buffer %q", op.Name, what, o.Name)
 				return
 			}

@@ -133,7 +133,7 @@ func recordSlab[E float32 | uint16 | int8](r *Recorder, p *tile.Slab, rows []E, 
 	} else {
 		r.touch(&op, "Y", p.Y, block{0, 0, 1, p.T * width, p.T * width}, mode)
 	}
-	r.fetch(&op, p.Next)
+	touchElements(r, &op, "Next", p.Next, block{0, 0, 1, len(p.Next), len(p.Next)}, Fetch)
 	op.LoadBytes += int64(n)*(int64(width)*size+8) + 4*int64(p.T*width)
 	op.StoreBytes += 4 * int64(p.T*width)
 	r.done(op)
@@ -146,38 +146,11 @@ func touchPlaces[E float32 | uint16 | int8](r *Recorder, op *Op, slab []E, place
 	}
 	op.Places = slices.Clone(places)
 	t := Touch{Rows: len(places), RowBytes: rowBytes, Mode: Read, Listed: true}
-	end := op.end(&t)
-	if size := int64(unsafe.Sizeof(slab[0])); end > int64(len(slab))*size {
-		r.fail("%s: a row ends at byte %d of a slab of %d", op.Name, end, int64(len(slab))*size)
+	if end, bytes := op.end(&t), int64(len(slab))*int64(unsafe.Sizeof(slab[0])); end > bytes {
+		r.fail("%s: a row ends at byte %d of a slab of %d", op.Name, end, bytes)
 		return
 	}
-	first := uintptr(unsafe.Pointer(&slab[0]))
-	for i := range r.buffers {
-		if o := &r.buffers[i]; first >= o.start && first < o.start+uintptr(o.Bytes) {
-			t.Buffer, t.Offset = i, int64(first-o.start)
-			if t.Offset+end > o.Bytes {
-				break
-			}
-			r.addTouch(op, t)
-			return
-		}
-	}
-	r.fail("%s: rows are in no named buffer", op.Name)
-}
-
-// fetch adds bytes that are prefetched from a named buffer.
-func (r *Recorder) fetch(op *Op, bytes []byte) {
-	if len(bytes) == 0 {
-		return
-	}
-	first := uintptr(unsafe.Pointer(&bytes[0]))
-	for i := range r.buffers {
-		if o := &r.buffers[i]; first >= o.start && first+uintptr(len(bytes)) <= o.start+uintptr(o.Bytes) {
-			r.addTouch(op, Touch{Buffer: i, Offset: int64(first - o.start), Rows: 1, RowBytes: int64(len(bytes)), Stride: int64(len(bytes)), Mode: Fetch})
-			return
-		}
-	}
-	r.fail("%s: what it prefetches is in no named buffer", op.Name)
+	r.addNamed(op, "rows", t, uintptr(unsafe.Pointer(&slab[0])))
 }
 
 // Words names an array of 32-bit words, as Buffer does for float32.

@@ -100,13 +100,11 @@ func replayTouches(h *cache.Hierarchy, l *Launch, bases []uint64) {
 	for i := range l.Nest {
 		for j := range l.Nest[i].Ops {
 			op := &l.Nest[i].Ops[j]
-			for _, t := range op.Touches {
+			for k := range op.Touches {
+				t := &op.Touches[k]
 				for range 1 + t.Again {
 					for row := range t.Rows {
-						addr, size := bases[t.Buffer]+uint64(t.Offset)+uint64(row)*uint64(t.Stride), int(t.RowBytes)
-						if t.Listed {
-							addr = bases[t.Buffer] + uint64(t.Offset) + uint64(op.Places[row])
-						}
+						addr, size := bases[t.Buffer]+uint64(op.start(t, row)), int(t.RowBytes)
 						switch t.Mode {
 						case Read, Fetch:
 							h.Load(addr, size)

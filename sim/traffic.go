@@ -207,7 +207,9 @@ func (r *replay) trip(n int, ops []Op) {
 		r.events = append(r.events, writeBack{id, int32(n), int8(level)})
 	}
 	for i := range ops {
-		for _, touch := range ops[i].Touches {
+		op := &ops[i]
+		for k := range op.Touches {
+			touch := &op.Touches[k]
 			table := r.buffers[touch.Buffer].Kind == Table && touch.Mode != Fetch
 			if touch.Mode == Stream {
 				lines := float64(touch.Bytes()) / float64(r.line)
@@ -222,12 +224,9 @@ func (r *replay) trip(n int, ops []Op) {
 			lines := float64(r.grains[touch.Buffer] / r.line)
 			times := float64(1 + touch.Again)
 			kind := r.buffers[touch.Buffer].Kind
-			sweep := ops[i].sweeps() && (kind == Output || kind == Input && !r.ahead)
-			for row := range int64(touch.Rows) {
-				start := touch.Offset + row*touch.Stride
-				if touch.Listed {
-					start = touch.Offset + int64(ops[i].Places[row])
-				}
+			sweep := op.sweeps() && (kind == Output || kind == Input && !r.ahead)
+			for row := range touch.Rows {
+				start := op.start(touch, row)
 				for at, last := start>>shift, (start+touch.RowBytes-1)>>shift; at <= last; at++ {
 					if table {
 						spans[touch.Buffer] = spans[touch.Buffer].with(at)
