@@ -193,15 +193,15 @@ func specs(isas []tile.ISA, threads []int) []Spec {
 					list = append(list, Spec{Kind: machine.KindUpdate, ISA: isa, Level: level, Threads: n})
 				}
 			}
-			for _, bytes := range ShortRowBytes {
-				if isa != tile.Generic {
-					list = append(list, Spec{Kind: machine.KindGather, ISA: isa, Level: levelL2, RowBytes: bytes, Threads: n})
-				}
+			short, long := shortRowBytes, rowBytes
+			if isa == tile.Generic {
+				short, long = nil, []int{4 << 10}
 			}
-			for _, bytes := range RowBytes {
-				if isa != tile.Generic || bytes == 4<<10 {
-					list = append(list, Spec{Kind: machine.KindGather, ISA: isa, Level: levelDRAM, RowBytes: bytes, Threads: n})
-				}
+			for _, bytes := range short {
+				list = append(list, Spec{Kind: machine.KindGather, ISA: isa, Level: levelL2, RowBytes: bytes, Threads: n})
+			}
+			for _, bytes := range long {
+				list = append(list, Spec{Kind: machine.KindGather, ISA: isa, Level: levelDRAM, RowBytes: bytes, Threads: n})
 			}
 		}
 	}

@@ -32,14 +32,16 @@ func (s Spec) String() string {
 	return fmt.Sprintf("%s %s x%d", text, s.ISA, s.Threads)
 }
 
-// RowBytes are the row sizes at which gathers from memory are measured, ShortRowBytes those of slabs of tables, from the private cache behind the first.
+// The row sizes at which gathers are measured: from memory, and of slabs of tables from the private cache behind the first.
 var (
-	RowBytes      = []int{256, 1 << 10, 4 << 10, 16 << 10}
-	ShortRowBytes = []int{64, 128}
+	rowBytes      = []int{256, 1 << 10, 4 << 10, 16 << 10}
+	shortRowBytes = []int{64, 128}
 )
 
-// sideBySide is how many rows a gather reads at once.
-const sideBySide = 8
+const (
+	sideBySide = 8  // rows that a gather reads at once
+	lineBytes  = 64 // what a row's bytes are a multiple of
+)
 
 // Probe measures one ceiling, sample by sample, so that a caller can take its
 // samples in turns with other work. It keeps its threads and memory until Close. It is
@@ -179,13 +181,10 @@ func openProbe(g *gang, o *pool, m *machine.Machine, measured *machine.Measured,
 		}
 		p.variants = []variant{updates(l, parts, s.Level)}
 	case machine.KindGather:
-		if s.RowBytes < 64 || s.RowBytes%64 != 0 || s.RowBytes*sideBySide > each {
-			return nil, fmt.Errorf("roofline: rows of %d bytes: want a multiple of 64 of which %d fit in %d", s.RowBytes, sideBySide, each)
+		if s.RowBytes < lineBytes || s.RowBytes%lineBytes != 0 || s.RowBytes*sideBySide > each {
+			return nil, fmt.Errorf("roofline: rows of %d bytes: want a multiple of %d of which %d fit in %d", s.RowBytes, lineBytes, sideBySide, each)
 		}
-		p.variants = []variant{gathers(l, parts, s.RowBytes, s.Level)}
-		if s.RowBytes <= 2*cpuLine && each <= math.MaxInt32 { // places are of 32 bits
-			p.variants = append(p.variants, places(l, parts, s.RowBytes, s.Level))
-		}
+		p.variants = gathers(l, parts, s.RowBytes, s.Level)
 	default:
 		return nil, fmt.Errorf("roofline: unknown kind of ceiling %q", s.Kind)
 	}
@@ -274,8 +273,8 @@ func updates(l *loops, parts [][]float32, level string) variant {
 	return v
 }
 
-// gathers reads whole rows in a random order without repetition.
-func gathers(l *loops, parts [][]float32, rowBytes int, level string) variant {
+// gathers reads whole rows in a random order without repetition, rows of a line or two from prepared places too.
+func gathers(l *loops, parts [][]float32, rowBytes int, level string) []variant {
 	width := rowBytes / 4
 	count := len(parts[0]) / width
 	rng := rand.New(rand.NewPCG(3, uint64(rowBytes)))
@@ -284,51 +283,35 @@ func gathers(l *loops, parts [][]float32, rowBytes int, level string) variant {
 		order[i] = int32(i)
 	}
 	rng.Shuffle(count, func(i, j int) { order[i], order[j] = order[j], order[i] })
-	cursors := make([]cursor, len(parts))
-	for i := range cursors {
-		cursors[i].at = i * count / len(cursors) / sideBySide * sideBySide // not all at the same rows of their parts
-	}
 	batch := min(count, max(sideBySide, piece/width)) / sideBySide * sideBySide
-	const looks = 4
-	step := func(member int) float64 {
-		c := &cursors[member]
-		for range looks {
-			if c.at+batch > count {
-				c.at = 0
-			}
-			l.ReadRows(parts[member], order[c.at:c.at+batch], width, width)
-			c.at += batch
+	n := pieces(len(parts[0]), level)
+	walk := func(read func(part []float32, from, to int)) variant {
+		cursors := make([]cursor, len(parts))
+		for i := range cursors {
+			cursors[i].at = i * count / len(cursors) / sideBySide * sideBySide // not all at the same rows of their parts
 		}
-		return float64(looks*batch) * float64(rowBytes)
-	}
-	return variant{warm: warmUp(step, len(parts[0]), level), work: step}
-}
-
-// cpuLine is what a row's bytes are a multiple of.
-const cpuLine = 64
-
-// places reads rows of a line or two in a random order without repetition, their places prepared.
-func places(l *loops, parts [][]float32, rowBytes int, level string) variant {
-	count := 4 * len(parts[0]) / rowBytes
-	order := make([]uint32, count)
-	for i, row := range rand.New(rand.NewPCG(3, uint64(rowBytes))).Perm(count) {
-		order[i] = uint32(row * rowBytes)
-	}
-	cursors := make([]cursor, len(parts))
-	batch := min(count, 4*piece/rowBytes) / sideBySide * sideBySide
-	const looks = 16
-	step := func(member int) float64 {
-		c := &cursors[member]
-		for range looks {
-			if c.at+batch > count {
-				c.at = 0
+		step := func(member int) float64 {
+			c := &cursors[member]
+			for range n {
+				if c.at+batch > count {
+					c.at = 0
+				}
+				read(parts[member], c.at, c.at+batch)
+				c.at += batch
 			}
-			l.ReadPlaces(parts[member], order[c.at:c.at+batch], rowBytes/cpuLine)
-			c.at += batch
+			return float64(n*batch) * float64(rowBytes)
 		}
-		return float64(looks*batch) * float64(rowBytes)
+		return variant{warm: warmUp(step, len(parts[0]), level), work: step}
 	}
-	return variant{warm: warmUp(step, len(parts[0]), level), work: step}
+	variants := []variant{walk(func(part []float32, from, to int) { l.ReadRows(part, order[from:to], width, width) })}
+	if rowBytes <= 2*lineBytes && count*rowBytes <= math.MaxInt32 { // places are of 32 bits
+		places := make([]uint32, count)
+		for i, row := range order {
+			places[i] = uint32(row) * uint32(rowBytes)
+		}
+		variants = append(variants, walk(func(part []float32, from, to int) { l.ReadPlaces(part, places[from:to], rowBytes/lineBytes) }))
+	}
+	return variants
 }
 
 // warmUp walks over a cache's buffer twice, or over a little of memory.

@@ -288,22 +288,17 @@ func oneThread(choice kernels.Choice) *alone {
 
 // gatherRows are the reads of rows at random places that bound a candidate of a hash layer: of as much of a table's row as its passes read at once, in
 // lines. A slab's rows are read from the private cache, to which its lines come in a row, so that from memory whole rows are the measure.
-func gatherRows(p tile.Problem, c tile.Config) (specs []roofline.Spec) {
+func gatherRows(p tile.Problem, c tile.Config) []roofline.Spec {
 	const line = 64
 	size := cmp.Or(map[string]int{tile.BFloat16: 2, tile.Int8: 1}[p.DType], 4)
 	row := max(line, min(cmp.Or(c["cols"], p.Shape.H), p.Shape.H)*size/line*line)
-	for _, level := range []string{"L2", "L3", "DRAM"} {
-		s := roofline.Spec{Kind: machine.KindGather, Level: level, RowBytes: row}
-		switch {
-		case c["slab"] == 0 || level == "DRAM":
-		case level == "L2":
-			s.RowBytes = tile.SlabColumns(p.DType) * size
-		default:
-			continue
-		}
-		specs = append(specs, s)
+	at := func(level string, bytes int) roofline.Spec {
+		return roofline.Spec{Kind: machine.KindGather, Level: level, RowBytes: bytes}
 	}
-	return specs
+	if c["slab"] > 0 {
+		return []roofline.Spec{at("L2", tile.SlabColumns(p.DType)*size), at("DRAM", row)}
+	}
+	return []roofline.Spec{at("L2", row), at("L3", row), at("DRAM", row)}
 }
 
 func (b *bench) close() {
