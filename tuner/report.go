@@ -110,12 +110,15 @@ func (v Violation) Error() string {
 		v.Problem, v.ISA, v.Config, v.MedianNs/1e3, v.RoofNs/1e3, v.BoundBy)
 }
 
+// ReportFile is the name of a run's report, beside the profile.
+const ReportFile = "report.json"
+
 func (r *Report) write(dir string) error {
 	raw, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return err
 	}
-	return maybe.WriteFile(filepath.Join(dir, "report.json"), append(raw, '\n'), 0o644)
+	return maybe.WriteFile(filepath.Join(dir, ReportFile), append(raw, '\n'), 0o644)
 }
 
 // Event tells how far a run is. Events come between measurements, never during one.

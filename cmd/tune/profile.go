@@ -13,6 +13,7 @@ import (
 	"github.com/rooftune/rooftune/internal/profile"
 	"github.com/rooftune/rooftune/kernels"
 	"github.com/rooftune/rooftune/results"
+	"github.com/rooftune/rooftune/tuner"
 	"github.com/spf13/cobra"
 )
 
@@ -115,6 +116,9 @@ func listProfiles(m *machine.Machine) ([]profileInfo, error) {
 			return nil, err
 		}
 		for _, path := range paths {
+			if filepath.Base(path) == tuner.ReportFile {
+				continue
+			}
 			p, err := profile.Read(path)
 			add(path, kernels.SourceUser, p, err)
 		}
